@@ -1,0 +1,1 @@
+"""End-to-end encryption for XMPP by TLS streams between two clients."""
