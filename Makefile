@@ -1,0 +1,54 @@
+# make demo      Alice and Bob on an embedded server: no account, no root, nothing installed outside .venv
+# make test      everything: installs Prosody if it is absent (root, Debian), then `check`, then the tests
+# make check     what can be told without running it: style, types, layers, packages
+# make interop   plays every scene on real servers and writes interop/RESULTS.md
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+demo_ready := $(VENV)/demo.stamp
+test_ready := $(VENV)/test.stamp
+
+# An interpreter that has gone, or a half-made environment: begin again.
+ifneq ($(wildcard $(VENV)),)
+ifneq ($(shell $(BIN)/python -m pip --version >/dev/null 2>&1 && echo good),good)
+$(shell rm -rf $(VENV))
+endif
+endif
+
+.DELETE_ON_ERROR:
+.PHONY: demo test check interop servers
+
+demo: $(demo_ready)
+	@$(BIN)/xmpp-e2e demo
+
+test: servers check
+	$(BIN)/coverage run -m pytest --ignore=tests/packaging
+	$(BIN)/coverage report
+
+# tests/packaging plants violations that the contracts of import-linter must find, looks into the wheel, and runs
+# tests/installed in a fresh environment, outside the repository.
+check: $(test_ready)
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest tests/packaging
+
+interop: servers $(test_ready)
+	$(BIN)/python -m interop.run
+
+servers:
+	@interop/servers/install.sh prosody
+
+$(demo_ready): pyproject.toml
+	@echo "preparing $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install --editable '.[cli]'
+	@touch $@
+
+$(test_ready): pyproject.toml
+	@echo "preparing $(VENV) for tests ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install --editable '.[cli,keyring,test]'
+	@touch $(demo_ready) $@

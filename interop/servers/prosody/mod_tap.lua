@@ -1,0 +1,41 @@
+-- Lets a test see what the server handled: every element from and to a client, as text, one JSON object a line.
+-- Also says on standard output when the server is up, and which version it is. For tests only: it records everything.
+
+module:set_global();
+
+local filters = require "util.filters";
+local json = require "util.json";
+
+local FIRST, LAST = 10000, -10000; -- filters of a higher priority run earlier
+
+local record = assert(io.open(assert(module:get_option_string("tap_file"), "tap_file is not set"), "a"));
+
+local function write(direction, stanza, session)
+	-- Strings are stream headers and white space: nobody's message.
+	if stanza and stanza.attr then
+		-- Flushed before the stanza moves on: whoever has seen its effect finds it in the file.
+		record:write(json.encode({
+			direction = direction;
+			client = session.full_jid or "";
+			text = tostring(stanza);
+		}), "\n");
+		record:flush();
+	end
+	return stanza;
+end
+
+local function record_in(stanza, session) return write("in", stanza, session); end
+local function record_out(stanza, session) return write("out", stanza, session); end
+
+-- In: as it came, before any module of the server touches it. Out: as it leaves, after all of them.
+local function watch(session)
+	filters.add_filter(session, "stanzas/in", record_in, FIRST);
+	filters.add_filter(session, "stanzas/out", record_out, LAST);
+end
+
+filters.add_filter_hook(watch);
+
+module:hook_global("server-started", function ()
+	io.stdout:write("ready ", prosody.version, "\n");
+	io.stdout:flush();
+end, LAST);

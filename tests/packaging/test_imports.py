@@ -1,0 +1,79 @@
+"""The contracts of import-linter: each is broken by the violation that it is there for."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LINT = Path(sysconfig.get_path("scripts")) / "lint-imports"
+
+NO_IO = "The core performs no input or output, and reads no clock and no dice"
+LAYERS = "Inside the core imports go one way, and no folder knows another"
+HOSTS = "The command stands on the plugin, and the plugin on the core"
+OPENSSL = "OpenSSL is for xmpp_e2e.tls alone"
+AUTHENTICATORS = "No authenticator knows another"
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of the packages and their contracts, to do damage to."""
+    for folder in ("xmpp_e2e", "plugins"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+def broken(folder: Path) -> set[str]:
+    """The names of the contracts that the packages in ``folder`` break."""
+    path = os.pathsep.join((str(folder), str(folder / "plugins")))
+    environment = os.environ | {"PYTHONPATH": path, "NO_COLOR": "1", "COLUMNS": "200"}
+    done = subprocess.run([LINT, "--no-cache"], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    found = set(re.findall(r"^(.+) BROKEN", done.stdout, re.MULTILINE))
+    assert bool(found) == bool(done.returncode), done.stdout + done.stderr
+    return found
+
+
+def plant(file: Path, code: str) -> None:
+    """Append ``code`` to ``file``, which may be new."""
+    with file.open("a") as text:
+        text.write(f"\n{code}\n")
+
+
+def test_the_packages_as_they_are_keep_every_contract(copy: Path) -> None:
+    """Nothing is broken before something is planted."""
+    assert broken(copy) == set()
+
+
+@pytest.mark.parametrize(
+    ("file", "code", "contract"),
+    [
+        ("xmpp_e2e/identity.py", "import socket", NO_IO),
+        ("xmpp_e2e/trust/policy.py", "def now():\n    from time import time\n    return time()", NO_IO),
+        ("xmpp_e2e/session.py", "import slixmpp.jid", NO_IO),
+        ("xmpp_e2e/trust/policy.py", "import xmpp_e2e.stream", LAYERS),
+        ("xmpp_e2e/identity.py", "import xmpp_e2e.session", LAYERS),
+        ("xmpp_e2e/stray.py", "", LAYERS),
+        ("xmpp_e2e/session.py", "import slixmpp_e2e", HOSTS),
+        ("plugins/slixmpp_e2e/errors.py", "import xmpp_e2e_cli", HOSTS),
+        ("xmpp_e2e/session.py", "import OpenSSL.SSL", OPENSSL),
+        ("plugins/slixmpp_e2e/errors.py", "import OpenSSL", OPENSSL),
+        ("xmpp_e2e/authenticate/psk.py", "import xmpp_e2e.authenticate.fingerprint", AUTHENTICATORS),
+    ],
+)
+def test_a_planted_violation_breaks_its_contract(copy: Path, file: str, code: str, contract: str) -> None:
+    """An import that the architecture forbids does not pass unnoticed, at the top of a module or inside a function."""
+    plant(copy / file, code)
+    assert contract in broken(copy)
+
+
+def test_an_import_for_types_only_is_free(copy: Path) -> None:
+    """What only a type checker reads performs nothing."""
+    plant(copy / "xmpp_e2e/identity.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import datetime")
+    assert broken(copy) == set()
