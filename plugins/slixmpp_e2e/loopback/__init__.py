@@ -1,0 +1,32 @@
+"""An embedded XMPP server on 127.0.0.1, for demonstration and tests, not for production.
+
+``async with LoopbackServer(accounts={"alice": "secret"}) as server: await online(client, server)``. The folder in
+the order in which a stanza passes: wire (bytes to elements), sasl and connection (who is it), server (hooks, record),
+routing (RFC 6121 §8.5) with presence and services, session and acks (XEP-0198) back to the wire. `hostile` has hooks
+that attack; `client` puts slixmpp clients on it.
+"""
+
+from __future__ import annotations
+
+from . import hostile
+from .client import LoginFailed, back_online, connect, offline, online
+from .directory import Subscription
+from .record import Handled, Way
+from .server import Hook, LoopbackServer
+from .wire import parse, to_text
+
+__all__ = [
+    "Handled",
+    "Hook",
+    "LoginFailed",
+    "LoopbackServer",
+    "Subscription",
+    "Way",
+    "back_online",
+    "connect",
+    "hostile",
+    "offline",
+    "online",
+    "parse",
+    "to_text",
+]

@@ -1,0 +1,325 @@
+"""One TCP connection, from the stream header to the bound or resumed session (RFC 6120 §4, §6, §7; XEP-0198 §3, §5)."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import secrets
+from collections.abc import Callable
+from typing import ClassVar, Protocol, TypeAlias, cast
+from xml.etree.ElementTree import Element
+
+from slixmpp import JID, InvalidJID
+
+from .acks import Acks, InvalidAck
+from .sasl import Accepted, Exchange, Refused
+from .session import Session
+from .stanzas import IQ, STANZAS, error, payload_of, result
+from .wire import (
+    BIND,
+    SASL,
+    SM,
+    STANZA_ERRORS,
+    STREAM_ERRORS,
+    STREAMS,
+    Closed,
+    Opened,
+    Received,
+    StreamReader,
+    to_text,
+)
+
+_ATTEMPTS = 5
+"""Failed logins on one connection; slixmpp tries each mechanism once."""
+_WRITE_LIMIT = 64 * 1024 * 1024
+"""Bytes that a client may leave unread before its connection is cut."""
+_LINGER = 1.0
+"""Seconds in which the client can read a stream error and close. Closing at once could lose it in a TCP reset."""
+
+
+class Host(Protocol):
+    """What a connection asks of the server."""
+
+    domain: str
+    mechanisms: dict[str, Callable[[], Exchange]]
+    resumable: bool
+
+    def admit(self, user: str) -> str:
+        """The bare JID of a user who has logged in."""
+
+    def bind(self, link: Connection, jid: str) -> Session:
+        """A new session for a full JID; an older one of the same name is closed."""
+
+    def handle(self, session: Session, element: Element, text: str) -> None:
+        """A stanza came from a client."""
+
+    def resume(self, link: Connection, bare: str, token: str) -> Session | None:
+        """The session that a resumption names, now on this connection; None if there is none."""
+
+    def lost(self, link: Connection, session: Session, *, orderly: bool) -> None:
+        """The session's connection has ended."""
+
+    def opened(self, link: Connection) -> None:
+        """A client has connected."""
+
+    def closed(self, link: Connection) -> None:
+        """The connection is gone, bound or not."""
+
+
+Rule: TypeAlias = Callable[["Connection", Element, str], None]
+
+
+class Connection(asyncio.Protocol):
+    """The server's end of one client's stream. What may come when is in `_RULES`; all else ends the stream."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._transport: asyncio.Transport | None = None
+        self._reader = StreamReader()
+        self._rules = self._BEFORE_LOGIN
+        self._exchange: Exchange | None = None
+        self._attempts = 0
+        self._bare = ""
+        self.session: Session | None = None
+        self._opened = False
+        self._ending = False
+        self._orderly = False
+        self._linger: asyncio.TimerHandle | None = None
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._host.opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._ending:
+            return
+        reader = self._reader
+        for event in reader.feed(data):
+            if isinstance(event, Received):
+                self._received(event)
+            elif isinstance(event, Opened):
+                self._open(event.attributes)
+            elif isinstance(event, Closed):
+                self.close()
+            else:
+                self.fail(event.condition)
+            if self._ending or self._reader is not reader:
+                return  # after a login the client starts anew; it has nothing to say before it knows that it succeeded
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._ending = True
+        self._transport = None
+        if self._linger is not None:
+            self._linger.cancel()
+        if self._exchange is not None:
+            self._exchange.close()
+        self._release()
+        self._host.closed(self)
+
+    # what the server does with a connection
+
+    def write(self, text: str) -> None:
+        """Send text now; a client that does not read what it is sent is cut off."""
+        if self._transport is None or self._ending:
+            return
+        self._transport.write(text.encode())
+        if self._transport.get_write_buffer_size() > _WRITE_LIMIT:
+            self._transport.abort()
+
+    def fail(self, condition: str) -> None:
+        """End the stream with an error (RFC 6120 §4.9); the session ends with it."""
+        if not self._opened:
+            self._send_header()
+        error_text = f"<stream:error><{condition} xmlns='{STREAM_ERRORS}'/></stream:error>"
+        self._end(error_text)
+
+    def close(self) -> None:
+        """End the stream as agreed (RFC 6120 §4.4); the session ends with it."""
+        self._end("")
+
+    def cut(self) -> None:
+        """End the TCP connection without a word; the session may be resumed."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _end(self, last_words: str) -> None:
+        if self._ending or self._transport is None:
+            return
+        self.write(last_words + "</stream:stream>")
+        self._ending = self._orderly = True
+        self._transport.write_eof()
+        self._linger = asyncio.get_running_loop().call_later(_LINGER, self._transport.abort)
+        self._release()
+
+    def _release(self) -> None:
+        session, self.session = self.session, None
+        if session is not None:
+            self._host.lost(self, session, orderly=self._orderly)
+
+    # the stream
+
+    def _open(self, attributes: dict[str, str]) -> None:
+        if attributes.get("to", self._host.domain) != self._host.domain:
+            self.fail("host-unknown")
+            return
+        self._send_header()
+        if self._bare:
+            management = f"<sm xmlns='{SM}'/>"
+            self._features(f"<bind xmlns='{BIND}'/>{management}")
+        else:
+            names = "".join(f"<mechanism>{name}</mechanism>" for name in self._host.mechanisms)
+            self._features(f"<mechanisms xmlns='{SASL}'>{names}</mechanisms>")
+
+    def _send_header(self) -> None:
+        self._opened = True
+        self.write(
+            f"<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='{STREAMS}' version='1.0' "
+            f"id='{secrets.token_hex(8)}' from='{self._host.domain}'>"
+        )
+
+    def _features(self, features: str) -> None:
+        self.write(f"<stream:features>{features}</stream:features>")
+
+    def _received(self, event: Received) -> None:
+        rule = self._rules.get(event.element.tag)
+        if rule is not None:
+            rule(self, event.element, event.text)
+        else:
+            self.fail("not-authorized" if self.session is None else "unsupported-stanza-type")
+
+    # RFC 6120 §6: SASL
+
+    def _auth(self, element: Element, text: str) -> None:
+        begin = self._host.mechanisms.get(element.get("mechanism", ""))
+        if begin is None:
+            self._refuse("invalid-mechanism")
+            return
+        self._exchange = begin()
+        next(self._exchange)
+        if element.text:
+            self._respond(element.text)
+        else:
+            self.write(f"<challenge xmlns='{SASL}'/>")
+
+    def _response(self, element: Element, text: str) -> None:
+        if self._exchange is None:
+            self._refuse("not-authorized")
+        else:
+            self._respond(element.text or "")
+
+    def _abort(self, element: Element, text: str) -> None:
+        self._refuse("aborted")
+
+    def _respond(self, encoded: str) -> None:
+        assert self._exchange is not None
+        try:
+            data = b"" if encoded == "=" else base64.b64decode(encoded, validate=True)
+            challenge = self._exchange.send(data)
+        except binascii.Error:
+            self._refuse("incorrect-encoding")
+        except Refused as refusal:
+            self._refuse(str(refusal))
+        except StopIteration as done:
+            self._accept(cast(Accepted, done.value))
+        else:
+            self.write(f"<challenge xmlns='{SASL}'>{base64.b64encode(challenge).decode()}</challenge>")
+
+    def _accept(self, accepted: Accepted) -> None:
+        self._exchange = None
+        try:
+            self._bare = self._host.admit(accepted.user)
+        except InvalidJID:
+            self._refuse("not-authorized")
+            return
+        self._rules = self._BEFORE_BINDING
+        self._reader = StreamReader()
+        self.write(f"<success xmlns='{SASL}'>{base64.b64encode(accepted.final).decode()}</success>")
+
+    def _refuse(self, condition: str) -> None:
+        self._exchange = None
+        self._attempts += 1
+        self.write(f"<failure xmlns='{SASL}'><{condition}/></failure>")
+        if self._attempts >= _ATTEMPTS:
+            self.fail("policy-violation")
+
+    # RFC 6120 §7: resource binding
+
+    def _bind(self, iq: Element, text: str) -> None:
+        request = payload_of(iq)
+        if iq.get("type") != "set" or request is None or request.tag != f"{{{BIND}}}bind":
+            self.fail("not-authorized")
+            return
+        resource = request.findtext(f"{{{BIND}}}resource") or secrets.token_hex(8)
+        try:
+            jid = JID(f"{self._bare}/{resource}").full
+        except InvalidJID:
+            self.write(to_text(error(iq, "jid-malformed") or iq))
+            return
+        self.session = self._host.bind(self, jid)
+        self._rules = self._BOUND
+        bound = Element(f"{{{BIND}}}bind")
+        address = Element(f"{{{BIND}}}jid")
+        address.text = jid
+        bound.append(address)
+        self.write(to_text(result(iq, bound)))
+
+    # XEP-0198: stream management
+
+    def _resume(self, element: Element, text: str) -> None:
+        session = self._host.resume(self, self._bare, element.get("previd", ""))
+        if session is None or session.acks is None:
+            self.write(f"<failed xmlns='{SM}'><item-not-found xmlns='{STANZA_ERRORS}'/></failed>")
+            return
+        self.session = session
+        self._rules = self._BOUND
+        acks = session.acks
+        self.write(f"<resumed xmlns='{SM}' previd='{acks.token}' h='{acks.handled}'/>")
+        self._ack(element, text)
+        for missed in acks.unacknowledged():
+            self.write(missed)
+
+    def _enable(self, element: Element, text: str) -> None:
+        assert self.session is not None
+        if self.session.acks is not None:
+            self.write(f"<failed xmlns='{SM}'><unexpected-request xmlns='{STANZA_ERRORS}'/></failed>")
+            return
+        resumable = self._host.resumable and element.get("resume") in ("true", "1")
+        token = secrets.token_urlsafe(16)
+        offer = f" id='{token}' resume='true'" if resumable else ""
+        self.write(f"<enabled xmlns='{SM}'{offer}/>")
+        self.session.acks = Acks(token, resumable)
+
+    def _ack(self, element: Element, text: str) -> None:
+        assert self.session is not None
+        try:
+            if self.session.acks is not None:
+                self.session.acks.acknowledged(int(element.get("h", "")))
+        except (InvalidAck, ValueError):
+            self.fail("undefined-condition")
+
+    def _ask(self, element: Element, text: str) -> None:
+        assert self.session is not None
+        if self.session.acks is not None:
+            self.write(f"<a xmlns='{SM}' h='{self.session.acks.handled}'/>")
+
+    def _stanza(self, element: Element, text: str) -> None:
+        assert self.session is not None
+        if self.session.acks is not None:
+            self.session.acks.received()
+        self._host.handle(self.session, element, text)
+
+    _BEFORE_LOGIN: ClassVar[dict[str, Rule]] = {
+        f"{{{SASL}}}auth": _auth,
+        f"{{{SASL}}}response": _response,
+        f"{{{SASL}}}abort": _abort,
+    }
+    _BEFORE_BINDING: ClassVar[dict[str, Rule]] = {IQ: _bind, f"{{{SM}}}resume": _resume}
+    _BOUND: ClassVar[dict[str, Rule]] = {
+        **dict.fromkeys(STANZAS, _stanza),
+        f"{{{SM}}}enable": _enable,
+        f"{{{SM}}}a": _ack,
+        f"{{{SM}}}r": _ask,
+    }

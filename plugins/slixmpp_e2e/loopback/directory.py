@@ -1,0 +1,108 @@
+"""Who exists, who is online, and who may see whose presence. State only: nothing is sent from here."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator, Mapping
+
+from slixmpp import JID, InvalidJID
+
+from .session import Session
+
+
+class Subscription(enum.Enum):
+    """The four states of a roster item (RFC 6121 §2.1.2.5), from the roster owner's side."""
+
+    NONE = "none"
+    TO = "to"
+    FROM = "from"
+    BOTH = "both"
+
+    @property
+    def watches(self) -> bool:
+        """Does the owner see the contact's presence?"""
+        return self in (Subscription.TO, Subscription.BOTH)
+
+    @property
+    def watched(self) -> bool:
+        """Does the contact see the owner's presence?"""
+        return self in (Subscription.FROM, Subscription.BOTH)
+
+
+_BY_FLAGS = {(item.watches, item.watched): item for item in Subscription}
+
+
+class Directory:
+    """Accounts of one domain, their sessions and their subscriptions. Addresses are normalised strings."""
+
+    def __init__(self, domain: str, accounts: Mapping[str, str] | None, *, mutual: bool) -> None:
+        self.domain = str(JID(domain))
+        self._passwords = (
+            None if accounts is None else {self._bare(user): password for user, password in accounts.items()}
+        )
+        self._mutual = mutual
+        self._accounts: dict[str, dict[str, Session]] = {self._bare(user): {} for user in accounts or ()}
+        self._watches: dict[tuple[str, str], bool] = {}
+
+    @property
+    def open(self) -> bool:
+        """May anybody log in with any password?"""
+        return self._passwords is None
+
+    def _bare(self, user: str) -> str:
+        return JID(f"{user}@{self.domain}").bare
+
+    def password(self, user: str) -> str | None:
+        """The password of an account; None if there is no such account."""
+        try:
+            return (self._passwords or {}).get(self._bare(user))
+        except InvalidJID:
+            return None
+
+    def admit(self, user: str) -> str:
+        """The bare JID of a user who has logged in; an open server knows the account from now on."""
+        bare = self._bare(user)
+        self._accounts.setdefault(bare, {})
+        return bare
+
+    def exists(self, bare: str) -> bool:
+        return bare in self._accounts
+
+    def add(self, session: Session) -> None:
+        self._accounts[session.bare][session.jid] = session
+
+    def remove(self, session: Session) -> None:
+        self._accounts[session.bare].pop(session.jid, None)
+
+    def session(self, jid: str) -> Session | None:
+        """The session of a full JID, available or not."""
+        return self._accounts.get(jid.partition("/")[0], {}).get(jid)
+
+    def sessions(self, bare: str | None = None) -> list[Session]:
+        """All sessions of an account, or of everybody."""
+        if bare is not None:
+            return list(self._accounts.get(bare, {}).values())
+        return [session for sessions in self._accounts.values() for session in sessions.values()]
+
+    def available(self, bare: str) -> list[Session]:
+        """The sessions of an account that have sent presence."""
+        return [session for session in self.sessions(bare) if session.presence is not None]
+
+    def watches(self, watcher: str, contact: str) -> bool:
+        """Does ``watcher`` see the presence of ``contact`` (bare JIDs)? Everybody sees himself."""
+        return watcher == contact or self._watches.get((watcher, contact), self._mutual)
+
+    def watch(self, watcher: str, contact: str, granted: bool) -> None:
+        """Set one direction of a subscription."""
+        self._watches[(watcher, contact)] = granted
+
+    def subscription(self, owner: str, contact: str) -> Subscription:
+        """The state of ``contact`` in the roster of ``owner``."""
+        return _BY_FLAGS[self.watches(owner, contact), self.watches(contact, owner)]
+
+    def contacts(self, owner: str) -> Iterator[tuple[str, Subscription]]:
+        """The roster of ``owner``: everybody with a subscription in at least one direction."""
+        for contact in self._accounts:
+            state = self.subscription(owner, contact)
+            if contact != owner and state is not Subscription.NONE:
+                yield contact, state

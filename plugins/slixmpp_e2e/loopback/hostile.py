@@ -1,0 +1,190 @@
+"""Ready-made hooks for `LoopbackServer.interfere`: what a server that attacks its users would do.
+
+A hook acts on every stanza that fits, whoever sent it; `only(sender, hook)` narrows it to one client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import copy
+from collections import deque
+from collections.abc import Callable, Collection
+from typing import TypeAlias
+from xml.etree.ElementTree import Element
+
+from slixmpp import JID
+
+from .server import Hook, LoopbackServer
+from .wire import DISCO_INFO
+
+Matches: TypeAlias = Callable[[Element, str], bool]
+"""``matches(stanza, sender)``."""
+
+CAPS = "http://jabber.org/protocol/caps"
+JINGLE = "urn:xmpp:jingle:1"
+FINGERPRINT = "urn:xmpp:jingle:apps:dtls:0"
+IBB = "http://jabber.org/protocol/ibb"
+
+HELD_LIMIT = 10_000
+"""Stanzas that `Hold` and `Recorder` keep; more is a mistake in the test, not an attack."""
+
+
+def only(sender: str, hook: Hook) -> Hook:
+    """``hook`` for the stanzas of one sender: a full JID, or a bare one for all its resources."""
+
+    def narrowed(stanza: Element, origin: str) -> Element | list[Element] | None:
+        return hook(stanza, origin) if origin == sender or JID(origin).bare == sender else stanza
+
+    return narrowed
+
+
+def drop(matches: Matches) -> Hook:
+    """Lose every stanza that matches."""
+
+    def hook(stanza: Element, sender: str) -> Element | None:
+        return None if matches(stanza, sender) else stanza
+
+    return hook
+
+
+def duplicate(matches: Matches) -> Hook:
+    """Deliver every stanza that matches twice."""
+
+    def hook(stanza: Element, sender: str) -> list[Element]:
+        return [stanza, copy.deepcopy(stanza)] if matches(stanza, sender) else [stanza]
+
+    return hook
+
+
+def strip_element(tag: str) -> Hook:
+    """Remove every element with this tag, ``{namespace}name``, at any depth below the stanza."""
+
+    def hook(stanza: Element, sender: str) -> Element:
+        for parent in list(stanza.iter()):
+            for child in parent.findall(tag):
+                parent.remove(child)
+        return stanza
+
+    return hook
+
+
+def strip_feature(feature: str) -> Hook:
+    """Make everybody look as if he lacked ``feature``.
+
+    It goes from every disco#info result, and `<c/>` (XEP-0115) goes from every presence: a peer who knows the hash
+    would believe his cache and never ask; one who is told an unchanged hash with a changed answer would see that they
+    differ. Without a hash nothing can be compared: that is how a client without entity capabilities looks.
+    """
+    without_caps = strip_element(f"{{{CAPS}}}c")
+
+    def hook(stanza: Element, sender: str) -> Element | list[Element] | None:
+        for query in stanza.findall(f"{{{DISCO_INFO}}}query"):
+            for item in query.findall(f"{{{DISCO_INFO}}}feature"):
+                if item.get("var") == feature:
+                    query.remove(item)
+        return without_caps(stanza, sender) if stanza.tag.endswith("}presence") else stanza
+
+    return hook
+
+
+def swap_fingerprint(
+    fingerprint: str, actions: Collection[str] = ("session-initiate", "session-accept")
+) -> Hook:
+    """Put another certificate's fingerprint (text of XEP-0320's element) into the Jingle stanzas of these actions."""
+
+    def hook(stanza: Element, sender: str) -> Element:
+        for jingle in stanza.findall(f"{{{JINGLE}}}jingle"):
+            if jingle.get("action") in actions:
+                for element in jingle.iter(f"{{{FINGERPRINT}}}fingerprint"):
+                    element.text = fingerprint
+        return stanza
+
+    return hook
+
+
+def flip_ibb_block(number: int = 0, byte: int = 0) -> Hook:
+    """Flip one bit in the ``number``-th block of in-band data (XEP-0047) that passes, counted from 0."""
+    passed = 0
+
+    def hook(stanza: Element, sender: str) -> Element:
+        nonlocal passed
+        for data in stanza.findall(f"{{{IBB}}}data"):
+            if passed == number:
+                block = bytearray(base64.b64decode(data.text or ""))
+                block[byte % len(block)] ^= 1
+                data.text = base64.b64encode(block).decode()
+            passed += 1
+        return stanza
+
+    return hook
+
+
+class Hold:
+    """A hook that keeps back what matches until the test says otherwise; nothing happens by time."""
+
+    def __init__(self, server: LoopbackServer, matches: Matches) -> None:
+        self._server = server
+        self._matches = matches
+        self._held: deque[tuple[Element, str]] = deque()
+        self._change = asyncio.Event()
+        self.open = False
+        """True lets everything pass from now on."""
+
+    def __call__(self, stanza: Element, sender: str) -> Element | None:
+        if self.open or not self._matches(stanza, sender):
+            return stanza
+        if len(self._held) >= HELD_LIMIT:
+            raise OverflowError(f"more than {HELD_LIMIT} stanzas are held")
+        self._held.append((stanza, sender))
+        self._change.set()
+        return None
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    async def caught(self, count: int = 1) -> None:
+        """Wait until at least ``count`` stanzas are held."""
+        while len(self._held) < count:
+            self._change.clear()
+            await self._change.wait()
+
+    def release(self, count: int | None = None) -> None:
+        """Deliver the oldest ``count`` (None: all, and hold no more). The hooks behind this one do not see them."""
+        if count is None:
+            self.open = True
+            count = len(self._held)
+        for _ in range(min(count, len(self._held))):
+            stanza, sender = self._held.popleft()
+            self._server.route(stanza, sender)
+
+    def release_reversed(self) -> None:
+        """Deliver all that is held, the newest first, and hold no more."""
+        self._held.reverse()
+        self.release()
+
+    def discard(self) -> None:
+        """Lose all that is held."""
+        self._held.clear()
+
+
+class Recorder:
+    """A hook that lets everything pass and keeps copies of what matches, to play again later."""
+
+    def __init__(self, server: LoopbackServer, matches: Matches) -> None:
+        self._server = server
+        self._matches = matches
+        self.taken: list[tuple[Element, str]] = []
+        """Stanza and sender, in order."""
+
+    def __call__(self, stanza: Element, sender: str) -> Element:
+        if self._matches(stanza, sender):
+            if len(self.taken) >= HELD_LIMIT:
+                raise OverflowError(f"more than {HELD_LIMIT} stanzas are recorded")
+            self.taken.append((copy.deepcopy(stanza), sender))
+        return stanza
+
+    def replay(self, index: int | None = None) -> None:
+        """Deliver one of the recorded stanzas again, or all in order, exactly as they were."""
+        for stanza, sender in self.taken if index is None else [self.taken[index]]:
+            self._server.route(copy.deepcopy(stanza), sender)

@@ -1,0 +1,152 @@
+"""Presence and subscriptions (RFC 6121 §3 and §4), and the roster pushes that follow from them (§2.1.6)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import TypeAlias
+from xml.etree.ElementTree import Element, SubElement
+
+from slixmpp import JID
+
+from .directory import Directory, Subscription
+from .session import Session
+from .stanzas import IQ, addressed, presence
+from .wire import CLIENT, ROSTER
+
+Send: TypeAlias = Callable[[Session, Element], None]
+
+
+class Presences:
+    """Who hears of whom, and when."""
+
+    def __init__(self, directory: Directory, send: Send) -> None:
+        self._directory = directory
+        self._send = send
+        self._push_ids = itertools.count(1)
+
+    def broadcast(self, session: Session, stanza: Element) -> None:
+        """A presence without ``to``: available or unavailable (RFC 6121 §4.2, §4.4, §4.5)."""
+        kind = stanza.get("type")
+        if kind == "unavailable":
+            self._leave(session, stanza)
+            return
+        if kind is not None:
+            return
+        initial = session.presence is None
+        session.presence = stanza
+        session.priority = _priority(stanza)
+        self._spread(session, stanza)
+        if initial:
+            self._answer_probes(session)
+
+    def gone(self, session: Session) -> None:
+        """The session has ended, with or without a word."""
+        self._leave(session, presence(session.jid, session.bare, "unavailable"))
+
+    def directed(self, session: Session, stanza: Element, to: JID) -> None:
+        """Remember who got directed presence (RFC 6121 §4.6.3); the router delivers it."""
+        if stanza.get("type") == "unavailable":
+            session.directed.discard(to.full)
+        elif stanza.get("type") is None:
+            session.directed.add(to.full)
+
+    def probe(self, sender: JID, to: JID) -> None:
+        """Tell ``sender`` where ``to`` is, if he may know (RFC 6121 §4.3.2)."""
+        watcher = self._directory.session(sender.full)
+        if watcher is not None and self._directory.watches(sender.bare, to.bare):
+            self._tell(watcher, to.bare)
+
+    def subscription(self, stanza: Element, sender: JID, to: JID) -> None:
+        """Route a subscription stanza and do what it says (RFC 6121 §3). Requests to the absent are not stored."""
+        kind = stanza.get("type")
+        stanza = addressed(stanza, to.bare)
+        stanza.set("from", sender.bare)
+        watches = self._directory.watches
+        if kind == "subscribe" and watches(sender.bare, to.bare):
+            reply = presence(to.bare, sender.bare, "subscribed")  # §3.1.3: the server answers for him
+            for session in self._directory.available(sender.bare):
+                self._send(session, reply)
+            return
+        for session in self._directory.available(to.bare):
+            self._send(session, stanza)
+        if kind == "subscribed":
+            self.watch(to.bare, sender.bare, True)
+        elif kind == "unsubscribed":
+            self.watch(to.bare, sender.bare, False)
+        elif kind == "unsubscribe":
+            self.watch(sender.bare, to.bare, False)
+
+    def watch(self, watcher: str, contact: str, granted: bool) -> None:
+        """Let ``watcher`` see ``contact`` (bare JIDs) or no longer: rosters are pushed, presence is sent."""
+        if self._directory.watches(watcher, contact) == granted:
+            return
+        self._directory.watch(watcher, contact, granted)
+        self._push(watcher, contact)
+        self._push(contact, watcher)
+        for session in self._directory.available(watcher):
+            if granted:
+                self._tell(session, contact)
+                continue
+            for hidden in self._directory.available(contact):
+                self._send(session, presence(hidden.jid, session.jid, "unavailable"))
+
+    def roster_item(self, contact: str, state: Subscription) -> Element:
+        """One ``<item/>`` of a roster."""
+        return Element(f"{{{ROSTER}}}item", jid=contact, name=contact.partition("@")[0], subscription=state.value)
+
+    def _leave(self, session: Session, stanza: Element) -> None:
+        if session.presence is not None:
+            self._spread(session, stanza)
+        watchers = {contact for contact in session.directed if not self._told(session, contact)}
+        session.presence = None
+        session.priority = 0
+        session.directed.clear()
+        for contact in sorted(watchers):
+            jid = JID(contact)
+            match = self._directory.session(contact)
+            for target in [match] if match else self._directory.available(jid.bare) if not jid.resource else []:
+                self._send(target, addressed(stanza, contact))
+
+    def _told(self, session: Session, contact: str) -> bool:
+        """Did the broadcast reach this address already?"""
+        bare = JID(contact).bare
+        if session.presence is None or not self._directory.watches(bare, session.bare):
+            return False
+        match = self._directory.session(contact)
+        return match is None or match.presence is not None
+
+    def _spread(self, session: Session, stanza: Element) -> None:
+        for other in self._directory.sessions():
+            if other.presence is not None and self._directory.watches(other.bare, session.bare):
+                self._send(other, addressed(stanza, other.bare))
+
+    def _answer_probes(self, session: Session) -> None:
+        """RFC 6121 §4.2.2 and §4.3: the newcomer learns who is there; his own other resources too."""
+        for other in self._directory.sessions():
+            if other is not session and other.presence is not None and self._watches(session, other):
+                self._send(session, addressed(other.presence, session.jid))
+
+    def _watches(self, session: Session, other: Session) -> bool:
+        return self._directory.watches(session.bare, other.bare)
+
+    def _tell(self, watcher: Session, contact: str) -> None:
+        for session in self._directory.available(contact):
+            if session.presence is not None:
+                self._send(watcher, addressed(session.presence, watcher.jid))
+
+    def _push(self, owner: str, contact: str) -> None:
+        for session in self._directory.sessions(owner):
+            if session.wants_roster:
+                push = Element(IQ, {"type": "set", "id": f"push-{next(self._push_ids)}", "to": session.jid})
+                query = SubElement(push, f"{{{ROSTER}}}query")
+                query.append(self.roster_item(contact, self._directory.subscription(owner, contact)))
+                self._send(session, push)
+
+
+def _priority(stanza: Element) -> int:
+    """RFC 6121 §4.7.2.3: -128 to 127, 0 if absent or nonsense."""
+    try:
+        return max(-128, min(127, int(stanza.findtext(f"{{{CLIENT}}}priority") or 0)))
+    except ValueError:
+        return 0

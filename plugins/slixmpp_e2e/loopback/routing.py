@@ -1,0 +1,114 @@
+"""Where a stanza goes: the rules of RFC 6120 §10 and RFC 6121 §8.5 for one domain, without offline storage.
+
+Where RFC 6121 leaves a choice: a message to a bare JID goes to *all* available resources of non-negative priority
+(§8.5.2.1.1); where none is, chat and normal are answered with service-unavailable (§8.5.2.2.1). A chat message to a
+resource that is gone is treated as if sent to the bare JID, a normal one is answered with an error (§8.5.3.2.1).
+"""
+
+from __future__ import annotations
+
+from xml.etree.ElementTree import Element
+
+from slixmpp import JID, InvalidJID
+
+from .directory import Directory
+from .presence import Presences, Send
+from .services import Services
+from .session import Session
+from .stanzas import IQ, MESSAGE, SUBSCRIPTION_TYPES, error
+
+
+class Router:
+    """Delivers one stanza of one sender."""
+
+    def __init__(self, directory: Directory, send: Send) -> None:
+        self._directory = directory
+        self._send = send
+        self.presences = Presences(directory, send)
+        self._services = Services(directory, self.presences)
+
+    def route(self, stanza: Element, sender: str) -> None:
+        """``sender`` (a full JID) is who hears of errors; the ``from`` that others see is what the stanza says."""
+        try:
+            to = JID(stanza.get("to", ""))
+        except InvalidJID:
+            self._refuse(stanza, sender, "jid-malformed")
+            return
+        if to.domain and to.domain != self._directory.domain:
+            self._abroad(stanza, sender)
+        elif stanza.tag == MESSAGE:
+            self._message(stanza, sender, to)
+        elif stanza.tag == IQ:
+            self._iq(stanza, sender, to)
+        else:
+            self._presence(stanza, sender, to)
+
+    def _abroad(self, stanza: Element, sender: str) -> None:
+        """There is one domain only, so far: a path to another server would begin here."""
+        self._refuse(stanza, sender, "remote-server-not-found")
+
+    def _message(self, stanza: Element, sender: str, to: JID) -> None:
+        if to.domain and not to.user:
+            return  # nobody reads what is written to the server
+        kind = stanza.get("type", "normal")
+        target = self._directory.session(to.full)
+        if to.resource and target is not None:
+            self._send(target, stanza)
+            return
+        if kind in ("error", "headline") and to.resource:
+            return
+        bare = to.bare if to.user else JID(sender).bare
+        willing = [session for session in self._directory.available(bare) if session.priority >= 0]
+        if kind == "error":
+            return
+        if kind == "groupchat" or not willing or (to.resource and kind != "chat"):
+            if kind != "headline":
+                self._refuse(stanza, sender, "service-unavailable")
+            return
+        for session in willing:
+            self._send(session, stanza)
+
+    def _iq(self, stanza: Element, sender: str, to: JID) -> None:
+        target = self._directory.session(to.full)
+        if to.user and to.resource:
+            if target is None:
+                self._refuse(stanza, sender, "service-unavailable")
+            else:
+                self._send(target, stanza)
+            return
+        origin = self._directory.session(sender)
+        if origin is None or stanza.get("type") not in ("get", "set"):
+            return  # an answer to a roster push, for example
+        address = to if to.domain else JID(origin.bare)
+        reply = self._services.answer(origin, stanza, address)
+        if reply is not None:
+            self._send(origin, reply)
+
+    def _presence(self, stanza: Element, sender: str, to: JID) -> None:
+        origin = self._directory.session(sender)
+        kind = stanza.get("type")
+        if not to.domain:
+            if origin is not None:
+                self.presences.broadcast(origin, stanza)
+            return
+        if kind in SUBSCRIPTION_TYPES:
+            self.presences.subscription(stanza, JID(stanza.get("from", sender)), to)
+        elif kind == "probe":
+            self.presences.probe(JID(sender), to)
+        else:
+            if origin is not None:
+                self.presences.directed(origin, stanza, to)
+            for session in self._recipients(to):
+                self._send(session, stanza)
+
+    def _recipients(self, to: JID) -> list[Session]:
+        if to.resource:
+            match = self._directory.session(to.full)
+            return [] if match is None else [match]
+        return self._directory.available(to.bare)
+
+    def _refuse(self, stanza: Element, sender: str, condition: str) -> None:
+        origin = self._directory.session(sender)
+        reply = error(stanza, condition)
+        if origin is not None and reply is not None:
+            self._send(origin, reply)
