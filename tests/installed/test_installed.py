@@ -1,4 +1,7 @@
-"""The packages as somebody has them who installed the wheel without extras. Run by tests/packaging, outside the repository."""
+"""The packages as somebody has them who installed the wheel without extras.
+
+Run by tests/packaging, in an environment of their own and outside the repository.
+"""
 
 from __future__ import annotations
 

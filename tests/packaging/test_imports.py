@@ -34,7 +34,8 @@ def broken(folder: Path) -> set[str]:
     """The names of the contracts that the packages in ``folder`` break."""
     path = os.pathsep.join((str(folder), str(folder / "plugins")))
     environment = os.environ | {"PYTHONPATH": path, "NO_COLOR": "1", "COLUMNS": "200"}
-    done = subprocess.run([LINT, "--no-cache"], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    command = [str(LINT), "--no-cache"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     found = set(re.findall(r"^(.+) BROKEN", done.stdout, re.MULTILINE))
     assert bool(found) == bool(done.returncode), done.stdout + done.stderr
     return found

@@ -83,12 +83,11 @@ def test_the_installed_wheel_works_elsewhere(wheel: Path, tmp_path: Path) -> Non
     home, elsewhere = tmp_path / "venv", tmp_path / "elsewhere"
     venv.create(home, with_pip=True, symlinks=True)
     shutil.copytree(ROOT / "tests/installed", elsewhere, ignore=shutil.ignore_patterns("__pycache__"))
-    python = home / "bin/python"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV", "PYTEST"))}
-    environment["HOME"] = environment["XDG_CACHE_HOME"] = str(tmp_path)
-    # The cache of pip is the one thing of this machine that it may see: it saves downloads.
+    python = str(home / "bin/python")
+    foreign = ("PYTHON", "COVERAGE", "PYTEST")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
-    done = subprocess.run([*pip, wheel, "pytest"], env=os.environ, capture_output=True, text=True, check=False)
+    done = subprocess.run([*pip, str(wheel), "pytest"], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     command = [python, "-m", "pytest", "-W", "error", "-p", "no:cacheprovider", "."]
     done = subprocess.run(command, cwd=elsewhere, env=environment, capture_output=True, text=True, check=False)

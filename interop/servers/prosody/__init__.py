@@ -21,22 +21,17 @@ from types import TracebackType
 from typing import Literal, Self
 
 from interop.servers.ca import Authority
+from interop.servers.process import Child, ServerFailed, program
 from interop.servers.prosody.config import Layout, configuration, write_accounts
 
 START_SECONDS = 20.0
 """Prosody listens after 0.3 s; a machine whose cores are all busy may need many times that."""
-STOP_SECONDS = 10.0
-"""It closes its streams and goes within a few ms of SIGTERM; after this time it is killed."""
 PORT_TRIES = 5
 """Between finding a free port and Prosody's using it somebody else can take it: then another one."""
 LOG_LINES = 40
 """How much of the log an error quotes."""
 ACCOUNTS: Mapping[str, str] = {"alice": "wonderland", "bob": "builder"}
 """Whom every server knows unless told otherwise."""
-
-
-class ServerFailed(Exception):
-    """The server did not come up, or did not stay up; the message ends with the tail of its log."""
 
 
 class _PortTaken(ServerFailed):
@@ -94,8 +89,8 @@ class Prosody:
         self._limits = limits
         self._network_backend = network_backend
         self._extra = extra
-        self._layout = Layout(Path())
-        self._process: asyncio.subprocess.Process | None = None
+        self._layout = Layout(Path("/nonexistent"))
+        self._child: Child | None = None
 
     async def __aenter__(self) -> Self:
         for _ in range(PORT_TRIES - 1):
@@ -108,7 +103,7 @@ class Prosody:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        ended = self._process is None or self._process.returncode is not None
+        ended = self._child is None or self._child.ended
         tail = self.log_tail() if ended else ""
         await self._stop()
         if ended and kind is None:
@@ -117,7 +112,7 @@ class Prosody:
     @property
     def pid(self) -> int | None:
         """The process id while it runs."""
-        return self._process.pid if self._process else None
+        return self._child.pid if self._child else None
 
     @property
     def ca_file(self) -> Path:
@@ -132,12 +127,12 @@ class Prosody:
 
     def log_tail(self) -> str:
         """The last lines of what the server logged and printed."""
-        texts = (path.read_text(errors="replace") for path in (self._layout.log, self._layout.console) if path.exists())
-        return "\n".join("\n".join(text.splitlines()[-LOG_LINES:]) for text in texts)
+        texts = [path.read_text(errors="replace") for path in (self._layout.log, self._layout.console) if path.exists()]
+        return "\n".join("\n".join(text.splitlines()[-LOG_LINES:]) for text in texts if text)
 
     def _prepare(self) -> None:
         """Write everything that it starts from."""
-        layout = self._layout = Layout(Path(tempfile.mkdtemp(prefix="xmpp-e2e-prosody-")))
+        layout = self._layout
         self.port = _free_port()
         authority = Authority()
         self.ca_file.write_bytes(authority.pem)
@@ -160,11 +155,13 @@ class Prosody:
 
     async def _try_to_start(self) -> None:
         """Be up and serving when this returns; otherwise nothing is left."""
-        self._prepare()
+        self._layout = Layout(Path(tempfile.mkdtemp(prefix="xmpp-e2e-prosody-")))
         try:
-            await self._spawn()
+            self._prepare()
+            command = (program("prosody", "prosody"), "--config", str(self._layout.config), "-F")
+            self._child = Child(command, self._layout.root, self._layout.console)
             async with asyncio.timeout(START_SECONDS):
-                await self._ready()
+                await self._ready(self._child)
         except TimeoutError as error:
             tail = self.log_tail()
             await self._stop()
@@ -173,39 +170,10 @@ class Prosody:
             await self._stop()
             raise
 
-    async def _spawn(self) -> None:
-        program, setpriv = shutil.which("prosody"), shutil.which("setpriv")
-        if program is None or setpriv is None:
-            missing = "setpriv (package util-linux)" if program else "prosody"
-            raise ServerFailed(f"{missing} is not installed: run interop/servers/install.sh prosody")
-        with self._layout.console.open("wb") as console:
-            self._process = await asyncio.create_subprocess_exec(
-                # SIGKILL when the thread that starts it ends, however it ends. Done by a program that then becomes
-                # Prosody, because Python code between fork and exec is not safe beside threads.
-                setpriv,
-                "--pdeathsig",
-                "KILL",
-                program,
-                "--config",
-                str(self._layout.config),
-                "-F",
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=console,
-                cwd=self._layout.root,
-                # A terminal's Ctrl-C is for the tests, which then end the server in order.
-                start_new_session=True,
-            )
-
-    async def _ready(self) -> None:
+    async def _ready(self, child: Child) -> None:
         """Return once it serves our domain on our port."""
-        assert self._process is not None
-        assert self._process.stdout is not None
-        while line := await self._process.stdout.readline():
-            if line.startswith(b"ready "):
-                self.version = line.split()[1].decode()
-                break
-        else:
+        self.version = (await child.ready()).strip()
+        if not self.version:
             raise ServerFailed(f"Prosody ended while it started.\n{self.log_tail()}")
         if f"Failed to open server port {self.port} " in self._layout.log.read_text(errors="replace"):
             raise _PortTaken(f"Somebody else uses port {self.port}.\n{self.log_tail()}")
@@ -219,24 +187,9 @@ class Prosody:
 
     async def _stop(self) -> None:
         """End the process, if it runs, and remove its folder. Always leaves neither."""
-        process, self._process = self._process, None
+        child, self._child = self._child, None
         try:
-            if process is not None:
-                await _end(process)
+            if child is not None:
+                await child.end()
         finally:
             shutil.rmtree(self._layout.root, ignore_errors=True)
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        process.terminate()
-    try:
-        async with asyncio.timeout(STOP_SECONDS):
-            # Reads standard output to its end, too, so that its pipe is closed here and not by the garbage collector.
-            await process.communicate()
-    except TimeoutError:
-        pass
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
