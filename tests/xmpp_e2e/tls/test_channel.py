@@ -1,0 +1,461 @@
+"""Two honest channels back to back: what they agree on, what they carry, and how they end."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from OpenSSL import SSL
+
+from xmpp_e2e.errors import LocalError, TLSFailed
+from xmpp_e2e.identity import Role
+from xmpp_e2e.tls.certificate import Identity
+from xmpp_e2e.tls.channel import ALPN, HANDSHAKE_BYTES, RECORD_BYTES, Channel, Established
+
+CREATED = datetime(2026, 2, 28)
+ALICE = Identity.create(CREATED)
+BOB = Identity.create(CREATED)
+
+
+def channels(alice: Identity = ALICE, bob: Identity = BOB, *, require_pq: bool = False) -> tuple[Channel, Channel]:
+    """Alice, the initiator, and Bob, who expect each other; nothing has travelled."""
+    initiator = Channel(Role.INITIATOR, alice, require_pq=require_pq)
+    responder = Channel(Role.RESPONDER, bob, require_pq=require_pq)
+    initiator.start()
+    initiator.expect(bob.certificate_digest)
+    responder.expect(alice.certificate_digest)
+    return initiator, responder
+
+
+def connected(alice: Identity = ALICE, bob: Identity = BOB, *, require_pq: bool = False) -> tuple[Channel, Channel]:
+    """The same, with the handshake done and nothing under way."""
+    initiator, responder = channels(alice, bob, require_pq=require_pq)
+    assert responder.receive(initiator.data_to_send()) == b""
+    assert initiator.receive(responder.data_to_send()) == b""
+    assert responder.receive(initiator.data_to_send()) == b""
+    assert initiator.receive(responder.data_to_send()) == b""
+    return initiator, responder
+
+
+def agreed(channel: Channel) -> Established:
+    assert channel.established is not None
+    return channel.established
+
+
+def records(data: bytes) -> Iterator[bytes]:
+    """The TLS records in ``data``, whole, with their headers."""
+    while data:
+        size = 5 + int.from_bytes(data[3:5], "big")
+        assert size <= len(data)
+        yield data[:size]
+        data = data[size:]
+
+
+# --- the handshake ----------------------------------------------------------------------------------------------------
+
+
+def test_both_ends_agree() -> None:
+    """Both ends establish TLS 1.3 with the hybrid key exchange and know each other's certificate and key."""
+    initiator, responder = connected()
+    for channel, peer in ((initiator, BOB), (responder, ALICE)):
+        established = agreed(channel)
+        assert established.protocol == "TLSv1.3"
+        assert established.cipher == "TLS_AES_256_GCM_SHA384"
+        assert established.group == "X25519MLKEM768"
+        assert established.peer_certificate == peer.certificate
+        assert established.certificate_digest == peer.certificate_digest
+        assert established.peer_key == peer.fingerprint
+
+
+def test_default_key_exchange_satisfies_require_pq() -> None:
+    """Who demands post-quantum safety gets it from OpenSSL's own choice of groups."""
+    initiator, responder = connected(require_pq=True)
+    assert initiator.established
+    assert responder.established
+
+
+def test_exporter_is_shared_by_the_two_ends_and_by_nobody_else() -> None:
+    """Both ends derive the same 32 bytes, and another connection of the same two other ones."""
+    initiator, responder = connected()
+    again, _ = connected()
+    assert len(agreed(initiator).exporter) == 32
+    assert agreed(initiator).exporter == agreed(responder).exporter != agreed(again).exporter
+
+
+def test_exporter_is_the_one_of_rfc_9266() -> None:
+    """The exporter has the label of RFC 9266 §2 and an empty context."""
+    initiator, _ = connected()
+    expected = initiator._connection.export_keying_material(b"EXPORTER-Channel-Binding", 32, b"")
+    assert agreed(initiator).exporter == expected
+
+
+def test_exporter_is_in_no_repr() -> None:
+    """A repr shows what anybody may see, and neither the exporter nor the private key."""
+    initiator, _ = connected()
+    secret = agreed(initiator).exporter
+    for shown in (repr(agreed(initiator)), repr(initiator), repr(vars(initiator))):
+        assert repr(secret)[2:-1] not in shown
+        assert secret.hex() not in shown
+        assert repr(ALICE.private_key)[2:-1] not in shown
+
+
+def test_ed25519_identities_connect() -> None:
+    """Keys of the other accepted kind work on both sides."""
+    key = ed25519.Ed25519PrivateKey.generate()
+    name = x509.Name([])
+    certificate = x509.CertificateBuilder(name, name, key.public_key(), 1, CREATED, CREATED.replace(year=2027))
+    identity = Identity(
+        certificate.sign(key, None).public_bytes(Encoding.DER),
+        key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()),
+    )
+    for alice, bob in ((identity, BOB), (ALICE, identity)):
+        initiator, responder = connected(alice, bob)
+        assert agreed(initiator).peer_key == bob.fingerprint
+        assert agreed(responder).peer_key == alice.fingerprint
+
+
+def test_three_flights() -> None:
+    """The handshake is three flights of bounded size, and the little that follows is no session ticket."""
+    initiator, responder = channels()
+    sizes = []
+    for sender, receiver in ((initiator, responder), (responder, initiator)) * 2:
+        flight = sender.data_to_send()
+        sizes.append(len(flight))
+        receiver.receive(flight)
+    assert all(size <= limit for size, limit in zip(sizes, (1600, 2000, 600, 200), strict=True))
+    assert initiator.established
+    assert responder.established
+    assert initiator.data_to_send() == responder.data_to_send() == b""
+
+
+def test_first_flight_needs_no_fingerprint() -> None:
+    """The ClientHello is there before anything is known of the peer; the responder has nothing to begin with."""
+    initiator, responder = Channel(Role.INITIATOR, ALICE), Channel(Role.RESPONDER, BOB)
+    initiator.start()
+    responder.start()
+    assert initiator.data_to_send()[:1] == b"\x16"
+    assert responder.data_to_send() == b""
+
+
+def test_start_twice_makes_one_client_hello() -> None:
+    """A second start changes nothing."""
+    initiator = Channel(Role.INITIATOR, ALICE)
+    initiator.start()
+    initiator.start()
+    assert len(list(records(initiator.data_to_send()))) == 1
+
+
+@given(st.lists(st.floats(0, 1), max_size=8))
+@settings(max_examples=20, deadline=None)
+def test_transport_may_cut_anywhere(places: list[float]) -> None:
+    """However the transport cuts the bytes, the handshake succeeds and the plaintext arrives whole and in order."""
+    initiator, responder = channels()
+    arrived = b""
+    for sender, receiver in ((initiator, responder), (responder, initiator), (initiator, responder)):
+        if sender.established:
+            sender.send(b"first data " * 1000)
+        flight = sender.data_to_send()
+        # Places are fractions, for a flight's length is not the same every time: ECDSA signatures differ by some bytes.
+        edges = [0, *sorted(round(place * len(flight)) for place in places), len(flight)]
+        for start, end in pairwise(edges):
+            if start < end:
+                arrived += receiver.receive(flight[start:end])
+    assert responder.established
+    assert arrived == b"first data " * 1000
+
+
+def test_byte_by_byte() -> None:
+    """A transport that brings single bytes works."""
+    initiator, responder = channels()
+    for sender, receiver in ((initiator, responder), (responder, initiator), (initiator, responder)):
+        for byte in sender.data_to_send():
+            receiver.receive(bytes([byte]))
+    assert responder.established
+
+
+def test_first_data_rides_with_the_last_flight() -> None:
+    """What the initiator sends behind its last flight comes out of the call that finishes the responder's handshake,
+    and the bound on handshakes does not count it."""
+    initiator, responder = channels()
+    responder.receive(initiator.data_to_send())
+    initiator.receive(responder.data_to_send())
+    initiator.send(bytes(2 * HANDSHAKE_BYTES))
+    assert responder.receive(initiator.data_to_send()) == bytes(2 * HANDSHAKE_BYTES)
+
+
+# --- what comes before what -------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_received_before_the_fingerprint_is_known() -> None:
+    """Bytes cannot be judged without the signalled fingerprint; refusing them harms nothing."""
+    initiator, responder = Channel(Role.INITIATOR, ALICE), Channel(Role.RESPONDER, BOB)
+    initiator.start()
+    flight = initiator.data_to_send()
+    with pytest.raises(LocalError, match="before it is known which certificate"):
+        responder.receive(flight)
+    responder.expect(ALICE.certificate_digest)
+    responder.receive(flight)
+    assert responder.data_to_send()
+
+
+def test_expectation_cannot_be_changed() -> None:
+    """The fingerprint is set once."""
+    initiator, _ = channels()
+    with pytest.raises(LocalError, match="already expects"):
+        initiator.expect(BOB.certificate_digest)
+
+
+@pytest.mark.parametrize("digest", [b"", b"x" * 31, b"x" * 33])
+def test_expectation_is_a_sha_256_digest(digest: bytes) -> None:
+    """Only 32 bytes are a fingerprint; above all, nothing is none."""
+    with pytest.raises(ValueError, match="32 bytes"):
+        Channel(Role.INITIATOR, ALICE).expect(digest)
+
+
+def test_nothing_is_sent_before_the_handshake() -> None:
+    """No plaintext is taken while it is not known who would read it."""
+    initiator, responder = channels()
+    for channel in (initiator, responder):
+        with pytest.raises(LocalError, match="not established yet"):
+            channel.send(b"too early")
+        assert channel.established is None
+
+
+# --- what they carry --------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.integers(0, 3 * RECORD_BYTES), min_size=1, max_size=5))
+@settings(max_examples=20, deadline=None)
+def test_plaintext_arrives(sizes: list[int]) -> None:
+    """Plaintext of any size arrives in order, both ways."""
+    for sender, receiver in (connected(), connected()[::-1]):
+        sent = [bytes([index]) * size for index, size in enumerate(sizes)]
+        for plaintext in sent:
+            sender.send(plaintext)
+        data = sender.data_to_send()
+        assert (receiver.receive(data) if data else b"") == b"".join(sent)
+
+
+def test_records_fit_a_block() -> None:
+    """No record is larger than 4 KiB with its framing, and all but the last are exactly that."""
+    initiator, _ = connected()
+    initiator.send(bytes(3 * RECORD_BYTES))
+    sizes = [len(record) for record in records(initiator.data_to_send())]
+    assert sizes[:-1] == [RECORD_BYTES] * 3
+    assert sizes[-1] < RECORD_BYTES
+
+
+def test_larger_records_of_others_are_taken() -> None:
+    """A peer may use records of 16 KiB, the largest of RFC 8446."""
+    initiator, responder = connected()
+    initiator._connection.send(bytes(16 * 1024))
+    data = initiator._connection.bio_read(32 * 1024)
+    assert len(list(records(data))) == 1
+    assert responder.receive(data) == bytes(16 * 1024)
+
+
+def test_data_to_send_is_handed_out_once() -> None:
+    """What was fetched waits no longer."""
+    initiator, _ = connected()
+    initiator.send(b"once")
+    assert initiator.data_to_send()
+    assert initiator.data_to_send() == b""
+
+
+def test_used_counts_the_bytes_of_both_ways() -> None:
+    """Every byte that travelled either way is counted, those of the handshake, of the goodbye and after it too."""
+    initiator, responder = channels()
+    travelled = 0
+    for sender, receiver in ((initiator, responder), (responder, initiator)) * 3:
+        if sender.established:
+            sender.send(b"counted" * 1000)
+            if travelled > 20_000:
+                sender.close()
+        data = sender.data_to_send()
+        travelled += len(data)
+        receiver.receive(data)
+    assert initiator.used == responder.used == travelled > 21_000
+    initiator.receive(b"ignored")
+    assert initiator.used == travelled + 7
+
+
+# --- the end ----------------------------------------------------------------------------------------------------------
+
+
+def test_clean_end() -> None:
+    """After close_notify from the peer the end of the transport is no truncation."""
+    initiator, responder = connected()
+    initiator.send(b"last words")
+    initiator.close()
+    assert responder.receive(initiator.data_to_send()) == b"last words"
+    assert responder.peer_closed
+    assert responder.receive(b"") == b""
+    assert not responder.truncated
+
+
+def test_end_without_close_notify_is_truncation() -> None:
+    """A transport that just ends is told apart from a peer that has said goodbye."""
+    initiator, responder = connected()
+    initiator.send(b"words")
+    assert responder.receive(initiator.data_to_send()) == b"words"
+    assert not responder.truncated
+    assert responder.receive(b"") == b""
+    assert responder.truncated
+    assert not responder.peer_closed
+
+
+def test_end_within_a_record_is_truncation() -> None:
+    """Of a record that did not arrive whole nothing comes out."""
+    initiator, responder = connected()
+    initiator.send(b"words")
+    assert responder.receive(initiator.data_to_send()[:-1]) == b""
+    assert responder.receive(b"") == b""
+    assert responder.truncated
+
+
+def test_end_within_the_handshake_is_truncation() -> None:
+    """A transport that ends before anything was established is no clean end either."""
+    initiator, responder = channels()
+    responder.receive(initiator.data_to_send())
+    responder.receive(b"")
+    assert responder.truncated
+
+
+def test_the_peer_may_still_speak_after_our_goodbye() -> None:
+    """TLS 1.3 closes each direction by itself: what the peer sends before its own close_notify arrives."""
+    initiator, responder = connected()
+    initiator.close()
+    responder.receive(initiator.data_to_send())
+    responder.send(b"and goodbye to you")
+    responder.close()
+    assert initiator.receive(responder.data_to_send()) == b"and goodbye to you"
+    assert initiator.peer_closed
+
+
+def test_nothing_is_sent_after_goodbye() -> None:
+    """close_notify is the last that a side sends; a second one is not sent."""
+    initiator, _ = connected()
+    initiator.close()
+    assert initiator.data_to_send()
+    with pytest.raises(LocalError, match="is closed"):
+        initiator.send(b"one more thing")
+    initiator.close()
+    assert initiator.data_to_send() == b""
+
+
+def test_goodbye_before_hello_says_nothing() -> None:
+    """A channel that is closed before its handshake is done sends no alert, and the handshake can go on."""
+    initiator, responder = channels()
+    responder.close()
+    assert responder.data_to_send() == b""
+    responder.receive(initiator.data_to_send())
+    assert responder.data_to_send()
+
+
+def test_bytes_after_close_notify_are_ignored() -> None:
+    """What follows the peer's close_notify was not sent by it (RFC 8446 §6.1) and does no harm."""
+    initiator, responder = connected()
+    initiator.send(b"words")
+    initiator.close()
+    assert responder.receive(initiator.data_to_send() + bytes(100_000)) == b"words"
+    assert responder.receive(b"\xff" * 100) == b""
+    responder.send(b"still here")
+
+
+def test_bytes_after_the_end_of_the_transport_are_a_mistake_of_the_host() -> None:
+    """An ended transport brings nothing more; ending twice is harmless."""
+    initiator, responder = connected()
+    responder.receive(b"")
+    responder.receive(b"")
+    initiator.send(b"words")
+    with pytest.raises(LocalError, match="after the end"):
+        responder.receive(initiator.data_to_send())
+
+
+# --- what OpenSSL is told ---------------------------------------------------------------------------------------------
+
+
+class RecordingContext(SSL.Context):
+    """Notes the calls that decide about memory, caches and groups: their effect is not visible from outside."""
+
+    made: list[RecordingContext]
+
+    def __init__(self, method: int) -> None:
+        super().__init__(method)
+        self.calls: list[tuple[Any, ...]] = []
+        self.made.append(self)
+
+    def set_mode(self, mode: int) -> int:
+        if hasattr(self, "calls"):  # The base class sets modes of its own.
+            self.calls.append(("mode", mode))
+        return super().set_mode(mode)
+
+    def set_session_cache_mode(self, mode: int) -> int:
+        self.calls.append(("cache", mode))
+        return super().set_session_cache_mode(mode)
+
+    def set_tmp_ecdh(self, curve: Any) -> None:
+        self.calls.append(("group", curve))
+
+
+def test_context_is_fresh_and_frugal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each channel has a context of its own that caches no session, gives buffers back, and leaves the groups alone."""
+    made: list[RecordingContext] = []
+    monkeypatch.setattr(RecordingContext, "made", made, raising=False)
+    monkeypatch.setattr(SSL, "Context", RecordingContext)
+    connected()
+    connected()
+    assert len(made) == 4
+    for context in made:
+        assert context.calls == [("cache", SSL.SESS_CACHE_OFF), ("mode", SSL.MODE_RELEASE_BUFFERS)]
+
+
+def test_dropped_channel_is_freed_at_once() -> None:
+    """A channel is in no reference cycle, so a thousand dropped ones do not wait for the garbage collector."""
+    _, responder = connected()
+    freed = weakref.ref(responder._connection)
+    gc.disable()
+    try:
+        del _, responder
+        assert freed() is None
+    finally:
+        gc.enable()
+
+
+def test_application_protocol_is_the_one_of_the_protocol() -> None:
+    """The name on the wire never changes by accident."""
+    assert ALPN == b"xmpp-e2e/1"
+
+
+def test_failed_record_kills_the_channel() -> None:
+    """After a failure the alert is still there to send, and everything else raises the failure again."""
+    initiator, responder = connected()
+    initiator.send(b"words")
+    data = bytearray(initiator.data_to_send())
+    data[-1] ^= 1
+    with pytest.raises(TLSFailed, match="bad record mac") as first:
+        responder.receive(bytes(data))
+    for act in (
+        responder.start,
+        lambda: responder.expect(ALICE.certificate_digest),
+        lambda: responder.receive(b"more"),
+        lambda: responder.receive(b""),
+        lambda: responder.send(b"more"),
+        responder.close,
+    ):
+        with pytest.raises(TLSFailed, match="bad record mac") as again:
+            act()
+        assert type(again.value) is type(first.value)
+    alert = responder.data_to_send()
+    with pytest.raises(TLSFailed, match="alert bad record mac"):
+        initiator.receive(alert)

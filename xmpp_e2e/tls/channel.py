@@ -1,0 +1,370 @@
+"""One TLS 1.3 connection in memory (RFC 8446, ALPN RFC 7301): bytes in, bytes out; the only importer of OpenSSL.
+
+Whom we talk to is decided by one comparison: the SHA-256 of the peer's certificate with the one that was signalled,
+first while OpenSSL verifies, so that a stranger sees nothing of ours, and again after the handshake with everything
+else. There is one SSL.Context for each Channel and no resumption: a resumed session would skip the comparison.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass, field
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.serialization import load_der_private_key
+from OpenSSL import SSL, crypto
+
+from xmpp_e2e.errors import FingerprintMismatch, LocalError, ReflectedKey, TLSFailed
+from xmpp_e2e.identity import Fingerprint, Role
+from xmpp_e2e.tls.certificate import Identity, key_fingerprint
+
+ALPN = b"xmpp-e2e/1"
+"""Only software that means this protocol gets through the handshake."""
+HANDSHAKE_BYTES = 64 * 1024
+"""What a peer may send before the handshake is done: an honest one needs 2 KiB, OpenSSL by itself would hold 130."""
+RECORD_BYTES = 4 * 1024
+"""The largest record that we send, with its framing: it fits one IBB block and keeps OpenSSL's buffers small."""
+HYBRID_GROUPS = frozenset({"X25519MLKEM768", "SecP256r1MLKEM768", "SecP384r1MLKEM1024"})
+"""The key exchanges that are safe against quantum computers, and classically safe if ML-KEM is not."""
+
+_RECORD_OVERHEAD = 5 + 1 + 16
+"""Header, inner content type and tag of a TLS 1.3 record (RFC 8446 §5.2)."""
+_PIECE = RECORD_BYTES
+"""Bytes that pass OpenSSL's memory buffers at a time: the buffers grow to what was once in them and never shrink."""
+_EXPORTER_LABEL = b"EXPORTER-Channel-Binding"
+_EXPORTER_BYTES = 32
+_HANDSHAKE_FAILURE = bytes.fromhex("15 0303 0002 02 28")
+"""A fatal handshake_failure alert in a record of its own. A server takes it in clear until the client's Finished."""
+
+
+@dataclass(frozen=True)
+class Established:
+    """What the handshake agreed on, after every check was passed."""
+
+    protocol: str
+    """``TLSv1.3``."""
+    cipher: str
+    """As OpenSSL names it: ``TLS_AES_256_GCM_SHA384``."""
+    group: str
+    """The key exchange, as OpenSSL names it: ``X25519MLKEM768``."""
+    peer_certificate: bytes = field(repr=False)
+    """DER."""
+    peer_key: Fingerprint
+    """The key in that certificate."""
+    exporter: bytes = field(repr=False)
+    """``tls-exporter`` (RFC 9266): 32 secret bytes that only the two ends of this connection know."""
+
+    @property
+    def certificate_digest(self) -> bytes:
+        """SHA-256 of the peer's certificate, 32 bytes."""
+        return hashlib.sha256(self.peer_certificate).digest()
+
+
+class Channel:
+    """One end of one TLS connection, which carries bytes that somebody else transports. The initiator is the client.
+
+    ``start()`` (initiator), ``expect()``, then ``receive()`` and ``send()``; after every call ``data_to_send()`` has
+    what must travel. A channel that has raised TLSFailed is dead: ``data_to_send()`` still has the alert for the peer,
+    every other method raises.
+    """
+
+    def __init__(self, role: Role, identity: Identity, *, require_pq: bool = False) -> None:
+        self.role = role
+        self.established: Established | None = None
+        """Set once, when the handshake is done and every check of it was passed.
+
+        On the initiator this does not say that the responder accepts us: a TLS client is done before the server has
+        looked at its certificate. The responder's first bytes say so; its refusal is raised by ``receive()``.
+        """
+        self.peer_closed = False
+        """The peer's close_notify has come: these were all its bytes."""
+        self.truncated = False
+        """The transport ended and no close_notify had come: bytes may be missing."""
+        self.used = 0
+        """Bytes of TLS, both ways together."""
+        self._identity = identity
+        self._require_pq = require_pq
+        self._expectation = _Expectation()
+        self._connection = SSL.Connection(_context(role, identity, self._expectation))
+        if role is Role.INITIATOR:
+            self._connection.set_connect_state()
+        else:
+            self._connection.set_accept_state()
+        self._outgoing = bytearray()
+        self._handshake_bytes = 0
+        self._ended = False
+        self._closed = False
+        self._failure: TLSFailed | None = None
+
+    def start(self) -> None:
+        """Make the initiator's ClientHello available; on the responder, who has nothing to begin with, do nothing."""
+        self._check_alive()
+        self._shake_hands()
+        self._drain()
+
+    def expect(self, certificate_digest: bytes) -> None:
+        """Say which certificate the peer must show: its SHA-256, 32 bytes. Once, and before the first ``receive()``."""
+        self._check_alive()
+        if self._expectation.digest:
+            raise LocalError("this TLS channel already expects a certificate")
+        if len(certificate_digest) != hashlib.sha256().digest_size:
+            raise ValueError(f"a SHA-256 digest has 32 bytes, not {len(certificate_digest)}")
+        self._expectation.digest = certificate_digest
+
+    def receive(self, data: bytes) -> bytes:
+        """Take what the transport brought and return the plaintext in it; ``b""`` is the end of the transport.
+
+        TLSFailed (FingerprintMismatch, ReflectedKey) if anything in ``data`` is wrong, and then none of it is returned.
+        LocalError before ``expect()`` and after the end. What follows the peer's close_notify is ignored (RFC 8446
+        §6.1).
+        """
+        self._check_alive()
+        if not self._expectation.digest:
+            raise LocalError("no bytes can be judged before it is known which certificate the peer must show")
+        if not data:
+            self._ended = True
+            self.truncated = not self.peer_closed
+            return b""
+        if self._ended:
+            raise LocalError("bytes came after the end of the transport")
+        self.used += len(data)
+        plaintext = bytearray()
+        for start in range(0, len(data), _PIECE):
+            plaintext += self._take(data[start : start + _PIECE])
+        return bytes(plaintext)
+
+    def send(self, plaintext: bytes) -> None:
+        """Encrypt ``plaintext`` in records of RECORD_BYTES; LocalError before ``established`` and after ``close()``.
+
+        The result waits here, so it is the caller who bounds how much that may be.
+        """
+        self._check_alive()
+        if self.established is None or self._closed:
+            raise LocalError("this TLS channel " + ("is closed" if self._closed else "is not established yet"))
+        step = RECORD_BYTES - _RECORD_OVERHEAD
+        for start in range(0, len(plaintext), step):
+            piece = plaintext[start : start + step]
+            try:
+                # Memory takes a whole record or raises; there is no half.
+                self._connection.send(piece)
+            except SSL.Error as error:
+                raise self._failed(_in_words(error)) from error
+            self._drain()
+
+    def data_to_send(self) -> bytes:
+        """What must travel to the peer now, and no longer waits here."""
+        data = bytes(self._outgoing)
+        self._outgoing.clear()
+        return data
+
+    def close(self) -> None:
+        """Say that these were all our bytes (close_notify); the peer's may still come. No-op until ``established``."""
+        self._check_alive()
+        if self.established is not None and not self._closed:
+            self._say_goodbye()
+
+    # --- inside ----------------------------------------------------------------------------------------------------
+
+    def _check_alive(self) -> None:
+        if self._failure is not None:
+            raise type(self._failure)(str(self._failure)) from self._failure
+
+    def _take(self, piece: bytes) -> bytes:
+        if self.peer_closed:
+            return b""
+        self._bound_handshake(len(piece))
+        self._connection.bio_write(piece)
+        try:
+            if self._shake_hands() and self.established is None:
+                self.established = self._examine()
+            return self._decrypt() if self.established is not None else b""
+        finally:
+            self._drain()
+
+    def _bound_handshake(self, size: int) -> None:
+        if self.established is None:
+            self._handshake_bytes += size
+            if self._handshake_bytes > HANDSHAKE_BYTES:
+                raise self._failed(TLSFailed(f"the peer sent over {HANDSHAKE_BYTES} bytes and finished no handshake"))
+
+    def _shake_hands(self) -> bool:
+        """Is the handshake done, now that OpenSSL has seen all that came?"""
+        if self.established is not None:
+            return True
+        try:
+            self._connection.do_handshake()
+        except SSL.WantReadError:
+            return False
+        except TLSFailed as refusal:
+            raise self._failed(refusal) from None
+        except SSL.Error as error:
+            raise self._failed(_in_words(error)) from error
+        return True
+
+    def _decrypt(self) -> bytes:
+        plaintext = bytearray()
+        try:
+            while True:
+                plaintext += self._connection.recv(_PIECE)
+        except SSL.WantReadError:
+            pass
+        except SSL.ZeroReturnError:
+            self.peer_closed = True
+        except SSL.Error as error:
+            raise self._failed(_in_words(error)) from error
+        return bytes(plaintext)
+
+    def _drain(self) -> None:
+        """Move what OpenSSL has written to where it waits for the transport."""
+        for written in _written(self._connection):
+            self._outgoing += written
+            self.used += len(written)
+
+    def _examine(self) -> Established:
+        """Check all that the handshake agreed on, in the order of docs/protocol.md §2."""
+        connection = self._connection
+        try:
+            protocol = connection.get_protocol_version_name()
+            _check_protocol(protocol)
+            _check_alpn(connection.get_alpn_proto_negotiated())
+            certificate = _check_presence(connection.get_peer_certificate())
+            key = key_fingerprint(certificate)
+            _check_not_ours(key, self._identity.fingerprint)
+            _check_digest(certificate, self._expectation.digest)
+            group = connection.get_group_name() or "unknown"
+            if self._require_pq:
+                _check_group(group)
+        except TLSFailed as refusal:
+            self._withdraw()
+            raise self._failed(refusal) from None
+        return Established(
+            protocol=protocol,
+            cipher=connection.get_cipher_name() or "unknown",
+            group=group,
+            peer_certificate=certificate,
+            peer_key=key,
+            exporter=connection.export_keying_material(_EXPORTER_LABEL, _EXPORTER_BYTES, b""),
+        )
+
+    def _withdraw(self) -> None:
+        """Refuse a handshake that OpenSSL itself would have let pass, and for which it therefore has no alert."""
+        if self.role is Role.RESPONDER:
+            self._say_goodbye()
+            return
+        # Our certificate and our Finished have not left yet, and never will: for the peer the handshake fails too.
+        for _ in _written(self._connection):
+            pass
+        self._outgoing += _HANDSHAKE_FAILURE
+        self.used += len(_HANDSHAKE_FAILURE)
+
+    def _say_goodbye(self) -> None:
+        self._closed = True
+        try:
+            self._connection.shutdown()
+        except SSL.Error as error:
+            raise self._failed(_in_words(error)) from error
+        self._drain()
+
+    def _failed(self, failure: TLSFailed) -> TLSFailed:
+        """Remember ``failure``, and keep what OpenSSL has to tell the peer about it."""
+        self._drain()
+        self._failure = failure
+        return failure
+
+
+class _Expectation:
+    """The certificate that the peer must show. It does not refer to the Channel, so a dropped one is freed at once."""
+
+    def __init__(self) -> None:
+        self.digest = b""
+        """SHA-256, 32 bytes; empty, which no certificate meets, until it is known."""
+
+    def verify(self, connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:
+        """OpenSSL's verify callback. It runs more than once for one certificate, and each time has to agree."""
+        if depth != 0:
+            raise TLSFailed("the peer sent a chain of certificates, and only one that stands alone is accepted")
+        _check_digest(_der(certificate), self.digest)
+        return True
+
+
+def _context(role: Role, identity: Identity, expectation: _Expectation) -> SSL.Context:
+    """A context for one connection. Its groups are OpenSSL's own: naming one would turn the hybrid key exchange off."""
+    context = SSL.Context(SSL.TLS_METHOD)
+    context.set_min_proto_version(SSL.TLS1_3_VERSION)
+    context.set_max_proto_version(SSL.TLS1_3_VERSION)
+    context.set_options(SSL.OP_NO_TICKET)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, expectation.verify)
+    if role is Role.INITIATOR:
+        context.set_alpn_protos([ALPN])
+    else:
+        context.set_alpn_select_callback(_select_alpn)
+    context.use_certificate(x509.load_der_x509_certificate(identity.certificate))
+    key = load_der_private_key(identity.private_key, password=None)
+    assert isinstance(key, (ec.EllipticCurvePrivateKey, ed25519.Ed25519PrivateKey))  # An Identity has no other.
+    context.use_privatekey(key)
+    return context
+
+
+def _select_alpn(connection: SSL.Connection, offered: list[bytes]) -> bytes:
+    """Raising, unlike NO_OVERLAPPING_PROTOCOLS, ends the handshake with no_application_protocol (RFC 7301 §3.2)."""
+    if ALPN not in offered:
+        raise TLSFailed("the peer's TLS is for another application")
+    return ALPN
+
+
+def _check_protocol(protocol: str) -> None:
+    if protocol != "TLSv1.3":
+        raise TLSFailed(f"the handshake ended with {protocol}, not TLSv1.3")
+
+
+def _check_alpn(agreed: bytes) -> None:
+    if agreed != ALPN:
+        raise TLSFailed("the handshake did not agree on our application protocol (ALPN)")
+
+
+def _check_presence(certificate: crypto.X509 | None) -> bytes:
+    if certificate is None:
+        raise TLSFailed("the peer showed no certificate")
+    return _der(certificate)
+
+
+def _check_not_ours(key: Fingerprint, own: Fingerprint) -> None:
+    """The key, not the certificate: a new certificate around our own key is still our own key."""
+    if hmac.compare_digest(key.digest, own.digest):
+        raise ReflectedKey("the peer shows our own key")
+
+
+def _check_digest(certificate: bytes, expected: bytes) -> None:
+    if not hmac.compare_digest(hashlib.sha256(certificate).digest(), expected):
+        raise FingerprintMismatch("the peer's certificate is not the one that was announced")
+
+
+def _check_group(group: str) -> None:
+    if group not in HYBRID_GROUPS:
+        raise TLSFailed(f"the key exchange {group} is not safe against quantum computers, which our policy demands")
+
+
+def _der(certificate: crypto.X509) -> bytes:
+    # Not by to_cryptography(): that parser refuses, with exceptions of its own, certificates that OpenSSL takes.
+    return crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
+
+
+def _written(connection: SSL.Connection) -> list[bytes]:
+    pieces: list[bytes] = []
+    try:
+        while not pieces or len(pieces[-1]) == _PIECE:
+            pieces.append(connection.bio_read(_PIECE))
+    except SSL.WantReadError:
+        pass
+    return pieces
+
+
+def _in_words(error: SSL.Error) -> TLSFailed:
+    """OpenSSL's own reasons: they name what was wrong and quote nothing."""
+    queue = error.args[0] if error.args and isinstance(error.args[0], list) else []
+    reasons = ", ".join(dict.fromkeys(reason for _, _, reason in queue if reason))
+    return TLSFailed(f"TLS failed: {reasons or 'the record layer gave no reason'}")
