@@ -1,6 +1,6 @@
 """May a stanza leave or come in without end-to-end encryption? Two tables, one for each direction; both pure.
 
-What a user wants for a peer (``Policy``) is intent: stored apart from any session, and no answer of a server changes it.
+What a user wants for a peer (``Policy``) is intent: stored apart from sessions, and no answer of a server changes it.
 What is always outside (our own Jingle and bytestreams, disco#info, presence …) is not asked about here.
 """
 

@@ -1,0 +1,134 @@
+"""Sealing: AES-256-GCM (NIST SP 800-38D) over a value, bound to the place where it is kept.
+
+The associated data is table and row, so that a sealed value opens nowhere else. The key is random; a password or a
+keyring would be another ``Sealer``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from pathlib import Path
+from typing import Protocol
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from slixmpp_e2e.store.errors import KeyMissing, KeyWrong, StoreInaccessible
+
+KEY_BYTES = 32
+"""AES-256."""
+NONCE_BYTES = 12
+"""Random, once per value: 2^32 of them are allowed with one key (SP 800-38D §8.3), a store seals some hundreds."""
+_LABEL = b"xmpp-e2e store seal 1"
+
+
+class Sealer(Protocol):
+    """Keeps what is written into a store from whoever has the store without the key."""
+
+    def ready(self) -> bool:
+        """Is there a key already?"""
+        ...
+
+    def create(self) -> str:
+        """Make a key, unless there is one (``ready()``); one sentence for the user on what it protects. StoreError."""
+        ...
+
+    def seal(self, value: bytes, *place: str | bytes) -> bytes:
+        """``value`` in a form that opens only here: ``place`` is the table and what identifies the row. StoreError."""
+        ...
+
+    def unseal(self, sealed: bytes, *place: str | bytes) -> bytes:
+        """What was sealed for this place with this key; InvalidTag if it was not. StoreError if there is no key."""
+        ...
+
+
+class KeyFile:
+    """A random key in a file that only its owner may read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._cipher: AESGCM | None = None
+
+    def __repr__(self) -> str:
+        return f"KeyFile({str(self.path)!r})"
+
+    def ready(self) -> bool:
+        """Is the file there (or was it, when it was read)?"""
+        return self._cipher is not None or os.path.lexists(self.path)
+
+    def create(self) -> str:
+        """Write a new key to the disk. StoreInaccessible, also if there is a file already: it is never overwritten."""
+        try:
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except OSError as error:
+            raise StoreInaccessible(self.path, f"the key file cannot be created ({error.strerror})") from error
+        try:
+            with open(descriptor, "wb") as file:
+                file.write(os.urandom(KEY_BYTES))
+                file.flush()
+                os.fsync(file.fileno())  # the key must be on the disk before anything that needs it
+            _sync_folder(self.path.parent)
+        except OSError as error:
+            self.path.unlink()  # ours, a moment old, and nothing is sealed with it
+            raise StoreInaccessible(self.path, f"the key file cannot be written ({error.strerror})") from error
+        return (
+            f"A random key was written to {self.path}, readable by you only: it keeps the private key and the secrets"
+            " in the store from whoever gets hold of the store alone, not from whoever can read both files; back up both."
+        )
+
+    def seal(self, value: bytes, *place: str | bytes) -> bytes:
+        """Nonce, ciphertext and tag. KeyMissing, KeyWrong, StoreInaccessible."""
+        nonce = os.urandom(NONCE_BYTES)
+        return nonce + self._loaded().encrypt(nonce, value, _associated(place))
+
+    def unseal(self, sealed: bytes, *place: str | bytes) -> bytes:
+        """The value; InvalidTag, KeyMissing, KeyWrong, StoreInaccessible."""
+        cipher = self._loaded()
+        if len(sealed) < NONCE_BYTES:
+            raise InvalidTag
+        return cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], _associated(place))
+
+    def _loaded(self) -> AESGCM:
+        if self._cipher is None:
+            self._cipher = AESGCM(self._read())
+        return self._cipher
+
+    def _read(self) -> bytes:
+        try:
+            with open(self.path, "rb") as file:
+                restrict(self.path)
+                key = file.read(KEY_BYTES + 1)
+        except FileNotFoundError:
+            raise KeyMissing(self.path, "the key file that opens the secrets in the store is missing") from None
+        except OSError as error:
+            raise StoreInaccessible(self.path, f"the key file cannot be read ({error.strerror})") from error
+        if len(key) != KEY_BYTES:
+            raise KeyWrong(self.path, f"this is no key file: it does not hold exactly {KEY_BYTES} bytes")
+        return key
+
+
+def restrict(path: Path) -> None:
+    """Keep a file, if it is there, from everybody but its owner: a restored copy is often readable by all. OSError."""
+    with contextlib.suppress(FileNotFoundError):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & 0o077:
+            path.chmod(mode & 0o700)
+
+
+def _associated(place: tuple[str | bytes, ...]) -> bytes:
+    """Each part with its length before it, so that no two places are written alike."""
+    parts = [_LABEL, *(part.encode() if isinstance(part, str) else part for part in place)]
+    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the name of a new file durable, where folders can be synchronised."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

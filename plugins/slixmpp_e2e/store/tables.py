@@ -1,0 +1,100 @@
+"""The schema, version ``HEAD``. SQLAlchemy Core, nothing that only SQLite knows; Alembic compares with ``metadata``.
+
+Peers are bare JIDs, fingerprints ``SHA256:…``, levels and choices the words that people see, times seconds since 1970.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Boolean, Column, Double, Index, Integer, LargeBinary, MetaData, Table, Text
+
+HEAD = 1
+"""The version of the schema below."""
+
+metadata = MetaData(naming_convention={"pk": "pk_%(table_name)s", "ix": "ix_%(table_name)s_%(column_0_N_name)s"})
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+"""What is true of the store as a whole: the names are the constants below."""
+
+SCHEMA = "xmpp-e2e schema"
+"""meta: the version of the schema, a decimal number. It also says that this database is ours."""
+KEY_CHECK = "key check"
+"""meta: base64 of a known text, sealed: tells that something is sealed at all, and a wrong key from a broken row."""
+
+identity = Table(
+    "identity",
+    metadata,
+    # counts from 1 and grows when the identity is rotated: the last one is in use
+    Column("generation", Integer, primary_key=True, autoincrement=False),
+    Column("certificate", LargeBinary, nullable=False),
+    Column("private_key", LargeBinary, nullable=False),  # sealed
+)
+
+trust = Table(
+    "trust",
+    metadata,
+    Column("peer", Text, primary_key=True),
+    Column("fingerprint", Text, primary_key=True),
+    Column("assurance", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("since", Double, nullable=False),
+    Column("blocked", Boolean, nullable=False),
+)
+"""The keys of peers, as they stand."""
+
+history = Table(
+    "history",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("peer", Text, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("assurance", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Index(None, "peer"),
+    sqlite_autoincrement=True,
+)
+"""How they came to stand so; only ever appended to (hence autoincrement: an id is never used twice)."""
+
+policy = Table(
+    "policy",
+    metadata,
+    Column("peer", Text, primary_key=True),
+    Column("policy", Text),
+    Column("trust_model", Text),
+    Column("plaintext_allowed", Boolean, nullable=False),
+    Column("on_key_change", Text),
+)
+"""What the user wants for a peer; null = as for everybody."""
+
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("peer", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("key_id", Text, primary_key=True),
+    Column("value", LargeBinary, nullable=False),  # sealed
+)
+
+failures = Table(
+    "failures",
+    metadata,
+    Column("peer", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("count", Integer, nullable=False),
+)
+"""Failed guesses; they must survive a restart."""
+
+seen = Table(
+    "seen",
+    metadata,
+    Column("peer", Text, primary_key=True),
+    Column("first", Double, nullable=False),
+    Column("last", Double, nullable=False),
+)
+"""Peers with whom we have had a session."""
