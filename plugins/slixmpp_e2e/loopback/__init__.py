@@ -9,7 +9,7 @@ that attack; `client` puts slixmpp clients on it.
 from __future__ import annotations
 
 from . import hostile
-from .client import LoginFailed, back_online, connect, offline, online
+from .client import LoginFailed, back_online, connect, no_tls, offline, online
 from .directory import Subscription
 from .record import Handled, Way
 from .server import Hook, LoopbackServer
@@ -25,6 +25,7 @@ __all__ = [
     "back_online",
     "connect",
     "hostile",
+    "no_tls",
     "offline",
     "online",
     "parse",

@@ -37,9 +37,7 @@ class Directory:
 
     def __init__(self, domain: str, accounts: Mapping[str, str] | None, *, mutual: bool) -> None:
         self.domain = str(JID(domain))
-        self._passwords = (
-            None if accounts is None else {self._bare(user): password for user, password in accounts.items()}
-        )
+        self._passwords = None if accounts is None else {self._bare(user): password for user, password in accounts.items()}
         self._mutual = mutual
         self._accounts: dict[str, dict[str, Session]] = {self._bare(user): {} for user in accounts or ()}
         self._watches: dict[tuple[str, str], bool] = {}

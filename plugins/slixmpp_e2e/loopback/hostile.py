@@ -88,9 +88,7 @@ def strip_feature(feature: str) -> Hook:
     return hook
 
 
-def swap_fingerprint(
-    fingerprint: str, actions: Collection[str] = ("session-initiate", "session-accept")
-) -> Hook:
+def swap_fingerprint(fingerprint: str, actions: Collection[str] = ("session-initiate", "session-accept")) -> Hook:
     """Put another certificate's fingerprint (text of XEP-0320's element) into the Jingle stanzas of these actions."""
 
     def hook(stanza: Element, sender: str) -> Element:

@@ -96,8 +96,10 @@ class LoopbackServer:
         self._listener = await loop.create_server(lambda: Connection(self), LOOPBACK, self._wanted_port)
         log.warning(
             "XMPP server for %s on %s port %d: for demonstration and tests, not for production",
-            self.domain, LOOPBACK, self.port,
-        )  # fmt: skip
+            self.domain,
+            LOOPBACK,
+            self.port,
+        )
 
     async def close(self) -> None:
         """End every stream and stop listening; nothing is left when this returns."""
@@ -164,8 +166,7 @@ class LoopbackServer:
         """
         session = self._session(to)
         text = stanza if isinstance(stanza, str) else to_text(stanza)
-        self.record.add(Way.SENT, session.jid, text)
-        session.deliver(text)
+        self._deliver(session, text)
 
     def route(self, stanza: Element, sender: str) -> None:
         """Handle ``stanza`` as if it had just come from ``sender`` (full JID) and passed the hooks."""
@@ -177,7 +178,7 @@ class LoopbackServer:
         KeyError if nobody is bound to ``jid``.
         """
         link = self._session(jid).link
-        if isinstance(link, Connection):
+        if link is not None:
             if abruptly:
                 link.cut()
             else:
@@ -200,9 +201,18 @@ class LoopbackServer:
         return session
 
     def _send(self, session: Session, stanza: Element) -> None:
-        text = to_text(stanza)
+        self._deliver(session, to_text(stanza))
+
+    def _deliver(self, session: Session, text: str) -> None:
         self.record.add(Way.SENT, session.jid, text)
-        session.deliver(text)
+        if not session.deliver(text):
+            self._expel(session, "policy-violation")
+
+    def _expel(self, session: Session, condition: str) -> None:
+        """End a session, whether its client is here or away."""
+        if session.link is not None:
+            session.link.fail(condition)
+        self._end(session)
 
     # what connections ask for: connection.Host
 
@@ -220,10 +230,7 @@ class LoopbackServer:
         """A new session; the older one of the same name gets ``<conflict/>`` (RFC 6120 §7.7.2.2)."""
         older = self._directory.session(jid)
         if older is not None:
-            if isinstance(older.link, Connection):
-                older.link.fail("conflict")
-            else:
-                self._end(older)
+            self._expel(older, "conflict")
         session = Session(jid, jid.partition("/")[0], link)
         self._directory.add(session)
         return session
@@ -244,7 +251,7 @@ class LoopbackServer:
             if session.acks is None or not session.acks.resumable or session.acks.token != token:
                 continue
             older, session.link = session.link, link
-            if isinstance(older, Connection):
+            if older is not None:
                 older.fail("conflict")
             if session.expiry is not None:
                 session.expiry.cancel()

@@ -20,7 +20,13 @@ class Link(Protocol):
         """Send text, now."""
 
     def fail(self, condition: str) -> None:
-        """End with a stream error."""
+        """End with a stream error, and the session with it."""
+
+    def close(self) -> None:
+        """End as agreed, and the session with it."""
+
+    def cut(self) -> None:
+        """End the TCP connection without a word; the session may be resumed."""
 
 
 @dataclass(eq=False)
@@ -45,16 +51,14 @@ class Session:
     expiry: TimerHandle | None = None
     """When the wait for a resumption ends."""
 
-    def deliver(self, text: str) -> None:
-        """Send a stanza to the client, or keep it for the resumption."""
+    def deliver(self, text: str) -> bool:
+        """Send a stanza to the client, or keep it for the resumption. False: too much is kept, the session must end."""
         ask = False
         if self.acks is not None:
             try:
                 ask = self.acks.sending(text)
             except AcksOverflow:
-                self.acks.resumable = False
-                if self.link is not None:
-                    self.link.fail("policy-violation")
-                return
+                return False
         if self.link is not None:
             self.link.write(text + ACK_REQUEST if ask else text)
+        return True

@@ -250,9 +250,3 @@ def _attribute(value: str) -> str:
 def local_name(element: Element) -> str:
     """The tag without its namespace."""
     return element.tag.rpartition("}")[2]
-
-
-def namespace_of(element: Element) -> str:
-    """The namespace of the tag, or the empty string."""
-    return _split(element.tag)[0]
-
