@@ -30,6 +30,13 @@ class LocalError(E2EError):
     """Our own side asked for something that cannot be done now. The session is unharmed."""
 
 
+class NoRoom(LocalError):
+    """Too much waits to be sent."""
+
+    likely = "More was written than the path to the peer carries."
+    remedy = "Wait until some of it has been taken, then send again."
+
+
 class StanzaTooLarge(LocalError):
     """A stanza is larger than the inner stream carries."""
 
@@ -53,10 +60,31 @@ class PeerIncompatible(E2EError):
     remedy = "Compare versions and policies on both sides."
 
 
+class UnsupportedTransport(PeerIncompatible):
+    """The peer offers no bytestream that we speak."""
+
+    jingle_reason = "unsupported-transports"
+
+
+class SecurityStripped(PeerIncompatible):
+    """The peer's half of the negotiation lacks our <security/>. The session ends; it never goes on in clear."""
+
+    jingle_reason = "security-error"
+    likely = "The peer's client speaks Jingle XML streams, but not with this encryption."
+    attack = "A server that strips <security/> to keep you from encrypting looks exactly like this."
+
+
 class NoCommonMethod(PeerIncompatible):
     """The authentication methods that both sides allow do not overlap."""
 
     jingle_reason = "security-error"
+
+
+class GivenUp(E2EError):
+    """Our own side ended the session before it was open."""
+
+    jingle_reason = "cancel"
+    remedy = "Nothing was delivered and nothing was sent in clear."
 
 
 class PeerRefused(E2EError):

@@ -88,6 +88,9 @@ class Fingerprint:
         if len(self.digest) != 32:
             raise ValueError(f"a SHA-256 fingerprint has 32 bytes, not {len(self.digest)}")
 
+    def __repr__(self) -> str:
+        return f"Fingerprint({self})"
+
     def __str__(self) -> str:
         return _PREFIX + base64.b64encode(self.digest).decode().rstrip("=")
 

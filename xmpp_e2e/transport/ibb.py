@@ -1,8 +1,8 @@
 """In-band bytestreams (XEP-0047, signalled by XEP-0261), by iqs only: window, sequence and bounds.
 
-Carriers only move stanzas: they send what ``stanzas_to_send()`` gives, report each answer by its tag, hand over the peer's
-payloads, answer those that ``acknowledgements_due()`` names, and write everything in the order in which they take it.
-Nothing here protects the bytes: TLS does, and finds out what a strict reader cannot.
+Carriers only move stanzas: they send what ``stanzas_to_send()`` gives, report each answer by its tag, hand over the
+peer's payloads, answer those that ``acknowledgements_due()`` names, and write everything in the order in which they
+take it. Nothing here protects the bytes: TLS does, and finds out what a strict reader cannot.
 """
 
 from __future__ import annotations
@@ -66,9 +66,9 @@ def sid_of(payload: Element) -> str | None:
 class IBB:
     """One side of one in-band bytestream. A ``Transport``.
 
-    The window grows by one for each full window of answers that came while more was waiting. It never shrinks: nothing is
-    sent twice here, so that an error, even one of type *wait*, is the end; and a peer or a server that is slow holds its
-    answers back, which slows us down by itself.
+    The window grows by one for each full window of answers that came while more was waiting. It never shrinks: nothing
+    is sent twice here, so that an error, even one of type *wait*, is the end; and a peer or a server that is slow holds
+    its answers back, which slows us down by itself.
     """
 
     def __init__(self, role: Role, sid: str, block_size: int) -> None:
@@ -207,7 +207,7 @@ class IBB:
 
     @property
     def ended(self) -> bool:
-        """<close/> came, our own was answered, or the bytestream failed: nothing follows what ``read()`` still holds."""
+        """<close/> came, our own was answered, or the bytestream failed: nothing follows what ``read()`` holds."""
         return self._incoming is _Incoming.ENDED or self.failure is not None
 
     def acknowledgements_due(self) -> list[Receipt]:
@@ -280,11 +280,9 @@ class IBB:
             self._misused("the peer's <open/> names no block size", "bad-request")
         size = int(word)
         if size > self._block_size:
-            self._misused(
-                f"the peer wants blocks of {size} bytes, not {self._block_size} as agreed", "resource-constraint"
-            )
+            self._misused(f"blocks of {self._block_size} bytes were agreed, not of {size}", "resource-constraint")
         if size < MIN_BLOCK:
-            self._misused(f"the peer wants blocks of {size} bytes; at least {MIN_BLOCK} make sense", "not-acceptable")
+            self._misused(f"blocks of {size} bytes are too small to make sense", "not-acceptable")
         self._block_size = size
         self._incoming = _Incoming.FLOWING
 

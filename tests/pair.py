@@ -1,0 +1,176 @@
+"""Two real sessions back to back: a virtual clock, reproducible randomness, and a wire that a test may abuse."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+from xml.etree.ElementTree import Element, SubElement, fromstring, tostring
+
+from xmpp_e2e import events
+from xmpp_e2e.config import Config
+from xmpp_e2e.errors import JingleError
+from xmpp_e2e.identity import Remembered, Role
+from xmpp_e2e.session import Session
+from xmpp_e2e.stages import Stage
+from xmpp_e2e.tls.certificate import Identity
+
+ALICE, BOB = "alice@a.test/phone", "bob@b.test/desk"
+NOBODY = Remembered()
+CREATED = datetime(2024, 1, 1, tzinfo=UTC)
+
+JingleHook = Callable[[Role, Element], list[Element]]
+"""(who sent it, the <jingle/>) to what arrives."""
+DataHook = Callable[[Role, bytes], list[bytes]]
+"""(who sent it, bytes) to the pieces that arrive; ``b""`` is the end."""
+
+
+@cache
+def identity(name: str) -> Identity:
+    """The one identity of a name in this run."""
+    return Identity.create(CREATED)
+
+
+def dice(seed: str) -> Callable[[int], bytes]:
+    """Reproducible randomness for the sessions' own nonces and ids."""
+    state = hashlib.shake_256(seed.encode())
+    stream = iter(state.digest(1 << 16))
+    return lambda count: bytes(next(stream) for _ in range(count))
+
+
+def config(name: str = "alice", **changes: Any) -> Config:
+    """The terms of Alice with Bob, or of Bob with Alice."""
+    ours, peer = (ALICE, BOB) if name == "alice" else (BOB, ALICE)
+    return replace(Config(ours=ours, peer=peer, identity=identity(name), random=dice(name)), **changes)
+
+
+def message(body: str, **attributes: str) -> Element:
+    """A message stanza."""
+    stanza = Element("{jabber:client}message", attributes)
+    SubElement(stanza, "{jabber:client}body").text = body
+    return stanza
+
+
+def body(stanza: Element) -> str:
+    """What a message says."""
+    return stanza.findtext("{jabber:client}body") or ""
+
+
+class Side:
+    """One session and all that it has said."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.events: list[events.Event] = []
+        self.jingle_sent: list[Element] = []
+        self.data_sent = bytearray()
+        self.errors: list[JingleError] = []
+        """With which it answered the other side's Jingle."""
+
+    @property
+    def stanzas(self) -> list[str]:
+        """The bodies that were delivered."""
+        return [body(event.stanza) for event in self.events if isinstance(event, events.StanzaReceived)]
+
+    def of(self, kind: type[Any]) -> list[Any]:
+        """The events of one kind."""
+        return [event for event in self.events if isinstance(event, kind)]
+
+    @property
+    def failure(self) -> Exception:
+        """Why the session failed, or ended uncleanly."""
+        (event,) = self.of(events.SessionFailed) or self.of(events.SessionEnd)
+        assert event.error is not None
+        error: Exception = event.error
+        return error
+
+
+class Pair:
+    """Alice offers, Bob accepts; what they send is carried until all is quiet."""
+
+    def __init__(
+        self,
+        alice: Config | None = None,
+        bob: Config | None = None,
+        *,
+        alice_remembers: Remembered = NOBODY,
+        bob_remembers: Remembered = NOBODY,
+        on_jingle: JingleHook = lambda role, element: [element],
+        on_data: DataHook = lambda role, data: [data],
+    ) -> None:
+        self.now = 1000.0
+        self.on_jingle, self.on_data = on_jingle, on_data
+        self.alice = Side(Session(Role.INITIATOR, alice or config("alice"), alice_remembers))
+        self.bob = Side(Session(Role.RESPONDER, bob or config("bob"), bob_remembers))
+        self._opened = False
+        self._wires: dict[Role, deque[bytes]] = {Role.INITIATOR: deque(), Role.RESPONDER: deque()}
+
+    def side(self, role: Role) -> Side:
+        """By role."""
+        return self.alice if role is Role.INITIATOR else self.bob
+
+    def open(self) -> Pair:
+        """Offer, and carry everything."""
+        self.alice.session.offer(self.now)
+        return self.run()
+
+    def pass_time(self, seconds: float) -> Pair:
+        """Let the clock run, and call the timers that are due."""
+        self.now += seconds
+        for side in (self.alice, self.bob):
+            deadline = side.session.timer()
+            if deadline is not None and deadline <= self.now:
+                side.session.handle_timer(self.now)
+        return self.run()
+
+    def run(self) -> Pair:
+        """Carry whatever there is to carry, until nothing is left."""
+        while any([self._collect(Role.INITIATOR), self._collect(Role.RESPONDER)]):
+            pass
+        return self
+
+    def end_transport(self, role: Role) -> Pair:
+        """The bytestream towards ``role`` ends."""
+        self.side(role).session.receive_data(b"", self.now)
+        return self.run()
+
+    def _collect(self, role: Role) -> bool:
+        side, other = self.side(role), self.side(role.other)
+        busy = False
+        while (event := side.session.next_event()) is not None:
+            busy = True
+            side.events.append(event)
+            if isinstance(event, events.SessionOffered):
+                side.session.accept(self.now)
+            elif isinstance(event, events.TransportAgreed) and role is Role.INITIATOR:
+                self._connect()
+        while data := side.session.data_to_send():
+            busy = True
+            side.data_sent += data
+            for piece in self.on_data(role, data):
+                other.session.receive_data(piece, self.now)
+        for element in side.session.jingle_to_send():
+            busy = True
+            side.jingle_sent.append(element)
+            for arriving in self.on_jingle(role, fromstring(tostring(element))):
+                self.deliver(role.other, arriving)
+        return busy
+
+    def deliver(self, role: Role, element: Element) -> None:
+        """A <jingle/> arrives; its answer goes back."""
+        side, other = self.side(role), self.side(role.other)
+        try:
+            side.session.receive_jingle(element, self.now)
+        except JingleError as error:
+            side.errors.append(error)
+            other.session.receive_jingle_error(error.condition, self.now)
+
+    def _connect(self) -> None:
+        """The initiator opens the bytestream; the responder sees it open."""
+        for side in (self.alice, self.bob):
+            if side.session.stage is Stage.CONNECTING:
+                side.session.transport_ready(self.now)

@@ -1,0 +1,91 @@
+"""The hello and the gate around it: ``<hello/>``, ``<done/>`` and ``<abort/>`` of ``urn:x-xmpp-e2e:auth:0``.
+
+A hello repeats, inside TLS, what the two sides believe of each other: roles, session id and the digest of the whole
+negotiation. Whoever edited the signalling on the way is found out here.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+from dataclasses import dataclass
+from xml.etree.ElementTree import Element
+
+from xmpp_e2e.errors import AuthenticationFailed, StreamError
+from xmpp_e2e.identity import Assurance, Role
+
+NS_AUTH = "urn:x-xmpp-e2e:auth:0"
+HELLO, DONE, ABORT = (f"{{{NS_AUTH}}}{name}" for name in ("hello", "done", "abort"))
+
+_MAX_METHODS = 16
+"""Methods in one list: four exist; a longer list is noise."""
+
+
+class NegotiationAltered(AuthenticationFailed):
+    """The two sides did not see the same negotiation."""
+
+    likely = "The two sides run versions that disagree about the negotiation."
+    attack = "A server on the path edited the negotiation: methods, fingerprints, nonces or addresses."
+    remedy = "Nothing was delivered. Try again over another server; if it persists, do not trust the path."
+
+
+@dataclass(frozen=True)
+class Hello:
+    """What one side says first."""
+
+    role: Role
+    sid: str
+    neg: bytes
+    """SHA-256 over both sides' negotiation, 32 bytes."""
+    methods: tuple[str, ...] = ()
+    """Keyed methods that the sender holds a secret for, or can ask its user for."""
+    need: tuple[str, ...] = ()
+    """Those that the sender's policy wants to run in this session."""
+    require: Assurance = Assurance.VOUCHED
+    """The sender's minimum: information for the other side's prompt."""
+
+    def check(self, ours: Hello) -> None:
+        """Raise NegotiationAltered unless this, the peer's hello, mirrors ``ours``."""
+        if self.role is not ours.role.other:
+            raise NegotiationAltered("the peer's hello claims our own role: our bytes may have been reflected to us")
+        if self.sid != ours.sid:
+            raise NegotiationAltered("the peer's hello belongs to another session")
+        if not hmac.compare_digest(self.neg, ours.neg):
+            raise NegotiationAltered("the two sides did not see the same negotiation")
+        if missing := set(self.need) - set(ours.methods):
+            raise AuthenticationFailed(f"the peer's policy needs {', '.join(sorted(missing))}, which is not set up here")
+
+
+def build(hello: Hello) -> Element:
+    """The element of a hello."""
+    return Element(
+        HELLO,
+        {
+            "role": hello.role.value,
+            "sid": hello.sid,
+            "neg": base64.b64encode(hello.neg).decode(),
+            "methods": " ".join(hello.methods),
+            "need": " ".join(hello.need),
+            "require": str(hello.require),
+        },
+    )
+
+
+def parse(element: Element) -> Hello:
+    """The hello in ``element``; StreamError ``bad-format`` if it is none."""
+    try:
+        neg = base64.b64decode(element.attrib["neg"], validate=True)
+        methods, need = (tuple(element.get(name, "").split()) for name in ("methods", "need"))
+        if len(neg) != 32 or max(len(methods), len(need)) > _MAX_METHODS or not set(need) <= set(methods) or len(element):
+            raise ValueError
+        return Hello(
+            role=Role(element.attrib["role"]),
+            sid=element.attrib["sid"],
+            neg=neg,
+            methods=methods,
+            need=need,
+            require=Assurance.parse(element.attrib["require"]),
+        )
+    except (KeyError, ValueError, binascii.Error):
+        raise StreamError("the peer's hello is malformed", "bad-format") from None

@@ -1,0 +1,42 @@
+"""What a host decides before a session begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from xmpp_e2e.authenticate.base import Authenticator
+from xmpp_e2e.authenticate.fingerprint import FingerprintAuthenticator
+from xmpp_e2e.identity import Assurance, TrustModel
+from xmpp_e2e.tls.certificate import Identity
+from xmpp_e2e.trust.judge import OnKeyChange
+
+AUTHENTICATORS: tuple[Authenticator, ...] = (FingerprintAuthenticator(),)
+"""Every authenticator there is. A new one is one file and one more name here."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """The terms of one session with one peer."""
+
+    ours: str
+    """Our own full JID, as our server stamps it."""
+    peer: str
+    """The peer's full JID, as his server stamps it."""
+    identity: Identity
+    """Our key and certificate."""
+    random: Callable[[int], bytes] = field(repr=False)
+    """Where randomness comes from: ``random(n)`` gives n unpredictable bytes (a host passes ``os.urandom``)."""
+    trust_model: TrustModel = TrustModel.SERVER_AUTHENTICATES
+    required: Assurance = Assurance.NONE
+    """A minimum for this session, beyond that of the trust model."""
+    on_key_change: OnKeyChange = OnKeyChange.BY_TRUST_MODEL
+    require_pq: bool = False
+    """Refuse a key exchange that is not safe against quantum computers."""
+    block_size: int = 4096
+    """The IBB block size that we offer and accept, raw bytes: Prosody does best with about 4 KiB."""
+
+    @property
+    def minimum(self) -> Assurance:
+        """What must be proved before our stanzas flow."""
+        return max(self.trust_model.minimum, self.required)

@@ -1,0 +1,34 @@
+"""Bytes with one meaning only: length-prefixed fields, hashes that name their purpose, strict base64 (RFC 4648 §3.5).
+
+Whatever is hashed or signed between two clients is put together here, so that no two inputs give the same bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import struct
+
+_LABEL = "xmpp-e2e/1 "
+"""Sets our hashes apart from everybody else's, and those of another version of the protocol from these."""
+
+
+def lv(*fields: bytes) -> bytes:
+    """Each field after its length (4 bytes, big-endian): fields can be cut apart again in one way only."""
+    return b"".join(struct.pack(">I", len(field)) + field for field in fields)
+
+
+def labelled_hash(label: str, *fields: bytes) -> bytes:
+    """H of the protocol: SHA-256 over ``fields`` and the purpose that ``label`` names, 32 bytes."""
+    return hashlib.sha256(lv((_LABEL + label).encode(), *fields)).digest()
+
+
+def strict_base64(text: str) -> bytes:
+    """The bytes that ``text`` spells in the standard alphabet: padded, without white space, the unused bits zero.
+
+    ValueError for anything else, so that no two texts mean the same bytes.
+    """
+    data = base64.b64decode(text, validate=True)
+    if base64.b64encode(data).decode() != text:
+        raise ValueError("base64 that could have been written in another way")
+    return data

@@ -1,0 +1,99 @@
+"""What a session tells its host.
+
+A host names its own events mechanically after these: ``SessionStart`` becomes ``e2e_session_start``. No event carries key
+material.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from xml.etree.ElementTree import Element
+
+from xmpp_e2e.errors import E2EError
+from xmpp_e2e.identity import Assurance, Fingerprint
+
+
+@dataclass(frozen=True)
+class SessionOffered:
+    """The peer offers a session that we could accept: call ``accept()`` or ``close()``."""
+
+    methods: tuple[str, ...]
+    """The authentication methods that the peer allows."""
+
+
+@dataclass(frozen=True)
+class TransportAgreed:
+    """Both sides agreed: set up the bytestream, then call ``transport_ready()``."""
+
+    sid: str
+    """The IBB session id (XEP-0047)."""
+    block_size: int
+    """At most this many raw bytes a block."""
+
+
+@dataclass(frozen=True)
+class Secured:
+    """TLS is up and the certificate is the one that was signalled."""
+
+    protocol: str
+    """``TLSv1.3``."""
+    cipher: str
+    """The cipher suite, as OpenSSL names it."""
+    group: str
+    """The key exchange, as OpenSSL names it: ``X25519MLKEM768`` is safe against quantum computers too."""
+    fingerprint: Fingerprint
+    """The peer's key."""
+
+
+@dataclass(frozen=True)
+class KeyChanged:
+    """The peer shows a key that we have not seen, though we remember others of his."""
+
+    kind: str
+    """``new`` (none of his other keys is verified) or ``changed`` (one is: act!) or ``blocked``."""
+    fingerprint: Fingerprint
+    """The key that he shows now."""
+    remembered: tuple[Fingerprint, ...]
+    """The keys that we know as his."""
+    decision: str
+    """``accept``, ``hold`` (until he is pinned or proved) or ``reject``."""
+    text: str
+    """The same for a person, with the command that resolves it."""
+
+
+@dataclass(frozen=True)
+class SessionStart:
+    """Both sides are done: stanzas flow."""
+
+    assurance: Assurance
+    fingerprint: Fingerprint
+    """The peer's key."""
+
+
+@dataclass(frozen=True)
+class StanzaReceived:
+    """The peer sent a stanza; its from and to are those of the session, whatever it claimed."""
+
+    stanza: Element
+
+
+@dataclass(frozen=True)
+class SessionEnd:
+    """An open session is over."""
+
+    clean: bool
+    """Did the peer's own farewell arrive inside TLS? If not, what was sent last may be lost."""
+    error: E2EError | None
+    """Why, if it was not clean."""
+
+
+@dataclass(frozen=True)
+class SessionFailed:
+    """A session did not come to be. Nothing was delivered, and nothing was sent in clear."""
+
+    error: E2EError
+
+
+Event = (
+    SessionOffered | TransportAgreed | Secured | KeyChanged | SessionStart | StanzaReceived | SessionEnd | SessionFailed
+)

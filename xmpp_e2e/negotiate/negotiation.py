@@ -1,0 +1,94 @@
+"""Both halves of one negotiation: what we signalled, what the peer signalled, and the digest over the two (XEP-0166 §6)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from xml.etree.ElementTree import Element
+
+from xmpp_e2e.errors import JingleError, PeerIncompatible, SecurityStripped, UnsupportedTransport
+from xmpp_e2e.identity import Role
+from xmpp_e2e.negotiate import jingle as signalling
+from xmpp_e2e.negotiate import offer
+from xmpp_e2e.negotiate.jingle import Action, Content, IBBTransport, Jingle, Security
+
+_NAME = "e2e"
+"""The name of our one content."""
+
+
+class Negotiation:
+    """Makes our half and takes the peer's; knows nothing of what the two are for."""
+
+    def __init__(
+        self,
+        role: Role,
+        ours: str,
+        peer: str,
+        *,
+        certificate: bytes,
+        methods: tuple[str, ...],
+        block_size: int,
+        random: Callable[[int], bytes],
+    ) -> None:
+        self._role, self._ours, self._peer = role, ours, peer
+        self._certificate, self._methods = certificate, methods
+        self._block_size, self._random = block_size, random
+        self._signals: dict[Role, offer.Signal] = {}
+        self.sid = ""
+        self.transport = IBBTransport("", block_size)
+        """The bytestream that is offered, then agreed."""
+
+    @property
+    def peer_certificate(self) -> bytes:
+        """SHA-256 of the certificate that the peer announced, 32 bytes."""
+        return self._signals[self._role.other].fingerprint
+
+    def neg(self) -> bytes:
+        """The digest over both halves, 32 bytes: equal on both sides unless somebody edited one of them."""
+        return offer.neg(self._signals[Role.INITIATOR], self._signals[Role.RESPONDER])
+
+    def initiate(self) -> Element:
+        """Our session-initiate."""
+        self.sid = self._random(16).hex()
+        self.transport = IBBTransport(self._random(16).hex(), self._block_size)
+        return self._half(Action.SESSION_INITIATE, _NAME)
+
+    def invited(self, jingle: Jingle) -> tuple[str, ...]:
+        """Take the peer's session-initiate; returns the methods that he allows. PeerIncompatible if we share no ground."""
+        self.sid = jingle.sid
+        security, transport = self._take(jingle)
+        self.transport = IBBTransport(transport.sid, min(transport.block_size, self._block_size))
+        return security.methods
+
+    def accept(self) -> Element:
+        """Our session-accept."""
+        return self._half(Action.SESSION_ACCEPT, self._signals[self._role.other].content_name)
+
+    def accepted(self, jingle: Jingle) -> None:
+        """Take the peer's session-accept. PeerIncompatible if we share no ground, JingleError if it answers something else."""
+        security, transport = self._take(jingle)
+        if security.flight is not None:
+            raise JingleError("the accept carries a TLS flight that was not asked for", "bad-request")
+        if transport.sid != self.transport.sid or jingle.contents[0].name != _NAME:
+            raise JingleError("the accept answers something that was not offered", "bad-request")
+        if transport.block_size > self.transport.block_size:
+            raise JingleError("the accept raises the block size", "bad-request")
+        self.transport = transport
+
+    def _half(self, action: Action, name: str) -> Element:
+        security = Security(fingerprint=self._certificate, methods=self._methods, nonce=self._random(16))
+        content = Content(name=name, transport=self.transport, security=security)
+        jingle = Jingle(action=action, sid=self.sid, contents=(content,))
+        self._signals[self._role] = offer.signal(jingle, self._ours, self._peer)
+        return signalling.build(jingle)
+
+    def _take(self, jingle: Jingle) -> tuple[Security, IBBTransport]:
+        content = jingle.secured
+        if content is None or content.security is None:
+            if any(other.application == signalling.NS_XMLSTREAM for other in jingle.contents):
+                raise SecurityStripped(f"{self._peer} signalled an XML stream without our <security/>")
+            raise PeerIncompatible(f"{self._peer} signals other applications than XML streams")
+        if content.transport is None:
+            raise UnsupportedTransport(f"{self._peer} offers no in-band bytestream")
+        offer.choose(self._methods, content.security.methods)
+        self._signals[self._role.other] = offer.signal(jingle, self._peer, self._ours)
+        return content.security, content.transport

@@ -1,0 +1,571 @@
+"""One session, told in the order in which it happens; the only module that knows every layer.
+
+Negotiate (Jingle), connect (a bytestream that the host carries), secure (TLS 1.3), greet (the hello), prove (an
+authenticator, then the trust judge), talk (stanzas), end. It performs no I/O and reads no clock: whatever happens is told to
+it with ``now`` (seconds of any steady clock), and what is to be done is fetched with ``next_event()``, ``jingle_to_send()``
+and ``data_to_send()`` after each call.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import ClassVar, Never
+from xml.etree.ElementTree import Element, SubElement
+
+from xmpp_e2e import events
+from xmpp_e2e.authenticate import hello as auth
+from xmpp_e2e.authenticate.base import Authenticator, Evidence, Proven
+from xmpp_e2e.config import AUTHENTICATORS, Config
+from xmpp_e2e.errors import (
+    AuthenticationFailed,
+    E2EError,
+    GivenUp,
+    JingleError,
+    LocalError,
+    NoRoom,
+    PeerRefused,
+    StreamError,
+    TimedOut,
+    TLSFailed,
+    Truncated,
+    UntrustedKey,
+)
+from xmpp_e2e.identity import Assurance, Fingerprint, Remembered, Role
+from xmpp_e2e.negotiate import jingle as signalling
+from xmpp_e2e.negotiate.jingle import Action, Jingle, Reason
+from xmpp_e2e.negotiate.negotiation import Negotiation
+from xmpp_e2e.stages import BEFORE_OPEN, DEADLINES, HUMAN_DEADLINE, PROVING, Input, Stage, successor
+from xmpp_e2e.stream import reader, writer
+from xmpp_e2e.tls.channel import Channel, Established
+from xmpp_e2e.trust.judge import Decision, KeyKind, Verdict, judge
+
+EARLY_BYTES = 32 * 1024
+"""Stanza bytes that may be sent before the peer's done: a few messages, and half of what a receiver holds."""
+HELD_BYTES = 64 * 1024
+"""Stanza bytes that are held until our own policy is met: twice what an honest peer sends."""
+OUTBOX_BYTES = 16 * 1024 * 1024
+"""Plaintext that may wait for a slow bytestream: minutes of an unlimited server, and what one peer may cost in memory."""
+PIECE = 64 * 1024
+"""Plaintext that is encrypted at a time, so that the bytestream's back-pressure reaches the outbox."""
+SESSION_BYTES = 2**36
+"""After so many bytes a session ends and a new one is negotiated: far inside AES-GCM's bound (RFC 8446 §5.5)."""
+
+_NS_STREAM_ERRORS = "urn:ietf:params:xml:ns:xmpp-streams"
+_STREAM_ERROR = "{http://etherx.jabber.org/streams}error"
+_STANZAS = frozenset(f"{{jabber:client}}{name}" for name in ("message", "presence", "iq"))
+_UNCONNECTED = frozenset({Stage.OFFERED, Stage.INVITED, Stage.CONNECTING})
+
+
+class Session:
+    """Negotiates, encrypts and authenticates with one full JID; performs no I/O and reads no clock."""
+
+    def __init__(self, role: Role, config: Config, remembered: Remembered) -> None:
+        self.role = role
+        self.config = config
+        self.stage = Stage.IDLE
+        self.assurance = Assurance.NONE
+        self._remembered = remembered
+        self._deadline: float | None = None
+        self._events: deque[events.Event] = deque()
+        self._jingle: list[Element] = []
+        self._negotiation = Negotiation(
+            role,
+            config.ours,
+            config.peer,
+            certificate=config.identity.certificate_digest,
+            methods=tuple(method.name for method in AUTHENTICATORS),
+            block_size=config.block_size,
+            random=config.random,
+        )
+        self._channel: Channel | None = None
+        self._reader = reader.Reader()
+        self._outbox = bytearray()
+        self._greeted = False
+        self._early = 0
+        self._held: list[Element] = []
+        self._held_bytes = 0
+        self._evidence: Proven | None = None
+        self._proof: Proven | None = None
+        self._told: KeyKind | None = None
+
+    # --- what it knows ---------------------------------------------------------------------------------------------
+
+    @property
+    def sid(self) -> str:
+        """The Jingle session id: 128 random bits, chosen by the initiator; empty before there is one."""
+        return self._negotiation.sid
+
+    @property
+    def established(self) -> Established | None:
+        """What TLS agreed on, once it is up."""
+        return self._channel.established if self._channel else None
+
+    @property
+    def fingerprint(self) -> Fingerprint | None:
+        """The peer's key, once TLS has shown it."""
+        return self.established.peer_key if self.established else None
+
+    @property
+    def outbox(self) -> int:
+        """Bytes of plaintext that wait for ``data_to_send()``."""
+        return len(self._outbox)
+
+    # --- what the user wants ---------------------------------------------------------------------------------------
+
+    def offer(self, now: float) -> None:
+        """Send session-initiate. The TLS object exists from here on, so that its first flight can travel early."""
+        self._step(Input.OFFER, now)
+        self._channel = self._new_channel()
+        self._channel.start()
+        self._jingle.append(self._negotiation.initiate())
+
+    def accept(self, now: float) -> None:
+        """Accept what the peer offers (after ``SessionOffered``)."""
+        self._step(Input.ACCEPT, now)
+        self._channel = self._new_channel()
+        self._jingle.append(self._negotiation.accept())
+        self._connect()
+
+    def send_stanza(self, stanza: Element) -> None:
+        """Send a stanza (in ``jabber:client``); LocalError when stanzas may not flow or there is no room, and then nothing is
+        sent. The errors of ``stream.writer.element`` apply."""
+        if self.stage is Stage.OPEN:
+            room = OUTBOX_BYTES - len(self._outbox)
+        elif self.stage in (Stage.EARLY, Stage.PROVED):
+            room = EARLY_BYTES - self._early
+        else:
+            raise LocalError(f"no stanza can be sent now: the session is {self.stage.value}")
+        data = writer.element(stanza)
+        if len(data) > room:
+            raise NoRoom(f"{len(data)} bytes do not fit: {room} are free until the peer has taken what was sent before")
+        if self.stage is not Stage.OPEN:
+            self._early += len(data)
+        self._outbox += data
+
+    def remember(self, remembered: Remembered, now: float) -> None:
+        """The host's memory of the peer has changed, for instance because the user pinned the key that is held."""
+        self._remembered = remembered
+        if self.stage in PROVING and self._evidence is not None:
+            self._guard(self._judge, now)
+
+    def close(self, now: float, reason: Reason = Reason.SUCCESS) -> None:
+        """End the session: an open one by farewells on both sides, any other at once."""
+        if self.stage is Stage.OPEN:
+            self._step(Input.CLOSE, now)
+            self._outbox += writer.CLOSER
+        elif self.stage in BEFORE_OPEN:
+            given_up = GivenUp("the session was given up here before it was open")
+            self._fail(given_up, now, Reason.CANCEL if reason is Reason.SUCCESS else reason)
+
+    def abandon(self, now: float) -> None:
+        """Drop an offer in favour of the peer's own (tie-break, XEP-0166 §7.2.16): its TLS object goes, and nothing is sent."""
+        self._fail(GivenUp("the peer's own offer took the place of ours"), now, tell=False)
+
+    # --- what happened ---------------------------------------------------------------------------------------------
+
+    def receive_jingle(self, element: Element, now: float) -> None:
+        """A <jingle/> of an iq from the peer for this session. Returns if the iq is to be answered with a result, and raises
+        JingleError if with that error (XEP-0166 §6)."""
+        try:
+            jingle = signalling.parse(element)
+            self._ON_JINGLE.get(jingle.action, Session._on_other)(self, jingle, now)
+        except JingleError as error:
+            if self.stage is Stage.OFFERED and element.get("action") == Action.SESSION_ACCEPT.value:
+                self._fail(error, now)
+            raise
+
+    def receive_jingle_error(self, condition: str, now: float) -> None:
+        """An iq of ours was answered with a stanza error (RFC 6120 §8.3.3), or not at all."""
+        if self.stage in BEFORE_OPEN:
+            self._fail(PeerRefused(f"{self.config.peer} answered {condition} to the offer of a session"), now, tell=False)
+
+    def transport_ready(self, now: float) -> None:
+        """The bytestream is open."""
+        self._step(Input.CONNECTED, now)
+
+    def receive_data(self, data: bytes, now: float) -> None:
+        """Bytes that the bytestream delivered, in order; ``b""`` is its end."""
+        if self.stage not in (Stage.IDLE, Stage.CLOSED):
+            self._guard(self._receive, now, data)
+
+    def transport_failed(self, error: E2EError, now: float) -> None:
+        """The bytestream broke."""
+        self._fail(error, now)
+
+    def handle_timer(self, now: float) -> None:
+        """Time has come to ``now``."""
+        if self._deadline is None or now < self._deadline:
+            return
+        if self.stage is Stage.OPEN:
+            self.close(now)
+        elif self.stage in (Stage.CLOSING, Stage.LEAVING):
+            self._fail(Truncated(f"{self.config.peer} did not finish the farewell"), now)
+        else:
+            self._fail(TimedOut(_LATE[self.stage].format(peer=self.config.peer)), now)
+
+    # --- what the host must do -------------------------------------------------------------------------------------
+
+    def next_event(self) -> events.Event | None:
+        """The next thing that the host must know, in order; None if there is nothing."""
+        return self._events.popleft() if self._events else None
+
+    def jingle_to_send(self) -> list[Element]:
+        """<jingle/> payloads, each for an iq of type set to the peer, after all that ``data_to_send()`` has given so far."""
+        taken, self._jingle = self._jingle, []
+        return taken
+
+    def data_to_send(self) -> bytes:
+        """The next bytes for the bytestream; ``b""`` if there are none. Call it while the bytestream has room."""
+        if self._channel is None or self.stage in _UNCONNECTED:
+            return b""
+        if self._outbox:
+            piece = bytes(self._outbox[:PIECE])
+            del self._outbox[:PIECE]
+            self._channel.send(piece)
+        return self._channel.data_to_send()
+
+    def timer(self) -> float | None:
+        """When ``handle_timer()`` wants to be called next, on the clock of ``now``; None if never."""
+        return self._deadline
+
+    # --- negotiate -------------------------------------------------------------------------------------------------
+
+    def _new_channel(self) -> Channel:
+        return Channel(self.role, self.config.identity, require_pq=self.config.require_pq)
+
+    def _on_initiate(self, jingle: Jingle, now: float) -> None:
+        self._step(Input.INITIATE, now)
+        self._guard(self._consider, now, jingle)
+
+    def _consider(self, now: float, jingle: Jingle) -> None:
+        methods = self._negotiation.invited(jingle)
+        self._events.append(events.SessionOffered(methods))
+
+    def _on_accept(self, jingle: Jingle, now: float) -> None:
+        if successor(self.stage, Input.ACCEPTED) is None:
+            self._illegal(Input.ACCEPTED)
+        self._guard(self._settle, now, jingle)
+
+    def _settle(self, now: float, jingle: Jingle) -> None:
+        self._negotiation.accepted(jingle)
+        self._step(Input.ACCEPTED, now)
+        self._connect()
+
+    def _connect(self) -> None:
+        assert self._channel is not None
+        self._channel.expect(self._negotiation.peer_certificate)
+        transport = self._negotiation.transport
+        self._events.append(events.TransportAgreed(transport.sid, transport.block_size))
+
+    def _on_terminate(self, jingle: Jingle, now: float) -> None:
+        """No more bytes will come. The reason is a hint for the log: a server can forge it."""
+        reason = jingle.reason.value if jingle.reason else "no reason"
+        if self.stage in BEFORE_OPEN:
+            self._fail(PeerRefused(f"{self.config.peer} ended the session before it was open: {reason}"), now, tell=False)
+        else:
+            self._fail(Truncated(f"the session was cut off ({reason}) without a farewell"), now, tell=False)
+
+    def _on_info(self, jingle: Jingle, now: float) -> None:
+        if jingle.payload is not None:
+            raise JingleError("no session-info is understood here", "feature-not-implemented", "unsupported-info")
+
+    def _on_content_add(self, jingle: Jingle, now: float) -> None:
+        reject = Jingle(Action.CONTENT_REJECT, self.sid, jingle.contents, Reason.DECLINE)
+        self._jingle.append(signalling.build(reject))
+
+    def _on_other(self, jingle: Jingle, now: float) -> None:
+        raise JingleError(f"{jingle.action.value} has no place here", "unexpected-request", "out-of-order", type="wait")
+
+    _ON_JINGLE: ClassVar[dict[Action, Callable[[Session, Jingle, float], None]]] = {
+        Action.SESSION_INITIATE: _on_initiate,
+        Action.SESSION_ACCEPT: _on_accept,
+        Action.SESSION_TERMINATE: _on_terminate,
+        Action.SESSION_INFO: _on_info,
+        Action.CONTENT_ADD: _on_content_add,
+    }
+
+    # --- secure ----------------------------------------------------------------------------------------------------
+
+    def _receive(self, now: float, data: bytes) -> None:
+        assert self._channel is not None
+        plaintext = self._channel.receive(data)
+        if self.stage is Stage.HANDSHAKING and self._channel.established:
+            self._secure(self._channel.established, now)
+        self._read(plaintext, now)
+        if self._channel.peer_closed:
+            self._end(now)
+        elif not data:
+            raise Truncated("the bytestream ended without a farewell")
+        elif self.stage is Stage.OPEN and self._channel.used > SESSION_BYTES:
+            self.close(now)
+
+    def _secure(self, established: Established, now: float) -> None:
+        self._step(Input.SECURE, now)
+        self._events.append(
+            events.Secured(established.protocol, established.cipher, established.group, established.peer_key)
+        )
+        self._evidence = _convince(AUTHENTICATORS[0], self._shown(established))
+        if self.role is Role.INITIATOR:
+            self._greet()
+            self._judge(now)
+
+    def _shown(self, established: Established) -> Evidence:
+        return Evidence(
+            role=self.role,
+            signalled=self._negotiation.peer_certificate,
+            certificate=established.certificate_digest,
+            key=established.peer_key,
+        )
+
+    # --- greet and prove -------------------------------------------------------------------------------------------
+
+    def _greet(self) -> None:
+        """Our stream header and hello: the responder's only after checking the initiator's."""
+        self._header()
+        self._outbox += writer.element(auth.build(self._hello()))
+
+    def _header(self) -> None:
+        ours, peer = self.config.ours, self.config.peer
+        stream_id = self.config.random(16).hex() if self.role is Role.RESPONDER else None
+        self._outbox += writer.header(ours, peer, id=stream_id)
+        self._greeted = True
+
+    def _hello(self) -> auth.Hello:
+        return auth.Hello(
+            role=self.role,
+            sid=self.sid,
+            neg=self._negotiation.neg(),
+            require=self.config.minimum,
+        )
+
+    def _judge(self, now: float) -> None:
+        """May our stanzas flow to the key that was shown, and the peer's to us?"""
+        assert self._evidence is not None
+        verdict = judge(
+            self._remembered,
+            self._evidence.key,
+            self._evidence.assurance,
+            trust_model=self.config.trust_model,
+            on_key_change=self.config.on_key_change,
+            required=self.config.required,
+            peer=self.config.peer.partition("/")[0],
+        )
+        self.assurance = verdict.assurance
+        self._tell(verdict)
+        if verdict.decision is Decision.REJECT:
+            raise UntrustedKey(verdict.reason)
+        if verdict.decision is Decision.HOLD:
+            self._deadline = now + HUMAN_DEADLINE
+        elif self.stage in (Stage.GREETED, Stage.AWAITED) or (self.stage is Stage.SECURED and self._may_be_early(verdict)):
+            self._prove(self._evidence, now)
+
+    def _may_be_early(self, verdict: Verdict) -> bool:
+        """A key that is new for a known peer gets no stanza before it has answered with a hello."""
+        return self.role is Role.INITIATOR and verdict.kind in (KeyKind.FIRST, KeyKind.KNOWN)
+
+    def _tell(self, verdict: Verdict) -> None:
+        if verdict.kind is self._told or verdict.kind in (KeyKind.FIRST, KeyKind.KNOWN):
+            return
+        self._told = verdict.kind
+        assert self._evidence is not None
+        remembered = tuple(key.fingerprint for key in self._remembered.keys)
+        self._events.append(
+            events.KeyChanged(
+                verdict.kind.value, self._evidence.key, remembered, verdict.decision.value, verdict.reason
+            )
+        )
+
+    def _prove(self, proof: Proven, now: float) -> None:
+        self._proof = proof
+        self._outbox += writer.element(Element(auth.DONE))
+        if self.stage is Stage.AWAITED:
+            self._open(proof, Input.PROOF, now)
+        else:
+            self._step(Input.PROOF, now)
+
+    def _open(self, proof: Proven, happened: Input, now: float) -> None:
+        """The only way into OPEN, and it takes a proof."""
+        self._step(happened, now, proof)
+        self._events.append(events.SessionStart(self.assurance, proof.key))
+        held, self._held, self._held_bytes = self._held, [], 0
+        for stanza in held:
+            self._deliver(stanza)
+
+    # --- talk ------------------------------------------------------------------------------------------------------
+
+    def _read(self, plaintext: bytes, now: float) -> None:
+        self._reader.feed(plaintext)
+        while self.stage is not Stage.CLOSED and (seen := self._reader.next_event()) is not None:
+            if isinstance(seen, reader.Header):
+                self._on_header(seen)
+            elif isinstance(seen, reader.End):
+                self._on_farewell(now)
+            elif seen.tag in _STANZAS:
+                self._on_stanza(seen, now)
+            elif seen.tag in self._ON_ELEMENT:
+                self._ON_ELEMENT[seen.tag](self, seen, now)
+            else:
+                raise StreamError(f"the peer sent an element that has no place here: {seen.tag}", "unsupported-stanza-type")
+
+    def _on_header(self, header: reader.Header) -> None:
+        if (header.from_, header.to) != (self.config.peer, self.config.ours):
+            raise StreamError("the peer's stream is addressed from or to somebody else", "invalid-from")
+
+    def _on_hello(self, element: Element, now: float) -> None:
+        if successor(self.stage, Input.HELLO) is None:
+            self._illegal(Input.HELLO)
+        hello = auth.parse(element)
+        hello.check(self._hello())
+        self._step(Input.HELLO, now)
+        self._reader.relax(reader.OPEN)
+        if hello.require > Assurance.VOUCHED:
+            self._deadline = now + HUMAN_DEADLINE
+        if self.role is Role.RESPONDER:
+            self._greet()
+        if self.stage is Stage.GREETED:
+            self._judge(now)
+
+    def _on_done(self, element: Element, now: float) -> None:
+        if self.stage is Stage.PROVED and self._proof is not None:
+            self._open(self._proof, Input.DONE, now)
+        else:
+            self._step(Input.DONE, now)
+
+    def _on_abort(self, element: Element, now: float) -> None:
+        raise AuthenticationFailed(f"{self.config.peer} gave up on the session inside TLS, which never says why")
+
+    def _on_stream_error(self, element: Element, now: float) -> None:
+        condition = element[0].tag.rpartition("}")[2] if len(element) else "undefined-condition"
+        raise PeerRefused(f"{self.config.peer} ended the inner stream with the error {condition}")
+
+    _ON_ELEMENT: ClassVar[dict[str, Callable[[Session, Element, float], None]]] = {
+        auth.HELLO: _on_hello,
+        auth.DONE: _on_done,
+        auth.ABORT: _on_abort,
+        _STREAM_ERROR: _on_stream_error,
+    }
+
+    def _on_stanza(self, stanza: Element, now: float) -> None:
+        self._step(Input.STANZA, now)
+        if self.stage is Stage.AWAITED:
+            self._held_bytes += len(writer.element(stanza))
+            if self._held_bytes > HELD_BYTES:
+                raise StreamError("the peer sent more than can be held before our policy is met", "policy-violation")
+            self._held.append(stanza)
+        else:
+            self._deliver(stanza)
+
+    def _deliver(self, stanza: Element) -> None:
+        """The session says who talks to whom, never the stanza."""
+        stanza.set("from", self.config.peer)
+        stanza.set("to", self.config.ours)
+        self._events.append(events.StanzaReceived(stanza))
+
+    # --- end -------------------------------------------------------------------------------------------------------
+
+    def _on_farewell(self, now: float) -> None:
+        was = self.stage
+        self._step(Input.FAREWELL, now)
+        if was is Stage.OPEN:
+            self._outbox += writer.CLOSER
+        self._close_channel()
+
+    def _end(self, now: float) -> None:
+        """The peer's close_notify came: clean only if his farewell came before it."""
+        if not self._reader.complete or successor(self.stage, Input.END) is None:
+            raise Truncated("the peer closed TLS without a farewell")
+        closer = self.stage is Stage.CLOSING
+        self._step(Input.END, now)
+        if closer:
+            self._terminate(Reason.SUCCESS)
+        self._events.append(events.SessionEnd(clean=True, error=None))
+
+    def _fail(self, error: E2EError, now: float, reason: Reason | None = None, *, tell: bool = True) -> None:
+        """End here and now. Inside TLS the peer learns that it failed, never why; outside, a coarse Jingle reason."""
+        if successor(self.stage, Input.FAIL) is None:
+            return
+        was = self.stage
+        self._step(Input.FAIL, now)
+        self._held.clear()
+        if was in _UNCONNECTED:
+            self._channel = None
+        elif self.established and not isinstance(error, TLSFailed):
+            if was not in (Stage.CLOSING, Stage.LEAVING):
+                self._abort(error)
+            self._close_channel()
+        self._outbox.clear()
+        if tell:
+            self._terminate(Reason.SECURITY_ERROR if was in PROVING else reason or Reason(error.jingle_reason))
+        failed = events.SessionFailed(error) if was in BEFORE_OPEN else events.SessionEnd(clean=False, error=error)
+        self._events.append(failed)
+
+    def _abort(self, error: E2EError) -> None:
+        if not self._greeted:
+            self._header()
+        if isinstance(error, StreamError):
+            element = Element(_STREAM_ERROR)
+            SubElement(element, f"{{{_NS_STREAM_ERRORS}}}{error.condition}")
+        else:
+            element = Element(auth.ABORT)
+        self._outbox += writer.element(element) + writer.CLOSER
+
+    def _close_channel(self) -> None:
+        assert self._channel is not None
+        if self._outbox:
+            self._channel.send(bytes(self._outbox))
+            self._outbox.clear()
+        self._channel.close()
+
+    def _terminate(self, reason: Reason) -> None:
+        self._jingle.append(signalling.build(Jingle(action=Action.SESSION_TERMINATE, sid=self.sid, reason=reason)))
+
+    # --- the table -------------------------------------------------------------------------------------------------
+
+    def _guard(self, act: Callable[..., None], now: float, *args: bytes | Jingle) -> None:
+        """Whatever breaks a rule in here ends the session."""
+        try:
+            act(now, *args)
+        except E2EError as error:
+            self._fail(error, now)
+
+    def _step(self, happened: Input, now: float, proof: Proven | None = None) -> None:
+        after = successor(self.stage, happened)
+        if after is None:
+            self._illegal(happened)
+        if after is Stage.OPEN and self.stage is not Stage.OPEN and proof is None:
+            raise AssertionError("OPEN takes a proof")
+        if after is not self.stage and not (after in PROVING and self.stage in PROVING):
+            self._deadline = now + DEADLINES[after] if after in DEADLINES else None
+        self.stage = after
+
+    def _illegal(self, happened: Input) -> Never:
+        if happened in (Input.INITIATE, Input.ACCEPTED):
+            raise JingleError(f"no {happened.value} is due", "unexpected-request", "out-of-order", type="wait")
+        if happened in (Input.OFFER, Input.ACCEPT, Input.CONNECTED, Input.PROOF, Input.SECURE):
+            raise LocalError(f"{happened.value} is not possible: the session is {self.stage.value}")
+        raise StreamError(f"the peer's {happened.value} came when the session was {self.stage.value}", "policy-violation")
+
+
+_LATE = {
+    Stage.OFFERED: "{peer} did not answer the offer of a session",
+    Stage.INVITED: "the offer of {peer} was not accepted here in time",
+    Stage.CONNECTING: "the bytestream with {peer} did not open",
+    Stage.HANDSHAKING: "the TLS handshake with {peer} did not finish",
+    Stage.SECURED: "{peer} did not say hello",
+    Stage.EARLY: "{peer} did not say hello",
+    Stage.GREETED: "the key of {peer} was not accepted here in time",
+    Stage.PROVED: "{peer} has not accepted our key in time",
+    Stage.AWAITED: "the key of {peer} was not accepted here in time",
+}
+
+
+def _convince(authenticator: Authenticator, evidence: Evidence) -> Proven:
+    """Run an authenticator that asks nothing."""
+    proof = authenticator.prove(evidence)
+    try:
+        next(proof)
+    except StopIteration as convinced:
+        proven: Proven = convinced.value
+        return proven
+    raise AssertionError(f"{authenticator.name} asks for more than the session gives")

@@ -1,0 +1,25 @@
+"""Make it XMPP again: bytes out of TLS become stanzas, and back (RFC 6120 §4; the shape of XEP-0246/0247).
+
+What both directions must agree on stands here: whatever ``writer`` lets through, a ``reader`` accepts.
+"""
+
+from __future__ import annotations
+
+NS_CLIENT = "jabber:client"
+"""The content namespace: the default namespace of the stream (RFC 6120 §4.8.2)."""
+NS_STREAM = "http://etherx.jabber.org/streams"
+"""The namespace of the stream element itself (RFC 6120 §4.8.1)."""
+NS_XML = "http://www.w3.org/XML/1998/namespace"
+"""The namespace that the prefix ``xml`` is bound to, always."""
+
+MAX_STANZA = 256 * 1024
+"""Bytes of one top-level element on the wire: what the usual servers allow, so no stanza fits them and not us."""
+MAX_DEPTH = 64
+"""Elements inside each other, the stanza itself being the first: real stanzas stay below 20, recursion below 1000."""
+MAX_ATTRIBUTES = 64
+"""Attributes of one element: real ones have a dozen at most, and each costs its reader a dict entry."""
+MAX_NAME = 256
+"""Characters of a local name. Readers keep names for a while, so one name must not be as large as a stanza."""
+MAX_NAMESPACE = 256
+"""Characters of a namespace name. Once declared it is short on the wire, but in memory it is part of *every* name: without
+a bound 256 KiB of ``<e p:a='' p:b='' …`` would become gigabytes."""

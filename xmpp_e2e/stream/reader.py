@@ -1,0 +1,335 @@
+"""An incremental, bounded reader of the inner stream (RFC 6120 §4, §11; XEP-0246/0247), on expat directly.
+
+Only the XML that XMPP allows gets through (RFC 6120 §11.1): no DTD, entity, processing instruction, comment or XML
+declaration, no encoding but UTF-8; CDATA is ordinary text. The first breach ends the stream with the condition that
+RFC 6120 §4.9.3 has for it:
+
+- ``restricted-xml`` (§4.9.3.18): what §11.1 forbids, an entity other than the five predefined, an XML declaration
+- ``not-well-formed`` (§4.9.3.13): XML or UTF-8 that is broken, and anything but white space after the end of the stream
+- ``bad-namespace-prefix`` (§4.9.3.2): a prefix that is not declared
+- ``bad-format`` (§4.9.3.1): well-formed, yet no stream: another root, or text between top-level elements
+- ``invalid-namespace`` (§4.9.3.10), ``invalid-from`` (§4.9.3.9), ``unsupported-version`` (§4.9.3.25): a wrong header
+- ``policy-violation`` (§4.9.3.14): deeper, longer or more than ``Limits`` and the bounds of ``xmpp_e2e.stream`` allow
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from dataclasses import dataclass
+from xml.etree.ElementTree import Element
+from xml.parsers import expat
+
+from xmpp_e2e.errors import StreamError
+from xmpp_e2e.stream import MAX_ATTRIBUTES, MAX_DEPTH, MAX_NAME, MAX_NAMESPACE, MAX_STANZA, NS_CLIENT, NS_STREAM
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a reader puts up with."""
+
+    depth: int
+    """Elements inside each other, the top-level element being the first; more than MAX_DEPTH are never read."""
+    stanza_bytes: int
+    """Bytes of one top-level element on the wire, finished or not."""
+    total_bytes: int | None = None
+    """Bytes in all, from the beginning of the stream; None for no bound."""
+
+
+GREETING = Limits(depth=8, stanza_bytes=64 * 1024, total_bytes=64 * 1024)
+"""Until the peer's hello is checked: twice what an honest peer sends before it is answered."""
+OPEN = Limits(depth=MAX_DEPTH, stanza_bytes=MAX_STANZA)
+"""Once the peer's hello is checked."""
+
+RENEWAL_BYTES = 256 * 1024
+"""An expat parser keeps every name that it has ever seen. After so many bytes it is replaced at the next boundary
+between stanzas, so that a long session with ever new names costs a few megabytes, not all memory."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """The stream header (RFC 6120 §4.7), its namespaces and version checked, its addresses not."""
+
+    from_: str
+    to: str
+    version: str
+    """``1.`` and digits."""
+    id: str | None = None
+
+
+@dataclass(frozen=True)
+class End:
+    """The peer's ``</stream:stream>``."""
+
+
+Event = Header | Element | End
+"""What a stream consists of; an Element is a top-level one, complete, without tail."""
+
+_ROOT = f"{NS_STREAM}}}stream"
+_VERSION = re.compile(r"1\.[0-9]{1,9}")
+_WHITESPACE = " \t\r\n"
+_TAG = re.compile(rb"<(?:[^\"'>]|\"[^\"]*\"|'[^']*')*>")
+
+_COMMITMENT = b"  "
+"""What a parser is fed first. Expat, though told UTF-8, still switches to UTF-16 upon a byte order mark or a NUL in the
+first two bytes, and skips a UTF-8 mark; after two spaces all of these, and an XML declaration, are mere errors."""
+
+_CONDITIONS = {
+    expat.errors.codes[expat.errors.XML_ERROR_UNDEFINED_ENTITY]: "restricted-xml",
+    expat.errors.codes[expat.errors.XML_ERROR_MISPLACED_XML_PI]: "restricted-xml",
+    expat.errors.codes[expat.errors.XML_ERROR_UNBOUND_PREFIX]: "bad-namespace-prefix",
+}
+
+
+class _Names(dict[str, str]):
+    """Expat's names (``ns}name``) to ElementTree's (``{ns}name``), each made and measured once."""
+
+    def __missing__(self, name: str) -> str:
+        _, brace, local = name.rpartition("}")
+        if len(local) > MAX_NAME:
+            raise _too_much(f"a name of {len(local)} characters")
+        self[name] = tag = "{" + name if brace else name
+        return tag
+
+
+@dataclass(frozen=True)
+class _Deep:
+    """An element that is deeper than the limits under which it was parsed; those under which it is consumed count."""
+
+    element: Element
+    depth: int
+
+
+class Reader:
+    """Feed it bytes, then take events until there are none.
+
+    An event is consumed before the limits are applied to what follows it: after ``relax()`` in answer to an event, the
+    bytes behind that event are judged by the new limits even if they were fed together. The events, and the error that
+    ends them, do not depend on how the bytes were cut.
+    """
+
+    def __init__(self, limits: Limits = GREETING) -> None:
+        self._limits = limits
+        self._events: deque[Event | _Deep] = deque()
+        self._error: StreamError | None = None
+        self._complete = False
+        self._input = b""
+        self._total = 0
+        # The element under construction, if any: its open elements, text not yet placed, and how deep it has been.
+        self._stack: list[Element] = []
+        self._text: list[str] = []
+        self._last = Element("")
+        self._closed = False
+        self._deepest = 0
+        # Positions count the bytes that this parser was fed, _COMMITMENT included.
+        self._opening: bytes | None = _COMMITMENT
+        self._preamble = b""
+        self._content: str | None = None
+        self._first = 0
+        self._names = _Names()
+        self._parser = _new_parser()
+        self._parser.Parse(_COMMITMENT)
+        self._fed = self._boundary = len(_COMMITMENT)
+        self._attach()
+        self._parser.StartElementHandler = self._on_root
+
+    @property
+    def complete(self) -> bool:
+        """Has the peer's ``</stream:stream>`` come? Without it whatever ended the bytes has cut the stream off."""
+        return self._complete
+
+    def feed(self, data: bytes) -> None:
+        """Take ``data``, which follows all that was fed before. Never raises: ``next_event()`` parses, and wants to be
+        called until it returns None, for what is not parsed yet is kept here."""
+        self._input = self._input + data if self._input else data
+
+    def next_event(self) -> Event | None:
+        """The next event, in order; None if more bytes are needed. StreamError once the peer has broken a rule, and at
+        every call after that; what came before the breach has been returned by then."""
+        while not self._events:
+            if self._deepest > self._limits.depth:
+                self._error = self._too_deep()
+            if self._error is not None:
+                raise self._error
+            if not self._input:
+                return None
+            self._advance()
+        event = self._events.popleft()
+        if isinstance(event, _Deep):
+            if event.depth > self._limits.depth:
+                self._events.clear()
+                self._error = self._too_deep()
+                raise self._error
+            return event.element
+        return event
+
+    def relax(self, limits: Limits) -> None:
+        """Judge by ``limits`` from here on: all that lies behind the event that was returned last."""
+        self._limits = limits
+
+    # --- parse -----------------------------------------------------------------------------------------------------
+
+    def _advance(self) -> None:
+        """Parse what was fed, as much as the limits let through."""
+        limits = self._limits
+        room = self._boundary + limits.stanza_bytes - self._fed
+        if room <= 0:
+            self._error = _too_much(f"a stanza of more than {limits.stanza_bytes} bytes")
+            return
+        if limits.total_bytes is not None and (room := min(room, limits.total_bytes - self._total)) <= 0:
+            self._error = _too_much(f"more than {limits.total_bytes} bytes before a hello that could be checked")
+            return
+        piece, self._input = self._input[:room], self._input[room:]
+        base = self._fed
+        try:
+            self._parse(piece)
+            if self._boundary >= base and self._fed > RENEWAL_BYTES and self._opening is None and not self._complete:
+                self._renew(piece[self._boundary - base :])
+        except StreamError as error:
+            self._error = error
+
+    def _parse(self, piece: bytes) -> None:
+        self._fed += len(piece)
+        self._total += len(piece)
+        if self._opening is not None:
+            self._opening += piece
+        # Text before a breach may be a breach itself, and then the earlier one.
+        try:
+            self._parser.Parse(piece)
+        except StreamError:
+            self._check_between()
+            raise
+        except expat.ExpatError as error:
+            self._parser.buffer_text = False  # makes pyexpat hand over what it has
+            self._check_between()
+            condition = _CONDITIONS.get(error.code, "not-well-formed")
+            raise StreamError(f"the peer's stream breaks the rules of XML: {error}", condition) from None
+        self._check_between()
+        # Expat's position is now the end, or the beginning of a token that is not complete.
+        self._boundary = self._first if self._stack else self._parser.CurrentByteIndex
+
+    def _renew(self, rest: bytes) -> None:
+        """Replace the parser by a new one that has seen ``_preamble`` and ``rest``, the unfinished element, only."""
+        self._stack.clear()
+        self._text.clear()
+        self._deepest = 0
+        self._names = _Names()
+        self._parser = _new_parser()
+        self._parser.Parse(self._preamble)
+        self._attach()
+        self._fed = self._boundary = len(self._preamble)
+        self._total -= len(rest)
+        self._parse(rest)
+
+    def _attach(self) -> None:
+        parser = self._parser
+        parser.StartNamespaceDeclHandler = self._on_namespace
+        parser.StartElementHandler = self._on_start
+        parser.EndElementHandler = self._on_end
+        parser.CharacterDataHandler = self._text.append
+        parser.StartDoctypeDeclHandler = _restricted
+        parser.ProcessingInstructionHandler = parser.CommentHandler = _restricted
+
+    # --- what expat tells ------------------------------------------------------------------------------------------
+
+    def _on_namespace(self, prefix: str | None, namespace: str | None) -> None:
+        """Called before the element that declares it, and before its names are made: soon enough to prevent them."""
+        if namespace and len(namespace) > MAX_NAMESPACE:
+            raise _too_much(f"a namespace of {len(namespace)} characters")
+        if self._opening is not None and prefix is None:
+            self._content = namespace
+
+    def _on_root(self, name: str, attributes: dict[str, str]) -> None:
+        parser = self._parser
+        if not name.startswith(f"{NS_STREAM}}}") or self._content != NS_CLIENT:
+            raise StreamError("the peer's stream is of another kind: its namespaces are wrong", "invalid-namespace")
+        if name != _ROOT:
+            raise StreamError("the peer's stream does not begin with a stream header", "bad-format")
+        if len(attributes) > MAX_ATTRIBUTES:
+            raise _too_much(f"{len(attributes)} attributes on one element")
+        version = attributes.get("version", "0.9")  # RFC 6120 §4.7.5
+        if not _VERSION.fullmatch(version):
+            raise StreamError("the peer's stream is not of version 1", "unsupported-version")
+        if "from" not in attributes or "to" not in attributes:
+            raise StreamError("the peer's stream header does not say from whom to whom", "invalid-from")
+        opening = _TAG.match(self._opening or b"", parser.CurrentByteIndex)
+        assert opening is not None, "expat has accepted this tag"
+        self._preamble = _COMMITMENT + opening[0]
+        self._opening = None
+        parser.StartElementHandler = self._on_start
+        self._events.append(Header(attributes["from"], attributes["to"], version, attributes.get("id")))
+
+    def _on_start(self, name: str, attributes: dict[str, str]) -> None:
+        if self._text:
+            self._place()
+        names = self._names
+        if attributes:
+            if len(attributes) > MAX_ATTRIBUTES:
+                raise _too_much(f"{len(attributes)} attributes on one element")
+            joined = "".join(attributes)
+            if "}" in joined or len(joined) > MAX_NAME:
+                attributes = {names[key]: value for key, value in attributes.items()}
+        self._last = element = Element(names[name], attributes)
+        self._closed = False
+        stack = self._stack
+        if stack:
+            stack[-1].append(element)
+        else:
+            self._first = self._parser.CurrentByteIndex
+        stack.append(element)
+        if len(stack) > self._deepest:
+            self._deepest = len(stack)
+            if self._deepest > MAX_DEPTH:
+                raise self._too_deep()
+
+    def _on_end(self, name: str) -> None:
+        if self._text:
+            self._place()
+        stack = self._stack
+        if not stack:
+            self._complete = True
+            self._events.append(End())
+            return
+        self._last = element = stack.pop()
+        self._closed = True
+        if not stack:
+            fits = self._deepest <= self._limits.depth
+            self._events.append(element if fits else _Deep(element, self._deepest))
+            self._deepest = 0
+
+    def _place(self) -> None:
+        """Put the text that has come where ElementTree wants it."""
+        text = "".join(self._text)
+        self._text.clear()
+        if not self._stack:
+            if text.strip(_WHITESPACE):
+                raise StreamError("the peer sent text outside any stanza", "bad-format")
+        elif self._closed:
+            self._last.tail = text
+        else:
+            self._last.text = text
+
+    def _check_between(self) -> None:
+        if self._text and not self._stack:
+            self._place()
+
+    def _too_deep(self) -> StreamError:
+        return _too_much(f"elements nested more than {min(self._limits.depth, MAX_DEPTH)} deep")
+
+
+def _new_parser() -> expat.XMLParserType:
+    # No interning: that dict would grow as long as the parser lives, and names are made once in _Names anyway.
+    parser = expat.ParserCreate("utf-8", "}", None)
+    parser.buffer_text = True
+    if hasattr(parser, "SetReparseDeferralEnabled"):
+        # Expat 2.6 would hold back the end of a long tag. What parsing again costs is bounded by Limits.
+        parser.SetReparseDeferralEnabled(False)
+    return parser
+
+
+def _restricted(*_: object) -> None:
+    raise StreamError("the peer sent a DTD, comment or instruction, which has no place in XMPP", "restricted-xml")
+
+
+def _too_much(what: str) -> StreamError:
+    return StreamError(f"the peer sent {what}, which is more than is read here", "policy-violation")
