@@ -1,0 +1,62 @@
+"""Which resources of a peer advertise end-to-end encryption (XEP-0030, XEP-0115)."""
+
+from __future__ import annotations
+
+import asyncio
+
+from slixmpp import JID
+from slixmpp.basexmpp import BaseXMPP
+from slixmpp.exceptions import IqError, IqTimeout
+
+from xmpp_e2e.negotiate.jingle import NS_IBB, NS_JINGLE, NS_SECURITY, NS_XMLSTREAM
+
+FEATURES = (NS_JINGLE, NS_XMLSTREAM, NS_IBB, NS_SECURITY)
+"""What we advertise. The last one says it all; the others are for people who read disco."""
+_TIMEOUT = 30
+"""Seconds for one disco#info request: a slow link answers within a few."""
+
+
+async def advertise(xmpp: BaseXMPP) -> None:
+    """Add our features, and say so in the next presence."""
+    disco = xmpp.plugin["xep_0030"]
+    for feature in FEATURES:
+        disco.add_feature(feature)
+    await xmpp.plugin["xep_0115"].update_caps()
+
+
+def withdraw(xmpp: BaseXMPP) -> None:
+    """Take our features back. (Jingle itself may be somebody else's too: left alone if another plugin of its is loaded.)"""
+    disco = xmpp.plugin["xep_0030"]
+    shared = {NS_JINGLE, NS_IBB} if "xep_0166" in xmpp.plugin else set()
+    for feature in FEATURES:
+        if feature not in shared:
+            disco.del_feature(feature=feature)
+
+
+async def supports(xmpp: BaseXMPP, ours: JID, peer: JID) -> bool | None:
+    """Does this full JID advertise it? None if it cannot be asked: offline, or somebody says so."""
+    caps = xmpp.plugin["xep_0115"]
+    version = await caps.get_verstring(peer)
+    info = await caps.get_caps(verstring=version) if version else None
+    if info is None:
+        try:
+            answer = await xmpp.plugin["xep_0030"].get_info(
+                jid=peer, ifrom=ours if xmpp.is_component else None, cached=False, timeout=_TIMEOUT
+            )
+        except (IqError, IqTimeout):
+            return None
+        info = answer["disco_info"]
+    return NS_SECURITY in info["features"]
+
+
+def online(xmpp: BaseXMPP, ours: JID, bare: str) -> list[str]:
+    """The full JIDs of the peer's resources whose presence we have, best priority first; never our own."""
+    resources = xmpp.roster[ours.bare][bare].resources
+    ranked = sorted(resources.items(), key=lambda item: -int(item[1].get("priority") or 0))
+    return [jid for name, _ in ranked if (jid := f"{bare}/{name}") != ours.full]
+
+
+async def supporting(xmpp: BaseXMPP, ours: JID, jids: list[str]) -> dict[str, bool | None]:
+    """Ask them all at once."""
+    answers = await asyncio.gather(*(supports(xmpp, ours, JID(jid)) for jid in jids))
+    return dict(zip(jids, answers, strict=True))

@@ -1,0 +1,138 @@
+"""Between slixmpp and its stream: what goes out is diverted, what comes in is told apart. Synchronous, both of them."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from slixmpp import JID, Iq, Message, Presence
+from slixmpp.basexmpp import BaseXMPP
+from slixmpp.xmlstream.stanzabase import StanzaBase
+
+from slixmpp_e2e import adapter, mark
+from slixmpp_e2e.classify import Rooms, may_come_outside, stays_outside
+from slixmpp_e2e.errors import PlaintextRefused, SessionGone
+from slixmpp_e2e.inside import InsideIqs
+from slixmpp_e2e.iqs import OwnIqs
+from slixmpp_e2e.outbox import Outbox
+from slixmpp_e2e.sessions import Sessions
+from xmpp_e2e.errors import E2EError, JingleError, LocalError
+from xmpp_e2e.trust.policy import Incoming, Policy
+
+
+class Host(Protocol):
+    """What the filters need of the plugin."""
+
+    xmpp: BaseXMPP
+    iqs: OwnIqs
+    inside: InsideIqs
+    sessions: Sessions
+    outbox: Outbox
+    rooms: Rooms
+
+    def policy_with(self, bare: str) -> Policy:
+        """The policy that is in force with a peer."""
+
+    def judge_plaintext(self, bare: str) -> Incoming:
+        """What becomes of plaintext of this peer."""
+
+    def presence_of(self, peer: JID, kind: str | None) -> None:
+        """A presence stanza came, of this type."""
+
+    def send_failed(self, stanza: StanzaBase, error: E2EError) -> None:
+        """A stanza was not sent."""
+
+    def plaintext(self, name: str, stanza: StanzaBase, error: E2EError) -> None:
+        """Tell about a stanza that came in clear: ``received`` or ``refused``."""
+
+
+class Filters:
+    """The two filters of one client."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    # --- out -------------------------------------------------------------------------------------------------------
+
+    def outgoing(self, stanza: StanzaBase) -> StanzaBase | None:
+        """An ``out`` filter: the stanza, if it goes out in clear; None, if it goes another way or none."""
+        if not isinstance(stanza, Message | Iq | Presence):
+            return stanza
+        host = self._host
+        if host.iqs.passes(stanza):
+            return stanza
+        mark.strip(stanza)
+        host.rooms.notice(stanza)
+        to = stanza["to"]
+        if not to.bare or stays_outside(stanza, to, host.rooms) or host.policy_with(to.bare) is Policy.OFF:
+            return stanza
+        if isinstance(stanza, Iq) and (link := host.inside.owes(stanza)) is not None:
+            try:
+                link.send(stanza.xml)
+            except LocalError as error:
+                gone = SessionGone("the session in which the request came has ended")
+                host.send_failed(stanza, error if link.is_open else gone)
+            return None
+        ours = self._ours(stanza.xml.get("from", ""))
+        route = host.outbox.route(ours, to.full)
+        if route is not None and route.clear:
+            return stanza
+        if isinstance(stanza, Iq):
+            host.inside.asks(stanza)
+        host.outbox.send(stanza, ours, to.full)
+        return None
+
+    # --- in --------------------------------------------------------------------------------------------------------
+
+    def incoming(self, stanza: StanzaBase) -> StanzaBase | None:
+        """An ``in`` filter: the stanza, if it is to be handled; an inert one in its place if not."""
+        if not isinstance(stanza, Message | Iq | Presence):
+            return stanza
+        if mark.token_of(stanza) is not None:
+            return stanza
+        mark.strip(stanza)
+        if isinstance(stanza, Iq) and self._is_ours(stanza):
+            return adapter.inert(self._host.xmpp)
+        peer = stanza["from"]
+        if isinstance(stanza, Presence):
+            self._host.presence_of(peer, stanza.xml.get("type"))
+            return stanza
+        if isinstance(stanza, Iq) and self._host.inside.forged(stanza):
+            error = PlaintextRefused("the answer to a question that was asked inside a session came outside of it")
+            self._host.plaintext("refused", stanza, error)
+            return adapter.inert(self._host.xmpp)
+        if not peer.bare or may_come_outside(stanza, peer, self._host.rooms):
+            return stanza
+        return self._admit(stanza, peer)
+
+    def _is_ours(self, iq: Iq) -> bool:
+        host = self._host
+        if host.iqs.takes(iq):
+            return True
+        if iq.xml.get("type") != "set":
+            return False
+        ours = self._ours(iq.xml.get("to", ""))
+        plugins = host.xmpp.plugin
+        return host.sessions.takes_jingle(iq, ours, others="xep_0166" in plugins) or host.sessions.takes_block(
+            iq, ours, others="xep_0047" in plugins
+        )
+
+    def _admit(self, stanza: StanzaBase, peer: JID) -> StanzaBase:
+        """Plaintext of a person."""
+        host = self._host
+        verdict = host.judge_plaintext(peer.bare)
+        if verdict is Incoming.DELIVER:
+            return stanza
+        if verdict is Incoming.DELIVER_AND_TELL:
+            error = PlaintextRefused(f"{peer} wrote in clear, though we have had an encrypted session with him")
+            host.plaintext("received", stanza, error)
+            return stanza
+        error = PlaintextRefused(f"{peer} wrote in clear, which the policy `require` refuses")
+        host.plaintext("refused", stanza, error)
+        if isinstance(stanza, Iq):
+            host.iqs.error(stanza, JingleError("refused in clear", "service-unavailable"))
+        return adapter.inert(host.xmpp)
+
+    def _ours(self, stamped: str) -> str:
+        """The JID of ours that a stanza is from or to: a component has many."""
+        xmpp = self._host.xmpp
+        return stamped if xmpp.is_component and stamped else str(xmpp.boundjid.full)

@@ -1,0 +1,93 @@
+"""Our own iqs: sent past our own filter, and their replies taken before any other handler sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from xml.etree.ElementTree import Element, SubElement
+
+from slixmpp import Iq
+from slixmpp.basexmpp import BaseXMPP
+from slixmpp.xmlstream.stanzabase import StanzaBase
+
+from xmpp_e2e.errors import JingleError
+from xmpp_e2e.negotiate.jingle import NS_ERRORS
+
+Replied = Callable[[str | None], None]
+"""Called once with None for a result, or with the stanza error condition (RFC 6120 §8.3.3)."""
+
+_STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
+
+
+class OwnIqs:
+    """Sends requests and answers of ours, from one of our JIDs."""
+
+    def __init__(self, xmpp: BaseXMPP) -> None:
+        self._xmpp = xmpp
+        self._waiting: dict[tuple[str, str], Replied] = {}
+        self._passing: dict[int, StanzaBase] = {}
+
+    def request(self, ours: str, peer: str, payload: Element, replied: Replied) -> None:
+        """Send an iq of type set. The reply counts only if it comes from ``peer``, the full JID."""
+        iq = Iq(self._xmpp)
+        iq["type"] = "set"
+        iq.append(payload)
+        self._waiting[peer, iq["id"]] = replied
+        self._send(iq, ours, peer)
+
+    def result(self, request: StanzaBase) -> None:
+        """Answer a request with an empty result."""
+        self._answer(request, "result", ())
+
+    def error(self, request: StanzaBase, error: JingleError) -> None:
+        """Answer a request with an error, and the Jingle error beside it if there is one (XEP-0166 §10)."""
+        element = Element("{jabber:client}error", {"type": error.type})
+        SubElement(element, f"{{{_STANZAS}}}{error.condition}")
+        if error.jingle_condition is not None:
+            SubElement(element, f"{{{NS_ERRORS}}}{error.jingle_condition}")
+        self._answer(request, "error", (element,))
+
+    def takes(self, stanza: StanzaBase) -> bool:
+        """Is this a reply to a request of ours? Then it has been dealt with."""
+        if not isinstance(stanza, Iq) or stanza.xml.get("type") not in ("result", "error"):
+            return False
+        replied = self._waiting.pop((stanza.xml.get("from", ""), stanza.xml.get("id", "")), None)
+        if replied is None:
+            return False
+        replied(None if stanza.xml.get("type") == "result" else _condition(stanza))
+        return True
+
+    def passes(self, stanza: StanzaBase) -> bool:
+        """Is this outgoing stanza one of ours? Asked once of each."""
+        return self._passing.pop(id(stanza), None) is not None
+
+    def forget(self, peer: str) -> None:
+        """Nobody waits for replies of ``peer`` any more."""
+        for key in [key for key in self._waiting if key[0] == peer]:
+            del self._waiting[key]
+
+    def clear(self) -> None:
+        """The client stream is gone, and all replies with it."""
+        self._waiting.clear()
+        self._passing.clear()
+
+    def _answer(self, request: StanzaBase, type: str, children: tuple[Element, ...]) -> None:
+        iq = Iq(self._xmpp)
+        iq["type"] = type
+        iq["id"] = request["id"]
+        for child in children:
+            iq.xml.append(child)
+        self._send(iq, request.xml.get("to", ""), request.xml.get("from", ""))
+
+    def _send(self, iq: Iq, ours: str, peer: str) -> None:
+        iq["to"] = peer
+        if self._xmpp.is_component:
+            iq["from"] = ours
+        self._passing[id(iq)] = iq
+        self._xmpp.send(iq)
+
+
+def _condition(iq: Iq) -> str:
+    for child in iq.xml.findall("{jabber:client}error/*"):
+        if child.tag.startswith(f"{{{_STANZAS}}}") and not child.tag.endswith("}text"):
+            return str(child.tag.rpartition("}")[2])
+    return "undefined-condition"

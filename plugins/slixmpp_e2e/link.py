@@ -1,0 +1,343 @@
+"""One live session of a client: feeds the core what happens, and does what the core asks.
+
+A link is what ``e2e.connect()`` and ``stanza["e2e"]["session"]`` give to users.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from typing import Protocol
+from xml.etree.ElementTree import Element
+
+from slixmpp import Iq
+
+from slixmpp_e2e.carrier import IBBCarrier
+from slixmpp_e2e.iqs import OwnIqs
+from xmpp_e2e import events
+from xmpp_e2e.errors import E2EError, TransportFailed
+from xmpp_e2e.identity import Assurance, Fingerprint, Remembered, Role
+from xmpp_e2e.negotiate.jingle import Reason
+from xmpp_e2e.session import Session
+from xmpp_e2e.stages import Stage
+
+STALL_SECONDS = 60.0
+"""A path that has not answered a block for so long is dead: slow links answer within seconds."""
+_WRITABLE = frozenset({Stage.EARLY, Stage.PROVED, Stage.OPEN})
+
+
+@dataclass(frozen=True)
+class Happened:
+    """The data of an ``e2e_…`` event of slixmpp."""
+
+    session: Link
+    detail: events.Event
+    """What the core says; each kind has its own fields (xmpp_e2e.events)."""
+
+    @property
+    def peer(self) -> str:
+        """The peer's full JID."""
+        return self.session.peer
+
+
+class Host(Protocol):
+    """What a link needs of the plugin."""
+
+    loop: asyncio.AbstractEventLoop
+    iqs: OwnIqs
+
+    def happened(self, link: Link, event: events.Event) -> None:
+        """A core event, in order."""
+
+    def writable(self, link: Link) -> None:
+        """Stanzas may be given to the link."""
+
+    def finished(self, link: Link) -> None:
+        """The link is over and everything it had to say has been said."""
+
+
+class Link:
+    """A session with one full JID."""
+
+    def __init__(self, host: Host, session: Session) -> None:
+        self._host = host
+        self._core = session
+        self._carrier: IBBCarrier | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._stall: asyncio.TimerHandle | None = None
+        self._pumping: asyncio.Handle | None = None
+        self._jingle: deque[Element] = deque()
+        self._finished = False
+        self._greeted: asyncio.Future[None] = host.loop.create_future()
+        self._opened: asyncio.Future[None] = host.loop.create_future()
+        self._ended: asyncio.Future[E2EError | None] = host.loop.create_future()
+        for future in (self._greeted, self._opened):
+            future.add_done_callback(_seen)
+        self.token = ""
+        """The marker of its stanzas."""
+        self.secured: events.Secured | None = None
+
+    def __repr__(self) -> str:
+        return f"<Link {self.ours} {self.role.value} {self.peer} {self.stage.value} {self.assurance}>"
+
+    # --- what users may ask ----------------------------------------------------------------------------------------
+
+    @property
+    def peer(self) -> str:
+        """The peer's full JID."""
+        return self._core.config.peer
+
+    @property
+    def ours(self) -> str:
+        """Our own full JID."""
+        return self._core.config.ours
+
+    @property
+    def role(self) -> Role:
+        """Did we start it?"""
+        return self._core.role
+
+    @property
+    def sid(self) -> str:
+        """The Jingle session id."""
+        return self._core.sid
+
+    @property
+    def stage(self) -> Stage:
+        """Where it is."""
+        return self._core.stage
+
+    @property
+    def assurance(self) -> Assurance:
+        """What is proved of the peer's key."""
+        return self._core.assurance
+
+    @property
+    def fingerprint(self) -> Fingerprint | None:
+        """The peer's key, once TLS has shown it."""
+        return self.secured.fingerprint if self.secured else None
+
+    @property
+    def protocol(self) -> str:
+        """``TLSv1.3``, once TLS is up."""
+        return self.secured.protocol if self.secured else ""
+
+    @property
+    def cipher(self) -> str:
+        """The cipher suite, once TLS is up."""
+        return self.secured.cipher if self.secured else ""
+
+    @property
+    def group(self) -> str:
+        """The key exchange, once TLS is up; ``X25519MLKEM768`` is safe against quantum computers too."""
+        return self.secured.group if self.secured else ""
+
+    @property
+    def is_open(self) -> bool:
+        """Do stanzas flow?"""
+        return self.stage is Stage.OPEN
+
+    @property
+    def is_writable(self) -> bool:
+        """May stanzas be sent, though some of them may be lost should the peer refuse our key?"""
+        return self.stage in _WRITABLE
+
+    async def greeted(self) -> None:
+        """Until both hellos are checked; raises what made the session fail."""
+        await asyncio.shield(self._greeted)
+
+    async def opened(self) -> None:
+        """Until stanzas flow: our own policy and the peer's are met. Raises what made the session fail."""
+        await asyncio.shield(self._opened)
+
+    async def ended(self) -> E2EError | None:
+        """Until it is over; returns None if it ended by farewells on both sides."""
+        return await asyncio.shield(self._ended)
+
+    async def close(self) -> None:
+        """Say farewell, and wait for the peer's."""
+        self.end()
+        await self.ended()
+
+    # --- what the plugin tells it ----------------------------------------------------------------------------------
+
+    def offer(self) -> None:
+        """Start as the initiator."""
+        self._core.offer(self._now)
+        self.pump()
+
+    def accept(self) -> None:
+        """Go on as the responder."""
+        self._core.accept(self._now)
+        self.pump()
+
+    def end(self, reason: Reason = Reason.SUCCESS) -> None:
+        """Begin to end."""
+        self._core.close(self._now, reason)
+        self.pump()
+
+    def fail(self, error: E2EError) -> None:
+        """Something broke here; the peer is told that the session ends."""
+        self._core.transport_failed(error, self._now)
+        self.pump()
+
+    def cut(self, error: E2EError) -> None:
+        """The path is gone: nothing more can be said."""
+        if self._finished:
+            return
+        self._core.transport_failed(error, self._now)
+        while self._report():
+            pass
+        self._finish()
+
+    def abandon(self) -> None:
+        """The peer's own offer takes the place of this one (tie-break): nothing more is said about it."""
+        self._core.abandon(self._now)
+        self._finish()
+
+    def remember(self, remembered: Remembered) -> None:
+        """What is remembered of the peer has changed."""
+        self._core.remember(remembered, self._now)
+        self.pump()
+
+    def send(self, stanza: Element) -> None:
+        """Send one stanza; LocalError, and nothing is sent, if it cannot be taken now. All that is given in one turn of the
+        event loop shares TLS records and blocks."""
+        self._core.send_stanza(stanza)
+        if self._pumping is None:
+            self._pumping = self._host.loop.call_soon(self.pump)
+
+    def receive_jingle(self, jingle: Element) -> None:
+        """A <jingle/> for this session; JingleError says how the iq is to be answered. Call ``pump()`` after answering."""
+        self._core.receive_jingle(jingle, self._now)
+
+    def receive_block(self, request: Iq, payload: Element) -> None:
+        """An IBB stanza for this session."""
+        assert self._carrier is not None
+        opens = self.stage is Stage.CONNECTING
+        try:
+            data = self._carrier.receive(request, payload)
+        except TransportFailed as error:
+            self.fail(error)
+            return
+        if opens:
+            self._core.transport_ready(self._now)
+        if data:
+            self._core.receive_data(data, self._now)
+        if self._carrier.ended:
+            self._core.receive_data(b"", self._now)
+        self.pump()
+
+    # --- the pump --------------------------------------------------------------------------------------------------
+
+    @property
+    def _now(self) -> float:
+        return self._host.loop.time()
+
+    def pump(self) -> None:
+        """Do all that the core asks for now."""
+        self._pumping = None
+        if self._finished:
+            return
+        while self._move() or self._report():
+            pass
+        if self._finished:  # an event's handler may have pumped, too
+            return
+        self._watch()
+        if self.is_writable:
+            self._host.writable(self)
+        if self.stage is Stage.CLOSED and not self._jingle and (self._carrier is None or self._carrier.drained):
+            self._finish()
+
+    def _move(self) -> bool:
+        """Bytes first, then the signalling that follows them. True if there may be more."""
+        moved = False
+        carrier = self._carrier
+        if carrier is not None:
+            if carrier.broken is not None:
+                self._core.transport_failed(carrier.broken, self._now)
+            while carrier.has_room and (data := self._core.data_to_send()):
+                carrier.send(data)
+                moved = True
+            carrier.pump()
+        self._jingle.extend(self._core.jingle_to_send())
+        while self._jingle and (carrier is None or carrier.drained):
+            self._host.iqs.request(self.ours, self.peer, self._jingle.popleft(), self._answered)
+        return moved
+
+    def _answered(self, condition: str | None) -> None:
+        if condition is not None:
+            self._core.receive_jingle_error(condition, self._now)
+            self.pump()
+
+    def _report(self) -> bool:
+        """One event of the core. True if there may be more."""
+        event = self._core.next_event()
+        if event is None:
+            self._notice()
+            return False
+        if isinstance(event, events.TransportAgreed):
+            self._connect(event)
+        elif isinstance(event, events.Secured):
+            self.secured = event
+        elif isinstance(event, events.SessionStart):
+            self._opened.set_result(None)
+        elif isinstance(event, events.SessionFailed | events.SessionEnd):
+            self._over(event.error)
+        self._notice()
+        self._host.happened(self, event)
+        return True
+
+    def _notice(self) -> None:
+        """The hellos are no event of the core, yet users may wait for them."""
+        if self.stage in (Stage.GREETED, Stage.PROVED, Stage.AWAITED, Stage.OPEN) and not self._greeted.done():
+            self._greeted.set_result(None)
+
+    def _connect(self, agreed: events.TransportAgreed) -> None:
+        self._carrier = IBBCarrier(
+            self._host.iqs, self.role, self.ours, self.peer, agreed.sid, agreed.block_size, self.pump
+        )
+        if self.role is Role.INITIATOR:
+            self._core.transport_ready(self._now)
+
+    def _over(self, error: E2EError | None) -> None:
+        for future in (self._greeted, self._opened):
+            if not future.done():
+                future.set_exception(error or TransportFailed("the session is over"))
+        if not self._ended.done():
+            self._ended.set_result(error)
+
+    def _watch(self) -> None:
+        """Ask to be woken for the core's deadline, and to see whether the path still answers."""
+        if self._timer is not None:
+            self._timer.cancel()
+        when = self._core.timer()
+        self._timer = self._host.loop.call_at(when, self._tick) if when is not None else None
+        if self._stall is None and self._carrier is not None and not self._carrier.drained:
+            self._stall = self._host.loop.call_later(STALL_SECONDS, self._check_stall, self._carrier.progress)
+
+    def _tick(self) -> None:
+        self._core.handle_timer(self._now)
+        self.pump()
+
+    def _check_stall(self, progress: int) -> None:
+        self._stall = None
+        if self._carrier is not None and not self._carrier.drained and self._carrier.progress == progress:
+            self._carrier.broken = TransportFailed(f"no block was answered for {STALL_SECONDS:.0f} seconds")
+        self.pump()
+
+    def _finish(self) -> None:
+        self._finished = True
+        for handle in (self._timer, self._stall, self._pumping):
+            if handle is not None:
+                handle.cancel()
+        self._host.finished(self)
+
+
+def _seen(future: asyncio.Future[None]) -> None:
+    """Nobody has to wait for a session; its failure is told by an event too."""
+    if not future.cancelled():
+        future.exception()
+
+

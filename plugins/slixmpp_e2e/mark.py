@@ -1,0 +1,99 @@
+"""``stanza["e2e"]``: how a stanza reached us. A marker element that carries the token of a live session.
+
+Handlers may get copies of a stanza, so a Python attribute can be lost and an element must do; and anybody can send us an
+element, so it counts only with a token that nobody outside this process has seen. Markers never reach the wire.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+from typing import ClassVar, Protocol
+
+from slixmpp import Iq, Message, Presence
+from slixmpp.xmlstream import ElementBase, register_stanza_plugin
+from slixmpp.xmlstream.stanzabase import StanzaBase
+
+from xmpp_e2e.identity import Assurance, Fingerprint
+
+_ENDED_BOUND = 1024
+"""Ended sessions whose stanzas can still be asked how they came: a handler looks at a stanza soon after it was injected."""
+
+
+class Protected(Protocol):
+    """What a marker can tell about the session that it names."""
+
+    @property
+    def assurance(self) -> Assurance: ...
+    @property
+    def fingerprint(self) -> Fingerprint | None: ...
+
+
+_live: dict[str, Protected] = {}
+_ended: OrderedDict[str, Protected] = OrderedDict()
+
+
+def admit(session: Protected) -> str:
+    """A fresh token for the stanzas of ``session``."""
+    token = secrets.token_hex(16)
+    _live[token] = session
+    return token
+
+
+def retire(token: str) -> None:
+    """No stanza can come from the session of ``token`` any more; what came before can still be asked."""
+    if (session := _live.pop(token, None)) is not None:
+        _ended[token] = session
+        while len(_ended) > _ENDED_BOUND:
+            _ended.popitem(last=False)
+
+
+class Mark(ElementBase):
+    """``stanza["e2e"]["assurance"]`` (an Assurance; ``none`` for plaintext), ``["session"]`` (None for plaintext) and
+    ``["fingerprint"]`` (the key of the peer, a Fingerprint; None for plaintext)."""
+
+    name = "protection"
+    namespace = "urn:x-xmpp-e2e:local:0"
+    plugin_attrib = "e2e"
+    interfaces: ClassVar[set[str]] = {"session", "assurance", "fingerprint"}
+
+    def get_session(self) -> Protected | None:
+        """The session that the stanza came through."""
+        token = self.xml.get("token", "")
+        return _live.get(token) or _ended.get(token)
+
+    def get_assurance(self) -> Assurance:
+        """What is proved of the key that the stanza came under."""
+        session = self.get_session()
+        return session.assurance if session else Assurance.NONE
+
+    def get_fingerprint(self) -> Fingerprint | None:
+        """The key that the stanza came under."""
+        session = self.get_session()
+        return session.fingerprint if session else None
+
+
+for _stanza in (Message, Iq, Presence):
+    register_stanza_plugin(_stanza, Mark)
+
+_TAG = Mark.tag_name()
+
+
+def put(stanza: StanzaBase, token: str) -> None:
+    """Mark a stanza that came out of the session of ``token``."""
+    strip(stanza)
+    stanza["e2e"].xml.set("token", token)
+
+
+def token_of(stanza: StanzaBase) -> str | None:
+    """The live token on a stanza; None if there is none, however it is marked."""
+    marks = stanza.xml.findall(_TAG)
+    token = marks[0].get("token", "") if len(marks) == 1 else ""
+    return token if token in _live else None
+
+
+def strip(stanza: StanzaBase) -> None:
+    """Take every marker off."""
+    for mark in stanza.xml.findall(_TAG):
+        stanza.xml.remove(mark)
+    stanza.plugins.pop(("e2e", None), None)

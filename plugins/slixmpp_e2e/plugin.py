@@ -1,0 +1,154 @@
+"""The slixmpp plugin ``e2e``: one ``register_plugin`` line, and what users may ask of it afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from slixmpp import JID, ClientXMPP
+from slixmpp.plugins import BasePlugin
+
+from slixmpp_e2e import discovery
+from slixmpp_e2e.errors import PeerWithoutE2E
+from slixmpp_e2e.link import Link
+from slixmpp_e2e.settings import DEFAULTS, Settings, unknown_keys
+from slixmpp_e2e.store import SQLStore
+from slixmpp_e2e.switchboard import Switchboard
+from slixmpp_e2e.trust import Trust
+from xmpp_e2e.errors import GivenUp, TransportFailed
+from xmpp_e2e.identity import Assurance, Fingerprint, TrustModel
+from xmpp_e2e.tls.certificate import Identity
+from xmpp_e2e.trust.policy import Policy
+from xmpp_e2e.trust.store import StoredIdentity
+
+log = logging.getLogger("slixmpp_e2e")
+
+
+class E2E(BasePlugin):
+    """End-to-end encrypted sessions with other clients, and all that unmodified code needs to use them."""
+
+    name = "e2e"
+    description = "End-to-end encryption by TLS streams between two clients"
+    dependencies: ClassVar[set[str]] = {"xep_0030", "xep_0115"}
+    default_config: ClassVar[dict[str, Any]] = DEFAULTS
+
+    # --- life ------------------------------------------------------------------------------------------------------
+
+    def plugin_init(self) -> None:
+        """Open the store and take the filters' places; ConfigError or StoreError if that cannot be."""
+        unknown_keys(self.config)
+        self.settings = Settings.parse(self.config, component=self.xmpp.is_component)
+        path = self.settings.store
+        self.memory = SQLStore.open(path) if path else SQLStore.for_jid(self.xmpp.boundjid.bare)
+        if self.memory.created_notice:
+            log.info("%s", self.memory.created_notice)
+        stored = self.memory.identity(_create_identity)
+        self.identity = Identity(stored.certificate, stored.private_key)
+        self.switchboard = Switchboard(self.xmpp, self.settings, self.memory, self.identity)
+        self.trust = Trust(self.memory, self.switchboard.trust_changed)
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self.xmpp.add_event_handler("session_start", self._stream_started)
+        self.xmpp.add_event_handler("session_end", self._stream_lost)
+        if self.xmpp.session_bind_event.is_set():
+            self._spawn(discovery.advertise(self.xmpp))
+
+    def plugin_end(self) -> None:
+        """End everything: sessions are cut (``await close()`` before for farewells), held stanzas fail, nothing stays."""
+        self.xmpp.del_event_handler("session_start", self._stream_started)
+        self.xmpp.del_event_handler("session_end", self._stream_lost)
+        self.switchboard.unplug(TransportFailed("the e2e plugin was unloaded"))
+        discovery.withdraw(self.xmpp)
+        for task in self._tasks:
+            task.cancel()
+        self.memory.close()
+
+    def session_bind(self, jid: JID) -> None:
+        """A new stream: sessions of an earlier one are over. Advertise."""
+        if hasattr(self, "switchboard"):  # slixmpp calls this before plugin_init() when a stream is up already
+            self._stream_lost(None)
+            self._spawn(discovery.advertise(self.xmpp))
+
+    def _stream_started(self, event: Any) -> None:
+        """``accept_from = "roster"`` needs one, and simple bots never ask for theirs."""
+        if self.settings.accept_from == "roster":
+            self._spawn(self._load_roster())
+
+    async def _load_roster(self) -> None:
+        if isinstance(self.xmpp, ClientXMPP):
+            await self.xmpp.get_roster()
+
+    def _stream_lost(self, event: Any) -> None:
+        """The client's stream is gone for good; one that is resumed (XEP-0198) never gets here."""
+        lost = TransportFailed("our own connection to the server was lost")
+        self.switchboard.stream_lost(lost, reopen=self.settings.reopen)
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        task = self.xmpp.loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("in the background: %s", error)
+
+    # --- for users -------------------------------------------------------------------------------------------------
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """Our own key's fingerprint, for the peer to pin."""
+        return self.identity.fingerprint
+
+    def sessions(self) -> tuple[Link, ...]:
+        """The sessions that are open."""
+        return tuple(link for link in self.switchboard.sessions if link.is_open)
+
+    async def connect(self, peer: str, require: str | Assurance | None = None) -> Link:
+        """A session with ``peer`` (a full JID, or a bare one: its best resource with E2E), when both hellos are checked.
+
+        ``require`` is a minimum assurance beyond the trust model's: stanzas wait until it is met (``await
+        session.opened()``). Raises what made it fail: PeerOffline, PeerWithoutE2E, PeerRefused, UntrustedKey, TimedOut …
+        """
+        minimum = Assurance.parse(str(require)) if require is not None else Assurance.NONE
+        route = await self.switchboard.find_route(self.xmpp.boundjid.full, peer)
+        if route.clear:
+            raise PeerWithoutE2E(f"{peer} does not advertise end-to-end encryption, or the policy for him is `off`")
+        while True:
+            link = self.switchboard.sessions.ensure(*route.targets[0], minimum)
+            try:
+                await link.greeted()
+            except GivenUp:
+                continue  # the peer's own offer took its place (tie-break)
+            return link
+
+    async def close(self) -> None:
+        """End all sessions by farewells."""
+        await asyncio.gather(*(link.close() for link in self.switchboard.sessions))
+
+    def set_policy(
+        self, peer: str, policy: str | Policy | None = None, trust_model: str | TrustModel | None = None
+    ) -> None:
+        """The policy and the trust model for one peer's account, stored; None leaves what is there."""
+        bare = JID(peer).bare
+        terms = self.memory.policy(bare)
+        if policy is not None:
+            terms = replace(terms, policy=Policy(policy))
+        if trust_model is not None:
+            terms = replace(terms, trust_model=TrustModel(trust_model))
+        self.memory.set_policy(bare, terms)
+        self.switchboard.outbox.forget_routes(bare)
+
+    def allow_plaintext(self, peer: str) -> None:
+        """Under ``prefer``: a peer with whom we have had E2E may be written to in clear while he is without it."""
+        bare = JID(peer).bare
+        self.memory.set_policy(bare, replace(self.memory.policy(bare), plaintext_allowed=True))
+        self.switchboard.outbox.forget_routes(bare)
+
+
+def _create_identity() -> StoredIdentity:
+    created = Identity.create(datetime.now(UTC))
+    return StoredIdentity(created.certificate, created.private_key)

@@ -1,0 +1,33 @@
+"""The data of those ``e2e_…`` events that are the host's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from slixmpp.xmlstream.stanzabase import StanzaBase
+
+from xmpp_e2e.errors import E2EError
+
+
+@dataclass(frozen=True)
+class SendFailed:
+    """``e2e_send_failed``: a stanza was not sent, neither encrypted nor in clear."""
+
+    stanza: StanzaBase
+    error: E2EError
+
+    def __str__(self) -> str:
+        """What happened, what it may mean and what to do."""
+        return f"Not sent to {self.stanza['to']}: {self.error.explain()}"
+
+
+@dataclass(frozen=True)
+class Plaintext:
+    """``e2e_plaintext_refused`` (not delivered) and ``e2e_plaintext_received`` (delivered, but encryption was expected)."""
+
+    stanza: StanzaBase
+    error: E2EError
+
+    def __str__(self) -> str:
+        """What happened, what it may mean and what to do."""
+        return f"In clear from {self.stanza['from']}: {self.error.explain()}"

@@ -1,0 +1,270 @@
+"""Where everything of one client meets: links, outbox, filters, store and slixmpp each know only this.
+
+It translates: a core event becomes a slixmpp event and a row in the store; a stanza that came inside becomes one that handlers
+see; a failure becomes an error that the sender sees.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+import os
+import re
+import time
+from xml.etree.ElementTree import Element, SubElement
+
+from slixmpp import JID, Iq
+from slixmpp.basexmpp import BaseXMPP
+from slixmpp.xmlstream.stanzabase import StanzaBase
+
+from slixmpp_e2e import adapter, discovery, mark
+from slixmpp_e2e.classify import Rooms
+from slixmpp_e2e.errors import PeerOffline, PeerWithoutE2E, SessionGone
+from slixmpp_e2e.filters import Filters
+from slixmpp_e2e.inside import InsideIqs
+from slixmpp_e2e.iqs import OwnIqs
+from slixmpp_e2e.link import Happened, Link
+from slixmpp_e2e.outbox import FAN_OUT, Outbox, Route, Target
+from slixmpp_e2e.reports import Plaintext, SendFailed
+from slixmpp_e2e.sessions import Sessions
+from slixmpp_e2e.settings import Settings
+from xmpp_e2e import events
+from xmpp_e2e.config import Config
+from xmpp_e2e.errors import E2EError, UntrustedKey
+from xmpp_e2e.identity import Assurance, Role, TrustModel
+from xmpp_e2e.session import Session
+from xmpp_e2e.tls.certificate import Identity
+from xmpp_e2e.trust.judge import OnKeyChange
+from xmpp_e2e.trust.policy import Incoming, Outgoing, Policy, incoming_plaintext, outgoing
+from xmpp_e2e.trust.store import TrustStore
+
+log = logging.getLogger("slixmpp_e2e")
+
+_TOLD = (events.SessionStart, events.SessionEnd, events.SessionFailed, events.KeyChanged)
+"""The core events that users hear of, as ``e2e_session_start`` and so on."""
+_NS_STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
+
+
+class Switchboard:
+    """Everything of one client that lives as long as the plugin is loaded."""
+
+    def __init__(self, xmpp: BaseXMPP, settings: Settings, store: TrustStore, identity: Identity) -> None:
+        self.xmpp = xmpp
+        self.loop: asyncio.AbstractEventLoop = xmpp.loop
+        self.hold_seconds = settings.hold_seconds
+        self._settings, self._store, self._identity = settings, store, identity
+        self.iqs = OwnIqs(xmpp)
+        self.inside = InsideIqs()
+        self.rooms = Rooms(xmpp)
+        self.outbox = Outbox(self)
+        self.sessions = Sessions(self.iqs, self._new_session, self._new_link, self._admits)
+        self._filters = Filters(self)
+        adapter.add_filters(xmpp, self._filters.incoming, self._filters.outgoing)
+
+    def unplug(self, error: E2EError) -> None:
+        """End everything: sessions are cut, held stanzas fail, the filters go."""
+        self.stream_lost(error)
+        adapter.remove_filters(self.xmpp, self._filters.incoming, self._filters.outgoing)
+
+    def stream_lost(self, error: E2EError, *, reopen: bool = False) -> None:
+        """The client's stream is over, and every path with it. What waits fails, or is sent again over the next stream."""
+        for link in self.sessions:
+            link.cut(error)
+        self.iqs.clear()
+        for stanza in self.outbox.take_all():
+            if reopen:
+                self.xmpp.send(stanza)
+            else:
+                self.send_failed(stanza, error)
+
+    def trust_changed(self, bare: str) -> None:
+        """The user has decided about a key of this peer: sessions that wait for that go on, those under a blocked key end."""
+        remembered = self._store.remembered(bare)
+        for link in self.sessions:
+            if JID(link.peer).bare != bare:
+                continue
+            link.remember(remembered)
+            known = remembered.key(link.fingerprint) if link.fingerprint else None
+            if known is not None and known.blocked:
+                link.fail(UntrustedKey(f"you blocked the key of {link.peer}"))
+
+    # --- terms -----------------------------------------------------------------------------------------------------
+
+    def policy_with(self, bare: str) -> Policy:
+        """The policy that is in force with a peer."""
+        stored = self._store.policy(bare)
+        return (stored.policy or self._settings.policy).under(stored.trust_model or self._settings.trust_model)
+
+    def judge_plaintext(self, bare: str) -> Incoming:
+        """What becomes of plaintext of this peer."""
+        allowed = self._store.policy(bare).plaintext_allowed
+        return incoming_plaintext(self.policy_with(bare), self._store.seen(bare), allowed)
+
+    def _new_session(self, role: Role, ours: str, peer: str, minimum: Assurance) -> Session:
+        bare = JID(peer).bare
+        stored = self._store.policy(bare)
+        trust_model: TrustModel = stored.trust_model or self._settings.trust_model
+        on_key_change: OnKeyChange = stored.on_key_change or self._settings.on_key_change
+        config = Config(
+            ours=ours,
+            peer=peer,
+            identity=self._identity,
+            random=os.urandom,
+            trust_model=trust_model,
+            required=minimum,
+            on_key_change=on_key_change,
+            require_pq=self._settings.require_pq,
+        )
+        return Session(role, config, self._store.remembered(bare))
+
+    def _new_link(self, session: Session) -> Link:
+        return Link(self, session)
+
+    def _admits(self, peer: str) -> bool:
+        """May this full JID open a session with us? The answer to others must not tell that we are here."""
+        jid = JID(peer)
+        if not jid.resource or not jid.local or not self.policy_with(jid.bare).accepts_sessions:
+            return False
+        allowed = self._settings.accept_from
+        if allowed == "anyone" or jid.bare == self.xmpp.boundjid.bare:
+            return True
+        if allowed == "roster":
+            roster = self.xmpp.client_roster
+            return roster.has_jid(jid.bare) and roster[jid.bare]["subscription"] in ("from", "both")
+        return jid.bare in allowed or jid.domain in allowed
+
+    # --- the way out -----------------------------------------------------------------------------------------------
+
+    async def find_route(self, ours: str, to: str) -> Route:
+        """The way to an address: in clear or through sessions; PeerOffline or PeerWithoutE2E if there is none."""
+        jid = JID(to)
+        candidates = [to] if jid.resource else self._resources(ours, jid.bare)
+        open_ones = {peer: True for peer in candidates if self._is_open(ours, peer)}
+        asked = [peer for peer in candidates if peer not in open_ones]
+        answers: dict[str, bool | None] = {**open_ones, **await discovery.supporting(self.xmpp, JID(ours), asked)}
+        capable = [peer for peer in candidates if answers[peer]]
+        advertised = True if capable else (False if False in answers.values() else None)
+        verdict = outgoing(
+            self.policy_with(jid.bare),
+            advertised=advertised,
+            seen_before=self._store.seen(jid.bare),
+            plaintext_allowed=self._store.policy(jid.bare).plaintext_allowed,
+        )
+        if verdict is Outgoing.CLEAR:
+            return Route(clear=True)
+        if verdict is Outgoing.ENCRYPT:
+            return Route(clear=False, targets=tuple((ours, peer) for peer in capable[:FAN_OUT]))
+        if advertised is None:
+            raise PeerOffline(f"{to} cannot be reached")
+        raise PeerWithoutE2E(f"{to} is online but does not advertise end-to-end encryption")
+
+    def _resources(self, ours: str, bare: str) -> list[str]:
+        linked = [link.peer for link in self.sessions if link.is_open and link.ours == ours and JID(link.peer).bare == bare]
+        return list(dict.fromkeys([*discovery.online(self.xmpp, JID(ours), bare), *linked]))
+
+    def _is_open(self, ours: str, peer: str) -> bool:
+        link = self.sessions.between(ours, peer)
+        return link is not None and link.is_open
+
+    def link_to(self, target: Target) -> Link:
+        """The session with a target, offered now if there is none."""
+        return self.sessions.ensure(*target)
+
+    def send_clear(self, stanza: StanzaBase) -> None:
+        """Put a stanza on the wire; its route says so, and our filter will find it there."""
+        if isinstance(stanza, Iq):
+            self.inside.not_asked(stanza)
+        self.xmpp.send(stanza)
+
+    def send_failed(self, stanza: StanzaBase, error: E2EError) -> None:
+        """A stanza was not sent: tell, and do not let the sender of a request wait for nothing."""
+        report = SendFailed(stanza, error)
+        log.warning("%s", report)
+        self.xmpp.event("e2e_send_failed", report)
+        if isinstance(stanza, Iq) and self.inside.not_asked(stanza):
+            self._answer(stanza, "service-unavailable", str(error))
+
+    def _answer(self, request: Iq, condition: str, text: str) -> None:
+        """What the peer's server would say, had the request been sent to nobody."""
+        answer = copy.copy(request)
+        answer.clear()
+        answer["type"], answer["from"], answer["to"] = "error", request["to"], self.xmpp.boundjid
+        error = SubElement(answer.xml, "{jabber:client}error", {"type": "cancel"})
+        SubElement(error, f"{{{_NS_STANZAS}}}{condition}")
+        SubElement(error, f"{{{_NS_STANZAS}}}text").text = text
+        adapter.inject(self.xmpp, answer)
+
+    # --- the way in ------------------------------------------------------------------------------------------------
+
+    def presence_of(self, peer: JID, kind: str | None) -> None:
+        """A presence stanza came: his routes may have changed, and a resource that went has lost its path."""
+        self.outbox.forget_routes(peer.bare)
+        if kind == "unavailable":
+            for link in self.sessions:
+                if link.peer == peer.full:
+                    link.cut(SessionGone(f"{peer} went offline"))
+
+    def plaintext(self, name: str, stanza: StanzaBase, error: E2EError) -> None:
+        """Tell about a stanza that came in clear: ``received`` or ``refused``."""
+        report = Plaintext(stanza, error)
+        log.warning("%s", report)
+        self.xmpp.event(f"e2e_plaintext_{name}", report)
+
+    def _inject(self, link: Link, element: Element) -> None:
+        stanza = adapter.build(self.xmpp, element)
+        mark.put(stanza, link.token)
+        if isinstance(stanza, Iq):
+            self.inside.came(stanza, link)
+        adapter.inject(self.xmpp, stanza)
+
+    # --- what links tell -------------------------------------------------------------------------------------------
+
+    def happened(self, link: Link, event: events.Event) -> None:
+        """A core event, in order."""
+        if isinstance(event, events.StanzaReceived):
+            self._inject(link, event.stanza)
+        elif isinstance(event, events.SessionOffered):
+            link.accept()
+        elif isinstance(event, events.TransportAgreed):
+            self.sessions.connected(link, event.sid)
+        elif isinstance(event, events.SessionStart):
+            self._started(link, event)
+        elif isinstance(event, events.SessionEnd | events.SessionFailed):
+            self._ended(link, event.error)
+        if isinstance(event, _TOLD):
+            log.info("%s %s", link.peer, event)
+            self.xmpp.event(_name(event), Happened(link, event))
+
+    def _started(self, link: Link, event: events.SessionStart) -> None:
+        bare, now = JID(link.peer).bare, time.time()
+        link.token = mark.admit(link)
+        if self._store.remembered(bare).key(event.fingerprint) is None:
+            self._store.accept(bare, event.fingerprint, Assurance.VOUCHED, "route", now)
+        self._store.mark_seen(bare, now)
+        self.outbox.forget_routes(bare)
+        self.sessions.opened(link)
+
+    def _ended(self, link: Link, error: E2EError | None) -> None:
+        self.sessions.ended(link)
+        if self.sessions.between(link.ours, link.peer) is None:
+            gone = error or SessionGone(f"the session with {link.peer} has ended")
+            self.outbox.fail(link, gone)
+            for request in self.inside.unanswered(link):
+                self.inside.not_asked(request)
+                self._answer(request, "recipient-unavailable", str(gone))
+
+    def writable(self, link: Link) -> None:
+        """Stanzas may be given to the link."""
+        self.outbox.flush(link)
+
+    def finished(self, link: Link) -> None:
+        """The link is over, and everything it had to say has been said."""
+        self.sessions.finished(link)
+        self.inside.forget(link)
+        mark.retire(link.token)
+
+
+def _name(event: events.Event) -> str:
+    """``SessionStart`` is ``e2e_session_start``."""
+    return "e2e" + re.sub(r"(?=[A-Z])", "_", type(event).__name__).lower()
