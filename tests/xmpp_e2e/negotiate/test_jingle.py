@@ -1,0 +1,657 @@
+"""Jingle elements: what passes the door, what is refused and how it is answered, and that building undoes parsing."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+from collections.abc import Callable, Iterator
+from xml.etree.ElementTree import Comment, Element, SubElement, fromstring, indent, tostring
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xmpp_e2e import errors
+from xmpp_e2e.errors import E2EError, JingleError
+from xmpp_e2e.identity import Role
+from xmpp_e2e.negotiate.jingle import (
+    MAX_ASSERTION,
+    MAX_FLIGHT,
+    MAX_TEXT,
+    NS_DTLS,
+    NS_ERRORS,
+    NS_IBB,
+    NS_JINGLE,
+    NS_SECURITY,
+    NS_XMLSTREAM,
+    Action,
+    Content,
+    IBBTransport,
+    Jingle,
+    Reason,
+    Security,
+    Senders,
+    build,
+    parse,
+)
+
+PRINT = bytes(range(32))
+COLONS = ":".join(f"{byte:02X}" for byte in PRINT)
+NONCE = "AAECAwQFBgcICQoLDA0ODw=="
+
+INITIATE = f"""
+<jingle xmlns='urn:xmpp:jingle:1' action='session-initiate' initiator='alice@a.example/1' sid='5f3c'>
+  <content creator='initiator' name='e2e'>
+    <description xmlns='urn:xmpp:jingle:apps:xmlstream:0'/>
+    <transport xmlns='urn:xmpp:jingle:transports:ibb:1' block-size='4096' sid='ab01'/>
+    <security xmlns='urn:x-xmpp-e2e:security:0' version='1' nonce='{NONCE}'>
+      <fingerprint xmlns='urn:xmpp:jingle:apps:dtls:0' hash='sha-256'>{COLONS}</fingerprint>
+      <method name='psk'/><method name='fingerprint'/>
+      <assertion>e30.e30.c2ln~YmluZA</assertion>
+      <flight>FgMBAA==</flight>
+    </security>
+  </content>
+</jingle>"""
+
+PARSED = Jingle(
+    action=Action.SESSION_INITIATE,
+    sid="5f3c",
+    contents=(
+        Content(
+            name="e2e",
+            transport=IBBTransport("ab01", 4096),
+            security=Security(PRINT, ("psk", "fingerprint"), bytes(range(16)), "e30.e30.c2ln~YmluZA", b"\x16\3\1\0"),
+        ),
+    ),
+)
+
+CONTENT = f"{{{NS_JINGLE}}}content"
+DESCRIPTION = f".//{{{NS_XMLSTREAM}}}description"
+TRANSPORT = f".//{{{NS_IBB}}}transport"
+SECURITY = f".//{{{NS_SECURITY}}}security"
+PRINTED = f".//{{{NS_DTLS}}}fingerprint"
+METHOD, ASSERTION, FLIGHT = (f".//{{{NS_SECURITY}}}{name}" for name in ("method", "assertion", "flight"))
+
+Edit = Callable[[Element], None]
+
+
+def initiate(*edits: Edit) -> Element:
+    """The example, with something changed."""
+    element = fromstring(INITIATE)
+    for edit in edits:
+        edit(element)
+    return element
+
+
+def at(element: Element, path: str) -> Element:
+    """The first element there."""
+    found = element.find(path)
+    assert found is not None
+    return found
+
+
+def having(path: str, **attributes: str) -> Edit:
+    """Set attributes (``_`` for ``-``)."""
+
+    def edit(element: Element) -> None:
+        for name, value in attributes.items():
+            at(element, path).set(name.replace("_", "-"), value)
+
+    return edit
+
+
+def lacking(path: str, attribute: str) -> Edit:
+    """Remove an attribute."""
+
+    def edit(element: Element) -> None:
+        del at(element, path).attrib[attribute]
+
+    return edit
+
+
+def saying(path: str, text: str | None) -> Edit:
+    """Replace a text."""
+
+    def edit(element: Element) -> None:
+        at(element, path).text = text
+
+    return edit
+
+
+def holding(path: str, tag: str, text: str = "", **attributes: str) -> Edit:
+    """Add a child."""
+
+    def edit(element: Element) -> None:
+        SubElement(at(element, path), tag, attributes).text = text
+
+    return edit
+
+
+def cut(path: str) -> Edit:
+    """Remove an element."""
+
+    def edit(element: Element) -> None:
+        victim = at(element, path)
+        for parent in element.iter():
+            if victim in list(parent):
+                parent.remove(victim)
+                return
+
+    return edit
+
+
+def twice(path: str) -> Edit:
+    """Repeat an element beside itself."""
+
+    def edit(element: Element) -> None:
+        victim = at(element, path)
+        for parent in list(element.iter()):
+            if victim in list(parent):
+                parent.append(victim)
+                return
+
+    return edit
+
+
+def both(*edits: Edit) -> Edit:
+    """One after the other."""
+
+    def edit(element: Element) -> None:
+        for one in edits:
+            one(element)
+
+    return edit
+
+
+def methods(*names: str) -> Edit:
+    """These methods and no others."""
+
+    def edit(element: Element) -> None:
+        security = at(element, SECURITY)
+        for method in security.findall(f"{{{NS_SECURITY}}}method"):
+            security.remove(method)
+        for name in names:
+            SubElement(security, f"{{{NS_SECURITY}}}method", {"name": name})
+
+    return edit
+
+
+def tagged(tag: str) -> Edit:
+    """Rename the root."""
+
+    def edit(element: Element) -> None:
+        element.tag = tag
+
+    return edit
+
+
+def contents(number: int) -> Edit:
+    """So many foreign contents, and none of ours."""
+
+    def edit(element: Element) -> None:
+        element.remove(at(element, CONTENT))
+        for index in range(number):
+            SubElement(element, CONTENT, {"creator": "initiator", "name": str(index)})
+
+    return edit
+
+
+def b64(data: bytes) -> str:
+    """As a peer writes it."""
+    return base64.b64encode(data).decode()
+
+
+def test_the_example_of_the_protocol() -> None:
+    """Our own initiate is read into values."""
+    assert parse(initiate()) == PARSED
+
+
+def test_building_writes_what_the_protocol_shows() -> None:
+    """The example is written as it was read, but for initiator=, which nobody needs."""
+    ours, theirs = build(PARSED), fromstring(INITIATE)
+    del theirs.attrib["initiator"]
+    for element in (ours, theirs):
+        indent(element)
+
+    def flat(element: Element) -> list[tuple[str, dict[str, str], str]]:
+        return [(one.tag, one.attrib, (one.text or "").strip()) for one in element.iter()]
+
+    assert flat(ours) == flat(theirs)
+
+
+REFUSED: dict[str, tuple[Edit, str]] = {
+    "not jingle": (tagged("{urn:xmpp:jingle:0}jingle"), "no <jingle/>"),
+    "no action": (lacking(".", "action"), "'' is no action"),
+    "unknown action": (having(".", action="session-\nelope"), r"'session-\\nelope' is no action"),
+    "no sid": (lacking(".", "sid"), "session id has 0"),
+    "empty sid": (having(".", sid=""), "session id has 0"),
+    "long sid": (having(".", sid="s" * 129), "session id has 129"),
+    "no content": (cut(CONTENT), "no content"),
+    "accept without content": (both(having(".", action="session-accept"), cut(CONTENT)), "no content"),
+    "two contents": (twice(CONTENT), "only content"),
+    "a foreign content beside ours": (holding(".", CONTENT, creator="initiator", name="video"), "only content"),
+    "seventeen contents": (contents(17), "17 contents"),
+    "no name": (lacking(CONTENT, "name"), "name of the content has 0"),
+    "empty name": (having(CONTENT, name=""), "name of the content has 0"),
+    "long name": (having(CONTENT, name="n" * 129), "name of the content has 129"),
+    "no creator": (lacking(CONTENT, "creator"), "'' is no creator"),
+    "unknown creator": (having(CONTENT, creator="mallory"), "'mallory' is no creator"),
+    "unknown senders": (having(CONTENT, senders="mallory"), "'mallory' is no word for the senders"),
+    "two descriptions": (twice(DESCRIPTION), "<description/> comes twice"),
+    "a foreign description beside ours": (
+        holding(CONTENT, "{urn:xmpp:jingle:apps:rtp:1}description"),
+        "<description/> comes twice",
+    ),
+    "two transports": (twice(TRANSPORT), "<transport/> comes twice"),
+    "a foreign transport beside ours": (
+        holding(CONTENT, "{urn:xmpp:jingle:transports:ice:0}transport"),
+        "<transport/> comes twice",
+    ),
+    "two securities": (twice(SECURITY), "<security/> comes twice"),
+    "no bytestream": (lacking(TRANSPORT, "sid"), "bytestream's id has 0"),
+    "empty bytestream": (having(TRANSPORT, sid=""), "bytestream's id has 0"),
+    "long bytestream": (having(TRANSPORT, sid="s" * 129), "bytestream's id has 129"),
+    "no block size": (lacking(TRANSPORT, "block-size"), "'' is no block size"),
+    "small blocks": (having(TRANSPORT, block_size="255"), "'255' is no block size"),
+    "blocks beyond XEP-0047": (having(TRANSPORT, block_size="65536"), "'65536' is no block size"),
+    "block size with a sign": (having(TRANSPORT, block_size="+4096"), "no block size"),
+    "block size with space": (having(TRANSPORT, block_size=" 4096"), "no block size"),
+    "block size with an underscore": (having(TRANSPORT, block_size="4_096"), "no block size"),
+    "block size with a zero": (having(TRANSPORT, block_size="04096"), "no block size"),
+    "block size in another script": (having(TRANSPORT, block_size="٤٠٩٦"), "no block size"),
+    "accepted blocks above the most": (
+        both(having(".", action="session-accept"), having(TRANSPORT, block_size="8193")),
+        "accepted is more than 8192",
+    ),
+    "no version": (lacking(SECURITY, "version"), "version '' of the encryption"),
+    "another version": (having(SECURITY, version="2"), "version '2' of the encryption"),
+    "version in another spelling": (having(SECURITY, version="01"), "version '01' of the encryption"),
+    "no fingerprint": (cut(PRINTED), "no fingerprint"),
+    "two fingerprints": (twice(PRINTED), "<fingerprint/> comes twice"),
+    "no hash": (lacking(PRINTED, "hash"), "not marked as sha-256"),
+    "another hash": (having(PRINTED, hash="sha-1"), "not marked as sha-256"),
+    "hash in another spelling": (having(PRINTED, hash="SHA-256"), "not marked as sha-256"),
+    "empty fingerprint": (saying(PRINTED, None), "not hexadecimal"),
+    "short fingerprint": (saying(PRINTED, COLONS[:-3]), "has 31 bytes"),
+    "long fingerprint": (saying(PRINTED, COLONS + ":00"), "has 33 bytes"),
+    "half a byte": (saying(PRINTED, COLONS[:-1]), "not hexadecimal"),
+    "colon at the end": (saying(PRINTED, COLONS + ":"), "not hexadecimal"),
+    "two colons": (saying(PRINTED, COLONS.replace(":", "::", 1)), "not hexadecimal"),
+    "colon within a byte": (saying(PRINTED, "0:0" + COLONS[2:]), "not hexadecimal"),
+    "no hexadecimal": (saying(PRINTED, "GG" + COLONS[2:]), "not hexadecimal"),
+    "space in a fingerprint": (saying(PRINTED, COLONS.replace(":", " ")), "not hexadecimal"),
+    "a fingerprint with elements": (holding(PRINTED, "b"), "<fingerprint/> holds elements"),
+    "seventeen methods": (methods(*(f"m{index}" for index in range(17))), "17 methods"),
+    "a method twice": (methods("psk", "sas", "psk"), "listed twice"),
+    "a method without a name": (holding(SECURITY, f"{{{NS_SECURITY}}}method"), "'' is no name of a method"),
+    "a long method": (methods("m" * 33), "is no name of a method"),
+    "a method in capitals": (methods("PSK"), "'PSK' is no name of a method"),
+    "a method with a comma": (methods("psk,sas"), "'psk,sas' is no name of a method"),
+    "a method with a line break": (methods("psk\n"), r"'psk\\n' is no name of a method"),
+    "no nonce": (lacking(SECURITY, "nonce"), "nonce has 0 bytes"),
+    "short nonce": (having(SECURITY, nonce=b64(b"n" * 15)), "nonce has 15 bytes"),
+    "long nonce": (having(SECURITY, nonce=b64(b"n" * 17)), "nonce has 17 bytes"),
+    "nonce without padding": (having(SECURITY, nonce=NONCE.rstrip("=")), "nonce is not strict base64"),
+    "nonce with space": (having(SECURITY, nonce=f" {NONCE}"), "nonce is not strict base64"),
+    "nonce with stray bits": (having(SECURITY, nonce=NONCE[:-3] + "x=="), "nonce is not strict base64"),
+    "two assertions": (twice(ASSERTION), "<assertion/> comes twice"),
+    "empty assertion": (saying(ASSERTION, " "), "not a string of visible ASCII"),
+    "assertion with space": (saying(ASSERTION, "e30 .e30"), "not a string of visible ASCII"),
+    "assertion beyond ASCII": (saying(ASSERTION, "é"), "not a string of visible ASCII"),
+    "long assertion": (saying(ASSERTION, "a" * (MAX_ASSERTION + 1)), "assertion has 12289 characters"),
+    "assertion with elements": (holding(ASSERTION, "b"), "<assertion/> holds elements"),
+    "two flights": (twice(FLIGHT), "<flight/> comes twice"),
+    "empty flight": (saying(FLIGHT, None), "flight has 0 bytes"),
+    "long flight": (saying(FLIGHT, b64(b"f" * (MAX_FLIGHT + 1))), "flight has 16385 bytes"),
+    "flight with space": (saying(FLIGHT, "FgMB AA=="), "flight is not strict base64"),
+    "flight with elements": (holding(FLIGHT, "b"), "<flight/> holds elements"),
+}
+
+
+@pytest.mark.parametrize(("edit", "message"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_is_malformed_is_refused(edit: Edit, message: str) -> None:
+    """Every broken rule is answered with bad-request, without a Jingle condition, and told to a person in words."""
+    with pytest.raises(JingleError, match=message) as refusal:
+        parse(initiate(edit))
+    assert (refusal.value.condition, refusal.value.jingle_condition) == ("bad-request", None)
+    assert refusal.value.jingle_reason == "security-error"
+
+
+def test_a_refusal_quotes_little_of_what_came() -> None:
+    """Strangers cannot fill or forge the lines of a log."""
+    with pytest.raises(JingleError) as refusal:
+        parse(initiate(having(".", action="x\n" * 100_000)))
+    assert len(str(refusal.value)) < 100
+    assert "\n" not in str(refusal.value)
+
+
+def security(**changes: object) -> Security:
+    """Ours, with something changed."""
+    assert PARSED.contents[0].security is not None
+    return dataclasses.replace(PARSED.contents[0].security, **changes)  # type: ignore[arg-type]
+
+
+def with_security(changed: Security) -> Jingle:
+    """The example with another <security/>."""
+    return dataclasses.replace(PARSED, contents=(dataclasses.replace(PARSED.contents[0], security=changed),))
+
+
+ALLOWED: dict[str, tuple[Edit, Jingle]] = {
+    "the longest sid": (having(".", sid="s" * 128), dataclasses.replace(PARSED, sid="s" * 128)),
+    "lower case": (saying(PRINTED, COLONS.lower()), PARSED),
+    "no colons": (saying(PRINTED, PRINT.hex()), PARSED),
+    "some colons, mixed case": (saying(PRINTED, COLONS[:48].replace(":", "") + COLONS[48:].lower()), PARSED),
+    "white space around a fingerprint": (saying(PRINTED, f"\r\n\t {COLONS}\n "), PARSED),
+    "white space around a flight": (saying(FLIGHT, "\n  FgMBAA==\n"), PARSED),
+    "white space around an assertion": (saying(ASSERTION, "\n  e30.e30.c2ln~YmluZA\n"), PARSED),
+    "no assertion": (cut(ASSERTION), with_security(security(assertion=None))),
+    "no flight": (cut(FLIGHT), with_security(security(flight=None))),
+    "the longest assertion": (
+        saying(ASSERTION, "a" * MAX_ASSERTION),
+        with_security(security(assertion="a" * MAX_ASSERTION)),
+    ),
+    "the longest flight": (
+        saying(FLIGHT, b64(b"f" * MAX_FLIGHT)),
+        with_security(security(flight=b"f" * MAX_FLIGHT)),
+    ),
+    "no methods": (methods(), with_security(security(methods=()))),
+    "sixteen methods": (
+        methods(*(f"m-{index}" for index in range(16))),
+        with_security(security(methods=tuple(f"m-{index}" for index in range(16)))),
+    ),
+    "the longest method": (methods("m" * 32), with_security(security(methods=("m" * 32,)))),
+    "methods in another order": (
+        methods("fingerprint", "psk"),
+        with_security(security(methods=("fingerprint", "psk"))),
+    ),
+    "unknown attributes": (both(having(SECURITY, news="1"), having(".", news="1")), PARSED),
+    "unknown elements": (both(holding(SECURITY, "{urn:news}n"), holding(CONTENT, "{urn:news}n")), PARSED),
+    "somebody else's security": (holding(CONTENT, "{urn:xmpp:jingle:security:xtls:0}security"), PARSED),
+    "initiator= of a third party": (having(".", initiator="mallory@m.example/1"), PARSED),
+    "senders spelled out": (having(CONTENT, senders="both"), PARSED),
+}
+
+
+@pytest.mark.parametrize(("edit", "expected"), ALLOWED.values(), ids=ALLOWED.keys())
+def test_what_is_allowed(edit: Edit, expected: Jingle) -> None:
+    """The longest of everything, other spellings of a fingerprint, white space around texts and what is unknown pass."""
+    assert parse(initiate(edit)) == expected
+
+
+def test_a_comment_in_a_text_is_refused() -> None:
+    """A text in two halves is not read as its first half."""
+    element = initiate()
+    fingerprint = at(element, PRINTED)
+    comment = Comment("here")
+    comment.tail = ":00"
+    fingerprint.append(comment)
+    with pytest.raises(JingleError, match="holds elements"):
+        parse(element)
+
+
+@pytest.mark.parametrize(
+    ("action", "size"),
+    [("session-initiate", 256), ("session-initiate", 65535), ("session-accept", 256), ("session-accept", 8192)],
+)
+def test_block_sizes(action: str, size: int) -> None:
+    """An offer may exceed what we agree to (it is answered lower); an accept may not."""
+    transport = parse(initiate(having(".", action=action), having(TRANSPORT, block_size=str(size)))).contents[0].transport
+    assert transport == IBBTransport("ab01", size)
+
+
+FOREIGN: dict[str, Edit] = {
+    "security stripped": cut(SECURITY),
+    "another application": both(cut(DESCRIPTION), holding(CONTENT, "{urn:xmpp:jingle:apps:rtp:1}description")),
+    "no application": cut(DESCRIPTION),
+    "an application without a namespace": both(cut(DESCRIPTION), holding(CONTENT, "description")),
+    "another application with a security that is not to be read": both(
+        cut(DESCRIPTION),
+        holding(CONTENT, "{urn:xmpp:jingle:apps:rtp:1}description"),
+        having(SECURITY, version="9"),
+    ),
+    "the dead dialect": both(cut(SECURITY), holding(CONTENT, "{urn:xmpp:jingle:security:xtls:0}security")),
+    "security in the wrong place": both(cut(SECURITY), holding(".", f"{{{NS_SECURITY}}}security")),
+    "sixteen contents": contents(16),
+}
+
+
+@pytest.mark.parametrize("edit", FOREIGN.values(), ids=FOREIGN.keys())
+def test_what_is_not_ours_passes_as_such(edit: Edit) -> None:
+    """Another application, or no <security/>, is read so that it can be answered by a reason; nothing in it is secured."""
+    jingle = parse(initiate(edit))
+    assert jingle.secured is None
+    assert not any(content.security for content in jingle.contents)
+
+
+def test_a_foreign_application_is_named() -> None:
+    """So that the answer can be unsupported-applications and not security-error."""
+    jingle = parse(initiate(FOREIGN["another application"]))
+    assert [content.application for content in jingle.contents] == ["urn:xmpp:jingle:apps:rtp:1"]
+    assert [content.application for content in parse(initiate(FOREIGN["no application"])).contents] == [None]
+
+
+@pytest.mark.parametrize(
+    "edit", [cut(TRANSPORT), both(cut(TRANSPORT), holding(CONTENT, "{urn:xmpp:jingle:transports:ice:0}transport"))]
+)
+def test_a_foreign_transport_passes_as_none(edit: Edit) -> None:
+    """A bytestream that we do not speak, or none, is for the session to answer with unsupported-transports."""
+    jingle = parse(initiate(edit))
+    assert jingle.secured is not None
+    assert jingle.secured.transport is None
+
+
+def test_what_is_secured() -> None:
+    """The one content that is an XML stream with our <security/>, and only if it is the only one."""
+    (content,) = PARSED.contents
+    assert PARSED.secured is content
+    for others in (
+        (),
+        (content, content),
+        (dataclasses.replace(content, security=None),),
+        (dataclasses.replace(content, application="urn:xmpp:jingle:apps:rtp:1"),),
+    ):
+        assert dataclasses.replace(PARSED, contents=others).secured is None
+
+
+def terminate(reason: str) -> Jingle:
+    """A session-terminate with this inside."""
+    xml = f"<jingle xmlns='{NS_JINGLE}' action='session-terminate' sid='s'>{reason}</jingle>"
+    return parse(fromstring(xml))
+
+
+@pytest.mark.parametrize(
+    ("inside", "reason", "text"),
+    [
+        ("", None, None),
+        ("<reason><gone/></reason>", Reason.GONE, None),
+        ("<reason><text>bye</text><success/></reason>", Reason.SUCCESS, "bye"),
+        ("<reason><decline/><text/></reason>", Reason.DECLINE, None),
+        ("<reason><media-error/><text>?</text></reason>", Reason.GENERAL_ERROR, "?"),
+        ("<reason><success xmlns='urn:other'/></reason>", Reason.GENERAL_ERROR, None),
+        ("<reason/>", Reason.GENERAL_ERROR, None),
+        ("<reason><busy/><detail xmlns='urn:other'/></reason>", Reason.BUSY, None),
+        ("<reason><busy/></reason><reason><success/></reason>", Reason.BUSY, None),
+        (f"<reason><busy/><text>{'x' * 5000}</text></reason>", Reason.BUSY, "x" * MAX_TEXT),
+    ],
+)
+def test_reasons_are_taken_as_they_come(inside: str, reason: Reason | None, text: str | None) -> None:
+    """Nothing is refused in a reason: unknown ones are a general-error, long texts are cut."""
+    jingle = terminate(inside)
+    assert (jingle.reason, jingle.text) == (reason, text)
+
+
+def test_a_comment_is_no_reason() -> None:
+    """What a parser may leave in a tree beside elements is passed over."""
+    element = build(Jingle(Action.SESSION_INFO, "s", reason=Reason.GONE))
+    element.insert(0, Comment("here"))
+    at(element, f"{{{NS_JINGLE}}}reason").insert(0, Comment("here"))
+    assert parse(element) == Jingle(Action.SESSION_INFO, "s", reason=Reason.GONE)
+
+
+@pytest.mark.parametrize(
+    ("action", "inside", "payload"),
+    [
+        ("session-info", "", None),
+        ("session-info", "<ringing xmlns='urn:xmpp:jingle:apps:rtp:info:1'/>", "{urn:xmpp:jingle:apps:rtp:info:1}ringing"),
+        ("session-info", "<news/>", "{urn:xmpp:jingle:1}news"),
+        ("session-info", "<reason><gone/></reason>", None),
+        ("session-info", "<content creator='initiator' name='n'/>", None),
+        ("session-terminate", "<ringing xmlns='urn:xmpp:jingle:apps:rtp:info:1'/>", None),
+    ],
+)
+def test_session_info_tells_what_it_carries(action: str, inside: str, payload: str | None) -> None:
+    """An empty session-info is a ping; the tag of any other is what decides its answer."""
+    xml = f"<jingle xmlns='{NS_JINGLE}' action='{action}' sid='s'>{inside}</jingle>"
+    assert parse(fromstring(xml)).payload == payload
+
+
+def test_the_actions_of_the_xep() -> None:
+    """All fifteen actions of XEP-0166 §7.2 are known, so that each can be answered for what it is."""
+    spelled = """
+        content-accept content-add content-modify content-reject content-remove description-info security-info
+        session-accept session-info session-initiate session-terminate transport-accept transport-info
+        transport-reject transport-replace
+    """
+    assert sorted(action.value for action in Action) == spelled.split()
+
+
+def test_the_reasons_of_the_protocol() -> None:
+    """The reasons that the protocol lists, and no others, are given."""
+    spelled = """
+        success cancel decline busy timeout gone security-error connectivity-error failed-transport
+        unsupported-applications unsupported-transports general-error
+    """
+    assert [reason.value for reason in Reason] == spelled.split()
+
+
+def every_error(root: type[E2EError] = E2EError) -> Iterator[type[E2EError]]:
+    """The hierarchy, root first."""
+    yield root
+    for child in root.__subclasses__():
+        yield from every_error(child)
+
+
+@pytest.mark.parametrize("error", [error for error in every_error() if error.__module__ == errors.__name__])
+def test_every_error_ends_a_session_with_a_reason_that_exists(error: type[E2EError]) -> None:
+    """The reason that an error names is one that can be sent."""
+    assert Reason(error.jingle_reason)
+
+
+def test_namespaces() -> None:
+    """As the XEPs and the protocol spell them."""
+    assert NS_ERRORS == "urn:xmpp:jingle:errors:1"
+    spelled = {NS_JINGLE, NS_XMLSTREAM, NS_IBB, NS_DTLS, NS_SECURITY}
+    assert all(f"xmlns='{namespace}'" in INITIATE for namespace in spelled)
+
+
+def test_secrets_do_not_show() -> None:
+    """Nonce, assertion and flight are in no repr, and so in no log."""
+    shown = repr(PARSED)
+    assert "nonce" not in shown
+    assert "e30" not in shown
+    assert "flight" not in shown
+
+
+@pytest.mark.parametrize(
+    "changes", [{"nonce": b""}, {"fingerprint": b""}, {"methods": ("a,b",)}, {"flight": b""}, {"version": "2"}]
+)
+def test_forbidden_values_cannot_be_made(changes: dict[str, object]) -> None:
+    """What the door refuses, our own side cannot say either."""
+    with pytest.raises(ValueError, match=r"."):
+        security(**changes)
+
+
+# --- properties ------------------------------------------------------------------------------------------------------
+
+NAMES = st.text(min_size=1, max_size=128)
+NAMESPACES = st.sampled_from(["urn:xmpp:jingle:apps:rtp:1", "urn:xmpp:jingle:apps:file-transfer:5", NS_XMLSTREAM])
+TRANSPORTS = st.builds(IBBTransport, sid=NAMES, block_size=st.integers(256, 8192))
+SECURITIES = st.builds(
+    Security,
+    fingerprint=st.binary(min_size=32, max_size=32),
+    methods=st.lists(st.from_regex(r"[a-z0-9-]{1,32}", fullmatch=True), max_size=16, unique=True).map(tuple),
+    nonce=st.binary(min_size=16, max_size=16),
+    assertion=st.none() | st.from_regex(r"[A-Za-z0-9._~-]{1,40}", fullmatch=True),
+    flight=st.none() | st.binary(min_size=1, max_size=40),
+)
+
+
+def content(
+    application: st.SearchStrategy[str | None], security: st.SearchStrategy[Security | None]
+) -> st.SearchStrategy[Content]:
+    """Contents with this application and this security."""
+    return st.builds(
+        Content,
+        name=NAMES,
+        creator=st.sampled_from(Role),
+        senders=st.sampled_from(Senders),
+        application=application,
+        transport=st.none() | TRANSPORTS,
+        security=security,
+    )
+
+
+OURS = content(st.just(NS_XMLSTREAM), SECURITIES).map(lambda one: (one,))
+THEIRS = st.lists(content(st.none() | NAMESPACES, st.none()), min_size=1, max_size=4).map(tuple)
+REASONS = st.just((None, None)) | st.tuples(st.sampled_from(Reason), st.none() | st.text(min_size=1, max_size=MAX_TEXT))
+
+
+@st.composite
+def jingles(draw: st.DrawFn) -> Jingle:
+    """Messages that keep every rule."""
+    action = draw(st.sampled_from(Action))
+    reason, text = draw(REASONS)
+    needs_content = action in (Action.SESSION_INITIATE, Action.SESSION_ACCEPT)
+    found: tuple[Content, ...] = draw(OURS | THEIRS if needs_content else OURS | THEIRS | st.just(()))
+    payload = draw(st.none() | st.just("{urn:news}news")) if action is Action.SESSION_INFO else None
+    return Jingle(action, draw(NAMES), found, reason, text, payload)
+
+
+@given(jingles())
+def test_parsing_undoes_building(jingle: Jingle) -> None:
+    """Whatever can be said is read as it was meant."""
+    assert parse(build(jingle)) == jingle
+
+
+XML_TEXT = st.text(st.characters(min_codepoint=32, exclude_categories=["Cs"], exclude_characters="\x7f\ufffe\uffff"))
+ANY_NAME = st.sampled_from(
+    [
+        element.tag.replace(NS_JINGLE, namespace)
+        for namespace in (NS_JINGLE, "urn:other")
+        for element in (*fromstring(INITIATE).iter(), Element(f"{{{NS_JINGLE}}}reason"))
+    ]
+)
+ANY_ATTRIBUTE = st.sampled_from(sorted({name for element in fromstring(INITIATE).iter() for name in element.attrib}))
+LIKELY = st.sampled_from(["session-initiate", "initiator", "1", "sha-256", NONCE, "4096", "psk", COLONS, "FgMB"])
+
+
+def bare(tag: str, attributes: dict[str, str], text: str) -> Element:
+    """An element with a text."""
+    element = Element(tag, attributes)
+    element.text = text
+    return element
+
+
+def grown(parent: Element, children: list[Element]) -> Element:
+    """The same around children."""
+    parent.extend(children)
+    return parent
+
+
+BARE = st.builds(bare, ANY_NAME, st.dictionaries(ANY_ATTRIBUTE, LIKELY | XML_TEXT), LIKELY | XML_TEXT)
+TREES = st.recursive(BARE, lambda trees: st.builds(grown, BARE, st.lists(trees, max_size=4)), max_leaves=12)
+
+
+@given(TREES, st.sampled_from(["as it is", "root", "content", "security"]))
+def test_nothing_else_leaves_the_door(element: Element, place: str) -> None:
+    """Whatever comes, it is read, or refused by a JingleError; what is read can be said again."""
+    if place != "as it is":
+        around = initiate()
+        at(around, {"root": ".", "content": CONTENT, "security": SECURITY}[place]).append(element)
+        element = around
+    element = fromstring(tostring(element))
+    try:
+        jingle = parse(element)
+    except JingleError:
+        return
+    assert parse(build(jingle)) == jingle
