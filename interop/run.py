@@ -17,6 +17,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeAlias
 
 from interop.servers.prosody import Prosody
 from interop.stage import Server, Stage
@@ -26,6 +27,7 @@ RESULTS = HERE / "RESULTS.md"
 SCENE_SECONDS = 120.0
 """No scene takes half a minute; one that hangs is a failure, not the end of the run."""
 
+Play: TypeAlias = Callable[[Stage], Awaitable[None]]
 SERVERS: Mapping[str, Callable[[], AbstractAsyncContextManager[Server]]] = {
     "prosody": Prosody,
 }
@@ -39,7 +41,7 @@ class Scene:
     name: str
     """The module's name."""
     title: str
-    play: Callable[[Stage], Awaitable[None]]
+    play: Play
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def matrix(results: Sequence[Result]) -> str:
         "",
         "Written by `make interop`. Each scene is a file in `interop/scenes`, played on a server of its own.",
         "",
-        f"xmpp-e2e {version('xmpp-e2e')} with {versions}; Python {platform.python_version()}.",
+        f"{versions}; Python {platform.python_version()}.",
         "",
         f"| scene | what happens | {' | '.join(servers)} |",
         f"|---|---|{'---|' * len(servers)}",

@@ -7,6 +7,8 @@
 # none enabled that this script brought. /usr/sbin/policy-rc.d is put back as it was, whatever ends the script; if that
 # is SIGKILL, then by its next run.
 set -euo pipefail
+# Otherwise what fails inside $(...) does not end the script: a word that `program` refuses would go on to apt-get.
+shopt -s inherit_errexit
 
 readonly policy=/usr/sbin/policy-rc.d
 readonly saved=$policy.before-xmpp-e2e
@@ -95,8 +97,9 @@ finish() {
 }
 
 main() {
-    local wanted
-    (($#)) || { sed -n 's/^# usage: /usage: /p' "$0" >&2; exit 2; }
+    local wanted server
+    (($#)) || { echo "usage: install.sh prosody [ejabberd]" >&2; exit 2; }
+    for server in "$@"; do program "$server" >/dev/null || exit 2; done
     if ((EUID == 0)); then
         exec 9>"$lock"
         # The policy of a killed run goes back first; while another run is at work, its lock says so.
