@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from typing import ClassVar, Never
-from xml.etree.ElementTree import Element, SubElement
+from xml.etree.ElementTree import Element
 
 from xmpp_e2e import events
 from xmpp_e2e.authenticate import hello as auth
-from xmpp_e2e.authenticate.base import Authenticator, Evidence, Proven
+from xmpp_e2e.authenticate.base import Evidence, Proven, convince
 from xmpp_e2e.config import AUTHENTICATORS, Config
 from xmpp_e2e.errors import (
     AuthenticationFailed,
@@ -23,7 +23,6 @@ from xmpp_e2e.errors import (
     GivenUp,
     JingleError,
     LocalError,
-    NoRoom,
     PeerRefused,
     StreamError,
     TimedOut,
@@ -35,24 +34,16 @@ from xmpp_e2e.identity import Assurance, Fingerprint, Remembered, Role
 from xmpp_e2e.negotiate import jingle as signalling
 from xmpp_e2e.negotiate.jingle import Action, Jingle, Reason
 from xmpp_e2e.negotiate.negotiation import Negotiation
-from xmpp_e2e.stages import BEFORE_OPEN, DEADLINES, HUMAN_DEADLINE, PROVING, Input, Stage, successor
-from xmpp_e2e.stream import reader, writer
+from xmpp_e2e.stages import BEFORE_OPEN, DEADLINES, HUMAN_DEADLINE, LATE, PROVING, Input, Stage, successor
+from xmpp_e2e.stream import outflow, reader, writer
 from xmpp_e2e.tls.channel import Channel, Established
 from xmpp_e2e.trust.judge import Decision, KeyKind, Verdict, judge
 
-EARLY_BYTES = 32 * 1024
-"""Stanza bytes that may be sent before the peer's done: a few messages, and half of what a receiver holds."""
 HELD_BYTES = 64 * 1024
 """Stanza bytes that are held until our own policy is met: twice what an honest peer sends."""
-OUTBOX_BYTES = 16 * 1024 * 1024
-"""Plaintext that may wait for a slow bytestream: minutes of an unlimited server, and what one peer may cost in memory."""
-PIECE = 64 * 1024
-"""Plaintext that is encrypted at a time, so that the bytestream's back-pressure reaches the outbox."""
 SESSION_BYTES = 2**36
 """After so many bytes a session ends and a new one is negotiated: far inside AES-GCM's bound (RFC 8446 §5.5)."""
 
-_NS_STREAM_ERRORS = "urn:ietf:params:xml:ns:xmpp-streams"
-_STREAM_ERROR = "{http://etherx.jabber.org/streams}error"
 _STANZAS = frozenset(f"{{jabber:client}}{name}" for name in ("message", "presence", "iq"))
 _UNCONNECTED = frozenset({Stage.OFFERED, Stage.INVITED, Stage.CONNECTING})
 
@@ -80,9 +71,7 @@ class Session:
         )
         self._channel: Channel | None = None
         self._reader = reader.Reader()
-        self._outbox = bytearray()
-        self._greeted = False
-        self._early = 0
+        self._out = outflow.Outflow()
         self._held: list[Element] = []
         self._held_bytes = 0
         self._evidence: Proven | None = None
@@ -109,7 +98,7 @@ class Session:
     @property
     def outbox(self) -> int:
         """Bytes of plaintext that wait for ``data_to_send()``."""
-        return len(self._outbox)
+        return len(self._out)
 
     # --- what the user wants ---------------------------------------------------------------------------------------
 
@@ -130,18 +119,9 @@ class Session:
     def send_stanza(self, stanza: Element) -> None:
         """Send a stanza (in ``jabber:client``); LocalError when stanzas may not flow or there is no room, and then nothing is
         sent. The errors of ``stream.writer.element`` apply."""
-        if self.stage is Stage.OPEN:
-            room = OUTBOX_BYTES - len(self._outbox)
-        elif self.stage in (Stage.EARLY, Stage.PROVED):
-            room = EARLY_BYTES - self._early
-        else:
+        if self.stage not in (Stage.EARLY, Stage.PROVED, Stage.OPEN):
             raise LocalError(f"no stanza can be sent now: the session is {self.stage.value}")
-        data = writer.element(stanza)
-        if len(data) > room:
-            raise NoRoom(f"{len(data)} bytes do not fit: {room} are free until the peer has taken what was sent before")
-        if self.stage is not Stage.OPEN:
-            self._early += len(data)
-        self._outbox += data
+        self._out.stanza(stanza, early=self.stage is not Stage.OPEN)
 
     def remember(self, remembered: Remembered, now: float) -> None:
         """The host's memory of the peer has changed, for instance because the user pinned the key that is held."""
@@ -153,7 +133,7 @@ class Session:
         """End the session: an open one by farewells on both sides, any other at once."""
         if self.stage is Stage.OPEN:
             self._step(Input.CLOSE, now)
-            self._outbox += writer.CLOSER
+            self._out.farewell()
         elif self.stage in BEFORE_OPEN:
             given_up = GivenUp("the session was given up here before it was open")
             self._fail(given_up, now, Reason.CANCEL if reason is Reason.SUCCESS else reason)
@@ -202,7 +182,7 @@ class Session:
         elif self.stage in (Stage.CLOSING, Stage.LEAVING):
             self._fail(Truncated(f"{self.config.peer} did not finish the farewell"), now)
         else:
-            self._fail(TimedOut(_LATE[self.stage].format(peer=self.config.peer)), now)
+            self._fail(TimedOut(LATE[self.stage].format(peer=self.config.peer)), now)
 
     # --- what the host must do -------------------------------------------------------------------------------------
 
@@ -219,10 +199,8 @@ class Session:
         """The next bytes for the bytestream; ``b""`` if there are none. Call it while the bytestream has room."""
         if self._channel is None or self.stage in _UNCONNECTED:
             return b""
-        if self._outbox:
-            piece = bytes(self._outbox[:PIECE])
-            del self._outbox[:PIECE]
-            self._channel.send(piece)
+        if self._out:
+            self._channel.send(self._out.take())
         return self._channel.data_to_send()
 
     def timer(self) -> float | None:
@@ -305,7 +283,7 @@ class Session:
         self._events.append(
             events.Secured(established.protocol, established.cipher, established.group, established.peer_key)
         )
-        self._evidence = _convince(AUTHENTICATORS[0], self._shown(established))
+        self._evidence = convince(AUTHENTICATORS[0], self._shown(established))
         if self.role is Role.INITIATOR:
             self._greet()
             self._judge(now)
@@ -323,13 +301,11 @@ class Session:
     def _greet(self) -> None:
         """Our stream header and hello: the responder's only after checking the initiator's."""
         self._header()
-        self._outbox += writer.element(auth.build(self._hello()))
+        self._out.element(auth.build(self._hello()))
 
     def _header(self) -> None:
-        ours, peer = self.config.ours, self.config.peer
         stream_id = self.config.random(16).hex() if self.role is Role.RESPONDER else None
-        self._outbox += writer.header(ours, peer, id=stream_id)
-        self._greeted = True
+        self._out.header(self.config.ours, self.config.peer, id=stream_id)
 
     def _hello(self) -> auth.Hello:
         return auth.Hello(
@@ -378,7 +354,7 @@ class Session:
 
     def _prove(self, proof: Proven, now: float) -> None:
         self._proof = proof
-        self._outbox += writer.element(Element(auth.DONE))
+        self._out.element(Element(auth.DONE))
         if self.stage is Stage.AWAITED:
             self._open(proof, Input.PROOF, now)
         else:
@@ -443,7 +419,7 @@ class Session:
         auth.HELLO: _on_hello,
         auth.DONE: _on_done,
         auth.ABORT: _on_abort,
-        _STREAM_ERROR: _on_stream_error,
+        outflow.ERROR: _on_stream_error,
     }
 
     def _on_stanza(self, stanza: Element, now: float) -> None:
@@ -468,7 +444,7 @@ class Session:
         was = self.stage
         self._step(Input.FAREWELL, now)
         if was is Stage.OPEN:
-            self._outbox += writer.CLOSER
+            self._out.farewell()
         self._close_channel()
 
     def _end(self, now: float) -> None:
@@ -494,27 +470,25 @@ class Session:
             if was not in (Stage.CLOSING, Stage.LEAVING):
                 self._abort(error)
             self._close_channel()
-        self._outbox.clear()
+        self._out.take(None)
         if tell:
             self._terminate(Reason.SECURITY_ERROR if was in PROVING else reason or Reason(error.jingle_reason))
         failed = events.SessionFailed(error) if was in BEFORE_OPEN else events.SessionEnd(clean=False, error=error)
         self._events.append(failed)
 
     def _abort(self, error: E2EError) -> None:
-        if not self._greeted:
+        if not self._out.begun:
             self._header()
         if isinstance(error, StreamError):
-            element = Element(_STREAM_ERROR)
-            SubElement(element, f"{{{_NS_STREAM_ERRORS}}}{error.condition}")
+            self._out.error(error.condition)
         else:
-            element = Element(auth.ABORT)
-        self._outbox += writer.element(element) + writer.CLOSER
+            self._out.element(Element(auth.ABORT))
+        self._out.farewell()
 
     def _close_channel(self) -> None:
         assert self._channel is not None
-        if self._outbox:
-            self._channel.send(bytes(self._outbox))
-            self._outbox.clear()
+        if self._out:
+            self._channel.send(self._out.take(None))
         self._channel.close()
 
     def _terminate(self, reason: Reason) -> None:
@@ -545,27 +519,3 @@ class Session:
         if happened in (Input.OFFER, Input.ACCEPT, Input.CONNECTED, Input.PROOF, Input.SECURE):
             raise LocalError(f"{happened.value} is not possible: the session is {self.stage.value}")
         raise StreamError(f"the peer's {happened.value} came when the session was {self.stage.value}", "policy-violation")
-
-
-_LATE = {
-    Stage.OFFERED: "{peer} did not answer the offer of a session",
-    Stage.INVITED: "the offer of {peer} was not accepted here in time",
-    Stage.CONNECTING: "the bytestream with {peer} did not open",
-    Stage.HANDSHAKING: "the TLS handshake with {peer} did not finish",
-    Stage.SECURED: "{peer} did not say hello",
-    Stage.EARLY: "{peer} did not say hello",
-    Stage.GREETED: "the key of {peer} was not accepted here in time",
-    Stage.PROVED: "{peer} has not accepted our key in time",
-    Stage.AWAITED: "the key of {peer} was not accepted here in time",
-}
-
-
-def _convince(authenticator: Authenticator, evidence: Evidence) -> Proven:
-    """Run an authenticator that asks nothing."""
-    proof = authenticator.prove(evidence)
-    try:
-        next(proof)
-    except StopIteration as convinced:
-        proven: Proven = convinced.value
-        return proven
-    raise AssertionError(f"{authenticator.name} asks for more than the session gives")

@@ -137,6 +137,20 @@ HUMAN_DEADLINE = 300.0
 """Seconds in place of 60 where a person has to act: five minutes to find the peer and compare."""
 
 
+LATE = {
+    _S.OFFERED: "{peer} did not answer the offer of a session",
+    _S.INVITED: "the offer of {peer} was not accepted here in time",
+    _S.CONNECTING: "the bytestream with {peer} did not open",
+    _S.HANDSHAKING: "the TLS handshake with {peer} did not finish",
+    _S.SECURED: "{peer} did not say hello",
+    _S.EARLY: "{peer} did not say hello",
+    _S.GREETED: "the key of {peer} was not accepted here in time",
+    _S.PROVED: "{peer} has not accepted our key in time",
+    _S.AWAITED: "the key of {peer} was not accepted here in time",
+}
+"""What has not happened when the deadline of a stage passes, for people."""
+
+
 def successor(stage: Stage, happened: Input) -> Stage | None:
     """The stage that follows, or None where ``happened`` is illegal in ``stage``."""
     return TRANSITIONS.get((stage, happened))

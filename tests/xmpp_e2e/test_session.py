@@ -23,9 +23,10 @@ from xmpp_e2e.errors import (
     UntrustedKey,
 )
 from xmpp_e2e.identity import Assurance, KnownKey, Remembered, Role, TrustModel
-from xmpp_e2e.session import EARLY_BYTES, HELD_BYTES, OUTBOX_BYTES, Session
+from xmpp_e2e.session import HELD_BYTES, Session
 from xmpp_e2e.stages import Stage
 from xmpp_e2e.stream import writer
+from xmpp_e2e.stream.outflow import EARLY_BYTES, OUTBOX_BYTES
 from xmpp_e2e.trust.judge import OnKeyChange
 
 UNTRUSTED = {"trust_model": TrustModel.SERVER_UNTRUSTED}
@@ -245,7 +246,7 @@ def says(pair: Pair, *elements: Element) -> Pair:
     def greet() -> None:
         session._header()
         for element in elements:
-            session._outbox += writer.element(element)
+            session._out.element(element)
 
     session._greet = greet  # type: ignore[method-assign]
     session._judge = lambda now: None  # type: ignore[method-assign]
@@ -273,7 +274,7 @@ def test_nothing_before_the_hello(element: Element, condition: str) -> None:
 def sends(pair: Pair, role: Role, *elements: Element) -> Pair:
     """``role`` says more inside the stream than its session would."""
     for element in elements:
-        pair.side(role).session._outbox += writer.element(element)
+        pair.side(role).session._out.element(element)
     return pair.run()
 
 
