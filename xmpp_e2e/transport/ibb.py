@@ -233,9 +233,7 @@ class IBB:
     @property
     def _close_pending(self) -> bool:
         """Has our own <close/> still to be sent? Not if the bytestream is not open, or the peer has closed it."""
-        return (
-            self._closing and self._close_tag is None and self._incoming is _Incoming.FLOWING and self.failure is None
-        )
+        return self._closing and self._close_tag is None and self._incoming is _Incoming.FLOWING and self.failure is None
 
     @property
     def _story(self) -> str:
@@ -245,7 +243,7 @@ class IBB:
 
     def _next_payload(self) -> Element | None:
         """The next payload that may leave, put down as outstanding; None if there is none or the window is full."""
-        if self.failure or (self._incoming is _Incoming.UNOPENED and not self._announcing):
+        if self._incoming is _Incoming.UNOPENED and not self._announcing:
             return None
         size = min(len(self._queue), self._block_size)
         full = len(self._outstanding) >= self._window

@@ -143,6 +143,34 @@ def test_window_does_not_grow_without_need() -> None:
     assert len(ibb.stanzas_to_send()) == FIRST_WINDOW
 
 
+def test_window_does_not_grow_for_its_last_stanza() -> None:
+    """A full window with nothing waiting behind it is no reason to grow."""
+    ibb = opened(MIN_BLOCK)
+    ibb.send(bytes((FIRST_WINDOW - 1) * MIN_BLOCK))
+    for _ in range(5):
+        for tag, _ in ibb.stanzas_to_send():
+            ibb.acknowledged(tag)
+        ibb.send(bytes(FIRST_WINDOW * MIN_BLOCK))
+    ibb.send(bytes(100 * MIN_BLOCK))
+    assert len(ibb.stanzas_to_send()) == FIRST_WINDOW
+
+
+def test_window_does_not_grow_beyond_its_bytes() -> None:
+    """Where bytes are what holds blocks up, the window stays one above their number."""
+    ibb = opened(MAX_BLOCK)
+    ibb.send(bytes(200 * MAX_BLOCK))
+    outstanding: list[int] = []
+    for _ in range(201):
+        outstanding += [tag for tag, _ in ibb.stanzas_to_send()]
+        ibb.acknowledged(outstanding.pop(0))
+    assert ibb.drained
+    stanzas = 0
+    for _ in range(100):
+        ibb.send(b"x")
+        stanzas += len(ibb.stanzas_to_send())
+    assert stanzas == RECEIVE_QUEUE // MAX_BLOCK + 1
+
+
 def test_window_is_bounded_in_bytes_too() -> None:
     """No more than a receive queue of bytes is on its way, however many blocks the window would allow."""
     ibb = opened(MAX_BLOCK)
@@ -179,6 +207,16 @@ def test_an_answer_counts_once() -> None:
     assert ibb.backlog == 904
     ibb.failed(sent[1][0], "item-not-found")
     assert ibb.failure is None
+
+
+def test_unknown_answers_do_not_widen_the_window() -> None:
+    """Answers to nothing say nothing about the path."""
+    ibb = opened(MIN_BLOCK)
+    ibb.send(bytes(100 * MIN_BLOCK))
+    [(tag, _), *_] = ibb.stanzas_to_send()
+    for _ in range(100):
+        ibb.acknowledged(tag)
+    assert len(ibb.stanzas_to_send()) == 1
 
 
 # the end
