@@ -5,7 +5,7 @@
 #
 # Quick and silent when all of them are there. Otherwise needs root, and leaves behind: the packages; no running daemon;
 # none enabled that this script brought. /usr/sbin/policy-rc.d is put back as it was, whatever ends the script; if that
-# is SIGKILL, then by its next run.
+# is SIGKILL, then by its next run (and only then a unit that the interrupted packages enabled stays enabled).
 set -euo pipefail
 # Otherwise what fails inside $(...) does not end the script: a word that `program` refuses would go on to apt-get.
 shopt -s inherit_errexit
