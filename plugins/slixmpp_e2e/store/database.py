@@ -161,6 +161,8 @@ def _check(database: Database, sealer: Sealer) -> None:
     with database.writing() as connection:
         names = inspect(connection).get_table_names()
         if not names:
+            if database.path.stat().st_size:  # SQLite would take a file of one byte, or somebody's database without tables
+                raise NotAStore(database.path, "this is no store of ours, though it is almost empty")
             if sealer.ready():
                 raise StoreDamaged(database.path, "the store is empty, but the key that opens it is there")
             tables.metadata.create_all(connection)

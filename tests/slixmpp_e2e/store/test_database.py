@@ -1,0 +1,471 @@
+"""Opening: who may read it, two processes at once, and every file that cannot be a store; nothing is ever overwritten."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import cast
+
+import pytest
+from sqlalchemy import inspect
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateTable
+
+from slixmpp_e2e.store import (
+    NotAStore,
+    SQLStore,
+    StoreBusy,
+    StoreDamaged,
+    StoredIdentity,
+    StoreError,
+    StoreFull,
+    StoreInaccessible,
+    UnknownSchema,
+    database,
+    tables,
+)
+from xmpp_e2e.identity import Assurance, Fingerprint
+
+BOB = "bob@example.org"
+KEY = Fingerprint(b"A" * 32)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where there is no store yet."""
+    return tmp_path / "store.db"
+
+
+@pytest.fixture
+def used(path: Path) -> Path:
+    """A store with something of everything in it, closed."""
+    with SQLStore.open(path) as store:
+        store.identity(lambda: StoredIdentity(b"certificate", b"private key"))
+        for number in range(200):
+            store.accept(f"{number}@example.org", KEY, Assurance.VOUCHED, "route", 1.0)
+    return path
+
+
+def mode(path: Path) -> int:
+    """The permissions of a file."""
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def refused(path: Path, kind: type[StoreError], cause: str) -> StoreError:
+    """Opening fails in this way, names the file and a way out, and changes no file."""
+    before = {file: file.read_bytes() for file in path.parent.iterdir() if file.is_file()}
+    with pytest.raises(kind, match=cause) as caught:
+        SQLStore.open(path)
+    assert type(caught.value) is kind
+    assert caught.value.path == path
+    assert str(caught.value).startswith(f"{path}: ")
+    assert caught.value.remedy in caught.value.explain()
+    assert caught.value.remedy
+    assert {file: file.read_bytes() for file in path.parent.iterdir() if file.is_file()} == before
+    return caught.value
+
+
+# --- who may read it ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=[0o000, 0o022, 0o077])
+def umask(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The user's umask, from lenient to strict."""
+    before = os.umask(request.param)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("umask")
+def test_every_file_is_the_owners_alone(tmp_path: Path) -> None:
+    """Folder 0700, database, journal, index and key 0600, whatever the umask says."""
+    with SQLStore.open(tmp_path / "new" / "store.db") as store:
+        store.put_secret(BOB, "psk", "1", b"secret")
+        files = sorted((tmp_path / "new").iterdir())
+        assert [file.name for file in files] == ["store.db", "store.db-shm", "store.db-wal", "store.key"]
+        assert {mode(file) for file in files} == {0o600}
+    assert mode(tmp_path / "new") == 0o700
+
+
+def test_a_folder_that_was_there_is_left_as_it_is(tmp_path: Path) -> None:
+    """The user's own folders are not ours to close."""
+    tmp_path.chmod(0o755)
+    SQLStore.open(tmp_path / "store.db").close()
+    assert mode(tmp_path) == 0o755
+
+
+def test_a_store_that_others_could_read_is_closed_to_them(used: Path) -> None:
+    """A restored copy with loose permissions is tightened, and so is what SQLite keeps beside it."""
+    used.chmod(0o644)
+    with SQLStore.open(used):
+        assert {mode(file) for file in used.parent.iterdir() if file.name.startswith("store.db")} == {0o600}
+
+
+def test_a_link_leads_to_the_same_store_and_key(used: Path, tmp_path: Path) -> None:
+    """The key lies beside the file itself, not beside the link."""
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "elsewhere" / "link.db"
+    link.symlink_to(used)
+    with SQLStore.open(link) as store:
+        assert store.path == used
+        assert store.identity(lambda: StoredIdentity(b"x", b"x")) == StoredIdentity(b"certificate", b"private key")
+
+
+def test_how_the_database_is_set_up(path: Path) -> None:
+    """WAL, synchronous NORMAL, foreign keys, deleted content overwritten, a busy timeout."""
+    with SQLStore.open(path) as store:
+        driver = store._database._driver
+        pragmas = ("journal_mode", "synchronous", "foreign_keys", "secure_delete", "busy_timeout")
+        assert [driver.execute(f"PRAGMA {name}").fetchone()[0] for name in pragmas] == ["wal", 1, 1, 1, 5000]
+
+
+def test_a_change_takes_the_lock_at_its_beginning(path: Path) -> None:
+    """A change that read before it wrote could otherwise not be finished when another process wrote in between."""
+    with SQLStore.open(path) as one, SQLStore.open(path) as other:
+        other._database._driver.execute("PRAGMA busy_timeout = 0")
+        with one._database.writing():
+            with pytest.raises(StoreBusy), other._database.writing():
+                pass
+            with other._database.reading():
+                pass  # readers do not wait
+        with one._database.reading(), other._database.writing():
+            pass  # nor do they keep a writer waiting
+
+
+# --- the schema --------------------------------------------------------------------------------------------------------
+
+
+def test_a_new_store_has_the_schema_and_its_version(path: Path) -> None:
+    """All tables of the metadata and no other; the version is recorded in a table, not in a pragma."""
+    with SQLStore.open(path) as store, store._reading() as connection:
+        names = set(inspect(connection).get_table_names()) - {"sqlite_sequence"}
+        assert names == set(tables.metadata.tables)
+        assert list(connection.execute(tables.meta.select())) == [(tables.SCHEMA, str(tables.HEAD))]
+
+
+def test_the_schema_is_portable() -> None:
+    """PostgreSQL's dialect can spell every table."""
+    for table in tables.metadata.sorted_tables:
+        assert "CREATE TABLE" in str(CreateTable(table).compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize("version", ["2", "0", "", "one", "1.0"])
+def test_another_schema_is_refused(used: Path, version: str) -> None:
+    """Newer, older or no number at all: said with both versions, and left to the version that wrote it."""
+    execute(used, f"UPDATE meta SET value = '{version}' WHERE name = '{tables.SCHEMA}'")
+    error = refused(used, UnknownSchema, f"has schema {version}, and this version knows only 1")
+    assert "a later one" in error.explain()
+
+
+# --- files that are no store -------------------------------------------------------------------------------------------
+
+
+def execute(path: Path, *statements: str) -> None:
+    """What another program does to a database."""
+    connection = sqlite3.connect(path)
+    with connection:
+        for statement in statements:
+            connection.execute(statement)
+    connection.close()
+
+
+@pytest.mark.parametrize("content", [b"hello", b"x" * 5000, b"SQLite format 3\x00", bytes(4096)])
+def test_a_file_that_is_no_database(path: Path, content: bytes) -> None:
+    """Text, zeros, or just a header: not ours, its permissions included."""
+    path.write_bytes(content)
+    path.chmod(0o644)
+    refused(path, NotAStore, "this is no SQLite database")
+    assert mode(path) == 0o644
+
+
+@pytest.mark.parametrize("content", [b"\x00", b"x", b"\n"])
+def test_a_file_of_one_byte(path: Path, content: bytes) -> None:
+    """SQLite takes it for a new database; it is somebody's file."""
+    path.write_bytes(content)
+    refused(path, NotAStore, "this is no store of ours")
+
+
+def test_a_database_without_tables(path: Path) -> None:
+    """Somebody has made it for a purpose of his own."""
+    execute(path, "CREATE TABLE songs (name TEXT)", "DROP TABLE songs")
+    refused(path, NotAStore, "this is no store of ours")
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ["CREATE TABLE songs (name TEXT)"],
+        ["CREATE TABLE meta (name TEXT, value TEXT)"],
+        ["CREATE TABLE meta (version INTEGER)"],
+        ["CREATE TABLE meta (name TEXT, value TEXT)", "INSERT INTO meta VALUES ('schema', '1')"],
+    ],
+)
+def test_the_database_of_another_program(path: Path, statements: list[str]) -> None:
+    """It is not changed, not even its journal mode or its permissions; a table of the same name does not make it ours."""
+    execute(path, *statements)
+    path.chmod(0o644)
+    refused(path, NotAStore, "the database of another program")
+    assert mode(path) == 0o644
+
+
+def test_a_folder_in_its_place(path: Path) -> None:
+    """Said as what the system says."""
+    path.mkdir()
+    refused(path, StoreInaccessible, "cannot be opened")
+
+
+def test_a_damaged_page(used: Path) -> None:
+    """A page overwritten in the middle is found when the store is opened, before anything is built on it."""
+    content = bytearray(used.read_bytes())
+    content[8192:12288] = b"\xff" * 4096
+    used.write_bytes(content)
+    refused(used, StoreDamaged, "the store is damaged")
+
+
+def test_a_store_cut_short(used: Path) -> None:
+    """Half a file."""
+    used.write_bytes(used.read_bytes()[: used.stat().st_size // 2])
+    error = refused(used, StoreDamaged, "the store is damaged")
+    assert "from a backup" in error.explain()
+
+
+def test_a_store_emptied_beside_its_key(used: Path) -> None:
+    """A file of no bytes is a new store, but not if there is a key: a new identity would take the old one's place."""
+    used.write_bytes(b"")
+    refused(used, StoreDamaged, "the store is empty, but the key")
+
+
+def test_a_store_gone_beside_its_key(used: Path) -> None:
+    """Nor is one made where the file is gone and the key is not."""
+    used.unlink()
+    refused(used, StoreDamaged, "the store is gone, but the key")
+    assert not used.exists()
+
+
+def test_a_store_whose_making_broke_off(path: Path) -> None:
+    """An empty file without a key is what a process leaves that was killed at once: the next one goes on."""
+    path.touch()
+    with SQLStore.open(path) as store:
+        store.mark_seen(BOB, 1.0)
+
+
+# --- what the system does not allow ------------------------------------------------------------------------------------
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    """A file where a folder should be."""
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreInaccessible, match=r"file/store\.db: the store cannot be (created|opened)"):
+        SQLStore.open(tmp_path / "file" / "store.db")
+    with pytest.raises(StoreInaccessible, match=r"Not a directory"):
+        SQLStore.open(tmp_path / "file" / "folder" / "store.db")
+
+
+AS_NOBODY = """
+import os, sys
+from slixmpp_e2e.store import SQLStore, StoreError
+if os.geteuid() == 0:
+    os.seteuid(65534)
+try:
+    SQLStore.open(sys.argv[1])
+except StoreError as error:
+    print(type(error).__name__, error)
+"""
+
+
+def test_a_folder_without_permission(tmp_path: Path) -> None:
+    """Somebody else's folder, or a read-only one."""
+    folder = tmp_path / "closed"
+    folder.mkdir(mode=0o500)
+    assert run(AS_NOBODY, folder / "store.db").startswith(f"StoreInaccessible {folder / 'store.db'}: ")
+    assert not (folder / "store.db").exists()
+
+
+def test_a_read_only_store(used: Path) -> None:
+    """A store on a read-only medium: no change is possible, and that is said."""
+    with SQLStore.open(used) as store:
+        store._database._driver.execute("PRAGMA query_only = ON")
+        with pytest.raises(StoreInaccessible, match="cannot be written"):
+            store.mark_seen(BOB, 1.0)
+
+
+def test_a_full_disk_loses_nothing(path: Path) -> None:
+    """The change that does not fit is refused as a whole; what was there stays, and with room it works again."""
+    with SQLStore.open(path) as store:
+        store.pin(BOB, KEY, 1.0)
+        driver = store._database._driver
+        pages = driver.execute("PRAGMA page_count").fetchone()[0]
+        driver.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(StoreFull, match=r"store\.db: the disk is full") as caught:
+            store.put_secret(BOB, "psk", "1", bytes(4096))
+        assert "Make room" in caught.value.explain()
+        assert store.secret_ids(BOB, "psk") == ()
+        assert store.remembered(BOB).any_verified
+        driver.execute("PRAGMA max_page_count = 100000")
+        store.put_secret(BOB, "psk", "1", bytes(4096))
+        assert store.secret(BOB, "psk", "1") == bytes(4096)
+
+
+FULL_WHEN_MADE = """
+import resource, signal, sys
+from slixmpp_e2e.store import SQLStore, StoreError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (5000, resource.RLIM_INFINITY))
+try:
+    SQLStore.open(sys.argv[1])
+except StoreError as error:
+    print(isinstance(error, StoreError), error)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+with SQLStore.open(sys.argv[1]) as store:
+    store.mark_seen("bob@example.org", 1.0)
+    print(store.seen("bob@example.org"))
+"""
+
+
+def test_no_half_made_store_is_left_by_a_full_disk(path: Path) -> None:
+    """A store that did not fit when it was made is made the next time."""
+    said = run(FULL_WHEN_MADE, path).splitlines()
+    assert said[0].startswith(f"True {path}: ")
+    assert said[1] == "True"
+
+
+def test_a_process_that_hangs_on_the_store(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opening and changing give up after the timeout, say so, and work again when the other is gone."""
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
+    with SQLStore.open(path) as store, SQLStore.open(path) as other:
+        with other._database.writing():
+            with pytest.raises(StoreBusy, match="another process has held the store") as caught:
+                store.mark_seen(BOB, 1.0)
+            with pytest.raises(StoreBusy, match="another process has held the store"):
+                SQLStore.open(path)
+        assert "End the other program" in caught.value.explain()
+        store.mark_seen(BOB, 1.0)
+        assert other.seen(BOB)
+
+
+class Refusing:
+    """A database whose switch to WAL is refused some times at once, as SQLite does when two processes try it together."""
+
+    def __init__(self, refusals: int, code: int) -> None:
+        self._driver = self
+        self.refusals = refusals
+        self.waits = 0
+        self.error = sqlite3.OperationalError("refused")
+        self.error.sqlite_errorcode = code
+
+    def execute(self, statement: str) -> None:
+        assert statement == "PRAGMA journal_mode = WAL"
+        self.refusals -= 1
+        if self.refusals >= 0:
+            raise self.error
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        self.waits += 1
+        yield
+
+
+@pytest.mark.parametrize(
+    ("refusals", "code", "waits", "succeeds"),
+    [
+        (0, sqlite3.SQLITE_BUSY, 0, True),
+        (3, sqlite3.SQLITE_BUSY, 3, True),
+        (9, sqlite3.SQLITE_BUSY, 9, True),
+        (10, sqlite3.SQLITE_BUSY, 9, False),
+        (1, sqlite3.SQLITE_FULL, 0, False),
+    ],
+)
+def test_switching_to_wal_is_tried_again(refusals: int, code: int, waits: int, succeeds: bool) -> None:
+    """A refusal because of another process waits for it, a bounded number of times; any other is an error."""
+    refusing = Refusing(refusals, code)
+    with nullcontext() if succeeds else pytest.raises(sqlite3.OperationalError):
+        database._write_ahead(cast(database.Database, refusing))
+    assert refusing.waits == waits
+
+
+# --- several processes -------------------------------------------------------------------------------------------------
+
+
+def run(script: str, *arguments: object) -> str:
+    """What a Python process prints that runs to its end."""
+    return start(script, *arguments).communicate(timeout=60)[0]
+
+
+def start(script: str, *arguments: object) -> subprocess.Popen[str]:
+    """A Python process that sees the same modules."""
+    return subprocess.Popen(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+MANY = """
+import os, sys
+from slixmpp_e2e.store import SQLStore, StoredIdentity
+from xmpp_e2e.identity import Assurance, Fingerprint
+path, name = sys.argv[1:]
+print("ready", flush=True)
+sys.stdin.readline()
+with SQLStore.open(path) as store:
+    mine = StoredIdentity(name.encode(), os.urandom(32))
+    got = store.identity(lambda: mine)
+    for number in range(10):
+        store.count_failure("bob@example.org", "srp")
+        store.pin("bob@example.org", Fingerprint.of(f"{name} {number}".encode()), 1.0)
+    print(got.certificate.hex(), got.private_key.hex(), store.created_notice is not None)
+"""
+
+
+def test_processes_that_make_the_same_store_at_once_end_with_one_identity(tmp_path: Path) -> None:
+    """Four processes open one new file in the same instant: one identity, one key, nothing lost."""
+    path = tmp_path / "new" / "store.db"
+    processes = [start(MANY, path, name) for name in "abcd"]
+    try:
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        said = [process.communicate(timeout=60)[0].split() for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+    assert len({(certificate, key) for certificate, key, _ in said}) == 1
+    assert [made for *_, made in said].count("True") == 1
+    with SQLStore.open(path) as store:
+        assert store.failures(BOB, "srp") == 40
+        assert len(store.remembered(BOB).keys) == len(store.history(BOB)) == 40
+        found = store.identity(lambda: StoredIdentity(b"", b""))
+        assert [found.certificate.hex(), found.private_key.hex()] == said[0][:2]
+
+
+KILLED = """
+import os, signal, sys
+from slixmpp_e2e.store import SQLStore
+from xmpp_e2e.identity import Fingerprint
+store = SQLStore.open(sys.argv[1])
+store.pin("bob@example.org", Fingerprint(b"A" * 32), 1.0)
+with store._writing() as connection:
+    store._keys(connection, "bob@example.org").forget(None, 2.0)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_killed_process_leaves_whole_changes_only(path: Path) -> None:
+    """What was done before the kill is there; what was under way has not happened."""
+    run(KILLED, path)
+    with SQLStore.open(path) as store:
+        assert store.remembered(BOB).any_verified
+        assert [line.what for line in store.history(BOB)] == ["pinned"]
