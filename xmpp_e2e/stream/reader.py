@@ -21,7 +21,16 @@ from xml.etree.ElementTree import Element
 from xml.parsers import expat
 
 from xmpp_e2e.errors import StreamError
-from xmpp_e2e.stream import MAX_ATTRIBUTES, MAX_DEPTH, MAX_NAME, MAX_NAMESPACE, MAX_STANZA, NS_CLIENT, NS_STREAM
+from xmpp_e2e.stream import (
+    MAX_ATTRIBUTES,
+    MAX_DEPTH,
+    MAX_NAME,
+    MAX_NAMESPACE,
+    MAX_STANZA,
+    MAX_TAG,
+    NS_CLIENT,
+    NS_STREAM,
+)
 
 
 @dataclass(frozen=True)
@@ -114,6 +123,7 @@ class Reader:
         self._error: StreamError | None = None
         self._complete = False
         self._input = b""
+        self._taken = 0
         self._total = 0
         # The element under construction, if any: its open elements, text not yet placed, and how deep it has been.
         self._stack: list[Element] = []
@@ -129,7 +139,7 @@ class Reader:
         self._names = _Names()
         self._parser = _new_parser()
         self._parser.Parse(_COMMITMENT)
-        self._fed = self._boundary = len(_COMMITMENT)
+        self._fed = self._token = self._boundary = len(_COMMITMENT)
         self._attach()
         self._parser.StartElementHandler = self._on_root
 
@@ -141,7 +151,8 @@ class Reader:
     def feed(self, data: bytes) -> None:
         """Take ``data``, which follows all that was fed before. Never raises: ``next_event()`` parses, and wants to be
         called until it returns None, for what is not parsed yet is kept here."""
-        self._input = self._input + data if self._input else data
+        self._input = self._input[self._taken :] + data
+        self._taken = 0
 
     def next_event(self) -> Event | None:
         """The next event, in order; None if more bytes are needed. StreamError once the peer has broken a rule, and at
@@ -151,7 +162,7 @@ class Reader:
                 self._error = self._too_deep()
             if self._error is not None:
                 raise self._error
-            if not self._input:
+            if self._taken == len(self._input):
                 return None
             self._advance()
         event = self._events.popleft()
@@ -170,16 +181,19 @@ class Reader:
     # --- parse -----------------------------------------------------------------------------------------------------
 
     def _advance(self) -> None:
-        """Parse what was fed, as much as the limits let through."""
+        """Parse of what was fed as much as cannot exceed a limit, whatever it is."""
         limits = self._limits
-        room = self._boundary + limits.stanza_bytes - self._fed
-        if room <= 0:
+        if (room := self._boundary + limits.stanza_bytes - self._fed) <= 0:
             self._error = _too_much(f"a stanza of more than {limits.stanza_bytes} bytes")
+            return
+        if (room := min(room, self._token + MAX_TAG - self._fed)) <= 0:
+            self._error = _too_much(f"a tag of more than {MAX_TAG} bytes")
             return
         if limits.total_bytes is not None and (room := min(room, limits.total_bytes - self._total)) <= 0:
             self._error = _too_much(f"more than {limits.total_bytes} bytes before a hello that could be checked")
             return
-        piece, self._input = self._input[:room], self._input[room:]
+        piece = self._input[self._taken : self._taken + room]
+        self._taken += len(piece)
         base = self._fed
         try:
             self._parse(piece)
@@ -203,10 +217,12 @@ class Reader:
             self._parser.buffer_text = False  # makes pyexpat hand over what it has
             self._check_between()
             condition = _CONDITIONS.get(error.code, "not-well-formed")
-            raise StreamError(f"the peer's stream breaks the rules of XML: {error}", condition) from None
+            what = expat.ErrorString(error.code)
+            raise StreamError(f"the peer's stream breaks the rules of XML: {what}", condition) from None
         self._check_between()
         # Expat's position is now the end, or the beginning of a token that is not complete.
-        self._boundary = self._first if self._stack else self._parser.CurrentByteIndex
+        self._token = self._parser.CurrentByteIndex
+        self._boundary = self._first if self._stack else self._token
 
     def _renew(self, rest: bytes) -> None:
         """Replace the parser by a new one that has seen ``_preamble`` and ``rest``, the unfinished element, only."""
@@ -217,7 +233,7 @@ class Reader:
         self._parser = _new_parser()
         self._parser.Parse(self._preamble)
         self._attach()
-        self._fed = self._boundary = len(self._preamble)
+        self._fed = len(self._preamble)
         self._total -= len(rest)
         self._parse(rest)
 

@@ -18,6 +18,7 @@ from xmpp_e2e.stream import (
     MAX_NAME,
     MAX_NAMESPACE,
     MAX_STANZA,
+    MAX_TAG,
     NS_CLIENT,
     NS_STREAM,
     NS_XML,
@@ -48,6 +49,9 @@ _ESCAPES = {
 }
 """For attribute values: quotes, and white space that a parser would turn into spaces (XML 1.0 §3.3.3)."""
 
+_LONG_TAG = re.compile(rb"<[^>]{%d,}" % (MAX_TAG - 1))
+"""In what is written here, every > that does not end a tag is escaped."""
+
 _CACHED_NAMES = 1024
 """Names of a busy client, several times over; each takes less than 2 KiB by MAX_NAME and MAX_NAMESPACE."""
 
@@ -64,21 +68,25 @@ def header(from_: str, to: str, *, id: str | None = None) -> bytes:
 def element(element: Element) -> bytes:
     """A top-level element as UTF-8 for a stream with our header; its tail is no part of it.
 
-    UnsendableStanza if XML 1.0 or the peer's reader would refuse it, StanzaTooLarge beyond MAX_STANZA bytes.
+    UnsendableStanza if XML 1.0 or the peer's reader would refuse it, StanzaTooLarge if it takes more than MAX_STANZA
+    bytes or one of its tags more than MAX_TAG.
     """
     pieces: list[str] = []
     try:
         _write(pieces, element, NS_CLIENT, 1)
+        text = "".join(pieces)
     except TypeError:
         _find_foreign(element)
         raise
-    text = "".join(pieces)
     # Whatever is printable, XML can carry; line breaks and emoji joiners are not, and take the longer way.
     if not text.isprintable() and _FORBIDDEN.search(text):
         _find_forbidden(element)
     data = text.encode()
     if len(data) > MAX_STANZA:
         raise StanzaTooLarge(f"the stanza takes {len(data)} bytes; a stream carries at most {MAX_STANZA}")
+    if len(data) > MAX_TAG and (long := _LONG_TAG.search(data)):
+        size = len(long[0]) + 1
+        raise StanzaTooLarge(f"attributes make a tag take {size} bytes; a stream carries at most {MAX_TAG} in one tag")
     return data
 
 
@@ -127,7 +135,7 @@ def _value(value: str) -> str:
     return value.translate(_ESCAPES)
 
 
-# --- names ------------------------------------------------------------------------------------------------------------
+# --- names -----------------------------------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=_CACHED_NAMES)
@@ -182,7 +190,7 @@ def _is_name(name: str) -> bool:
     return seen == [(name, {})] and ":" not in name
 
 
-# --- what is wrong, and where -----------------------------------------------------------------------------------------
+# --- what is wrong, and where ----------------------------------------------------------------------------------------
 
 
 def _check(text: str, where: str) -> None:
@@ -204,6 +212,7 @@ def _find_forbidden(element: Element) -> None:
 def _find_foreign(element: Element) -> None:
     """Name the element that holds something else than text, a number perhaps."""
     for holder in element.iter():
-        for value in (holder.tag, holder.text, *(child.tail for child in holder), *holder.keys(), *holder.attrib.values()):
+        values = [holder.tag, holder.text, *(child.tail for child in holder), *holder.keys(), *holder.attrib.values()]
+        for value in values:
             if value is not None and not isinstance(value, str):
                 raise UnsendableStanza(f"{holder.tag!a:.60} holds a {type(value).__name__} where only text can be sent")
