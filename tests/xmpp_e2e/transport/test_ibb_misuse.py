@@ -6,7 +6,7 @@ import base64
 from xml.etree.ElementTree import Element, SubElement
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xmpp_e2e.errors import LocalError, TransportMisused
@@ -221,6 +221,7 @@ def test_strangers_do_no_harm(stray: Element) -> None:
     assert ibb.read() == b"unharmed"
 
 
+@settings(deadline=None)
 @given(
     blocks=st.integers(4, 12),
     where=st.data(),
@@ -254,6 +255,7 @@ def test_hostile_wire(blocks: int, where: st.DataObject, attack: str) -> None:
     assert ibb.ended
 
 
+@settings(deadline=None)
 @given(data=st.binary(min_size=1, max_size=60), where=st.data())
 def test_flipped_bits(data: bytes, where: st.DataObject) -> None:
     """A flipped bit is refused, or gives strict base64 of other bytes, which are TLS's to refuse."""
@@ -272,6 +274,7 @@ def test_flipped_bits(data: bytes, where: st.DataObject) -> None:
 words = st.text(max_size=8) | st.sampled_from(["s", "0", "1", "512", "iq", "message", "AAAA", "AAA=", ""])
 
 
+@settings(deadline=None)
 @given(
     role=st.sampled_from(Role),
     stream=st.lists(
