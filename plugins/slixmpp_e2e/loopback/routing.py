@@ -55,12 +55,10 @@ class Router:
         if to.resource and target is not None:
             self._send(target, stanza)
             return
-        if kind in ("error", "headline") and to.resource:
-            return
+        if kind == "error":
+            return  # §8.5.2.1.1 and §8.5.3.2.1: silently ignored
         bare = to.bare if to.user else JID(sender).bare
         willing = [session for session in self._directory.available(bare) if session.priority >= 0]
-        if kind == "error":
-            return
         if kind == "groupchat" or not willing or (to.resource and kind != "chat"):
             if kind != "headline":
                 self._refuse(stanza, sender, "service-unavailable")
@@ -77,8 +75,8 @@ class Router:
                 self._send(target, stanza)
             return
         origin = self._directory.session(sender)
-        if origin is None or stanza.get("type") not in ("get", "set"):
-            return  # an answer to a roster push, for example
+        if origin is None:
+            return
         address = to if to.domain else JID(origin.bare)
         reply = self._services.answer(origin, stanza, address)
         if reply is not None:

@@ -248,7 +248,7 @@ class LoopbackServer:
     def resume(self, link: Connection, bare: str, token: str) -> Session | None:
         """XEP-0198 §5: the session named by ``token``, if it belongs to this account."""
         for session in self._directory.sessions(bare):
-            if session.acks is None or not session.acks.resumable or session.acks.token != token:
+            if session.acks is None or session.acks.token != token:
                 continue
             older, session.link = session.link, link
             if older is not None:
@@ -264,7 +264,7 @@ class LoopbackServer:
         if session.link is not link:
             return  # resumed elsewhere
         session.link = None
-        if not orderly and session.acks is not None and session.acks.resumable and not self._closing:
+        if not orderly and session.acks is not None and session.acks.resumable:
             loop = asyncio.get_running_loop()
             session.expiry = loop.call_later(self._resumption, self._end, session)
         else:

@@ -25,7 +25,10 @@ class Services:
         self._presences = presences
 
     def answer(self, session: Session, iq: Element, to: JID) -> Element | None:
-        """The reply; ``to`` is the domain or a bare JID of it (the sender's own if the iq was not addressed)."""
+        """The reply; None to what is itself an answer (to a roster push, say) or an error.
+
+        ``to`` is the domain or a bare JID of it: the sender's own if the iq was not addressed.
+        """
         request = payload_of(iq)
         if request is None:
             return error(iq, "bad-request")

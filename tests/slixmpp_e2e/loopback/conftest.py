@@ -97,10 +97,11 @@ class Wire:
 
 
 @pytest.fixture
-async def wire(server: LoopbackServer) -> AsyncIterator[Callable[[], Awaitable[Wire]]]:
+async def open_wire() -> AsyncIterator[Callable[[LoopbackServer], Awaitable[Wire]]]:
+    """Opens bare connections to any server."""
     opened: list[Wire] = []
 
-    async def build() -> Wire:
+    async def build(server: LoopbackServer) -> Wire:
         opened.append(Wire(*await asyncio.open_connection("127.0.0.1", server.port)))
         return opened[-1]
 
@@ -108,6 +109,12 @@ async def wire(server: LoopbackServer) -> AsyncIterator[Callable[[], Awaitable[W
     for each in opened:
         each.writer.close()
         await each.writer.wait_closed()
+
+
+@pytest.fixture
+def wire(server: LoopbackServer, open_wire: Callable[[LoopbackServer], Awaitable[Wire]]) -> Callable[[], Awaitable[Wire]]:
+    """Opens bare connections to ``server``."""
+    return lambda: open_wire(server)
 
 
 class Inbox:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
+import hmac
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -24,16 +26,19 @@ async def test_the_right_password_lets_in(
     client = make("alice@localhost/phone", sasl_mech=mechanism)
     await online(client, server)
     assert client.boundjid.full == "alice@localhost/phone"
+    used = client.plugin["feature_mechanisms"].mech
+    assert used is not None
+    assert used.name == (mechanism or "PLAIN")
     assert server.online == ["alice@localhost/phone"]
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-1", "SCRAM-SHA-256"])
-@pytest.mark.parametrize("jid", ["alice@localhost", "nobody@localhost"])
+@pytest.mark.parametrize(("jid", "guess"), [("alice@localhost", "guess"), ("nobody@localhost", "")])
 async def test_a_wrong_password_does_not(
-    server: LoopbackServer, make: Callable[..., ClientXMPP], mechanism: str, jid: str
+    server: LoopbackServer, make: Callable[..., ClientXMPP], mechanism: str, jid: str, guess: str
 ) -> None:
     """Wrong password and unknown account look the same."""
-    client = make(jid, "guess", sasl_mech=mechanism)
+    client = make(jid, guess, sasl_mech=mechanism)
     with pytest.raises(LoginFailed, match="refused the password"):
         await online(client, server)
     assert server.online == []
@@ -108,6 +113,8 @@ async def test_another_domain_is_unknown(wire: MakeWire) -> None:
             "malformed-request",
         ),
         ("<auth mechanism='SCRAM-SHA-1'>" + base64.b64encode(b"n,,n=a").decode() + "</auth>", "malformed-request"),
+        ("<auth mechanism='SCRAM-SHA-1'>" + base64.b64encode(b"n,a=bob,n=alice,r=b").decode() + "</auth>", "invalid-authzid"),
+        ("<auth mechanism='SCRAM-SHA-1'>" + base64.b64encode(b"n,,m=x,n=alice,r=b").decode() + "</auth>", "malformed-request"),
         ("<response>AAA=</response>", "not-authorized"),
         ("<abort/>", "aborted"),
     ],
@@ -126,19 +133,51 @@ async def test_a_bad_login_says_why(wire: MakeWire, said: str, condition: str) -
     await client.hear("</success>")
 
 
-async def test_a_scram_proof_is_bound_to_its_nonce(wire: MakeWire) -> None:
-    """A final message with another nonce or channel binding is refused before the proof is looked at."""
+@pytest.mark.parametrize(
+    ("final", "condition"),
+    [
+        ("c=biws,r=NONCE", None),
+        ("c=biws,r=abc", "not-authorized"),
+        ("c=eSws,r=NONCE", "not-authorized"),
+        ("r=NONCE", "not-authorized"),
+        ("c=biws,r=NONCE,p=A", "incorrect-encoding"),
+    ],
+)
+async def test_a_scram_proof_is_bound_to_its_nonce(wire: MakeWire, final: str, condition: str | None) -> None:
+    """The right password over another nonce or channel binding is of no use."""
     client = await wire()
     await client.header()
-    first = base64.b64encode(b"n,,n=alice,r=abc").decode()
-    for binding in ("c=biws,r=abc", "c=eSws,r=NONCE"):
-        await client.say(f"<auth xmlns='{SASL}' mechanism='SCRAM-SHA-256'>{first}</auth>")
-        challenge = (await client.hear("</challenge>")).partition(">")[2].partition("<")[0]
-        nonce = base64.b64decode(challenge).decode().partition(",")[0][2:]
-        assert nonce.startswith("abc")
-        assert len(nonce) > 20
-        final = base64.b64encode(f"{binding.replace('NONCE', nonce)},p=AAAA".encode()).decode()
-        await client.say(f"<response xmlns='{SASL}'>{final}</response>")
+    bare = "n=alice,r=abc"
+    await client.say(
+        f"<auth xmlns='{SASL}' mechanism='SCRAM-SHA-256'>{base64.b64encode(f'n,,{bare}'.encode()).decode()}</auth>"
+    )
+    challenge = base64.b64decode((await client.hear("</challenge>")).partition(">")[2].partition("<")[0]).decode()
+    nonce, salt, rounds = (field[2:] for field in challenge.split(","))
+    assert nonce.startswith("abc")
+    assert len(nonce) > 20
+    final = final.replace("NONCE", nonce)
+    if ",p=" not in final:
+        salted = hashlib.pbkdf2_hmac("sha256", b"alice's", base64.b64decode(salt), int(rounds))
+        key = hmac.digest(salted, b"Client Key", "sha256")
+        signature = hmac.digest(hashlib.sha256(key).digest(), f"{bare},{challenge},{final}".encode(), "sha256")
+        final += ",p=" + base64.b64encode(bytes(a ^ b for a, b in zip(key, signature, strict=True))).decode()
+    await client.say(f"<response xmlns='{SASL}'>{base64.b64encode(final.encode()).decode()}</response>")
+    if condition is None:
+        await client.hear("</success>")
+    else:
+        assert f"<{condition}/>" in await client.hear("</failure>")
+
+
+@pytest.mark.parametrize("accounts", [{"alice": "x"}, None])
+async def test_a_name_that_no_jid_can_have_is_refused(
+    open_wire: Callable[[LoopbackServer], Awaitable[Any]], accounts: dict[str, str] | None
+) -> None:
+    """Not even an open server lets it in."""
+    async with LoopbackServer(accounts=accounts) as server:
+        client = await open_wire(server)
+        await client.header()
+        proof = base64.b64encode(b"\0a b@c\0x").decode()
+        await client.say(f"<auth xmlns='{SASL}' mechanism='PLAIN'>{proof}</auth>")
         assert "<not-authorized/>" in await client.hear("</failure>")
 
 

@@ -199,3 +199,13 @@ async def test_a_priority_is_read_with_care(server: LoopbackServer, wire: Any) -
         await client.say(f"<presence><priority>{text}</priority></presence><message to='alice@localhost' type='chat'/>")
         await client.hear("</presence>")
         assert ("service-unavailable" not in await client.hear("e>" if not reached else "/>")) is reached
+
+
+async def test_a_broadcast_that_makes_no_sense_is_ignored(server: LoopbackServer, wire: Any) -> None:
+    """Presence of another type without an addressee goes nowhere and changes nothing."""
+    client = await wire()
+    await client.bind("alice", "x")
+    await client.say("<presence type='subscribe'/><presence type='nonsense'/><presence type='error'/>")
+    await client.say("<iq type='get' id='after'><ping xmlns='urn:xmpp:ping'/></iq>")
+    assert "<presence" not in await client.hear('id="after"')
+    assert server._directory.available("alice@localhost") == []

@@ -66,6 +66,7 @@ async def test_the_sender_is_stamped_by_the_server(wire: Any, log_in: LogIn, inb
         ("bob@elsewhere.test", "chat", "remote-server-not-found"),
         ("bob@local host", "chat", "jid-malformed"),
         ("localhost", "chat", None),
+        ("bob@localhost", "error", None),
     ],
 )
 async def test_a_message_that_finds_nobody(

@@ -26,6 +26,7 @@ STANZAS = [
     "<message to='b'><body>a &amp; b &gt; c</body></message>",
     "<message><active xmlns='urn:a'/></message>",
     "<iq type='get' id=\"1\"><q:query xmlns:q='urn:q' q:a='/>'>é\U0001f512 <![CDATA[</message>]]></q:query></iq>",
+    "<message>/></message>",
     "<message  xml:lang='en' ><a/><a></a>text<b/></message >",
 ]
 
