@@ -1,0 +1,91 @@
+"""Attack 2: a relay with certificates of its own, both fingerprints swapped in the stanzas.
+
+On a first contact by route nothing can detect it: the session says ``vouched``, and no more. Whoever knows the peer's
+key is told, whoever has pinned it is safe.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.attacks.middleman import Middleman
+from tests.pair import NOBODY, identity, message
+from xmpp_e2e import events
+from xmpp_e2e.errors import LocalError, UntrustedKey
+from xmpp_e2e.identity import Assurance, KnownKey, Remembered, TrustModel
+from xmpp_e2e.stages import Stage
+from xmpp_e2e.trust.judge import OnKeyChange, Verdict, judge
+
+
+def bob_with(assurance: Assurance, method: str) -> Remembered:
+    """Alice remembers Bob's genuine key."""
+    return Remembered((KnownKey(identity("bob").fingerprint, assurance, method, 0.0),))
+
+
+KNOWN, PINNED = bob_with(Assurance.VOUCHED, "route"), bob_with(Assurance.VERIFIED, "pin")
+
+
+def test_first_contact_is_fooled_and_labelled_vouched() -> None:
+    """Control and limit in one: with nothing but the servers' word the relay succeeds, and the label says no more than that."""
+    middle = Middleman().open()
+    middle.alice.session.send_stanza(message("to bob"))
+    middle.relay()
+    assert middle.bob.stanzas == ["to bob"]
+    assert middle.read == ["to bob"]
+    assert middle.alice.session.assurance is middle.bob.session.assurance is Assurance.VOUCHED
+    assert str(middle.alice.session.assurance) == "vouched"
+
+
+def test_a_known_peer_is_told_and_gets_nothing_early() -> None:
+    """Merely known, under server-authenticates: accepted at its own level, always told, and no stanza before the hello."""
+    middle = Middleman(alice_remembers=KNOWN).open()
+    (told,) = middle.alice.of(events.KeyChanged)
+    assert (told.kind, told.decision) == ("new", "accept")
+    assert (told.fingerprint, told.remembered) == (identity("mallory").fingerprint, (identity("bob").fingerprint,))
+    assert middle.alice.session.assurance is Assurance.VOUCHED
+
+
+@pytest.mark.parametrize("remembers", [NOBODY, KNOWN], ids=["stranger", "known"])
+def test_an_untrusted_server_is_not_believed(remembers: Remembered) -> None:
+    """Under server-untrusted neither a stranger nor a merely known peer gets a stanza on the servers' word."""
+    middle = Middleman(alice={"trust_model": TrustModel.SERVER_UNTRUSTED}, alice_remembers=remembers).open()
+    assert not middle.alice.of(events.SessionStart)
+    with pytest.raises(LocalError):
+        middle.alice.session.send_stanza(message("to bob"))
+
+
+def test_a_pinned_peer_is_held() -> None:
+    """A pinned key that is contradicted is held even though the servers vouch for the new one; nothing flows either way."""
+    middle = Middleman(alice_remembers=PINNED).open()
+    (told,) = middle.alice.of(events.KeyChanged)
+    assert (told.kind, told.decision) == ("changed", "hold")
+    assert "xmpp-e2e trust" in told.text
+    assert middle.alice.session.stage is Stage.AWAITED
+    with pytest.raises(LocalError):
+        middle.alice.session.send_stanza(message("to bob"))
+    middle.relay()
+    assert middle.read == []
+    assert not middle.alice.of(events.StanzaReceived)
+
+
+@pytest.mark.parametrize("remembers", [KNOWN, PINNED], ids=["known", "pinned"])
+def test_an_unattended_bot_refuses(remembers: Remembered) -> None:
+    """With on_key_change = reject the session ends at once, with an error that contains the command that resolves it."""
+    middle = Middleman(alice={"on_key_change": OnKeyChange.REJECT}, alice_remembers=remembers).open()
+    assert isinstance(middle.alice.failure, UntrustedKey)
+    assert "xmpp-e2e trust pin bob@b.test SHA256:" in middle.alice.failure.explain()
+
+
+def test_control_without_the_judge(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control: when the judge forgets what is remembered, even a pinned peer is relayed."""
+
+
+    def forgetful(remembered: Remembered, *args: Any, **terms: Any) -> Verdict:
+        return judge(NOBODY, *args, **terms)
+
+    monkeypatch.setattr("xmpp_e2e.session.judge", forgetful)
+    middle = Middleman(alice_remembers=PINNED).open()
+    middle.alice.session.send_stanza(message("to bob"))
+    assert middle.relay().read == ["to bob"]
