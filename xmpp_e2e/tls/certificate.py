@@ -7,7 +7,7 @@ never judged.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -28,13 +28,13 @@ SUBJECT = "xmpp-e2e"
 """The common name in every certificate: the same for everybody, so it tells nothing."""
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Identity:
     """One device's certificate and the private key to it. ValueError unless they belong together."""
 
     certificate: bytes
     """X.509, DER."""
-    private_key: bytes = field(repr=False)
+    private_key: bytes
     """PKCS#8, DER, unencrypted: whoever stores it seals it."""
 
     def __post_init__(self) -> None:

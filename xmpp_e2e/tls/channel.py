@@ -147,7 +147,7 @@ class Channel:
         for start in range(0, len(plaintext), step):
             piece = plaintext[start : start + step]
             try:
-                # Memory takes a whole record or raises; there is no half.
+                # All or nothing. Nothing can be: half a KeyUpdate from the peer makes OpenSSL wait for the rest.
                 self._connection.send(piece)
             except SSL.Error as error:
                 raise self._failed(_in_words(error)) from error
@@ -173,13 +173,15 @@ class Channel:
 
     def _take(self, piece: bytes) -> bytes:
         if self.peer_closed:
-            return b""
+            return b""  # OpenSSL would ignore it too, but keep it.
         self._bound_handshake(len(piece))
         self._connection.bio_write(piece)
         try:
-            if self._shake_hands() and self.established is None:
+            if not self._shake_hands():
+                return b""
+            if self.established is None:
                 self.established = self._examine()
-            return self._decrypt() if self.established is not None else b""
+            return self._decrypt()
         finally:
             self._drain()
 
@@ -219,8 +221,11 @@ class Channel:
     def _drain(self) -> None:
         """Move what OpenSSL has written to where it waits for the transport."""
         for written in _written(self._connection):
-            self._outgoing += written
-            self.used += len(written)
+            self._owe(written)
+
+    def _owe(self, data: bytes) -> None:
+        self._outgoing += data
+        self.used += len(data)
 
     def _examine(self) -> Established:
         """Check all that the handshake agreed on, in the order of docs/protocol.md §2."""
@@ -256,8 +261,7 @@ class Channel:
         # Our certificate and our Finished have not left yet, and never will: for the peer the handshake fails too.
         for _ in _written(self._connection):
             pass
-        self._outgoing += _HANDSHAKE_FAILURE
-        self.used += len(_HANDSHAKE_FAILURE)
+        self._owe(_HANDSHAKE_FAILURE)
 
     def _say_goodbye(self) -> None:
         self._closed = True
@@ -268,8 +272,7 @@ class Channel:
         self._drain()
 
     def _failed(self, failure: TLSFailed) -> TLSFailed:
-        """Remember ``failure``, and keep what OpenSSL has to tell the peer about it."""
-        self._drain()
+        """Remember ``failure``: from here on there is nothing to be had but the alert."""
         self._failure = failure
         return failure
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
@@ -106,6 +106,7 @@ def test_exporter_is_in_no_repr() -> None:
     for shown in (repr(agreed(initiator)), repr(initiator), repr(vars(initiator))):
         assert repr(secret)[2:-1] not in shown
         assert secret.hex() not in shown
+        assert repr(BOB.certificate)[2:-1] not in shown
         assert repr(ALICE.private_key)[2:-1] not in shown
 
 
@@ -362,13 +363,15 @@ def test_goodbye_before_hello_says_nothing() -> None:
     assert responder.data_to_send()
 
 
-def test_bytes_after_close_notify_are_ignored() -> None:
-    """What follows the peer's close_notify was not sent by it (RFC 8446 §6.1) and does no harm."""
+def test_bytes_after_close_notify_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What follows the peer's close_notify was not sent by it (RFC 8446 §6.1): it does no harm and is not kept."""
     initiator, responder = connected()
     initiator.send(b"words")
     initiator.close()
     assert responder.receive(initiator.data_to_send() + bytes(100_000)) == b"words"
-    assert responder.receive(b"\xff" * 100) == b""
+    with monkeypatch.context() as patch:
+        patch.delattr(SSL.Connection, "bio_write")
+        assert responder.receive(b"\xff" * 100) == b""
     responder.send(b"still here")
 
 
@@ -459,3 +462,20 @@ def test_failed_record_kills_the_channel() -> None:
     alert = responder.data_to_send()
     with pytest.raises(TLSFailed, match="alert bad record mac"):
         initiator.receive(alert)
+
+
+@pytest.mark.parametrize(("method", "act"), [("send", lambda channel: channel.send(b"x")), ("shutdown", Channel.close)])
+def test_openssl_that_cannot_write_kills_the_channel(
+    method: str, act: Callable[[Channel], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenSSL refuses to write while it waits for the rest of a peer's KeyUpdate; this raises the documented error."""
+    initiator, _ = connected()
+
+    def refuse(*_: object) -> None:
+        raise SSL.WantReadError
+
+    monkeypatch.setattr(SSL.Connection, method, refuse)
+    with pytest.raises(TLSFailed, match="gave no reason"):
+        act(initiator)
+    with pytest.raises(TLSFailed):
+        initiator.receive(b"more")
