@@ -52,7 +52,8 @@ _XEP_0047_BLOCK_SIZE = 65535
 _JINGLE, _CONTENT, _REASON, _TEXT = (f"{{{NS_JINGLE}}}{name}" for name in ("jingle", "content", "reason", "text"))
 _TRANSPORT = f"{{{NS_IBB}}}transport"
 _FINGERPRINT = f"{{{NS_DTLS}}}fingerprint"
-_SECURITY, _METHOD, _ASSERTION, _FLIGHT = (f"{{{NS_SECURITY}}}{name}" for name in ("security", "method", "assertion", "flight"))
+_SECURITY, _METHOD = (f"{{{NS_SECURITY}}}{name}" for name in ("security", "method"))
+_ASSERTION, _FLIGHT = (f"{{{NS_SECURITY}}}{name}" for name in ("assertion", "flight"))
 
 _WHITE_SPACE = " \t\r\n"
 """What a server that re-indents may put around a text (XML 1.0 §2.3)."""

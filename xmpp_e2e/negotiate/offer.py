@@ -1,4 +1,4 @@
-"""Pure choice: the digest over a negotiation, common methods, and which of two crossed offers stands (XEP-0166 §7.2.16).
+"""Pure choice: the digest over a negotiation, common methods, which of two crossed offers stands (XEP-0166 §7.2.16).
 
 No XML in here: what a server may re-indent is gone, what it must not alter is left.
 """

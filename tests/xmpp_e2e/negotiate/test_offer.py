@@ -22,13 +22,14 @@ XMLSTREAM = "urn:xmpp:jingle:apps:xmlstream:0"
 
 def half(action: str, fill: bytes, methods: tuple[str, ...], rest: str = "") -> Element:
     """An initiate or accept, spelled out as it travels; ``fill`` (one byte) makes up fingerprint and nonce."""
+    colons = (fill * 32).hex(":").upper()
     nonce = {b"\xaa": "qqqqqqqqqqqqqqqqqqqqqg==", b"\xbb": "u7u7u7u7u7u7u7u7u7u7uw=="}[fill]
     return fromstring(
         f"""<jingle xmlns='urn:xmpp:jingle:1' action='{action}' sid='0123'><content creator='initiator' name='e2e'>"""
         f"""<description xmlns='{XMLSTREAM}'/>"""
         f"""<transport xmlns='urn:xmpp:jingle:transports:ibb:1' block-size='4096' sid='ibb'/>"""
         f"""<security xmlns='urn:x-xmpp-e2e:security:0' version='1' nonce='{nonce}'>"""
-        f"""<fingerprint xmlns='urn:xmpp:jingle:apps:dtls:0' hash='sha-256'>{(fill * 32).hex(":").upper()}</fingerprint>"""
+        f"""<fingerprint xmlns='urn:xmpp:jingle:apps:dtls:0' hash='sha-256'>{colons}</fingerprint>"""
         + "".join(f"<method name='{method}'/>" for method in methods)
         + f"{rest}</security></content></jingle>"
     )
@@ -233,8 +234,8 @@ def test_nothing_of_ours_makes_no_signal(edit: Callable[[Element], None]) -> Non
         (("srp", "sas"), ("sas", "unheard-of"), ("sas",)),
     ],
 )
-def test_common_methods_come_in_our_order(ours: tuple[str, ...], theirs: tuple[str, ...], common: tuple[str, ...]) -> None:
-    """What both allow, and the peer's order means nothing."""
+def test_common_methods(ours: tuple[str, ...], theirs: tuple[str, ...], common: tuple[str, ...]) -> None:
+    """What both allow comes in our order; the peer's means nothing."""
     assert choose(ours, theirs) == common
 
 
