@@ -9,6 +9,7 @@ from xmpp_e2e.authenticate.base import Authenticator
 from xmpp_e2e.authenticate.fingerprint import FingerprintAuthenticator
 from xmpp_e2e.identity import Assurance, TrustModel
 from xmpp_e2e.tls.certificate import Identity
+from xmpp_e2e.transport.ibb import MAX_BLOCK, MIN_BLOCK
 from xmpp_e2e.trust.judge import OnKeyChange
 
 AUTHENTICATORS: tuple[Authenticator, ...] = (FingerprintAuthenticator(),)
@@ -35,6 +36,10 @@ class Config:
     """Refuse a key exchange that is not safe against quantum computers."""
     block_size: int = 4096
     """The IBB block size that we offer and accept, raw bytes: Prosody does best with about 4 KiB."""
+
+    def __post_init__(self) -> None:
+        if not MIN_BLOCK <= self.block_size <= MAX_BLOCK:
+            raise ValueError(f"an in-band block has {MIN_BLOCK} to {MAX_BLOCK} bytes, not {self.block_size}")
 
     @property
     def minimum(self) -> Assurance:

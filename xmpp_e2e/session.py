@@ -32,7 +32,7 @@ from xmpp_e2e.errors import (
 )
 from xmpp_e2e.identity import Assurance, Fingerprint, Remembered, Role
 from xmpp_e2e.negotiate import jingle as signalling
-from xmpp_e2e.negotiate.jingle import Action, Jingle, Reason
+from xmpp_e2e.negotiate.jingle import Action, Content, Jingle, Reason
 from xmpp_e2e.negotiate.negotiation import Negotiation
 from xmpp_e2e.stages import BEFORE_OPEN, DEADLINES, HUMAN_DEADLINE, LATE, PROVING, Input, Stage, successor
 from xmpp_e2e.stream import outflow, reader, writer
@@ -249,7 +249,8 @@ class Session:
             raise JingleError("no session-info is understood here", "feature-not-implemented", "unsupported-info")
 
     def _on_content_add(self, jingle: Jingle, now: float) -> None:
-        reject = Jingle(Action.CONTENT_REJECT, self.sid, jingle.contents, Reason.DECLINE)
+        named = tuple(Content(content.name, content.creator, application=None) for content in jingle.contents)
+        reject = Jingle(Action.CONTENT_REJECT, self.sid, named, Reason.DECLINE)
         self._jingle.append(signalling.build(reject))
 
     def _on_other(self, jingle: Jingle, now: float) -> None:

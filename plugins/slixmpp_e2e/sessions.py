@@ -11,7 +11,7 @@ from slixmpp_e2e.iqs import OwnIqs
 from slixmpp_e2e.link import Link
 from xmpp_e2e.errors import JingleError
 from xmpp_e2e.identity import Assurance, Role
-from xmpp_e2e.negotiate.jingle import NS_JINGLE, NS_SECURITY, NS_XMLSTREAM, Action
+from xmpp_e2e.negotiate.jingle import NS_JINGLE, NS_SECURITY, NS_XMLSTREAM, Action, Jingle, parse
 from xmpp_e2e.negotiate.offer import tie_break
 from xmpp_e2e.session import Session
 from xmpp_e2e.stages import BEFORE_OPEN, Stage
@@ -104,8 +104,10 @@ class Sessions:
         if link is None and others and not (starts and any(jingle.find(path) is not None for path in _OURS)):
             return False
         try:
+            if link is None and not self._admits(key[1]):
+                raise JingleError("no session is accepted from this JID", "service-unavailable")
             if link is None and starts:
-                link = self._invited(key)
+                link = self._invited(key, parse(jingle))
             elif link is None:
                 self._unknown(key, jingle.get("action"))
             if link is not None:
@@ -132,24 +134,25 @@ class Sessions:
             self._iqs.error(iq, JingleError("no such bytestream", "item-not-found"))
         return link is not None or not others
 
-    def _invited(self, key: Key) -> Link:
-        """Somebody wants a session: may he, is there room, and is ours on the way to him too?"""
+    def _invited(self, key: Key, jingle: Jingle) -> Link:
+        """Somebody who may wants a session: is ours on the way to him too, and is there room?"""
         ours, peer, sid = key
-        if not self._admits(peer):
-            raise JingleError("no session is accepted from this JID", "service-unavailable")
         mine = next((link for link in self._half_open() if link.peer == peer and link.stage is Stage.OFFERED), None)
-        if mine is not None and mine.ours == ours:
-            if tie_break(mine.sid, sid):
-                raise JingleError("our own offer has precedence", "conflict", "tie-break")
+        crossed = mine is not None and mine.ours == ours and jingle.secured is not None
+        if mine is not None and crossed and tie_break(mine.sid, sid):
+            raise JingleError("our own offer has precedence", "conflict", "tie-break")
+        self._make_room(peer, free=int(crossed))
+        if mine is not None and crossed:
             mine.abandon()
-        self._make_room(peer)
         return self._make_link(self._new_session(Role.RESPONDER, ours, peer, Assurance.NONE))
 
-    def _make_room(self, peer: str) -> None:
+    def _make_room(self, peer: str, *, free: int) -> None:
+        """``free``: as many of ours go when this one comes."""
         half_open = list(self._half_open())
         bare = peer.partition("/")[0]
         of_peer = sum(link.peer.partition("/")[0] == bare for link in half_open)
-        if of_peer >= HALF_OPEN_PER_PEER or len(half_open) >= HALF_OPEN or len(self._links) >= SESSIONS:
+        full = of_peer - free >= HALF_OPEN_PER_PEER or len(half_open) - free >= HALF_OPEN
+        if full or len(self._links) - free >= SESSIONS:
             raise JingleError("too many sessions are on their way", "resource-constraint", type="wait")
 
     def _unknown(self, key: Key, action: str | None) -> None:

@@ -522,6 +522,27 @@ def test_session_info() -> None:
     )
 
 
+def test_more_contents_are_declined() -> None:
+    """content-add is answered by a content-reject that names the content and repeats nothing else of it."""
+    pair = Pair().open()
+    (initiate,) = [el for el in pair.alice.jingle_sent if el.get("action") == "session-initiate"]
+    initiate.set("action", "content-add")
+    initiate[0].set("name", "another")
+    pair.deliver(Role.RESPONDER, initiate)
+    pair.run()
+    reject = pair.bob.jingle_sent[-1]
+    assert reject.get("action") == "content-reject"
+    assert [(child.get("name"), len(child)) for child in reject if child.tag.endswith("}content")] == [("another", 0)]
+    assert pair.bob.session.stage is Stage.OPEN
+
+
+@pytest.mark.parametrize("size", [255, 8193])
+def test_a_block_size_out_of_range(size: int) -> None:
+    """A block size that no peer would accept is refused before a session begins."""
+    with pytest.raises(ValueError, match="256 to 8192"):
+        config(block_size=size)
+
+
 def test_local_misuse_is_a_local_error() -> None:
     """Calls out of order are the caller's fault, and harm nothing."""
     session = Session(Role.INITIATOR, config(), Remembered())
