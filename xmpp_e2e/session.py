@@ -124,9 +124,9 @@ class Session:
         self._out.stanza(stanza, early=self.stage is not Stage.OPEN)
 
     def remember(self, remembered: Remembered, now: float) -> None:
-        """The host's memory of the peer has changed, for instance because the user pinned the key that is held."""
+        """The host's memory of the peer has changed: the user pinned the key that is held, or raised or refused one in use."""
         self._remembered = remembered
-        if self.stage in PROVING and self._evidence is not None:
+        if self._evidence is not None and (self.stage in PROVING or self.stage is Stage.OPEN):
             self._guard(self._judge, now)
 
     def close(self, now: float, reason: Reason = Reason.SUCCESS) -> None:
@@ -330,7 +330,7 @@ class Session:
         )
         self.assurance = verdict.assurance
         self._tell(verdict)
-        if verdict.decision is Decision.REJECT:
+        if verdict.decision is Decision.REJECT or (verdict.decision is Decision.HOLD and self.stage is Stage.OPEN):
             raise UntrustedKey(verdict.reason)
         if verdict.decision is Decision.HOLD:
             self._deadline = now + HUMAN_DEADLINE

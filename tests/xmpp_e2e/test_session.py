@@ -331,6 +331,27 @@ def test_held_until_the_user_pins() -> None:
     assert pair.alice.session.stage is pair.bob.session.stage is Stage.OPEN
 
 
+def test_a_pin_raises_an_open_session() -> None:
+    """When the user pins the key of an open session, it is verified from then on, without new keys."""
+    pair = Pair().open()
+    pair.alice.session.remember(remembered("bob", *PINNED), pair.now)
+    assert pair.alice.session.assurance is Assurance.VERIFIED
+    assert pair.alice.session.stage is Stage.OPEN
+
+
+@pytest.mark.parametrize("blocked", [True, False], ids=["blocked", "another pinned"])
+def test_a_refused_key_ends_an_open_session(blocked: bool) -> None:
+    """When the user blocks the key of an open session, or pins another one, the session ends."""
+    memory = remembered("mallory", *PINNED)
+    if blocked:
+        memory = Remembered((replace(remembered("bob").keys[0], blocked=True),))
+    pair = Pair().open()
+    pair.alice.session.remember(memory, pair.now)
+    pair.run()
+    assert isinstance(pair.alice.failure, UntrustedKey)
+    assert pair.bob.session.stage is Stage.CLOSED
+
+
 def test_what_is_held_is_bounded() -> None:
     """A peer who sends more than an honest one may, before our policy is met, is cut off; nothing is delivered."""
     pair = Pair(bob=config("bob", **UNTRUSTED)).open()
