@@ -14,7 +14,7 @@ from xml.etree.ElementTree import Element, SubElement, fromstring, tostring
 from xmpp_e2e import events
 from xmpp_e2e.config import Config
 from xmpp_e2e.errors import JingleError
-from xmpp_e2e.identity import Remembered, Role
+from xmpp_e2e.identity import Assurance, KnownKey, Remembered, Role
 from xmpp_e2e.session import Session
 from xmpp_e2e.stages import Stage
 from xmpp_e2e.tls.certificate import Identity
@@ -46,6 +46,11 @@ def config(name: str = "alice", **changes: Any) -> Config:
     """The terms of Alice with Bob, or of Bob with Alice."""
     ours, peer = (ALICE, BOB) if name == "alice" else (BOB, ALICE)
     return replace(Config(ours=ours, peer=peer, identity=identity(name), random=dice(name)), **changes)
+
+
+def remembers(name: str, assurance: Assurance = Assurance.VOUCHED, method: str = "route") -> Remembered:
+    """The key of ``name`` was accepted before."""
+    return Remembered((KnownKey(identity(name).fingerprint, assurance, method, 0.0),))
 
 
 def message(body: str, **attributes: str) -> Element:
@@ -132,6 +137,12 @@ class Pair:
         while any([self._collect(Role.INITIATOR), self._collect(Role.RESPONDER)]):
             pass
         return self
+
+    def says(self, role: Role, *elements: Element) -> Pair:
+        """``role`` says more inside the stream than its session would."""
+        for element in elements:
+            self.side(role).session._out.element(element)
+        return self.run()
 
     def end_transport(self, role: Role) -> Pair:
         """The bytestream towards ``role`` ends."""

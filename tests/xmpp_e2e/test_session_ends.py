@@ -1,0 +1,211 @@
+"""How a session ends when something is missing: deadlines, cuts, refusals, and signalling out of order."""
+
+from __future__ import annotations
+
+from xml.etree.ElementTree import Element
+
+import pytest
+
+from tests.pair import Pair, body, config, message
+from xmpp_e2e import events
+from xmpp_e2e.errors import (
+    GivenUp,
+    JingleError,
+    LocalError,
+    PeerRefused,
+    TimedOut,
+    Truncated,
+)
+from xmpp_e2e.identity import Assurance, Remembered, Role, TrustModel
+from xmpp_e2e.session import Session
+from xmpp_e2e.stages import Stage
+
+UNTRUSTED = {"trust_model": TrustModel.SERVER_UNTRUSTED}
+PINNED = Assurance.VERIFIED, "pin"
+
+
+# --- deadlines and cuts
+
+
+def silence(pair: Pair, stage: Stage) -> None:
+    """Carry everything until Alice is in ``stage``, and nothing from then on."""
+
+    def there() -> bool:
+        return pair.alice.session.stage is stage
+
+    pair.on_jingle = lambda role, element: [] if there() else [element]
+    pair.on_data = lambda role, data: [] if there() else [data]
+    if stage is Stage.CONNECTING:
+        pair._connect = lambda: None  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(
+    ("stage", "seconds"), [(Stage.OFFERED, 60), (Stage.CONNECTING, 30), (Stage.HANDSHAKING, 15), (Stage.EARLY, 60)]
+)
+def test_every_wait_ends(stage: Stage, seconds: float) -> None:
+    """When the other side falls silent in a stage, the session fails after that stage's deadline and not before."""
+    pair = Pair()
+    silence(pair, stage)
+    pair.open()
+    assert pair.alice.session.stage is stage
+    pair.pass_time(seconds - 1)
+    assert pair.alice.session.stage is stage
+    pair.pass_time(2)
+    assert isinstance(pair.alice.failure, TimedOut)
+
+
+def test_an_open_session_ends_after_a_day() -> None:
+    """Keys do not live for ever: after 24 hours the session ends cleanly."""
+    pair = Pair().open().pass_time(24 * 3600 + 1)
+    assert pair.alice.of(events.SessionEnd)[0].clean
+    assert pair.bob.of(events.SessionEnd)[0].clean
+
+
+def test_a_farewell_does_not_wait_for_ever() -> None:
+    """When the peer does not answer our farewell, the end is unclean after five seconds."""
+    pair = Pair().open()
+    pair.on_data = lambda role, data: []
+    pair.alice.session.close(pair.now)
+    pair.run().pass_time(6)
+    assert isinstance(pair.alice.failure, Truncated)
+
+
+@pytest.mark.parametrize("role", Role)
+def test_end_of_transport_is_truncation(role: Role) -> None:
+    """The end of the bytestream without a farewell is reported as unclean, however polite it looks outside."""
+    pair = Pair().open().end_transport(role)
+    assert isinstance(pair.side(role).failure, Truncated)
+
+
+def test_a_forged_terminate_is_truncation() -> None:
+    """session-terminate with success in the middle of a session does not make its end clean."""
+    pair = Pair().open()
+    forged = Element("{urn:xmpp:jingle:1}jingle", action="session-terminate", sid=pair.alice.session.sid)
+    reason = Element("{urn:xmpp:jingle:1}reason")
+    reason.append(Element("{urn:xmpp:jingle:1}success"))
+    forged.append(reason)
+    pair.deliver(Role.RESPONDER, forged)
+    pair.run()
+    assert isinstance(pair.bob.failure, Truncated)
+    assert not pair.bob.of(events.SessionEnd)[0].clean
+
+
+def test_close_notify_without_farewell_is_truncation() -> None:
+    """TLS may end properly; the stream inside did not."""
+    pair = Pair().open()
+    assert pair.alice.session._channel is not None
+    pair.alice.session._channel.close()
+    pair.on_data = lambda role, data: [data] if role is Role.INITIATOR else []
+    pair.on_jingle = lambda role, element: []
+    pair.run()
+    assert isinstance(pair.bob.failure, Truncated)
+
+
+def test_a_refused_offer_says_so() -> None:
+    """An iq error on the offer ends the session with the condition that came."""
+    pair = Pair(on_jingle=lambda role, element: [])
+    pair.open()
+    pair.alice.session.receive_jingle_error("service-unavailable", pair.now)
+    pair.run()
+    assert isinstance(pair.alice.failure, PeerRefused)
+    assert "service-unavailable" in str(pair.alice.failure)
+
+
+@pytest.mark.parametrize("role", Role)
+def test_giving_up_before_it_is_open(role: Role) -> None:
+    """Closing before the session is open ends it at once and tells the peer."""
+    pair = Pair(bob=config("bob", **UNTRUSTED)).open()
+    pair.side(role).session.close(pair.now)
+    pair.run()
+    assert isinstance(pair.side(role).failure, GivenUp)
+    assert pair.side(role.other).of(events.SessionFailed)
+
+
+def test_an_abandoned_offer_says_nothing() -> None:
+    """An offer that the peer's own takes the place of (tie-break) goes without a word."""
+    pair = Pair(on_jingle=lambda role, element: []).open()
+    pair.alice.session.abandon(pair.now)
+    pair.run()
+    assert [element.get("action") for element in pair.alice.jingle_sent] == ["session-initiate"]
+
+
+# --- signalling out of order
+
+
+@pytest.mark.parametrize(
+    ("action", "condition", "jingle_condition"),
+    [
+        ("session-initiate", "unexpected-request", "out-of-order"),
+        ("session-accept", "unexpected-request", "out-of-order"),
+        ("content-modify", "unexpected-request", "out-of-order"),
+    ],
+)
+def test_out_of_order(action: str, condition: str, jingle_condition: str) -> None:
+    """Jingle that is not due is answered with an error, and the open session is untouched."""
+    pair = Pair().open()
+    (initiate,) = [el for el in pair.alice.jingle_sent if el.get("action") == "session-initiate"]
+    initiate.set("action", action)
+    pair.deliver(Role.RESPONDER, initiate)
+    (error,) = pair.bob.errors
+    assert (error.condition, error.jingle_condition) == (condition, jingle_condition)
+    assert pair.bob.session.stage is Stage.OPEN
+
+
+def test_session_info() -> None:
+    """An empty session-info is a ping; one with a payload is not understood."""
+    pair = Pair().open()
+    info = Element("{urn:xmpp:jingle:1}jingle", action="session-info", sid=pair.alice.session.sid)
+    pair.deliver(Role.RESPONDER, info)
+    assert pair.bob.errors == []
+    info.append(Element("{urn:example}ringing"))
+    pair.deliver(Role.RESPONDER, info)
+    assert (pair.bob.errors[0].condition, pair.bob.errors[0].jingle_condition) == (
+        "feature-not-implemented",
+        "unsupported-info",
+    )
+
+
+def test_more_contents_are_declined() -> None:
+    """content-add is answered by a content-reject that names the content and repeats nothing else of it."""
+    pair = Pair().open()
+    (initiate,) = [el for el in pair.alice.jingle_sent if el.get("action") == "session-initiate"]
+    initiate.set("action", "content-add")
+    initiate[0].set("name", "another")
+    pair.deliver(Role.RESPONDER, initiate)
+    pair.run()
+    reject = pair.bob.jingle_sent[-1]
+    assert reject.get("action") == "content-reject"
+    assert [(child.get("name"), len(child)) for child in reject if child.tag.endswith("}content")] == [("another", 0)]
+    assert pair.bob.session.stage is Stage.OPEN
+
+
+@pytest.mark.parametrize("size", [255, 8193])
+def test_a_block_size_out_of_range(size: int) -> None:
+    """A block size that no peer would accept is refused before a session begins."""
+    with pytest.raises(ValueError, match="256 to 8192"):
+        config(block_size=size)
+
+
+def test_local_misuse_is_a_local_error() -> None:
+    """Calls out of order are the caller's fault, and harm nothing."""
+    session = Session(Role.INITIATOR, config(), Remembered())
+    with pytest.raises(LocalError):
+        session.accept(0.0)
+    with pytest.raises(LocalError):
+        session.transport_ready(0.0)
+    with pytest.raises(LocalError):
+        session.send_stanza(message("x"))
+    assert session.stage is Stage.IDLE
+
+
+def test_body_helper_reads_what_was_sent() -> None:
+    """The tests' own helper does not hide a difference."""
+    assert body(message("a<b")) == "a<b"
+
+
+def test_jingle_errors_are_raised_for_the_host() -> None:
+    """Nonsense is answered as bad-request."""
+    session = Session(Role.RESPONDER, config("bob"), Remembered())
+    with pytest.raises(JingleError) as caught:
+        session.receive_jingle(Element("{urn:xmpp:jingle:1}jingle", action="dance", sid="x"), 0.0)
+    assert caught.value.condition == "bad-request"

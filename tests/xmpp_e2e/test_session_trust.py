@@ -1,0 +1,127 @@
+"""Which keys a session takes: pinned, remembered, new, changed; what it holds meanwhile, and for how long."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.pair import Pair, config, identity, message, remembers
+from xmpp_e2e import events
+from xmpp_e2e.errors import (
+    LocalError,
+    StreamError,
+    TimedOut,
+    UntrustedKey,
+)
+from xmpp_e2e.identity import Assurance, Remembered, Role, TrustModel
+from xmpp_e2e.session import HELD_BYTES
+from xmpp_e2e.stages import Stage
+
+UNTRUSTED = {"trust_model": TrustModel.SERVER_UNTRUSTED}
+PINNED = Assurance.VERIFIED, "pin"
+
+
+def test_a_pinned_key_is_verified() -> None:
+    """With a pinned key, server-untrusted opens at once, as verified."""
+    pair = Pair(
+        config("alice", **UNTRUSTED),
+        config("bob", **UNTRUSTED),
+        alice_remembers=remembers("bob", *PINNED),
+        bob_remembers=remembers("alice", *PINNED),
+    ).open()
+    assert pair.alice.session.assurance is pair.bob.session.assurance is Assurance.VERIFIED
+    assert pair.alice.session.stage is Stage.OPEN
+
+
+def test_a_remembered_key_is_known() -> None:
+    """The second session with the same key is known, on the side that remembers."""
+    pair = Pair(alice_remembers=remembers("bob")).open()
+    assert pair.alice.session.assurance is Assurance.KNOWN
+    assert pair.bob.session.assurance is Assurance.VOUCHED
+
+
+def test_held_until_the_user_pins() -> None:
+    """Under server-untrusted an unknown key is held; when the user pins it the held stanzas are delivered, in order."""
+    pair = Pair(bob=config("bob", **UNTRUSTED)).open()
+    assert pair.bob.session.stage.value == "awaited"
+    for text in ("one", "two"):
+        pair.alice.session.send_stanza(message(text))
+    pair.run()
+    assert pair.bob.stanzas == []
+    pair.bob.session.remember(remembers("alice", *PINNED), pair.now)
+    pair.run()
+    assert pair.bob.stanzas == ["one", "two"]
+    assert pair.alice.session.stage is pair.bob.session.stage is Stage.OPEN
+
+
+def test_a_pin_raises_an_open_session() -> None:
+    """When the user pins the key of an open session, it is verified from then on, without new keys."""
+    pair = Pair().open()
+    pair.alice.session.remember(remembers("bob", *PINNED), pair.now)
+    assert pair.alice.session.assurance is Assurance.VERIFIED
+    assert pair.alice.session.stage is Stage.OPEN
+
+
+@pytest.mark.parametrize("blocked", [True, False], ids=["blocked", "another pinned"])
+def test_a_refused_key_ends_an_open_session(blocked: bool) -> None:
+    """When the user blocks the key of an open session, or pins another one, the session ends."""
+    memory = remembers("mallory", *PINNED)
+    if blocked:
+        memory = Remembered((replace(remembers("bob").keys[0], blocked=True),))
+    pair = Pair().open()
+    pair.alice.session.remember(memory, pair.now)
+    pair.run()
+    assert isinstance(pair.alice.failure, UntrustedKey)
+    assert pair.bob.session.stage is Stage.CLOSED
+
+
+def test_what_is_held_is_bounded() -> None:
+    """A peer who sends more than an honest one may, before our policy is met, is cut off; nothing is delivered."""
+    pair = Pair(bob=config("bob", **UNTRUSTED)).open()
+    flood = [message("x" * 10_000) for _ in range(HELD_BYTES // 10_000 + 1)]
+    pair.says(Role.INITIATOR, *flood)
+    assert isinstance(pair.bob.failure, StreamError)
+    assert "policy-violation" in pair.bob.failure.condition
+    assert not pair.bob.stanzas
+
+
+def test_held_time_is_bounded() -> None:
+    """After five minutes without the user the session fails on both sides, and nothing was delivered."""
+    pair = Pair(bob=config("bob", **UNTRUSTED)).open()
+    pair.alice.session.send_stanza(message("secret"))
+    pair.run().pass_time(299)
+    assert pair.bob.session.stage is Stage.AWAITED
+    pair.pass_time(2)
+    assert isinstance(pair.bob.failure, TimedOut)
+    assert pair.alice.of(events.SessionFailed)
+    assert not pair.bob.stanzas
+
+
+def test_a_changed_key_is_held_and_told() -> None:
+    """A key other than the verified one is held even though it is vouched for, and the user is told how to resolve it."""
+    pair = Pair(alice_remembers=remembers("mallory", *PINNED)).open()
+    (told,) = pair.alice.of(events.KeyChanged)
+    assert (told.kind, told.decision) == ("changed", "hold")
+    assert told.fingerprint == identity("bob").fingerprint
+    assert told.remembered == (identity("mallory").fingerprint,)
+    assert "xmpp-e2e trust pin bob@b.test SHA256:" in told.text
+    assert pair.alice.session.stage is Stage.AWAITED
+    with pytest.raises(LocalError):
+        pair.alice.session.send_stanza(message("never"))
+
+
+def test_a_new_key_gets_nothing_early() -> None:
+    """A new key of a known peer is accepted as the trust model says, told, and gets no stanza before its hello."""
+    stages: list[Stage] = []
+
+    def on_data(role: Role, data: bytes) -> list[bytes]:
+        stages.append(pair.alice.session.stage)
+        return [data]
+
+    pair = Pair(alice_remembers=remembers("mallory"))
+    pair.on_data = on_data
+    pair.open()
+    assert Stage.EARLY not in stages
+    assert [event.kind for event in pair.alice.of(events.KeyChanged)] == ["new"]
+    assert pair.alice.session.stage is Stage.OPEN
