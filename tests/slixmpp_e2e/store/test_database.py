@@ -47,7 +47,7 @@ def used(path: Path) -> Path:
     """A store with something of everything in it, closed."""
     with SQLStore.open(path) as store:
         store.identity(lambda: StoredIdentity(b"certificate", b"private key"))
-        for number in range(200):
+        for number in range(20):
             store.accept(f"{number}@example.org", KEY, Assurance.VOUCHED, "route", 1.0)
     return path
 
@@ -91,6 +91,13 @@ def test_every_file_is_the_owners_alone(tmp_path: Path) -> None:
         assert [file.name for file in files] == ["store.db", "store.db-shm", "store.db-wal", "store.key"]
         assert {mode(file) for file in files} == {0o600}
     assert mode(tmp_path / "new") == 0o700
+
+
+def test_a_new_file_is_never_open_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is made with its permissions, not given them a moment later."""
+    monkeypatch.setattr(database, "_restrict", lambda path: None)
+    SQLStore.open(tmp_path / "store.db").close()
+    assert mode(tmp_path / "store.db") == 0o600
 
 
 def test_a_folder_that_was_there_is_left_as_it_is(tmp_path: Path) -> None:
@@ -220,10 +227,14 @@ def test_a_folder_in_its_place(path: Path) -> None:
     refused(path, StoreInaccessible, "cannot be opened")
 
 
-def test_a_damaged_page(used: Path) -> None:
-    """A page overwritten in the middle is found when the store is opened, before anything is built on it."""
+@pytest.mark.parametrize("table", ["meta", "history"])
+def test_a_damaged_page(used: Path, table: str) -> None:
+    """An overwritten page is found when the store is opened, also where opening reads nothing, before we build on it."""
+    connection = sqlite3.connect(used)
+    (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", [table]).fetchone()
+    connection.close()
     content = bytearray(used.read_bytes())
-    content[8192:12288] = b"\xff" * 4096
+    content[(page - 1) * 4096 : page * 4096] = b"\xff" * 4096
     used.write_bytes(content)
     refused(used, StoreDamaged, "the store is damaged")
 
