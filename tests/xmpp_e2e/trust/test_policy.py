@@ -39,8 +39,7 @@ def test_what_leaves(facts: tuple[bool | None, bool, bool], row: str) -> None:
     """A stanza leaves in clear, encrypted or not at all, as the design's table says."""
     advertised, seen, allowed = facts
     decided = [
-        outgoing(policy, advertised=advertised, seen_before=seen, plaintext_allowed=allowed).value
-        for policy in POLICIES
+        outgoing(policy, advertised=advertised, seen_before=seen, plaintext_allowed=allowed).value for policy in POLICIES
     ]
     assert decided == row.split()
 
