@@ -143,5 +143,5 @@ class Remembered:
 
     @property
     def any_verified(self) -> bool:
-        """Is some key of this peer verified or pinned (and not blocked)?"""
-        return any(key.assurance is Assurance.VERIFIED and not key.blocked for key in self.keys)
+        """Was some key of this peer ever verified or pinned? A blocked one counts: who cares so much is not to be surprised."""
+        return any(key.assurance is Assurance.VERIFIED for key in self.keys)

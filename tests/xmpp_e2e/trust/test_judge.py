@@ -31,7 +31,7 @@ MEMORIES = {
     (key(A, "vouched"), key(B, "verified", True)): ("known", "known"),
     (key(B, "vouched"),): ("new", "-"),
     (key(B, "vouched-signed"), key(C, "vouched")): ("new", "-"),
-    (key(B, "verified", True),): ("new", "-"),
+    (key(B, "verified", True),): ("changed", "-"),
     (key(B, "verified"),): ("changed", "-"),
     (key(B, "vouched"), key(C, "verified")): ("changed", "-"),
     (key(B, "verified", True), key(C, "verified")): ("changed", "-"),
