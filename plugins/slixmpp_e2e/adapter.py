@@ -1,37 +1,76 @@
 """The one module that touches what slixmpp does not promise. Tested against every slixmpp version that we allow.
 
 - ``_build_stanza`` makes a stanza object of an element;
+- what has passed our filters, or must not pass those of others, goes on behind them: through what is behind ours, then out;
 - a stanza that came inside a session must not be counted by XEP-0198 of the client stream, and one that we keep for
   ourselves must be: else the server's count and ours part, and a resumption loses or repeats stanzas.
 """
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 from xml.etree.ElementTree import Element
 
 from slixmpp import Iq
 from slixmpp.basexmpp import BaseXMPP
 from slixmpp.xmlstream.stanzabase import StanzaBase
+from slixmpp.xmlstream.tostring import tostring
+from slixmpp.xmlstream.xmlstream import NotConnectedError
+
+log = logging.getLogger("slixmpp_e2e")
 
 _FRONT = -1_000_000
 """add_filter() takes an order of 0 for "at the end"; list.insert() takes any negative number beyond the length for "first"."""
 
 
-def add_filters(xmpp: BaseXMPP, incoming: Any, outgoing: Any) -> None:
-    """Put our two filters in place.
+def add_filters(xmpp: BaseXMPP, incoming: Any, first: Any, outgoing: Any) -> None:
+    """Put our three filters in place.
 
-    Outgoing: before the other synchronous filters, after all of the ordinary ones, which may still add to a stanza. What we
-    divert must never reach XEP-0198's filter, which keeps every stanza for resending *in clear* after a resumption.
+    ``first`` is before every other outgoing filter, where our own iqs leave the queue: an asynchronous filter of somebody
+    else would cost each block of a bytestream a task, and might reorder them.
+
+    ``outgoing`` is before the other synchronous filters, after all of the ordinary ones, which may still add to a stanza. What
+    we divert must never reach XEP-0198's filter, which keeps every stanza for resending *in clear* after a resumption.
     """
     xmpp.add_filter("in", incoming)
+    xmpp.add_filter("out", first, order=_FRONT)
     xmpp.add_filter("out_sync", outgoing, order=_FRONT)
 
 
-def remove_filters(xmpp: BaseXMPP, incoming: Any, outgoing: Any) -> None:
+def remove_filters(xmpp: BaseXMPP, incoming: Any, first: Any, outgoing: Any) -> None:
     """Take them out again."""
     xmpp.del_filter("in", incoming)
+    xmpp.del_filter("out", first)
     xmpp.del_filter("out_sync", outgoing)
+
+
+def write(xmpp: BaseXMPP, stanza: StanzaBase, outgoing: Any, text: str | bytes | None = None) -> None:
+    """Send a stanza now, through the synchronous filters behind our ``outgoing``, XEP-0198's among them. ``text`` is the
+    stanza on the wire, for who can write it faster than slixmpp."""
+    for other in _filters(xmpp, "out_sync"):
+        if other != outgoing and other(stanza) is None:
+            return
+    try:
+        xmpp.send_raw(text if text is not None else tostring(stanza.xml, xmlns=xmpp.default_ns, stream=xmpp, top_level=True))
+    except NotConnectedError:
+        log.debug("not connected: XEP-0198 sends it again after a resumption, or the stream is over and so is this")
+
+
+def encrypts(xmpp: BaseXMPP) -> bool:
+    """Is there a filter of somebody who encrypts what goes out in clear (XEP-0420)?"""
+    return bool(_filters(xmpp, "out_sce"))
+
+
+def unload(xmpp: BaseXMPP, name: str) -> None:
+    """Forget a plugin that could not be loaded, so that it can be registered again."""
+    plugins: Any = xmpp.plugin  # slixmpp's annotation says less than it is
+    plugins.disable(name)
+
+
+def _filters(xmpp: BaseXMPP, mode: str) -> list[Any]:
+    """In the order in which they are applied."""
+    return list(vars(xmpp)["_XMLStream__filters"][mode])
 
 
 def build(xmpp: BaseXMPP, element: Element) -> StanzaBase:

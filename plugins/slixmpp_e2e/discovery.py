@@ -12,6 +12,8 @@ from xmpp_e2e.negotiate.jingle import NS_IBB, NS_JINGLE, NS_SECURITY, NS_XMLSTRE
 
 FEATURES = (NS_JINGLE, NS_XMLSTREAM, NS_IBB, NS_SECURITY)
 """What we advertise. The last one says it all; the others are for people who read disco."""
+_SHARED = {NS_JINGLE: "xep_0166", NS_IBB: "xep_0047"}
+"""Other plugins that advertise some of it."""
 _TIMEOUT = 30
 """Seconds for one disco#info request: a slow link answers within a few."""
 
@@ -24,13 +26,14 @@ async def advertise(xmpp: BaseXMPP) -> None:
     await xmpp.plugin["xep_0115"].update_caps()
 
 
-def withdraw(xmpp: BaseXMPP) -> None:
-    """Take our features back. (Jingle itself may be somebody else's too: left alone if another plugin of its is loaded.)"""
+async def withdraw(xmpp: BaseXMPP) -> None:
+    """Take our features back, but for those that are another plugin's too, and say so in the next presence."""
     disco = xmpp.plugin["xep_0030"]
-    shared = {NS_JINGLE, NS_IBB} if "xep_0166" in xmpp.plugin else set()
+    shared = {feature for feature, plugin in _SHARED.items() if plugin in xmpp.plugin}
     for feature in FEATURES:
         if feature not in shared:
             disco.del_feature(feature=feature)
+    await xmpp.plugin["xep_0115"].update_caps()
 
 
 async def supports(xmpp: BaseXMPP, ours: JID, peer: JID) -> bool | None:
@@ -47,13 +50,6 @@ async def supports(xmpp: BaseXMPP, ours: JID, peer: JID) -> bool | None:
             return None
         info = answer["disco_info"]
     return NS_SECURITY in info["features"]
-
-
-def online(xmpp: BaseXMPP, ours: JID, bare: str) -> list[str]:
-    """The full JIDs of the peer's resources whose presence we have, best priority first; never our own."""
-    resources = xmpp.roster[ours.bare][bare].resources
-    ranked = sorted(resources.items(), key=lambda item: -int(item[1].get("priority") or 0))
-    return [jid for name, _ in ranked if (jid := f"{bare}/{name}") != ours.full]
 
 
 async def supporting(xmpp: BaseXMPP, ours: JID, jids: list[str]) -> dict[str, bool | None]:

@@ -23,6 +23,13 @@ class PeerOffline(E2EError):
     remedy = "Nothing was sent. Both must be online: end-to-end streams do not store messages for later."
 
 
+class RouteUnknown(E2EError):
+    """It could not be found out whether the peer has end-to-end encryption."""
+
+    likely = "A bug in this software or in another plugin; the log says more."
+    remedy = "Nothing was sent. Try again, and report it if it persists."
+
+
 class HoldQueueFull(E2EError):
     """Too much waits for one peer."""
 

@@ -11,11 +11,12 @@ from slixmpp.xmlstream.stanzabase import StanzaBase
 from slixmpp_e2e import adapter, mark
 from slixmpp_e2e.classify import Rooms, may_come_outside, stays_outside
 from slixmpp_e2e.errors import PlaintextRefused, SessionGone
-from slixmpp_e2e.inside import InsideIqs
+from slixmpp_e2e.inside import InsideIqs, is_request
 from slixmpp_e2e.iqs import OwnIqs
 from slixmpp_e2e.outbox import Outbox
 from slixmpp_e2e.sessions import Sessions
-from xmpp_e2e.errors import E2EError, JingleError, LocalError
+from xmpp_e2e.errors import E2EError, JingleError
+from xmpp_e2e.stream import NS_CLIENT, writer
 from xmpp_e2e.trust.policy import Incoming, Policy
 
 
@@ -35,8 +36,14 @@ class Host(Protocol):
     def judge_plaintext(self, bare: str) -> Incoming:
         """What becomes of plaintext of this peer."""
 
-    def presence_of(self, peer: JID, kind: str | None) -> None:
-        """A presence stanza came, of this type."""
+    def presence(self, stanza: Presence) -> None:
+        """A presence stanza came outside."""
+
+    def asks(self, iq: Iq) -> None:
+        """An iq goes inside."""
+
+    def write(self, stanza: StanzaBase, text: bytes | None = None) -> None:
+        """Send a stanza by what is left of the ordinary way."""
 
     def send_failed(self, stanza: StanzaBase, error: E2EError) -> None:
         """A stanza was not sent."""
@@ -46,40 +53,52 @@ class Host(Protocol):
 
 
 class Filters:
-    """The two filters of one client."""
+    """The three filters of one client."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
 
     # --- out -------------------------------------------------------------------------------------------------------
 
+    def first(self, stanza: StanzaBase) -> StanzaBase | None:
+        """The first ``out`` filter: None for our own iqs, which leave here."""
+        if not self._host.iqs.passes(stanza):
+            return stanza
+        plain = self._host.xmpp.default_ns == NS_CLIENT
+        self._host.write(stanza, writer.element(stanza.xml) if plain else None)
+        return None
+
     def outgoing(self, stanza: StanzaBase) -> StanzaBase | None:
-        """An ``out`` filter: the stanza, if it goes out in clear; None, if it goes another way or none."""
+        """The ``out_sync`` filter: the stanza, if it goes out in clear; None, if it goes another way or none."""
         if not isinstance(stanza, Message | Iq | Presence):
             return stanza
-        host = self._host
-        if host.iqs.passes(stanza):
-            return stanza
         mark.strip(stanza)
-        host.rooms.notice(stanza)
-        to = stanza["to"]
-        if not to.bare or stays_outside(stanza, to, host.rooms) or host.policy_with(to.bare) is Policy.OFF:
-            return stanza
-        if isinstance(stanza, Iq) and (link := host.inside.owes(stanza)) is not None:
-            try:
-                link.send(stanza.xml)
-            except LocalError as error:
-                gone = SessionGone("the session in which the request came has ended")
-                host.send_failed(stanza, error if link.is_open else gone)
+        self._host.rooms.notice(stanza)
+        try:
+            return stanza if self._is_clear(stanza, stanza["to"]) else None
+        except E2EError as error:
+            self._host.send_failed(stanza, error)
             return None
+
+    def _is_clear(self, stanza: Message | Iq | Presence, to: JID) -> bool:
+        """Does it go out in clear? If not, it has been taken care of."""
+        host = self._host
+        if isinstance(stanza, Iq) and not is_request(stanza):
+            if (link := host.inside.owes(stanza)) is not None:
+                host.outbox.reply(stanza, link)
+                return False
+            if host.inside.too_late(stanza):
+                raise SessionGone("the session in which the request came has ended")
+        if not to.bare or stays_outside(stanza, to, host.rooms) or host.policy_with(to.bare) is Policy.OFF:
+            return True
         ours = self._ours(stanza.xml.get("from", ""))
         route = host.outbox.route(ours, to.full)
         if route is not None and route.clear:
-            return stanza
+            return True
         if isinstance(stanza, Iq):
-            host.inside.asks(stanza)
+            host.asks(stanza)
         host.outbox.send(stanza, ours, to.full)
-        return None
+        return False
 
     # --- in --------------------------------------------------------------------------------------------------------
 
@@ -94,7 +113,7 @@ class Filters:
             return adapter.inert(self._host.xmpp)
         peer = stanza["from"]
         if isinstance(stanza, Presence):
-            self._host.presence_of(peer, stanza.xml.get("type"))
+            self._host.presence(stanza)
             return stanza
         if isinstance(stanza, Iq) and self._host.inside.forged(stanza):
             error = PlaintextRefused("the answer to a question that was asked inside a session came outside of it")

@@ -1,7 +1,9 @@
-"""Our own iqs: sent past our own filter, and their replies taken before any other handler sees them."""
+"""Our own iqs: sent past every filter that could alter, delay or lose them, and their replies taken before any other handler
+sees them."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from xml.etree.ElementTree import Element, SubElement
 
@@ -23,15 +25,16 @@ class OwnIqs:
 
     def __init__(self, xmpp: BaseXMPP) -> None:
         self._xmpp = xmpp
-        self._waiting: dict[tuple[str, str], Replied] = {}
+        self._waiting: dict[tuple[str, str, str], Replied] = {}
         self._passing: dict[int, StanzaBase] = {}
+        self._paused: deque[Iq] | None = None
 
     def request(self, ours: str, peer: str, payload: Element, replied: Replied) -> None:
         """Send an iq of type set. The reply counts only if it comes from ``peer``, the full JID."""
         iq = Iq(self._xmpp)
         iq["type"] = "set"
         iq.append(payload)
-        self._waiting[peer, iq["id"]] = replied
+        self._waiting[ours, peer, iq["id"]] = replied
         self._send(iq, ours, peer)
 
     def result(self, request: StanzaBase) -> None:
@@ -50,7 +53,8 @@ class OwnIqs:
         """Is this a reply to a request of ours? Then it has been dealt with."""
         if not isinstance(stanza, Iq) or stanza.xml.get("type") not in ("result", "error"):
             return False
-        replied = self._waiting.pop((stanza.xml.get("from", ""), stanza.xml.get("id", "")), None)
+        ours = stanza.xml.get("to", "") if self._xmpp.is_component else self._xmpp.boundjid.full
+        replied = self._waiting.pop((ours, stanza.xml.get("from", ""), stanza.xml.get("id", "")), None)
         if replied is None:
             return False
         replied(None if stanza.xml.get("type") == "result" else _condition(stanza))
@@ -60,15 +64,30 @@ class OwnIqs:
         """Is this outgoing stanza one of ours? Asked once of each."""
         return self._passing.pop(id(stanza), None) is not None
 
-    def forget(self, peer: str) -> None:
+    def forget(self, ours: str, peer: str) -> None:
         """Nobody waits for replies of ``peer`` any more."""
-        for key in [key for key in self._waiting if key[0] == peer]:
+        for key in [key for key in self._waiting if key[:2] == (ours, peer)]:
             del self._waiting[key]
+
+    def pause(self) -> None:
+        """The connection is gone. Should the stream be resumed, slixmpp sends what was not acknowledged *after* what it was
+        given meanwhile, and a block that overtakes another ends a bytestream: so nothing is given to it. Bounded by the
+        windows of our bytestreams."""
+        if self._paused is None:
+            self._paused = deque()
+
+    def go_on(self) -> None:
+        """The stream is up, and what was not acknowledged is on its way."""
+        paused, self._paused = self._paused, None
+        for iq in paused or ():
+            self._post(iq)
 
     def clear(self) -> None:
         """The client stream is gone, and all replies with it."""
         self._waiting.clear()
         self._passing.clear()
+        if self._paused is not None:
+            self._paused.clear()
 
     def _answer(self, request: StanzaBase, type: str, children: tuple[Element, ...]) -> None:
         iq = Iq(self._xmpp)
@@ -82,6 +101,12 @@ class OwnIqs:
         iq["to"] = peer
         if self._xmpp.is_component:
             iq["from"] = ours
+        if self._paused is None:
+            self._post(iq)
+        else:
+            self._paused.append(iq)
+
+    def _post(self, iq: Iq) -> None:
         self._passing[id(iq)] = iq
         self._xmpp.send(iq)
 

@@ -104,6 +104,11 @@ class Link:
         return self._core.sid
 
     @property
+    def minimum(self) -> Assurance:
+        """What must be proved of the peer's key before our stanzas flow."""
+        return self._core.config.minimum
+
+    @property
     def stage(self) -> Stage:
         """Where it is."""
         return self._core.stage
@@ -194,6 +199,9 @@ class Link:
     def abandon(self) -> None:
         """The peer's own offer takes the place of this one (tie-break): nothing more is said about it."""
         self._core.abandon(self._now)
+        while (event := self._core.next_event()) is not None:
+            if isinstance(event, events.SessionFailed):
+                self._over(event.error)
         self._finish()
 
     def remember(self, remembered: Remembered) -> None:

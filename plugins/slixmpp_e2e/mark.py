@@ -93,7 +93,10 @@ def token_of(stanza: StanzaBase) -> str | None:
 
 
 def strip(stanza: StanzaBase) -> None:
-    """Take every marker off."""
-    for mark in stanza.xml.findall(_TAG):
-        stanza.xml.remove(mark)
+    """Take every marker off, also of stanzas that are wrapped in this one (XEP-0297)."""
+    if next(stanza.xml.iter(_TAG), None) is None:
+        return
+    for parent in list(stanza.xml.iter()):
+        for mark in parent.findall(_TAG):
+            parent.remove(mark)
     stanza.plugins.pop(("e2e", None), None)

@@ -15,9 +15,10 @@ from typing import Protocol
 
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
-from slixmpp_e2e.errors import HeldTooLong, HoldQueueFull
+from slixmpp_e2e.errors import HeldTooLong, HoldQueueFull, RouteUnknown, SessionGone
 from slixmpp_e2e.link import Link
 from xmpp_e2e.errors import E2EError, LocalError, NoRoom
+from xmpp_e2e.stream import writer
 
 HOLD_STANZAS = 4096
 """Stanzas that may wait for one address: a burst of a busy bot."""
@@ -35,10 +36,15 @@ class Held:
     """A stanza that waits."""
 
     stanza: StanzaBase
+    to: str
     size: int
     deadline: asyncio.TimerHandle | None = None
     pending: set[Target] = field(default_factory=set)
     """Where it has still to go."""
+    early: set[Link] = field(default_factory=set)
+    """Where it went before the peer had accepted our key: it counts as sent when he has."""
+    through: Link | None = None
+    """The only session that it may go through, for an answer."""
     sent: bool = False
     """Has it gone anywhere?"""
 
@@ -63,6 +69,9 @@ class Host(Protocol):
     def link_to(self, target: Target) -> Link:
         """The session with a target, offered now if there is none."""
 
+    def went(self, stanza: StanzaBase, link: Link) -> None:
+        """A stanza goes through a session."""
+
     def send_clear(self, stanza: StanzaBase) -> None:
         """Put a stanza on the wire."""
 
@@ -77,26 +86,28 @@ class Outbox:
         self._host = host
         self._routes: dict[Target, Route] = {}
         self._finding: dict[Target, asyncio.Task[None]] = {}
+        self._stale: set[Target] = set()
         self._unrouted: dict[Target, deque[Held]] = {}
         self._queues: dict[Target, deque[Held]] = {}
+        self._early: dict[Link, list[Held]] = {}
         self._held: dict[str, tuple[int, int]] = {}
-        self._unsure: dict[Link, list[StanzaBase]] = {}
 
     def route(self, ours: str, to: str) -> Route | None:
         """The way to an address, if it is known."""
         return self._routes.get((ours, to))
 
     def forget_routes(self, bare: str) -> None:
-        """Something has changed about this peer: find the way anew for the next stanza."""
-        for key in [key for key in self._routes if key[1].partition("/")[0] == bare]:
+        """Something has changed about this peer: find the way anew for the next stanza, and for those that wait for it."""
+        for key in [key for key in self._routes if _bare(key[1]) == bare]:
             del self._routes[key]
+        self._stale.update(key for key in self._finding if _bare(key[1]) == bare)
 
     def send(self, stanza: StanzaBase, ours: str, to: str) -> None:
         """Take a stanza that must not go in clear before its route says so."""
         route = self._routes.get((ours, to))
-        if route is not None and len(route.targets) == 1 and self._straight(stanza, route.targets[0]):
+        if route is not None and len(route.targets) == 1 and self._straight(stanza, self._host.link_to(route.targets[0])):
             return
-        item = self._hold(stanza, ours, to)
+        item = self._hold(stanza, to)
         if item is None:
             return
         if route is not None:
@@ -106,23 +117,39 @@ class Outbox:
         if (ours, to) not in self._finding:
             self._finding[ours, to] = self._host.loop.create_task(self._find(ours, to))
 
+    def reply(self, stanza: StanzaBase, link: Link) -> None:
+        """Take an answer to what came through ``link``: behind all that waits for its peer, and by no other way."""
+        if not link.is_open:
+            self._host.send_failed(stanza, SessionGone("the session in which the request came has ended"))
+        elif not self._straight(stanza, link) and (item := self._hold(stanza, link.peer)) is not None:
+            item.through = link
+            self._enqueue(item, (link.ours, link.peer))
+
     def flush(self, link: Link) -> None:
         """The link takes stanzas: give it what waits, in order."""
-        queue = self._queues.get((link.ours, link.peer))
-        while queue:
-            item = queue[0]
-            if not self._give(item, link):
-                return
-            queue.popleft()
         if link.is_open:
-            self._unsure.pop(link, None)
-
-    def fail(self, link: Link, error: E2EError) -> None:
-        """A session failed or ended: what waits for it has nowhere to go."""
+            for item in self._early.pop(link, ()):
+                item.sent = True
+                item.early.discard(link)
+                self._settle(item, None)
         target = (link.ours, link.peer)
+        queue = self._queues.get(target)
+        while queue:
+            item = queue.popleft()
+            if not self._give(item, link):
+                queue.appendleft(item)
+                return
+        self._queues.pop(target, None)
+
+    def lost(self, link: Link, error: E2EError) -> None:
+        """A session is over: what went through it early may never have been delivered."""
+        for item in self._early.pop(link, ()):
+            item.early.discard(link)
+            self._settle(item, error)
+
+    def fail(self, target: Target, error: E2EError) -> None:
+        """There is no session with this target any more: what waits for it has nowhere to go."""
         self._routes = {key: route for key, route in self._routes.items() if target not in route.targets}
-        for stanza in self._unsure.pop(link, ()):
-            self._host.send_failed(stanza, error)
         for item in self._queues.pop(target, ()):
             item.pending.discard(target)
             self._settle(item, error)
@@ -133,46 +160,57 @@ class Outbox:
             task.cancel()
         queues = (*self._queues.values(), *self._unrouted.values())
         waiting = list(dict.fromkeys(item for queue in queues for item in queue))
-        for store in (self._routes, self._finding, self._unrouted, self._queues, self._unsure):
+        for store in (self._routes, self._finding, self._stale, self._unrouted, self._queues):
             store.clear()
         for item in waiting:
-            self._release(item)
-        return [item.stanza for item in waiting if not item.sent]
+            item.pending.clear()
+            if not item.early:
+                self._release(item)
+        return [item.stanza for item in waiting if not (item.sent or item.early)]
 
     # --- the way ---------------------------------------------------------------------------------------------------
 
     async def _find(self, ours: str, to: str) -> None:
+        """Find the route, again if something has changed meanwhile. Whatever happens, nobody waits for it afterwards."""
+        key = (ours, to)
+        failure: E2EError = RouteUnknown(f"it could not be found out how to reach {to}")
         try:
             route = await self._host.find_route(ours, to)
+            while key in self._stale:
+                self._stale.discard(key)
+                route = await self._host.find_route(ours, to)
         except E2EError as error:
-            for item in self._unrouted.pop((ours, to), ()):
-                self._settle(item, error)
-            return
+            failure = error
+        else:
+            self._routes[key] = route
+            for item in self._unrouted.pop(key, ()):
+                self._dispatch(item, route)
         finally:
-            self._finding.pop((ours, to), None)
-        self._routes[ours, to] = route
-        for item in self._unrouted.pop((ours, to), ()):
-            self._dispatch(item, route)
+            if self._finding.get(key) is asyncio.current_task():
+                del self._finding[key]
+                self._stale.discard(key)
+                for item in self._unrouted.pop(key, ()):
+                    self._settle(item, failure)
 
     def _dispatch(self, item: Held, route: Route) -> None:
         if route.clear:
             self._release(item)
             self._host.send_clear(item.stanza)
-            return
-        item.pending.update(route.targets)
-        for target in route.targets:
+        else:
+            self._enqueue(item, *route.targets)
+
+    def _enqueue(self, item: Held, *targets: Target) -> None:
+        item.pending.update(targets)
+        for target in targets:
             self._queues.setdefault(target, deque()).append(item)
-        for target in route.targets:
+        for target in targets:
             link = self._host.link_to(target)
             if link.is_writable:
                 self.flush(link)
 
-    def _straight(self, stanza: StanzaBase, target: Target) -> bool:
+    def _straight(self, stanza: StanzaBase, link: Link) -> bool:
         """The common case: an open session with nothing waiting. True if the stanza is dealt with."""
-        if self._queues.get(target):
-            return False
-        link = self._host.link_to(target)
-        if not link.is_open:
+        if not link.is_open or self._queues.get((link.ours, link.peer)):
             return False
         try:
             link.send(stanza.xml)
@@ -180,52 +218,65 @@ class Outbox:
             return False
         except LocalError as error:
             self._host.send_failed(stanza, error)
+        else:
+            self._host.went(stanza, link)
         return True
 
     def _give(self, item: Held, link: Link) -> bool:
         """Send one held stanza through a link; False if it has no room now."""
         target = (link.ours, link.peer)
-        if target in item.pending:
-            try:
-                link.send(item.stanza.xml)
-            except NoRoom:
-                return False
-            except LocalError as error:
-                item.pending.discard(target)
-                self._settle(item, error)
-                return True
-            item.sent = True
-            item.pending.discard(target)
-            if not link.is_open:
-                self._unsure.setdefault(link, []).append(item.stanza)
-            self._settle(item, None)
+        if target not in item.pending:
+            return True
+        failure: E2EError | None = None
+        try:
+            if item.through not in (None, link):
+                raise SessionGone("the session in which the request came has ended")
+            link.send(item.stanza.xml)
+        except NoRoom:
+            return False
+        except (LocalError, SessionGone) as error:
+            failure = error
+        else:
+            self._host.went(item.stanza, link)
+            if link.is_open:
+                item.sent = True
+            else:
+                item.early.add(link)
+                self._early.setdefault(link, []).append(item)
+        item.pending.discard(target)
+        self._settle(item, failure)
         return True
 
     # --- holding ---------------------------------------------------------------------------------------------------
 
-    def _hold(self, stanza: StanzaBase, ours: str, to: str) -> Held | None:
+    def _hold(self, stanza: StanzaBase, to: str) -> Held | None:
+        """A copy of the stanza as it is now, with a deadline; None, and it is reported, if it cannot be held or sent at all."""
         count, size = self._held.get(to, (0, 0))
-        item = Held(copy.copy(stanza), len(str(stanza)))
-        if count >= HOLD_STANZAS or size + item.size > HOLD_BYTES:
-            waiting = f"{count} stanzas with {size} bytes wait for {to} already"
-            self._host.send_failed(stanza, HoldQueueFull(f"{waiting}; one address may hold {HOLD_STANZAS} or {HOLD_BYTES}"))
+        try:
+            item = Held(copy.copy(stanza), to, len(writer.element(stanza.xml)))
+            if count >= HOLD_STANZAS or size + item.size > HOLD_BYTES:
+                waiting = f"{count} stanzas with {size} bytes wait for {to} already"
+                raise HoldQueueFull(f"{waiting}; one address may hold {HOLD_STANZAS} or {HOLD_BYTES}")
+        except (LocalError, HoldQueueFull) as error:
+            self._host.send_failed(stanza, error)
             return None
         self._held[to] = (count + 1, size + item.size)
         item.deadline = self._host.loop.call_later(self._host.hold_seconds, self._expire, item)
         return item
 
     def _expire(self, item: Held) -> None:
+        """The deadline has come. What went out early is with its session, which has a deadline of its own."""
         for queues in (self._unrouted, self._queues):
             for queue in queues.values():
                 if item in queue:
                     queue.remove(item)
         item.pending.clear()
-        error = HeldTooLong(f"the stanza waited {self._host.hold_seconds:.0f} seconds for a session with {item.stanza['to']}")
-        self._settle(item, error)
+        waited = f"the stanza waited {self._host.hold_seconds:g} seconds for a session with {item.to}"
+        self._settle(item, HeldTooLong(waited))
 
     def _settle(self, item: Held, error: E2EError | None) -> None:
         """Is it done with? Reported as failed only if it went nowhere at all."""
-        if item.pending:
+        if item.pending or item.early:
             return
         self._release(item)
         if error is not None and not item.sent:
@@ -236,10 +287,11 @@ class Outbox:
             return
         item.deadline.cancel()
         item.deadline = None
-        to = str(item.stanza["to"])
-        count, size = self._held[to]
-        self._held[to] = (count - 1, size - item.size)
+        count, size = self._held[item.to]
+        self._held[item.to] = (count - 1, size - item.size)
         if count == 1:
-            del self._held[to]
+            del self._held[item.to]
 
 
+def _bare(jid: str) -> str:
+    return jid.partition("/")[0]

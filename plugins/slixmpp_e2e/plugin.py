@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -12,14 +12,13 @@ from typing import Any, ClassVar
 from slixmpp import JID, ClientXMPP
 from slixmpp.plugins import BasePlugin
 
-from slixmpp_e2e import discovery
-from slixmpp_e2e.errors import PeerWithoutE2E
+from slixmpp_e2e import adapter, discovery
 from slixmpp_e2e.link import Link
 from slixmpp_e2e.settings import DEFAULTS, Settings, unknown_keys
 from slixmpp_e2e.store import SQLStore
 from slixmpp_e2e.switchboard import Switchboard
 from slixmpp_e2e.trust import Trust
-from xmpp_e2e.errors import GivenUp, TransportFailed
+from xmpp_e2e.errors import E2EError, GivenUp, TransportFailed
 from xmpp_e2e.identity import Assurance, Fingerprint, TrustModel
 from xmpp_e2e.tls.certificate import Identity
 from xmpp_e2e.trust.policy import Policy
@@ -40,6 +39,38 @@ class E2E(BasePlugin):
 
     def plugin_init(self) -> None:
         """Open the store and take the filters' places; ConfigError or StoreError if that cannot be."""
+        try:
+            self._open()
+        except E2EError:
+            adapter.unload(self.xmpp, self.name)
+            raise
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self.switchboard = Switchboard(self.xmpp, self.settings, self.memory, self.identity)
+        self.trust = Trust(self.memory, self.switchboard.trust_changed)
+        for event, handler in self._handlers.items():
+            self.xmpp.add_event_handler(event, handler)
+        if self.xmpp.session_bind_event.is_set():
+            self._join()
+
+    def plugin_end(self) -> None:
+        """End everything: sessions are cut (``await close()`` before for farewells), held stanzas fail, nothing stays."""
+        if not self._is_loaded:
+            return
+        for event, handler in self._handlers.items():
+            self.xmpp.del_event_handler(event, handler)
+        self.switchboard.unplug(TransportFailed("the e2e plugin was unloaded"))
+        for task in self._tasks:
+            task.cancel()
+        self.memory.close()
+        self.xmpp.loop.create_task(discovery.withdraw(self.xmpp))
+
+    def session_bind(self, jid: JID) -> None:
+        """A new stream: sessions of an earlier one are over. Advertise."""
+        if self._is_loaded:  # slixmpp calls this before plugin_init() when a stream is up already
+            self._stream_lost(None)
+            self._spawn(discovery.advertise(self.xmpp))
+
+    def _open(self) -> None:
         unknown_keys(self.config)
         self.settings = Settings.parse(self.config, component=self.xmpp.is_component)
         path = self.settings.store
@@ -48,38 +79,42 @@ class E2E(BasePlugin):
             log.info("%s", self.memory.created_notice)
         stored = self.memory.identity(_create_identity)
         self.identity = Identity(stored.certificate, stored.private_key)
-        self.switchboard = Switchboard(self.xmpp, self.settings, self.memory, self.identity)
-        self.trust = Trust(self.memory, self.switchboard.trust_changed)
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self.xmpp.add_event_handler("session_start", self._stream_started)
-        self.xmpp.add_event_handler("session_end", self._stream_lost)
-        if self.xmpp.session_bind_event.is_set():
-            self._spawn(discovery.advertise(self.xmpp))
 
-    def plugin_end(self) -> None:
-        """End everything: sessions are cut (``await close()`` before for farewells), held stanzas fail, nothing stays."""
-        self.xmpp.del_event_handler("session_start", self._stream_started)
-        self.xmpp.del_event_handler("session_end", self._stream_lost)
-        self.switchboard.unplug(TransportFailed("the e2e plugin was unloaded"))
-        discovery.withdraw(self.xmpp)
-        for task in self._tasks:
-            task.cancel()
-        self.memory.close()
+    def _join(self) -> None:
+        """The stream was up before we came."""
+        self.switchboard.presences.adopt(self.xmpp.boundjid.bare, self.xmpp.client_roster)
+        self._spawn(discovery.advertise(self.xmpp))
+        self._stream_started(None)
 
-    def session_bind(self, jid: JID) -> None:
-        """A new stream: sessions of an earlier one are over. Advertise."""
-        if hasattr(self, "switchboard"):  # slixmpp calls this before plugin_init() when a stream is up already
-            self._stream_lost(None)
-            self._spawn(discovery.advertise(self.xmpp))
+    @property
+    def _is_loaded(self) -> bool:
+        return "switchboard" in vars(self)
+
+    @property
+    def _handlers(self) -> dict[str, Callable[[Any], None]]:
+        return {
+            "session_start": self._stream_started,
+            "session_resumed": self._stream_resumed,
+            "session_end": self._stream_lost,
+            "disconnected": self._disconnected,
+        }
 
     def _stream_started(self, event: Any) -> None:
         """``accept_from = "roster"`` needs one, and simple bots never ask for theirs."""
+        self.switchboard.iqs.go_on()
+        self.switchboard.stream_started()
         if self.settings.accept_from == "roster":
             self._spawn(self._load_roster())
 
     async def _load_roster(self) -> None:
         if isinstance(self.xmpp, ClientXMPP):
             await self.xmpp.get_roster()
+
+    def _stream_resumed(self, event: Any) -> None:
+        self.switchboard.iqs.go_on()
+
+    def _disconnected(self, event: Any) -> None:
+        self.switchboard.iqs.pause()
 
     def _stream_lost(self, event: Any) -> None:
         """The client's stream is gone for good; one that is resumed (XEP-0198) never gets here."""
@@ -114,16 +149,16 @@ class E2E(BasePlugin):
         session.opened()``). Raises what made it fail: PeerOffline, PeerWithoutE2E, PeerRefused, UntrustedKey, TimedOut …
         """
         minimum = Assurance.parse(str(require)) if require is not None else Assurance.NONE
-        route = await self.switchboard.find_route(self.xmpp.boundjid.full, peer)
-        if route.clear:
-            raise PeerWithoutE2E(f"{peer} does not advertise end-to-end encryption, or the policy for him is `off`")
+        target = await self.switchboard.best(self.xmpp.boundjid.full, str(JID(peer)))
         while True:
-            link = self.switchboard.sessions.ensure(*route.targets[0], minimum)
+            link = self.switchboard.sessions.ensure(*target, minimum)
             try:
                 await link.greeted()
+                if link.minimum >= minimum or link.assurance >= minimum:
+                    return link
+                await link.opened()  # it began on other terms: perhaps it will do, or else it makes room for one that does
             except GivenUp:
                 continue  # the peer's own offer took its place (tie-break)
-            return link
 
     async def close(self) -> None:
         """End all sessions by farewells."""

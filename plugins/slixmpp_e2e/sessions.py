@@ -51,14 +51,18 @@ class Sessions:
 
     def between(self, ours: str, peer: str) -> Link | None:
         """The session to send through: the open one that opened last, or else the one that may open next."""
-        if (link := self._open.get((ours, peer))) is not None:
+        if (link := self._open.get((ours, peer))) is not None and link.is_open:
             return link
         return next((link for link in self._half_open() if (link.ours, link.peer) == (ours, peer)), None)
 
     def ensure(self, ours: str, peer: str, minimum: Assurance = Assurance.NONE) -> Link:
-        """The session between two full JIDs with at least ``minimum`` as its terms; a new one is offered if there is none."""
+        """The session between two full JIDs; a new one with ``minimum`` as its terms is offered if there is none, or if the
+        open one falls short of it: what is sent from now on waits for the new one."""
         link = self.between(ours, peer)
-        if link is None or (link.is_open and link.assurance < minimum):
+        if link is not None and link.is_open and link.assurance < minimum:
+            link.end()
+            link = None
+        if link is None:
             link = self._make_link(self._new_session(Role.INITIATOR, ours, peer, minimum))
             link.offer()
             self._links[ours, peer, link.sid] = link
@@ -137,8 +141,9 @@ class Sessions:
     def _invited(self, key: Key, jingle: Jingle) -> Link:
         """Somebody who may wants a session: is ours on the way to him too, and is there room?"""
         ours, peer, sid = key
-        mine = next((link for link in self._half_open() if link.peer == peer and link.stage is Stage.OFFERED), None)
-        crossed = mine is not None and mine.ours == ours and jingle.secured is not None
+        offered = (link for link in self._half_open() if link.stage is Stage.OFFERED)
+        mine = next((link for link in offered if (link.ours, link.peer) == (ours, peer)), None)
+        crossed = mine is not None and jingle.secured is not None
         if mine is not None and crossed and tie_break(mine.sid, sid):
             raise JingleError("our own offer has precedence", "conflict", "tie-break")
         self._make_room(peer, free=int(crossed))

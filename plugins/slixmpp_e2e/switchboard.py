@@ -7,14 +7,13 @@ see; a failure becomes an error that the sender sees.
 from __future__ import annotations
 
 import asyncio
-import copy
 import logging
 import os
 import re
 import time
 from xml.etree.ElementTree import Element, SubElement
 
-from slixmpp import JID, Iq
+from slixmpp import JID, Iq, Presence
 from slixmpp.basexmpp import BaseXMPP
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
@@ -22,10 +21,11 @@ from slixmpp_e2e import adapter, discovery, mark
 from slixmpp_e2e.classify import Rooms
 from slixmpp_e2e.errors import PeerOffline, PeerWithoutE2E, SessionGone
 from slixmpp_e2e.filters import Filters
-from slixmpp_e2e.inside import InsideIqs
+from slixmpp_e2e.inside import Asked, InsideIqs
 from slixmpp_e2e.iqs import OwnIqs
 from slixmpp_e2e.link import Happened, Link
 from slixmpp_e2e.outbox import FAN_OUT, Outbox, Route, Target
+from slixmpp_e2e.presences import Presences
 from slixmpp_e2e.reports import Plaintext, SendFailed
 from slixmpp_e2e.sessions import Sessions
 from slixmpp_e2e.settings import Settings
@@ -57,26 +57,41 @@ class Switchboard:
         self.iqs = OwnIqs(xmpp)
         self.inside = InsideIqs()
         self.rooms = Rooms(xmpp)
+        self.presences = Presences(self.loop)
         self.outbox = Outbox(self)
         self.sessions = Sessions(self.iqs, self._new_session, self._new_link, self._admits)
+        self._kept: list[StanzaBase] = []
         self._filters = Filters(self)
-        adapter.add_filters(xmpp, self._filters.incoming, self._filters.outgoing)
+        adapter.add_filters(xmpp, self._filters.incoming, self._filters.first, self._filters.outgoing)
 
     def unplug(self, error: E2EError) -> None:
         """End everything: sessions are cut, held stanzas fail, the filters go."""
         self.stream_lost(error)
-        adapter.remove_filters(self.xmpp, self._filters.incoming, self._filters.outgoing)
+        self._fail_all(self._kept, error)
+        adapter.remove_filters(self.xmpp, self._filters.incoming, self._filters.first, self._filters.outgoing)
 
     def stream_lost(self, error: E2EError, *, reopen: bool = False) -> None:
-        """The client's stream is over, and every path with it. What waits fails, or is sent again over the next stream."""
+        """The client's stream is over, and every path with it. What waits fails, or (``reopen``) waits for the next stream."""
+        waiting = self.outbox.take_all()
         for link in self.sessions:
             link.cut(error)
         self.iqs.clear()
-        for stanza in self.outbox.take_all():
-            if reopen:
-                self.xmpp.send(stanza)
-            else:
-                self.send_failed(stanza, error)
+        self.presences.begin()
+        if reopen:
+            self._kept += waiting
+        else:
+            self._fail_all(waiting, error)
+
+    def stream_started(self) -> None:
+        """A new stream is up: what was kept for it goes on."""
+        kept, self._kept = self._kept, []
+        for stanza in kept:
+            if self._filters.outgoing(stanza) is not None:
+                self.write(stanza)
+
+    def _fail_all(self, stanzas: list[StanzaBase], error: E2EError) -> None:
+        for stanza in stanzas:
+            self.send_failed(stanza, error)
 
     def trust_changed(self, bare: str) -> None:
         """The user has decided about a key of this peer: sessions that wait for that go on, those under a blocked key end."""
@@ -138,30 +153,43 @@ class Switchboard:
 
     async def find_route(self, ours: str, to: str) -> Route:
         """The way to an address: in clear or through sessions; PeerOffline or PeerWithoutE2E if there is none."""
-        jid = JID(to)
-        candidates = [to] if jid.resource else self._resources(ours, jid.bare)
-        open_ones = {peer: True for peer in candidates if self._is_open(ours, peer)}
-        asked = [peer for peer in candidates if peer not in open_ones]
-        answers: dict[str, bool | None] = {**open_ones, **await discovery.supporting(self.xmpp, JID(ours), asked)}
-        capable = [peer for peer in candidates if answers[peer]]
-        advertised = True if capable else (False if False in answers.values() else None)
+        bare = JID(to).bare
+        capable, advertised = await self._ask(ours, to)
         verdict = outgoing(
-            self.policy_with(jid.bare),
+            self.policy_with(bare),
             advertised=advertised,
-            seen_before=self._store.seen(jid.bare),
-            plaintext_allowed=self._store.policy(jid.bare).plaintext_allowed,
+            seen_before=self._store.seen(bare),
+            plaintext_allowed=self._store.policy(bare).plaintext_allowed,
         )
         if verdict is Outgoing.CLEAR:
             return Route(clear=True)
         if verdict is Outgoing.ENCRYPT:
             return Route(clear=False, targets=tuple((ours, peer) for peer in capable[:FAN_OUT]))
-        if advertised is None:
-            raise PeerOffline(f"{to} cannot be reached")
-        raise PeerWithoutE2E(f"{to} is online but does not advertise end-to-end encryption")
+        raise _absent(to, advertised)
 
-    def _resources(self, ours: str, bare: str) -> list[str]:
+    async def best(self, ours: str, to: str) -> Target:
+        """Whom a session with an address should be with; PeerOffline or PeerWithoutE2E if nobody is there for it."""
+        if not self.policy_with(JID(to).bare).accepts_sessions:
+            raise PeerWithoutE2E(f"the policy for {to} is `off`")
+        capable, advertised = await self._ask(ours, to)
+        if not capable:
+            raise _absent(to, advertised)
+        return ours, capable[0]
+
+    async def _ask(self, ours: str, to: str) -> tuple[list[str], bool | None]:
+        """The full JIDs behind an address that advertise encryption, the best first; and whether any of them does, which is
+        None if none could be asked."""
+        candidates = [to] if JID(to).resource else await self._resources(ours, to)
+        open_ones = {peer: True for peer in candidates if self._is_open(ours, peer)}
+        asked = [peer for peer in candidates if peer not in open_ones]
+        answers: dict[str, bool | None] = {**open_ones, **await discovery.supporting(self.xmpp, JID(ours), asked)}
+        capable = [peer for peer in candidates if answers[peer]]
+        return capable, True if capable else (False if False in answers.values() else None)
+
+    async def _resources(self, ours: str, bare: str) -> list[str]:
+        online = await self.presences.online(JID(ours).bare, bare)
         linked = [link.peer for link in self.sessions if link.is_open and link.ours == ours and JID(link.peer).bare == bare]
-        return list(dict.fromkeys([*discovery.online(self.xmpp, JID(ours), bare), *linked]))
+        return [peer for peer in dict.fromkeys([*online, *linked]) if peer != ours]
 
     def _is_open(self, ours: str, peer: str) -> bool:
         link = self.sessions.between(ours, peer)
@@ -171,25 +199,42 @@ class Switchboard:
         """The session with a target, offered now if there is none."""
         return self.sessions.ensure(*target)
 
+    def asks(self, iq: Iq) -> None:
+        """An iq goes inside."""
+        if (forgotten := self.inside.asks(iq)) is not None:
+            self._answer(forgotten, "resource-constraint", "too many requests wait for answers")
+
+    def went(self, stanza: StanzaBase, link: Link) -> None:
+        """A stanza goes through a session."""
+        if isinstance(stanza, Iq):
+            self.inside.went(stanza, link)
+
+    def write(self, stanza: StanzaBase, text: bytes | None = None) -> None:
+        """Send a stanza by what is left of the ordinary way."""
+        adapter.write(self.xmpp, stanza, self._filters.outgoing, text)
+
     def send_clear(self, stanza: StanzaBase) -> None:
-        """Put a stanza on the wire; its route says so, and our filter will find it there."""
+        """Put a stanza that was held on the wire, before all that is sent after it."""
         if isinstance(stanza, Iq):
             self.inside.not_asked(stanza)
-        self.xmpp.send(stanza)
+        if adapter.encrypts(self.xmpp):
+            self.xmpp.send(stanza)  # our filter finds its route, and lets it go on to theirs
+        else:
+            self.write(stanza)
 
     def send_failed(self, stanza: StanzaBase, error: E2EError) -> None:
         """A stanza was not sent: tell, and do not let the sender of a request wait for nothing."""
         report = SendFailed(stanza, error)
         log.warning("%s", report)
         self.xmpp.event("e2e_send_failed", report)
-        if isinstance(stanza, Iq) and self.inside.not_asked(stanza):
-            self._answer(stanza, "service-unavailable", str(error))
+        if isinstance(stanza, Iq) and (asked := self.inside.not_asked(stanza)) is not None:
+            self._answer(asked, "service-unavailable", str(error))
 
-    def _answer(self, request: Iq, condition: str, text: str) -> None:
+    def _answer(self, asked: Asked, condition: str, text: str) -> None:
         """What the peer's server would say, had the request been sent to nobody."""
-        answer = copy.copy(request)
-        answer.clear()
-        answer["type"], answer["from"], answer["to"] = "error", request["to"], self.xmpp.boundjid
+        answer = Iq(self.xmpp)
+        answer["type"], answer["id"] = "error", asked.id
+        answer["from"], answer["to"] = asked.to, asked.ours or self.xmpp.boundjid
         error = SubElement(answer.xml, "{jabber:client}error", {"type": "cancel"})
         SubElement(error, f"{{{_NS_STANZAS}}}{condition}")
         SubElement(error, f"{{{_NS_STANZAS}}}text").text = text
@@ -197,10 +242,14 @@ class Switchboard:
 
     # --- the way in ------------------------------------------------------------------------------------------------
 
-    def presence_of(self, peer: JID, kind: str | None) -> None:
+    def presence(self, stanza: Presence) -> None:
         """A presence stanza came: his routes may have changed, and a resource that went has lost its path."""
+        peer = stanza["from"]
+        ours = stanza["to"].bare if self.xmpp.is_component else self.xmpp.boundjid.bare
+        if peer.bare not in self.rooms:
+            self.presences.notice(ours, stanza)
         self.outbox.forget_routes(peer.bare)
-        if kind == "unavailable":
+        if stanza.xml.get("type") == "unavailable":
             for link in self.sessions:
                 if link.peer == peer.full:
                     link.cut(SessionGone(f"{peer} went offline"))
@@ -214,8 +263,9 @@ class Switchboard:
     def _inject(self, link: Link, element: Element) -> None:
         stanza = adapter.build(self.xmpp, element)
         mark.put(stanza, link.token)
-        if isinstance(stanza, Iq):
-            self.inside.came(stanza, link)
+        if isinstance(stanza, Iq) and not self.inside.came(stanza, link):
+            log.warning("%s answered a question that was asked in another session", link.peer)
+            return
         adapter.inject(self.xmpp, stanza)
 
     # --- what links tell -------------------------------------------------------------------------------------------
@@ -246,13 +296,14 @@ class Switchboard:
         self.sessions.opened(link)
 
     def _ended(self, link: Link, error: E2EError | None) -> None:
+        gone = error or SessionGone(f"the session with {link.peer} has ended")
         self.sessions.ended(link)
+        self.outbox.lost(link, gone)
         if self.sessions.between(link.ours, link.peer) is None:
-            gone = error or SessionGone(f"the session with {link.peer} has ended")
-            self.outbox.fail(link, gone)
-            for request in self.inside.unanswered(link):
-                self.inside.not_asked(request)
-                self._answer(request, "recipient-unavailable", str(gone))
+            self.outbox.fail((link.ours, link.peer), gone)
+        for asked in self.inside.unanswered(link):
+            self._answer(asked, "recipient-unavailable", str(gone))
+        self.inside.forget(link)
 
     def writable(self, link: Link) -> None:
         """Stanzas may be given to the link."""
@@ -261,8 +312,15 @@ class Switchboard:
     def finished(self, link: Link) -> None:
         """The link is over, and everything it had to say has been said."""
         self.sessions.finished(link)
-        self.inside.forget(link)
         mark.retire(link.token)
+        if self.sessions.between(link.ours, link.peer) is None:
+            self.iqs.forget(link.ours, link.peer)
+
+
+def _absent(to: str, advertised: bool | None) -> E2EError:
+    if advertised is None:
+        return PeerOffline(f"{to} cannot be reached")
+    return PeerWithoutE2E(f"{to} is online but does not advertise end-to-end encryption")
 
 
 def _name(event: events.Event) -> str:

@@ -1,0 +1,21 @@
+"""A world for every test: `tests.slixmpp_e2e.world`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from slixmpp_e2e import presences
+from slixmpp_e2e.loopback import LoopbackServer
+from tests.slixmpp_e2e.world import ACCOUNTS, World
+
+
+@pytest.fixture
+async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    monkeypatch.setattr(presences, "ARRIVAL_SECONDS", 0.0)  # nobody is waited for who may yet come
+    async with LoopbackServer(accounts=ACCOUNTS) as server:
+        running = World(server, tmp_path)
+        yield running
+        await running.end()

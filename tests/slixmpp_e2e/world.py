@@ -1,0 +1,149 @@
+"""The world of the plugin's tests: a loopback server, and slixmpp clients on it that have the plugin loaded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+from xml.etree.ElementTree import Element
+
+from slixmpp import ClientXMPP
+
+import slixmpp_e2e
+from slixmpp_e2e import E2E
+from slixmpp_e2e.link import Link
+from slixmpp_e2e.loopback import LoopbackServer, no_tls, offline, online
+
+T = TypeVar("T")
+
+ACCOUNTS = {"alice": "alice's", "bob": "bob's", "carol": "carol's"}
+ALICE, BOB = "alice@localhost/a", "bob@localhost/b"
+PATIENCE = 20.0
+"""Seconds after which a test is given up; everything here takes milliseconds."""
+
+FAILURES = ("e2e_send_failed", "e2e_session_failed", "e2e_plaintext_refused", "e2e_plaintext_received")
+
+
+class Heard:
+    """What a client got of one event, in order."""
+
+    def __init__(self, client: ClientXMPP, event: str) -> None:
+        self._queue: asyncio.Queue[Any] = asyncio.Queue()
+        client.add_event_handler(event, self._queue.put_nowait)
+
+    def __len__(self) -> int:
+        return self._queue.qsize()
+
+    async def take(self) -> Any:
+        """The next one, past or to come."""
+        async with asyncio.timeout(PATIENCE):
+            return await self._queue.get()
+
+    async def bodies(self, count: int) -> list[str]:
+        """The bodies of the next messages."""
+        return [(await self.take())["body"] for _ in range(count)]
+
+
+class World:
+    """One server, and every client that the test makes."""
+
+    def __init__(self, server: LoopbackServer, folder: Path) -> None:
+        self.server = server
+        self._folder = folder
+        self._clients: list[ClientXMPP] = []
+
+    def make(self, jid: str, *plugins: str, load: bool = True, **config: Any) -> ClientXMPP:
+        """A client that is not connected yet. ``plugins`` are loaded before ours, which gets ``config``."""
+        client = ClientXMPP(jid, ACCOUNTS[jid.partition("@")[0]], ssl_context=no_tls())
+        for plugin in plugins:
+            client.register_plugin(plugin)
+        if load:
+            self.load(client, **config)
+        self._clients.append(client)
+        return client
+
+    def load(self, client: ClientXMPP, **config: Any) -> None:
+        """Load our plugin, with a store of its own."""
+        store = self._folder / (client.requested_jid.full.replace("/", "-") + ".db")
+        client.register_plugin("e2e", {"store": str(store), **config}, module=slixmpp_e2e)
+
+    async def client(self, jid: str, *plugins: str, load: bool = True, **config: Any) -> ClientXMPP:
+        """The same, online: presence and roster are there."""
+        client = self.make(jid, *plugins, load=load, **config)
+        await online(client, self.server)
+        return client
+
+    async def pair(self, **config: Any) -> tuple[ClientXMPP, ClientXMPP]:
+        """Alice and Bob, online with the same configuration, each with the other's presence."""
+        alice, bob = await self.client(ALICE, **config), await self.client(BOB, **config)
+        await self.settle(alice, bob)
+        return alice, bob
+
+    def unload(self, client: ClientXMPP) -> None:
+        """Unload our plugin."""
+        plugins: Any = client.plugin
+        plugins.disable("e2e")
+
+    async def session(self, alice: ClientXMPP, bob: ClientXMPP) -> tuple[Link, Link]:
+        """An open session between two clients, as each side sees it."""
+        started = Heard(bob, "e2e_session_start")
+        ours = await e2e(alice).connect(bob.boundjid.full)
+        await until(ours.opened())
+        return ours, (await started.take()).session
+
+    async def settle(self, *clients: ClientXMPP) -> None:
+        """Return when all that these clients sent before was handled, and what the server sent them has arrived."""
+        for _ in range(2):
+            for client in clients:
+                await client.get_roster(timeout=PATIENCE)
+
+    def in_clear(self, *words: str) -> list[str]:
+        """The stanzas that the server handled in which one of these words can be read."""
+        return [handled.text for word in words for handled in self.server.mentions(word)]
+
+    async def end(self) -> None:
+        """Close every client."""
+        for client in self._clients:
+            if "e2e" in client.plugin:
+                self.unload(client)
+                await turns()
+            await offline(client)
+
+
+def e2e(client: ClientXMPP) -> E2E:
+    """Our plugin."""
+    plugins: Any = client.plugin
+    plugin: E2E = plugins["e2e"]
+    return plugin
+
+
+async def until(awaited: Awaitable[T]) -> T:
+    """Wait, but not for ever."""
+    return await asyncio.wait_for(awaited, PATIENCE)
+
+
+async def turns(number: int = 20) -> None:
+    """Let the event loop go round."""
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
+def echo(client: ClientXMPP) -> None:
+    """Answer every message, as a bot that has never heard of encryption would."""
+
+    def answer(message: Any) -> None:
+        if message["type"] in ("chat", "normal"):
+            message.reply(f"echo: {message['body']}").send()
+
+    client.add_event_handler("message", answer)
+
+
+def jingle(action: str) -> Callable[[Element, str], bool]:
+    """For the hooks of the server: is this the Jingle stanza of that action?"""
+
+    def matches(stanza: Element, sender: str) -> bool:
+        element = stanza.find("{urn:xmpp:jingle:1}jingle")
+        return element is not None and element.get("action") == action
+
+    return matches
