@@ -134,7 +134,7 @@ class Reader:
         # Positions count the bytes that this parser was fed, _COMMITMENT included.
         self._opening: bytes | None = _COMMITMENT
         self._preamble = b""
-        self._content: str | None = None
+        self._content: str | None = None  # the default namespace that was declared last
         self._first = 0
         self._names = _Names()
         self._parser = _new_parser()
@@ -194,6 +194,7 @@ class Reader:
             return
         piece = self._input[self._taken : self._taken + room]
         self._taken += len(piece)
+        self._total += len(piece)
         base = self._fed
         try:
             self._parse(piece)
@@ -204,7 +205,6 @@ class Reader:
 
     def _parse(self, piece: bytes) -> None:
         self._fed += len(piece)
-        self._total += len(piece)
         if self._opening is not None:
             self._opening += piece
         # Text before a breach may be a breach itself, and then the earlier one.
@@ -228,13 +228,11 @@ class Reader:
         """Replace the parser by a new one that has seen ``_preamble`` and ``rest``, the unfinished element, only."""
         self._stack.clear()
         self._text.clear()
-        self._deepest = 0
         self._names = _Names()
         self._parser = _new_parser()
         self._parser.Parse(self._preamble)
         self._attach()
         self._fed = len(self._preamble)
-        self._total -= len(rest)
         self._parse(rest)
 
     def _attach(self) -> None:
@@ -252,7 +250,7 @@ class Reader:
         """Called before the element that declares it, and before its names are made: soon enough to prevent them."""
         if namespace and len(namespace) > MAX_NAMESPACE:
             raise _too_much(f"a namespace of {len(namespace)} characters")
-        if self._opening is not None and prefix is None:
+        if prefix is None:
             self._content = namespace
 
     def _on_root(self, name: str, attributes: dict[str, str]) -> None:
@@ -334,7 +332,7 @@ class Reader:
 
 
 def _new_parser() -> expat.XMLParserType:
-    # No interning: that dict would grow as long as the parser lives, and names are made once in _Names anyway.
+    # No interning (None): _Names makes each name once anyway.
     parser = expat.ParserCreate("utf-8", "}", None)
     parser.buffer_text = True
     if hasattr(parser, "SetReparseDeferralEnabled"):
