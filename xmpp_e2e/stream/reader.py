@@ -334,6 +334,7 @@ class Reader:
 def _new_parser() -> expat.XMLParserType:
     # No interning (None): _Names makes each name once anyway.
     parser = expat.ParserCreate("utf-8", "}", None)
+    parser.buffer_size = 1024  # not 8192: a process holds a thousand readers, most of them idle
     parser.buffer_text = True
     if hasattr(parser, "SetReparseDeferralEnabled"):
         # Expat 2.6 would hold back the end of a long tag. What parsing again costs is bounded by Limits.
