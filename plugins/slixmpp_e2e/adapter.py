@@ -9,10 +9,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from slixmpp import Iq
 from slixmpp.basexmpp import BaseXMPP
 from slixmpp.xmlstream.stanzabase import StanzaBase
 from slixmpp.xmlstream.tostring import tostring
@@ -89,9 +89,27 @@ def inject(xmpp: BaseXMPP, stanza: StanzaBase) -> None:
             management.handled = handled
 
 
-def inert(xmpp: BaseXMPP) -> StanzaBase:
-    """What an ``in`` filter returns in the place of a stanza that goes no further: no handler waits for it and nobody
-    answers it, but XEP-0198 counts it, in whatever order the plugins were loaded."""
-    nothing = Iq(xmpp)
-    nothing["type"] = "result"
-    return nothing
+def keep(xmpp: BaseXMPP, stanza: StanzaBase, incoming: Any) -> None:
+    """Our filter ``incoming`` keeps a stanza for itself: XEP-0198 counts it all the same, if its filter is behind ours.
+
+    (Passing on some harmless stanza in its place would do too, but slixmpp compares every stanza with every iq that waits for
+    its answer: a busy client would spend most of its time on that.)
+    """
+    management = xmpp.plugin.get("xep_0198", None)
+    if management is None or xmpp.is_component:
+        return
+    filters = _filters(xmpp, "in")
+    if filters.index(incoming) < filters.index(management._handle_incoming):
+        management._handle_incoming(stanza)
+
+
+def sift(xmpp: BaseXMPP, admitted: Callable[[StanzaBase], bool]) -> None:
+    """Ask ``admitted`` about every stanza that is queued and has not come to the filters yet; drop those that are not."""
+    queue = xmpp.waiting_queue
+    waiting = []
+    while not queue.empty():
+        waiting.append(queue.get_nowait())
+        queue.task_done()
+    for data, use_filters in waiting:
+        if not (use_filters and isinstance(data, StanzaBase)) or admitted(data):
+            queue.put_nowait((data, use_filters))

@@ -46,7 +46,9 @@ async def supports(xmpp: BaseXMPP, ours: JID, peer: JID) -> bool | None:
             answer = await xmpp.plugin["xep_0030"].get_info(
                 jid=peer, ifrom=ours if xmpp.is_component else None, cached=False, timeout=_TIMEOUT
             )
-        except (IqError, IqTimeout):
+        except IqError as error:
+            return False if error.condition == "feature-not-implemented" else None
+        except IqTimeout:
             return None
         info = answer["disco_info"]
     return NS_SECURITY in info["features"]

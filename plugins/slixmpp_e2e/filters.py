@@ -103,25 +103,28 @@ class Filters:
     # --- in --------------------------------------------------------------------------------------------------------
 
     def incoming(self, stanza: StanzaBase) -> StanzaBase | None:
-        """An ``in`` filter: the stanza, if it is to be handled; an inert one in its place if not."""
-        if not isinstance(stanza, Message | Iq | Presence):
+        """The ``in`` filter: the stanza, if it is to be handled; None if not."""
+        if not isinstance(stanza, Message | Iq | Presence) or self._is_admitted(stanza):
             return stanza
+        adapter.keep(self._host.xmpp, stanza, self.incoming)
+        return None
+
+    def _is_admitted(self, stanza: Message | Iq | Presence) -> bool:
+        host = self._host
         if mark.token_of(stanza) is not None:
-            return stanza
+            return True
         mark.strip(stanza)
-        if isinstance(stanza, Iq) and self._is_ours(stanza):
-            return adapter.inert(self._host.xmpp)
-        peer = stanza["from"]
+        peer: JID = stanza["from"]
         if isinstance(stanza, Presence):
-            self._host.presence(stanza)
-            return stanza
-        if isinstance(stanza, Iq) and self._host.inside.forged(stanza):
+            host.presence(stanza)
+            return True
+        if isinstance(stanza, Iq) and self._is_ours(stanza):
+            return False
+        if isinstance(stanza, Iq) and host.inside.forged(stanza):
             error = PlaintextRefused("the answer to a question that was asked inside a session came outside of it")
-            self._host.plaintext("refused", stanza, error)
-            return adapter.inert(self._host.xmpp)
-        if not peer.bare or may_come_outside(stanza, peer, self._host.rooms):
-            return stanza
-        return self._admit(stanza, peer)
+            host.plaintext("refused", stanza, error)
+            return False
+        return not peer.bare or may_come_outside(stanza, peer, host.rooms) or self._is_welcome(stanza, peer)
 
     def _is_ours(self, iq: Iq) -> bool:
         host = self._host
@@ -135,21 +138,18 @@ class Filters:
             iq, ours, others="xep_0047" in plugins
         )
 
-    def _admit(self, stanza: StanzaBase, peer: JID) -> StanzaBase:
+    def _is_welcome(self, stanza: StanzaBase, peer: JID) -> bool:
         """Plaintext of a person."""
         host = self._host
         verdict = host.judge_plaintext(peer.bare)
-        if verdict is Incoming.DELIVER:
-            return stanza
-        if verdict is Incoming.DELIVER_AND_TELL:
+        if verdict is Incoming.REFUSE:
+            host.plaintext("refused", stanza, PlaintextRefused(f"{peer} wrote in clear, which the policy `require` refuses"))
+            if isinstance(stanza, Iq):
+                host.iqs.error(stanza, JingleError("refused in clear", "service-unavailable"))
+        elif verdict is Incoming.DELIVER_AND_TELL:
             error = PlaintextRefused(f"{peer} wrote in clear, though we have had an encrypted session with him")
             host.plaintext("received", stanza, error)
-            return stanza
-        error = PlaintextRefused(f"{peer} wrote in clear, which the policy `require` refuses")
-        host.plaintext("refused", stanza, error)
-        if isinstance(stanza, Iq):
-            host.iqs.error(stanza, JingleError("refused in clear", "service-unavailable"))
-        return adapter.inert(host.xmpp)
+        return verdict is not Incoming.REFUSE
 
     def _ours(self, stamped: str) -> str:
         """The JID of ours that a stanza is from or to: a component has many."""

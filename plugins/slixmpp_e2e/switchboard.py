@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import time
-from xml.etree.ElementTree import Element, SubElement
+from xml.etree.ElementTree import Element
 
 from slixmpp import JID, Iq, Presence
 from slixmpp.basexmpp import BaseXMPP
@@ -43,7 +43,6 @@ log = logging.getLogger("slixmpp_e2e")
 
 _TOLD = (events.SessionStart, events.SessionEnd, events.SessionFailed, events.KeyChanged)
 """The core events that users hear of, as ``e2e_session_start`` and so on."""
-_NS_STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
 
 
 class Switchboard:
@@ -65,7 +64,9 @@ class Switchboard:
         adapter.add_filters(xmpp, self._filters.incoming, self._filters.first, self._filters.outgoing)
 
     def unplug(self, error: E2EError) -> None:
-        """End everything: sessions are cut, held stanzas fail, the filters go."""
+        """End everything: sessions are cut, held stanzas fail, the filters go. What is queued before them fails too: it would
+        come to where they were, and leave in clear."""
+        adapter.sift(self.xmpp, lambda stanza: self._filters.outgoing(stanza) is not None)
         self.stream_lost(error)
         self._fail_all(self._kept, error)
         adapter.remove_filters(self.xmpp, self._filters.incoming, self._filters.first, self._filters.outgoing)
@@ -235,9 +236,7 @@ class Switchboard:
         answer = Iq(self.xmpp)
         answer["type"], answer["id"] = "error", asked.id
         answer["from"], answer["to"] = asked.to, asked.ours or self.xmpp.boundjid
-        error = SubElement(answer.xml, "{jabber:client}error", {"type": "cancel"})
-        SubElement(error, f"{{{_NS_STANZAS}}}{condition}")
-        SubElement(error, f"{{{_NS_STANZAS}}}text").text = text
+        answer["error"]["type"], answer["error"]["condition"], answer["error"]["text"] = "cancel", condition, text
         adapter.inject(self.xmpp, answer)
 
     # --- the way in ------------------------------------------------------------------------------------------------

@@ -32,6 +32,10 @@ BIG = "<&>\"'" * 10_000 + "x" * 10_000
 """About 200 KiB once it is escaped."""
 
 
+UNANSWERED = 100
+"""Queries that wait for their answers at a time."""
+
+
 def bodies(name: str, count: int) -> list[str]:
     """Distinct bodies, twenty of them large."""
     texts = itertools.cycle(AWKWARD)
@@ -52,7 +56,7 @@ def answering(client: ClientXMPP) -> list[str]:
     asked: list[str] = []
 
     def answer(iq: Iq) -> None:
-        query = iq.xml.find(QUERY)
+        query: Any = iq.xml.find(QUERY)
         asked.append(query.get("n"))
         reply = iq.reply()
         reply.xml.append(query)
@@ -62,16 +66,18 @@ def answering(client: ClientXMPP) -> list[str]:
     return asked
 
 
-def interleaved(client: ClientXMPP, to: str, texts: list[str]) -> list[asyncio.Future[Any]]:
-    """Send a message and a query in turn."""
-    answers = []
+async def interleaved(client: ClientXMPP, to: str, texts: list[str]) -> list[asyncio.Future[Any]]:
+    """Send a message and a query in turn. (Each stanza is compared with all queries that wait, by slixmpp.)"""
+    answers: list[asyncio.Future[Any]] = []
     for number, text in enumerate(texts):
         message = client.make_message(mto=to, mbody=text, mtype="chat")
         message["lang"] = "de-CH"
         message.send()
         iq = client.make_iq_get(ito=to)
         iq.xml.append(payload(client.boundjid.user, number))
-        answers.append(iq.send(timeout=60))
+        answers.append(iq.send(timeout=600))
+        if number >= UNANSWERED:
+            await answers[number - UNANSWERED]
     return answers
 
 
@@ -86,14 +92,14 @@ async def test_everything_arrives_once_in_order_and_equal(world: World, warm: bo
     for client, to in ((alice, BOB), (bob, ALICE)):
         texts = bodies(client.boundjid.user, 1000)
         heard, asked = Heard(client, "message"), answering(client)
-        ends.append((client, texts, interleaved(client, to, texts), heard, asked))
-    for (_, _, _, heard, asked), (other, texts, answers, _, _) in zip(ends, reversed(ends), strict=True):
+        ends.append((client, texts, asyncio.create_task(interleaved(client, to, texts)), heard, asked))
+    for (_, _, _, heard, asked), (other, texts, sending, _, _) in zip(ends, reversed(ends), strict=True):
         for text in texts:
             message = await heard.take()
             assert message["body"] == text
             assert message["lang"] == "de-CH"
             assert message["e2e"]["assurance"].name == "VOUCHED"
-        for number, answer in enumerate(await until(asyncio.gather(*answers))):
+        for number, answer in enumerate(await until(asyncio.gather(*await until(sending)))):
             assert writer.element(answer.xml.find(QUERY)) == writer.element(payload(other.boundjid.user, number))
         assert asked == [str(number) for number in range(1000)]
         assert len(heard) == 0
