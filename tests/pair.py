@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any
+from typing import Any, Self
 from xml.etree.ElementTree import Element, SubElement, fromstring, tostring
 
 from xmpp_e2e import events
@@ -118,12 +118,12 @@ class Pair:
         """By role."""
         return self.alice if role is Role.INITIATOR else self.bob
 
-    def open(self) -> Pair:
+    def open(self) -> Self:
         """Offer, and carry everything."""
         self.alice.session.offer(self.now)
         return self.run()
 
-    def pass_time(self, seconds: float) -> Pair:
+    def pass_time(self, seconds: float) -> Self:
         """Let the clock run, and call the timers that are due."""
         self.now += seconds
         for side in (self.alice, self.bob):
@@ -132,19 +132,19 @@ class Pair:
                 side.session.handle_timer(self.now)
         return self.run()
 
-    def run(self) -> Pair:
+    def run(self) -> Self:
         """Carry whatever there is to carry, until nothing is left."""
         while any([self._collect(Role.INITIATOR), self._collect(Role.RESPONDER)]):
             pass
         return self
 
-    def says(self, role: Role, *elements: Element) -> Pair:
+    def says(self, role: Role, *elements: Element) -> Self:
         """``role`` says more inside the stream than its session would."""
         for element in elements:
             self.side(role).session._out.element(element)
         return self.run()
 
-    def end_transport(self, role: Role) -> Pair:
+    def end_transport(self, role: Role) -> Self:
         """The bytestream towards ``role`` ends."""
         self.side(role).session.receive_data(b"", self.now)
         return self.run()

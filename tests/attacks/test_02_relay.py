@@ -81,7 +81,6 @@ def test_an_unattended_bot_refuses(remembers: Remembered) -> None:
 def test_control_without_the_judge(monkeypatch: pytest.MonkeyPatch) -> None:
     """Control: when the judge forgets what is remembered, even a pinned peer is relayed."""
 
-
     def forgetful(remembered: Remembered, *args: Any, **terms: Any) -> Verdict:
         return judge(NOBODY, *args, **terms)
 

@@ -1,0 +1,142 @@
+"""Attack 9: a server edits the negotiation: methods added, removed or reordered, a nonce or a fingerprint changed.
+
+For a stranger, for a known and for a pinned peer alike the session fails inside TLS, since both hellos carry a digest of
+all that either side signalled and saw.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from xml.etree.ElementTree import Element, SubElement
+
+import pytest
+
+from tests.attacks.edits import METHOD, Edit, edits, ended_with, swap_fingerprint
+from tests.pair import NOBODY, Pair, config, message, remembers
+from xmpp_e2e import events
+from xmpp_e2e.authenticate.fingerprint import FingerprintAuthenticator
+from xmpp_e2e.authenticate.hello import Hello, NegotiationAltered
+from xmpp_e2e.errors import AuthenticationFailed, FingerprintMismatch, LocalError, NoCommonMethod
+from xmpp_e2e.identity import Assurance, Remembered, Role, TrustModel
+from xmpp_e2e.stages import Stage
+
+PEERS = {
+    "vouched": (NOBODY, NOBODY),
+    "known": (remembers("bob"), remembers("alice")),
+    "pinned": (remembers("bob", Assurance.VERIFIED, "pin"), remembers("alice", Assurance.VERIFIED, "pin")),
+}
+peers = pytest.mark.parametrize("remembered", PEERS.values(), ids=PEERS.keys())
+
+
+class Stronger(FingerprintAuthenticator):
+    """Stands for a better method, so that there is something to take away."""
+
+    name = "stronger"
+
+
+@pytest.fixture(autouse=True)
+def two_methods(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both sides allow two methods."""
+    monkeypatch.setattr("xmpp_e2e.session.AUTHENTICATORS", (FingerprintAuthenticator(), Stronger()))
+
+
+def add_method(security: Element) -> None:
+    SubElement(security, METHOD, {"name": "psk"})
+
+
+def remove_method(security: Element) -> None:
+    """Only the weakest is left."""
+    security.remove(security.findall(METHOD)[1])
+
+
+def reorder_methods(security: Element) -> None:
+    first = security.findall(METHOD)[0]
+    security.remove(first)
+    security.append(first)
+
+
+def change_nonce(security: Element) -> None:
+    security.set("nonce", "A" * 22 + "==")
+
+
+def remove_all(security: Element) -> None:
+    for method in security.findall(METHOD):
+        security.remove(method)
+
+
+QUIET = (add_method, remove_method, reorder_methods, change_nonce)
+"""What nothing but the digest can find."""
+
+
+def attacked(role: Role, edit: Edit, remembered: tuple[Remembered, Remembered]) -> Pair:
+    alice, bob = remembered
+    return Pair(alice_remembers=alice, bob_remembers=bob, on_jingle=edits(role, edit)).open()
+
+
+def assert_nothing_came_of_it(pair: Pair) -> None:
+    for side in (pair.alice, pair.bob):
+        assert side.session.stage is Stage.CLOSED
+        assert not side.of(events.SessionStart)
+        assert not side.stanzas
+        with pytest.raises(LocalError):
+            side.session.send_stanza(message("secret"))
+    assert "security-error" in ended_with(pair.alice.jingle_sent + pair.bob.jingle_sent)
+
+
+@peers
+@pytest.mark.parametrize("edit", QUIET)
+@pytest.mark.parametrize("role", Role)
+def test_an_edit_is_found_out_inside(role: Role, edit: Edit, remembered: tuple[Remembered, Remembered]) -> None:
+    """The responder compares the digests first and says no more than that it failed; the user reads what it may be."""
+    pair = attacked(role, edit, remembered)
+    assert isinstance(pair.bob.failure, NegotiationAltered)
+    assert "A server on the path edited the negotiation" in pair.bob.failure.explain()
+    assert isinstance(pair.alice.failure, AuthenticationFailed)
+    assert_nothing_came_of_it(pair)
+
+
+@peers
+@pytest.mark.parametrize("role", Role)
+def test_an_edited_fingerprint_is_found_out_by_tls(role: Role, remembered: tuple[Remembered, Remembered]) -> None:
+    """A fingerprint that was edited does not fit the certificate."""
+    pair = attacked(role, swap_fingerprint("mallory"), remembered)
+    assert isinstance(pair.side(role.other).failure, FingerprintMismatch)
+    assert_nothing_came_of_it(pair)
+
+
+@peers
+@pytest.mark.parametrize("role", Role)
+def test_no_method_is_no_session(role: Role, remembered: tuple[Remembered, Remembered]) -> None:
+    """Where no method is left the session ends before TLS, never with less."""
+    pair = attacked(role, remove_all, remembered)
+    victim = pair.side(role.other)
+    assert isinstance(victim.failure, NoCommonMethod)
+    assert not pair.alice.data_sent
+    assert_nothing_came_of_it(pair)
+
+
+@pytest.mark.parametrize("role", Role)
+def test_the_weakest_method_meets_no_higher_minimum(role: Role) -> None:
+    """Even unnoticed, forcing the weakest method would gain nothing: what is needed is decided here, not on the path."""
+    demanding = {"trust_model": TrustModel.SERVER_UNTRUSTED}
+    pair = Pair(config("alice", **demanding), config("bob", **demanding), on_jingle=edits(role, remove_method)).open()
+    assert isinstance(pair.bob.failure, NegotiationAltered)
+    assert_nothing_came_of_it(pair)
+
+
+@peers
+@pytest.mark.parametrize("edit", QUIET)
+@pytest.mark.parametrize("role", Role)
+def test_control_without_the_digest(
+    role: Role, edit: Edit, remembered: tuple[Remembered, Remembered], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Control: with the digest left out of the hello's check every such edit goes unnoticed, pinned peer or not."""
+    genuine = Hello.check
+
+    def careless(self: Hello, ours: Hello) -> None:
+        genuine(self, replace(ours, neg=self.neg))
+
+    monkeypatch.setattr(Hello, "check", careless)
+    pair = attacked(role, edit, remembered)
+    pair.alice.session.send_stanza(message("weakened"))
+    assert pair.run().bob.stanzas == ["weakened"]
