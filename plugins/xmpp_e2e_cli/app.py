@@ -1,0 +1,287 @@
+"""The commands: what each takes from its command line, and whom it asks to do it. Every error becomes an exit code here."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+import sys
+import traceback
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import typer
+
+from xmpp_e2e.errors import E2EError
+from xmpp_e2e.identity import TrustModel
+from xmpp_e2e.trust.judge import OnKeyChange
+from xmpp_e2e.trust.policy import Policy
+from xmpp_e2e_cli import account, connection, demo, listening, sending, show, trusting
+from xmpp_e2e_cli.codes import Exit, UsageProblem, code_of
+from xmpp_e2e_cli.show import Output
+from xmpp_e2e_cli.theatre import Kind
+
+STDIN_BYTES = 1024 * 1024
+"""A message is one stanza, and far smaller; whoever pipes more has piped the wrong thing."""
+_CLICK_USAGE = 2
+"""With what typer ends when the command line is wrong."""
+
+EPILOG = (
+    "Exit codes: 0 ok, 1 usage, 2 bug, 3 network or server, 4 untrusted or changed key, 5 verification refused, "
+    "6 peer offline or without E2E, 7 refused by policy."
+)
+app = typer.Typer(
+    help="End-to-end encryption for XMPP, between two clients. Begin with: xmpp-e2e demo",
+    epilog=EPILOG,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+trust = typer.Typer(
+    short_help="See and decide which keys are whose.",
+    help="What is remembered of peers' keys, and what you decide about them.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(trust, name="trust")
+
+WHOSE = "Your own account [env: XMPP_E2E_JID; else the only one]."
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="JSON on stdout, one object a line.")]
+Account: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--account", "--from", "--jid", metavar="JID", help=WHOSE, show_default=False),
+]
+OwnJid: TypeAlias = Annotated[
+    str | None, typer.Argument(metavar="JID", help=WHOSE, show_default=False)
+]
+Peer: TypeAlias = Annotated[str, typer.Argument(metavar="JID", help="The peer's address.", show_default=False)]
+Key: TypeAlias = Annotated[str, typer.Argument(metavar="SHA256:…", help="The key's fingerprint.", show_default=False)]
+Host: TypeAlias = Annotated[str | None, typer.Option(help="The server's name or number, if not as DNS says.")]
+Port: TypeAlias = Annotated[int | None, typer.Option(min=1, max=65535, help="The server's port.", show_default=False)]
+CaFile: TypeAlias = Annotated[
+    Path | None, typer.Option(help="Believe these authorities (PEM) in place of the system's.", show_default=False)
+]
+DirectTls: TypeAlias = Annotated[bool, typer.Option("--direct-tls", help="With --host or --port: TLS at once, not STARTTLS.")]
+Plaintext: TypeAlias = Annotated[bool, typer.Option("--plaintext-loopback", hidden=True)]
+PasswordFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(help="Read the password from this file [else env: XMPP_E2E_PASSWORD, keyring, prompt].", show_default=False),
+]
+Model: TypeAlias = Annotated[TrustModel, typer.Option("--trust-model", help="What must be proved before anything flows.")]
+
+
+def run(words: list[str]) -> int:
+    """Run a command line; the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show a character still gets the rest
+    out = Output(as_json="--json" in words)
+    # Ours and slixmpp's warnings are told as errors and events; nobody's log goes to the terminal by default.
+    logging.getLogger().addHandler(logging.NullHandler())
+    try:
+        app(words, prog_name="xmpp-e2e")
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else 0
+        return int(Exit.USAGE) if code == _CLICK_USAGE else code
+    except E2EError as error:
+        out.error(error)
+        return int(code_of(error))
+    except Exception:  # the edge of the program: a bug is told as one
+        traceback.print_exc()
+        out.tell("This is a bug in xmpp-e2e: please report it with the lines above.")
+        return int(Exit.BUG)
+    return int(Exit.OK)
+
+
+@app.command(name="demo", short_help="See what this is: Alice, Bob, a server that attacks.")
+def demo_(
+    server: Annotated[Kind, typer.Option(help="Embedded, or a real Prosody (from the repository only).")] = Kind.LOOPBACK,
+) -> None:
+    """Alice and Bob talk through a server that reads along, and then attacks. No account, no root, nothing left behind."""
+    asyncio.run(demo.tell(server))
+
+
+@app.command(short_help="Make a key for your account on this device.")
+def init(
+    jid: Annotated[str, typer.Argument(metavar="JID", help="Your own account.", show_default=False)], json: Json = False
+) -> None:
+    """Make a key for your account on this device. Needs no password and no network; twice does no harm."""
+    out, mine = Output(as_json=json), account.parse_jid(jid)
+    store, fingerprint, existed = account.make_store(mine)
+    with closing(store):
+        notice, path = store.created_notice, str(store.path)
+    data = {"account": mine.bare, "fingerprint": str(fingerprint), "created": not existed, "store": path, "notice": notice}
+    out.result(data, str(fingerprint))
+    if existed:
+        out.tell(f"{mine.bare} had this key before; nothing was changed.")
+        return
+    out.tell(f"This is the fingerprint of {mine.bare} on this device; peers compare it and pin it.\n{notice}")
+
+
+@app.command(short_help="Print the fingerprint of your own key.")
+def fingerprint(
+    jid: OwnJid = None,
+    qr: Annotated[bool, typer.Option("--qr", help="Also as a QR code, for a terminal with a dark background.")] = False,
+    json: Json = False,
+) -> None:
+    """Print the fingerprint of your own key, for peers to compare and pin."""
+    out, mine = Output(as_json=json), account.choose(jid)
+    with closing(account.open_store(mine)) as store:
+        own = account.own_fingerprint(store)
+    lines = [str(own), *([show.qr(mine.bare, own)] if qr else [])]
+    out.result({"account": mine.bare, "fingerprint": str(own)}, *lines)
+
+
+@app.command(short_help="Print messages as they come; echo them.")
+def listen(
+    jid: OwnJid = None,
+    echo: Annotated[bool, typer.Option("--echo", help="Answer every message with itself.")] = False,
+    accept_from: Annotated[
+        list[str] | None,
+        typer.Option(metavar="roster|anyone|JID…", help="Who may open sessions; repeat it for several [default: roster]."),
+    ] = None,
+    policy: Annotated[Policy, typer.Option(help="What to do with messages in clear: `require` refuses them.")] = Policy.PREFER,
+    trust_model: Model = TrustModel.SERVER_AUTHENTICATES,
+    on_key_change: Annotated[OnKeyChange, typer.Option(help="When a peer shows a new key.")] = OnKeyChange.BY_TRUST_MODEL,
+    host: Host = None,
+    port: Port = None,
+    ca_file: CaFile = None,
+    direct_tls: DirectTls = False,
+    plaintext_loopback: Plaintext = False,
+    password_file: PasswordFile = None,
+    json: Json = False,
+) -> None:
+    """Print messages as they come, each with its assurance, until Ctrl-C. Messages in clear are marked [none]."""
+    out, mine = Output(as_json=json), account.choose(jid)
+    server = connection.Server(host, port, ca_file, direct_tls, plaintext_loopback)
+    accept = _accept(accept_from)
+    settings = {
+        "policy": policy.value,
+        "trust_model": trust_model.value,
+        "on_key_change": on_key_change.value,
+        "accept_from": accept,
+    }
+    account.open_store(mine).close()
+    password = account.password_for(mine, password_file)
+
+    async def listening_() -> None:
+        client = connection.make_client(mine, password, server, settings)
+        async with connection.online(client, server) as e2e:
+            heard = accept if isinstance(accept, str) else frozenset(accept)
+            await listening.Listener(client, out, echo=echo, accept=heard).run(e2e)
+
+    asyncio.run(listening_())
+
+
+@app.command(short_help="Send one message, encrypted or not at all.")
+def send(
+    peer: Annotated[str, typer.Argument(metavar="PEER", help="A JID; a bare one means all his devices.", show_default=False)],
+    message: Annotated[
+        str | None, typer.Option("--message", "-m", help="What to send [else: standard input].", show_default=False)
+    ] = None,
+    own: Account = None,
+    trust_model: Model = TrustModel.SERVER_AUTHENTICATES,
+    subscribe: Annotated[bool, typer.Option("--subscribe", help="Ask the peer to let you see his presence.")] = False,
+    timeout: Annotated[float, typer.Option(min=1.0, help="Seconds to wait for each of the peer's answers.")] = 60.0,
+    host: Host = None,
+    port: Port = None,
+    ca_file: CaFile = None,
+    direct_tls: DirectTls = False,
+    plaintext_loopback: Plaintext = False,
+    password_file: PasswordFile = None,
+    json: Json = False,
+) -> None:
+    """Send one message, encrypted or not at all (policy `require`), and wait until it has really arrived."""
+    out, mine, to = Output(as_json=json), account.choose(own), account.parse_jid(peer)
+    if trust_model is TrustModel.SERVER_TRUSTED:
+        raise UsageProblem("server-trusted means plain XMPP, and this command sends encrypted or not at all")
+    server = connection.Server(host, port, ca_file, direct_tls, plaintext_loopback)
+    account.open_store(mine).close()
+    password = account.password_for(mine, password_file)
+    body = _body(message, out)
+    # Nobody has to open a session with us meanwhile: answers come through ours.
+    settings: dict[str, Any] = {"policy": Policy.REQUIRE.value, "trust_model": trust_model.value, "accept_from": []}
+    errand = sending.Errand(to, body, timeout, subscribe)
+
+    async def sending_() -> list[sending.Delivered]:
+        client = connection.make_client(mine, password, server, settings)
+        out.tell(f"logging in as {mine.bare}")
+        async with connection.online(client, server) as e2e:
+            return await sending.deliver(client, e2e, errand, lambda text: out.tell(show.clean(text)))
+
+    delivered = asyncio.run(sending_())
+    data = [
+        {"peer": one.peer, "assurance": str(one.assurance), "fingerprint": str(one.fingerprint)} for one in delivered
+    ]
+    lines = [f"delivered to {show.one_line(one.peer)} [{one.assurance}] {one.fingerprint}" for one in delivered]
+    out.result({"account": mine.bare, "delivered": data}, *lines)
+
+
+# --- trust -----------------------------------------------------------------------------------------------------------
+
+
+@trust.command(name="list")
+def trust_list(own: Account = None, json: Json = False) -> None:
+    """Every peer of whom a key is remembered, with all keys."""
+    trusting.Trusting(account.choose(own), Output(as_json=json)).overview()
+
+
+@trust.command(name="show")
+def trust_show(peer: Peer, own: Account = None, json: Json = False) -> None:
+    """Your own fingerprint and a peer's, to compare."""
+    trusting.Trusting(account.choose(own), Output(as_json=json)).compare(account.parse_jid(peer))
+
+
+@trust.command(name="pin")
+def trust_pin(peer: Peer, key: Key, own: Account = None, json: Json = False) -> None:
+    """This key is the peer's: you have compared it by another way. It counts as verified."""
+    trusting.Trusting(account.choose(own), Output(as_json=json)).pin(account.parse_jid(peer), trusting.fingerprint_of(key))
+
+
+@trust.command(name="block")
+def trust_block(peer: Peer, key: Key, own: Account = None, json: Json = False) -> None:
+    """Refuse this key for good."""
+    trusting.Trusting(account.choose(own), Output(as_json=json)).block(account.parse_jid(peer), trusting.fingerprint_of(key))
+
+
+@trust.command(name="forget")
+def trust_forget(
+    peer: Peer,
+    key: Annotated[str | None, typer.Argument(metavar="SHA256:…", help="[default: all of his]", show_default=False)] = None,
+    own: Account = None,
+    json: Json = False,
+) -> None:
+    """Forget one key of a peer, or all of them: he is met anew."""
+    chosen = trusting.fingerprint_of(key) if key is not None else None
+    trusting.Trusting(account.choose(own), Output(as_json=json)).forget(account.parse_jid(peer), chosen)
+
+
+# --- what the options mean -------------------------------------------------------------------------------------------
+
+
+def _accept(words: list[str] | None) -> str | list[str]:
+    """The plugin's ``accept_from``: ``roster``, ``anyone``, or a list of JIDs and domains."""
+    if not words:
+        return "roster"
+    if len(words) == 1 and words[0] in ("roster", "anyone"):
+        return words[0]
+    if {"roster", "anyone"} & set(words):
+        raise UsageProblem("--accept-from takes `roster`, or `anyone`, or JIDs: not one together with another")
+    return [account.parse_jid(word).bare if "@" in word else word for word in words]
+
+
+def _body(message: str | None, out: Output) -> str:
+    """What to send; UsageProblem if there is nothing, or too much."""
+    if message is None:
+        if sys.stdin.isatty():
+            out.tell("Type the message, and end it with Ctrl-D on a line of its own.")
+        try:
+            message = sys.stdin.buffer.read(STDIN_BYTES + 1).decode()
+        except UnicodeDecodeError:
+            raise UsageProblem("standard input is not UTF-8 text") from None
+        message = message.removesuffix("\n")
+    if not message.strip():
+        raise UsageProblem("there is nothing to send: give -m TEXT, or the text on standard input")
+    if len(message) > STDIN_BYTES:
+        raise UsageProblem(f"this is more than {STDIN_BYTES} bytes: not a message")
+    return message

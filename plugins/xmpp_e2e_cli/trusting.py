@@ -1,0 +1,123 @@
+"""``xmpp-e2e trust``: what is remembered of peers' keys, and what the user decides about them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+
+from rich.text import Text
+from slixmpp import JID
+
+from slixmpp_e2e.store import SQLStore
+from xmpp_e2e.identity import Assurance, Fingerprint
+from xmpp_e2e_cli import account, show
+from xmpp_e2e_cli.codes import UsageProblem
+from xmpp_e2e_cli.show import Output
+
+LATER = "Sessions that are open now in other programs go on; the next ones are judged by this."
+
+
+class NothingKnown(UsageProblem):
+    """The store remembers no such key."""
+
+
+def fingerprint_of(text: str) -> Fingerprint:
+    """UsageProblem if it is none."""
+    try:
+        return Fingerprint.parse(text)
+    except ValueError as error:
+        raise UsageProblem(str(error)) from None
+
+
+def day(at: float) -> str:
+    """Seconds since the epoch as a date, here."""
+    return time.strftime("%Y-%m-%d", time.localtime(at))
+
+
+class Trusting:
+    """The verbs, for one account."""
+
+    def __init__(self, mine: JID, out: Output) -> None:
+        self._mine = mine.bare
+        self._out = out
+
+    def _store(self) -> closing[SQLStore]:
+        return closing(account.open_store(JID(self._mine)))
+
+    def overview(self) -> None:
+        """Every peer with his keys."""
+        with self._store() as store:
+            peers = {peer: store.remembered(peer).keys for peer in store.peers()}
+        data = {peer: [show.key_data(key) for key in keys] for peer, keys in peers.items()}
+        lines: list[Text | str] = []
+        for peer, keys in peers.items():
+            lines += [show.one_line(peer), *(Text("  ") + show.key_text(key, day) for key in keys)]
+        self._out.result({"account": self._mine, "peers": data}, *lines)
+        if not peers:
+            self._out.tell(f"{self._mine} remembers no keys yet: the first session with a peer adds one.")
+
+    def compare(self, peer: JID) -> None:
+        """Our own fingerprint and the peer's, aligned, and how the peer's came to stand so."""
+        with self._store() as store:
+            own = account.own_fingerprint(store)
+            keys, history = store.remembered(peer.bare).keys, store.history(peer.bare)
+        data = {
+            "account": self._mine,
+            "fingerprint": str(own),
+            "peer": peer.bare,
+            "keys": [show.key_data(key) for key in keys],
+            "history": [
+                {"at": line.at, "what": line.what, "fingerprint": str(line.fingerprint), "method": line.method}
+                for line in history
+            ],
+        }
+        lines: list[Text | str] = [
+            f"you   {self._mine}",
+            f"      {own}",
+            f"peer  {show.one_line(peer.bare)}",
+            *(Text("      ") + show.key_text(key, day) for key in keys),
+        ]
+        if not keys:
+            lines.append("      no key is remembered")
+        self._out.result(data, *lines)
+        if any(not key.blocked and key.assurance < Assurance.VERIFIED for key in keys):
+            self._out.tell(
+                "Compare: the peer reads you what `xmpp-e2e fingerprint` prints on his side, by telephone or face to\n"
+                f"face. If it is the same: xmpp-e2e trust pin {peer.bare} SHA256:…"
+            )
+
+    def pin(self, peer: JID, fingerprint: Fingerprint) -> None:
+        """This key is the peer's: the user has compared it."""
+        changed = self._decide(lambda store: store.pin(peer.bare, fingerprint, time.time()))
+        said = "is pinned: it is verified from now on" if changed else "was verified before"
+        self._done("pinned", peer, fingerprint, changed, f"The key {fingerprint} of {peer.bare} {said}.")
+
+    def block(self, peer: JID, fingerprint: Fingerprint) -> None:
+        """This key is refused for good."""
+        changed = self._decide(lambda store: store.block(peer.bare, fingerprint, time.time()))
+        said = "is blocked until you forget it" if changed else "was blocked before"
+        self._done("blocked", peer, fingerprint, changed, f"The key {fingerprint} of {peer.bare} {said}.")
+
+    def forget(self, peer: JID, fingerprint: Fingerprint | None) -> None:
+        """One key or all. NothingKnown if there is none."""
+        with self._store() as store:
+            count = store.forget(peer.bare, fingerprint, time.time())
+        if not count:
+            which = f"the key {fingerprint}" if fingerprint else "a key"
+            raise NothingKnown(f"{which} of {peer.bare} is not remembered; xmpp-e2e trust list shows what is")
+        text = f"Forgot {count} key{'s' if count > 1 else ''} of {peer.bare}: the next key that he shows is a first contact."
+        if fingerprint:
+            text = f"Forgot the key {fingerprint} of {peer.bare}."
+        self._done("forgotten", peer, fingerprint, True, text)
+
+    def _decide(self, change: Callable[[SQLStore], bool]) -> bool:
+        with self._store() as store:
+            return change(store)
+
+    def _done(self, what: str, peer: JID, fingerprint: Fingerprint | None, changed: bool, text: str) -> None:
+        shown = str(fingerprint) if fingerprint else None
+        data = {"account": self._mine, "peer": peer.bare, "fingerprint": shown, "done": what, "changed": changed}
+        self._out.result(data, text)
+        if changed:
+            self._out.tell(LATER)

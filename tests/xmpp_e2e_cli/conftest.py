@@ -1,0 +1,206 @@
+"""A command line in this process, for what needs no server; and real processes, for what does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slixmpp_e2e.loopback import LoopbackServer
+from xmpp_e2e_cli.__main__ import main
+
+ROOT = Path(__file__).parents[2]
+PASSWORDS = {"alice": "wonderland-7", "bob": "builder-8", "carol": "carols-9"}
+PATIENCE = 60.0
+"""Seconds after which a process counts as hanging; it takes two."""
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data folder of the test's own, and none of the caller's environment."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "alice"))
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.null.Keyring")
+    for name in ("XMPP_E2E_JID", "XMPP_E2E_PASSWORD", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command left."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def data(self) -> Any:
+        """stdout as one JSON value."""
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """Run a command line in this process, as Alice."""
+
+    def run(*words: str) -> Done:
+        code = main(words)
+        captured = capsys.readouterr()
+        return Done(code, captured.out, captured.err)
+
+    return run
+
+
+class Process:
+    """One ``xmpp-e2e`` as a child, with the data folder and the password of a person."""
+
+    def __init__(self, child: asyncio.subprocess.Process) -> None:
+        self._child = child
+        self.lines: list[str] = []
+        """Of stdout, as far as they were waited for."""
+        self.told: list[str] = []
+        """The same of stderr."""
+
+    @property
+    def argv(self) -> bytes:
+        """What everybody on the machine can read."""
+        return Path(f"/proc/{self._child.pid}/cmdline").read_bytes()
+
+    async def line(self) -> str:
+        """The next line of stdout."""
+        assert self._child.stdout is not None
+        async with asyncio.timeout(PATIENCE):
+            line = (await self._child.stdout.readline()).decode()
+        assert line, f"it ended: {await self._rest()}"
+        self.lines.append(line)
+        return line
+
+    async def tells(self, beginning: str) -> None:
+        """Until a line of stderr begins so."""
+        assert self._child.stderr is not None
+        while not self.told or not self.told[-1].startswith(beginning):
+            async with asyncio.timeout(PATIENCE):
+                line = (await self._child.stderr.readline()).decode()
+            assert line, f"it ended: {self.told}"
+            self.told.append(line)
+
+    def events(self, name: str) -> list[Any]:
+        """Those of this name that have come."""
+        return [data for line in self.lines if (data := json.loads(line))["event"] == name]
+
+    async def event(self, name: str) -> Any:
+        """The next event of this name on stdout, which is JSON."""
+        while (data := json.loads(await self.line()))["event"] != name:
+            pass
+        return data
+
+    def interrupt(self) -> None:
+        """What Ctrl-C does."""
+        self._child.send_signal(signal.SIGINT)
+
+    async def done(self) -> Done:
+        """Its end."""
+        return await self._rest()
+
+    async def stop(self) -> Done:
+        """SIGTERM, and its end."""
+        if self._child.returncode is None:
+            self._child.terminate()
+        return await self._rest()
+
+    async def _rest(self) -> Done:
+        async with asyncio.timeout(PATIENCE):
+            out, err = await self._child.communicate()
+        assert self._child.returncode is not None
+        return Done(self._child.returncode, "".join(self.lines) + out.decode(), "".join(self.told) + err.decode())
+
+
+class People:
+    """Starts processes for people, and ends those that are left."""
+
+    def __init__(self, home: Path, server: list[str]) -> None:
+        self._home, self.server = home, server
+        """The options that lead to the server."""
+        self._started: list[Process] = []
+
+    async def start(self, name: str, *words: str, text: bytes | None = None, **environment: str) -> Process:
+        """Start; ``text`` is its standard input."""
+        path = os.pathsep.join((str(ROOT), str(ROOT / "plugins")))
+        surroundings = os.environ | {"PYTHONPATH": path, "XDG_DATA_HOME": str(self._home / name)}
+        read, write = os.pipe()
+        os.write(write, text or b"")
+        os.close(write)
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "xmpp_e2e_cli",
+            *words,
+            stdin=read,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            cwd=self._home,
+            env=surroundings | {"XMPP_E2E_PASSWORD": PASSWORDS[name]} | environment,
+        )
+        os.close(read)
+        self._started.append(Process(child))
+        return self._started[-1]
+
+    async def run(self, name: str, *words: str, text: bytes | None = None, **environment: str) -> Done:
+        """Start, and wait for the end."""
+        return await (await self.start(name, *words, text=text, **environment)).done()
+
+    async def listen(self, name: str, *words: str) -> tuple[Process, Any]:
+        """A ``listen --json`` that is ready, and what it said then."""
+        process = await self.start(name, "listen", "--json", *self.server, *words)
+        return process, await process.event("ready")
+
+    async def send(self, name: str, peer: str, *words: str, text: bytes | None = None) -> Done:
+        """A ``send``."""
+        return await self.run(name, "send", peer, *self.server, *words, text=text)
+
+    async def close(self) -> None:
+        """End what still runs."""
+        for process in self._started:
+            await process.stop()
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[LoopbackServer]:
+    """The embedded server, with everybody in everybody's roster."""
+    async with LoopbackServer("home.test", PASSWORDS) as running:
+        yield running
+
+
+@pytest.fixture
+async def people(home: Path, server: LoopbackServer) -> AsyncIterator[People]:
+    """Alice, Bob and Carol with their keys, near the embedded server."""
+    options = ["--host", "127.0.0.1", "--port", str(server.port), "--plaintext-loopback"]
+    make_keys(home, "home.test")
+    everybody = People(home, options)
+    try:
+        yield everybody
+    finally:
+        await everybody.close()
+
+
+def make_keys(home: Path, domain: str) -> None:
+    """Everybody's stores, as ``init`` makes them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in PASSWORDS:
+            patch.setenv("XDG_DATA_HOME", str(home / name))
+            assert main(["init", f"{name}@{domain}"]) == 0
+
+
+@pytest.fixture
+def colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """rich believes that it writes to a terminal that knows colours."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")

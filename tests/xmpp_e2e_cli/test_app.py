@@ -1,0 +1,302 @@
+"""The commands that need no server: keys, fingerprints, trust, and what they say when they cannot."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import stat
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from slixmpp_e2e.store import SQLStore, path_for
+from tests.xmpp_e2e_cli.conftest import Done
+from xmpp_e2e.identity import Assurance, Fingerprint
+from xmpp_e2e_cli import trusting
+
+KEY, OTHER = Fingerprint(bytes(32)), Fingerprint(bytes(31) + b"\1")
+Command = Callable[..., Done]
+
+
+@pytest.fixture
+def alice(command: Command) -> Command:
+    """The command line of Alice, who has a key."""
+    assert command("init", "alice@home.test").code == 0
+    return command
+
+
+def remember(*keys: Fingerprint) -> None:
+    """Let Alice have met Bob."""
+    with SQLStore.for_jid("alice@home.test") as store:
+        for key in keys:
+            store.accept("bob@home.test", key, Assurance.VOUCHED, "route", 86400.0 * 365)
+
+
+# --- keys ------------------------------------------------------------------------------------------------------------
+
+
+def test_init_makes_a_key_once(command: Command) -> None:
+    """The fingerprint is the result, what protects the key is told, and a second time changes nothing."""
+    first = command("init", "alice@home.test")
+    assert Fingerprint.parse(first.out)
+    assert "A random key was written to" in first.err
+    second = command("init", "alice@home.test/phone")
+    assert (second.code, second.out) == (0, first.out)
+    assert "nothing was changed" in second.err
+    path = path_for("alice@home.test")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_init_keeps_to_the_users_data_folder(command: Command, home: Path) -> None:
+    """XDG_DATA_HOME is honoured, and nothing is written elsewhere."""
+    command("init", "alice@home.test")
+    assert {path.parent for path in home.rglob("*") if path.is_file()} == {home / "alice/xmpp-e2e"}
+
+
+@pytest.mark.parametrize("jid", ["", "home.test", "@home.test", "a@b@c", "alice@home.test\n"])
+def test_what_is_no_jid_of_a_person_makes_no_store(command: Command, jid: str) -> None:
+    """A misspelt JID is refused before anything is written."""
+    done = command("init", jid)
+    assert done.code == 1
+    assert "JID" in done.err
+    assert not path_for("x").parent.exists()
+
+
+def test_the_fingerprint_of_the_only_account_needs_no_name(alice: Command) -> None:
+    """With one store there is nothing to choose."""
+    own = command_data(alice("fingerprint", "--json"))
+    assert own["account"] == "alice@home.test"
+    assert alice("fingerprint").out == own["fingerprint"] + "\n"
+
+
+def command_data(done: Done) -> dict[str, str]:
+    """What a command that succeeded said in JSON."""
+    assert done.code == 0, done.err
+    data: dict[str, str] = done.data
+    return data
+
+
+def test_among_several_accounts_one_must_be_named(alice: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By argument, by option or by environment; the error lists them and names the option."""
+    alice("init", "work@office.test")
+    done = alice("trust", "list")
+    assert done.code == 1
+    assert "alice@home.test, work@office.test" in done.err
+    assert "--account" in done.err
+    assert command_data(alice("trust", "list", "--account", "work@office.test", "--json"))["account"] == "work@office.test"
+    assert command_data(alice("fingerprint", "work@office.test", "--json"))["account"] == "work@office.test"
+    monkeypatch.setenv("XMPP_E2E_JID", "work@office.test")
+    assert command_data(alice("fingerprint", "--json"))["account"] == "work@office.test"
+
+
+def test_an_account_without_a_key_is_sent_to_init(alice: Command) -> None:
+    """Nothing is made on the way: a misspelt account must not leave a store."""
+    wrong = "alcie@home.test"
+    for words in (["fingerprint", wrong], ["listen", wrong], ["trust", "list", "--account", wrong]):
+        done = alice(*words)
+        assert done.code == 1
+        assert "xmpp-e2e init alcie@home.test" in done.err
+    assert not path_for("alcie@home.test").exists()
+
+
+def test_without_any_account_init_is_named(command: Command) -> None:
+    """The first thing that a newcomer needs."""
+    done = command("fingerprint")
+    assert done.code == 1
+    assert "xmpp-e2e init JID" in done.err
+
+
+def test_the_qr_code_fits_a_terminal_and_has_no_colours(alice: Command) -> None:
+    """Half blocks only, of one width, at most 80 columns."""
+    first, *rows = alice("fingerprint", "--qr").out.splitlines()
+    assert Fingerprint.parse(first)
+    assert {len(row) for row in rows} == {len(rows[0])}
+    assert len(rows[0]) <= 80
+    assert len(rows) <= 24
+    assert set("".join(rows)) == set("█▀▄ ")
+
+
+# --- trust -----------------------------------------------------------------------------------------------------------
+
+
+def test_pin_show_block_forget(alice: Command) -> None:
+    """The life of a key, as JSON tells it."""
+    remember(KEY)
+    assert level(alice) == "vouched"
+    assert alice("trust", "pin", "bob@home.test/desk", str(KEY)).code == 0
+    assert level(alice) == "verified"
+    assert "verified before" in alice("trust", "pin", "bob@home.test", str(KEY)).out
+    assert alice("trust", "block", "bob@home.test", str(KEY), "--json").data["done"] == "blocked"
+    assert level(alice) == "blocked"
+    pinned = alice("trust", "pin", "bob@home.test", str(KEY))
+    assert pinned.code == 7
+    assert "trust forget" in pinned.err
+    assert alice("trust", "forget", "bob@home.test", str(KEY)).code == 0
+    assert alice("trust", "list", "--json").data["peers"] == {}
+    assert alice("trust", "forget", "bob@home.test").code == 1
+
+
+def level(command: Command) -> str:
+    """What is remembered of Bob's one key."""
+    (key,) = command("trust", "show", "bob@home.test", "--json").data["keys"]
+    word: str = key["assurance"]
+    return word
+
+
+def test_forget_without_a_fingerprint_forgets_all(alice: Command) -> None:
+    """And says how many."""
+    remember(KEY, OTHER)
+    assert "Forgot 2 keys" in alice("trust", "forget", "bob@home.test").out
+
+
+def test_show_puts_both_fingerprints_below_each_other(alice: Command) -> None:
+    """They begin in the same column, so that people can compare; and what to do next is told."""
+    remember(KEY)
+    done = alice("trust", "show", "bob@home.test")
+    columns = {line.index("SHA256:") for line in done.out.splitlines() if "SHA256:" in line}
+    assert len(columns) == 1
+    assert str(KEY) in done.out
+    assert "vouched by route, since 1971-01-01" in done.out
+    assert "xmpp-e2e trust pin bob@home.test" in done.err
+
+
+def test_list_shows_every_peer_with_his_keys(alice: Command) -> None:
+    """Results on stdout; without any, that is told on stderr."""
+    empty = alice("trust", "list")
+    assert (empty.code, empty.out) == (0, "")
+    assert "no keys yet" in empty.err
+    remember(KEY, OTHER)
+    assert [line.strip()[:15] for line in alice("trust", "list").out.splitlines()] == ["bob@home.test", *[str(KEY)[:15]] * 2]
+
+
+@pytest.mark.parametrize("key", ["SHA256:short", "MD5:00", str(KEY)[:-1], ""])
+def test_a_malformed_fingerprint_is_1_and_changes_nothing(alice: Command, key: str) -> None:
+    """What is pinned must be what was read."""
+    for verb in ("pin", "block", "forget"):
+        assert alice("trust", verb, "bob@home.test", key).code == 1
+    assert alice("trust", "list", "--json").data["peers"] == {}
+
+
+def test_what_was_decided_tells_that_open_sessions_go_on(alice: Command) -> None:
+    """Another process is not reached by the store alone."""
+    assert trusting.LATER in alice("trust", "block", "bob@home.test", str(KEY)).err
+
+
+# --- how it says no --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["bogus"],
+        ["send"],
+        ["send", "bob@home.test", "--bogus"],
+        ["listen", "--policy", "sometimes"],
+        ["trust", "pin", "bob@home.test"],
+        ["demo", "--server", "moon"],
+        ["send", "bob@home.test", "-m", "x", "--port", "70000"],
+        ["send", "bob@home.test", "--password", "secret"],
+    ],
+)
+def test_a_wrong_command_line_is_1(alice: Command, words: list[str]) -> None:
+    """Usage is 1; 2 means a bug. There is no option for a password."""
+    done = alice(*words)
+    assert done.code == 1
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("words", [["--help"], ["send", "--help"], ["trust", "pin", "--help"]])
+def test_help_is_0_and_fits(command: Command, words: list[str]) -> None:
+    """Help is a result."""
+    done = command(*words)
+    assert done.code == 0
+    assert max(map(len, done.out.splitlines())) <= 80
+
+
+def test_send_says_that_it_sends_encrypted_or_not_at_all(alice: Command) -> None:
+    """It is in the help, and plain XMPP is refused."""
+    assert "encrypted or not at all (policy `require`)" in alice("send", "--help").out
+    assert alice("send", "bob@home.test", "-m", "x", "--trust-model", "server-trusted").code == 1
+
+
+@pytest.mark.parametrize("words", [["roster", "anyone"], ["anyone", "bob@home.test"]])
+def test_accept_from_is_one_kind_of_thing(alice: Command, words: list[str]) -> None:
+    """`anyone` beside a list would make the list a lie."""
+    done = alice("listen", *(part for word in words for part in ("--accept-from", word)))
+    assert done.code == 1
+    assert "--accept-from" in done.err
+
+
+@pytest.mark.parametrize("piped", [b"", b" \n", b"\xff\xfe", b"x" * (1024 * 1024 + 1)])
+def test_nothing_sensible_on_stdin_is_1(alice: Command, monkeypatch: pytest.MonkeyPatch, piped: bytes) -> None:
+    """Empty, not UTF-8, or far too much: nobody is connected to."""
+    monkeypatch.setenv("XMPP_E2E_PASSWORD", "x")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(piped)))
+    assert alice("send", "bob@home.test", "--host", "127.0.0.1", "--plaintext-loopback").code == 1
+
+
+def test_without_a_password_every_way_to_give_one_is_named(alice: Command, tmp_path: Path) -> None:
+    """No terminal, no environment, no keyring."""
+    done = alice("listen")
+    assert done.code == 1
+    assert all(way in done.err for way in ("--password-file", "XMPP_E2E_PASSWORD", "keyring"))
+    (tmp_path / "empty").write_text("\n")
+    (tmp_path / "binary").write_bytes(b"\xffsecret")
+    for name in ("missing", "empty", "binary"):
+        done = alice("listen", "--password-file", str(tmp_path / name))
+        assert done.code == 1
+        assert "secret" not in done.err
+
+
+@pytest.mark.parametrize("name", ["missing.pem", "empty.pem"])
+def test_a_useless_ca_file_is_1(alice: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """It must not mean: believe everybody."""
+    monkeypatch.setenv("XMPP_E2E_PASSWORD", "x")
+    (tmp_path / "empty.pem").write_text("")
+    assert alice("listen", "--ca-file", str(tmp_path / name)).code == 1
+
+
+def test_an_error_in_json_is_json(alice: Command) -> None:
+    """On stdout, with the exit code, for whoever parses."""
+    done = alice("trust", "forget", "bob@home.test", "--json")
+    assert done.data["exit_code"] == done.code == 1
+    assert done.data["error"] == "NothingKnown"
+    assert done.err == ""
+
+
+def test_a_bug_is_2_and_asks_for_a_report(alice: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The traceback is shown, for the report."""
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("something that nobody thought of")
+
+    monkeypatch.setattr(trusting.Trusting, "overview", broken)
+    done = alice("trust", "list")
+    assert done.code == 2
+    assert "nobody thought of" in done.err
+    assert "please report" in done.err
+
+
+def test_colours_are_for_terminals_and_no_color_takes_them_away(
+    alice: Command, monkeypatch: pytest.MonkeyPatch, colours: None
+) -> None:
+    """Whoever wants none gets none (no-color.org); nor does a pipe."""
+    remember(KEY)
+    assert re.search(r"\x1b\[[0-9;]*3[0-9]", alice("trust", "list").out)
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not re.search(r"\x1b\[[0-9;]*3[0-9]", alice("trust", "list").out)
+    monkeypatch.delenv("FORCE_COLOR")
+    monkeypatch.delenv("NO_COLOR")
+    assert "\x1b" not in alice("trust", "list").out
+
+
+def test_json_is_one_object_a_line(alice: Command) -> None:
+    """For every command that answers by itself."""
+    for words in (["init", "alice@home.test"], ["fingerprint"], ["trust", "list"], ["trust", "show", "bob@home.test"]):
+        done = alice(*words, "--json")
+        assert done.code == 0
+        (line,) = done.out.splitlines()
+        assert isinstance(json.loads(line), dict)

@@ -1,0 +1,64 @@
+"""``listen`` and ``send`` on a real Prosody, with TLS as everybody has it: interop/servers/install.sh prosody."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from interop.servers.ca import Authority
+from interop.servers.prosody import Prosody
+from tests.xmpp_e2e_cli.conftest import PASSWORDS, People, make_keys
+
+
+@pytest.fixture
+async def prosody() -> AsyncIterator[Prosody]:
+    """With everybody in everybody's roster."""
+    async with Prosody("home.test", PASSWORDS) as running:
+        yield running
+
+
+@pytest.fixture
+async def people(home: Path, prosody: Prosody) -> AsyncIterator[People]:
+    """Who verify the server's certificate."""
+    make_keys(home, "home.test")
+    everybody = People(home, ["--host", prosody.host, "--port", str(prosody.port), "--ca-file", str(prosody.ca_file)])
+    try:
+        yield everybody
+    finally:
+        await everybody.close()
+
+
+async def test_a_message_arrives_over_verified_tls(people: People, prosody: Prosody) -> None:
+    """By presence and by full JID; the second session knows the first one's key; the server reads nothing."""
+    bob, ready = await people.listen("bob", "--echo")
+    first = await people.send("alice", "bob@home.test", "--json", "-m", "attack at dawn")
+    assert first.code == 0, first.err
+    second = await people.send("alice", ready["jid"], "--json", text=b"attack at dusk")
+    levels = [done.data["delivered"][0]["assurance"] for done in (first, second)]
+    assert levels == ["vouched", "known"]
+    heard = [(await bob.event("message"))["body"] for _ in range(2)]
+    assert heard == ["attack at dawn", "attack at dusk"]
+    assert not [seen for seen in prosody.handled() if "attack" in seen.text]
+    assert (await bob.stop()).code == 0
+
+
+async def test_a_certificate_of_somebody_else_is_3_and_the_password_stays(people: People, prosody: Prosody, home: Path) -> None:
+    """Verification is on; with the system's authorities, and with another one, nothing is sent to log in."""
+    other = home / "other.pem"
+    other.write_bytes(Authority().pem)
+    where = ["--host", prosody.host, "--port", str(prosody.port)]
+    for more in ([], ["--ca-file", str(other)]):
+        done = await people.run("alice", "send", "bob@home.test", "-m", "x", *where, *more)
+        assert done.code == 3
+        assert "certificate" in done.err
+        assert "--ca-file" in done.err
+    assert not [seen for seen in prosody.handled() if "<auth" in seen.text]
+
+
+async def test_a_wrong_password_is_3(people: People) -> None:
+    """In words."""
+    done = await people.run("alice", "listen", *people.server, XMPP_E2E_PASSWORD="wrong")
+    assert done.code == 3
+    assert "refused the password" in done.err

@@ -1,0 +1,301 @@
+"""``send`` and ``listen`` as processes near the embedded server: what arrives, what does not, and with which exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from slixmpp import ClientXMPP
+
+from slixmpp_e2e.loopback import LoopbackServer, no_tls, offline, online
+from slixmpp_e2e.loopback.hostile import swap_fingerprint
+from slixmpp_e2e.store import PeerPolicy, SQLStore, path_for
+from tests.xmpp_e2e_cli.conftest import PASSWORDS, Done, People
+from xmpp_e2e.identity import Fingerprint
+from xmpp_e2e.trust.policy import Policy
+
+OTHER = Fingerprint(bytes(32))
+"""Nobody's key."""
+
+
+def store_of(home: Path, name: str) -> SQLStore:
+    """The store of a person."""
+    return SQLStore.for_jid(f"{name}@home.test", directory=path_of(home, name))
+
+
+def path_of(home: Path, name: str) -> Path:
+    """Its folder."""
+    return home / name / path_for("x").parent.name
+
+
+async def test_a_message_arrives_with_its_assurance_and_comes_back(people: People, server: LoopbackServer) -> None:
+    """Bob sees who wrote, what, and how sure that is; the server sees no word of it; a second session is `known`."""
+    bob, ready = await people.listen("bob", "--echo")
+    done = await people.send("alice", "bob@home.test", "-m", "attack at dawn")
+    assert done.code == 0, done.err
+    told = await bob.event("message")
+    assert (told["body"], told["assurance"], told["encrypted"]) == ("attack at dawn", "vouched", True)
+    assert told["from"].startswith("alice@home.test/")
+    assert f"delivered to {ready['jid']} [vouched] {ready['fingerprint']}" in done.out
+    again = await people.send("alice", ready["jid"], "--json", text="über\nzwei Zeilen\n".encode())
+    assert again.data["delivered"] == [
+        {"peer": ready["jid"], "assurance": "known", "fingerprint": ready["fingerprint"]},
+    ]
+    assert (await bob.event("message"))["body"] == "über\nzwei Zeilen"
+    assert (await bob.event("session_end"))["clean"]
+    ended = await bob.stop()
+    assert ended.code == 0, ended.err
+    assert not server.mentions("attack at dawn")
+
+
+async def test_a_bare_jid_means_every_device(people: People) -> None:
+    """Both of Bob's listeners get the message, each in a session of its own."""
+    first, one = await people.listen("bob")
+    second, two = await people.listen("bob")
+    done = await people.send("alice", "bob@home.test", "--json", "-m", "to all")
+    assert {entry["peer"] for entry in done.data["delivered"]} == {one["jid"], two["jid"]}
+    assert [(await each.event("message"))["body"] for each in (first, second)] == ["to all", "to all"]
+
+
+async def test_ctrl_c_ends_a_listener_in_order(people: People) -> None:
+    """SIGINT is no error."""
+    bob, _ = await people.listen("bob")
+    bob.interrupt()
+    done = await bob.done()
+    assert (done.code, "Traceback" in done.err) == (0, False)
+
+
+async def test_a_listener_for_people_shows_the_fingerprint_first(people: People) -> None:
+    """Own key and address go to stderr, messages to stdout, each with its level."""
+    bob = await people.start("bob", "listen", *people.server)
+    await bob.tells("own key SHA256:")
+    sending = await people.send("alice", "bob@home.test", "-m", "one\ntwo")
+    assert sending.code == 0, sending.err
+    first, second = await bob.line(), await bob.line()
+    assert first.startswith("alice@home.test/")
+    assert first.endswith(" [vouched] one\n")
+    assert second == "    two\n"
+    done = await bob.stop()
+    assert done.err.startswith("listening as bob@home.test/")
+
+
+async def test_clear_messages_are_marked_none(people: People, server: LoopbackServer) -> None:
+    """What comes in clear from somebody without encryption is delivered as `none` under `prefer`."""
+    bob, ready = await people.listen("bob")
+    carol = ClientXMPP("carol@home.test/plain", PASSWORDS["carol"], ssl_context=no_tls())
+    await online(carol, server)
+    carol.send_message(mto=ready["jid"], mbody="hello", mtype="chat")
+    told = await bob.event("message")
+    assert (told["assurance"], told["encrypted"], told["fingerprint"]) == ("none", False, None)
+    await offline(carol)
+
+
+async def test_under_require_clear_messages_are_refused(people: People, server: LoopbackServer) -> None:
+    """They are told of, and not shown as messages."""
+    bob, ready = await people.listen("bob", "--policy", "require")
+    carol = ClientXMPP("carol@home.test/plain", PASSWORDS["carol"], ssl_context=no_tls())
+    await online(carol, server)
+    carol.send_message(mto=ready["jid"], mbody="hello", mtype="chat")
+    assert (await bob.event("plaintext"))["from"] == "carol@home.test/plain"
+    await offline(carol)
+    assert bob.events("message") == []
+
+
+# --- what goes wrong -------------------------------------------------------------------------------------------------
+
+
+async def refused(people: People, *words: str) -> Done:
+    """Alice's attempt to write to Bob."""
+    return await people.send("alice", "bob@home.test", "-m", "attack at dawn", *words)
+
+
+async def test_a_changed_key_is_4_and_the_command_that_is_named_resolves_it(
+    people: People, home: Path, server: LoopbackServer
+) -> None:
+    """Another key than the pinned one: nothing is sent until the very command of the error has been run."""
+    with store_of(home, "alice") as store:
+        store.pin("bob@home.test", OTHER, 1.0)
+    bob, ready = await people.listen("bob")
+    done = await refused(people)
+    assert done.code == 4, done.err
+    assert "HAS CHANGED" in done.err
+    named = f"xmpp-e2e trust pin bob@home.test {ready['fingerprint']}"
+    assert named in done.err
+    assert (await people.run("alice", *named.split()[1:])).code == 0
+    done = await refused(people, "--json")
+    assert done.code == 0, done.err
+    assert done.data["delivered"][0]["assurance"] == "verified"
+    assert (await bob.event("message"))["body"] == "attack at dawn"
+    assert len(bob.events("message")) == 1
+
+
+async def test_a_blocked_key_is_4(people: People, home: Path) -> None:
+    """A key that the user refused ends the session."""
+    _, ready = await people.listen("bob")
+    with store_of(home, "alice") as store:
+        store.block("bob@home.test", Fingerprint.parse(ready["fingerprint"]), 1.0)
+    done = await refused(people)
+    assert done.code == 4
+    assert "blocked" in done.err
+
+
+async def test_an_unverified_key_is_4_where_the_server_is_not_trusted(people: People) -> None:
+    """Under `server-untrusted` a first contact has to be pinned before anything is sent."""
+    bob, ready = await people.listen("bob")
+    done = await refused(people, "--trust-model", "server-untrusted")
+    assert done.code == 4
+    assert f"xmpp-e2e trust pin bob@home.test {ready['fingerprint']}" in done.err
+    await bob.event("session_failed")
+    ended = await bob.stop()
+    assert "attack at dawn" not in ended.out
+
+
+async def test_a_swapped_fingerprint_is_4(people: People, server: LoopbackServer) -> None:
+    """A server that puts a fingerprint of its own into the signalling gets nothing, and is told of."""
+    server.interfere.append(swap_fingerprint(":".join(["AB"] * 32), actions=("session-accept",)))
+    await people.listen("bob")
+    done = await refused(people, "--json")
+    assert done.code == done.data["exit_code"] == 4
+    assert done.data["error"] == "FingerprintMismatch"
+    assert not server.mentions("attack at dawn")
+
+
+async def test_a_peer_who_rejects_our_key_is_5(people: People, home: Path) -> None:
+    """Bob has pinned another key of Alice's and rejects this one; she learns that he refused, not why."""
+    with store_of(home, "bob") as store:
+        store.pin("alice@home.test", OTHER, 1.0)
+    bob, _ = await people.listen("bob", "--on-key-change", "reject")
+    done = await refused(people)
+    assert done.code == 5, done.err
+    assert (await bob.event("key_changed"))["decision"] == "reject"
+    assert "attack at dawn" not in (await bob.stop()).out
+
+
+async def test_an_absent_peer_is_6(people: People) -> None:
+    """Nobody is there: nothing is sent."""
+    done = await refused(people)
+    assert done.code == 6
+    assert "bob@home.test is not online" in done.err
+    assert (await people.send("alice", "bob@home.test/nowhere", "-m", "x")).code == 6
+
+
+async def test_a_peer_without_encryption_is_6(people: People, server: LoopbackServer) -> None:
+    """A plain client is there: nothing is sent, least of all in clear."""
+    bob = ClientXMPP("bob@home.test/plain", PASSWORDS["bob"], ssl_context=no_tls())
+    bob.register_plugin("xep_0030")
+    await online(bob, server)
+    done = await refused(people)
+    await offline(bob)
+    assert done.code == 6
+    assert "does not advertise" in done.err
+    assert not server.mentions("attack at dawn")
+
+
+async def test_a_stranger_is_6_and_the_ways_out_are_named(people: People, server: LoopbackServer) -> None:
+    """Without a subscription a bare JID cannot be found; a full one can, and --subscribe asks."""
+    server.set_subscription("alice@home.test", "bob@home.test", "none")
+    bob, ready = await people.listen("bob", "--accept-from", "alice@home.test")
+    done = await refused(people)
+    assert done.code == 6
+    assert "--subscribe" in done.err
+    assert "full JID" in done.err
+    assert (await people.send("alice", ready["jid"], "-m", "by full JID")).code == 0
+    assert (await bob.event("message"))["body"] == "by full JID"
+    done = await refused(people, "--subscribe")
+    assert done.code == 0, done.err
+    assert "asking bob@home.test for permission" in done.err
+    asked = await bob.event("subscription")
+    assert asked == {"event": "subscription", "peer": "alice@home.test", "authorized": True}
+
+
+async def test_a_listener_for_its_roster_lets_nobody_in_by_itself(people: People, server: LoopbackServer) -> None:
+    """Under `roster` a subscription request is told of, and left to the person."""
+    server.set_subscription("alice@home.test", "bob@home.test", "none")
+    bob, _ = await people.listen("bob")
+    done = await refused(people, "--subscribe", "--timeout", "1")
+    assert done.code == 6
+    assert "not answered" in done.err
+    assert (await bob.event("subscription"))["authorized"] is False
+
+
+async def test_a_peer_who_does_not_accept_us_is_7(people: People) -> None:
+    """Bob listens to Carol only."""
+    await people.listen("bob", "--accept-from", "carol@home.test")
+    done = await refused(people)
+    assert done.code == 7
+    assert "accept_from" in done.err
+
+
+async def test_the_policy_off_is_7(people: People, home: Path) -> None:
+    """Our own policy for Bob excludes what this command does."""
+    with store_of(home, "alice") as store:
+        store.set_policy("bob@home.test", PeerPolicy(policy=Policy.OFF))
+    await people.listen("bob")
+    done = await refused(people)
+    assert done.code == 7
+    assert "`off`" in done.err
+
+
+async def test_a_wrong_password_and_a_dead_port_are_3(people: People, server: LoopbackServer) -> None:
+    """Both are told in words, with no traceback."""
+    wrong = await people.run("alice", "send", "bob@home.test", "-m", "x", *people.server, XMPP_E2E_PASSWORD="not-it")
+    assert wrong.code == 3
+    assert "refused the password" in wrong.err
+    dead = await people.run(
+        "alice", "send", "bob@home.test", "-m", "x", "--host", "127.0.0.1", "--port", "1", "--plaintext-loopback"
+    )
+    assert dead.code == 3
+    assert "cannot be reached" in dead.err
+    assert "Traceback" not in wrong.err + dead.err
+
+
+async def test_a_listener_whose_server_goes_is_3(people: People, server: LoopbackServer) -> None:
+    """The stream ends: whoever supervises the listener sees it by the exit code."""
+    bob, _ = await people.listen("bob")
+    await server.close()
+    done = await bob.done()
+    assert done.code == 3
+    assert json.loads(done.out.splitlines()[-1])["error"] == "ConnectionLost"
+
+
+@pytest.mark.parametrize("command", ["listen", "send"])
+async def test_no_password_is_in_argv_or_in_what_is_printed(people: People, command: str) -> None:
+    """Other users of the machine read argv; logs are kept for ever."""
+    bob, ready = await people.listen("bob")
+    words = {"listen": ["listen"], "send": ["send", ready["jid"], "-m", "x"]}[command]
+    alice = await people.start("alice", *words, *people.server)
+    argv = alice.argv
+    if command == "listen":
+        await alice.tells("own key")
+    done = await (alice.done() if command == "send" else alice.stop())
+    everything = argv + done.out.encode() + done.err.encode() + bob.argv + (await bob.stop()).out.encode()
+    assert not any(password.encode() in everything for password in PASSWORDS.values())
+
+
+async def test_two_senders_in_one_store_do_no_harm(people: People) -> None:
+    """Two processes of one account share the store."""
+    await people.listen("bob")
+    both = await asyncio.gather(refused(people), refused(people))
+    assert [done.code for done in both] == [0, 0], both
+
+
+async def test_the_password_can_come_from_a_file(people: People, home: Path) -> None:
+    """Its first line; the environment is not asked then."""
+    file = home / "password"
+    file.write_text(f"{PASSWORDS['alice']}\nsecond line\n")
+    _, ready = await people.listen("bob")
+    words = ["send", ready["jid"], "-m", "x", "--password-file", str(file), *people.server]
+    assert (await people.run("alice", *words, XMPP_E2E_PASSWORD="wrong")).code == 0
+
+
+def test_plaintext_is_for_this_machine_only(command: Callable[..., Done]) -> None:
+    """The option that tests need cannot be turned against a server elsewhere, nor against a name."""
+    command("init", "alice@home.test")
+    for host in ("192.0.2.1", "localhost", "example.org", "::ffff:192.0.2.1"):
+        done = command("send", "bob@home.test", "-m", "x", "--plaintext-loopback", "--host", host)
+        assert done.code == 1
+        assert "loopback address" in done.err
+    assert command("send", "bob@home.test", "-m", "x", "--plaintext-loopback").code == 1
