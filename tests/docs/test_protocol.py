@@ -1,0 +1,145 @@
+"""docs/protocol.md says what the code does: its vector, its recorded opening, its bounds and its deadlines."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from typing import Any
+from xml.etree.ElementTree import Element, fromstring
+
+from slixmpp_e2e import sessions
+from slixmpp_e2e.discovery import FEATURES
+from slixmpp_e2e.link import STALL_SECONDS
+from tests.docs import documents
+from xmpp_e2e import stream
+from xmpp_e2e.authenticate import hello as auth
+from xmpp_e2e.encoding import labelled_hash, lv
+from xmpp_e2e.negotiate import jingle, offer
+from xmpp_e2e.session import HELD_BYTES
+from xmpp_e2e.stages import DEADLINES, HUMAN_DEADLINE, Stage
+from xmpp_e2e.stream import reader
+from xmpp_e2e.stream.outflow import EARLY_BYTES
+from xmpp_e2e.tls import channel
+from xmpp_e2e.transport import ibb
+
+NAME = "docs/protocol.md"
+BLOCKS = documents.blocks(NAME)
+VECTOR: dict[str, Any] = json.loads(BLOCKS["neg"])
+TEXT = " ".join(documents.text(NAME).split())
+
+
+def half(fields: dict[str, str]) -> bytes:
+    """The twelve fields as the document spells them."""
+    raw = ("fingerprint", "nonce")
+    return lv(*(bytes.fromhex(value) if name in raw else value.encode() for name, value in fields.items()))
+
+
+def recorded(name: str) -> offer.Signal:
+    """What the recorded iq of that action signals."""
+    iq = fromstring(BLOCKS[name])
+    return offer.signal(jingle.parse(iq[0]), iq.attrib["from"], iq.attrib["to"])
+
+
+def opening(role: str) -> list[reader.Event]:
+    """The recorded stream of one side, as our reader reads it."""
+    incremental = reader.Reader()
+    incremental.feed(BLOCKS[f"stream-{role}"].encode())
+    seen = []
+    while (event := incremental.next_event()) is not None:
+        seen.append(event)
+    return seen
+
+
+def test_the_small_vectors() -> None:
+    """lv and H give what the document says."""
+    assert lv(b"", b"a").hex() == VECTOR["lv('', 'a') in hex"]
+    assert labelled_hash("neg", b"", b"a").hex() == VECTOR["H('neg', '', 'a') in hex"]
+
+
+def test_the_vector_is_that_of_the_recorded_opening() -> None:
+    """The fields, both halves and neg follow from the recorded iqs."""
+    initiate, accept = recorded("session-initiate"), recorded("session-accept")
+    for signal, name in ((initiate, "initiate"), (accept, "accept")):
+        assert signal.encode() == half(VECTOR[name])
+        assert hashlib.sha256(signal.encode()).hexdigest() == VECTOR[f"SHA-256 of the {name}'s half"]
+    assert base64.b64encode(offer.neg(initiate, accept)).decode() == VECTOR["neg in base64"]
+
+
+def test_the_recorded_streams_mirror_each_other() -> None:
+    """Header, hello, done and a message on each side; the hellos agree on sid and neg."""
+    hellos = []
+    for role in ("initiator", "responder"):
+        header, hello, done, message = opening(role)
+        assert isinstance(header, reader.Header)
+        assert isinstance(hello, Element)
+        assert isinstance(done, Element)
+        assert isinstance(message, Element)
+        assert (done.tag, message.tag) == (auth.DONE, "{jabber:client}message")
+        hellos.append(auth.parse(hello))
+    hellos[0].check(hellos[1])
+    hellos[1].check(hellos[0])
+    assert base64.b64encode(hellos[0].neg).decode() == VECTOR["neg in base64"]
+
+
+def test_every_deadline() -> None:
+    """The table of stages has each stage once, with its deadline."""
+    table = {documents.code(row[0])[0]: row[3] for row in documents.rows(NAME, "What a session is doing")}
+    assert set(table) == {stage.value for stage in Stage if stage is not Stage.IDLE}
+    for stage in Stage:
+        if stage in DEADLINES and DEADLINES[stage] < 3600 and (told := re.match(r"(\d+) s", table[stage.value])):
+            assert float(told[1]) == DEADLINES[stage], stage
+    assert table["open"].startswith("24 h")
+    assert DEADLINES[Stage.OPEN] == 24 * 3600
+    assert f"with {HUMAN_DEADLINE:.0f} s" in TEXT
+
+
+def test_the_bounds_of_the_stream() -> None:
+    """The table of the reader's bounds is the reader's."""
+    before = reader.GREETING
+    assert [row[1:] for row in documents.rows(NAME, "4. The stream inside")] == [
+        [_kib(before.total_bytes), "any"],
+        [_kib(before.stanza_bytes), _kib(stream.MAX_STANZA)],
+        [str(before.depth), str(stream.MAX_DEPTH)],
+        [_kib(stream.MAX_TAG)] * 2,
+        [str(stream.MAX_ATTRIBUTES)] * 2,
+        [f"{stream.MAX_NAME}, {stream.MAX_NAMESPACE}"] * 2,
+    ]
+
+
+def test_every_other_number() -> None:
+    """Each bound that the prose names is the constant in the code."""
+    for sentence in (
+        f"ours must be the only one | `bad-request` |\n| `content/@name` | 1 to {jingle.MAX_NAME} characters",
+        f"1 to {jingle.MAX_CONTENTS} in initiate and accept",
+        f"without leading zero or sign, {jingle.MIN_BLOCK_SIZE} to 65535. In the accept at most {jingle.MAX_BLOCK_SIZE}",
+        f"at most {jingle.MAX_METHODS}, no name twice",
+        f"1 to {jingle.MAX_ASSERTION} visible ASCII characters; base64 of 1 to {jingle.MAX_FLIGHT} bytes",
+        f"more than {sessions.HALF_OPEN_PER_PEER} half-open sessions",
+        f"or {sessions.HALF_OPEN} in all, or {sessions.SESSIONS:,} sessions",
+        f"(the last {sessions._REMEMBER_ENDED})",
+        f"Up to {ibb.FIRST_WINDOW} iqs (growing to {ibb.LAST_WINDOW}) and {_kib(ibb.RECEIVE_QUEUE)} are on their way",
+        f"the {ibb.RECEIVE_BLOCKS + 1}th stanza without an answer of ours, or more than {_kib(2 * ibb.RECEIVE_QUEUE)} unread",
+        f"{STALL_SECONDS:.0f} seconds without any answer",
+        f"At most {_kib(channel.HANDSHAKE_BYTES)} may come before the handshake is done",
+        f"records of at most {channel.RECORD_BYTES} bytes",
+        f"at most {_kib(EARLY_BYTES)} of them until the peer's done",
+        f"is held, in order, at most {_kib(HELD_BYTES)}",
+    ):
+        assert " ".join(sentence.split()) in TEXT
+
+
+def test_every_namespace_and_feature() -> None:
+    """What the document names is what the code speaks."""
+    named = {word for row in documents.rows(NAME, "The wire protocol, version 1") for word in documents.code(row[0])}
+    ours = (jingle.NS_JINGLE, jingle.NS_ERRORS, jingle.NS_XMLSTREAM, jingle.NS_IBB, jingle.NS_DTLS, jingle.NS_SECURITY)
+    assert named == {*ours, ibb.NS_IBB, auth.NS_AUTH}
+    advertised = documents.text(NAME).partition("the features ")[2].partition(". The last decides")[0]
+    assert tuple(documents.code(advertised)) == FEATURES
+    assert all(group in TEXT for group in channel.HYBRID_GROUPS)
+
+
+def _kib(size: int | None) -> str:
+    assert size is not None
+    return f"{size // 1024} KiB"

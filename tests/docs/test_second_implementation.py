@@ -1,0 +1,328 @@
+"""docs/protocol.md says enough: an implementation written from it alone talks to ours, in both roles."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree.ElementTree import Element, SubElement, fromstring, tostring
+
+import pytest
+from slixmpp import ClientXMPP, Iq
+from slixmpp.xmlstream.handler import Callback
+from slixmpp.xmlstream.matcher.base import MatcherBase
+
+from slixmpp_e2e.loopback import online
+from tests.docs import second_implementation
+from tests.docs.second_implementation import Endpoint
+from tests.pair import ALICE, BOB, Side, body, dice, identity, message
+from tests.slixmpp_e2e.conftest import world as world
+from tests.slixmpp_e2e.world import BOB as PLUGIN
+from tests.slixmpp_e2e.world import Heard, World, e2e, echo, turns, until
+from xmpp_e2e import events
+from xmpp_e2e.authenticate.hello import NegotiationAltered
+from xmpp_e2e.config import Config
+from xmpp_e2e.errors import AuthenticationFailed, FingerprintMismatch, JingleError, TransportFailed, TransportMisused
+from xmpp_e2e.identity import Remembered, Role
+from xmpp_e2e.negotiate.jingle import NS_ERRORS, NS_JINGLE
+from xmpp_e2e.session import Session
+from xmpp_e2e.stages import Stage
+from xmpp_e2e.transport.base import arrived
+from xmpp_e2e.transport.ibb import IBB, NS_IBB, Receipt
+
+CLIENT = "{jabber:client}"
+STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
+
+
+class Ours:
+    """A host of our own session, as small as one can be: iqs in, iqs out."""
+
+    def __init__(self, role: Role) -> None:
+        self.side = Side(Session(role, Config(ALICE, BOB, identity("alice"), dice("alice")), Remembered()))
+        self.session = self.side.session
+        self.iqs: list[Element] = []
+        self._ibb: IBB | None = None
+        self._ids = 0
+        self._waiting: dict[str, int | None] = {}
+        self._due: dict[Receipt, Element] = {}
+
+    def receive(self, iq: Element) -> None:
+        """An iq came."""
+        if iq.get("type") != "set":
+            self._replied(iq)
+        elif iq[0].tag == f"{{{NS_JINGLE}}}jingle":
+            try:
+                self.session.receive_jingle(iq[0], 0.0)
+            except JingleError as error:
+                self._answer(iq, error.condition, error.jingle_condition)
+            else:
+                self._answer(iq)
+        elif iq[0].tag.startswith(f"{{{NS_IBB}}}"):
+            self._receive_block(iq)
+        self.pump()
+
+    def pump(self) -> None:
+        """Do what the session asks for."""
+        while (event := self.session.next_event()) is not None:
+            self.side.events.append(event)
+            if isinstance(event, events.SessionOffered):
+                self.session.accept(0.0)
+            elif isinstance(event, events.TransportAgreed):
+                self._ibb = IBB(self.session.role, event.sid, event.block_size)
+                if self.session.role is Role.INITIATOR:
+                    self._ibb.open()
+                    self.session.transport_ready(0.0)
+        if self._ibb is not None:
+            while data := self.session.data_to_send():
+                self._ibb.send(data)
+            for tag, payload in self._ibb.stanzas_to_send():
+                self._request(payload, tag)
+            for receipt in self._ibb.acknowledgements_due():
+                self._answer(self._due.pop(receipt))
+        if self._ibb is None or self._ibb.drained or self._ibb.failure:
+            for jingle in self.session.jingle_to_send():
+                self._request(jingle, None)
+
+    def _receive_block(self, iq: Element) -> None:
+        if self._ibb is None:
+            self._answer(iq, "item-not-found")
+            return
+        try:
+            self._due[self._ibb.receive(iq[0])] = iq
+        except TransportMisused as error:
+            self._answer(iq, error.condition)
+            self.session.transport_failed(error, 0.0)
+            return
+        if self.session.stage is Stage.CONNECTING:
+            self.session.transport_ready(0.0)
+        if (data := arrived(self._ibb)) is not None:
+            self.session.receive_data(data, 0.0)
+
+    def _replied(self, iq: Element) -> None:
+        tag = self._waiting.pop(iq.get("id", ""))
+        error = iq.find(f"{CLIENT}error")
+        condition = None if error is None else error[0].tag.rpartition("}")[2]
+        if tag is None:
+            if condition is not None:
+                self.session.receive_jingle_error(condition, 0.0)
+            return
+        assert self._ibb is not None
+        try:
+            if condition is None:
+                self._ibb.acknowledged(tag)
+            else:
+                self._ibb.failed(tag, condition)
+        except TransportFailed as failed:
+            self.session.transport_failed(failed, 0.0)
+
+    def _request(self, payload: Element, tag: int | None) -> None:
+        self._ids += 1
+        iq = Element(f"{CLIENT}iq", {"type": "set", "id": str(self._ids), "from": ALICE, "to": BOB})
+        iq.append(payload)
+        self._waiting[iq.attrib["id"]] = tag
+        self.iqs.append(iq)
+
+    def _answer(self, request: Element, condition: str = "", jingle: str | None = None) -> None:
+        kind = "error" if condition else "result"
+        iq = Element(f"{CLIENT}iq", {"type": kind, "id": request.attrib["id"], "from": ALICE, "to": BOB})
+        if condition:
+            error = SubElement(iq, f"{CLIENT}error", {"type": "cancel"})
+            SubElement(error, f"{{{STANZAS}}}{condition}")
+            if jingle is not None:
+                SubElement(error, f"{{{NS_ERRORS}}}{jingle}")
+        self.iqs.append(iq)
+
+
+class Wire:
+    """Our session and the other implementation; ``alter`` may change an iq on its way."""
+
+    def __init__(self, ours: Role, alter: Callable[[Element], None] = lambda iq: None) -> None:
+        self.ours, self.theirs = Ours(ours), Endpoint(BOB, ALICE)
+        self._alter = alter
+        if ours is Role.INITIATOR:
+            self.ours.session.offer(0.0)
+            self.ours.pump()
+        else:
+            self.theirs.offer()
+        self.run()
+
+    def run(self) -> None:
+        """Carry everything."""
+        while self.ours.iqs or self.theirs.iqs:
+            for source, sink in ((self.ours, self.theirs), (self.theirs, self.ours)):
+                iqs, source.iqs = source.iqs, []
+                for iq in iqs:
+                    arriving = fromstring(tostring(iq))
+                    self._alter(arriving)
+                    sink.receive(arriving)
+
+    def we_say(self, *texts: str) -> None:
+        """Messages from our session."""
+        for text in texts:
+            self.ours.session.send_stanza(message(text, type="chat"))
+            self.ours.pump()
+        self.run()
+
+    def they_say(self, *texts: str) -> None:
+        """Messages from the other implementation."""
+        for text in texts:
+            self.theirs.send(f"<message type='chat' from='mallory@evil.test'><body>{text}</body></message>".encode())
+        self.run()
+
+
+ROLES = pytest.mark.parametrize("role", Role, ids=lambda role: f"ours-is-{role.value}")
+
+
+def test_it_imports_nothing_of_ours() -> None:
+    """The standard library, cryptography and pyOpenSSL are all that the other implementation stands on."""
+    tree = ast.parse(Path(second_implementation.__file__).read_text())
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module or "." for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    foreign = {name.partition(".")[0] for name in names} - sys.stdlib_module_names
+    assert foreign == {"cryptography", "OpenSSL"}
+
+
+@ROLES
+def test_stanzas_flow_both_ways(role: Role) -> None:
+    """The session opens under TLS 1.3, and what each side says arrives in order, also what takes many blocks."""
+    wire = Wire(role)
+    assert wire.theirs.open
+    assert wire.ours.session.stage is Stage.OPEN
+    long = "x" * 150_000
+    wire.we_say("one", long, "three")
+    wire.they_say("four", long, "six")
+    assert [body(stanza) for stanza in wire.theirs.stanzas] == ["one", long, "three"]
+    assert wire.ours.side.stanzas == ["four", long, "six"]
+    assert {stanza.get("from") for stanza in wire.theirs.stanzas} == {ALICE}
+    received = wire.ours.side.of(events.StanzaReceived)
+    assert {event.stanza.get("from") for event in received} == {BOB}
+
+
+@ROLES
+@pytest.mark.parametrize("closer", ["ours", "theirs", "both"])
+def test_farewells_are_clean(role: Role, closer: str) -> None:
+    """Whoever says farewell, both sides know that nothing was lost."""
+    wire = Wire(role)
+    if closer != "theirs":
+        wire.ours.session.close(0.0)
+        wire.ours.pump()
+    if closer != "ours":
+        wire.theirs.close()
+    wire.run()
+    assert wire.theirs.ended == "clean"
+    assert wire.ours.side.of(events.SessionEnd) == [events.SessionEnd(clean=True, error=None)]
+
+
+@ROLES
+def test_an_edited_negotiation_is_found_out_by_both(role: Role) -> None:
+    """A nonce that was exchanged on the way makes the digests differ: nothing opens."""
+
+    def alter(iq: Element) -> None:
+        for security in iq.iter("{urn:x-xmpp-e2e:security:0}security"):
+            security.set("nonce", "AAAAAAAAAAAAAAAAAAAAAA==")
+
+    wire = Wire(role, alter)
+    # the responder looks first, and the initiator learns that it failed, not why
+    found = NegotiationAltered if role is Role.RESPONDER else AuthenticationFailed
+    assert type(wire.ours.side.failure) is found
+    assert wire.ours.session.stage is Stage.CLOSED
+    assert wire.theirs.ended == "security-error"
+    assert not wire.theirs.stanzas
+
+
+@ROLES
+def test_an_exchanged_fingerprint_stops_tls(role: Role) -> None:
+    """Each side compares the certificate with what was signalled, and refuses inside the handshake."""
+
+    def alter(iq: Element) -> None:
+        if iq.get("from") == BOB:
+            for fingerprint in iq.iter("{urn:xmpp:jingle:apps:dtls:0}fingerprint"):
+                fingerprint.text = ":".join(["00"] * 32)
+
+    wire = Wire(role, alter)
+    assert isinstance(wire.ours.side.failure, FingerprintMismatch)
+    assert not wire.theirs.open
+    assert wire.theirs.ended
+
+
+@ROLES
+def test_a_cut_is_no_farewell(role: Role) -> None:
+    """A session-terminate that a server made up is told as a cut on the other side, too."""
+    wire = Wire(role)
+    forged = Element(f"{CLIENT}iq", {"type": "set", "id": "forged", "from": ALICE, "to": BOB})
+    jingle = SubElement(forged, f"{{{NS_JINGLE}}}jingle", {"action": "session-terminate", "sid": wire.ours.session.sid})
+    SubElement(SubElement(jingle, f"{{{NS_JINGLE}}}reason"), f"{{{NS_JINGLE}}}success")
+    wire.theirs.receive(forged)
+    assert wire.theirs.ended == "cut"
+
+
+# --- over a server, with the plugin ----------------------------------------------------------------------------------
+
+
+class _Takes(MatcherBase):
+    """Iqs that the other implementation is for."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__(None)
+        self._endpoint = endpoint
+
+    def match(self, stanza: Any) -> bool:
+        if not isinstance(stanza, Iq) or stanza["from"].full != self._endpoint.peer:
+            return False
+        return stanza["type"] in ("result", "error") or stanza.xml[0].tag in (f"{{{NS_JINGLE}}}jingle", *_BLOCKS)
+
+
+_BLOCKS = tuple(f"{{{NS_IBB}}}{name}" for name in ("open", "data", "close"))
+
+
+def install(client: ClientXMPP, endpoint: Endpoint) -> None:
+    """Let an ordinary client, which knows nothing of our plugin, carry the iqs of the other implementation."""
+
+    def carry(iq: Any) -> None:
+        endpoint.receive(fromstring(tostring(iq.xml)))
+        flush(client, endpoint)
+
+    client.register_handler(Callback("second", _Takes(endpoint), carry))
+
+
+def flush(client: ClientXMPP, endpoint: Endpoint) -> None:
+    """Send what the other implementation has to say."""
+    iqs, endpoint.iqs = endpoint.iqs, []
+    for iq in iqs:
+        del iq.attrib["from"]
+        client.send_raw(tostring(iq, encoding="unicode"))
+
+
+@pytest.mark.parametrize("offers", ["plugin", "second"])
+async def test_it_talks_to_the_plugin_over_a_server(world: World, offers: str) -> None:
+    """Discovery, negotiation, bytestream and farewell over a real stream: a bot with the plugin answers inside the session."""
+    bot = await world.client(PLUGIN, accept_from="anyone")
+    echo(bot)
+    alice = world.make("alice@localhost/a", "xep_0030", "xep_0115", load=False)
+    endpoint = Endpoint("alice@localhost/a", PLUGIN)
+    install(alice, endpoint)
+    plugins: Any = alice.plugin
+    for feature in second_implementation.FEATURES:
+        plugins["xep_0030"].add_feature(feature)
+    await online(alice, world.server)
+    started, ended = Heard(bot, "e2e_session_start"), Heard(bot, "e2e_session_end")
+    if offers == "second":
+        endpoint.offer()
+        flush(alice, endpoint)
+    else:
+        await until(e2e(bot).connect("alice@localhost/a"))
+    await started.take()
+    await world.settle(alice, bot)
+    assert endpoint.open
+    endpoint.send(b"<message type='chat'><body>over and out</body></message>")
+    flush(alice, endpoint)
+    while not endpoint.stanzas:
+        await world.settle(alice, bot)
+        await turns()
+    assert [body(stanza) for stanza in endpoint.stanzas] == ["echo: over and out"]
+    endpoint.close()
+    flush(alice, endpoint)
+    assert (await ended.take()).detail.clean
+    assert world.in_clear("over and out") == []
