@@ -63,6 +63,14 @@ class CertificateRefused(errors.E2EError):
     remedy = "The password was not sent. For an authority of your own: --ca-file FILE.pem."
 
 
+class NoTLS(errors.E2EError):
+    """The server offers no TLS."""
+
+    likely = "The server, or its port, is one for tests."
+    attack = "Somebody on the path who strips the offer of TLS to get at your password would look exactly like this."
+    remedy = "The password was not sent. Check the address; --direct-tls is for ports where TLS begins at once."
+
+
 class PasswordRefused(errors.E2EError):
     """The server did not take the password."""
 
@@ -91,6 +99,7 @@ _CODES: dict[type[BaseException], Exit] = {
     Untold: Exit.BUG,
     ServerUnreachable: Exit.NETWORK,
     CertificateRefused: Exit.NETWORK,
+    NoTLS: Exit.NETWORK,
     PasswordRefused: Exit.NETWORK,
     ConnectionLost: Exit.NETWORK,
     SessionGone: Exit.NETWORK,

@@ -17,7 +17,7 @@ import slixmpp_e2e
 from slixmpp_e2e import E2E
 from slixmpp_e2e.loopback import no_tls, offline
 from xmpp_e2e.errors import E2EError
-from xmpp_e2e_cli.codes import CertificateRefused, PasswordRefused, ServerUnreachable, UsageProblem
+from xmpp_e2e_cli.codes import CertificateRefused, NoTLS, PasswordRefused, ServerUnreachable, UsageProblem
 
 LOGIN_SECONDS = 60.0
 """A slow server on a slow line has answered by then."""
@@ -96,7 +96,7 @@ async def log_in(client: ClientXMPP, server: Server) -> None:
     if address is not None:
         client.enable_direct_tls = server.direct_tls
         client.enable_starttls = client.enable_starttls and not server.direct_tls
-    with _outcome(client) as bound:
+    with _outcome(client, server) as bound:
         client.connect(*address or ())
         try:
             async with asyncio.timeout(LOGIN_SECONDS):
@@ -106,7 +106,7 @@ async def log_in(client: ClientXMPP, server: Server) -> None:
 
 
 @contextlib.contextmanager
-def _outcome(client: ClientXMPP) -> Iterator[asyncio.Future[None]]:
+def _outcome(client: ClientXMPP, server: Server) -> Iterator[asyncio.Future[None]]:
     """A future that follows the login. slixmpp would try for ever; the first full round that fails is enough for us."""
     future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     troubles: list[object] = []
@@ -131,6 +131,9 @@ def _outcome(client: ClientXMPP) -> Iterator[asyncio.Future[None]]:
         gave_up(reason)
 
     def refused(_: object) -> None:
+        # slixmpp has then refused by itself to send anything.
+        if not server.plaintext and (client.transport is None or client.transport.get_extra_info("ssl_object") is None):
+            fail(NoTLS(f"{_where(client, client.custom_address)} offers no TLS"))
         fail(PasswordRefused(f"the server refused the password of {client.boundjid.bare}"))
 
     def bound(_: object) -> None:

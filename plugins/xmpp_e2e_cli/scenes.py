@@ -182,7 +182,8 @@ async def stage(play: Play) -> None:
     story.say(
         "Two people chat through an XMPP server that they have to trust with every word. "
         "Now their clients negotiate TLS with each other, through that server: it goes on carrying "
-        "what they write, and cannot read it. Then it tries to get in between."
+        "what they write, and cannot read it. Then it tries to get in between. "
+        "All of this happens now, on this machine; it takes a few seconds."
     )
     story.gap()
     story.fact(f"The server: {theatre.title}.", bool(theatre.handled()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -55,6 +56,21 @@ async def test_a_certificate_of_somebody_else_is_3_and_the_password_stays(people
         assert "certificate" in done.err
         assert "--ca-file" in done.err
     assert not [seen for seen in prosody.handled() if "<auth" in seen.text]
+
+
+async def test_tls_from_the_first_byte_works_too(home: Path) -> None:
+    """XEP-0368: another port, the same verification."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    make_keys(home, "home.test")
+    async with Prosody("home.test", PASSWORDS, extra=f"c2s_direct_tls_ports = {{ {port} }}") as running:
+        people = People(home, ["--host", running.host, "--port", str(port), "--direct-tls", "--ca-file", str(running.ca_file)])
+        bob, ready = await people.listen("bob")
+        done = await people.send("alice", ready["jid"], "-m", "attack at dawn")
+        assert done.code == 0, done.err
+        assert (await bob.event("message"))["body"] == "attack at dawn"
+        await people.close()
 
 
 async def test_a_wrong_password_is_3(people: People) -> None:

@@ -252,6 +252,15 @@ async def test_a_wrong_password_and_a_dead_port_are_3(people: People, server: Lo
     assert "Traceback" not in wrong.err + dead.err
 
 
+async def test_a_server_without_tls_is_3_and_gets_no_password(people: People, server: LoopbackServer) -> None:
+    """As it looks when somebody strips the offer of TLS; the hidden option is what it takes to go on."""
+    where = [word for word in people.server if word != "--plaintext-loopback"]
+    done = await people.run("alice", "send", "bob@home.test", "-m", "x", "--json", *where)
+    assert done.code == 3
+    assert done.data["error"] == "NoTLS"
+    assert server.online == []
+
+
 async def test_a_listener_whose_server_goes_is_3(people: People, server: LoopbackServer) -> None:
     """The stream ends: whoever supervises the listener sees it by the exit code."""
     bob, _ = await people.listen("bob")

@@ -1,0 +1,99 @@
+"""Where a password comes from, in which order, and which accounts there are."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+import types
+from pathlib import Path
+
+import pytest
+from slixmpp import JID
+
+from slixmpp_e2e.store import path_for
+from xmpp_e2e_cli import account
+from xmpp_e2e_cli.account import NoPassword, password_for
+
+ALICE = JID("alice@home.test/phone")
+
+
+@pytest.fixture
+def keyring(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, str], str]:
+    """A keyring with these entries."""
+    entries: dict[tuple[str, str], str] = {}
+    package, errors = types.ModuleType("keyring"), types.ModuleType("keyring.errors")
+
+    class KeyringError(Exception):
+        """As the package has it."""
+
+    def get_password(service: str, name: str) -> str | None:
+        if ("locked", "") in entries:
+            raise KeyringError
+        return entries.get((service, name))
+
+    package.__dict__["get_password"] = get_password
+    package.__spec__ = types.SimpleNamespace()  # type: ignore[assignment]
+    errors.__dict__["KeyringError"] = KeyringError
+    monkeypatch.setitem(sys.modules, "keyring", package)
+    monkeypatch.setitem(sys.modules, "keyring.errors", errors)
+    return entries
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A person at the terminal, and what she was asked."""
+    questions: list[str] = []
+
+    def answer(prompt: str) -> str:
+        questions.append(prompt)
+        return "typed"
+
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(getpass, "getpass", answer)
+    return questions
+
+
+def test_the_order_is_file_environment_keyring_prompt(
+    keyring: dict[tuple[str, str], str], asked: list[str], tmp_path: Path
+) -> None:
+    """What was said most explicitly wins; the person is asked last."""
+    file = tmp_path / "password"
+    file.write_text("from file\r\nmore")
+    keyring["xmpp-e2e", "alice@home.test"] = "from keyring"
+    assert password_for(ALICE, file, {"XMPP_E2E_PASSWORD": "from environment"}) == "from file"
+    assert password_for(ALICE, None, {"XMPP_E2E_PASSWORD": "from environment"}) == "from environment"
+    assert password_for(ALICE, None, {}) == "from keyring"
+    assert asked == []
+    keyring.clear()
+    assert password_for(ALICE, None, {}) == "typed"
+    assert asked == ["Password of alice@home.test: "]
+
+
+def test_a_locked_keyring_is_passed_over(keyring: dict[tuple[str, str], str], asked: list[str]) -> None:
+    """There is none on most servers."""
+    keyring["locked", ""] = ""
+    assert password_for(ALICE, None, {}) == "typed"
+
+
+def test_without_the_package_keyring_nothing_is_missing(monkeypatch: pytest.MonkeyPatch, asked: list[str]) -> None:
+    """It is an extra."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert password_for(ALICE, None, {}) == "typed"
+
+
+def test_a_huge_file_is_no_password_file(tmp_path: Path) -> None:
+    """Somebody named the wrong file."""
+    file = tmp_path / "password"
+    file.write_bytes(b"x" * (account.PASSWORD_BYTES + 1))
+    with pytest.raises(NoPassword):
+        password_for(ALICE, file, {})
+
+
+def test_accounts_are_found_by_their_stores() -> None:
+    """Names are spelled as they were given, whatever their file is called; other files are none."""
+    names = ["alice@home.test", "größe@home.test", "50%2f@home.test"]
+    for name in names:
+        store, _, _ = account.make_store(JID(name))
+        store.close()
+    (path_for("x").parent / "notes.txt").write_text("")
+    assert account.initialised() == sorted(JID(name).bare for name in names)
