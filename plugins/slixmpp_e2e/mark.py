@@ -99,4 +99,7 @@ def strip(stanza: StanzaBase) -> None:
     for parent in list(stanza.xml.iter()):
         for mark in parent.findall(_TAG):
             parent.remove(mark)
-    stanza.plugins.pop(("e2e", None), None)
+    # slixmpp has made an object of each marker already, by its language; one without an element must not take a token
+    for key in [key for key in stanza.plugins if key[0] == Mark.plugin_attrib]:
+        del stanza.plugins[key]
+    stanza.loaded_plugins.discard(Mark.plugin_attrib)
