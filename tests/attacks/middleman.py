@@ -35,6 +35,11 @@ class Middleman:
         self._far.open()
         return self
 
+    def say_nothing_to_alice(self) -> None:
+        """Towards Alice the middleman ends TLS, and then says neither hello nor done."""
+        for method in ("_greet", "_judge"):
+            setattr(self._near.bob.session, method, lambda *now: None)
+
     def relay(self) -> Middleman:
         """Carry everything, and hand on what comes out on the other side."""
         for source, sink, pair in (

@@ -47,6 +47,20 @@ def test_a_known_peer_is_told_and_gets_nothing_early() -> None:
     assert middle.alice.session.assurance is Assurance.VOUCHED
 
 
+@pytest.mark.parametrize(("remembers", "stage"), [(NOBODY, Stage.EARLY), (KNOWN, Stage.SECURED), (PINNED, Stage.SECURED)])
+def test_no_early_stanza_to_a_new_key(remembers: Remembered, stage: Stage) -> None:
+    """Before a hello has come from a key that is new for a peer, no stanza is taken; control: from a stranger's, it is."""
+    middle = Middleman(alice_remembers=remembers)
+    middle.say_nothing_to_alice()
+    middle.open()
+    assert middle.alice.session.stage is stage
+    if stage is Stage.EARLY:
+        middle.alice.session.send_stanza(message("early"))
+    else:
+        with pytest.raises(LocalError):
+            middle.alice.session.send_stanza(message("early"))
+
+
 @pytest.mark.parametrize("remembers", [NOBODY, KNOWN], ids=["stranger", "known"])
 def test_an_untrusted_server_is_not_believed(remembers: Remembered) -> None:
     """Under server-untrusted neither a stranger nor a merely known peer gets a stanza on the servers' word."""
