@@ -12,7 +12,7 @@ from slixmpp_e2e import adapter, mark
 from slixmpp_e2e.classify import Rooms, may_come_outside, stays_outside
 from slixmpp_e2e.errors import PlaintextRefused, SessionGone
 from slixmpp_e2e.inside import InsideIqs, is_request
-from slixmpp_e2e.iqs import OwnIqs
+from slixmpp_e2e.iqs import OwnIq, OwnIqs
 from slixmpp_e2e.outbox import Outbox
 from slixmpp_e2e.sessions import Sessions
 from xmpp_e2e.errors import E2EError, JingleError
@@ -62,10 +62,11 @@ class Filters:
 
     def first(self, stanza: StanzaBase) -> StanzaBase | None:
         """The first ``out`` filter: None for our own iqs, which leave here."""
-        if not self._host.iqs.passes(stanza):
+        if not isinstance(stanza, OwnIq):
             return stanza
-        plain = self._host.xmpp.default_ns == NS_CLIENT
-        self._host.write(stanza, writer.element(stanza.xml) if plain else None)
+        if (iq := self._host.iqs.turn()) is not None:
+            plain = self._host.xmpp.default_ns == NS_CLIENT
+            self._host.write(iq, writer.element(iq.xml) if plain else None)
         return None
 
     def outgoing(self, stanza: StanzaBase) -> StanzaBase | None:

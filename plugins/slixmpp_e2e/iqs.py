@@ -20,19 +20,28 @@ Replied = Callable[[str | None], None]
 _STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
 
 
+class OwnIq(Iq):
+    """In slixmpp's queue, whichever it is, it is the turn of the next of our iqs."""
+
+
 class OwnIqs:
-    """Sends requests and answers of ours, from one of our JIDs."""
+    """Sends requests and answers of ours, from one of our JIDs, in the order in which they are given.
+
+    They wait here, and only their turns in slixmpp's queue: what comes out of that queue without a connection is lost, and on
+    a resumption of the stream (XEP-0198) slixmpp sends what was not acknowledged *after* what it was given meanwhile. A block
+    that is lost, or overtakes another, ends a bytestream. What waits is bounded by the windows of our bytestreams.
+    """
 
     def __init__(self, xmpp: BaseXMPP) -> None:
         self._xmpp = xmpp
         self._waiting: dict[tuple[str, str, str], Replied] = {}
-        self._passing: dict[int, StanzaBase] = {}
-        self._paused: deque[Iq] | None = None
+        self._ready: deque[OwnIq] = deque()
+        self.paused = False
+        """Is there no connection?"""
 
     def request(self, ours: str, peer: str, payload: Element, replied: Replied) -> None:
         """Send an iq of type set. The reply counts only if it comes from ``peer``, the full JID."""
-        iq = Iq(self._xmpp)
-        iq["type"] = "set"
+        iq = self._new("set")
         iq.append(payload)
         self._waiting[ours, peer, iq["id"]] = replied
         self._send(iq, ours, peer)
@@ -60,9 +69,9 @@ class OwnIqs:
         replied(None if stanza.xml.get("type") == "result" else _condition(stanza))
         return True
 
-    def passes(self, stanza: StanzaBase) -> bool:
-        """Is this outgoing stanza one of ours? Asked once of each."""
-        return self._passing.pop(id(stanza), None) is not None
+    def turn(self) -> OwnIq | None:
+        """A turn has come: the iq to write now."""
+        return self._ready.popleft() if self._ready and not self.paused else None
 
     def forget(self, ours: str, peer: str) -> None:
         """Nobody waits for replies of ``peer`` any more."""
@@ -70,45 +79,39 @@ class OwnIqs:
             del self._waiting[key]
 
     def pause(self) -> None:
-        """The connection is gone. Should the stream be resumed, slixmpp sends what was not acknowledged *after* what it was
-        given meanwhile, and a block that overtakes another ends a bytestream: so nothing is given to it. Bounded by the
-        windows of our bytestreams."""
-        if self._paused is None:
-            self._paused = deque()
+        """The connection is gone; the stream may be resumed."""
+        self.paused = True
 
     def go_on(self) -> None:
         """The stream is up, and what was not acknowledged is on its way."""
-        paused, self._paused = self._paused, None
-        for iq in paused or ():
-            self._post(iq)
+        self.paused = False
+        for iq in self._ready:
+            self._xmpp.send(iq)
 
     def clear(self) -> None:
         """The client stream is gone, and all replies with it."""
         self._waiting.clear()
-        self._passing.clear()
-        if self._paused is not None:
-            self._paused.clear()
+        self._ready.clear()
 
     def _answer(self, request: StanzaBase, type: str, children: tuple[Element, ...]) -> None:
-        iq = Iq(self._xmpp)
-        iq["type"] = type
+        iq = self._new(type)
         iq["id"] = request["id"]
         for child in children:
             iq.xml.append(child)
         self._send(iq, request.xml.get("to", ""), request.xml.get("from", ""))
 
-    def _send(self, iq: Iq, ours: str, peer: str) -> None:
+    def _new(self, type: str) -> OwnIq:
+        iq: OwnIq = OwnIq(self._xmpp)  # type: ignore[no-untyped-call]
+        iq["type"] = type
+        return iq
+
+    def _send(self, iq: OwnIq, ours: str, peer: str) -> None:
         iq["to"] = peer
         if self._xmpp.is_component:
             iq["from"] = ours
-        if self._paused is None:
-            self._post(iq)
-        else:
-            self._paused.append(iq)
-
-    def _post(self, iq: Iq) -> None:
-        self._passing[id(iq)] = iq
-        self._xmpp.send(iq)
+        self._ready.append(iq)
+        if not self.paused:
+            self._xmpp.send(iq)
 
 
 def _condition(iq: Iq) -> str:

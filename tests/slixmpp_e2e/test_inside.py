@@ -1,0 +1,205 @@
+"""Iqs inside a session: their answers come through the same session, or not at all (attack 17)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from slixmpp import ClientXMPP, Iq
+from slixmpp.exceptions import IqError
+from slixmpp.xmlstream.handler import Callback
+from slixmpp.xmlstream.matcher import StanzaPath
+
+from slixmpp_e2e import inside
+from slixmpp_e2e.errors import SessionGone
+from slixmpp_e2e.link import Link
+from tests.slixmpp_e2e.test_switchboard import ask, refused
+from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, turns, until
+from xmpp_e2e.stream import outflow
+
+
+class Asked:
+    """Takes the queries that come to a client, and answers none by itself."""
+
+    def __init__(self, client: ClientXMPP) -> None:
+        self._queue: asyncio.Queue[Iq] = asyncio.Queue()
+        client.register_handler(Callback("asked", StanzaPath("iq@type=get"), self._queue.put_nowait))
+
+    async def take(self) -> Iq:
+        return await until(self._queue.get())
+
+
+@pytest.mark.parametrize("impostor", [BOB, "bob@localhost", "localhost", ALICE, "alice@localhost"])
+@pytest.mark.parametrize("kind", ["result", "error"])
+async def test_an_answer_that_a_server_makes_up_is_dropped(world: World, impostor: str, kind: str) -> None:
+    """Whoever it claims to be from (slixmpp would take three of these), and the true answer still counts."""
+    alice, bob = await world.pair()
+    await world.session(alice, bob)
+    asked, told = Asked(bob), Heard(alice, "e2e_plaintext_refused")
+    answer = ask(alice, BOB)
+    request = await asked.take()
+    world.server.inject(ALICE, f"<iq from='{impostor}' to='{ALICE}' id='{request['id']}' type='{kind}'/>")
+    assert "asked inside" in str(await told.take())
+    assert not answer.done()
+    request.reply().send()
+    assert str((await until(answer))["e2e"]["assurance"]) == "vouched"
+
+
+async def test_control_without_the_check_the_made_up_answer_counts(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The attack is real: slixmpp's own matcher takes a result from the domain of the peer."""
+    monkeypatch.setattr(inside.InsideIqs, "forged", lambda self, iq: False)
+    alice, bob = await world.pair()
+    await world.session(alice, bob)
+    asked = Asked(bob)
+    answer = ask(alice, BOB)
+    request = await asked.take()
+    world.server.inject(ALICE, f"<iq from='localhost' to='{ALICE}' id='{request['id']}' type='result'/>")
+    assert (await until(answer))["from"].full == "localhost"
+
+
+async def test_a_made_up_answer_is_dropped_while_the_question_is_held(world: World) -> None:
+    """The id may be guessed before there is a session: the answer is as good as none."""
+    alice, bob = await world.pair()
+    asked, told = Asked(bob), Heard(alice, "e2e_plaintext_refused")
+    request = alice.make_iq_get(queryxmlns="urn:example:query", ito=BOB)
+    answer = request.send()
+    await turns(3)
+    assert e2e(alice).sessions() == ()
+    world.server.inject(ALICE, f"<iq from='{BOB}' to='{ALICE}' id='{request['id']}' type='result'/>")
+    await told.take()
+    (await asked.take()).reply().send()
+    await until(answer)
+
+
+async def test_an_answer_from_another_session_is_dropped(world: World) -> None:
+    """A second peer with a session of his own cannot answer what the first was asked, even with the right id."""
+    alice, bob = await world.pair()
+    carol = await world.client("carol@localhost/c")
+    await world.settle(alice, bob, carol)
+    await world.session(alice, bob)
+    await world.session(alice, carol)
+    asked = Asked(bob)
+    results: list[Iq] = []
+    alice.register_handler(Callback("results", StanzaPath("iq@type=result"), results.append))
+    answer = ask(alice, BOB)
+    request = await asked.take()
+    forged = carol.make_iq_result(id=request["id"], ito=ALICE)
+    forged.send()
+    await world.settle(carol, alice)
+    assert not [iq for iq in results if iq["from"].full == "carol@localhost/c"]
+    request.reply().send()
+    await until(answer)
+
+
+async def test_an_answer_whose_session_has_ended_is_not_sent(world: World) -> None:
+    """Neither in clear (even where that is allowed) nor through a newer session, and the handler's side is told."""
+    alice, bob = await world.pair()
+    ours, theirs = await world.session(alice, bob)
+    asked, failed = Asked(bob), Heard(bob, "e2e_send_failed")
+    answer = ask(alice, BOB)
+    request = await asked.take()
+    await until(ours.close())
+    await until(theirs.ended())
+    assert "ended" in await refused(answer)
+    await world.session(alice, bob)
+    e2e(bob).allow_plaintext(ALICE)
+    e2e(bob).set_policy(ALICE, "off")
+    request.reply().send()
+    assert isinstance((await failed.take()).error, SessionGone)
+    await world.settle(alice, bob)
+    assert world.in_clear(request["id"]) == []
+
+
+async def test_a_question_dies_with_its_session_although_another_one_is_open(world: World) -> None:
+    """A session that takes the place of an older one does not inherit what was asked there."""
+    alice, bob = await world.pair()
+    ours, _ = await world.session(alice, bob)
+    asked = Asked(bob)
+    answer = ask(alice, BOB)
+    await asked.take()
+    newer = e2e(bob).switchboard
+    link = newer._new_link(newer._new_session(ours.role.other.other, BOB, ALICE, ours.minimum))
+    newer.sessions._links[BOB, ALICE, "x"] = link
+    link.offer()
+    newer.sessions._links[BOB, ALICE, link.sid] = newer.sessions._links.pop((BOB, ALICE, "x"))
+    assert "ended" in await refused(answer)
+    assert await until(ours.ended()) is None
+    assert [link.is_open for link in e2e(alice).sessions()] == [True]
+
+
+async def test_the_answer_goes_behind_what_was_sent_before_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Messages that wait for room in the session are not overtaken by an answer, however small."""
+    monkeypatch.setattr(outflow, "OUTBOX_BYTES", 100_000)
+    alice, bob = await world.pair()
+    await world.session(alice, bob)
+    asked = Asked(bob)
+    order: list[str] = []
+    alice.add_event_handler("message", lambda message: order.append(message["id"]))
+    answer = ask(alice, BOB)
+    answer.add_done_callback(lambda done: order.append("answer"))
+    request = await asked.take()
+    for number in range(100):
+        message = bob.make_message(mto=ALICE, mbody="z" * 20_000)
+        message["id"] = str(number)
+        message.send()
+    request.reply().send()
+    await until(answer)
+    await turns()
+    assert order == [*map(str, range(100)), "answer"]
+
+
+async def test_requests_that_are_never_answered_do_not_pile_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the bound the oldest is answered by an error here, so that it cannot be answered by anybody else."""
+    monkeypatch.setattr(inside, "ASKED_BOUND", 3)
+    alice, bob = await world.pair()
+    await world.session(alice, bob)
+    Asked(bob)
+    answers = [ask(alice, BOB) for _ in range(5)]
+    for answer in answers[:2]:
+        assert "too many" in await refused(answer)
+    assert not any(answer.done() for answer in answers[2:])
+    world.unload(alice)
+    for answer in answers[2:]:
+        with pytest.raises(IqError):
+            await until(answer)
+
+
+def test_what_we_owe_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither an open session nor the ended ones let a peer who asks and asks cost memory without end."""
+    monkeypatch.setattr(inside, "OWED_BOUND", 2)
+    monkeypatch.setattr(inside, "LATE_BOUND", 3)
+    book, links = inside.InsideIqs(), [_Peer(f"p{number}@localhost/r") for number in range(3)]
+    for link in links:
+        for number in range(3):
+            book.came(_iq(link.peer, str(number), "get"), link)
+    first = links[0]
+    assert book.owes(_answer(first.peer, "0")) is None
+    assert book.owes(_answer(first.peer, "1")) is first
+    assert book.owes(_answer(first.peer, "1")) is None
+    for link in links:
+        book.forget(link)
+    assert not book.too_late(_answer(first.peer, "1"))
+    assert [book.too_late(_answer(link.peer, "2")) for link in links] == [False, True, True]
+    assert [book.too_late(_answer(link.peer, "2")) for link in links] == [False, False, False]
+
+
+class _Peer(Link):
+    def __init__(self, peer: str) -> None:
+        self._peer = peer
+
+    @property
+    def peer(self) -> str:
+        return self._peer
+
+
+def _iq(peer: str, iq_id: str, kind: str) -> Any:
+    iq = Iq()
+    iq["from"], iq["id"], iq["type"] = peer, iq_id, kind
+    return iq
+
+
+def _answer(peer: str, iq_id: str) -> Any:
+    iq = Iq()
+    iq["to"], iq["id"], iq["type"] = peer, iq_id, "result"
+    return iq
