@@ -85,6 +85,8 @@ def run(words: list[str]) -> int:
         return int(Exit.USAGE) if code == _CLICK_USAGE else code
     except E2EError as error:
         out.error(error)
+        if code_of(error) is Exit.UNTRUSTED and not out.as_json and len(account.initialised()) > 1:
+            out.tell("  There are several accounts here: add --account JID to the command.")
         return int(code_of(error))
     except Exception:  # the edge of the program: a bug is told as one
         traceback.print_exc()

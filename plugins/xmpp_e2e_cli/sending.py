@@ -6,6 +6,7 @@ Delivered means: the session opened, and at the end the peer's own farewell came
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -54,6 +55,12 @@ class NoPresence(PeerOffline):
     )
 
 
+class KeyHeld(UntrustedKey):
+    """The session waits for our own user, who has to decide about the key; the message tells the whole story."""
+
+    likely = attack = remedy = ""
+
+
 @dataclass(frozen=True)
 class Errand:
     """One message to one peer."""
@@ -79,7 +86,8 @@ async def deliver(client: ClientXMPP, e2e: E2E, errand: Errand, tell: Tell) -> l
     def changed(happened: Happened) -> None:
         assert isinstance(happened.detail, KeyChanged)
         changes[happened.session] = happened.detail
-        tell(happened.detail.text)
+        if happened.detail.decision == "accept":  # else it becomes the error
+            tell(happened.detail.text)
 
     client.add_event_handler("e2e_key_changed", changed)
     tell(f"opening a session with {', '.join(devices)}")
@@ -109,13 +117,13 @@ async def _one(
 
 
 async def _opened(e2e: E2E, device: str, seconds: float, changes: dict[Link, KeyChanged]) -> Link:
-    """A session through which stanzas flow; UntrustedKey if it waits for our own user, who has to act first."""
+    """A session through which stanzas flow; KeyHeld if it waits for our own user, who has to act first."""
     try:
         async with asyncio.timeout(seconds):
             link = await e2e.connect(device)
             if link.stage in _OURS_TO_DECIDE:
                 link.end()
-                raise UntrustedKey(_why(link, changes.get(link)))
+                raise KeyHeld(_why(link, changes.get(link)))
             await link.opened()
     except TimeoutError:
         raise TimedOut(f"{device} did not open the session within {seconds:g} seconds; nothing was sent") from None
@@ -127,8 +135,9 @@ def _why(link: Link, change: KeyChanged | None) -> str:
         return change.text
     bare, shown = JID(link.peer).bare, link.fingerprint
     return (
-        f"the key of {link.peer} is only {link.assurance}, and verified is required. Nothing was sent. Compare the"
-        f" fingerprint with the peer by another way, then: xmpp-e2e trust pin {bare} {shown}"
+        f"the key of {link.peer} is only {link.assurance}, and verified is required: a server that reads along could show"
+        f" a key of its own. Nothing was sent. Compare the fingerprint with the peer by another way, then:"
+        f" xmpp-e2e trust pin {shlex.quote(bare)} {shown}"
     )
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from slixmpp_e2e.store import SQLStore, path_for
 from tests.xmpp_e2e_cli.conftest import Done
+from xmpp_e2e.errors import UntrustedKey
 from xmpp_e2e.identity import Assurance, Fingerprint
 from xmpp_e2e_cli import trusting
 
@@ -265,6 +266,22 @@ def test_an_error_in_json_is_json(alice: Command) -> None:
     assert done.data["exit_code"] == done.code == 1
     assert done.data["error"] == "NothingKnown"
     assert done.err == ""
+
+
+def test_a_command_that_an_error_names_needs_the_account_if_there_are_several(
+    alice: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library knows nothing of accounts; whoever follows its advice must not fail."""
+
+    def untrusted(*_: object) -> None:
+        raise UntrustedKey("a key has changed")
+
+    monkeypatch.setattr(trusting.Trusting, "overview", untrusted)
+    alone = alice("trust", "list")
+    assert alone.code == 4
+    assert "--account" not in alone.err
+    alice("init", "work@office.test")
+    assert "--account" in alice("trust", "list", "--account", "alice@home.test").err
 
 
 def test_a_bug_is_2_and_asks_for_a_report(alice: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,7 +123,7 @@ async def test_a_changed_key_is_4_and_the_command_that_is_named_resolves_it(
     assert done.code == 4, done.err
     assert "HAS CHANGED" in done.err
     named = f"xmpp-e2e trust pin bob@home.test {ready['fingerprint']}"
-    assert named in done.err
+    assert done.err.count(named) == 1
     assert (await people.run("alice", *named.split()[1:])).code == 0
     done = await refused(people, "--json")
     assert done.code == 0, done.err
