@@ -36,6 +36,17 @@ async def withdraw(xmpp: BaseXMPP) -> None:
     await xmpp.plugin["xep_0115"].update_caps()
 
 
+def forget(xmpp: BaseXMPP, peer: JID) -> None:
+    """A presence came: what slixmpp remembers of the peer's earlier ones is void, until it has looked at this one.
+
+    (It never forgets: who logs in again without encryption, under the same full JID, would seem to have it for ever. Our own
+    entry is the one that our next presence is made of.)
+    """
+    ours = peer.domain == xmpp.boundjid.domain if xmpp.is_component else peer == xmpp.boundjid
+    if not ours:
+        xmpp.plugin["xep_0115"].assign_verstring(peer, None)
+
+
 async def supports(xmpp: BaseXMPP, ours: JID, peer: JID) -> bool | None:
     """Does this full JID advertise it? None if it cannot be asked: offline, or somebody says so."""
     caps = xmpp.plugin["xep_0115"]

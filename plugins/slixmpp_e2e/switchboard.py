@@ -247,6 +247,7 @@ class Switchboard:
         ours = stanza["to"].bare if self.xmpp.is_component else self.xmpp.boundjid.bare
         if peer.bare not in self.rooms:
             self.presences.notice(ours, stanza)
+        discovery.forget(self.xmpp, peer)
         self.outbox.forget_routes(peer.bare)
         if stanza.xml.get("type") == "unavailable":
             for link in self.sessions:
