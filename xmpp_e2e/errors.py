@@ -180,11 +180,12 @@ class AuthenticationFailed(E2EError):
 
 
 class UntrustedKey(AuthenticationFailed):
-    """The key is not good enough for the trust model, or contradicts what is remembered."""
+    """The key is not good enough for the trust model, or contradicts what is remembered.
 
-    likely = "The peer has a new device or has reinstalled, or this is the first contact."
-    attack = "A server that reads along would present just such a new key."
-    remedy = "Compare the fingerprint with the peer by another way, then pin it: xmpp-e2e trust pin JID SHA256:…"
+    Its message is the judge's, which says cause, attack and way out for this very peer and key.
+    """
+
+    likely = attack = remedy = ""
 
 
 class TimedOut(E2EError):

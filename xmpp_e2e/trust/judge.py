@@ -146,10 +146,7 @@ _THEN = {
     Decision.REJECT: "The session has ended; nothing was sent or delivered.",
 }
 
-_PIN = (
-    "Compare the fingerprint with the peer by another way, then: xmpp-e2e trust pin {peer} {shown}"
-    " (or prove it together: xmpp-e2e trust verify {peer})"
-)
+_PIN = "Compare the fingerprint with the peer by another way, then: xmpp-e2e trust pin {peer} {shown}"
 _UNBLOCK = "If you blocked it by mistake: xmpp-e2e trust forget {peer} {shown}"
 
 
