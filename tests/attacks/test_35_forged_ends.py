@@ -1,0 +1,164 @@
+"""Attack 35: a server forges the end: session-terminate ``success``, the close of the bytestream, or an end of file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from xml.etree.ElementTree import Element, SubElement
+
+import pytest
+from slixmpp import ClientXMPP
+from slixmpp.exceptions import IqError
+
+from slixmpp_e2e.link import Link
+from slixmpp_e2e.loopback import hostile
+from tests.pair import Pair, message
+from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, until
+from xmpp_e2e import events
+from xmpp_e2e.errors import Truncated
+from xmpp_e2e.identity import Role
+from xmpp_e2e.negotiate.jingle import NS_JINGLE, Action, Jingle, Reason, build
+from xmpp_e2e.stages import Stage
+from xmpp_e2e.transport.ibb import NS_IBB
+
+REASONS = [Reason.SUCCESS, Reason.SECURITY_ERROR, Reason.GONE]
+SECRET = "the treasure is under the oak"
+
+# --- the core --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("reason", REASONS)
+def test_a_forged_terminate_is_unclean(role: Role, reason: Reason) -> None:
+    """Whatever reason it gives, ``success`` too: the end is reported as a cut."""
+    pair = Pair().open()
+    side = pair.side(role)
+    pair.side(role.other).session.send_stanza(message("said"))
+    pair.run()
+    pair.deliver(role, build(Jingle(Action.SESSION_TERMINATE, side.session.sid, reason=reason)))
+    pair.run()
+    assert side.stanzas == ["said"]
+    (end,) = side.of(events.SessionEnd)
+    assert not end.clean
+    assert isinstance(end.error, Truncated)
+    assert "A server can cut a session at any time" in end.error.explain()
+
+
+@pytest.mark.parametrize("role", Role)
+def test_a_forged_end_of_file_is_unclean(role: Role) -> None:
+    """The bytestream ends and nobody inside said so."""
+    pair = Pair().open().end_transport(role)
+    (end,) = pair.side(role).of(events.SessionEnd)
+    assert (end.clean, type(end.error)) == (False, Truncated)
+
+
+@pytest.mark.parametrize("role", Role)
+def test_a_forged_terminate_during_our_farewell_is_unclean(role: Role) -> None:
+    """We have said farewell and the peer's has not come: a terminate in its place is none."""
+    pair = Pair().open()
+    pair.on_data = lambda sender, data: []
+    side = pair.side(role)
+    side.session.close(pair.now)
+    pair.run()
+    assert side.session.stage is Stage.CLOSING
+    pair.deliver(role, build(Jingle(Action.SESSION_TERMINATE, side.session.sid, reason=Reason.SUCCESS)))
+    assert [end.clean for end in pair.run().side(role).of(events.SessionEnd)] == [False]
+
+
+def test_a_forged_terminate_before_the_session_is_open_is_a_failure() -> None:
+    """A terminate in the middle of the handshake: the session failed; never a success."""
+    pair = Pair()
+    pair.on_data = lambda sender, data: []
+    pair.open()
+    pair.deliver(Role.INITIATOR, build(Jingle(Action.SESSION_TERMINATE, pair.alice.session.sid, reason=Reason.SUCCESS)))
+    pair.run()
+    assert "A server can forge this answer" in pair.alice.of(events.SessionFailed)[0].error.explain()
+
+
+# --- real clients ----------------------------------------------------------------------------------------------------
+
+
+def iq(payload: Element) -> Element:
+    """Bob's name on it."""
+    stanza = Element("{jabber:client}iq", {"type": "set", "id": "forged", "from": BOB, "to": ALICE})
+    stanza.append(payload)
+    return stanza
+
+
+def terminate(ours: Link, stream: str) -> Element:
+    payload = Element(f"{{{NS_JINGLE}}}jingle", {"action": "session-terminate", "sid": ours.sid})
+    SubElement(SubElement(payload, f"{{{NS_JINGLE}}}reason"), f"{{{NS_JINGLE}}}success")
+    return iq(payload)
+
+
+def close(ours: Link, stream: str) -> Element:
+    return iq(Element(f"{{{NS_IBB}}}close", {"sid": stream}))
+
+
+def gone(ours: Link, stream: str) -> Element:
+    return Element("{jabber:client}presence", {"type": "unavailable", "from": BOB, "to": ALICE})
+
+
+FORGERIES = pytest.mark.parametrize("forge", [terminate, close, gone])
+Forge = Callable[[Link, str], Element]
+
+
+async def opened(world: World) -> tuple[ClientXMPP, ClientXMPP, Link, str]:
+    """An open session, and the sid of its bytestream, which the server knows."""
+    recorder = hostile.Recorder(world.server, lambda stanza, sender: stanza.find(f"{{{NS_IBB}}}open") is not None)
+    world.server.interfere.append(recorder)
+    alice, bob = await world.pair()
+    ours, _ = await world.session(alice, bob)
+    (stanza, _), *_ = recorder.taken
+    return alice, bob, ours, stanza[0].get("sid", "")
+
+
+@FORGERIES
+async def test_users_hear_that_the_end_was_unclean(world: World, forge: Forge) -> None:
+    """e2e_session_end says ``clean=False`` and why; what the link's ended() returns is the error, not None."""
+    alice, _, ours, stream = await opened(world)
+    ended = Heard(alice, "e2e_session_end")
+    world.server.inject(ALICE, forge(ours, stream))
+    detail = (await ended.take()).detail
+    assert not detail.clean
+    assert await until(ours.ended()) is detail.error
+    assert "A server can cut a session at any time" in str(detail.error.explain())
+    assert not e2e(alice).sessions()
+
+
+@FORGERIES
+async def test_a_question_without_an_answer_fails_at_once(world: World, forge: Forge) -> None:
+    """What was asked inside and not answered is known: its caller gets an error, and no forged result will do."""
+    alice, _, ours, stream = await opened(world)
+    world.server.interfere.append(hostile.only(ALICE, hostile.drop(lambda stanza, sender: f"{{{NS_IBB}}}" in stanza[0].tag)))
+    question = alice.make_iq_get(ito=BOB)
+    SubElement(question.xml, "{urn:example:query}query").text = SECRET
+    answer = question.send(timeout=20)
+    await world.settle(alice)
+    world.server.inject(ALICE, forge(ours, stream))
+    with pytest.raises(IqError) as caught:
+        await until(answer)
+    assert caught.value.iq["error"]["condition"] == "recipient-unavailable"
+    assert world.in_clear(SECRET) == []
+
+
+@FORGERIES
+async def test_what_is_sent_afterwards_starts_anew(world: World, forge: Forge) -> None:
+    """After a forged end the next message goes through a new session, never in clear."""
+    alice, bob, ours, stream = await opened(world)
+    ended, heard = Heard(alice, "e2e_session_end"), Heard(bob, "message")
+    world.server.inject(ALICE, forge(ours, stream))
+    await ended.take()
+    alice.send_message(mto=BOB, mbody=SECRET, mtype="chat")
+    got = await heard.take()
+    assert str(got["e2e"]["assurance"]) == "known"
+    assert world.in_clear(SECRET) == []
+
+
+async def test_control_a_farewell_inside_is_clean(world: World) -> None:
+    """Control: Bob's own farewell, inside TLS, is what makes an end clean."""
+    alice, bob = await world.pair()
+    ours, theirs = await world.session(alice, bob)
+    ended = Heard(alice, "e2e_session_end")
+    await theirs.close()
+    assert (await ended.take()).detail.clean
+    assert await until(ours.ended()) is None
