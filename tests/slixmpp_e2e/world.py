@@ -139,6 +139,11 @@ def echo(client: ClientXMPP) -> None:
     client.add_event_handler("message", answer)
 
 
+def block(stanza: Element, sender: str) -> bool:
+    """For the hooks of the server: does this stanza bring data of a bytestream?"""
+    return stanza.find("{http://jabber.org/protocol/ibb}data") is not None
+
+
 def jingle(action: str) -> Callable[[Element, str], bool]:
     """For the hooks of the server: is this the Jingle stanza of that action?"""
 

@@ -1,0 +1,207 @@
+"""What waits for a session: bounded, in order, as it was when it was sent, and never for ever."""
+
+from __future__ import annotations
+
+from typing import Any
+from xml.etree.ElementTree import Element
+
+import pytest
+from slixmpp.exceptions import IqError
+
+from slixmpp_e2e import outbox
+from slixmpp_e2e.errors import HeldTooLong, HoldQueueFull, RouteUnknown
+from slixmpp_e2e.loopback import hostile
+from tests.slixmpp_e2e.test_switchboard import ask, refused
+from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, block, e2e, jingle, turns, until
+from xmpp_e2e.errors import PeerRefused, UnsendableStanza
+
+
+def held(world: World, action: str = "session-initiate") -> hostile.Hold:
+    """A server that keeps the handshake back until the test says otherwise."""
+    hold = hostile.Hold(world.server, jingle(action))
+    world.server.interfere.append(hold)
+    return hold
+
+
+def without_hello(world: World) -> hostile.Hold:
+    """A server that lets Bob's half of the TLS handshake pass and keeps back what he says after it, his hello and done."""
+    passed = 0
+
+    def matches(stanza: Element, sender: str) -> bool:
+        nonlocal passed
+        passed += sender == BOB and block(stanza, sender)
+        return sender == BOB and block(stanza, sender) and passed > 1
+
+    hold = hostile.Hold(world.server, matches)
+    world.server.interfere.append(hold)
+    return hold
+
+
+@pytest.mark.parametrize(("name", "bound", "body"), [("HOLD_STANZAS", 3, "x"), ("HOLD_BYTES", 3_500, "x" * 1000)])
+async def test_what_is_held_is_bounded(
+    world: World, monkeypatch: pytest.MonkeyPatch, name: str, bound: int, body: str
+) -> None:
+    """By number and by size; what does not fit is reported, the rest arrives, and then there is room again."""
+    monkeypatch.setattr(outbox, name, bound)
+    alice, bob = await world.pair()
+    hold, heard, failed = held(world), Heard(bob, "message"), Heard(alice, "e2e_send_failed")
+    for number in range(5):
+        alice.send_message(mto=BOB, mbody=f"{number} {body}")
+    await until(hold.caught())
+    for number in (3, 4):
+        report = await failed.take()
+        assert isinstance(report.error, HoldQueueFull)
+        assert report.stanza["body"].startswith(str(number))
+        assert str(bound) in str(report)
+    if name == "HOLD_STANZAS":
+        assert str(bound) in await refused(ask(alice, BOB))
+    hold.release()
+    assert await heard.bodies(3) == [f"{number} {body}" for number in range(3)]
+    for number in range(5):
+        alice.send_message(mto=BOB, mbody=f"{number} {body}")
+    assert len(await heard.bodies(5)) == 5
+    assert not e2e(alice).switchboard.outbox._held
+
+
+async def test_nothing_waits_longer_than_hold_seconds(world: World) -> None:
+    """Messages and iqs are reported when their time is over, whatever becomes of the session later."""
+    alice, bob = await world.pair(hold_seconds=0.2)
+    hold, heard, failed = held(world), Heard(bob, "message"), Heard(alice, "e2e_send_failed")
+    alice.send_message(mto=BOB, mbody="too late")
+    assert "0.2 seconds" in await refused(ask(alice, BOB))
+    report = await failed.take()
+    assert isinstance(report.error, HeldTooLong)
+    assert report.stanza["body"] == "too late"
+    hold.release()
+    alice.send_message(mto=BOB, mbody="in time")
+    assert await heard.bodies(1) == ["in time"]
+    assert world.in_clear("too late", "in time") == []
+    await world.settle(alice, bob)
+    assert not e2e(alice).switchboard.outbox._held
+
+
+async def test_what_went_out_early_is_not_reported_by_its_deadline(world: World) -> None:
+    """It may arrive yet, and is reported only if the session fails; then it was delivered to nobody."""
+    alice, bob = await world.pair(hold_seconds=0.2)
+    heard, failed = Heard(bob, "message"), Heard(alice, "e2e_send_failed")
+    hold = without_hello(world)
+    alice.send_message(mto=BOB, mbody="early")
+    assert await heard.bodies(1) == ["early"]
+    alice.send_message(mto=BOB, mbody="early too")
+    await until(hold.caught())
+    loop_time = alice.loop.time
+    start = loop_time()
+    while loop_time() < start + 0.3:
+        await turns(1)
+    assert len(failed) == 0
+    hold.release()
+    assert await heard.bodies(1) == ["early too"]
+    assert len(failed) == 0
+
+
+async def test_what_went_out_early_is_reported_if_the_session_fails(world: World) -> None:
+    """The peer's done never came: nobody can say whether it arrived, so the sender must know."""
+    alice, bob = await world.pair()
+    heard, failed = Heard(bob, "message"), Heard(alice, "e2e_send_failed")
+    hold = without_hello(world)
+    alice.send_message(mto=BOB, mbody="early")
+    assert await heard.bodies(1) == ["early"]
+    await until(hold.caught())
+    [link] = e2e(alice).switchboard.sessions
+    assert not link.is_open
+    link.fail(PeerRefused("the end of the test"))
+    assert (await failed.take()).stanza["body"] == "early"
+    hold.discard()
+
+
+async def test_held_stanzas_are_sent_as_they_were(world: World) -> None:
+    """A caller who goes on working with a stanza that he has sent changes nothing of what arrives."""
+    alice, bob = await world.pair()
+    hold, heard = held(world), Heard(bob, "message")
+    message = alice.make_message(mto=BOB, mbody="original")
+    message.send()
+    await until(hold.caught())
+    message["body"] = "changed"
+    message["to"] = "carol@localhost/c"
+    message.send()
+    message["body"] = "once more"
+    hold.release()
+    assert await heard.bodies(1) == ["original"]
+
+
+async def test_order_is_kept_between_what_waited_and_what_follows(world: World) -> None:
+    """From the first stanza, which finds the way, to those that are sent while and after the session opens."""
+    alice, bob = await world.pair()
+    heard, started = Heard(bob, "message"), Heard(alice, "e2e_session_start")
+    number = 0
+    while not len(started) or number < 300:
+        alice.send_message(mto=BOB, mbody=str(number))
+        number += 1
+        await turns(1)
+        if number % 50 == 7:
+            bob.send_presence()  # forgets the way
+    assert await heard.bodies(number) == [str(each) for each in range(number)]
+
+
+async def test_what_xml_cannot_carry_fails_at_once(world: World) -> None:
+    """Before any handshake, and with a word on which character it is."""
+    alice, bob = await world.pair()
+    failed, offered = Heard(alice, "e2e_send_failed"), Heard(bob, "e2e_session_start")
+    alice.send_message(mto=BOB, mbody="a\x00b")
+    report = await failed.take()
+    assert isinstance(report.error, UnsendableStanza)
+    assert "U+0000" in str(report)
+    await world.settle(alice, bob)
+    assert len(offered) == 0
+
+
+async def test_a_way_that_cannot_be_found_out_is_a_failure(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever breaks in discovery, stanzas that wait for it are reported and the next ones tried anew."""
+    alice, bob = await world.pair()
+    failed, heard = Heard(alice, "e2e_send_failed"), Heard(bob, "message")
+
+    async def broken(*ignored: Any) -> dict[str, bool | None]:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("slixmpp_e2e.discovery.supporting", broken)
+        alice.loop.set_exception_handler(lambda loop, context: None)
+        alice.send_message(mto=BOB, mbody="one")
+        assert isinstance((await failed.take()).error, RouteUnknown)
+    alice.send_message(mto=BOB, mbody="two")
+    assert await heard.bodies(1) == ["two"]
+
+
+async def test_a_peer_who_appears_while_he_is_asked_about_is_not_missed(world: World) -> None:
+    """His presence comes while the answer of an older question is on its way: he is asked again."""
+    alice = await world.client(ALICE)
+    plain = await world.client(BOB, "xep_0030", load=False)
+    await world.settle(alice, plain)
+
+    def is_answer(stanza: Element, sender: str) -> bool:
+        query = stanza.find("{http://jabber.org/protocol/disco#info}query")
+        return sender == BOB and query is not None and stanza.get("type") == "result"
+
+    hold = hostile.Hold(world.server, is_answer)
+    world.server.interfere.append(hold)
+    alice.send_message(mto=BOB, mbody="attack at dawn")
+    await until(hold.caught())
+    world.load(plain)
+    await until(world.server.saw(lambda handled: all(word in handled.text for word in ("<presence", "ver=", f'from="{BOB}"'))))
+    heard = Heard(plain, "message")
+    hold.release()
+    message = await heard.take()
+    assert str(message["e2e"]["assurance"]) == "vouched"
+    assert world.in_clear("attack at dawn") == []
+
+
+async def test_a_request_is_answered_when_the_handshake_fails(world: World) -> None:
+    """Its sender gets an error that says so."""
+    alice, _ = await world.pair()
+    hold = held(world)
+    answer = ask(alice, BOB)
+    await until(hold.caught())
+    [link] = e2e(alice).switchboard.sessions
+    link.fail(PeerRefused("the end of the test"))
+    with pytest.raises(IqError, match="end of the test"):
+        await until(answer)
