@@ -330,7 +330,8 @@ class Session:
         )
         self.assurance = verdict.assurance
         self._tell(verdict)
-        if verdict.decision is Decision.REJECT or (verdict.decision is Decision.HOLD and self.stage is Stage.OPEN):
+        # our done cannot be taken back: what would be held now must end
+        if verdict.decision is Decision.REJECT or (verdict.decision is Decision.HOLD and self._proof is not None):
             raise UntrustedKey(verdict.reason)
         if verdict.decision is Decision.HOLD:
             self._deadline = now + HUMAN_DEADLINE
