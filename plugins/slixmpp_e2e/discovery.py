@@ -12,7 +12,7 @@ from xmpp_e2e.negotiate.jingle import NS_IBB, NS_JINGLE, NS_SECURITY, NS_XMLSTRE
 
 FEATURES = (NS_JINGLE, NS_XMLSTREAM, NS_IBB, NS_SECURITY)
 """What we advertise. The last one says it all; the others are for people who read disco."""
-_SHARED = {NS_JINGLE: "xep_0166", NS_IBB: "xep_0047"}
+_SHARED = {NS_JINGLE: "xep_0166", NS_IBB: "xep_0261"}
 """Other plugins that advertise some of it."""
 _TIMEOUT = 30
 """Seconds for one disco#info request: a slow link answers within a few."""

@@ -135,7 +135,8 @@ class Sessions:
         if link is not None:
             link.receive_block(iq, payload)
         elif not others:
-            self._iqs.error(iq, JingleError("no such bytestream", "item-not-found"))
+            told = "item-not-found" if self._admits(iq.xml.get("from", "")) else "service-unavailable"
+            self._iqs.error(iq, JingleError("no such bytestream", told))
         return link is not None or not others
 
     def _invited(self, key: Key, jingle: Jingle) -> Link:

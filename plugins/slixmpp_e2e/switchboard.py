@@ -218,8 +218,8 @@ class Switchboard:
         """Put a stanza that was held on the wire, before all that is sent after it."""
         if isinstance(stanza, Iq):
             self.inside.not_asked(stanza)
-        if adapter.encrypts(self.xmpp):
-            self.xmpp.send(stanza)  # our filter finds its route, and lets it go on to theirs
+        if self.iqs.paused or adapter.encrypts(self.xmpp):
+            self.xmpp.send(stanza)  # our filter finds its route, and lets it go on
         else:
             self.write(stanza)
 

@@ -1,0 +1,223 @@
+"""Who may open a session, how many, and what happens when both sides open one at once."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from typing import Any
+from xml.etree.ElementTree import canonicalize, fromstring
+
+import pytest
+from slixmpp.exceptions import IqError
+
+from slixmpp_e2e import sessions
+from slixmpp_e2e.loopback import Subscription, hostile, to_text
+from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, jingle, turns, until
+from xmpp_e2e.errors import PeerRefused
+from xmpp_e2e.negotiate.jingle import NS_JINGLE
+from xmpp_e2e.transport.ibb import NS_IBB
+
+# --- at the same instant ---------------------------------------------------------------------------------------------
+
+
+def crossing(world: World) -> hostile.Hold:
+    """A server that keeps the first offer back until the second one has come, so that they cross for certain."""
+    hold = hostile.Hold(world.server, jingle("session-initiate"))
+    world.server.interfere.append(hold)
+    return hold
+
+
+async def test_two_who_write_at_the_same_instant_share_one_session(world: World) -> None:
+    """Twenty times, by crossed offers: both messages arrive, one session is left, and nobody is told of a failure."""
+    alice, bob = await world.pair()
+    hold = crossing(world)
+    names = ("message", "e2e_session_start", "e2e_session_failed", "e2e_send_failed")
+    heard = {(client, name): Heard(client, name) for client in (alice, bob) for name in names}
+    for number in range(20):
+        hold.open = False
+        alice.send_message(mto=BOB, mbody=f"to Bob {number}")
+        bob.send_message(mto=ALICE, mbody=f"to Alice {number}")
+        await until(hold.caught(2))
+        hold.release()
+        assert await heard[alice, "message"].bodies(1) == [f"to Alice {number}"]
+        assert await heard[bob, "message"].bodies(1) == [f"to Bob {number}"]
+        links = [(await heard[client, "e2e_session_start"].take()).session for client in (alice, bob)]
+        assert links[0].sid == links[1].sid
+        assert links[0].role is not links[1].role
+        await world.settle(alice, bob)
+        assert [len(list(e2e(client).switchboard.sessions)) for client in (alice, bob)] == [1, 1]
+        await asyncio.gather(*(until(link.close()) for link in links))
+        await world.settle(alice, bob)
+    assert not any(map(len, heard.values()))
+    assert world.in_clear("to Bob", "to Alice") == []
+
+
+async def test_two_who_connect_at_the_same_instant_get_the_same_session(world: World) -> None:
+    """The side whose offer gave way gets the peer's session, and does not wait for its own for ever."""
+    alice, bob = await world.pair()
+    hold = crossing(world)
+    connecting = [
+        asyncio.create_task(e2e(client).connect(to, require="vouched")) for client, to in ((alice, BOB), (bob, ALICE))
+    ]
+    await until(hold.caught(2))
+    hold.release()
+    links = [await until(task) for task in connecting]
+    assert links[0].sid == links[1].sid
+    await until(asyncio.gather(*(link.opened() for link in links)))
+
+
+# --- who may ---------------------------------------------------------------------------------------------------------
+
+
+async def refusal(world: World, to: str, payload: str) -> str:
+    """How an iq of Carol's, who has no plugin, is answered, but for its id and from whom it is."""
+    carol = await world.client("carol@localhost/c", load=False)
+    iq = carol.make_iq_set(ito=to)
+    iq.xml.append(fromstring(payload))
+    with pytest.raises(IqError) as caught:
+        await until(iq.send())
+    return canonicalize(str(caught.value.iq)).replace(iq["id"], "ID").replace(to, "TO")
+
+
+ACTIONS = ("session-initiate", "session-accept", "session-info", "session-terminate", "nonsense")
+BLOCKS = ("open", "data", "close")
+PAYLOADS = {
+    **{action: f"<jingle xmlns='{NS_JINGLE}' action='{action}' sid='0123456789abcdef'/>" for action in ACTIONS},
+    **{name: f"<{name} xmlns='{NS_IBB}' sid='0123456789abcdef'/>" for name in BLOCKS},
+}
+
+
+@pytest.mark.parametrize("payload", PAYLOADS.values(), ids=PAYLOADS.keys())
+@pytest.mark.parametrize("accept_from", ["roster", [], ["bob@localhost"], ["elsewhere.example"]])
+async def test_a_stranger_gets_the_answer_of_an_unknown_resource(world: World, accept_from: Any, payload: str) -> None:
+    """Word for word: he does not learn that we are there, nor that we have encryption."""
+    world.server.set_subscription("alice@localhost", "carol@localhost", Subscription.NONE)
+    alice = await world.client(ALICE, accept_from=accept_from)
+    await world.settle(alice)
+    assert await refusal(world, ALICE, payload) == await refusal(world, "alice@localhost/nowhere", payload)
+
+
+@pytest.mark.parametrize(
+    ("accept_from", "subscription", "welcome"),
+    [
+        ("roster", Subscription.BOTH, True),
+        ("roster", Subscription.FROM, True),
+        ("roster", Subscription.TO, False),
+        ("roster", Subscription.NONE, False),
+        ("anyone", Subscription.NONE, True),
+        (["bob@localhost"], Subscription.NONE, True),
+        (["localhost"], Subscription.NONE, True),
+        (["BOB@localhost/other"], Subscription.NONE, True),
+        (["carol@localhost", "elsewhere.example"], Subscription.BOTH, False),
+        ([], Subscription.BOTH, False),
+    ],
+)
+async def test_who_may_open_a_session(world: World, accept_from: Any, subscription: Subscription, welcome: bool) -> None:
+    """Those who see our presence, anybody, or the accounts and domains of a list."""
+    world.server.set_subscription("alice@localhost", "bob@localhost", subscription)
+    alice, bob = await world.client(ALICE, accept_from=accept_from), await world.client(BOB)
+    await world.settle(alice, bob)
+    heard, failed = Heard(alice, "message"), Heard(bob, "e2e_send_failed")
+    bob.send_message(mto=ALICE, mbody="hello")
+    if welcome:
+        assert await heard.bodies(1) == ["hello"]
+    else:
+        report = await failed.take()
+        assert isinstance(report.error, PeerRefused)
+        assert "service-unavailable" in str(report)
+    assert world.in_clear("hello") == []
+
+
+async def test_our_own_other_devices_are_welcome(world: World) -> None:
+    """They are in no roster; each has a key of its own."""
+    one, two = await world.client("alice@localhost/one"), await world.client("alice@localhost/two")
+    await world.settle(one, two)
+    heard = Heard(two, "message")
+    one.send_message(mto="alice@localhost/two", mbody="note to self")
+    assert str((await heard.take())["e2e"]["assurance"]) == "vouched"
+
+
+async def test_a_message_to_our_own_full_jid_is_not_sent(world: World) -> None:
+    """There is no session with oneself, and a server must not read it either."""
+    alice = await world.client(ALICE, policy="require")
+    failed = Heard(alice, "e2e_send_failed")
+    alice.send_message(mto=ALICE, mbody="note to self")
+    await failed.take()
+    assert world.in_clear("note to self") == []
+
+
+# --- how many --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("bound", "devices"), [("HALF_OPEN_PER_PEER", 1), ("HALF_OPEN", 3), ("SESSIONS", 3)])
+async def test_offers_are_bounded(world: World, monkeypatch: pytest.MonkeyPatch, bound: str, devices: int) -> None:
+    """Per account, on their way, and in all: beyond that the answer is resource-constraint, to try again."""
+    monkeypatch.setattr(sessions, bound, 2)
+    alice = await world.client(ALICE)
+    senders = ["bob@localhost/1", "carol@localhost/1", "bob@localhost/2"][:devices]
+    accepted, refused = [], []
+    iqs = e2e(alice).switchboard.iqs
+    monkeypatch.setattr(iqs, "result", lambda iq: accepted.append(iq["id"]))
+    monkeypatch.setattr(iqs, "error", lambda iq, error: refused.append((iq["id"], error.condition)))
+    offer = await _an_offer(world)
+    for number, sender in zip(range(3), itertools.cycle(senders), strict=False):
+        text = offer.replace("SID", f"0123456789abcdef{number}")
+        world.server.inject(ALICE, f"<iq type='set' id='o{number}' from='{sender}' to='{ALICE}'>{text}</iq>")
+    await world.settle(alice)
+    assert accepted == ["o0", "o1"]
+    assert refused == [("o2", "resource-constraint")]
+
+
+async def _an_offer(world: World) -> str:
+    """A well-formed session-initiate, with SID for its sid."""
+    hold = hostile.Hold(world.server, jingle("session-initiate"))
+    world.server.interfere.append(hold)
+    bob = await world.client("bob@localhost/model")
+    bob.send_message(mto=ALICE, mbody="x")
+    await until(hold.caught())
+    [(stanza, _)] = hold._held
+    element: Any = stanza.find(f"{{{NS_JINGLE}}}jingle")
+    hold.discard()
+    world.server.interfere.clear()
+    return to_text(element).replace(element.get("sid"), "SID")
+
+
+async def test_a_newer_session_takes_the_place_of_an_older_one(world: World) -> None:
+    """A peer who lost his state opens again: the newest carries what is sent, the older one ends by farewells."""
+    alice, bob = await world.pair()
+    old, _ = await world.session(alice, bob)
+    ended, started, heard = Heard(alice, "e2e_session_end"), Heard(alice, "e2e_session_start"), Heard(bob, "message")
+    world.unload(bob)
+    await turns()
+    world.load(bob, accept_from="anyone")
+    await world.settle(bob, alice)
+    bob.send_message(mto=ALICE, mbody="here again")
+    new = (await started.take()).session
+    assert (await ended.take()).session is old
+    alice.send_message(mto=BOB, mbody="welcome back")
+    assert (await heard.take())["body"] == "welcome back"
+    assert e2e(alice).sessions() == (new,)
+
+
+async def test_a_message_that_is_sent_while_a_session_closes_opens_the_next(world: World) -> None:
+    """Neither lost nor reported: nobody outside can know that the session was about to end."""
+    alice, bob = await world.pair()
+    ours, _ = await world.session(alice, bob)
+    heard, failed = Heard(bob, "message"), Heard(alice, "e2e_send_failed")
+    ours.end()
+    alice.send_message(mto=BOB, mbody="one more thing")
+    assert await heard.bodies(1) == ["one more thing"]
+    assert await until(ours.ended()) is None
+    assert len(failed) == 0
+
+
+async def test_the_presence_of_a_peer_who_leaves_ends_his_session(world: World) -> None:
+    """His path is gone; this is no clean end."""
+    alice, bob = await world.pair()
+    ours, _ = await world.session(alice, bob)
+    ended = Heard(alice, "e2e_session_end")
+    bob.send_presence(ptype="unavailable")
+    happened = await ended.take()
+    assert happened.session is ours
+    assert happened.detail.clean is False
+    assert "went offline" in str(happened.detail.error)
