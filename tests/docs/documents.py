@@ -38,13 +38,12 @@ def anchors(path: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in _HEADING.findall(prose(path))}
 
 
-def rows(name: str, heading: str) -> list[list[str]]:
-    """The cells of the first table below a heading, its header left out."""
+def rows(name: str, heading: str, number: int = 1) -> list[list[str]]:
+    """The cells of a table below a heading (the first one, or another by number), its header left out."""
     below = text(name).partition(f"# {heading}\n")[2]
-    table = re.search(r"(?:^\|.*\n)+", below, re.MULTILINE)
-    assert table is not None, f"no table below {heading!r} in {name}"
+    tables = re.findall(r"(?:^\|.*\n)+", below, re.MULTILINE)
     # a bar inside a cell is written \|
-    lines = table[0].splitlines()[2:]
+    lines = tables[number - 1].splitlines()[2:]
     return [[cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
 
 
