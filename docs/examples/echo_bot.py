@@ -1,6 +1,6 @@
-"""A bot that answers each message with itself, through the session that it came by.
+"""An echo bot that speaks end-to-end encrypted with everybody who can, and plainly with everybody else.
 
-    XMPP_PASSWORD=… python echo_bot.py bot@example.org
+    ECHO_PASSWORD=… python echo_bot.py echo@example.org
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from typing import Any
 
 import slixmpp
 
@@ -16,27 +15,28 @@ import slixmpp_e2e
 
 
 class Echo(slixmpp.ClientXMPP):
-    def __init__(self, jid: str, password: str) -> None:
+    """Answers every message, and says what is known of the key that it came under."""
+
+    def __init__(self, jid, password):
         super().__init__(jid, password)
-        self.auto_authorize = None  # who is in the roster may open sessions: let nobody in unasked
-        self.register_plugin("e2e", {"policy": "prefer"}, module=slixmpp_e2e)  # the only new line
+        self.register_plugin("e2e", {"policy": "prefer"}, module=slixmpp_e2e)  # the only line about encryption
         self.add_event_handler("session_start", self.on_start)
         self.add_event_handler("message", self.on_message)
-        self.add_event_handler("e2e_key_changed", lambda happened: print(happened.detail.text, file=sys.stderr))
 
-    async def on_start(self, _: Any) -> None:
+    async def on_start(self, event):
         await self.get_roster()
         self.send_presence()
 
-    def on_message(self, message: slixmpp.Message) -> None:
-        if message["type"] in ("chat", "normal"):
-            message.reply(f"{message['body']} [{message['e2e']['assurance']}]").send()
+    def on_message(self, msg):
+        if msg["type"] in ("chat", "normal"):
+            msg.reply(f"{msg['body']} [{msg['e2e']['assurance']}]").send()  # back through the same session
 
 
-async def main() -> None:
-    bot = Echo(sys.argv[1], os.environ["XMPP_PASSWORD"])
-    bot.connect()
-    await bot.disconnected
+async def main():
+    echo = Echo(sys.argv[1], os.environ["ECHO_PASSWORD"])
+    print("our key:", echo.plugin["e2e"].fingerprint)
+    echo.connect()
+    await echo.disconnected
 
 
 if __name__ == "__main__":
