@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Protocol
 
-from slixmpp import JID, Iq, Message, Presence
+from slixmpp import JID, InvalidJID, Iq, Message, Presence
 from slixmpp.basexmpp import BaseXMPP
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
@@ -18,6 +19,8 @@ from slixmpp_e2e.sessions import Sessions
 from xmpp_e2e.errors import E2EError, JingleError
 from xmpp_e2e.stream import NS_CLIENT, writer
 from xmpp_e2e.trust.policy import Incoming, Policy
+
+log = logging.getLogger("slixmpp_e2e")
 
 
 class Host(Protocol):
@@ -115,7 +118,14 @@ class Filters:
         if mark.token_of(stanza) is not None:
             return True
         mark.strip(stanza)
-        peer: JID = stanza["from"]
+        try:
+            peer: JID = stanza["from"]
+            _ = stanza["to"]
+        except InvalidJID:
+            # many servers let through what slixmpp's stringprep refuses; it would raise again in the middle of slixmpp,
+            # where it ends the connection, and no policy can be looked up for such an address
+            log.warning("a stanza was dropped: %.200r is no JID", stanza.xml.get("from"))
+            return False
         if isinstance(stanza, Presence):
             host.presence(stanza)
             return True
