@@ -40,7 +40,7 @@ def test_a_hold_after_our_done_ends_the_session(role: Role) -> None:
 def test_not_even_before_the_first_hello() -> None:
     """The same while our done and our first stanzas are on their way to a peer who has not said hello."""
     pair = Pair()
-    tried = []
+    tried: list[bool] = []
 
     def withdraw(role: Role, data: bytes) -> list[bytes]:
         if pair.alice.session.stage is Stage.EARLY and not tried:
