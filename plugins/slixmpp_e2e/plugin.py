@@ -14,7 +14,7 @@ from slixmpp.plugins import BasePlugin
 
 from slixmpp_e2e import adapter, discovery
 from slixmpp_e2e.link import Link
-from slixmpp_e2e.settings import DEFAULTS, Settings, unknown_keys
+from slixmpp_e2e.settings import DEFAULTS, ConfigError, Settings, unknown_keys
 from slixmpp_e2e.store import SQLStore
 from slixmpp_e2e.switchboard import Switchboard
 from slixmpp_e2e.trust import Trust
@@ -34,6 +34,12 @@ class E2E(BasePlugin):
     description = "End-to-end encryption by TLS streams between two clients"
     dependencies: ClassVar[set[str]] = {"xep_0030", "xep_0115"}
     default_config: ClassVar[dict[str, Any]] = DEFAULTS
+
+    def __setattr__(self, key: str, value: Any) -> None:
+        """slixmpp lets everybody set a plugin's configuration by attributes; here that would change nothing, silently."""
+        if key in DEFAULTS and self._is_loaded:
+            raise ConfigError(f"{key} is read once, when the plugin is registered (set_policy() is for one peer, at any time)")
+        super().__setattr__(key, value)  # type: ignore[no-untyped-call]
 
     # --- life ------------------------------------------------------------------------------------------------------
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from slixmpp import JID
+from slixmpp import JID, InvalidJID
 
 from xmpp_e2e.errors import LocalError
 from xmpp_e2e.identity import TrustModel
 from xmpp_e2e.trust.judge import OnKeyChange
 from xmpp_e2e.trust.policy import Policy
+
+T = TypeVar("T")
 
 DEFAULTS: dict[str, Any] = {
     "policy": "prefer",
@@ -58,8 +61,8 @@ class Settings:
             trust_model=_word(config, "trust_model", TrustModel),
             on_key_change=_word(config, "on_key_change", OnKeyChange),
             accept_from=_accept_from(config.get("accept_from"), component),
-            require_pq=bool(config.get("require_pq")),
-            store=Path(config["store"]) if config.get("store") else None,
+            require_pq=_choice(config, "require_pq", (False, True)) is True,
+            store=_path(config.get("store")),
             hold_seconds=_seconds(config.get("hold_seconds")),
             reopen=_choice(config, "held_on_new_stream", ("fail", "reopen")) == "reopen",
         )
@@ -79,15 +82,24 @@ def _word(config: Mapping[str, Any], key: str, kind: type[Any]) -> Any:
         raise ConfigError(f"{key} is {config.get(key)!r}; it can be {allowed}") from None
 
 
-def _choice(config: Mapping[str, Any], key: str, allowed: tuple[str, ...]) -> str:
+def _choice(config: Mapping[str, Any], key: str, allowed: tuple[T, ...]) -> T:
     value = config.get(key)
-    if value not in allowed:
-        raise ConfigError(f"{key} is {value!r}; it can be {', '.join(allowed)}")
-    return str(value)
+    for choice in allowed:
+        if type(value) is type(choice) and value == choice:
+            return choice
+    raise ConfigError(f"{key} is {value!r}; it can be {', '.join(map(str, allowed))}")
+
+
+def _path(value: object) -> Path | None:
+    if value is None:
+        return None
+    if not isinstance(value, str | Path) or not str(value):
+        raise ConfigError(f"store is {value!r}; it is the path of a file, or None for the one of the account")
+    return Path(value)
 
 
 def _seconds(value: object) -> float:
-    if not isinstance(value, int | float) or value <= 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise ConfigError(f"hold_seconds is {value!r}; it is a number of seconds above 0")
     return float(value)
 
@@ -95,8 +107,13 @@ def _seconds(value: object) -> float:
 def _accept_from(value: object, component: bool) -> str | frozenset[str]:
     if value is None:
         return frozenset[str]() if component else "roster"
-    if value in ("roster", "anyone"):
-        return str(value)
-    if isinstance(value, str) or not isinstance(value, list | tuple | set | frozenset):
-        raise ConfigError(f"accept_from is {value!r}; it can be 'roster', 'anyone' or a list of JIDs and domains")
-    return frozenset(JID(entry).bare for entry in value)
+    if isinstance(value, str) and value in ("roster", "anyone"):
+        return value
+    try:
+        if isinstance(value, list | tuple | set | frozenset):
+            jids = frozenset(JID(str(entry)).bare for entry in value)
+            if "" not in jids:
+                return jids
+    except InvalidJID:
+        pass
+    raise ConfigError(f"accept_from is {value!r}; it can be 'roster', 'anyone' or a list of JIDs and domains")

@@ -1,8 +1,28 @@
-"""The plugin as users see it."""
+"""The plugin as users see it: one line, unmodified handlers; loaded, unloaded and loaded again."""
 
 from __future__ import annotations
 
-from tests.slixmpp_e2e.world import BOB, Heard, World, echo
+import asyncio
+import copy
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from slixmpp import ClientXMPP
+
+import slixmpp_e2e
+from slixmpp_e2e import mark
+from slixmpp_e2e.discovery import FEATURES
+from slixmpp_e2e.loopback import connect, offline
+from slixmpp_e2e.settings import ConfigError
+from tests.slixmpp_e2e.test_switchboard import ask
+from tests.slixmpp_e2e.world import ACCOUNTS, ALICE, BOB, Heard, World, e2e, echo, turns, until
+from xmpp_e2e.errors import TransportFailed
+
+EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "echo_bot.py"
 
 
 async def test_an_unmodified_bot_answers_through_the_session(world: World) -> None:
@@ -17,3 +37,271 @@ async def test_an_unmodified_bot_answers_through_the_session(world: World) -> No
     assert reply["body"] == "echo: attack at dawn"
     assert str(reply["e2e"]["assurance"]) == "vouched"
     assert world.in_clear("attack at dawn", "<body", "inner-stanza-id", "<message") == []
+
+
+async def test_a_peer_who_writes_as_soon_as_he_sees_us_gets_a_session(world: World) -> None:
+    """The first presence of a bot tells already what it can do, and its roster is there when the offer comes."""
+    alice = await world.client(ALICE)
+    bob = world.make(BOB)
+
+    def start(event: Any) -> None:
+        bob.send_presence()
+
+    bob.add_event_handler("session_start", start)
+    heard = Heard(bob, "message")
+    written: list[str] = []
+
+    def greet(presence: Any) -> None:
+        if presence["from"].full == BOB and not written:
+            written.append("hello")
+            alice.send_message(mto="bob@localhost", mbody="hello")
+
+    alice.add_event_handler("presence_available", greet)
+    connect(bob, world.server)
+    assert str((await heard.take())["e2e"]["assurance"]) == "vouched"
+    assert world.in_clear("hello") == []
+
+
+async def test_the_example_of_the_documentation_runs(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """docs/examples/echo_bot.py, exactly that file: it logs in, shows its key and answers through a session."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["echo_bot.py", BOB])
+    monkeypatch.setenv("ECHO_PASSWORD", ACCOUNTS["bob"])
+    example = runpy.run_path(str(EXAMPLE))
+    bots: list[ClientXMPP] = []
+
+    def connect_here(bot: ClientXMPP, *address: Any) -> None:
+        """To the server that the test runs, by the way that needs no TLS."""
+        if not address:
+            bots.append(bot)
+            connect(bot, world.server)
+        else:
+            ClientXMPP.connect(bot, *address)
+
+    example["Echo"].connect = connect_here
+    running = asyncio.create_task(example["main"]())
+    alice = await world.client(ALICE)
+    heard, online = Heard(alice, "message"), Heard(alice, "presence_available")
+    while (await online.take())["from"].full != BOB:
+        pass
+    alice.send_message(mto="bob@localhost", mbody="attack at dawn", mtype="chat")
+    assert await heard.bodies(1) == ["attack at dawn [vouched]"]
+    assert world.in_clear("attack at dawn") == []
+    world.unload(bots[0])
+    await offline(bots[0])
+    await until(running)
+
+
+# --- loading and unloading -------------------------------------------------------------------------------------------
+
+
+def traces(client: ClientXMPP) -> dict[str, Any]:
+    """All that a plugin can leave in a client."""
+    disco: Any = client.plugin["xep_0030"]
+    inner = vars(client)
+    node = disco.static.get_node(client.boundjid, None)
+    return {
+        "filters": {mode: list(filters) for mode, filters in inner["_XMLStream__filters"].items()},
+        "events": {name: list(handlers) for name, handlers in inner["_XMLStream__event_handlers"].items() if handlers},
+        "handlers": [handler.name for handler in inner["_XMLStream__handlers"]],
+        "features": copy.copy(node["info"]["features"]),
+    }
+
+
+async def test_nothing_stays_behind(world: World) -> None:
+    """Filters, handlers, features, tasks, timers, tokens: as it was before the plugin was loaded."""
+    alice = await world.client(ALICE, "xep_0030", "xep_0115", "xep_0198", load=False)
+    bob = await world.client(BOB)
+    await world.settle(alice, bob)
+    before, tasks = traces(alice), asyncio.all_tasks()
+    world.load(alice)
+    await world.settle(alice, bob)
+    ours, _ = await world.session(alice, bob)
+    assert set(FEATURES) <= set(traces(alice)["features"])
+    assert ours.token in mark._live
+    alice.send_message(mto="carol@localhost/c", mbody="held")
+    ask(alice, BOB).add_done_callback(lambda done: done.exception())
+    await turns(3)
+    plugin, ended = e2e(alice), Heard(alice, "e2e_session_end")
+    world.unload(alice)
+    assert (await ended.take()).session is ours
+    assert ours.token not in mark._live
+    await world.settle(alice, bob)
+    after = traces(alice)
+    after["events"].pop("e2e_session_end")
+    assert after == before
+    assert {task for task in asyncio.all_tasks() - tasks if "slixmpp_e2e" in repr(task)} == set()
+    assert list(plugin.switchboard.sessions) == []
+    with pytest.raises(Exception, match="Closed"):
+        plugin.memory.remembered("bob@localhost")
+
+
+async def test_it_can_be_loaded_again(world: World) -> None:
+    """With the same key, and sessions in both directions."""
+    alice, bob = await world.pair()
+    for _ in range(2):
+        await world.session(alice, bob)
+        fingerprint = e2e(alice).fingerprint
+        ended = Heard(bob, "e2e_session_end")
+        await e2e(alice).close()
+        assert (await ended.take()).detail.clean is True
+        world.unload(alice)
+        await world.settle(alice, bob)
+        world.load(alice)
+        await world.settle(alice, bob)
+        assert e2e(alice).fingerprint == fingerprint
+        heard = Heard(alice, "message")
+        bob.send_message(mto="alice@localhost", mbody="again")
+        assert (await heard.take())["e2e"]["assurance"].name in ("VOUCHED", "KNOWN")
+    assert world.in_clear("again") == []
+
+
+@pytest.mark.parametrize("to", [BOB, "bob@localhost"], ids=["full", "bare"])
+async def test_it_can_be_loaded_when_the_stream_is_up(world: World, to: str) -> None:
+    """Presence and roster that came before count: messages go inside both ways."""
+    alice, bob = await world.client(ALICE, load=False), await world.client(BOB, load=False)
+    await world.settle(alice, bob)
+    world.load(alice)
+    world.load(bob)
+    await world.settle(alice, bob)
+    echo(bob)
+    heard = Heard(alice, "message")
+    alice.send_message(mto=to, mbody="attack at dawn", mtype="chat")
+    assert await heard.bodies(1) == ["echo: attack at dawn"]
+    assert world.in_clear("attack at dawn") == []
+
+
+async def test_what_was_sent_before_it_is_unloaded_does_not_leave_after_it(world: World) -> None:
+    """Stanzas in slixmpp's queue have yet to come to the filters: they are reported, not sent in clear."""
+    alice, _ = await world.pair()
+    failed = Heard(alice, "e2e_send_failed")
+    alice.send_message(mto=BOB, mbody="attack at dawn")
+    answer = ask(alice, BOB)
+    alice.send_presence(pstatus="leaving")
+    world.unload(alice)
+    assert isinstance((await failed.take()).error, TransportFailed)
+    with pytest.raises(Exception, match="unloaded"):
+        await until(answer)
+    await until(world.server.saw(lambda handled: "leaving" in handled.text))
+    assert world.in_clear("attack at dawn") == []
+
+
+# --- configuration ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("config", [{"polciy": "require"}, {"policy": "requires"}])
+async def test_a_wrong_configuration_is_an_error_each_time(world: World, config: dict[str, str]) -> None:
+    """Also at the second try, for slixmpp would take a plugin that has failed for one that is loaded; corrected, it works."""
+    alice = world.make(ALICE, load=False)
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="policy"):
+            world.load(alice, **config)
+        assert "e2e" not in alice.plugin
+    world.load(alice)
+    assert e2e(alice).fingerprint
+
+
+async def test_a_store_that_cannot_be_opened_is_an_error(world: World, tmp_path: Path) -> None:
+    """The path is named; nothing is loaded."""
+    alice = world.make(ALICE, load=False)
+    broken = tmp_path / "broken.db"
+    broken.write_bytes(b"no database at all" * 1000)
+    with pytest.raises(Exception, match=r"broken\.db"):
+        alice.register_plugin("e2e", {"store": str(broken)}, module=slixmpp_e2e)
+    assert "e2e" not in alice.plugin
+
+
+async def test_a_setting_cannot_be_changed_by_an_attribute(world: World) -> None:
+    """slixmpp's way to configure a loaded plugin would change nothing here: better an error than a false belief."""
+    alice = world.make(ALICE)
+    plugin: Any = e2e(alice)
+    assert plugin.policy == "prefer"
+    with pytest.raises(ConfigError, match="set_policy"):
+        plugin.policy = "require"
+    assert plugin.policy == "prefer"
+
+
+async def test_a_wrong_policy_for_a_peer_is_an_error(world: World) -> None:
+    """A misspelt word must not leave him with the old one unnoticed."""
+    alice = world.make(ALICE)
+    with pytest.raises(ValueError, match="requires"):
+        e2e(alice).set_policy(BOB, "requires")
+    with pytest.raises(ValueError, match="server"):
+        e2e(alice).set_policy(BOB, trust_model="server")
+
+
+# --- other plugins ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("policy", ["off", "prefer"])
+async def test_in_band_bytestreams_of_slixmpp_work_beside_ours(world: World, policy: str) -> None:
+    """xep_0047's own streams, in clear or through a session, while messages go through the session."""
+    alice, bob = await world.client(ALICE, "xep_0047"), await world.client(BOB, "xep_0047", accept_from="anyone")
+    await world.settle(alice, bob)
+    await world.session(alice, bob)
+    for client, peer in ((alice, BOB), (bob, ALICE)):
+        e2e(client).set_policy(peer, policy)
+        client.plugin["xep_0047"].auto_accept = True
+    opened, heard = Heard(bob, "ibb_stream_start"), Heard(bob, "message")
+    plugin: Any = alice.plugin["xep_0047"]
+    stream = await until(plugin.open_stream(BOB, block_size=512, ifrom=ALICE))
+    theirs = await opened.take()
+    data = bytes(range(256)) * 20
+    for start in range(0, len(data), 512):
+        await until(stream.send(data[start : start + 512]))
+        alice.send_message(mto=BOB, mbody="between blocks")
+    got = b"".join([await until(theirs.recv_queue.get()) for _ in range(10)])
+    assert got == data
+    assert await heard.bodies(10) == ["between blocks"] * 10
+    assert bool(world.in_clear("AAECAwQFBgcICQoLDA0ODxAREhMUFRYX")) is (policy == "off")
+
+
+async def test_another_jingle_plugin_is_left_its_own(world: World) -> None:
+    """With a plugin named xep_0166 loaded, foreign Jingle comes to the handlers, and ours works all the same."""
+    alice, bob = await world.pair()
+    taken = Heard(bob, "foreign_jingle")
+    loaded: Any = bob.plugin
+    loaded._plugins["xep_0166"] = object()
+    try:
+        bob.add_filter("in", lambda stanza: bob.event("foreign_jingle", stanza) or stanza)  # type: ignore[func-returns-value]
+        foreign = alice.make_iq_set(ito=BOB)
+        foreign.xml.append(mark.Mark().xml.makeelement("{urn:xmpp:jingle:1}jingle", {"action": "session-info", "sid": "call"}))
+        e2e(alice).set_policy(BOB, "off")
+        foreign.send().add_done_callback(lambda done: done.exception())
+        while (await taken.take()).xml.find("{urn:xmpp:jingle:1}jingle") is None:
+            pass
+        e2e(alice).set_policy(BOB, "prefer")
+        await world.session(alice, bob)
+        assert e2e(bob).sessions() != ()
+    finally:
+        del loaded._plugins["xep_0166"]
+
+
+COPIES: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "xep_0280": ("<received xmlns='urn:xmpp:carbons:2'>{}</received>", lambda outer: outer["carbon_received"]),
+    "xep_0313": (
+        "<result xmlns='urn:xmpp:mam:2' id='1'>{}</result>",
+        lambda outer: outer["mam_result"]["forwarded"]["stanza"],
+    ),
+}
+
+
+@pytest.mark.parametrize("plugin", COPIES)
+async def test_copies_that_a_server_keeps_are_never_marked_as_protected(world: World, plugin: str) -> None:
+    """Carbons (XEP-0280) and archives (XEP-0313) come from the server, which can write what it likes into them."""
+    alice, bob = await world.pair()
+    alice.register_plugin(plugin)
+    await world.session(alice, bob)
+    wrapper, inner = COPIES[plugin]
+    copied = (
+        f"<forwarded xmlns='urn:xmpp:forward:0'><message xmlns='jabber:client' from='{BOB}' to='{ALICE}' type='chat'>"
+        f"<body>forged</body><protection xmlns='urn:x-xmpp-e2e:local:0' token='{'0' * 32}'/></message></forwarded>"
+    )
+    came: list[Any] = []
+    alice.add_filter("in", lambda stanza: came.append(stanza))
+    world.server.inject(ALICE, f"<message from='alice@localhost' to='{ALICE}'>{wrapper.format(copied)}</message>")
+    while not came:
+        await turns(1)
+    assert inner(came[0])["body"] == "forged"
+    for stanza in (came[0], inner(came[0])):
+        assert (stanza["e2e"]["session"], str(stanza["e2e"]["assurance"])) == (None, "none")

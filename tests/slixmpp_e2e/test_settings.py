@@ -1,0 +1,75 @@
+"""The configuration is checked at the door: what is wrong is named, with what it can be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slixmpp_e2e.settings import DEFAULTS, ConfigError, Settings, unknown_keys
+
+
+def parse(component: bool = False, **config: Any) -> Settings:
+    return Settings.parse({**DEFAULTS, **config}, component=component)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("policy", "prefered", "off, prefer, require"),
+        ("policy", None, "off, prefer, require"),
+        ("trust_model", "none", "server-trusted, server-authenticates, server-untrusted"),
+        ("on_key_change", "accept", "by-trust-model, hold, reject"),
+        ("accept_from", "nobody", "'roster', 'anyone' or a list"),
+        ("accept_from", 7, "'roster', 'anyone' or a list"),
+        ("accept_from", [""], "'roster', 'anyone' or a list"),
+        ("accept_from", ["@"], "'roster', 'anyone' or a list"),
+        ("require_pq", "no", "False, True"),
+        ("require_pq", 1, "False, True"),
+        ("store", "", "path"),
+        ("store", 7, "path"),
+        ("hold_seconds", 0, "above 0"),
+        ("hold_seconds", True, "above 0"),
+        ("hold_seconds", "5", "above 0"),
+        ("hold_seconds", float("nan"), "above 0"),
+        ("hold_seconds", float("inf"), "above 0"),
+        ("held_on_new_stream", "keep", "fail, reopen"),
+    ],
+)
+def test_a_wrong_value_is_named(key: str, value: Any, words: str) -> None:
+    """The message has the key, the value, and what is allowed; `explain()` says where to correct it."""
+    with pytest.raises(ConfigError, match=words) as caught:
+        parse(**{key: value})
+    assert key in str(caught.value)
+    assert repr(value) in str(caught.value)
+    assert "register_plugin" in caught.value.explain()
+
+
+def test_a_misspelt_key_is_named() -> None:
+    """`polciy` must not mean the default policy."""
+    with pytest.raises(ConfigError, match=r"polciy.*policy"):
+        unknown_keys({**DEFAULTS, "polciy": "require"})
+    unknown_keys(DEFAULTS)
+
+
+@pytest.mark.parametrize(
+    ("config", "component", "expected"),
+    [
+        ({}, False, "roster"),
+        ({}, True, frozenset()),
+        ({"accept_from": "anyone"}, True, "anyone"),
+        ({"accept_from": ("Bob@Example.org/phone", "example.net")}, False, {"bob@example.org", "example.net"}),
+    ],
+)
+def test_who_may_open_sessions_by_default(config: dict[str, Any], component: bool, expected: object) -> None:
+    """The roster of a client; nobody for a component, which has none; a list is of accounts and domains."""
+    assert parse(component, **config).accept_from == expected
+
+
+def test_values_have_types() -> None:
+    """Words become what they mean."""
+    settings = parse(policy="require", hold_seconds=3, held_on_new_stream="reopen", store="x.db", require_pq=True)
+    assert (settings.policy.value, settings.hold_seconds, settings.reopen) == ("require", 3.0, True)
+    assert (settings.store, settings.require_pq) == (Path("x.db"), True)
+    assert (parse().store, parse().reopen) == (None, False)
