@@ -269,9 +269,14 @@ class Endpoint:
         if payload.tag == f"{{{IBB}}}open":
             if self.initiator or self._flowing:
                 raise Refused("unexpected-request")
-            if payload.get("stanza", "iq") != "iq" or int(payload.get("block-size", "0")) > self._block:
+            size = payload.get("block-size", "")
+            if not (size.isascii() and size.isdecimal()):
+                raise Refused("bad-request")
+            if payload.get("stanza", "iq") != "iq" or int(size) < 256:
                 raise Refused("not-acceptable")
-            self._block, self._flowing = int(payload.get("block-size", "0")), True
+            if int(size) > self._block:
+                raise Refused("resource-constraint")
+            self._block, self._flowing = int(size), True
             return lambda: None
         if not self._flowing:
             raise Refused("unexpected-request")
