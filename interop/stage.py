@@ -1,19 +1,27 @@
-"""What a scene plays on: one running server, and slixmpp clients that verify its certificate."""
+"""What a scene plays on: one running server, and slixmpp clients that it lets in."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
+import tempfile
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from slixmpp import ClientXMPP
 
+import slixmpp_e2e
+from slixmpp_e2e.loopback import no_tls, offline
+from slixmpp_e2e.loopback.record import Record, Way
+
 LOGIN_SECONDS = 30.0
 """STARTTLS, SASL and binding take a few ms on the loopback; under Debian's limits and a full machine more."""
+ROSTER_SECONDS = 30.0
+"""The same for a roster, which waits behind whatever the server has yet to send."""
+LAST_TURNS = 20
+"""Turns of the event loop in which a plugin that was unloaded takes its features back: it waits for nobody."""
 
 
 class Exchange(Protocol):
@@ -36,27 +44,21 @@ class Server(Protocol):
         """Its version, once it runs."""
 
     @property
-    def host(self) -> str:
-        """Where it listens: a loopback address."""
-
-    @property
-    def port(self) -> int:
-        """The port for clients (STARTTLS)."""
-
-    @property
     def domain(self) -> str:
-        """The domain that it serves, and that its certificate is for."""
+        """The domain that it serves."""
 
     @property
     def accounts(self) -> Mapping[str, str]:
         """Name → password."""
 
-    @property
-    def ca_file(self) -> Path:
-        """The authority behind its certificate, PEM."""
+    def connect(self, client: ClientXMPP) -> None:
+        """Tell ``client`` whom to trust, and let it begin to connect."""
 
     def handled(self) -> Collection[Exchange]:
         """Every element that it received from a client or sent to one, in order."""
+
+    def log_tail(self) -> str:
+        """The last that it has to say for itself, for whoever looks into a failure."""
 
 
 class LoginFailed(Exception):
@@ -69,6 +71,7 @@ class Stage:
     def __init__(self, server: Server) -> None:
         self.server = server
         self._clients: list[ClientXMPP] = []
+        self._folder = tempfile.TemporaryDirectory(prefix="xmpp-e2e-stage-")
 
     async def __aenter__(self) -> Self:
         return self
@@ -76,8 +79,11 @@ class Stage:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for client in self._clients:
-            await client.disconnect()
+        try:
+            for client in self._clients:
+                await self._see_off(client)
+        finally:
+            self._folder.cleanup()
 
     def jid(self, name: str) -> str:
         """The bare JID of the account ``name``."""
@@ -87,30 +93,87 @@ class Stage:
         self, name: str, resource: str = "stage", prepare: Callable[[ClientXMPP], None] | None = None
     ) -> ClientXMPP:
         """
-        A client of the account ``name``, online: roster fetched, presence sent. ``prepare`` is called before it
+        An ordinary client of the account ``name``, online: presence sent, roster fetched. ``prepare`` is called before it
         connects, to register plugins and handlers. Raises `LoginFailed`.
         """
-        server = self.server
-        client = ClientXMPP(
-            f"{self.jid(name)}/{resource}",
-            server.accounts[name],
-            # Trusts the test's own authority and nobody else.
-            ssl_context=ssl.create_default_context(cafile=server.ca_file),
-        )
+        client = ClientXMPP(f"{self.jid(name)}/{resource}", self.server.accounts[name], ssl_context=no_tls())
         if prepare is not None:
             prepare(client)
-        # By itself slixmpp tries TLS from the first byte before it tries STARTTLS.
-        client.enable_direct_tls = False
-        self._clients.append(client)
-        await log_in(client, server.host, server.port)
+        await self.enter(client)
         client.send_presence()
-        await client.get_roster()
+        await self.settle(client)
         return client
 
+    async def encrypted(
+        self,
+        name: str,
+        resource: str = "stage",
+        prepare: Callable[[ClientXMPP], None] | None = None,
+        **settings: Any,
+    ) -> ClientXMPP:
+        """
+        The same with the plugin ``e2e``, which gets ``settings``. Key and memory are those of the device (name and
+        resource): when it comes back in the same scene it is the same device.
+        """
+        store = Path(self._folder.name, f"{name}-{resource.encode().hex()}.db")
 
-async def log_in(client: ClientXMPP, host: str, port: int) -> None:
-    """Connect and bind ``client``, or raise `LoginFailed` with the first thing that went wrong."""
-    outcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        def load(client: ClientXMPP) -> None:
+            if prepare is not None:
+                prepare(client)
+            client.register_plugin("e2e", {"store": str(store), **settings}, module=slixmpp_e2e)
+
+        return await self.client(name, resource, load)
+
+    async def enter(self, client: ClientXMPP) -> bool:
+        """Log in a client that was made elsewhere, or was here before: True if it resumed its stream (XEP-0198)."""
+        if client not in self._clients:
+            self._clients.append(client)
+        return await log_in(client, self.server)
+
+    async def leave(self, client: ClientXMPP) -> None:
+        """Log out in order and unload the plugin; nothing of the client is left but what it stored."""
+        self._clients.remove(client)
+        await self._see_off(client)
+
+    async def unload(self, client: ClientXMPP) -> None:
+        """Unload the plugin ``e2e``, and return when it has cleaned up."""
+        plugins: Any = client.plugin
+        plugins.disable("e2e")
+        for _ in range(LAST_TURNS):
+            await asyncio.sleep(0)
+
+    async def cut(self, client: ClientXMPP) -> None:
+        """Its TCP connection is gone, without a word."""
+        gone: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        client.add_event_handler("disconnected", gone.set_result, disposable=True)
+        client.abort()
+        await gone
+
+    async def settle(self, *clients: ClientXMPP) -> None:
+        """Return when all that these clients sent before was handled, and what the server sent them has arrived."""
+        for _ in range(2):
+            for client in clients:
+                await client.get_roster(timeout=ROSTER_SECONDS)
+
+    def readable(self, *words: str) -> list[str]:
+        """What the server handled in which one of ``words`` can be read: as it is, escaped, or inside base64."""
+        record = Record()
+        for handled in self.server.handled():
+            record.add(Way.RECEIVED, "", handled.text)
+        return [handled.text for word in words for handled in record.mentions(word)]
+
+    async def _see_off(self, client: ClientXMPP) -> None:
+        await offline(client)
+        if "e2e" in client.plugin:
+            await self.unload(client)
+
+
+async def log_in(client: ClientXMPP, server: Server) -> bool:
+    """
+    Connect and bind ``client``, or raise `LoginFailed` with the first thing that went wrong. True if it resumed an earlier
+    stream (XEP-0198) instead.
+    """
+    outcome: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
     def fail(step: str) -> Callable[[object], None]:
         def note(detail: object) -> None:
@@ -119,28 +182,31 @@ async def log_in(client: ClientXMPP, host: str, port: int) -> None:
 
         return note
 
-    def succeed(_: object) -> None:
-        if not outcome.done():
-            outcome.set_result(None)
+    def succeed(resumed: bool) -> Callable[[object], None]:
+        def note(_: object) -> None:
+            if not outcome.done():
+                outcome.set_result(resumed)
+
+        return note
 
     handlers: dict[str, Callable[[object], None]] = {
-        "session_start": succeed,
+        "session_start": succeed(False),
+        "session_resumed": succeed(True),
         "connection_failed": fail("no connection"),
         "failed_all_auth": fail("the server refused the password"),
         "disconnected": fail("disconnected"),
     }
     for event, handler in handlers.items():
         client.add_event_handler(event, handler)
-    client.connect(host, port)
+    server.connect(client)
     try:
         async with asyncio.timeout(LOGIN_SECONDS):
-            await outcome
+            return await outcome
     except BaseException:
-        for event, handler in handlers.items():
-            client.del_event_handler(event, handler)
         client.cancel_connection_attempt()
         with contextlib.suppress(asyncio.CancelledError):
             await client.disconnect(wait=0)
         raise
-    for event, handler in handlers.items():
-        client.del_event_handler(event, handler)
+    finally:
+        for event, handler in handlers.items():
+            client.del_event_handler(event, handler)

@@ -1,7 +1,7 @@
 """Prosody as a child process: everything of it in a temporary folder, a free port on 127.0.0.1, a domain of its own.
 
     async with Prosody("a.test", {"alice": "secret"}) as server:
-        client.connect("127.0.0.1", server.port)        # verifies against server.ca_file
+        server.connect(client)        # STARTTLS, verified against server.ca_file
         ...
         assert "hello" in server.handled()[-1].text
 """
@@ -13,12 +13,15 @@ import contextlib
 import json
 import shutil
 import socket
+import ssl
 import tempfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
+
+from slixmpp import ClientXMPP
 
 from interop.servers.ca import Authority
 from interop.servers.process import Child, ServerFailed, program
@@ -118,6 +121,13 @@ class Prosody:
     def ca_file(self) -> Path:
         """The authority's certificate, PEM: what a client has to trust."""
         return self._layout.root / "ca.pem"
+
+    def connect(self, client: ClientXMPP) -> None:
+        """Let ``client`` connect by STARTTLS; it trusts our own authority and nobody else."""
+        client.ssl_context = ssl.create_default_context(cafile=self.ca_file)
+        # By itself slixmpp tries TLS from the first byte before it tries STARTTLS.
+        client.enable_direct_tls = False
+        client.connect(self.host, self.port)
 
     def handled(self) -> list[Handled]:
         """Everything that the server has handled so far, in order. Complete for whatever has had an effect."""

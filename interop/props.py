@@ -1,0 +1,81 @@
+"""What scenes share: an ear for events, a session to begin with, a bot."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from slixmpp import JID, ClientXMPP, Message
+
+from slixmpp_e2e import E2E, Link
+
+HEARD_SECONDS = 40.0
+"""What is due comes within milliseconds, and within seconds under Debian's limits; later it does not come."""
+
+
+class NotHeard(AssertionError):
+    """Something that was due did not come."""
+
+
+class Heard:
+    """What a client gets of one event from now on, in order."""
+
+    def __init__(self, client: ClientXMPP, event: str) -> None:
+        self._what = f"{client.requested_jid}: {event}"
+        self._queue: asyncio.Queue[Any] = asyncio.Queue()
+        client.add_event_handler(event, self._queue.put_nowait)
+
+    def __len__(self) -> int:
+        return self._queue.qsize()
+
+    async def take(self) -> Any:
+        """The next one, come or to come. Raises `NotHeard`."""
+        try:
+            async with asyncio.timeout(HEARD_SECONDS):
+                return await self._queue.get()
+        except TimeoutError:
+            raise NotHeard(f"{self._what} did not come within {HEARD_SECONDS:.0f} s") from None
+
+    def all(self) -> list[Any]:
+        """Those that have come."""
+        return [self._queue.get_nowait() for _ in range(len(self))]
+
+    async def body(self) -> str:
+        """The body of the next message."""
+        return str((await self.take())["body"])
+
+
+def e2e(client: ClientXMPP) -> E2E:
+    """Our plugin."""
+    plugins: Any = client.plugin
+    plugin: E2E = plugins["e2e"]
+    return plugin
+
+
+def plugin(client: ClientXMPP, name: str) -> Any:
+    """Any other."""
+    plugins: Any = client.plugin
+    return plugins[name]
+
+
+async def session(alice: ClientXMPP, bob: ClientXMPP) -> tuple[Link, Link]:
+    """An open session between two clients, as each of them sees it."""
+    started = Heard(bob, "e2e_session_start")
+    ours = await e2e(alice).connect(bob.boundjid.full)
+    await ours.opened()
+    return ours, (await started.take()).session
+
+
+def say(client: ClientXMPP, to: JID | str, body: str) -> None:
+    """Send a chat message, as any program does."""
+    client.send_message(mto=JID(to), mbody=body, mtype="chat")
+
+
+def echo(bot: ClientXMPP) -> None:
+    """Answer every message, as a bot does that has never heard of encryption."""
+
+    def answer(message: Message) -> None:
+        if message["type"] in ("chat", "normal"):
+            message.reply(f"You said: {message['body']}").send()
+
+    bot.add_event_handler("message", answer)

@@ -1,0 +1,56 @@
+"""The embedded loopback server as a server of the scenes: what `xmpp-e2e demo` runs on, and the tests of the plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from types import TracebackType
+from typing import Self
+
+from slixmpp import ClientXMPP
+
+from interop.servers.prosody import ACCOUNTS
+from slixmpp_e2e import loopback
+
+LOG_STANZAS = 10
+"""How much of what it handled an error quotes: it keeps no other log."""
+LOG_CHARACTERS = 300
+"""Of each: the rest is base64."""
+
+
+class Loopback:
+    """One server. Use it as an async context manager; it has no TLS and listens on 127.0.0.1 only."""
+
+    name = "Loopback"
+    version = version("xmpp-e2e")
+    """Ours: it is a part of the plugin."""
+
+    def __init__(
+        self, domain: str = "a.test", accounts: Mapping[str, str] = ACCOUNTS, *, friends: bool = True
+    ) -> None:
+        """``accounts`` maps names to passwords; ``friends`` makes each a contact of each."""
+        self.domain = domain
+        self.accounts = dict(accounts)
+        self._server = loopback.LoopbackServer(domain, self.accounts, mutual=friends)
+
+    async def __aenter__(self) -> Self:
+        await self._server.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._server.close()
+
+    def connect(self, client: ClientXMPP) -> None:
+        """Let ``client`` connect without TLS."""
+        loopback.connect(client, self._server)
+
+    def handled(self) -> list[loopback.Handled]:
+        """Every stanza that it received from a client or sent to one, in order."""
+        return self._server.seen
+
+    def log_tail(self) -> str:
+        """The last stanzas, shortened."""
+        last = self._server.seen[-LOG_STANZAS:]
+        return "\n".join(f"{handled.way.value} {handled.client} {handled.text[:LOG_CHARACTERS]}" for handled in last)
