@@ -1,0 +1,24 @@
+"""Under Debian's limits (10 kB/s for a client) a session opens and a letter of 24 KiB arrives: slowly, but whole."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from interop.props import Heard, echo, say
+from interop.servers.prosody import Prosody
+from interop.stage import Stage
+
+SERVERS = {"prosody": partial(Prosody, limits=True)}
+
+LETTER = "My dear Alice, " * 1638
+
+
+async def play(stage: Stage) -> None:
+    """Alice sends Bob the letter, and his bot sends it back."""
+    alice, bob = await stage.encrypted("alice"), await stage.encrypted("bob", prepare=echo)
+    heard = Heard(alice, "message")
+    say(alice, bob.boundjid, "Are you there?")
+    assert await heard.body() == "You said: Are you there?"
+    say(alice, bob.boundjid, LETTER)
+    assert await heard.body() == f"You said: {LETTER}"
+    assert stage.readable("Are you there", "My dear Alice") == []
