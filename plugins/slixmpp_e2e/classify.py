@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 
 from slixmpp import JID, Iq, Message, Presence
 from slixmpp.basexmpp import BaseXMPP
@@ -15,10 +15,15 @@ _SUBSCRIPTION = frozenset({"subscribe", "subscribed", "unsubscribe", "unsubscrib
 
 class Rooms:
     """The rooms that we are in: learnt from the directed presence that enters them (XEP-0045 §7.2.2) and from slixmpp's own
-    plugin, if it is loaded."""
+    plugin, if it is loaded.
 
-    def __init__(self, xmpp: BaseXMPP) -> None:
+    Who goes wherever he is invited can be invited to a person. So whoever we know as a person stays one: ``is_person`` is
+    asked about the bare JID.
+    """
+
+    def __init__(self, xmpp: BaseXMPP, is_person: Callable[[str], bool]) -> None:
         self._xmpp = xmpp
+        self.is_person = is_person
         self._entered: set[str] = set()
 
     def notice(self, stanza: StanzaBase) -> None:
@@ -28,15 +33,16 @@ class Rooms:
 
     def __contains__(self, bare: object) -> bool:
         muc = self._xmpp.plugin.get("xep_0045", None)
-        return bare in self._entered or (muc is not None and bare in muc.rooms)
+        entered = bare in self._entered or (muc is not None and bare in muc.rooms)
+        return entered and isinstance(bare, str) and not self.is_person(bare)
 
 
-def stays_outside(stanza: StanzaBase, peer: JID, rooms: Container[str]) -> bool:
+def stays_outside(stanza: StanzaBase, peer: JID, rooms: Rooms) -> bool:
     """Does this stanza that we send to ``peer`` stay outside a session under every policy?
 
     Presence of the subscription and probe types, disco#info, and whatever is addressed to a server or a room. An iq to a bare
     JID is answered by the account's server (RFC 6121 §8.5.2.1.3), so it counts as addressed to a server. (Undirected presence
-    has no peer at all.)
+    has no peer at all.) The type of a message makes no room of a person: a bot's reply has the type of what it replies to.
     """
     if not peer.local or peer.bare in rooms:
         return True
@@ -44,7 +50,7 @@ def stays_outside(stanza: StanzaBase, peer: JID, rooms: Container[str]) -> bool:
         return stanza.xml.get("type") in _SUBSCRIPTION or stanza.xml.find(_MUC) is not None
     if isinstance(stanza, Iq):
         return not peer.resource or stanza.xml.find(_DISCO_INFO) is not None
-    return not isinstance(stanza, Message) or stanza.xml.get("type") == "groupchat"
+    return not isinstance(stanza, Message) or (stanza.xml.get("type") == "groupchat" and not rooms.is_person(peer.bare))
 
 
 def may_come_outside(stanza: StanzaBase, peer: JID, rooms: Container[str]) -> bool:

@@ -55,7 +55,7 @@ class Switchboard:
         self._settings, self._store, self._identity = settings, store, identity
         self.iqs = OwnIqs(xmpp)
         self.inside = InsideIqs()
-        self.rooms = Rooms(xmpp)
+        self.rooms = Rooms(xmpp, self._is_person)
         self.presences = Presences(self.loop)
         self.outbox = Outbox(self)
         self.sessions = Sessions(self.iqs, self._new_session, self._new_link, self._admits)
@@ -112,6 +112,11 @@ class Switchboard:
         stored = self._store.policy(bare)
         return (stored.policy or self._settings.policy).under(stored.trust_model or self._settings.trust_model)
 
+    def _is_person(self, bare: str) -> bool:
+        """Is this somebody with whom we have had a session, whose key was pinned, or for whom the user has set a policy?"""
+        store = self._store
+        return store.seen(bare) or store.policy(bare).policy is not None or bool(store.remembered(bare).keys)
+
     def judge_plaintext(self, bare: str) -> Incoming:
         """What becomes of plaintext of this peer."""
         allowed = self._store.policy(bare).plaintext_allowed
@@ -138,9 +143,12 @@ class Switchboard:
         return Link(self, session)
 
     def _admits(self, peer: str) -> bool:
-        """May this full JID open a session with us? The answer to others must not tell that we are here."""
+        """May this full JID open a session with us? The answer to others must not tell that we are here.
+
+        No occupant of a room may: a session with one would make a person of the room.
+        """
         jid = JID(peer)
-        if not jid.resource or not jid.local or not self.policy_with(jid.bare).accepts_sessions:
+        if not jid.resource or not jid.local or jid.bare in self.rooms or not self.policy_with(jid.bare).accepts_sessions:
             return False
         allowed = self._settings.accept_from
         if allowed == "anyone" or jid.bare == self.xmpp.boundjid.bare:
