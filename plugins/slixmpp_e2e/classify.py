@@ -53,15 +53,18 @@ def stays_outside(stanza: StanzaBase, peer: JID, rooms: Rooms) -> bool:
     return not isinstance(stanza, Message) or (stanza.xml.get("type") == "groupchat" and not rooms.is_person(peer.bare))
 
 
-def may_come_outside(stanza: StanzaBase, peer: JID, rooms: Container[str]) -> bool:
+def may_come_outside(stanza: StanzaBase, peer: JID, rooms: Container[str], account: str) -> bool:
     """May this stanza that came in clear from ``peer`` be delivered under every policy?
 
     As above, but nothing that a server could write on a stanza (a type, a child) makes a message of a person one of a room.
-    Presence cannot be told from the undirected kind, and a reply is judged by its id, not here.
+    Presence cannot be told from the undirected kind, and a reply is judged by its id, not here. A request in the name of a bare
+    JID is a server's only if it is our own ``account`` (a roster push); one for disco#info holds nothing else, for handlers
+    look at every child.
     """
     if not peer.local or peer.bare in rooms or isinstance(stanza, Presence):
         return True
     if isinstance(stanza, Iq):
-        reply = stanza.xml.get("type") in ("result", "error")
-        return reply or not peer.resource or stanza.xml.find(_DISCO_INFO) is not None
+        kind = stanza.xml.get("type")
+        discovers = kind == "get" and [child.tag for child in stanza.xml] == [_DISCO_INFO]
+        return kind in ("result", "error") or peer.full == account or discovers
     return not isinstance(stanza, Message)

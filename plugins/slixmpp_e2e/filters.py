@@ -135,7 +135,8 @@ class Filters:
             error = PlaintextRefused("the answer to a question that was asked inside a session came outside of it")
             host.plaintext("refused", stanza, error)
             return False
-        return not peer.bare or may_come_outside(stanza, peer, host.rooms) or self._is_welcome(stanza, peer)
+        account = host.xmpp.boundjid.bare
+        return not peer.bare or may_come_outside(stanza, peer, host.rooms, account) or self._is_welcome(stanza, peer)
 
     def _is_ours(self, iq: Iq) -> bool:
         host = self._host
