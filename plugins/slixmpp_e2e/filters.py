@@ -36,6 +36,9 @@ class Host(Protocol):
     def policy_with(self, bare: str) -> Policy:
         """The policy that is in force with a peer."""
 
+    def permits_clear(self, bare: str) -> bool:
+        """Do the terms of this moment let plaintext go to a peer who seems to have no encryption?"""
+
     def judge_plaintext(self, bare: str) -> Incoming:
         """What becomes of plaintext of this peer."""
 
@@ -98,7 +101,9 @@ class Filters:
         ours = self._ours(stanza.xml.get("from", ""))
         route = host.outbox.route(ours, to.full)
         if route is not None and route.clear:
-            return True
+            if host.permits_clear(to.bare):
+                return True
+            host.outbox.forget_routes(to.bare)  # another process has changed the terms since it was found
         if isinstance(stanza, Iq):
             host.asks(stanza)
         host.outbox.send(stanza, ours, to.full)

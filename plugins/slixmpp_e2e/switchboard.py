@@ -112,6 +112,12 @@ class Switchboard:
         stored = self._store.policy(bare)
         return (stored.policy or self._settings.policy).under(stored.trust_model or self._settings.trust_model)
 
+    def permits_clear(self, bare: str) -> bool:
+        """Do the terms of this moment let plaintext go to a peer who seems to have no encryption?"""
+        seen, allowed = self._store.seen(bare), self._store.policy(bare).plaintext_allowed
+        verdict = outgoing(self.policy_with(bare), advertised=None, seen_before=seen, plaintext_allowed=allowed)
+        return verdict is Outgoing.CLEAR
+
     def _is_person(self, bare: str) -> bool:
         """Is this somebody with whom we have had a session, whose key was pinned, or for whom the user has set a policy?"""
         store = self._store
