@@ -154,6 +154,8 @@ class Switchboard:
         No occupant of a room may: a session with one would make a person of the room.
         """
         jid = JID(peer)
+        if jid.full != peer:
+            return False  # another spelling than ours: his stanzas would come from one address, and ours go to another
         if not jid.resource or not jid.local or jid.bare in self.rooms or not self.policy_with(jid.bare).accepts_sessions:
             return False
         allowed = self._settings.accept_from
