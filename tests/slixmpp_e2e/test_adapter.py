@@ -9,8 +9,8 @@ import pytest
 from slixmpp import ClientXMPP
 from slixmpp.basexmpp import BaseXMPP
 
-from slixmpp_e2e import adapter
-from slixmpp_e2e.loopback import back_online
+from slixmpp_e2e import adapter, discovery
+from slixmpp_e2e.loopback import back_online, to_text
 from tests.slixmpp_e2e.test_switchboard import ask
 from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, echo, turns, until
 from xmpp_e2e.errors import TransportFailed
@@ -292,3 +292,24 @@ async def test_what_was_held_goes_out_in_clear_before_what_follows(world: World)
 
     await asyncio.gather(chatter(), stop.wait())
     assert await heard.bodies(200) == [str(number) for number in range(200)]
+
+
+async def test_what_may_go_in_clear_is_not_lost_while_the_connection_is_away(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The way to a stranger is found out, by a timeout, just when the stream waits for its resumption."""
+    monkeypatch.setattr(discovery, "_TIMEOUT", 0.1)
+    world.server.interfere.append(lambda stanza, sender: None if "disco#info" in to_text(stanza) else stanza)
+    alice = await world.client(ALICE, load=False)
+    bob = await world.client(BOB, "xep_0198")
+    await world.settle(alice, bob)
+    heard = Heard(alice, "message")
+    bob.send_message(mto=ALICE, mbody="in clear")
+    await turns()
+    await cut(world, bob)
+    while e2e(bob).switchboard.outbox.route(BOB, ALICE) is None:
+        await turns(1)
+    assert await back_online(bob, world.server)
+    assert await heard.bodies(1) == ["in clear"]
+    await world.settle(alice, bob)
+    assert len(heard) == 0

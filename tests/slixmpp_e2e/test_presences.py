@@ -126,3 +126,17 @@ async def test_a_new_stream_begins_with_nobody(world: World) -> None:
     assert "cannot be reached" in str((await failed.take()).error)
     with pytest.raises(PeerOffline):
         await until(e2e(alice).connect("bob@localhost"))
+
+
+async def test_the_occupants_of_a_room_are_not_kept(world: World) -> None:
+    """A busy room has thousands, and none of them is a peer."""
+    alice = await world.client(ALICE)
+    online = Heard(alice, "presence_available")
+    for stanza in (alice.make_presence(pto="room@localhost/alice"),):
+        stanza.xml.append(stanza.xml.makeelement("{http://jabber.org/protocol/muc}x", {}))
+        stanza.send()
+    await world.settle(alice)
+    world.server.inject(ALICE, f"<presence from='room@localhost/bob' to='{ALICE}'/>")
+    while (await online.take())["from"].full != "room@localhost/bob":
+        pass
+    assert not [key for key in e2e(alice).switchboard.presences._known if key[1] == "room@localhost"]

@@ -137,6 +137,31 @@ async def test_our_own_other_devices_are_welcome(world: World) -> None:
     assert str((await heard.take())["e2e"]["assurance"]) == "vouched"
 
 
+async def test_a_message_to_our_own_account_goes_to_the_other_devices(world: World) -> None:
+    """The server tells us our own presence too; no session is tried with ourselves."""
+    one, two = await world.client("alice@localhost/one"), await world.client("alice@localhost/two")
+    await world.settle(one, two)
+    heard, failed = Heard(two, "message"), Heard(one, "e2e_session_failed")
+    one.send_message(mto="alice@localhost", mbody="note to self")
+    assert await heard.bodies(1) == ["note to self"]
+    await world.settle(one, two)
+    assert [link.peer for link in e2e(one).switchboard.sessions] == ["alice@localhost/two"]
+    assert len(failed) == 0
+
+
+@pytest.mark.parametrize("sender", ["localhost", "localhost/x", "bob@localhost"])
+async def test_only_a_client_can_open_a_session(world: World, monkeypatch: pytest.MonkeyPatch, sender: str) -> None:
+    """A server or an account is nobody to talk to, whoever is welcome otherwise."""
+    alice = await world.client(ALICE, accept_from="anyone")
+    refused = []
+    iqs = e2e(alice).switchboard.iqs
+    monkeypatch.setattr(iqs, "error", lambda iq, error: refused.append((iq["id"], error.condition)))
+    offer = await _an_offer(world)
+    world.server.inject(ALICE, f"<iq type='set' id='o' from='{sender}' to='{ALICE}'>{offer}</iq>")
+    await world.settle(alice)
+    assert refused == [("o", "service-unavailable")]
+
+
 async def test_a_message_to_our_own_full_jid_is_not_sent(world: World) -> None:
     """There is no session with oneself, and a server must not read it either."""
     alice = await world.client(ALICE, policy="require")

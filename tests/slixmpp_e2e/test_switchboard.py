@@ -290,3 +290,18 @@ async def test_first_stanzas_to_the_bare_and_to_the_full_jid_share_one_session(w
     assert sorted(await heard.bodies(2)) == ["bare", "full"]
     await world.settle(alice, bob)
     assert len(started) == 1
+
+
+async def test_a_session_that_the_peer_opens_changes_the_way_to_him(world: World) -> None:
+    """Written to in clear before, and never seen online: his session is the news that he has it now."""
+    world.server.set_subscription("alice@localhost", "bob@localhost", "none")
+    alice = await world.client(ALICE, accept_from="anyone")
+    bob = await world.client(BOB, "xep_0030", load=False)
+    heard = Heard(bob, "message")
+    alice.send_message(mto=BOB, mbody="in clear")
+    assert str((await heard.take())["e2e"]["assurance"]) == "none"
+    world.load(bob)
+    await world.session(bob, alice)
+    alice.send_message(mto=BOB, mbody=SECRET)
+    assert str((await heard.take())["e2e"]["assurance"]) == "vouched"
+    assert world.in_clear(SECRET) == []

@@ -1,0 +1,137 @@
+"""Our own iqs: in their order, with their replies, and without leftovers."""
+
+from __future__ import annotations
+
+from typing import Any
+from xml.etree.ElementTree import Element, SubElement
+
+import pytest
+from slixmpp import ClientXMPP
+
+from slixmpp_e2e.iqs import OwnIqs
+from slixmpp_e2e.loopback import hostile, no_tls
+from tests.slixmpp_e2e.world import ALICE, BOB, World, block, e2e, jingle, until
+from xmpp_e2e.errors import JingleError
+
+STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
+
+
+class Queue(ClientXMPP):
+    """A client that is never connected; what it is to send can be looked at."""
+
+    def __init__(self) -> None:
+        super().__init__(ALICE, "", ssl_context=no_tls())
+        self.sent: list[Any] = []
+
+    def send(self, data: Any, use_filters: bool = True) -> None:
+        """Keep it."""
+        self.sent.append(data)
+
+
+@pytest.fixture
+async def queue() -> Queue:
+    return Queue()
+
+
+def test_turns_are_taken_in_order_whatever_they_come_with(queue: Queue) -> None:
+    """What is given to slixmpp is a turn; the iq that leaves at it is the oldest one."""
+    iqs = OwnIqs(queue)
+    for number in range(3):
+        iqs.request(ALICE, BOB, Element("{urn:x}x", {"n": str(number)}), lambda condition: None)
+    left = [iqs.turn() for _ in reversed(queue.sent)]
+    assert [iq.xml[0].get("n") for iq in left if iq] == ["0", "1", "2"]
+    assert iqs.turn() is None
+
+
+def test_without_a_connection_they_wait(queue: Queue) -> None:
+    """Turns that are left over mean nothing; each gets a new one afterwards, in order with those that came meanwhile."""
+    iqs = OwnIqs(queue)
+    iqs.request(ALICE, BOB, Element("{urn:x}x", {"n": "0"}), lambda condition: None)
+    iqs.pause()
+    assert iqs.turn() is None
+    queue.sent.clear()
+    iqs.request(ALICE, BOB, Element("{urn:x}x", {"n": "1"}), lambda condition: None)
+    assert queue.sent == []
+    iqs.go_on()
+    assert len(queue.sent) == 2
+    left = [iqs.turn(), iqs.turn()]
+    assert [iq.xml[0].get("n") for iq in left if iq] == ["0", "1"]
+
+
+def test_nothing_of_an_old_stream_comes_into_a_new_one(queue: Queue) -> None:
+    """Neither requests that had not left, nor replies that are still expected."""
+    iqs = OwnIqs(queue)
+    replies: list[str | None] = []
+    iqs.request(ALICE, BOB, Element("{urn:x}x"), replies.append)
+    asked = queue.sent[0]
+    iqs.pause()
+    iqs.clear()
+    iqs.go_on()
+    assert iqs.turn() is None
+    assert not iqs.takes(_reply(queue, BOB, asked["id"], "result"))
+    assert replies == []
+
+
+@pytest.mark.parametrize(
+    ("sender", "kind", "condition", "expected"),
+    [
+        (BOB, "result", "", [None]),
+        (BOB, "error", "item-not-found", ["item-not-found"]),
+        (BOB, "error", "", ["undefined-condition"]),
+        (BOB, "get", "", []),
+        ("bob@localhost", "result", "", []),
+        ("localhost", "result", "", []),
+        ("bob@localhost/other", "error", "item-not-found", []),
+    ],
+)
+def test_a_reply_counts_from_the_full_jid_only(
+    queue: Queue, sender: str, kind: str, condition: str, expected: list[str | None]
+) -> None:
+    """Once, and with its condition; anybody else's is left to the other handlers."""
+    iqs = OwnIqs(queue)
+    replies: list[str | None] = []
+    iqs.request(ALICE, BOB, Element("{urn:x}x"), replies.append)
+    queue.boundjid.full = ALICE
+    reply = _reply(queue, sender, queue.sent[0]["id"], kind, condition)
+    assert [iqs.takes(reply), iqs.takes(reply)] == [bool(expected), False]
+    assert replies == expected
+
+
+def _reply(queue: Queue, sender: str, iq_id: str, kind: str, condition: str = "") -> Any:
+    iq = queue.make_iq(id=iq_id, itype=kind)
+    iq["from"], iq["to"] = sender, ALICE
+    iq.xml[:] = []
+    if kind == "error":
+        error = SubElement(iq.xml, "{jabber:client}error", {"type": "cancel"})
+        SubElement(error, f"{{{STANZAS}}}text").text = "why"
+        if condition:
+            SubElement(error, f"{{{STANZAS}}}{condition}")
+    return iq
+
+
+def test_an_error_has_its_condition_and_jingles(queue: Queue) -> None:
+    """XEP-0166 §10: both, in the order of RFC 6120 §8.3."""
+    iqs = OwnIqs(queue)
+    request = queue.make_iq_set()
+    request["from"], request["to"] = BOB, ALICE
+    iqs.error(request, JingleError("x", "unexpected-request", "out-of-order", type="wait"))
+    [iq] = queue.sent
+    [error] = iq.xml
+    assert (iq["id"], iq["to"].full, error.get("type")) == (request["id"], BOB, "wait")
+    assert [child.tag.partition("}")[2] for child in error] == ["unexpected-request", "out-of-order"]
+
+
+async def test_replies_that_never_come_are_not_waited_for_for_ever(world: World) -> None:
+    """When the last session with a peer is over, nothing of it is left."""
+    alice, bob = await world.pair()
+    ours, _ = await world.session(alice, bob)
+    hold = hostile.Hold(world.server, lambda stanza, sender: sender == BOB and stanza.get("type") == "result")
+    world.server.interfere += [hold, hostile.drop(lambda stanza, sender: jingle("session-terminate")(stanza, sender))]
+    alice.send_message(mto=BOB, mbody="x")
+    await until(world.server.saw(lambda handled: handled.client == ALICE and block(handled.element, ALICE)))
+    await until(hold.caught())
+    assert e2e(alice).switchboard.iqs._waiting
+    bob.send_presence(ptype="unavailable")
+    await until(ours.ended())
+    assert not e2e(alice).switchboard.iqs._waiting
+    hold.discard()
