@@ -1,9 +1,8 @@
 """One session, told in the order in which it happens; the only module that knows every layer.
 
-Negotiate (Jingle), connect (a bytestream that the host carries), secure (TLS 1.3), greet (the hello), prove (an
-authenticator, then the trust judge), talk (stanzas), end. It performs no I/O and reads no clock: whatever happens is told to
-it with ``now`` (seconds of any steady clock), and what is to be done is fetched with ``next_event()``, ``jingle_to_send()``
-and ``data_to_send()`` after each call.
+Negotiate (Jingle), connect (a bytestream that the host carries), secure (TLS 1.3), greet (the hello), prove (an authenticator,
+then the trust judge), talk (stanzas), end. It performs no I/O and reads no clock: whatever happens is told to it with ``now``
+(seconds of any steady clock); what is to be done is fetched with ``next_event()``, ``jingle_to_send()``, ``data_to_send()``.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from xmpp_e2e.errors import (
 )
 from xmpp_e2e.identity import Assurance, Fingerprint, Remembered, Role
 from xmpp_e2e.negotiate import jingle as signalling
-from xmpp_e2e.negotiate.jingle import Action, Content, Jingle, Reason
+from xmpp_e2e.negotiate.jingle import Action, Jingle, Reason
 from xmpp_e2e.negotiate.negotiation import Negotiation
 from xmpp_e2e.stages import BEFORE_OPEN, DEADLINES, HUMAN_DEADLINE, LATE, PROVING, Input, Stage, successor
 from xmpp_e2e.stream import outflow, reader, writer
@@ -45,6 +44,7 @@ SESSION_BYTES = 2**36
 """After so many bytes a session ends and a new one is negotiated: far inside AES-GCM's bound (RFC 8446 §5.5)."""
 
 _STANZAS = frozenset(f"{{jabber:client}}{name}" for name in ("message", "presence", "iq"))
+_UNTOLD = (KeyKind.FIRST, KeyKind.KNOWN)
 _UNCONNECTED = frozenset({Stage.OFFERED, Stage.INVITED, Stage.CONNECTING})
 
 
@@ -94,11 +94,6 @@ class Session:
     def fingerprint(self) -> Fingerprint | None:
         """The peer's key, once TLS has shown it."""
         return self.established.peer_key if self.established else None
-
-    @property
-    def outbox(self) -> int:
-        """Bytes of plaintext that wait for ``data_to_send()``."""
-        return len(self._out)
 
     # --- what the user wants ---------------------------------------------------------------------------------------
 
@@ -244,24 +239,13 @@ class Session:
         else:
             self._fail(Truncated(f"the session was cut off ({reason}) without a farewell"), now, tell=False)
 
-    def _on_info(self, jingle: Jingle, now: float) -> None:
-        if jingle.payload is not None:
-            raise JingleError("no session-info is understood here", "feature-not-implemented", "unsupported-info")
-
-    def _on_content_add(self, jingle: Jingle, now: float) -> None:
-        named = tuple(Content(content.name, content.creator, application=None) for content in jingle.contents)
-        reject = Jingle(Action.CONTENT_REJECT, self.sid, named, Reason.DECLINE)
-        self._jingle.append(signalling.build(reject))
-
     def _on_other(self, jingle: Jingle, now: float) -> None:
-        raise JingleError(f"{jingle.action.value} has no place here", "unexpected-request", "out-of-order", type="wait")
+        self._jingle += self._negotiation.meanwhile(jingle)
 
     _ON_JINGLE: ClassVar[dict[Action, Callable[[Session, Jingle, float], None]]] = {
         Action.SESSION_INITIATE: _on_initiate,
         Action.SESSION_ACCEPT: _on_accept,
         Action.SESSION_TERMINATE: _on_terminate,
-        Action.SESSION_INFO: _on_info,
-        Action.CONTENT_ADD: _on_content_add,
     }
 
     # --- secure ----------------------------------------------------------------------------------------------------
@@ -281,21 +265,13 @@ class Session:
 
     def _secure(self, established: Established, now: float) -> None:
         self._step(Input.SECURE, now)
-        self._events.append(
-            events.Secured(established.protocol, established.cipher, established.group, established.peer_key)
-        )
-        self._evidence = convince(AUTHENTICATORS[0], self._shown(established))
+        key = established.peer_key
+        self._events.append(events.Secured(established.protocol, established.cipher, established.group, key))
+        shown = Evidence(self.role, self._negotiation.peer_certificate, established.certificate_digest, key)
+        self._evidence = convince(AUTHENTICATORS[0], shown)
         if self.role is Role.INITIATOR:
             self._greet()
             self._judge(now)
-
-    def _shown(self, established: Established) -> Evidence:
-        return Evidence(
-            role=self.role,
-            signalled=self._negotiation.peer_certificate,
-            certificate=established.certificate_digest,
-            key=established.peer_key,
-        )
 
     # --- greet and prove -------------------------------------------------------------------------------------------
 
@@ -313,13 +289,13 @@ class Session:
             role=self.role,
             sid=self.sid,
             neg=self._negotiation.neg(),
-            require=self.config.minimum,
+            require=Assurance.VERIFIED if self._weigh().decision is Decision.HOLD else self.config.minimum,
         )
 
-    def _judge(self, now: float) -> None:
-        """May our stanzas flow to the key that was shown, and the peer's to us?"""
+    def _weigh(self) -> Verdict:
+        """What is the key that was shown worth, with all that we know now?"""
         assert self._evidence is not None
-        verdict = judge(
+        return judge(
             self._remembered,
             self._evidence.key,
             self._evidence.assurance,
@@ -328,6 +304,11 @@ class Session:
             required=self.config.required,
             peer=self.config.peer.partition("/")[0],
         )
+
+    def _judge(self, now: float) -> None:
+        """May our stanzas flow to the key that was shown, and the peer's to us?"""
+        assert self._evidence is not None
+        verdict = self._weigh()
         self.assurance = verdict.assurance
         self._tell(verdict)
         # our done cannot be taken back: what would be held now must end
@@ -335,24 +316,20 @@ class Session:
             raise UntrustedKey(verdict.reason)
         if verdict.decision is Decision.HOLD:
             self._deadline = now + HUMAN_DEADLINE
-        elif self.stage in (Stage.GREETED, Stage.AWAITED) or (self.stage is Stage.SECURED and self._may_be_early(verdict)):
+            return
+        # a key that is new for a known peer gets no stanza before it has answered with a hello
+        early = self.stage is Stage.SECURED and self._out.begun and verdict.kind in _UNTOLD
+        if early or self.stage in (Stage.GREETED, Stage.AWAITED):
             self._prove(self._evidence, now)
 
-    def _may_be_early(self, verdict: Verdict) -> bool:
-        """A key that is new for a known peer gets no stanza before it has answered with a hello."""
-        return self.role is Role.INITIATOR and verdict.kind in (KeyKind.FIRST, KeyKind.KNOWN)
-
     def _tell(self, verdict: Verdict) -> None:
-        if verdict.kind is self._told or verdict.kind in (KeyKind.FIRST, KeyKind.KNOWN):
+        if verdict.kind is self._told or verdict.kind in _UNTOLD:
             return
         self._told = verdict.kind
         assert self._evidence is not None
-        remembered = tuple(key.fingerprint for key in self._remembered.keys)
-        self._events.append(
-            events.KeyChanged(
-                verdict.kind.value, self._evidence.key, remembered, verdict.decision.value, verdict.reason
-            )
-        )
+        known = tuple(key.fingerprint for key in self._remembered.keys)
+        told = events.KeyChanged(verdict.kind.value, self._evidence.key, known, verdict.decision.value, verdict.reason)
+        self._events.append(told)
 
     def _prove(self, proof: Proven, now: float) -> None:
         self._proof = proof

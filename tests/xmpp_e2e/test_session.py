@@ -116,7 +116,7 @@ def test_the_outbox_is_bounded() -> None:
         pair.alice.session.send_stanza(big)
     with pytest.raises(NoRoom):
         pair.alice.session.send_stanza(big)
-    assert pair.alice.session.outbox <= OUTBOX_BYTES
+    assert len(pair.alice.session._out) <= OUTBOX_BYTES
 
 
 @pytest.mark.parametrize("role", Role)

@@ -8,6 +8,7 @@ import pytest
 
 from tests.pair import Pair, config, identity, message, remembers
 from xmpp_e2e import events
+from xmpp_e2e.authenticate import hello as auth
 from xmpp_e2e.errors import (
     LocalError,
     StreamError,
@@ -109,6 +110,43 @@ def test_a_changed_key_is_held_and_told() -> None:
     assert pair.alice.session.stage is Stage.AWAITED
     with pytest.raises(LocalError):
         pair.alice.session.send_stanza(message("never"))
+
+
+def test_the_peer_waits_as_long_as_our_user_may_take() -> None:
+    """While a changed key is held for a person, the peer's side knows that it is, and waits just as long."""
+    pair = Pair(bob_remembers=remembers("mallory", *PINNED)).open()
+    assert pair.bob.session.stage is Stage.AWAITED
+    pair.pass_time(299)
+    assert pair.alice.session.stage is Stage.PROVED
+    pair.bob.session.remember(remembers("alice", *PINNED), pair.now)
+    pair.run()
+    assert pair.alice.of(events.SessionStart)
+
+
+def test_the_responder_never_speaks_first() -> None:
+    """What the user decides before the initiator's hello has come makes the responder say nothing."""
+    pair = Pair()
+    spoken: list[bytes] = []
+
+    def on_data(role: Role, data: bytes) -> list[bytes]:
+        if pair.bob.session.stage is Stage.SECURED and not spoken:
+            pair.bob.session.remember(remembers("alice", *PINNED), pair.now)
+            spoken.append(pair.bob.session.data_to_send())
+            assert pair.bob.session.stage is Stage.SECURED
+        return [data]
+
+    pair.on_data = on_data
+
+    def greet() -> None:  # TLS's last flight and the hello travel apart
+        session._header()
+
+    session = pair.alice.session
+    session._greet = greet  # type: ignore[method-assign]
+    session._judge = lambda now: None  # type: ignore[method-assign]
+    pair.open()
+    session._out.element(auth.build(session._hello()))
+    pair.run()
+    assert spoken == [b""]
 
 
 def test_a_new_key_gets_nothing_early() -> None:

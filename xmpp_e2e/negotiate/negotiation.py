@@ -9,10 +9,12 @@ from xmpp_e2e.errors import JingleError, PeerIncompatible, SecurityStripped, Uns
 from xmpp_e2e.identity import Role
 from xmpp_e2e.negotiate import jingle as signalling
 from xmpp_e2e.negotiate import offer
-from xmpp_e2e.negotiate.jingle import Action, Content, IBBTransport, Jingle, Security
+from xmpp_e2e.negotiate.jingle import Action, Content, IBBTransport, Jingle, Reason, Security
 
 _NAME = "e2e"
 """The name of our one content."""
+CONTENT_REJECTS = 16
+"""So many offers of more content are answered by content-reject, each an iq whose answer the host awaits; more is noise."""
 
 
 class Negotiation:
@@ -33,6 +35,7 @@ class Negotiation:
         self._certificate, self._methods = certificate, methods
         self._block_size, self._random = block_size, random
         self._signals: dict[Role, offer.Signal] = {}
+        self._rejected = 0
         self.sid = ""
         self.transport = IBBTransport("", block_size)
         """The bytestream that is offered, then agreed."""
@@ -73,6 +76,20 @@ class Negotiation:
         if transport.block_size > self.transport.block_size:
             raise JingleError("the accept raises the block size", "bad-request")
         self.transport = transport
+
+    def meanwhile(self, jingle: Jingle) -> list[Element]:
+        """Deal with a message that changes nothing; returns what is to be sent beyond the answer. JingleError if refused."""
+        if jingle.action is Action.CONTENT_ADD:
+            if self._rejected >= CONTENT_REJECTS:
+                raise JingleError("enough content was offered and rejected", "resource-constraint", type="wait")
+            self._rejected += 1
+            named = tuple(Content(content.name, content.creator, application=None) for content in jingle.contents)
+            return [signalling.build(Jingle(Action.CONTENT_REJECT, self.sid, named, Reason.DECLINE))]
+        if jingle.action is not Action.SESSION_INFO:
+            raise JingleError(f"{jingle.action.value} has no place here", "unexpected-request", "out-of-order", type="wait")
+        if jingle.payload is not None:
+            raise JingleError("no session-info is understood here", "feature-not-implemented", "unsupported-info")
+        return []
 
     def _half(self, action: Action, name: str) -> Element:
         security = Security(fingerprint=self._certificate, methods=self._methods, nonce=self._random(16))
