@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 from xml.etree.ElementTree import Element
 
 import pytest
+from slixmpp import Message
 from slixmpp.exceptions import IqError
+from slixmpp.xmlstream.stanzabase import StanzaBase
 
 from slixmpp_e2e import outbox
-from slixmpp_e2e.errors import HeldTooLong, HoldQueueFull, RouteUnknown
+from slixmpp_e2e.errors import HeldTooLong, HoldQueueFull, PeerWithoutE2E, RouteUnknown
+from slixmpp_e2e.link import Link
 from slixmpp_e2e.loopback import hostile
+from slixmpp_e2e.outbox import Outbox, Route, Target
 from tests.slixmpp_e2e.test_switchboard import ask, refused
 from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, block, e2e, jingle, turns, until
-from xmpp_e2e.errors import PeerRefused, UnsendableStanza
+from xmpp_e2e.errors import E2EError, NoRoom, PeerRefused, UnsendableStanza
 
 
 def held(world: World, action: str = "session-initiate") -> hostile.Hold:
@@ -73,6 +78,7 @@ async def test_nothing_waits_longer_than_hold_seconds(world: World) -> None:
     assert isinstance(report.error, HeldTooLong)
     assert report.stanza["body"] == "too late"
     hold.release()
+    e2e(alice).switchboard.hold_seconds = 300.0
     alice.send_message(mto=BOB, mbody="in time")
     assert await heard.bodies(1) == ["in time"]
     assert world.in_clear("too late", "in time") == []
@@ -82,17 +88,17 @@ async def test_nothing_waits_longer_than_hold_seconds(world: World) -> None:
 
 async def test_what_went_out_early_is_not_reported_by_its_deadline(world: World) -> None:
     """It may arrive yet, and is reported only if the session fails; then it was delivered to nobody."""
-    alice, bob = await world.pair(hold_seconds=0.2)
+    alice, bob = await world.pair()
     heard, failed = Heard(bob, "message"), Heard(alice, "e2e_send_failed")
     hold = without_hello(world)
     alice.send_message(mto=BOB, mbody="early")
     assert await heard.bodies(1) == ["early"]
     alice.send_message(mto=BOB, mbody="early too")
     await until(hold.caught())
-    loop_time = alice.loop.time
-    start = loop_time()
-    while loop_time() < start + 0.3:
-        await turns(1)
+    box = e2e(alice).switchboard.outbox
+    [early] = box._early.values()
+    for item in early:
+        box._expire(item)
     assert len(failed) == 0
     hold.release()
     assert await heard.bodies(1) == ["early too"]
@@ -205,3 +211,131 @@ async def test_a_request_is_answered_when_the_handshake_fails(world: World) -> N
     link.fail(PeerRefused("the end of the test"))
     with pytest.raises(IqError, match="end of the test"):
         await until(answer)
+
+
+async def test_the_way_is_found_anew_after_a_session(world: World) -> None:
+    """Whose presence we do not see, he may have lost encryption with his session: he is asked again."""
+    world.server.set_subscription("alice@localhost", "bob@localhost", "none")
+    alice, bob = await world.client(ALICE), await world.client(BOB, "xep_0030", accept_from="anyone")
+    heard, failed, ended = Heard(bob, "message"), Heard(alice, "e2e_send_failed"), Heard(alice, "e2e_session_end")
+    alice.send_message(mto=BOB, mbody="one")
+    assert await heard.bodies(1) == ["one"]
+    await e2e(bob).close()
+    await ended.take()
+    world.unload(bob)
+    alice.send_message(mto=BOB, mbody="two")
+    assert isinstance((await failed.take()).error, PeerWithoutE2E)
+
+
+# --- with sessions that do what the test says ------------------------------------------------------------------------
+
+
+class FakeLink(Link):
+    """A session of which the outbox sees no more than this."""
+
+    def __init__(self, peer: str) -> None:
+        self._peer = peer
+        self.now_open = False
+        self.room = 10
+        self.took: list[str] = []
+
+    ours = ALICE
+
+    @property
+    def peer(self) -> str:
+        return self._peer
+
+    @property
+    def is_open(self) -> bool:
+        return self.now_open
+
+    @property
+    def is_writable(self) -> bool:
+        return True
+
+    def send(self, stanza: Element) -> None:
+        if not self.room:
+            raise NoRoom("full")
+        self.room -= 1
+        self.took.append(stanza.findtext("{jabber:client}body", ""))
+
+
+class FakeHost:
+    """Says which sessions there are, and notes what failed."""
+
+    hold_seconds = 300.0
+
+    def __init__(self, *links: FakeLink) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.links = {link.peer: link for link in links}
+        self.failed: list[str] = []
+
+    async def find_route(self, ours: str, to: str) -> Route:
+        return Route(clear=False, targets=tuple((ALICE, peer) for peer in self.links))
+
+    def link_to(self, target: Target) -> Link:
+        return self.links[target[1]]
+
+    def went(self, stanza: StanzaBase, link: Link) -> None:
+        pass
+
+    def send_clear(self, stanza: StanzaBase) -> None:
+        raise AssertionError("in clear")
+
+    def send_failed(self, stanza: StanzaBase, error: E2EError) -> None:
+        self.failed.append(f"{stanza['body']}: {error}")
+
+
+def say(body: str) -> Message:
+    message = Message()
+    message["to"], message["body"] = "bob@localhost", body
+    return message
+
+
+async def test_an_answer_does_not_move_to_a_newer_session() -> None:
+    """What waited for room beside it does."""
+    old, new = FakeLink(BOB), FakeLink(BOB)
+    old.now_open, old.room, new.now_open = True, 0, True
+    host = FakeHost(old)
+    box = Outbox(host)
+    box.reply(say("answer"), old)
+    box.send(say("message"), ALICE, "bob@localhost")
+    await turns()
+    host.links[BOB] = new
+    box.flush(new)
+    assert new.took == ["message"]
+    assert [failure.partition(":")[0] for failure in host.failed] == ["answer"]
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["sent, then failed", "early, then failed"])
+async def test_one_session_of_several_is_enough(first: bool) -> None:
+    """A stanza that has gone, or may yet have gone, to one resource is not reported when another one fails."""
+    one, two = FakeLink("bob@localhost/1"), FakeLink("bob@localhost/2")
+    one.now_open, two.room = first, 0
+    host = FakeHost(one, two)
+    box = Outbox(host)
+    box.send(say("hello"), ALICE, "bob@localhost")
+    await turns()
+    assert (one.took, two.took) == (["hello"], [])
+    box.fail((ALICE, two.peer), PeerRefused("no"))
+    assert host.failed == []
+    one.now_open = True
+    box.flush(one)
+    box.lost(one, PeerRefused("no"))
+    assert host.failed == []
+    assert not box._held
+
+
+async def test_a_stanza_that_went_early_to_one_and_nowhere_else_is_reported_once() -> None:
+    """After the last of its sessions has failed, whichever that is."""
+    one, two = FakeLink("bob@localhost/1"), FakeLink("bob@localhost/2")
+    two.room = 0
+    host = FakeHost(one, two)
+    box = Outbox(host)
+    box.send(say("hello"), ALICE, "bob@localhost")
+    await turns()
+    box.lost(one, PeerRefused("no"))
+    assert host.failed == []
+    box.fail((ALICE, two.peer), PeerRefused("neither"))
+    assert host.failed == ["hello: neither"]
+    assert not box._held

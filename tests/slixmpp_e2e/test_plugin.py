@@ -161,9 +161,9 @@ async def test_it_can_be_loaded_when_the_stream_is_up(world: World, to: str) -> 
     """Presence and roster that came before count: messages go inside both ways."""
     alice, bob = await world.client(ALICE, load=False), await world.client(BOB, load=False)
     await world.settle(alice, bob)
-    world.load(alice)
     world.load(bob)
-    await world.settle(alice, bob)
+    await world.settle(bob, alice)
+    world.load(alice)
     echo(bob)
     heard = Heard(alice, "message")
     alice.send_message(mto=to, mbody="attack at dawn", mtype="chat")

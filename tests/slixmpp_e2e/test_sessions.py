@@ -229,6 +229,8 @@ async def test_a_message_that_is_sent_while_a_session_closes_opens_the_next(worl
     alice, bob = await world.pair()
     ours, _ = await world.session(alice, bob)
     heard, failed = Heard(bob, "message"), Heard(alice, "e2e_send_failed")
+    alice.send_message(mto=BOB, mbody="goodbye")
+    assert await heard.bodies(1) == ["goodbye"]
     ours.end()
     alice.send_message(mto=BOB, mbody="one more thing")
     assert await heard.bodies(1) == ["one more thing"]

@@ -10,7 +10,7 @@ import pytest
 from slixmpp import ClientXMPP, Iq
 from slixmpp.exceptions import IqError
 
-from slixmpp_e2e import discovery
+from slixmpp_e2e import discovery, switchboard
 from slixmpp_e2e.errors import PeerOffline, PeerWithoutE2E, PlaintextRefused
 from slixmpp_e2e.loopback import Hook, hostile, offline
 from slixmpp_e2e.reports import SendFailed
@@ -261,6 +261,19 @@ async def test_a_message_to_a_bare_jid_goes_to_every_resource_with_encryption(wo
     assert [len(each) for each in heard] == [0, 0, 0]
     assert {link.peer for link in e2e(alice).sessions()} == {"bob@localhost/one", "bob@localhost/two"}
     assert world.in_clear(SECRET) == []
+
+
+async def test_a_message_to_a_bare_jid_goes_to_a_bounded_number(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each resource costs a session: those of the best priority have it."""
+    monkeypatch.setattr(switchboard, "FAN_OUT", 1)
+    alice, low, high = [await world.client(jid) for jid in (ALICE, "bob@localhost/low", "bob@localhost/high")]
+    high.send_presence(ppriority=5)
+    await world.settle(high, low, alice)
+    heard, missed = Heard(high, "message"), Heard(low, "message")
+    alice.send_message(mto="bob@localhost", mbody=SECRET)
+    assert await heard.bodies(1) == [SECRET]
+    await world.settle(alice, low)
+    assert len(missed) == 0
 
 
 async def test_a_message_to_a_bare_jid_fails_only_if_no_session_opens(world: World) -> None:
