@@ -53,9 +53,13 @@ class IBBCarrier:
     def pump(self) -> None:
         """Send what the window allows, and the acknowledgements that are due."""
         for tag, payload in self._ibb.stanzas_to_send():
-            self._iqs.request(self._ours, self._peer, payload, partial(self._replied, tag))
+            self._iqs.request(self._ours, self._peer, payload, partial(self._replied, tag), self)
         for receipt in self._ibb.acknowledgements_due():
             self._iqs.result(self._due.pop(receipt))
+
+    def abandon(self) -> None:
+        """It is over: no answer counts any more."""
+        self._iqs.gone(self)
 
     def receive(self, request: Iq, payload: Element) -> bytes:
         """Take one IBB stanza of the peer; returns the bytes that it brought. TransportMisused ends the bytestream."""

@@ -34,16 +34,16 @@ class OwnIqs:
 
     def __init__(self, xmpp: BaseXMPP) -> None:
         self._xmpp = xmpp
-        self._waiting: dict[tuple[str, str, str], Replied] = {}
+        self._waiting: dict[tuple[str, str, str], tuple[Replied, object]] = {}
         self._ready: deque[OwnIq] = deque()
         self.paused = False
         """Is there no connection?"""
 
-    def request(self, ours: str, peer: str, payload: Element, replied: Replied) -> None:
-        """Send an iq of type set. The reply counts only if it comes from ``peer``, the full JID."""
+    def request(self, ours: str, peer: str, payload: Element, replied: Replied, owner: object = None) -> None:
+        """Send an iq of type set. The reply counts only if it comes from ``peer``, a full JID, before ``owner`` is gone."""
         iq = self._new("set")
         iq.append(payload)
-        self._waiting[ours, peer, iq["id"]] = replied
+        self._waiting[ours, peer, iq["id"]] = (replied, owner)
         self._send(iq, ours, peer)
 
     def result(self, request: StanzaBase) -> None:
@@ -63,9 +63,10 @@ class OwnIqs:
         if not isinstance(stanza, Iq) or stanza.xml.get("type") not in ("result", "error"):
             return False
         ours = stanza.xml.get("to", "") if self._xmpp.is_component else self._xmpp.boundjid.full
-        replied = self._waiting.pop((ours, stanza.xml.get("from", ""), stanza.xml.get("id", "")), None)
-        if replied is None:
+        waiting = self._waiting.pop((ours, stanza.xml.get("from", ""), stanza.xml.get("id", "")), None)
+        if waiting is None:
             return False
+        replied, _ = waiting
         replied(None if stanza.xml.get("type") == "result" else _condition(stanza))
         return True
 
@@ -76,6 +77,11 @@ class OwnIqs:
     def forget(self, ours: str, peer: str) -> None:
         """Nobody waits for replies of ``peer`` any more."""
         for key in [key for key in self._waiting if key[:2] == (ours, peer)]:
+            del self._waiting[key]
+
+    def gone(self, owner: object) -> None:
+        """Who asked is gone, and needs no replies any more; one that never comes must not keep him."""
+        for key in [key for key, (_, other) in self._waiting.items() if other is owner]:
             del self._waiting[key]
 
     def pause(self) -> None:

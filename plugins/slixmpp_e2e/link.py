@@ -248,7 +248,7 @@ class Link:
         self._pumping = None
         if self._finished:
             return
-        while self._move() or self._report():
+        while not self._finished and (self._move() or self._report()):
             pass
         if self._finished:  # an event's handler may have pumped, too
             return
@@ -271,7 +271,7 @@ class Link:
             carrier.pump()
         self._jingle.extend(self._core.jingle_to_send())
         while self._jingle and (carrier is None or carrier.drained):
-            self._host.iqs.request(self.ours, self.peer, self._jingle.popleft(), self._answered)
+            self._host.iqs.request(self.ours, self.peer, self._jingle.popleft(), self._answered, self)
         return moved
 
     def _answered(self, condition: str | None) -> None:
@@ -303,9 +303,7 @@ class Link:
             self._greeted.set_result(None)
 
     def _connect(self, agreed: events.TransportAgreed) -> None:
-        self._carrier = IBBCarrier(
-            self._host.iqs, self.role, self.ours, self.peer, agreed.sid, agreed.block_size, self.pump
-        )
+        self._carrier = IBBCarrier(self._host.iqs, self.role, self.ours, self.peer, agreed.sid, agreed.block_size, self.pump)
         if self.role is Role.INITIATOR:
             self._core.transport_ready(self._now)
 
@@ -340,6 +338,9 @@ class Link:
         for handle in (self._timer, self._stall, self._pumping):
             if handle is not None:
                 handle.cancel()
+        self._host.iqs.gone(self)
+        if self._carrier is not None:
+            self._carrier.abandon()
         self._host.finished(self)
 
 
@@ -347,5 +348,3 @@ def _seen(future: asyncio.Future[None]) -> None:
     """Nobody has to wait for a session; its failure is told by an event too."""
     if not future.cancelled():
         future.exception()
-
-
