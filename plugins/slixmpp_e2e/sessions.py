@@ -21,6 +21,8 @@ HALF_OPEN_PER_PEER = 4
 """Sessions of one bare JID that may be on their way at once: a few devices that start together."""
 HALF_OPEN = 64
 """The same in all: each costs about 115 KB, so some 7 MB."""
+SESSIONS_PER_PEER = 64
+"""Sessions of one bare JID in all, those included that are over and wait for their last blocks to be answered: 7 MB."""
 SESSIONS = 10_000
 """Open sessions in all."""
 _REMEMBER_ENDED = 256
@@ -158,6 +160,7 @@ class Sessions:
         bare = peer.partition("/")[0]
         of_peer = sum(link.peer.partition("/")[0] == bare for link in half_open)
         full = of_peer - free >= HALF_OPEN_PER_PEER or len(half_open) - free >= HALF_OPEN
+        full = full or sum(link.peer.partition("/")[0] == bare for link in self) - free >= SESSIONS_PER_PEER
         if full or len(self._links) - free >= SESSIONS:
             raise JingleError("too many sessions are on their way", "resource-constraint", type="wait")
 
@@ -167,5 +170,3 @@ class Sessions:
 
     def _half_open(self) -> Iterator[Link]:
         return (link for link in self if link.stage in BEFORE_OPEN)
-
-
