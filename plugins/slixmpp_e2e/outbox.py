@@ -27,6 +27,9 @@ HOLD_BYTES = 8 * 1024 * 1024
 FAN_OUT = 8
 """Resources of one bare JID that a stanza goes to: people have a few devices, and each costs a session."""
 
+ROUTES = 4096
+"""Addresses to which the way is kept, some 300 bytes each; the one found longest ago goes first: a bot answers strangers."""
+
 Target = tuple[str, str]
 """(own full JID, peer's full JID)"""
 
@@ -183,6 +186,8 @@ class Outbox:
             failure = error
         else:
             self._routes[key] = route
+            if len(self._routes) > ROUTES:
+                del self._routes[next(iter(self._routes))]
             for item in self._unrouted.pop(key, ()):
                 self._dispatch(item, route)
         finally:
