@@ -30,8 +30,8 @@ OPENING = "Shall we meet beneath the windmill?"
 SECOND = "Bring the lantern and the silver compass."
 AGAIN = "Tomorrow, same place, another secret."
 NEVER = "This sentence must never arrive anywhere."
-WORD = 5
-"""Letters of the words that are searched for: shorter ones occur in any XML."""
+WORD = 7
+"""Letters of the words that are searched for: one of five is found by chance in the base64 of one run among thirty."""
 SHOWN = 130
 """Characters of a block that are shown."""
 
