@@ -10,7 +10,7 @@ from slixmpp import ClientXMPP
 from slixmpp.basexmpp import BaseXMPP
 
 from slixmpp_e2e import adapter, discovery
-from slixmpp_e2e.loopback import back_online, to_text
+from slixmpp_e2e.loopback import back_online, online, to_text
 from tests.slixmpp_e2e.test_switchboard import ask
 from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, echo, turns, until
 from xmpp_e2e.errors import TransportFailed
@@ -218,7 +218,7 @@ async def test_held_stanzas_can_wait_for_the_next_stream(
 
 async def test_a_slow_filter_of_another_plugin_disturbs_no_session(world: World) -> None:
     """An asynchronous `out` filter that takes over a second per message does not hold up or reorder what carries a session."""
-    alice, bob = await world.pair()
+    alice, bob = world.make(ALICE, load=False), await world.client(BOB)
     seen: list[str] = []
 
     async def slow(stanza: Any) -> Any:
@@ -228,6 +228,9 @@ async def test_a_slow_filter_of_another_plugin_disturbs_no_session(world: World)
         return stanza
 
     alice.add_filter("out", slow)
+    world.load(alice)
+    await online(alice, world.server)
+    await world.settle(alice, bob)
     heard = Heard(bob, "message")
     alice.send_message(mto=BOB, mbody=SECRET)
     assert await heard.bodies(1) == [SECRET]

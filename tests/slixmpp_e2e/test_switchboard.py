@@ -131,6 +131,19 @@ async def test_the_policy_of_a_peer_goes_before_the_general_one(world: World) ->
     assert str((await heard.take())["e2e"]["assurance"]) == "none"
 
 
+async def test_a_stricter_policy_holds_at_once(world: World) -> None:
+    """For a way in clear that was taken a moment ago, too."""
+    alice, bob = await world.client(ALICE), await world.client(BOB, "xep_0030", load=False)
+    await world.settle(alice, bob)
+    heard, failed = Heard(bob, "message"), Heard(alice, "e2e_send_failed")
+    alice.send_message(mto=BOB, mbody="one")
+    assert await heard.bodies(1) == ["one"]
+    e2e(alice).set_policy(BOB, "require")
+    alice.send_message(mto=BOB, mbody="two")
+    assert isinstance((await failed.take()).error, PeerWithoutE2E)
+    assert world.in_clear("two") == []
+
+
 # --- a hostile server, or an unwilling peer --------------------------------------------------------------------------
 
 
