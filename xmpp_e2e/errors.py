@@ -93,7 +93,7 @@ class PeerRefused(E2EError):
     jingle_reason = "cancel"
     likely = "The peer is offline, does not run this software at that address, or does not accept sessions from you."
     attack = "A server can forge this answer to keep you from encrypting."
-    remedy = "Nothing was sent in clear. Ask the peer by another way whether his client is online and accepts you (accept_from)."
+    remedy = "Nothing was sent in clear. Ask the peer by another way whether he is online and accepts you (accept_from)."
 
 
 class PeerMisbehaved(E2EError):
