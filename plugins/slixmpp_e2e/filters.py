@@ -16,6 +16,7 @@ from slixmpp_e2e.inside import InsideIqs, is_request
 from slixmpp_e2e.iqs import OwnIq, OwnIqs
 from slixmpp_e2e.outbox import Outbox
 from slixmpp_e2e.sessions import Sessions
+from slixmpp_e2e.store.errors import StoreError
 from xmpp_e2e.errors import E2EError, JingleError
 from xmpp_e2e.stream import NS_CLIENT, writer
 from xmpp_e2e.trust.policy import Incoming, Policy
@@ -113,8 +114,16 @@ class Filters:
 
     def incoming(self, stanza: StanzaBase) -> StanzaBase | None:
         """The ``in`` filter: the stanza, if it is to be handled; None if not."""
-        if not isinstance(stanza, Message | Iq | Presence) or self._is_admitted(stanza):
+        if not isinstance(stanza, Message | Iq | Presence):
             return stanza
+        try:
+            if self._is_admitted(stanza):
+                return stanza
+        except StoreError as error:
+            # out of here it would end the client's stream
+            log.error("a stanza was dropped: %s", error.explain())
+            if isinstance(stanza, Iq) and is_request(stanza):
+                self._host.iqs.error(stanza, JingleError(str(error), "internal-server-error", type="wait"))
         adapter.keep(self._host.xmpp, stanza, self.incoming)
         return None
 

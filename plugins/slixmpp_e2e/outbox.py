@@ -70,7 +70,7 @@ class Host(Protocol):
         """Discovery and policy; raises E2EError if there is no way."""
 
     def link_to(self, target: Target) -> Link:
-        """The session with a target, offered now if there is none."""
+        """The session with a target, offered now if there is none; E2EError if none can be."""
 
     def went(self, stanza: StanzaBase, link: Link) -> None:
         """A stanza goes through a session."""
@@ -209,7 +209,11 @@ class Outbox:
         for target in targets:
             self._queues.setdefault(target, deque()).append(item)
         for target in targets:
-            link = self._host.link_to(target)
+            try:
+                link = self._host.link_to(target)
+            except E2EError as error:
+                self.fail(target, error)
+                continue
             if link.is_writable:
                 self.flush(link)
 

@@ -29,6 +29,7 @@ from slixmpp_e2e.presences import Presences
 from slixmpp_e2e.reports import Plaintext, SendFailed
 from slixmpp_e2e.sessions import Sessions
 from slixmpp_e2e.settings import Settings
+from slixmpp_e2e.store.errors import StoreError
 from xmpp_e2e import events
 from xmpp_e2e.config import Config
 from xmpp_e2e.errors import E2EError, UntrustedKey
@@ -289,13 +290,19 @@ class Switchboard:
     def happened(self, link: Link, event: events.Event) -> None:
         """A core event, in order."""
         if isinstance(event, events.StanzaReceived):
-            self._inject(link, event.stanza)
+            if link.token:  # or it could not be started
+                self._inject(link, event.stanza)
         elif isinstance(event, events.SessionOffered):
             link.accept()
         elif isinstance(event, events.TransportAgreed):
             self.sessions.connected(link, event.sid)
         elif isinstance(event, events.SessionStart):
-            self._started(link, event)
+            try:
+                self._started(link, event)
+            except StoreError as error:
+                # what is not remembered would be met anew, as a stranger, without a word about another key
+                link.fail(error)
+                return
         elif isinstance(event, events.SessionEnd | events.SessionFailed):
             self._ended(link, event.error)
         if isinstance(event, _TOLD):
@@ -304,10 +311,10 @@ class Switchboard:
 
     def _started(self, link: Link, event: events.SessionStart) -> None:
         bare, now = JID(link.peer).bare, time.time()
-        link.token = mark.admit(link)
         if self._store.remembered(bare).key(event.fingerprint) is None:
             self._store.accept(bare, event.fingerprint, Assurance.VOUCHED, "route", now)
         self._store.mark_seen(bare, now)
+        link.token = mark.admit(link)
         self.outbox.forget_routes(bare)
         self.sessions.opened(link)
 
@@ -329,8 +336,6 @@ class Switchboard:
         """The link is over, and everything it had to say has been said."""
         self.sessions.finished(link)
         mark.retire(link.token)
-        if self.sessions.between(link.ours, link.peer) is None:
-            self.iqs.forget(link.ours, link.peer)
 
 
 def _absent(to: str, advertised: bool | None) -> E2EError:
