@@ -105,12 +105,12 @@ async def test_not_a_word_in_clear(world: World, seed: int, policy: str, caplog:
     chaos = Chaos(world.server, seed)
     questions = []
     for number in range(30):
-        for client, peer in OTHERS.items():
-            speaker = alice if client == ALICE else bob
+        for ours, peer in OTHERS.items():
+            speaker = alice if ours == ALICE else bob
             speaker.send_message(mto=peer if number % 3 else peer.partition("/")[0], mbody=f"{SECRET} echo", mtype="chat")
             questions.append(asyncio.ensure_future(ask(speaker, peer)))
             if number % 5 == 4:
-                world.server.inject(client, chaos.forgery(client))
+                world.server.inject(ours, chaos.forgery(ours))
         await turns(10)
         if number % 7 == 6:
             chaos.late()
