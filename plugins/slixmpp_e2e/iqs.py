@@ -74,11 +74,6 @@ class OwnIqs:
         """A turn has come: the iq to write now."""
         return self._ready.popleft() if self._ready and not self.paused else None
 
-    def forget(self, ours: str, peer: str) -> None:
-        """Nobody waits for replies of ``peer`` any more."""
-        for key in [key for key in self._waiting if key[:2] == (ours, peer)]:
-            del self._waiting[key]
-
     def gone(self, owner: object) -> None:
         """Who asked is gone, and needs no replies any more; one that never comes must not keep him."""
         for key in [key for key, (_, other) in self._waiting.items() if other is owner]:

@@ -12,7 +12,7 @@ from slixmpp.basexmpp import BaseXMPP
 from slixmpp_e2e import adapter, discovery
 from slixmpp_e2e.loopback import back_online, online, to_text
 from tests.slixmpp_e2e.test_switchboard import ask
-from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, echo, turns, until
+from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, block, e2e, echo, turns, until
 from xmpp_e2e.errors import TransportFailed
 
 SECRET = "attack at dawn"
@@ -189,6 +189,25 @@ async def test_without_a_resumption_sessions_end_and_held_stanzas_fail(world: Wo
     bob.send_message(mto="carol@localhost/c", mbody="again")
     assert await heard.bodies(1) == ["again"]
     assert world.in_clear("held", "again") == []
+
+
+async def test_a_resumption_that_fails_leaves_no_blocks_behind(world: World) -> None:
+    """What the session had to say while the connection was away is not said in the new stream."""
+    alice, bob = await clients(world, "before")
+    ours, theirs = await world.session(alice, bob)
+    await cut(world, bob)
+    theirs.send(bob.make_message(mto=ALICE, mbody=SECRET).xml)
+    await turns()
+    session = world.server._directory.session(BOB)
+    assert session is not None
+    world.server._end(session)
+    before = len(world.server.seen)
+    assert not await back_online(bob, world.server)
+    await world.settle(bob, alice)
+    assert await until(theirs.ended()) is not None
+    assert await until(ours.ended()) is not None
+    assert not [handled for handled in world.server.seen[before:] if block(handled.element, BOB)]
+    assert world.in_clear(SECRET) == []
 
 
 @pytest.mark.parametrize("to", [ALICE, "alice@localhost"], ids=["full", "bare"])

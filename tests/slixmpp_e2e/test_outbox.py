@@ -218,12 +218,13 @@ async def test_the_way_is_found_anew_after_a_session(world: World) -> None:
     world.server.set_subscription("alice@localhost", "bob@localhost", "none")
     alice, bob = await world.client(ALICE), await world.client(BOB, "xep_0030", accept_from="anyone")
     heard, failed, ended = Heard(bob, "message"), Heard(alice, "e2e_send_failed"), Heard(alice, "e2e_session_end")
-    alice.send_message(mto=BOB, mbody="one")
-    assert await heard.bodies(1) == ["one"]
+    for body in ("one", "two"):
+        alice.send_message(mto=BOB, mbody=body)
+        assert await heard.bodies(1) == [body]
     await e2e(bob).close()
     await ended.take()
     world.unload(bob)
-    alice.send_message(mto=BOB, mbody="two")
+    alice.send_message(mto=BOB, mbody="three")
     assert isinstance((await failed.take()).error, PeerWithoutE2E)
 
 

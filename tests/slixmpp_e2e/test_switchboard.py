@@ -326,6 +326,9 @@ async def test_a_session_that_the_peer_opens_changes_the_way_to_him(world: World
     heard = Heard(bob, "message")
     alice.send_message(mto=BOB, mbody="in clear")
     assert str((await heard.take())["e2e"]["assurance"]) == "none"
+    e2e(alice).allow_plaintext(BOB)
+    alice.send_message(mto=BOB, mbody="in clear")
+    assert str((await heard.take())["e2e"]["assurance"]) == "none"
     world.load(bob)
     await world.session(bob, alice)
     alice.send_message(mto=BOB, mbody=SECRET)
