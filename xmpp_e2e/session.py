@@ -137,6 +137,14 @@ class Session:
         """Drop an offer in favour of the peer's own (tie-break, XEP-0166 §7.2.16): its TLS object goes, and nothing is sent."""
         self._fail(GivenUp("the peer's own offer took the place of ours"), now, tell=False)
 
+    def release(self) -> None:
+        """It is closed and all that it said was fetched: let go of TLS and the parser, some 150 KB, for hosts that still keep
+        it to say how a stanza came. LocalError before."""
+        if self.stage is not Stage.CLOSED:
+            raise LocalError(f"nothing can be let go of: the session is {self.stage.value}")
+        self._channel = None
+        self._reader = reader.Reader()
+
     # --- what happened ---------------------------------------------------------------------------------------------
 
     def receive_jingle(self, element: Element, now: float) -> None:

@@ -335,6 +335,7 @@ class Link:
 
     def _finish(self) -> None:
         self._finished = True
+        self._core.release()
         for handle in (self._timer, self._stall, self._pumping):
             if handle is not None:
                 handle.cancel()

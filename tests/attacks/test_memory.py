@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from xml.etree.ElementTree import Element, SubElement
 
 import pytest
@@ -13,6 +14,7 @@ from slixmpp_e2e.link import Link
 from tests.attacks.relay import IQ, NOW, End
 from tests.pair import Pair
 from tests.slixmpp_e2e.world import ALICE, World, e2e, until
+from xmpp_e2e.errors import LocalError
 from xmpp_e2e.identity import Role
 from xmpp_e2e.negotiate.jingle import NS_JINGLE
 from xmpp_e2e.negotiate.negotiation import CONTENT_REJECTS
@@ -112,6 +114,27 @@ async def test_nothing_stays_of_a_session_that_is_over(world: World) -> None:
     gc.collect()
     links = [thing for thing in gc.get_objects() if isinstance(thing, Link) and thing._host is switchboard]
     assert links == [first]
+
+
+async def test_an_ended_session_keeps_no_tls(world: World) -> None:
+    """What came through it can still be asked how it came; for that its TLS is not needed, and a thousand would be 160 MB."""
+    alice, bob = await world.pair()
+    ours, theirs = await world.session(alice, bob)
+    channels = [weakref.ref(link._core._channel) for link in (ours, theirs)]
+    await ours.close()
+    await theirs.ended()
+    await world.settle(alice, bob)
+    gc.collect()
+    assert [channel() for channel in channels] == [None, None]
+    assert str(theirs.assurance) == "vouched"
+    assert theirs.fingerprint == e2e(alice).fingerprint
+
+
+def test_only_a_closed_session_lets_go() -> None:
+    """Nothing is let go of while it is needed."""
+    pair = Pair().open()
+    with pytest.raises(LocalError, match="the session is open"):
+        pair.alice.session.release()
 
 
 async def test_ways_to_strangers_are_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
