@@ -24,8 +24,7 @@ demo: $(demo_ready)
 	@$(BIN)/xmpp-e2e demo
 
 test: servers check
-	$(BIN)/coverage run -m pytest --ignore=tests/packaging
-	$(BIN)/coverage report
+	$(BIN)/python -m pytest --ignore=tests/packaging --numprocesses=2 --dist=loadfile --cov --cov-report=term
 
 # tests/packaging plants violations that the contracts of import-linter must find, looks into the wheel, and runs
 # tests/installed in a fresh environment, outside the repository.
