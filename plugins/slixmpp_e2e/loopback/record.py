@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import enum
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -91,8 +92,14 @@ class Record:
         """
         if self._forgotten or not self.enabled:
             raise RuntimeError(f"the record has gaps: enabled={self.enabled}, {self._forgotten} stanzas forgotten")
-        needles = {word, escaped(word), *_in_base64(word.encode())}
-        return [handled for handled in self.seen if any(needle in handled.text for needle in needles)]
+        plain, encoded = {word, escaped(word)}, _in_base64(word.encode())
+        short = len(word) < _SHORTEST_WORD
+
+        def tells(text: str) -> bool:
+            readable = _CIPHERTEXT.sub(" ", text) if short else text
+            return any(needle in readable for needle in plain) or any(needle in text for needle in encoded)
+
+        return [handled for handled in self.seen if tells(handled.text)]
 
     def _forget_the_older_half(self) -> None:
         count = (len(self.seen) + 1) // 2
@@ -113,5 +120,9 @@ def _in_base64(data: bytes) -> set[str]:
     return spellings
 
 
+_SHORTEST_WORD = 8
+"""Letters of a word that is searched for in base64 as it is: shorter ones turn up there by chance."""
+_CIPHERTEXT = re.compile(r"[A-Za-z0-9+/]{24,}")
+"""Runs that no human wrote: base64, and random ids."""
 _SHORTEST_SPELLING = 6
 """Shorter pieces of base64 turn up by chance in any ciphertext: 36 bits do not."""

@@ -23,6 +23,15 @@ def test_a_word_is_found_as_it_is_escaped_and_in_base64() -> None:
     assert seen.mentions(secret) == seen.seen[:4]
 
 
+def test_a_short_word_is_not_found_by_chance() -> None:
+    """Three letters occur in any ciphertext; where people write they are found all the same, and long words everywhere."""
+    seen = Record()
+    seen.add(Way.SENT, "a@e/x", "<iq><data>9NN5Kdo0yvHtqS0lLRyCbPAtwoLtJdWB4hRwAdACB4ipNnig</data></iq>")
+    seen.add(Way.SENT, "a@e/x", "<message><body>two of them</body></message>")
+    assert seen.mentions("two") == seen.seen[1:]
+    assert seen.mentions("CbPAtwoLtJ") == seen.seen[:1]
+
+
 def test_the_element_is_the_text() -> None:
     """`Handled.element` is parsed from what was on the wire."""
     handled = Handled(Way.RECEIVED, "a@e/x", "<message to='b'/>")
