@@ -173,6 +173,9 @@ class Switchboard:
         """The way to an address: in clear or through sessions; PeerOffline or PeerWithoutE2E if there is none."""
         bare = JID(to).bare
         capable, advertised = await self._ask(ours, to)
+        if advertised:
+            # from now on offline cannot be told from stripped, though no session may ever have opened
+            self._store.mark_seen(bare, time.time())
         verdict = outgoing(
             self.policy_with(bare),
             advertised=advertised,

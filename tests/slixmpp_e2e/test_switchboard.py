@@ -334,3 +334,17 @@ async def test_a_session_that_the_peer_opens_changes_the_way_to_him(world: World
     alice.send_message(mto=BOB, mbody=SECRET)
     assert str((await heard.take())["e2e"]["assurance"]) == "vouched"
     assert world.in_clear(SECRET) == []
+
+
+async def test_who_has_advertised_is_never_a_stranger_again(world: World) -> None:
+    """A server that breaks the first handshake and then strips the feature gets nothing in clear."""
+    alice, bob = await world.client(ALICE), await world.client(BOB, accept_from=["nobody@nowhere.test"])
+    await world.settle(alice, bob)
+    failed = Heard(alice, "e2e_send_failed")
+    alice.send_message(mto=BOB, mbody="before it was stripped")
+    assert isinstance((await failed.take()).error, PeerRefused)
+    bob.plugin.disable("e2e")
+    await world.settle(bob)
+    alice.send_message(mto=BOB, mbody="after it was stripped")
+    assert isinstance((await failed.take()).error, PeerWithoutE2E)
+    assert world.in_clear("stripped") == []

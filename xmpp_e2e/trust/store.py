@@ -101,11 +101,11 @@ class TrustStore(Protocol):
         ...
 
     def seen(self, bare_jid: str) -> bool:
-        """Have we ever had a session with the peer? Cheap: asked for every stanza."""
+        """Has the peer ever advertised encryption to us, or had a session with us? Cheap: asked for every stanza."""
         ...
 
     def mark_seen(self, bare_jid: str, now: float) -> None:
-        """We have a session with the peer."""
+        """The peer advertises encryption, or has a session with us."""
         ...
 
     def put_secret(self, bare_jid: str, kind: str, key_id: str, value: bytes) -> None:
