@@ -10,7 +10,7 @@ import pytest
 from slixmpp import ClientXMPP, Iq
 from slixmpp.exceptions import IqError
 
-from slixmpp_e2e import discovery, switchboard
+from slixmpp_e2e import adapter, discovery, switchboard
 from slixmpp_e2e.errors import PeerOffline, PeerWithoutE2E, PlaintextRefused
 from slixmpp_e2e.loopback import Hook, hostile, offline
 from slixmpp_e2e.reports import SendFailed
@@ -343,7 +343,7 @@ async def test_who_has_advertised_is_never_a_stranger_again(world: World) -> Non
     failed = Heard(alice, "e2e_send_failed")
     alice.send_message(mto=BOB, mbody="before it was stripped")
     assert isinstance((await failed.take()).error, PeerRefused)
-    bob.plugin.disable("e2e")
+    adapter.unload(bob, "e2e")
     await world.settle(bob)
     alice.send_message(mto=BOB, mbody="after it was stripped")
     assert isinstance((await failed.take()).error, PeerWithoutE2E)
