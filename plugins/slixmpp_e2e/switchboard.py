@@ -32,7 +32,7 @@ from slixmpp_e2e.settings import Settings
 from slixmpp_e2e.store.errors import StoreError
 from xmpp_e2e import events
 from xmpp_e2e.config import Config
-from xmpp_e2e.errors import E2EError, UntrustedKey
+from xmpp_e2e.errors import E2EError
 from xmpp_e2e.identity import Assurance, Role, TrustModel
 from xmpp_e2e.session import Session
 from xmpp_e2e.tls.certificate import Identity
@@ -96,15 +96,11 @@ class Switchboard:
             self.send_failed(stanza, error)
 
     def trust_changed(self, bare: str) -> None:
-        """The user has decided about a key of this peer: sessions that wait for that go on, those under a blocked key end."""
+        """The user has decided about a key of this peer: sessions that wait for that go on, those under a refused key end."""
         remembered = self._store.remembered(bare)
         for link in self.sessions:
-            if JID(link.peer).bare != bare:
-                continue
-            link.remember(remembered)
-            known = remembered.key(link.fingerprint) if link.fingerprint else None
-            if known is not None and known.blocked:
-                link.fail(UntrustedKey(f"you blocked the key of {link.peer}"))
+            if JID(link.peer).bare == bare:
+                link.remember(remembered)
 
     # --- terms -----------------------------------------------------------------------------------------------------
 
