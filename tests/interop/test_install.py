@@ -69,7 +69,7 @@ def test_it_knows_only_the_servers_of_the_tests(bare_path: Path, words: list[str
     """Another word is a mistake, not a package to install, even beside a good one."""
     done = install(*words, path=str(bare_path))
     assert done.returncode == 2
-    assert "'no-such-server' is not a server that the tests use" in done.stderr
+    assert "'no-such-server' is not what the tests use" in done.stderr
     assert not called_apt(bare_path)
 
 
