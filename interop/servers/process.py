@@ -11,8 +11,9 @@ import select
 import shutil
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 STOP_SECONDS = 10.0
 """Servers go within a second of SIGTERM; after this time they are killed."""
@@ -34,8 +35,13 @@ def program(name: str, package: str) -> str:
 class Child:
     """One process, started by the constructor. Call `end` in every case."""
 
-    def __init__(self, command: Sequence[str], folder: Path, console: Path) -> None:
-        """Run ``command`` in ``folder``, with what it prints in the file ``console``. Raises `ServerFailed`."""
+    def __init__(
+        self, command: Sequence[str], folder: Path, console: Path, environment: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """
+        Run ``command`` in ``folder`` with ``environment`` beside ours, and with what it prints in the file ``console``.
+        Raises `ServerFailed`.
+        """
         self._ready, ready = os.pipe()
         try:
             with console.open("wb") as printed:
@@ -47,7 +53,7 @@ class Child:
                     stdout=printed,
                     stderr=printed,
                     cwd=folder,
-                    env=os.environ | {READY: f"/dev/fd/{ready}"},
+                    env=os.environ | dict(environment) | {READY: f"/dev/fd/{ready}"},
                     pass_fds=(ready,),
                     # A terminal's Ctrl-C is for the tests, which then end the server in order.
                     start_new_session=True,

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from interop.scenes import plaintext
-from interop.servers import prosody
+from interop.servers import daemon
 from interop.servers.ca import Authority
 from interop.servers.process import ServerFailed
 from interop.servers.prosody import Prosody
@@ -140,7 +140,7 @@ async def test_a_failing_start_shows_the_log_and_leaves_nothing(
 
 async def test_a_taken_port_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """If somebody takes the port between the choice and the start, another one is tried."""
-    choose = prosody._free_port
+    choose = daemon.free_port
     choices: list[int] = []
     with socket.create_server(("127.0.0.1", 0)) as taken:
 
@@ -148,7 +148,7 @@ async def test_a_taken_port_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None
             choices.append(choose() if choices else taken.getsockname()[1])
             return choices[-1]
 
-        monkeypatch.setattr(prosody, "_free_port", choice)
+        monkeypatch.setattr(daemon, "free_port", choice)
         async with Prosody() as server:
             assert server.port == choices[-1] != taken.getsockname()[1]
     assert len(choices) == 2

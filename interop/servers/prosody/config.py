@@ -11,17 +11,16 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from interop.servers import daemon
+
 MODULES = ("roster", "saslauth", "tls", "disco", "ping", "smacks", "carbons", "pep", "blocklist")
 """What Debian enables and our plugin can meet: nothing that opens a port, and no registration."""
 DEBIAN_LIMITS = 'limits = { c2s = { rate = "10kb/s" }; s2sin = { rate = "30kb/s" } }'
 """As in /etc/prosody/prosody.cfg.lua of Debian 12."""
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Where everything of one server lies, below a folder of its own."""
-
-    root: Path
+class Layout(daemon.Layout):
+    """Where everything of one Prosody lies."""
 
     @property
     def config(self) -> Path:
@@ -34,24 +33,19 @@ class Layout:
         return self.root / "data"
 
     @property
-    def log(self) -> Path:
-        """What Prosody logs."""
-        return self.root / "prosody.log"
-
-    @property
-    def console(self) -> Path:
-        """What it prints on standard error: a traceback, if it does not get as far as a log."""
-        return self.root / "console.txt"
-
-    @property
-    def tap(self) -> Path:
-        """What mod_tap records."""
-        return self.root / "handled.jsonl"
-
-    @property
     def pid(self) -> Path:
         """The file in which Prosody keeps its process id."""
         return self.root / "prosody.pid"
+
+
+@dataclass(frozen=True)
+class Federation:
+    """The other servers, all of them on this machine."""
+
+    port: int
+    """Ours, for them."""
+    peers: Mapping[str, int]
+    """Their domains, and theirs."""
 
 
 def quote(text: str) -> str:
@@ -62,6 +56,25 @@ def quote(text: str) -> str:
 def storage_name(text: str) -> str:
     """``text`` as a name in Prosody's internal storage (util.datamanager): other than letters and digits, ``%xx``."""
     return re.sub(rb"[^A-Za-z0-9]", lambda match: b"%%%02x" % match[0][0], text.encode()).decode()
+
+
+def federated(federation: Federation | None) -> list[str]:
+    """Lines for the global section. Other servers prove their domains by certificates, and by nothing else."""
+    if federation is None:
+        # Alone on its domain: no port for other servers, and no question to any name server.
+        return ['modules_disabled = { "s2s" }']
+    # libunbound answers from here, and asks nobody: what is not here does not exist.
+    zones = {f"{domain.rpartition('.')[2]}. static" for domain in federation.peers}
+    records = (f"_xmpp-server._tcp.{domain}. IN SRV 0 0 {port} localhost." for domain, port in federation.peers.items())
+    options = {"local-zone:": sorted(zones), "local-data:": records}
+    return [
+        f"s2s_ports = {{ {federation.port} }}",
+        "s2s_require_encryption = true",
+        "s2s_secure_auth = true",
+        "unbound = { resolvconf = false, hoststxt = false, options = {",
+        *(f"  [{quote(name)}] = {{ {', '.join(map(quote, values))} }};" for name, values in options.items()),
+        "} }",
+    ]
 
 
 def configuration(
@@ -75,6 +88,7 @@ def configuration(
     limits: bool,
     network_backend: str | None,
     extra: str,
+    federation: Federation | None,
 ) -> str:
     """The text of the configuration file. ``extra`` is Lua for the global section, for what only one scene wants."""
     enabled = [*MODULES, *modules, "tap", *(["limits"] if limits else [])]
@@ -89,8 +103,7 @@ def configuration(
         'interfaces = { "127.0.0.1" }',
         f"c2s_ports = {{ {port} }}",
         f"modules_enabled = {{ {', '.join(map(quote, enabled))} }}",
-        # Alone on its domain: no port for other servers, and no question to any name server.
-        'modules_disabled = { "s2s" }',
+        *federated(federation),
         'storage = "internal"',
         'authentication = "internal_plain"',
         "c2s_require_encryption = true",
@@ -99,22 +112,20 @@ def configuration(
         f"network_backend = {quote(network_backend)}" if network_backend else "",
         extra,
         f"VirtualHost {quote(domain)}",
-        f"ssl = {{ key = {quote(str(key))}, certificate = {quote(str(chain))} }}",
+        f"ssl = {{ key = {quote(str(key))}, certificate = {quote(str(chain))}, cafile = {quote(str(layout.ca))} }}",
     ]
     return "\n".join(line for line in lines if line) + "\n"
 
 
-def write_accounts(data: Path, domain: str, accounts: Mapping[str, str], *, friends: bool) -> None:
-    """Write passwords (name → password) and rosters; as friends, all accounts are subscribed to each other."""
+def write_accounts(
+    data: Path, domain: str, accounts: Mapping[str, str], contacts: Mapping[str, Collection[str]]
+) -> None:
+    """Write passwords (name → password) and rosters (name → bare JIDs, subscribed both ways)."""
     host = data / storage_name(domain)
     for store in ("accounts", "roster"):
         (host / store).mkdir(parents=True)
     for name, password in accounts.items():
         file = storage_name(name) + ".dat"
         (host / "accounts" / file).write_text(f"return {{ password = {quote(password)} }};\n")
-        contacts = "".join(
-            f'  [{quote(f"{other}@{domain}")}] = {{ subscription = "both"; groups = {{}}; }};\n'
-            for other in accounts
-            if friends and other != name
-        )
-        (host / "roster" / file).write_text(f"return {{\n  [false] = {{ version = 1 }};\n{contacts}}};\n")
+        items = "".join(f'  [{quote(jid)}] = {{ subscription = "both"; groups = {{}}; }};\n' for jid in contacts[name])
+        (host / "roster" / file).write_text(f"return {{\n  [false] = {{ version = 1 }};\n{items}}};\n")
