@@ -1,5 +1,5 @@
 # make demo      Alice and Bob on an embedded server: no account, no root, nothing installed outside .venv
-# make test      everything: installs Prosody if it is absent (root, Debian), then `check`, then the tests
+# make test      everything: installs Prosody and ejabberd if they are absent (root, Debian), then `check`, then the tests
 # make check     what can be told without running it: style, types, layers, packages
 # make interop   plays every scene on real servers and writes interop/RESULTS.md
 
@@ -38,7 +38,7 @@ interop: servers $(test_ready)
 	$(BIN)/python -m interop.run
 
 servers:
-	@interop/servers/install.sh prosody
+	@interop/servers/install.sh prosody ejabberd lua-unbound
 
 $(demo_ready): pyproject.toml
 	@echo "preparing $(VENV) ..."

@@ -41,6 +41,8 @@ class PortTaken(ServerFailed):
 class Handled:
     """One element that the server received from a client or sent to one (also SASL and stream management)."""
 
+    at: int
+    """When, by the machine's clock: microseconds since the epoch."""
     direction: Literal["in", "out"]
     client: str
     """The client's full JID; empty before it is bound."""
@@ -145,6 +147,11 @@ class Daemon(abc.ABC):
         """The authority's certificate, PEM: what a client has to trust."""
         return self._layout.ca
 
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """Every domain on which a test has clients: one, where there is one server."""
+        return (self.domain,)
+
     def jid(self, account: str) -> str:
         """The bare JID of ``account``."""
         return f"{account}@{self.domain}"
@@ -164,7 +171,9 @@ class Daemon(abc.ABC):
 
     def log_tail(self) -> str:
         """The last lines of what the server logged and printed."""
-        texts = [path.read_text(errors="replace") for path in (self._layout.log, self._layout.console) if path.exists()]
+        # One file for those that print their log.
+        paths = dict.fromkeys((self._layout.log, self._layout.console))
+        texts = [path.read_text(errors="replace") for path in paths if path.exists()]
         return "\n".join("\n".join(text.splitlines()[-LOG_LINES:]) for text in texts if text)
 
     @property

@@ -13,9 +13,9 @@ from collections.abc import Collection, Mapping, Sequence
 from interop.servers.ca import Authority
 from interop.servers.daemon import ACCOUNTS, Daemon, Handled
 from interop.servers.process import program
-from interop.servers.prosody.config import Federation, Layout, configuration, write_accounts
+from interop.servers.prosody.config import Layout, Peer, configuration, write_accounts
 
-__all__ = ["ACCOUNTS", "Handled", "Prosody"]
+__all__ = ["ACCOUNTS", "Handled", "Peer", "Prosody"]
 
 
 class Prosody(Daemon):
@@ -35,15 +35,15 @@ class Prosody(Daemon):
         limits: bool = False,
         network_backend: str | None = None,
         extra: str = "",
-        peers: Mapping[str, int] | None = None,
+        peer: Peer | None = None,
         authority: Authority | None = None,
     ) -> None:
         """
         ``accounts`` maps names to passwords; ``friends`` makes each a contact of each, and ``contacts`` are bare JIDs
         elsewhere that each has too. ``modules`` come on top of `config.MODULES`. ``limits`` are Debian's (10 kB/s for
         a client). ``network_backend`` is ``"epoll"`` (Prosody's own choice), ``"select"`` or ``"event"``. ``extra`` is
-        Lua for the global section of the configuration. ``peers`` maps the domains that it federates with to their
-        ports for servers on this machine; both sides need certificates of one ``authority``.
+        Lua for the global section of the configuration. ``peer`` is the one server that it talks to; both need
+        certificates of one ``authority``.
         """
         super().__init__(
             domain,
@@ -51,13 +51,13 @@ class Prosody(Daemon):
             friends=friends,
             contacts=contacts,
             limits=limits,
-            federated=peers is not None,
+            federated=peer is not None,
             authority=authority,
         )
         self._modules = modules
         self._network_backend = network_backend
         self._extra = extra
-        self._peers = peers or {}
+        self._peer = peer
 
     @property
     def _layout(self) -> Layout:
@@ -79,7 +79,8 @@ class Prosody(Daemon):
                 limits=self._limits,
                 network_backend=self._network_backend,
                 extra=self._extra,
-                federation=None if self.s2s_port is None else Federation(self.s2s_port, self._peers),
+                s2s_port=self.s2s_port,
+                peer=self._peer,
             )
         )
         return program("prosody", "prosody"), "--config", str(layout.config), "-F"

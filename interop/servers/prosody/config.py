@@ -39,13 +39,12 @@ class Layout(daemon.Layout):
 
 
 @dataclass(frozen=True)
-class Federation:
-    """The other servers, all of them on this machine."""
+class Peer:
+    """Another server, on this machine."""
 
+    domain: str
     port: int
-    """Ours, for them."""
-    peers: Mapping[str, int]
-    """Their domains, and theirs."""
+    """The one that it has for servers."""
 
 
 def quote(text: str) -> str:
@@ -58,21 +57,23 @@ def storage_name(text: str) -> str:
     return re.sub(rb"[^A-Za-z0-9]", lambda match: b"%%%02x" % match[0][0], text.encode()).decode()
 
 
-def federated(federation: Federation | None) -> list[str]:
-    """Lines for the global section. Other servers prove their domains by certificates, and by nothing else."""
-    if federation is None:
+def federated(port: int | None, peer: Peer | None) -> list[str]:
+    """Lines for the global section: ``port`` is ours for other servers. They prove their domains by certificates only."""
+    if peer is None:
         # Alone on its domain: no port for other servers, and no question to any name server.
         return ['modules_disabled = { "s2s" }']
-    # libunbound answers from here, and asks nobody: what is not here does not exist.
-    zones = {f"{domain.rpartition('.')[2]}. static" for domain in federation.peers}
-    records = (f"_xmpp-server._tcp.{domain}. IN SRV 0 0 {port} localhost." for domain, port in federation.peers.items())
-    options = {"local-zone:": sorted(zones), "local-data:": records}
+    # libunbound answers from here, and asks nobody: what is not here does not exist. One value an option: Prosody's
+    # binding crashes at a list of them, so there can be one other server.
+    options = {
+        "local-zone:": f"{peer.domain.rpartition('.')[2]}. static",
+        "local-data:": f"_xmpp-server._tcp.{peer.domain}. IN SRV 0 0 {peer.port} localhost.",
+    }
     return [
-        f"s2s_ports = {{ {federation.port} }}",
+        f"s2s_ports = {{ {port} }}",
         "s2s_require_encryption = true",
         "s2s_secure_auth = true",
         "unbound = { resolvconf = false, hoststxt = false, options = {",
-        *(f"  [{quote(name)}] = {{ {', '.join(map(quote, values))} }};" for name, values in options.items()),
+        *(f"  [{quote(name)}] = {quote(value)};" for name, value in options.items()),
         "} }",
     ]
 
@@ -88,7 +89,8 @@ def configuration(
     limits: bool,
     network_backend: str | None,
     extra: str,
-    federation: Federation | None,
+    s2s_port: int | None,
+    peer: Peer | None,
 ) -> str:
     """The text of the configuration file. ``extra`` is Lua for the global section, for what only one scene wants."""
     enabled = [*MODULES, *modules, "tap", *(["limits"] if limits else [])]
@@ -103,7 +105,7 @@ def configuration(
         'interfaces = { "127.0.0.1" }',
         f"c2s_ports = {{ {port} }}",
         f"modules_enabled = {{ {', '.join(map(quote, enabled))} }}",
-        *federated(federation),
+        *federated(s2s_port, peer),
         'storage = "internal"',
         'authentication = "internal_plain"',
         "c2s_require_encryption = true",

@@ -5,16 +5,18 @@ module:set_global();
 
 local filters = require "util.filters";
 local json = require "util.json";
+local now = require "util.time".now;
 
 local FIRST, LAST = 10000, -10000; -- filters of a higher priority run earlier
 
 local record = assert(io.open(assert(module:get_option_string("tap_file"), "tap_file is not set"), "a"));
 
 local function write(direction, stanza, session)
-	-- Strings are stream headers and white space: nobody's message.
-	if stanza and stanza.attr then
+	-- Strings are stream headers and white space: nobody's message. What other servers say is not what clients say.
+	if stanza and stanza.attr and session.type:find("^c2s") then
 		-- Flushed before the stanza moves on: whoever has seen its effect finds it in the file.
 		record:write(json.encode({
+			at = math.floor(now() * 1e6);
 			direction = direction;
 			client = session.full_jid or "";
 			text = tostring(stanza);

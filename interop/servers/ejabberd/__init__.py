@@ -1,0 +1,120 @@
+"""ejabberd as a child process: everything of it in a temporary folder, free ports on 127.0.0.1, a domain of its own.
+
+    async with Ejabberd("e.test", {"bob": "secret"}) as server:
+        server.connect(client)        # STARTTLS, verified against server.ca_file
+        ...
+        assert "hello" in server.handled()[-1].text
+
+It is run by Erlang directly: without ejabberdctl, without a node name, and so without epmd, which would outlive it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+from interop.servers.ca import Authority
+from interop.servers.daemon import ACCOUNTS, Daemon
+from interop.servers.ejabberd.config import Layout, Options, configuration, resolver
+from interop.servers.process import ServerFailed, program
+
+BOOT = (
+    "[Source] = init:get_plain_arguments(),"
+    "{ok, Module, Code} = compile:file(Source, [binary, report]),"
+    "{module, Module} = code:load_binary(Module, Source, Code),"
+    "ejabberd:start()."
+)
+"""Compiling mod_tap in the same Erlang takes 0.3 s; erlc would be a second one."""
+QUIET = ("+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none")
+"""Erlang's schedulers do not spin while they wait: the cores are for the tests."""
+
+
+def libraries() -> Path:
+    """The folder in which Debian has ejabberd's own Erlang application, which no Erlang finds by itself."""
+    found = sorted(Path("/usr/lib").glob("*/ejabberd-*/ebin/ejabberd.app"))
+    if not found:
+        raise ServerFailed("ejabberd is not installed. See interop/servers/install.sh (Debian package ejabberd).")
+    return found[-1].parents[2]
+
+
+class Ejabberd(Daemon):
+    """One server. Use it as an async context manager; each use begins with empty storage and, unless told otherwise, a
+    new authority."""
+
+    name = "ejabberd"
+
+    def __init__(
+        self,
+        domain: str = "e.test",
+        accounts: Mapping[str, str] = ACCOUNTS,
+        *,
+        friends: bool = True,
+        contacts: Collection[str] = (),
+        modules: Mapping[str, Options] | None = None,
+        limits: bool = False,
+        name_server: int | None = None,
+        authority: Authority | None = None,
+    ) -> None:
+        """
+        ``accounts`` maps names to passwords; ``friends`` makes each a contact of each, and ``contacts`` are bare JIDs
+        elsewhere that each has too. ``modules`` come on top of `config.MODULES`, with their options. ``limits`` are
+        Debian's (3 kB/s from a client). With ``name_server``, the port of a DNS server on 127.0.0.1, it federates with
+        the domains that this one knows; both sides need certificates of one ``authority``.
+        """
+        super().__init__(
+            domain,
+            accounts,
+            friends=friends,
+            contacts=contacts,
+            limits=limits,
+            federated=name_server is not None,
+            authority=authority,
+        )
+        self._modules = modules or {}
+        self._name_server = name_server
+
+    @property
+    def _layout(self) -> Layout:
+        return Layout(self._root)
+
+    def _write(self, authority: Authority, contacts: Mapping[str, Collection[str]]) -> Sequence[str]:
+        layout = self._layout
+        key, chain = authority.issue(self.domain).write(layout.root, "domain")
+        layout.resolver.write_text(resolver(self._name_server))
+        layout.config.write_text(
+            configuration(
+                layout,
+                domain=self.domain,
+                port=self.port,
+                s2s_port=self.s2s_port,
+                certificates=[key, chain],
+                accounts=self.accounts,
+                contacts=contacts,
+                modules=self._modules,
+                limits=self._limits,
+            ),
+            encoding="utf-8",
+        )
+        source = Path(__file__).with_name("mod_tap.erl")
+        # An Erlang term: the folder's name is ours and needs no escapes.
+        storage = f'"{layout.data}"'
+        return (
+            *(program("erl", "ejabberd"), *QUIET, "-noinput", "-mnesia", "dir", storage),
+            *("-eval", BOOT, "-extra", str(source)),
+        )
+
+    def _environment(self) -> Mapping[str, str]:
+        layout = self._layout
+        return {
+            "ERL_LIBS": str(libraries()),
+            "ERL_INETRC": str(layout.resolver),
+            "ERL_CRASH_DUMP_SECONDS": "0",
+            "EJABBERD_CONFIG_PATH": str(layout.config),
+            "EJABBERD_LOG_PATH": str(layout.copy),
+            "HOME": str(layout.root),
+        }
+
+    def _complains_of(self, port: int) -> bool:
+        # Erlang breaks its terms into lines as it likes.
+        log = "".join(self._layout.log.read_text(errors="replace").split())
+        return f"{{failed_to_start_child,{{{port},{{127,0,0,1}},tcp}},eaddrinuse}}" in log

@@ -1,0 +1,113 @@
+"""The configuration of an ejabberd under test. Its YAML is written as JSON, which is YAML too and needs no rules of its
+own for quoting.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+from interop.servers import daemon
+
+Options: TypeAlias = dict[str, object]
+
+MODULES: Mapping[str, Options] = {
+    "mod_roster": {"versioning": True},
+    "mod_disco": {},
+    "mod_ping": {},
+    "mod_caps": {},
+    "mod_stream_mgmt": {"resend_on_timeout": "if_offline"},
+    "mod_carboncopy": {},
+    "mod_pubsub": {"plugins": ["flat", "pep"]},
+    "mod_privacy": {},
+    "mod_blocking": {},
+}
+"""What Debian enables and our plugin can meet, as Prosody has it: nothing that opens a port, and no registration."""
+MAX_STANZA = {"ejabberd_c2s": 262_144, "ejabberd_s2s_in": 524_288}
+"""Bytes, by kind of listener; this and the next two as in /etc/ejabberd/ejabberd.yml of Debian 12."""
+DEBIAN_SHAPERS: Options = {"normal": {"rate": 3_000, "burst_size": 20_000}, "fast": 200_000}
+"""Bytes per second from a client (normal) and from another server (fast)."""
+DEBIAN_LIMITS: Mapping[str, Options] = {"mod_pres_counter": {"count": 5, "interval": 60}}
+"""No more than five subscriptions a minute."""
+
+
+class Layout(daemon.Layout):
+    """Where everything of one ejabberd lies."""
+
+    @property
+    def config(self) -> Path:
+        """The configuration file."""
+        return self.root / "ejabberd.yml"
+
+    @property
+    def data(self) -> Path:
+        """Mnesia's folder: everything stored."""
+        return self.root / "mnesia"
+
+    @property
+    def log(self) -> Path:
+        """What it prints, which is what it logs, and what happens before it has a log."""
+        return self.console
+
+    @property
+    def copy(self) -> Path:
+        """Its own file of the same log."""
+        return self.root / "ejabberd.log"
+
+    @property
+    def resolver(self) -> Path:
+        """How Erlang finds names."""
+        return self.root / "inetrc"
+
+
+def configuration(
+    layout: Layout,
+    *,
+    domain: str,
+    port: int,
+    s2s_port: int | None,
+    certificates: Collection[Path],
+    accounts: Mapping[str, str],
+    contacts: Mapping[str, Collection[str]],
+    modules: Mapping[str, Options],
+    limits: bool,
+) -> str:
+    """The text of the configuration file. ``accounts`` and ``contacts`` are for mod_tap, which creates them."""
+    listeners = [_listener("ejabberd_c2s", port, starttls_required=True, shaper="c2s_shaper")]
+    if s2s_port is not None:
+        listeners.append(_listener("ejabberd_s2s_in", s2s_port, shaper="s2s_shaper"))
+    tap = {"file": str(layout.tap), "accounts": accounts, "contacts": contacts}
+    settings = {
+        "hosts": [domain],
+        "loglevel": "info",
+        "certfiles": [str(path) for path in certificates],
+        "ca_file": str(layout.ca),
+        "listen": listeners,
+        "auth_password_format": "plain",
+        "disable_sasl_mechanisms": ["digest-md5", "X-OAUTH2"],
+        "s2s_use_starttls": "required",
+        # Alone on its domain it talks to no other server, and asks no name server.
+        "s2s_access": "all" if s2s_port is not None else "none",
+        "outgoing_s2s_families": ["ipv4"],
+        "shaper": DEBIAN_SHAPERS,
+        "shaper_rules": {
+            "c2s_shaper": "normal" if limits else "none",
+            "s2s_shaper": "fast" if limits else "none",
+            "max_user_sessions": 10,
+        },
+        # Without mod_s2s_dialback servers prove their domains by certificates, and by nothing else.
+        "modules": {**MODULES, **(DEBIAN_LIMITS if limits else {}), **modules, "mod_tap": tap},
+    }
+    return json.dumps(settings, indent=1, ensure_ascii=False) + "\n"
+
+
+def resolver(name_server: int | None) -> str:
+    """Erlang's resolver: nothing of the machine's own, only the DNS server on this port of 127.0.0.1, or none."""
+    server = "" if name_server is None else f"{{nameserver, {{127,0,0,1}}, {name_server}}}.\n"
+    return '{resolv_conf, ""}.\n{hosts_file, ""}.\n{lookup, [dns]}.\n' + server
+
+
+def _listener(module: str, port: int, **options: object) -> Options:
+    return {"port": port, "ip": "127.0.0.1", "module": module, "max_stanza_size": MAX_STANZA[module], **options}
