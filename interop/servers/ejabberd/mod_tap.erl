@@ -66,6 +66,14 @@ client(#{user := User, server := Server, resource := Resource}) when Resource =/
 client(_) -> <<>>.
 
 started() ->
+    try prepare()
+    catch Class:Reason:Stack ->
+        %% A hook that fails is logged and forgotten; here nobody would be served.
+        io:format("mod_tap failed: ~p:~p ~p~n", [Class, Reason, Stack]),
+        halt(1)
+    end.
+
+prepare() ->
     [Host] = ejabberd_option:hosts(),
     Accounts = gen_mod:get_module_opt(Host, ?MODULE, accounts),
     Contacts = gen_mod:get_module_opt(Host, ?MODULE, contacts),
