@@ -24,6 +24,8 @@ from typing import TypeAlias
 
 from OpenSSL import SSL
 
+from interop.servers.ejabberd import Ejabberd
+from interop.servers.federation import Federation
 from interop.servers.loopback import Loopback
 from interop.servers.prosody import Prosody
 from interop.stage import Server, Stage
@@ -38,6 +40,8 @@ Make: TypeAlias = Callable[[], AbstractAsyncContextManager[Server]]
 SERVERS: Mapping[str, Make] = {
     "loopback": Loopback,
     "prosody": Prosody,
+    "ejabberd": Ejabberd,
+    "federation": Federation,
 }
 """Each server by the name that ``--server`` takes."""
 

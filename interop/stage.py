@@ -44,12 +44,15 @@ class Server(Protocol):
         """Its version, once it runs."""
 
     @property
-    def domain(self) -> str:
-        """The domain that it serves."""
+    def domains(self) -> tuple[str, ...]:
+        """The domains on which it has accounts: several if it stands for servers that talk to each other."""
 
     @property
     def accounts(self) -> Mapping[str, str]:
         """Name → password."""
+
+    def jid(self, account: str) -> str:
+        """The bare JID of ``account``."""
 
     def connect(self, client: ClientXMPP) -> None:
         """Tell ``client`` whom to trust, and let it begin to connect."""
@@ -87,7 +90,7 @@ class Stage:
 
     def jid(self, name: str) -> str:
         """The bare JID of the account ``name``."""
-        return f"{name}@{self.server.domain}"
+        return self.server.jid(name)
 
     async def client(
         self, name: str, resource: str = "stage", prepare: Callable[[ClientXMPP], None] | None = None
@@ -154,6 +157,11 @@ class Stage:
         for _ in range(2):
             for client in clients:
                 await client.get_roster(timeout=ROSTER_SECONDS)
+                # Between servers stanzas keep their order too: an answer from there comes after all that came before.
+                for domain in self.server.domains:
+                    if domain != client.boundjid.domain:
+                        question = client.make_iq_get("http://jabber.org/protocol/disco#info", ito=domain)
+                        await question.send(timeout=ROSTER_SECONDS)
 
     def readable(self, *words: str) -> list[str]:
         """What the server handled in which one of ``words`` can be read: as it is, escaped, or inside base64."""

@@ -104,11 +104,6 @@ class Federation:
         return f"{self.prosody.version} + {self.ejabberd.version}"
 
     @property
-    def domain(self) -> str:
-        """Prosody's domain; `jid` knows who is where."""
-        return self._domains[0]
-
-    @property
     def domains(self) -> tuple[str, str]:
         """Both. Whoever waits until all has arrived asks the other one too: stanzas keep their order on the way."""
         return self._domains

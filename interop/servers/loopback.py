@@ -42,6 +42,15 @@ class Loopback:
     ) -> None:
         await self._server.close()
 
+    @property
+    def domains(self) -> tuple[str]:
+        """The one that it serves."""
+        return (self.domain,)
+
+    def jid(self, account: str) -> str:
+        """The bare JID of ``account``."""
+        return f"{account}@{self.domain}"
+
     def connect(self, client: ClientXMPP) -> None:
         """Let ``client`` connect without TLS."""
         loopback.connect(client, self._server)

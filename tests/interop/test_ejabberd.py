@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from interop import run
 from interop.scenes import plaintext
 from interop.servers import daemon, ejabberd
 from interop.servers.ejabberd import Ejabberd
@@ -59,6 +60,15 @@ async def test_clients_log_in_and_the_tap_sees_what_they_say(server: Ejabberd) -
     assert [handled.client for handled in said] == ["alice@e.test/stage", "bob@e.test/stage"]
     assert "from=" not in said[0].text
     assert "from='alice@e.test/stage'" in said[1].text
+
+
+@pytest.mark.parametrize("name", ["first_message", "resumed_stream"])
+async def test_scenes_play_on_it(name: str) -> None:
+    """Encrypted clients are served as by the others; `make interop` plays all scenes."""
+    (scene,) = (scene for scene in run.scenes() if scene.name == name)
+    result = await run.perform(scene, Ejabberd)
+    if result.error is not None:
+        raise result.error
 
 
 @shared

@@ -14,6 +14,7 @@ import pytest
 from slixmpp import ClientXMPP
 from slixmpp.exceptions import IqError
 
+from interop import run
 from interop.servers.ca import Authority
 from interop.servers.daemon import Daemon
 from interop.servers.ejabberd import Ejabberd
@@ -112,6 +113,15 @@ async def test_friends_are_friends_across() -> None:
         assert not any(pid is None or gone(pid) for pid in pids)
     assert all(pid is not None and gone(pid) for pid in pids)
     assert not any(folder.exists() for folder in folders)
+
+
+@pytest.mark.parametrize("name", ["discovery", "farewell", "first_message", "presence_and_iq"])
+async def test_scenes_play_across(name: str) -> None:
+    """End-to-end encryption does not mind that there are two servers; `make interop` plays the other scenes too."""
+    (scene,) = (scene for scene in run.scenes() if scene.name == name)
+    result = await run.perform(scene, Federation)
+    if result.error is not None:
+        raise result.error
 
 
 REFUSALS = {

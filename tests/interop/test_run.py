@@ -15,6 +15,7 @@ import pytest
 from interop import run
 from interop.run import Result, Scene, matrix, scenes
 from interop.servers.loopback import Loopback
+from interop.servers.prosody import Prosody
 from interop.stage import Stage
 
 ROOT = Path(__file__).parents[2]
@@ -37,6 +38,12 @@ def children() -> set[str]:
     """The processes that this one has started and that are left, zombies too."""
     tasks = Path("/proc/self/task").glob("*/children")
     return {pid for task in tasks for pid in task.read_text().split()}
+
+
+@pytest.fixture
+def two_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is said of every server is tried on those that start at once."""
+    monkeypatch.setattr(run, "SERVERS", {"loopback": Loopback, "prosody": Prosody})
 
 
 async def succeed(stage: Stage) -> None:
@@ -63,6 +70,7 @@ def test_the_matrix_shows_each_scene_on_each_server() -> None:
     assert "| bad | It does not | **failed** | not played |" in text
 
 
+@pytest.mark.usefixtures("two_servers")
 @pytest.mark.parametrize(("play", "code", "cell"), [(succeed, 0, "passed"), (fail, 1, "**failed**")])
 def test_the_exit_code_tells_of_failures(
     monkeypatch: pytest.MonkeyPatch,
@@ -80,6 +88,7 @@ def test_the_exit_code_tells_of_failures(
     assert ("Romeo drank too early" in capsys.readouterr().err) == bool(code)
 
 
+@pytest.mark.usefixtures("two_servers")
 def test_a_choice_of_scenes_leaves_the_results_alone(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -92,6 +101,7 @@ def test_a_choice_of_scenes_leaves_the_results_alone(
     assert "no such scene: another" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("two_servers")
 def test_a_scene_is_played_on_its_own_servers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A scene that names its servers is played on them alone, and the matrix says so."""
     everywhere = Scene("everywhere", "On all", succeed)
