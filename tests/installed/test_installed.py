@@ -44,6 +44,15 @@ def test_every_module_imports_without_extras(name: str) -> None:
             importlib.import_module(module.name)
 
 
+def test_a_store_is_made_and_opened(tmp_path: Path) -> None:
+    """The scripts that make its tables came along."""
+    store = importlib.import_module("slixmpp_e2e.store")
+    for _ in range(2):
+        with store.SQLStore.open(tmp_path / "store.db") as opened:
+            opened.mark_seen("bob@example.org", 1.0)
+            assert opened.seen("bob@example.org")
+
+
 def test_the_core_does_without_slixmpp() -> None:
     """Importing the core loads no host, no database and no event loop of its own."""
     code = "import sys, xmpp_e2e; print(*{'slixmpp', 'sqlalchemy', 'slixmpp_e2e'} & set(sys.modules))"

@@ -1,13 +1,15 @@
 """Where a host remembers: identity, keys of peers, policies and sealed secrets, in one SQL database per account.
 
-``errors`` says what can go wrong, ``tables`` is the schema, ``seal`` is the cryptography, ``database`` opens the file,
-``keys`` and ``vault`` work on rows, and ``sql`` is the store (``xmpp_e2e.trust.store.TrustStore``) over them all.
+``errors`` and ``causes`` say what can go wrong; ``tables`` is the schema, ``migrate`` and ``migrations`` bring older stores
+to it; ``seal`` is the cryptography, ``database`` opens the file, ``keys`` and ``vault`` work on rows, and ``sql`` is the
+store (``xmpp_e2e.trust.store.TrustStore``) over them all.
 """
 
 from slixmpp_e2e.store.errors import (
     KeyBlocked,
     KeyMissing,
     KeyWrong,
+    MigrationFailed,
     NotAStore,
     SealBroken,
     StoreBusy,
@@ -28,6 +30,7 @@ __all__ = [
     "KeyFile",
     "KeyMissing",
     "KeyWrong",
+    "MigrationFailed",
     "NotAStore",
     "PeerPolicy",
     "SQLStore",

@@ -12,39 +12,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection, StaticPool, create_engine, event, insert, inspect, select
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy import Connection, StaticPool, create_engine, event
 
-from slixmpp_e2e.store import tables
-from slixmpp_e2e.store.errors import (
-    NotAStore,
-    StoreBusy,
-    StoreDamaged,
-    StoreError,
-    StoreFull,
-    StoreInaccessible,
-    UnknownSchema,
-)
+from slixmpp_e2e.store import migrate, tables
+from slixmpp_e2e.store.causes import BUSY_SECONDS, explained, inaccessible
+from slixmpp_e2e.store.errors import NotAStore, StoreDamaged
 from slixmpp_e2e.store.seal import Sealer, restrict
 
-BUSY_SECONDS = 5.0
-"""How long we wait for another process: its changes take milliseconds, so after this it hangs."""
 _WAL_ATTEMPTS = 10
 """Switching to WAL ignores the timeout and is refused at once while another process looks at the file; so many would
 have to start in the same instant."""
 _BEGIN = "begin"
-
-_CAUSES: dict[int, tuple[type[StoreError], str]] = {
-    sqlite3.SQLITE_NOTADB: (NotAStore, "this is no SQLite database"),
-    sqlite3.SQLITE_CORRUPT: (StoreDamaged, "the store is damaged"),
-    sqlite3.SQLITE_FULL: (StoreFull, "the disk is full"),
-    sqlite3.SQLITE_BUSY: (StoreBusy, f"another process has held the store for {BUSY_SECONDS:g} seconds"),
-    sqlite3.SQLITE_LOCKED: (StoreBusy, "the store is locked"),
-    sqlite3.SQLITE_READONLY: (StoreInaccessible, "the store cannot be written"),
-    sqlite3.SQLITE_CANTOPEN: (StoreInaccessible, "the store cannot be opened"),
-    sqlite3.SQLITE_IOERR: (StoreInaccessible, "the disk cannot be read or written"),
-    sqlite3.SQLITE_PERM: (StoreInaccessible, "access to the store is denied"),
-}
 
 
 class Database:
@@ -52,6 +30,8 @@ class Database:
 
     def __init__(self, path: Path, connection: Connection) -> None:
         self.path = path
+        self.copy: Path | None = None
+        """The store as it was, if opening it has changed its schema."""
         self._connection = connection
         driver = connection.connection.driver_connection
         assert isinstance(driver, sqlite3.Connection)
@@ -98,29 +78,15 @@ def open_database(path: Path, sealer: Sealer) -> Database:
         _restrict(path)
         with explained(path):
             _write_ahead(database)
+    except NotAStore as error:
+        database.close()
+        if sealer.ready():  # whose else should it be?
+            raise StoreDamaged(path, f"the store is damaged, as the key that opens it is there ({error.cause})") from error
+        raise
     except BaseException:
         database.close()
         raise
     return database
-
-
-@contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Whatever the database says, said for people, with the file's name and without a row's content."""
-    try:
-        yield
-    except DBAPIError as error:
-        raise _explain(path, error.orig) from error
-    except sqlite3.Error as error:
-        raise _explain(path, error) from error
-    except SQLAlchemyError as error:
-        raise StoreError(path, f"the store cannot be used ({type(error).__name__})") from error
-
-
-def _explain(path: Path, error: BaseException | None) -> StoreError:
-    code = getattr(error, "sqlite_errorcode", None)
-    kind, cause = _CAUSES.get(code & 0xFF if code else -1, (StoreError, "the store cannot be used"))
-    return kind(path, f"{cause} ({error})")
 
 
 def _ensure_file(path: Path, sealer: Sealer) -> None:
@@ -134,7 +100,7 @@ def _ensure_file(path: Path, sealer: Sealer) -> None:
     except FileExistsError:
         pass  # an older store, somebody else's file, or another process was faster: _check tells
     except OSError as error:
-        raise StoreInaccessible(path, f"the store cannot be created ({error.strerror})") from error
+        raise inaccessible(path, "the store cannot be created", error) from error
 
 
 def _connect(path: Path) -> Connection:
@@ -154,41 +120,34 @@ def _connect(path: Path) -> Connection:
 
 
 def _check(database: Database, sealer: Sealer) -> None:
-    """Make the tables of a new store, or find those of an old one in order."""
+    """Make the tables of a new store; find those of an old one in order, and bring them to the schema of this version."""
     for pragma in ("foreign_keys = ON", "synchronous = NORMAL", "secure_delete = ON"):
         with explained(database.path):
             database._driver.execute(f"PRAGMA {pragma}")
+    with database.reading() as connection:
+        if migrate.schema_of(connection, database.path) != tables.HEAD:
+            migrate.load()  # now, as from here on others wait for us
     with database.writing() as connection:
-        names = inspect(connection).get_table_names()
-        if not names:
+        version = migrate.schema_of(connection, database.path)
+        if version is None:
             if database.path.stat().st_size:  # SQLite would take a file of one byte, or somebody's database without tables
                 raise NotAStore(database.path, "this is no store of ours, though it is almost empty")
             if sealer.ready():
                 raise StoreDamaged(database.path, "the store is empty, but the key that opens it is there")
-            tables.metadata.create_all(connection)
-            connection.execute(insert(tables.meta).values(name=tables.SCHEMA, value=str(tables.HEAD)))
-            return
-        version = _schema(connection) if tables.meta.name in names else None
-        if version is None:
-            raise NotAStore(database.path, "this is the database of another program")
-        _bring_to_head(database.path, version)
-        if (verdict := str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar())) != "ok":
-            raise StoreDamaged(database.path, f"the store is damaged ({' '.join(verdict.split())})")
+        _check_whole(database, connection)
+        if version != tables.HEAD:
+            database.copy = migrate.upgrade(connection, database.path, version)
 
 
-def _schema(connection: Connection) -> str | None:
-    """What the store says of its schema; None if it says nothing, as it is not ours."""
-    columns = {column["name"] for column in inspect(connection).get_columns(tables.meta.name)}
-    if not columns >= {column.name for column in tables.meta.columns}:
-        return None
-    version = connection.execute(select(tables.meta.c.value).where(tables.meta.c.name == tables.SCHEMA)).scalar()
-    return None if version is None else str(version)
-
-
-def _bring_to_head(path: Path, version: str) -> None:
-    """Migrations slot in here; there is none yet, so that every version but HEAD is unknown."""
-    if version != str(tables.HEAD):
-        raise UnknownSchema(path, f"the store has schema {version}, and this version knows only {tables.HEAD}")
+def _check_whole(database: Database, connection: Connection) -> None:
+    """No page is damaged or missing. StoreDamaged."""
+    if (verdict := str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar())) != "ok":
+        raise StoreDamaged(database.path, f"the store is damaged ({' '.join(verdict.split())})")
+    # SQLite fills a page that was cut short with zeros. Only a journal may have the rest of it.
+    journal = database.path.with_name(f"{database.path.name}-wal")
+    page = int(connection.exec_driver_sql("PRAGMA page_size").scalar_one())
+    if database.path.stat().st_size % page and not (journal.exists() and journal.stat().st_size):
+        raise StoreDamaged(database.path, "the store is damaged (its last page was cut short)")
 
 
 def _restrict(path: Path) -> None:
@@ -197,7 +156,7 @@ def _restrict(path: Path) -> None:
         for suffix in ("", "-wal", "-shm"):
             restrict(path.with_name(path.name + suffix))
     except OSError as error:
-        raise StoreInaccessible(path, f"the store cannot be kept from other users ({error.strerror})") from error
+        raise inaccessible(path, "the store cannot be kept from other users", error) from error
 
 
 def _write_ahead(database: Database) -> None:

@@ -19,6 +19,8 @@ class StoreError(E2EError):
         super().__init__(f"{path}: {cause}")
         self.path = path
         """The file that the message is about."""
+        self.cause = cause
+        """The message without it."""
 
 
 class NotAStore(StoreError):
@@ -42,7 +44,17 @@ class UnknownSchema(StoreError):
     """Another version of this software wrote the store."""
 
     likely = "A newer version was used with this store."
-    remedy = "The store was left as it is. Use that version again, or a later one."
+    remedy = (
+        "The store was left as it is. Use that version again, or a later one; or restore the copy beside the store that"
+        " was made before its schema changed."
+    )
+
+
+class MigrationFailed(StoreError):
+    """An older store could not be brought to the schema of this version."""
+
+    likely = "The store holds something that no version of this software has written, or this version has a bug."
+    remedy = "Nothing was lost: the store is as it was. Use the version that it was used with before, and report this."
 
 
 class StoreInaccessible(StoreError):

@@ -108,6 +108,12 @@ class SQLStore:
         """One sentence for the user, if the key that seals the secrets was made through this object."""
         return self._vault.notice
 
+    @property
+    def migrated_notice(self) -> str | None:
+        """One sentence for the user, if opening the store has changed its schema."""
+        copy = self._database.copy
+        return None if copy is None else f"The store {self.path} was made by an older version; as it was, it is kept in {copy}."
+
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
         with self._lock, self._database.reading() as connection:

@@ -1,4 +1,4 @@
-"""The schema, version ``HEAD``. SQLAlchemy Core, nothing that only SQLite knows; Alembic compares with ``metadata``.
+"""The schema, version ``HEAD``, as ``migrations`` make it. SQLAlchemy Core, nothing that only SQLite knows.
 
 Peers are bare JIDs, fingerprints ``SHA256:…``, levels and choices the words that people see, times seconds since 1970.
 """
@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from sqlalchemy import Boolean, Column, Double, Index, Integer, LargeBinary, MetaData, Table, Text
 
-HEAD = 1
-"""The version of the schema below."""
+HEAD = "0001"
+"""The version of the schema below: the last of ``migrations/versions``. Known here too, as asking Alembic takes long."""
+
+version = Table("xmpp_e2e_schema", MetaData(), Column("version_num", Text))
+"""Where Alembic, which makes this table, notes the version of a store. It also says that the database is ours."""
 
 metadata = MetaData(naming_convention={"pk": "pk_%(table_name)s", "ix": "ix_%(table_name)s_%(column_0_N_name)s"})
 
@@ -21,7 +24,7 @@ meta = Table(
 """What is true of the store as a whole: the names are the constants below."""
 
 SCHEMA = "xmpp-e2e schema"
-"""meta: the version of the schema, a decimal number. It also says that this database is ours."""
+"""meta: the version in stores from before there were migrations: always 1, which is what 0001 makes."""
 KEY_CHECK = "key check"
 """meta: base64 of a known text, sealed: tells that something is sealed at all, and a wrong key from a broken row."""
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -30,6 +28,7 @@ from slixmpp_e2e.store import (
     database,
     tables,
 )
+from tests.slixmpp_e2e.store.processes import at_once, execute, run
 from xmpp_e2e.identity import Assurance, Fingerprint
 
 BOB = "bob@example.org"
@@ -152,8 +151,9 @@ def test_a_new_store_has_the_schema_and_its_version(path: Path) -> None:
     """All tables of the metadata and no other; the version is recorded in a table, not in a pragma."""
     with SQLStore.open(path) as store, store._reading() as connection:
         names = set(inspect(connection).get_table_names()) - {"sqlite_sequence"}
-        assert names == set(tables.metadata.tables)
-        assert list(connection.execute(tables.meta.select())) == [(tables.SCHEMA, str(tables.HEAD))]
+        assert names == {*tables.metadata.tables, tables.version.name}
+        assert list(connection.execute(tables.version.select())) == [(tables.HEAD,)]
+        assert list(connection.execute(tables.meta.select())) == []
 
 
 def test_the_schema_is_portable() -> None:
@@ -162,24 +162,22 @@ def test_the_schema_is_portable() -> None:
         assert "CREATE TABLE" in str(CreateTable(table).compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]
 
 
-@pytest.mark.parametrize("version", ["2", "0", "", "one", "1.0"])
+@pytest.mark.parametrize("version", ["0002", "0000", "1", "000", "head", "-1", "", "one"])
 def test_another_schema_is_refused(used: Path, version: str) -> None:
-    """Newer, older or no number at all: said with both versions, and left to the version that wrote it."""
-    execute(used, f"UPDATE meta SET value = '{version}' WHERE name = '{tables.SCHEMA}'")
-    error = refused(used, UnknownSchema, f"has schema {version}, and this version knows only 1")
+    """Newer, unknown or no version at all: said with both versions, and left to the version that wrote it."""
+    execute(used, f"UPDATE {tables.version.name} SET version_num = '{version}'")
+    error = refused(used, UnknownSchema, f"has schema '{version}', and this version knows only up to 0001")
     assert "a later one" in error.explain()
 
 
+@pytest.mark.parametrize("statement", ["DELETE FROM {}", "INSERT INTO {} VALUES ('0002')"])
+def test_a_store_of_no_or_of_two_schemas_is_refused(used: Path, statement: str) -> None:
+    """What we do not understand we do not touch."""
+    execute(used, statement.format(tables.version.name))
+    refused(used, UnknownSchema, "this version knows only up to 0001")
+
+
 # --- files that are no store -------------------------------------------------------------------------------------------
-
-
-def execute(path: Path, *statements: str) -> None:
-    """What another program does to a database."""
-    connection = sqlite3.connect(path)
-    with connection:
-        for statement in statements:
-            connection.execute(statement)
-    connection.close()
 
 
 @pytest.mark.parametrize("content", [b"hello", b"x" * 5000, b"SQLite format 3\x00", bytes(4096)])
@@ -211,6 +209,7 @@ def test_a_database_without_tables(path: Path) -> None:
         ["CREATE TABLE meta (name TEXT, value TEXT)"],
         ["CREATE TABLE meta (version INTEGER)"],
         ["CREATE TABLE meta (name TEXT, value TEXT)", "INSERT INTO meta VALUES ('schema', '1')"],
+        ["CREATE TABLE alembic_version (version_num TEXT)", "INSERT INTO alembic_version VALUES ('0001')"],
     ],
 )
 def test_the_database_of_another_program(path: Path, statements: list[str]) -> None:
@@ -403,22 +402,6 @@ def test_switching_to_wal_is_tried_again(refusals: int, code: int, waits: int, s
 # --- several processes -------------------------------------------------------------------------------------------------
 
 
-def run(script: str, *arguments: object) -> str:
-    """What a Python process prints that runs to its end."""
-    return start(script, *arguments).communicate(timeout=60)[0]
-
-
-def start(script: str, *arguments: object) -> subprocess.Popen[str]:
-    """A Python process that sees the same modules."""
-    return subprocess.Popen(
-        [sys.executable, "-c", script, *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
 MANY = """
 import os, sys
 from slixmpp_e2e.store import SQLStore, StoredIdentity
@@ -439,20 +422,7 @@ with SQLStore.open(path) as store:
 def test_processes_that_make_the_same_store_at_once_end_with_one_identity(tmp_path: Path) -> None:
     """Four processes open one new file in the same instant: one identity, one key, nothing lost."""
     path = tmp_path / "new" / "store.db"
-    processes = [start(MANY, path, name) for name in "abcd"]
-    try:
-        for process in processes:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-        for process in processes:
-            assert process.stdin is not None
-            process.stdin.write("go\n")
-            process.stdin.flush()
-        said = [process.communicate(timeout=60)[0].split() for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-            process.communicate()
+    said = at_once(MANY, *((path, name) for name in "abcd"))
     assert len({(certificate, key) for certificate, key, _ in said}) == 1
     assert [made for *_, made in said].count("True") == 1
     with SQLStore.open(path) as store:
