@@ -1,17 +1,22 @@
 """Where a host remembers: identity, keys of peers, policies and sealed secrets, in one SQL database per account.
 
 ``errors`` and ``causes`` say what can go wrong; ``tables`` is the schema, ``migrate`` and ``migrations`` bring older stores
-to it; ``seal`` is the cryptography, ``database`` opens the file, ``keys`` and ``vault`` work on rows, and ``sql`` is the
-store (``xmpp_e2e.trust.store.TrustStore``) over them all.
+to it; ``seal`` is the cryptography with the key in a file, ``passphrase`` and ``keyring`` have it from elsewhere;
+``database`` opens the file, ``keys`` and ``vault`` work on rows, and ``sql`` is the store
+(``xmpp_e2e.trust.store.TrustStore``) over them all.
 """
 
 from slixmpp_e2e.store.errors import (
+    EntryMissing,
     KeyBlocked,
     KeyMissing,
     KeyWrong,
     MigrationFailed,
     NotAStore,
+    PassphraseWrong,
     SealBroken,
+    SealedOtherwise,
+    SealUnavailable,
     StoreBusy,
     StoreDamaged,
     StoreError,
@@ -20,21 +25,29 @@ from slixmpp_e2e.store.errors import (
     TooManyKeys,
     UnknownSchema,
 )
+from slixmpp_e2e.store.keyring import Keyring
+from slixmpp_e2e.store.passphrase import Passphrase
 from slixmpp_e2e.store.seal import KeyFile, Sealer
 from slixmpp_e2e.store.sql import SQLStore, path_for
 from xmpp_e2e.trust.store import Change, PeerPolicy, StoredIdentity
 
 __all__ = [
     "Change",
+    "EntryMissing",
     "KeyBlocked",
     "KeyFile",
     "KeyMissing",
     "KeyWrong",
+    "Keyring",
     "MigrationFailed",
     "NotAStore",
+    "Passphrase",
+    "PassphraseWrong",
     "PeerPolicy",
     "SQLStore",
     "SealBroken",
+    "SealUnavailable",
+    "SealedOtherwise",
     "Sealer",
     "StoreBusy",
     "StoreDamaged",

@@ -96,6 +96,37 @@ class KeyWrong(StoreError):
     remedy = "Both files were left as they are. Put the key file back that belongs to the store."
 
 
+class PassphraseWrong(KeyWrong):
+    """The passphrase is not the one that has sealed the rows of this store."""
+
+    likely = "A typing error, another keyboard layout, or the passphrase of another store."
+    remedy = "Nothing was changed. Try again; without the passphrase the private key and the secrets stay closed."
+
+
+class EntryMissing(KeyMissing):
+    """The key was kept in the keyring of the operating system, and is not there."""
+
+    likely = "The store was copied from another computer or user, or somebody has deleted the entry from the keyring."
+    remedy = (
+        "No new key was made. Open the store where it was made, or restore the entry; without it the private key and the"
+        " secrets are lost: move the store away to begin anew, with a new identity that your peers will be told of."
+    )
+
+
+class SealedOtherwise(StoreError):
+    """The store is sealed with something else than what it was opened with."""
+
+    likely = "The seal was changed by another program for the same account, or the setting was changed alone."
+    remedy = "Nothing was changed. Open the store with what the message names; from there the seal can be changed."
+
+
+class SealUnavailable(StoreError):
+    """This computer cannot do what the seal needs."""
+
+    likely = "A computer without a desktop has no keyring service; an old OpenSSL has no Argon2id."
+    remedy = "Nothing was changed. Provide what the message names, or choose another seal: a key file needs nothing."
+
+
 class SealBroken(StoreError):
     """A sealed row does not open with the key that opens the others."""
 

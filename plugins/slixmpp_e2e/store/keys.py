@@ -24,10 +24,10 @@ _T = TypeVar("_T")
 
 
 def parsed(path: Path, table: Table, parse: Callable[[], _T]) -> _T:
-    """What ``parse`` makes of a row; StoreDamaged if it is nonsense."""
+    """What ``parse`` makes of a row; StoreDamaged if it is nonsense, or of another type than the column."""
     try:
         return parse()
-    except ValueError as error:
+    except (AttributeError, TypeError, ValueError) as error:
         raise StoreDamaged(path, f"a row of the table {table.name} makes no sense: {error}") from error
 
 

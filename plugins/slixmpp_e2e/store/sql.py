@@ -21,6 +21,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, sel
 
 from slixmpp_e2e.store import tables
 from slixmpp_e2e.store.database import Database, open_database
+from slixmpp_e2e.store.errors import StoreError
 from slixmpp_e2e.store.keys import PeerKeys, parsed
 from slixmpp_e2e.store.seal import KeyFile, Sealer
 from slixmpp_e2e.store.vault import Vault
@@ -65,6 +66,7 @@ class SQLStore:
 
     def __init__(self, database: Database, sealer: Sealer) -> None:
         self._database = database
+        self._sealer = sealer
         self._vault = Vault(database.path, sealer)
         self._lock = threading.RLock()
         self._version = -1
@@ -76,11 +78,14 @@ class SQLStore:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], sealer: Sealer | None = None) -> Self:
-        """Open the store at ``path``, or make it; secrets are sealed with the key file beside it by default."""
+        """Open the store at ``path``, or make it; secrets are sealed with the key file beside it by default.
+
+        ``sealer=Passphrase("…")`` or ``Keyring()`` seals a new store otherwise, and opens one that is sealed so. Whether
+        it fits is told at the first secret, or by ``unlock``: what is not sealed can be read without any key.
+        """
         resolved = Path(path).expanduser().resolve()  # one store, one key: also by way of a link
-        if sealer is None:
-            sealer = KeyFile(resolved.with_name(f"{resolved.name.removesuffix('.db')}.key"))
-        return cls(open_database(resolved, sealer), sealer)
+        chosen = sealer or KeyFile(resolved.with_name(f"{resolved.name.removesuffix('.db')}.key"))
+        return cls(open_database(resolved, chosen), chosen)
 
     @classmethod
     def for_jid(cls, bare_jid: str, directory: str | os.PathLike[str] | None = None, sealer: Sealer | None = None) -> Self:
@@ -123,6 +128,39 @@ class SQLStore:
     def _writing(self) -> Iterator[Connection]:
         with self._lock, self._database.writing() as connection:
             yield connection
+
+    # --- the seal --------------------------------------------------------------------------------------------------
+
+    def sealed_with(self) -> str | None:
+        """The ``kind`` of the sealer that opens the secrets; None as long as there are none. It needs no key."""
+        with self._reading() as connection:
+            return self._vault.sealed_with(connection)
+
+    def unlock(self) -> bool:
+        """Try the key, which may take long: True if it fits, False if nothing is sealed yet. KeyWrong, KeyMissing, …"""
+        with self._reading() as connection:
+            return self._vault.unlock(connection)
+
+    def reseal(self, sealer: Sealer) -> str | None:
+        """Seal the secrets with another key, then delete the old one; what the user should know about the new one.
+
+        All or nothing, a crash included; meanwhile both keys are there. A key that ``sealer`` has already is taken as it
+        is. Copies of the store that are sealed with an old key file need a copy of that. ValueError if it is the same key.
+        """
+        with self._lock:
+            old = self._sealer
+            if sealer == old:  # it would be deleted
+                raise ValueError("the store is sealed with this key already")
+            vault = Vault(self.path, sealer)
+            with self._database.writing_durably() as connection:
+                anything = self._vault.reseal(connection, vault)
+            self._sealer, self._vault = sealer, vault
+            if anything:
+                try:
+                    old.retire()
+                except StoreError as error:
+                    return f"{vault.notice or ''} The old key opens nothing any more, but cannot be deleted: {error}".lstrip()
+            return vault.notice
 
     # --- our identity and the secrets ------------------------------------------------------------------------------
 
@@ -195,7 +233,8 @@ class SQLStore:
     def peers(self) -> tuple[str, ...]:
         """The bare JIDs of which we remember a key, sorted."""
         with self._reading() as connection:
-            return tuple(sorted(connection.execute(select(tables.trust.c.peer).distinct()).scalars()))
+            found = connection.execute(select(tables.trust.c.peer).distinct()).scalars().all()
+        return parsed(self.path, tables.trust, lambda: tuple(sorted(map(bare, found))))
 
     def _keys(self, connection: Connection, bare_jid: str) -> PeerKeys:
         return PeerKeys(connection, self.path, bare(bare_jid))
@@ -266,17 +305,21 @@ class SQLStore:
         with self._writing() as connection:
             if connection.execute(update(_FAILURES).where(which).values(count=_FAILURES.c.count + 1)).rowcount == 0:
                 connection.execute(insert(_FAILURES).values({"peer": bare_jid, "kind": kind, "count": 1}))
-            return _count(connection, which)
+            return self._count(connection, which)
 
     def failures(self, bare_jid: str, kind: str) -> int:
         """Failed guesses since the last ``clear_failures``."""
         with self._reading() as connection:
-            return _count(connection, _is_failure(bare(bare_jid), kind))
+            return self._count(connection, _is_failure(bare(bare_jid), kind))
 
     def clear_failures(self, bare_jid: str, kind: str) -> None:
         """The count is 0 again."""
         with self._writing() as connection:
             connection.execute(delete(_FAILURES).where(_is_failure(bare(bare_jid), kind)))
+
+    def _count(self, connection: Connection, which: ColumnElement[bool]) -> int:
+        found = connection.execute(select(_FAILURES.c.count).where(which)).scalar()
+        return parsed(self.path, _FAILURES, lambda: int(found or 0))
 
 
 def _policy(row: Row[Any]) -> PeerPolicy:
@@ -290,7 +333,3 @@ def _policy(row: Row[Any]) -> PeerPolicy:
 
 def _is_failure(peer: str, kind: str) -> ColumnElement[bool]:
     return and_(_FAILURES.c.peer == peer, _FAILURES.c.kind == kind)
-
-
-def _count(connection: Connection, which: ColumnElement[bool]) -> int:
-    return connection.execute(select(_FAILURES.c.count).where(which)).scalar() or 0

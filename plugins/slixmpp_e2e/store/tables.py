@@ -27,6 +27,8 @@ SCHEMA = "xmpp-e2e schema"
 """meta: the version in stores from before there were migrations: always 1, which is what 0001 makes."""
 KEY_CHECK = "key check"
 """meta: base64 of a known text, sealed: tells that something is sealed at all, and a wrong key from a broken row."""
+SEAL = "seal"
+"""meta: what it is sealed with, and what that needs to find the key again; absent for a key file, which needs nothing."""
 
 identity = Table(
     "identity",

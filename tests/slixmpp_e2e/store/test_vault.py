@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import ClassVar, NoReturn
 
 import pytest
 from sqlalchemy import Table, select, update
@@ -223,7 +223,20 @@ def test_another_sealer_can_take_the_place_of_the_key_file(tmp_path: Path) -> No
     class Mirror:
         """Turns values around; for tests."""
 
+        kind: ClassVar[str] = "mirror"
         made = False
+
+        def attach(self, store: Path, parameters: str | None) -> None:
+            assert parameters in {None, "of glass"}
+
+        def parameters(self) -> str:
+            return "of glass"
+
+        def wrong(self, store: Path) -> NoReturn:
+            raise AssertionError
+
+        def retire(self) -> None:
+            raise AssertionError
 
         def ready(self) -> bool:
             return self.made
