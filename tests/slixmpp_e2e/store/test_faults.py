@@ -1,0 +1,415 @@
+"""What a disk can do to a store: be full, be read-only, lose bytes, flip bits. Said, with a way out; nothing else is lost."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from slixmpp_e2e.store import (
+    KeyFile,
+    KeyWrong,
+    Passphrase,
+    PeerPolicy,
+    SealBroken,
+    SQLStore,
+    StoreDamaged,
+    StoredIdentity,
+    StoreError,
+    StoreFull,
+    StoreInaccessible,
+    passphrase,
+    tables,
+)
+from tests.slixmpp_e2e.store.processes import dump, execute, files, run
+from xmpp_e2e.identity import Assurance, Fingerprint
+from xmpp_e2e.trust.policy import Policy
+
+BOB, EVE = "bob@example.org", "eve@example.org"
+IDENTITY = StoredIdentity(b"the certificate", b"the private key")
+OLD = Path(__file__).with_name("before_migrations.sql")
+DISK_KIB = 6 * 1024
+"""The room on the small disk: for a store and its journal, which grows to 4 MiB, and not for much more."""
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A derivation that takes no time; its strength is not what these tests are about."""
+    monkeypatch.setattr(passphrase, "MEMORY_KIB", 8)
+
+
+def fill(path: Path) -> Path:
+    """Make a store with something of everything in it."""
+    with SQLStore.open(path) as store:
+        store.identity(lambda: IDENTITY)
+        for number in range(20):
+            store.accept(f"{number}@example.org", Fingerprint(b"A" * 32), Assurance.VOUCHED, "route", 1.0)
+        store.pin(BOB, Fingerprint(b"B" * 32), 1.0)
+        store.put_secret(BOB, "psk", "1", b"the secret")
+        store.set_policy(BOB, PeerPolicy(policy=Policy.REQUIRE))
+        store.mark_seen(BOB, 2.0)
+        store.count_failure(EVE, "srp")
+    return path
+
+
+def read(path: Path) -> tuple[object, ...]:
+    """Everything that a program reads of Bob."""
+    with SQLStore.open(path) as store:
+        return (
+            store.identity(never),
+            store.secret(BOB, "psk", "1"),
+            store.secret_ids(BOB, "psk"),
+            store.remembered(BOB),
+            store.history(BOB),
+            store.peers(),
+            store.policy(BOB),
+            store.seen(BOB),
+            store.failures(EVE, "srp"),
+        )
+
+
+def opening(path: Path) -> StoreError | None:
+    """The error, if there is one."""
+    try:
+        SQLStore.open(path).close()
+    except StoreError as error:
+        return error
+    return None
+
+
+def never() -> NoReturn:
+    """Where an identity is there already."""
+    raise AssertionError("a second identity was made")
+
+
+def fill_up(store: SQLStore) -> None:
+    """Put secrets there until it says that there is no room."""
+    for number in range(DISK_KIB):
+        store.put_secret(BOB, "large", str(number), bytes(4096))
+
+
+def says(error: StoreError, path: Path, cause: str, way_out: str) -> None:
+    """The message names the file and the cause, and what helps."""
+    assert str(error).startswith(f"{path}: ")
+    assert cause in str(error)
+    assert way_out in error.explain()
+
+
+# --- a full disk -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A small disk of its own."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={DISK_KIB}k", "tmpfs", folder], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("only root can mount a small disk")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def exhaust(disk: Path, leave: int = 0) -> Path:
+    """Take all the room but ``leave`` bytes; the file that takes it."""
+    ballast = disk / "ballast"
+    with open(ballast, "wb", buffering=0) as file:
+        with suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+        file.truncate(max(file.tell() - leave, 0))
+    return ballast
+
+
+def test_a_change_that_does_not_fit(disk: Path) -> None:
+    """It is refused as a whole, everything before it is there, also for who opens the store next; with room it works."""
+    path = fill(disk / "store.db")
+    before = read(path)
+    with SQLStore.open(path) as store:
+        store.mark_seen(BOB, 2.0)
+        ballast = exhaust(disk)
+        with pytest.raises(StoreFull) as caught:
+            fill_up(store)
+        says(caught.value, path, "the disk is full", "Make room and try again")
+        kept = store.secret_ids(BOB, "large")
+        assert store.secret(BOB, "psk", "1") == b"the secret"
+        ballast.unlink()
+        store.put_secret(BOB, "large", "last", bytes(4096))
+        assert len(store.secret_ids(BOB, "large")) == len(kept) + 1
+        for key_id in store.secret_ids(BOB, "large"):
+            assert store.secret(BOB, "large", key_id) == bytes(4096)
+            store.forget_secret(BOB, "large", key_id)
+    assert read(path) == before
+
+
+@pytest.mark.parametrize("leave", [0, 4096, 16384])
+def test_a_new_store_that_does_not_fit(disk: Path, leave: int) -> None:
+    """No half of one is left: with room it is made as if nothing had been."""
+    ballast = exhaust(disk, leave)
+    with pytest.raises(StoreInaccessible) as caught:
+        fill(disk / "store.db")
+    assert str(caught.value).startswith(f"{disk}/store.")
+    ballast.unlink()
+    fill(disk / "store.db")
+    assert read(disk / "store.db")[1] == b"the secret"
+
+
+@pytest.mark.parametrize("leave", [0, 16384, 40960, 57344, 65536, 81920, 98304, 1048576])
+def test_a_migration_that_does_not_fit(disk: Path, leave: int) -> None:
+    """The copy, or the change: the older store is as it was, nothing half-made lies about, and with room it is migrated."""
+    path = disk / "store.db"
+    connection = sqlite3.connect(path)
+    connection.executescript(OLD.read_text())
+    connection.close()
+    before = dump(path)
+    ballast = exhaust(disk, leave)
+    error = opening(path)
+    if error is not None:
+        assert isinstance(error, StoreFull)
+        assert str(error).startswith(str(path))
+        assert "Make room and try again" in error.explain()
+        assert dump(path) == before
+    assert (error is None) == (leave == 1048576) or 16384 < leave < 1048576
+    assert [name for name in files(disk) if name.endswith((".part", "-journal"))] == []
+    ballast.unlink()
+    with SQLStore.open(path) as store:
+        assert store.failures(EVE, "srp") == 2
+
+
+@pytest.mark.parametrize("leave", [0, 4096, 8192])
+def test_a_change_of_the_seal_that_does_not_fit(disk: Path, leave: int) -> None:
+    """The old seal stays, with all that it seals; with room it is changed."""
+    path = fill(disk / "store.db")
+    before = read(path)
+    with SQLStore.open(path) as store:
+        ballast = exhaust(disk, leave)
+        with pytest.raises(StoreFull, match=r"disk is full|No space left") as caught:
+            store.reseal(KeyFile(disk / "other.key") if leave == 4096 else Passphrase("words"))
+        assert str(caught.value).startswith(f"{disk}/")
+        assert store.secret(BOB, "psk", "1") == b"the secret"
+        ballast.unlink()
+        assert store.sealed_with() == "key-file"
+    assert read(path) == before
+    with SQLStore.open(path) as store:
+        store.reseal(Passphrase("words"))
+        assert store.secret(BOB, "psk", "1") == b"the secret"
+
+
+def test_a_key_file_that_does_not_fit(disk: Path) -> None:
+    """No file is left that would look like a key."""
+    exhaust(disk)
+    with pytest.raises(StoreFull) as caught:
+        KeyFile(disk / "store.key").create()
+    says(caught.value, disk / "store.key", "No space left", "Make room")
+    assert sorted(files(disk)) == ["ballast"]
+
+
+# --- a folder or a disk that cannot be written -------------------------------------------------------------------------
+
+AS_NOBODY = """
+import os, sys
+from slixmpp_e2e.store import SQLStore, StoreError
+if os.geteuid() == 0:
+    os.seteuid(65534)
+try:
+    with SQLStore.open(sys.argv[1]) as store:
+        store.mark_seen("carol@example.org", 1.0)
+except StoreError as error:
+    print(type(error).__name__, error.explain())
+"""
+
+
+def test_a_read_only_folder(tmp_path: Path) -> None:
+    """Even where the store itself could be written, SQLite needs room beside it: said, and nothing is changed."""
+    folder = tmp_path / "closed"
+    folder.mkdir()
+    path = fill(folder / "store.db")
+    if os.geteuid() == 0:
+        for file in (path, path.with_suffix(".key")):
+            os.chown(file, 65534, 65534)
+    folder.chmod(0o555)
+    for parent in tmp_path.parents:  # pytest's own are closed to others
+        if parent.stat().st_uid == os.geteuid() and not parent.stat().st_mode & 0o001:
+            parent.chmod(parent.stat().st_mode | 0o011)
+    tmp_path.chmod(0o711)
+    before = files(folder)
+    said = run(AS_NOBODY, path)
+    assert said.startswith(f"StoreInaccessible {path}: the store cannot be")
+    assert "permissions of the file and of its folder" in said
+    assert files(folder) == before
+    folder.chmod(0o755)
+    assert read(path)[1] == b"the secret"
+
+
+def test_a_read_only_disk(disk: Path) -> None:
+    """Mounted so, or made so by the system after an error."""
+    path = fill(disk / "store.db")
+    before = files(disk)
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    with pytest.raises(StoreInaccessible) as caught:
+        SQLStore.open(path)
+    says(caught.value, path, "the store cannot be", "permissions of the file and of its folder")
+    subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
+    assert files(disk) == before
+    assert read(path)[1] == b"the secret"
+
+
+# --- a store that was damaged ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store in order; tests damage copies of it."""
+    return fill(tmp_path_factory.mktemp("sound") / "store.db")
+
+
+@pytest.fixture
+def damage(sound: Path, tmp_path: Path) -> Callable[[bytes], Path]:
+    """A store with this content, beside its key."""
+
+    def write(content: bytes) -> Path:
+        for suffix in ("-wal", "-shm", "-journal"):
+            (tmp_path / f"store.db{suffix}").unlink(missing_ok=True)
+        shutil.copy(sound.with_suffix(".key"), tmp_path / "store.key")
+        (tmp_path / "store.db").write_bytes(content)
+        return tmp_path / "store.db"
+
+    return write
+
+
+def test_a_store_cut_short_anywhere(sound: Path, damage: Callable[[bytes], Path]) -> None:
+    """Between pages or within one: said, with the way out, and left as it is for whoever can repair it."""
+    content = sound.read_bytes()
+    for length in [*range(0, len(content), 4096), 1, 50, 100, 511, 5000, len(content) - 1]:
+        path = damage(content[:length])
+        before = files(path.parent)
+        with pytest.raises(StoreDamaged) as caught:
+            SQLStore.open(path)
+        says(caught.value, path, "", "Restore the store")
+        assert files(path.parent) == before
+
+
+def test_a_page_that_the_journal_still_has(tmp_path: Path) -> None:
+    """A crash or a full disk may leave half a page at the end of the file: what is missing is in the journal."""
+    path = fill(tmp_path / "store.db")
+    (tmp_path / "copy").mkdir()
+    with SQLStore.open(path) as store:
+        for number in range(20):
+            store.put_secret(EVE, "large", str(number), bytes(4096))
+        for file in tmp_path.glob("store.*"):
+            shutil.copy(file, tmp_path / "copy")
+    copy = tmp_path / "copy" / "store.db"
+    copy.write_bytes(copy.read_bytes() + b"half a page")
+    assert read(copy)[1] == b"the secret"
+    with SQLStore.open(copy) as store:
+        assert store.secret(EVE, "large", "19") == bytes(4096)
+
+
+def test_a_bit_flipped_anywhere(sound: Path, damage: Callable[[bytes], Path]) -> None:
+    """It is said, or it changes nothing that is sealed; no other error escapes; a store that does not open is left as it is.
+
+    SQLite has no checksums: a flipped bit in a name makes another name of it. What would hurt, another key in the place
+    of ours, is sealed; and another key in the place of a peer's is one that he does not have.
+    """
+    content = sound.read_bytes()
+    whole = read(damage(content))
+    errors: list[StoreError] = []
+    # All of the header, and every so many bytes of the rest: a prime, so that each offset within a row has its turn.
+    for index in [*range(0, 100, 3), *range(100, len(content), 211)]:
+        flipped = bytearray(content)
+        flipped[index] ^= 1 << index % 8
+        path = damage(bytes(flipped))
+        before = files(path.parent)
+        if (error := opening(path)) is not None:
+            errors.append(error)
+            assert files(path.parent) == before
+            continue
+        try:
+            found = read(path)
+        except StoreError as caught:
+            errors.append(caught)
+        else:
+            assert found[0] == whole[0]
+            assert found[1] in {whole[1], None}
+    assert len(errors) > 10
+    assert all(str(error).startswith(f"{path}: ") for error in errors)
+    assert {type(error) for error in errors} <= {StoreDamaged, SealBroken}
+    assert all("from a backup" in error.explain() for error in errors)
+
+
+@pytest.mark.parametrize("content", [b"\x00", bytes(8192), b"\x00SQLite format 3" + bytes(4096)])
+def test_a_store_overwritten_beside_its_key(damage: Callable[[bytes], Path], content: bytes) -> None:
+    """A file of zeros, as a power cut leaves it, is no other program's: the key says whose it was."""
+    path = damage(content)
+    with pytest.raises(StoreDamaged) as caught:
+        SQLStore.open(path)
+    says(caught.value, path, "as the key that opens it is there", "Restore the store")
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("statement", "use"),
+    [
+        ("UPDATE trust SET peer = x'01' WHERE peer = 'bob@example.org'", SQLStore.peers),
+        ("UPDATE trust SET fingerprint = x'01'", lambda store: store.remembered(BOB)),
+        ("UPDATE history SET assurance = x'01'", lambda store: store.history(BOB)),
+        ("UPDATE policy SET policy = x'01'", lambda store: store.policy(BOB)),
+        ("UPDATE failures SET count = 'many'", lambda store: store.failures(EVE, "srp")),
+        ("UPDATE secrets SET value = 'text'", lambda store: store.secret(BOB, "psk", "1")),
+        (
+            "INSERT INTO secrets VALUES ('bob@example.org', 'psk', x'01', x'01')",
+            lambda store: store.secret_ids(BOB, "psk"),
+        ),
+        ("UPDATE identity SET private_key = 'text'", lambda store: store.identity(never)),
+        ("UPDATE secrets SET peer = 7.5", lambda store: store.reseal(Passphrase("words"))),
+        ("ALTER TABLE failures RENAME TO successes", lambda store: store.failures(EVE, "srp")),
+        ("ALTER TABLE seen RENAME COLUMN peer TO pier", lambda store: store.seen(BOB)),
+    ],
+)
+def test_a_value_of_another_type(
+    sound: Path, damage: Callable[[bytes], Path], statement: str, use: Callable[[SQLStore], object]
+) -> None:
+    """One bit tells text from bytes and numbers, or a table from another one: it is the store that is damaged, not us."""
+    path = damage(sound.read_bytes())
+    execute(path, statement)
+    with SQLStore.open(path) as store, pytest.raises((StoreDamaged, SealBroken)) as caught:
+        use(store)
+    says(caught.value, path, "", "from a backup")
+
+
+@pytest.mark.parametrize(
+    ("statement", "kind", "use"),
+    [
+        ("UPDATE trust SET fingerprint = CAST(x'ff' AS TEXT)", StoreDamaged, lambda store: store.remembered(BOB)),
+        ("UPDATE policy SET policy = CAST(x'ff' AS TEXT)", StoreDamaged, lambda store: store.policy(BOB)),
+        (f"UPDATE meta SET value = 'ü' WHERE name = '{tables.KEY_CHECK}'", KeyWrong, SQLStore.unlock),
+        (f"UPDATE meta SET value = x'ff' WHERE name = '{tables.KEY_CHECK}'", KeyWrong, SQLStore.unlock),
+    ],
+)
+def test_a_text_that_is_none(
+    sound: Path,
+    damage: Callable[[bytes], Path],
+    statement: str,
+    kind: type[StoreError],
+    use: Callable[[SQLStore], object],
+) -> None:
+    """The message names the file, and not what is in the row; what was sealed still opens."""
+    path = damage(sound.read_bytes())
+    execute(path, statement)
+    with SQLStore.open(path) as store:
+        with pytest.raises(kind) as caught:
+            use(store)
+        assert str(caught.value).startswith(f"{path}: ")
+        assert "\\xff" not in str(caught.value)
+        assert "\ufffd" not in str(caught.value)
+        assert store.identity(never) == IDENTITY
+        assert store.secret(BOB, "psk", "1") == b"the secret"
