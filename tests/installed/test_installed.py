@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pkgutil
+import sqlite3
 import subprocess
 import sys
 import sysconfig
@@ -45,12 +46,24 @@ def test_every_module_imports_without_extras(name: str) -> None:
 
 
 def test_a_store_is_made_and_opened(tmp_path: Path) -> None:
-    """The scripts that make its tables came along."""
+    """The database is there without extras."""
     store = importlib.import_module("slixmpp_e2e.store")
     for _ in range(2):
         with store.SQLStore.open(tmp_path / "store.db") as opened:
             opened.mark_seen("bob@example.org", 1.0)
             assert opened.seen("bob@example.org")
+
+
+def test_an_older_store_is_migrated(tmp_path: Path) -> None:
+    """The scripts came along, and Alembic finds them where they are installed."""
+    store, path = importlib.import_module("slixmpp_e2e.store"), tmp_path / "store.db"
+    store.SQLStore.open(path).close()
+    connection = sqlite3.connect(path)
+    connection.executescript("DROP TABLE xmpp_e2e_schema; INSERT INTO meta VALUES ('xmpp-e2e schema', '1');")
+    connection.close()
+    with store.SQLStore.open(path) as opened:
+        assert opened.migrated_notice.endswith("store.db.schema-1.")
+        opened.mark_seen("bob@example.org", 1.0)
 
 
 def test_the_core_does_without_slixmpp() -> None:

@@ -139,7 +139,7 @@ def _check(database: Database, sealer: Sealer) -> None:
         with explained(database.path):
             database._driver.execute(f"PRAGMA {pragma}")
     with database.reading() as connection:
-        if migrate.schema_of(connection, database.path) != tables.HEAD:
+        if migrate.schema_of(connection, database.path) not in (None, tables.HEAD):
             migrate.load()  # now, as from here on others wait for us
     with database.writing() as connection:
         version = migrate.schema_of(connection, database.path)
@@ -149,7 +149,9 @@ def _check(database: Database, sealer: Sealer) -> None:
             if sealer.ready():
                 raise StoreDamaged(database.path, "the store is empty, but the key that opens it is there")
         _check_whole(database, connection)
-        if version != tables.HEAD:
+        if version is None:
+            migrate.create(connection)
+        elif version != tables.HEAD:
             database.copy = migrate.upgrade(connection, database.path, version)
 
 

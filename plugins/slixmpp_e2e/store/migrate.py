@@ -1,7 +1,8 @@
-"""Bringing a store to the schema of this version, by Alembic and the scripts in ``migrations``.
+"""Bringing a store to the schema of this version: an older one by Alembic and the scripts in ``migrations``.
 
 All within the transaction of whoever opens the store: every step happens or none, and other processes wait. Before a
-store changes, a copy is laid beside it. Alembic takes half a second to load, so it is loaded only if there is work.
+store changes, a copy is laid beside it. Alembic takes half a second to load, so only an older store is worth that: a new
+one is made of ``tables``, which a test finds to be what the scripts make.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from sqlalchemy import Connection, delete, inspect, select
+from sqlalchemy import Connection, delete, insert, inspect, select
 from sqlalchemy.exc import DBAPIError
 
 from slixmpp_e2e.store import tables
@@ -54,8 +55,15 @@ def load() -> None:
     import alembic.script  # noqa: F401
 
 
-def upgrade(connection: Connection, path: Path, version: str | None) -> Path | None:
-    """From ``version`` (None: no tables) to ``HEAD``; the copy that was made before. UnknownSchema, MigrationFailed."""
+def create(connection: Connection) -> None:
+    """Make the tables of a new store, at ``HEAD``."""
+    tables.metadata.create_all(connection)
+    tables.version.create(connection)
+    connection.execute(insert(tables.version).values({"version_num": tables.HEAD}))
+
+
+def upgrade(connection: Connection, path: Path, version: str) -> Path:
+    """From ``version`` to ``HEAD``; the copy that was made before. UnknownSchema, MigrationFailed."""
     from alembic import command
     from alembic.config import Config
     from alembic.script import ScriptDirectory
@@ -65,10 +73,10 @@ def upgrade(connection: Connection, path: Path, version: str | None) -> Path | N
     config.attributes["connection"] = connection
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     noted = inspect(connection).has_table(tables.version.name)
-    same = None if version is None or noted else _BEFORE_ALEMBIC.get(version)
-    if version is not None and (version if noted else same) not in known:
+    same = None if noted else _BEFORE_ALEMBIC.get(version)
+    if (version if noted else same) not in known:
         raise UnknownSchema(path, f"the store has schema {version!r}, and this version knows only up to {tables.HEAD}")
-    copy = None if version is None else _copy(path, version)
+    copy = _copy(path, version)
     try:
         with _ONE_AT_A_TIME:
             if same is not None:
@@ -84,7 +92,7 @@ def upgrade(connection: Connection, path: Path, version: str | None) -> Path | N
     return copy
 
 
-def _failed(path: Path, version: str | None, error: BaseException | None) -> MigrationFailed:
+def _failed(path: Path, version: str, error: BaseException | None) -> MigrationFailed:
     way = f"from schema {version} to {tables.HEAD}"
     return MigrationFailed(path, f"the store could not be brought {way} ({type(error).__name__})")
 

@@ -1,17 +1,23 @@
-"""The schema, version ``HEAD``, as ``migrations`` make it. SQLAlchemy Core, nothing that only SQLite knows.
+"""The schema, version ``HEAD``: new stores are made of it, older ones are brought to it by ``migrations``.
 
-Peers are bare JIDs, fingerprints ``SHA256:…``, levels and choices the words that people see, times seconds since 1970.
+SQLAlchemy Core, nothing that only SQLite knows. Peers are bare JIDs, fingerprints ``SHA256:…``, levels and choices the
+words that people see, times seconds since 1970.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Double, Index, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import Boolean, Column, Double, Index, Integer, LargeBinary, MetaData, PrimaryKeyConstraint, String, Table, Text
 
 HEAD = "0001"
 """The version of the schema below: the last of ``migrations/versions``. Known here too, as asking Alembic takes long."""
 
-version = Table("xmpp_e2e_schema", MetaData(), Column("version_num", Text))
-"""Where Alembic, which makes this table, notes the version of a store. It also says that the database is ours."""
+version = Table(
+    "xmpp_e2e_schema",
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="xmpp_e2e_schema_pkc"),
+)
+"""Where Alembic notes the version of a store, as it would make this table. It also says that the database is ours."""
 
 metadata = MetaData(naming_convention={"pk": "pk_%(table_name)s", "ix": "ix_%(table_name)s_%(column_0_N_name)s"})
 
