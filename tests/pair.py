@@ -134,7 +134,7 @@ class Pair:
 
     def run(self) -> Self:
         """Carry whatever there is to carry, until nothing is left."""
-        while any([self._collect(Role.INITIATOR), self._collect(Role.RESPONDER)]):
+        while any([self._carry(Role.INITIATOR), self._carry(Role.RESPONDER)]):
             pass
         return self
 
@@ -149,27 +149,42 @@ class Pair:
         self.side(role).session.receive_data(b"", self.now)
         return self.run()
 
-    def _collect(self, role: Role) -> bool:
-        side, other = self.side(role), self.side(role.other)
-        busy = False
+    def _carry(self, role: Role) -> bool:
+        cargo = self.collect(role)
+        self.arrive(role.other, cargo)
+        return bool(cargo)
+
+    def collect_events(self, role: Role) -> None:
+        """Deal with what a session tells its host."""
+        side = self.side(role)
         while (event := side.session.next_event()) is not None:
-            busy = True
             side.events.append(event)
             if isinstance(event, events.SessionOffered):
                 side.session.accept(self.now)
             elif isinstance(event, events.TransportAgreed) and role is Role.INITIATOR:
                 self._connect()
+
+    def collect(self, role: Role) -> list[Element | bytes]:
+        """What ``role`` has to say now, after its events have been dealt with: bytes, and signalling after them."""
+        side = self.side(role)
+        self.collect_events(role)
+        cargo: list[Element | bytes] = []
         while data := side.session.data_to_send():
-            busy = True
             side.data_sent += data
-            for piece in self.on_data(role, data):
-                other.session.receive_data(piece, self.now)
-        for element in side.session.jingle_to_send():
-            busy = True
-            side.jingle_sent.append(element)
-            for arriving in self.on_jingle(role, fromstring(tostring(element))):
-                self.deliver(role.other, arriving)
-        return busy
+            cargo.append(data)
+        signalled = side.session.jingle_to_send()
+        side.jingle_sent += signalled
+        return cargo + list(signalled)
+
+    def arrive(self, role: Role, cargo: list[Element | bytes]) -> None:
+        """What the other side has said arrives at ``role``, as the wire lets it."""
+        for item in cargo:
+            if isinstance(item, bytes):
+                for piece in self.on_data(role.other, item):
+                    self.side(role).session.receive_data(piece, self.now)
+            else:
+                for element in self.on_jingle(role.other, fromstring(tostring(item))):
+                    self.deliver(role, element)
 
     def deliver(self, role: Role, element: Element) -> None:
         """A <jingle/> arrives; its answer goes back."""

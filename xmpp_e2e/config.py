@@ -34,6 +34,8 @@ class Config:
     on_key_change: OnKeyChange = OnKeyChange.BY_TRUST_MODEL
     require_pq: bool = False
     """Refuse a key exchange that is not safe against quantum computers."""
+    fast_open: bool = True
+    """Let the first TLS flights travel in the signalling, which saves two one-way trips."""
     block_size: int = 4096
     """The IBB block size that we offer and accept, raw bytes: Prosody does best with about 4 KiB."""
 

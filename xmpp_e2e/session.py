@@ -34,9 +34,10 @@ from xmpp_e2e.negotiate import jingle as signalling
 from xmpp_e2e.negotiate.jingle import Action, Jingle, Reason
 from xmpp_e2e.negotiate.negotiation import Negotiation
 from xmpp_e2e.stages import BEFORE_OPEN, DEADLINES, HUMAN_DEADLINE, LATE, PROVING, Input, Stage, successor
+from xmpp_e2e.standing import Standing
 from xmpp_e2e.stream import outflow, reader, writer
 from xmpp_e2e.tls.channel import Channel, Established
-from xmpp_e2e.trust.judge import Decision, KeyKind, Verdict, judge
+from xmpp_e2e.trust.judge import Decision
 
 HELD_BYTES = 64 * 1024
 """Stanza bytes that are held until our own policy is met: twice what an honest peer sends."""
@@ -44,7 +45,6 @@ SESSION_BYTES = 2**36
 """After so many bytes a session ends and a new one is negotiated: far inside AES-GCM's bound (RFC 8446 §5.5)."""
 
 _STANZAS = frozenset(f"{{jabber:client}}{name}" for name in ("message", "presence", "iq"))
-_UNTOLD = (KeyKind.FIRST, KeyKind.KNOWN)
 _UNCONNECTED = frozenset({Stage.OFFERED, Stage.INVITED, Stage.CONNECTING})
 
 
@@ -56,7 +56,7 @@ class Session:
         self.config = config
         self.stage = Stage.IDLE
         self.assurance = Assurance.NONE
-        self._remembered = remembered
+        self._standing = Standing(config, remembered)
         self._deadline: float | None = None
         self._events: deque[events.Event] = deque()
         self._jingle: list[Element] = []
@@ -74,9 +74,7 @@ class Session:
         self._out = outflow.Outflow()
         self._held: list[Element] = []
         self._held_bytes = 0
-        self._evidence: Proven | None = None
         self._proof: Proven | None = None
-        self._told: KeyKind | None = None
 
     # --- what it knows ---------------------------------------------------------------------------------------------
 
@@ -102,14 +100,14 @@ class Session:
         self._step(Input.OFFER, now)
         self._channel = self._new_channel()
         self._channel.start()
-        self._jingle.append(self._negotiation.initiate())
+        flight = self._channel.first_flight() if self.config.fast_open else None
+        self._jingle.append(self._negotiation.initiate(flight))
 
     def accept(self, now: float) -> None:
         """Accept what the peer offers (after ``SessionOffered``)."""
         self._step(Input.ACCEPT, now)
         self._channel = self._new_channel()
-        self._jingle.append(self._negotiation.accept())
-        self._connect()
+        self._guard(self._consent, now)
 
     def send_stanza(self, stanza: Element) -> None:
         """Send a stanza (in ``jabber:client``); LocalError when stanzas may not flow or there is no room, and then nothing is
@@ -120,8 +118,8 @@ class Session:
 
     def remember(self, remembered: Remembered, now: float) -> None:
         """The host's memory of the peer has changed: the user pinned the key that is held, or raised or refused one in use."""
-        self._remembered = remembered
-        if self._evidence is not None and (self.stage in PROVING or self.stage is Stage.OPEN):
+        self._standing.remembered = remembered
+        if self._standing.evidence is not None and (self.stage in PROVING or self.stage is Stage.OPEN):
             self._guard(self._judge, now)
 
     def close(self, now: float, reason: Reason = Reason.SUCCESS) -> None:
@@ -166,6 +164,7 @@ class Session:
     def transport_ready(self, now: float) -> None:
         """The bytestream is open."""
         self._step(Input.CONNECTED, now)
+        self._guard(self._secure, now)
 
     def receive_data(self, data: bytes, now: float) -> None:
         """Bytes that the bytestream delivered, in order; ``b""`` is its end."""
@@ -231,13 +230,22 @@ class Session:
     def _settle(self, now: float, jingle: Jingle) -> None:
         self._negotiation.accepted(jingle)
         self._step(Input.ACCEPTED, now)
-        self._connect()
+        self._agreed()
 
-    def _connect(self) -> None:
+    def _consent(self, now: float) -> None:
+        channel = self._agreed()
+        self._jingle.append(self._negotiation.accept(channel.data_to_send() or None))
+
+    def _agreed(self) -> Channel:
+        """TLS learns which certificate the peer must show, and only then what the peer's wrote ahead in the signalling."""
         assert self._channel is not None
         self._channel.expect(self._negotiation.peer_certificate)
+        flight = self._negotiation.peer_flight
+        if flight is not None and self.config.fast_open and self._channel.receive(flight):
+            raise TLSFailed("the TLS flight in the peer's signalling carries more than a handshake")
         transport = self._negotiation.transport
         self._events.append(events.TransportAgreed(transport.sid, transport.block_size))
+        return self._channel
 
     def _on_terminate(self, jingle: Jingle, now: float) -> None:
         """No more bytes will come. The reason is a hint for the log: a server can forge it."""
@@ -261,8 +269,7 @@ class Session:
     def _receive(self, now: float, data: bytes) -> None:
         assert self._channel is not None
         plaintext = self._channel.receive(data)
-        if self.stage is Stage.HANDSHAKING and self._channel.established:
-            self._secure(self._channel.established, now)
+        self._secure(now)
         self._read(plaintext, now)
         if self._channel.peer_closed:
             self._end(now)
@@ -271,12 +278,16 @@ class Session:
         elif self.stage is Stage.OPEN and self._channel.used > SESSION_BYTES:
             self.close(now)
 
-    def _secure(self, established: Established, now: float) -> None:
+    def _secure(self, now: float) -> None:
+        """TLS is up, perhaps since the signalling, and the bytestream is, too."""
+        established = self.established
+        if established is None or self.stage is not Stage.HANDSHAKING:
+            return
         self._step(Input.SECURE, now)
         key = established.peer_key
         self._events.append(events.Secured(established.protocol, established.cipher, established.group, key))
         shown = Evidence(self.role, self._negotiation.peer_certificate, established.certificate_digest, key)
-        self._evidence = convince(AUTHENTICATORS[0], shown)
+        self._standing.evidence = convince(AUTHENTICATORS[0], shown)
         if self.role is Role.INITIATOR:
             self._greet()
             self._judge(now)
@@ -297,28 +308,15 @@ class Session:
             role=self.role,
             sid=self.sid,
             neg=self._negotiation.neg(),
-            require=Assurance.VERIFIED if self._weigh().decision is Decision.HOLD else self.config.minimum,
-        )
-
-    def _weigh(self) -> Verdict:
-        """What is the key that was shown worth, with all that we know now?"""
-        assert self._evidence is not None
-        return judge(
-            self._remembered,
-            self._evidence.key,
-            self._evidence.assurance,
-            trust_model=self.config.trust_model,
-            on_key_change=self.config.on_key_change,
-            required=self.config.required,
-            peer=self.config.peer.partition("/")[0],
+            require=Assurance.VERIFIED if self._standing.weigh().decision is Decision.HOLD else self.config.minimum,
         )
 
     def _judge(self, now: float) -> None:
         """May our stanzas flow to the key that was shown, and the peer's to us?"""
-        assert self._evidence is not None
-        verdict = self._weigh()
+        verdict = self._standing.weigh()
         self.assurance = verdict.assurance
-        self._tell(verdict)
+        if (news := self._standing.news(verdict)) is not None:
+            self._events.append(news)
         # our done cannot be taken back: what would be held now must end
         if verdict.decision is Decision.REJECT or (verdict.decision is Decision.HOLD and self._proof is not None):
             raise UntrustedKey(verdict.reason)
@@ -326,21 +324,13 @@ class Session:
             self._deadline = now + HUMAN_DEADLINE
             return
         # a key that is new for a known peer gets no stanza before it has answered with a hello
-        early = self.stage is Stage.SECURED and self._out.begun and verdict.kind in _UNTOLD
+        early = self.stage is Stage.SECURED and self._out.begun and verdict.kind.expected
         if early or self.stage in (Stage.GREETED, Stage.AWAITED):
-            self._prove(self._evidence, now)
+            self._prove(now)
 
-    def _tell(self, verdict: Verdict) -> None:
-        if verdict.kind is self._told or verdict.kind in _UNTOLD:
-            return
-        self._told = verdict.kind
-        assert self._evidence is not None
-        known = tuple(key.fingerprint for key in self._remembered.keys)
-        told = events.KeyChanged(verdict.kind.value, self._evidence.key, known, verdict.decision.value, verdict.reason)
-        self._events.append(told)
-
-    def _prove(self, proof: Proven, now: float) -> None:
-        self._proof = proof
+    def _prove(self, now: float) -> None:
+        proof = self._proof = self._standing.evidence
+        assert proof is not None
         self._out.element(Element(auth.DONE))
         if self.stage is Stage.AWAITED:
             self._open(proof, Input.PROOF, now)

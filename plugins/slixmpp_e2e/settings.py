@@ -23,6 +23,7 @@ DEFAULTS: dict[str, Any] = {
     "on_key_change": "by-trust-model",
     "accept_from": None,
     "require_pq": False,
+    "fast_open": True,
     "store": None,
     "hold_seconds": 300.0,
     "held_on_new_stream": "fail",
@@ -49,6 +50,7 @@ class Settings:
     accept_from: str | frozenset[str]
     """``roster``, ``anyone``, or the JIDs and domains that may open sessions."""
     require_pq: bool
+    fast_open: bool
     store: Path | None
     hold_seconds: float
     reopen: bool
@@ -62,6 +64,7 @@ class Settings:
             on_key_change=_word(config, "on_key_change", OnKeyChange),
             accept_from=_accept_from(config.get("accept_from"), component),
             require_pq=_choice(config, "require_pq", (False, True)) is True,
+            fast_open=_choice(config, "fast_open", (False, True)) is True,
             store=_path(config.get("store")),
             hold_seconds=_seconds(config.get("hold_seconds")),
             reopen=_choice(config, "held_on_new_stream", ("fail", "reopen")) == "reopen",

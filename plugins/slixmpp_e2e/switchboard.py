@@ -139,6 +139,7 @@ class Switchboard:
             required=minimum,
             on_key_change=on_key_change,
             require_pq=self._settings.require_pq,
+            fast_open=self._settings.fast_open,
         )
         return Session(role, config, self._store.remembered(bare))
 

@@ -9,6 +9,7 @@ import itertools
 import os
 from collections.abc import Callable
 from copy import deepcopy
+from typing import Any
 from xml.etree.ElementTree import Element, SubElement
 
 from slixmpp_e2e.loopback import LoopbackServer
@@ -20,7 +21,7 @@ from xmpp_e2e.identity import Remembered, Role
 from xmpp_e2e.negotiate.jingle import NS_JINGLE
 from xmpp_e2e.session import Session
 from xmpp_e2e.stages import Stage
-from xmpp_e2e.transport.ibb import IBB, NS_IBB
+from xmpp_e2e.transport.ibb import IBB, sid_of
 
 IQ = "{jabber:client}iq"
 NOW = 0.0
@@ -30,9 +31,9 @@ NOW = 0.0
 class End:
     """One end of the relay: it speaks with ``victim`` in the name of ``claimed``."""
 
-    def __init__(self, server: LoopbackServer, role: Role, claimed: str, victim: str) -> None:
+    def __init__(self, server: LoopbackServer, role: Role, claimed: str, victim: str, **changes: Any) -> None:
         self._server, self._role, self.claimed, self.victim = server, role, claimed, victim
-        terms = Config(ours=claimed, peer=victim, identity=identity("mallory"), random=os.urandom)
+        terms = Config(ours=claimed, peer=victim, identity=identity("mallory"), random=os.urandom, **changes)
         self.session = Session(role, terms, Remembered())
         self._ibb: IBB | None = None
         self._replied: dict[str, Callable[[bool], None]] = {}
@@ -55,7 +56,7 @@ class End:
         payload = iq[0] if len(iq) else Element("nothing")
         if payload.tag == f"{{{NS_JINGLE}}}jingle":
             self._jingle(iq, payload)
-        elif payload.tag.startswith(f"{{{NS_IBB}}}") and self._ibb is not None:
+        elif self._ibb is not None and sid_of(payload) == self._ibb.sid:
             self._block(iq, payload, self._ibb)
         else:
             return False

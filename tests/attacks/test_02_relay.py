@@ -98,7 +98,7 @@ def test_control_without_the_judge(monkeypatch: pytest.MonkeyPatch) -> None:
     def forgetful(remembered: Remembered, *args: Any, **terms: Any) -> Verdict:
         return judge(NOBODY, *args, **terms)
 
-    monkeypatch.setattr("xmpp_e2e.session.judge", forgetful)
+    monkeypatch.setattr("xmpp_e2e.standing.judge", forgetful)
     middle = Middleman(alice_remembers=PINNED).open()
     middle.alice.session.send_stanza(message("to bob"))
     assert middle.relay().read == ["to bob"]

@@ -72,7 +72,8 @@ class Attacker:
 
     async def offer(self, device: str, *, refuses: bool = False) -> Mute:
         """One more session, as far as it gets."""
-        end = Mute(self._world.server, Role.INITIATOR, device, ALICE)
+        # without flights, so that the first block that is refused comes before the session is open
+        end = Mute(self._world.server, Role.INITIATOR, device, ALICE, fast_open=not refuses)
         end.other, end.refuses = end, refuses
         self.ends[device] = end
         end.session.offer(NOW)

@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element, SubElement
 import pytest
 
 from tests.docs import documents
-from tests.pair import Pair
+from tests.pair import Pair, config
 from xmpp_e2e.errors import JingleError, TransportFailed, TransportMisused
 from xmpp_e2e.identity import Role
 from xmpp_e2e.negotiate import jingle as signalling
@@ -52,7 +52,7 @@ def editing(action: str, edit: Edit) -> Pair:
             edit(element)
         return [element]
 
-    return Pair(on_jingle=on_jingle).open()
+    return Pair(config("alice", fast_open=False), on_jingle=on_jingle).open()
 
 
 # --- §1: answers by action, and reasons ------------------------------------------------------------------------------
@@ -194,7 +194,7 @@ def test_misuses_of_the_bytestream() -> None:
 
 def silent(stage: Stage) -> Pair:
     """A pair in which nothing arrives from the moment on that Alice is in ``stage``."""
-    pair = Pair()
+    pair = Pair(config("alice", fast_open=stage is not Stage.HANDSHAKING))
     pair.on_jingle = lambda role, element: [] if pair.alice.session.stage is stage else [element]
     pair.on_data = lambda role, data: [] if pair.alice.session.stage is stage else [data]
     return pair.open()

@@ -29,15 +29,8 @@ def held(world: World, action: str = "session-initiate") -> hostile.Hold:
 
 
 def without_hello(world: World) -> hostile.Hold:
-    """A server that lets Bob's half of the TLS handshake pass and keeps back what he says after it, his hello and done."""
-    passed = 0
-
-    def matches(stanza: Element, sender: str) -> bool:
-        nonlocal passed
-        passed += sender == BOB and block(stanza, sender)
-        return sender == BOB and block(stanza, sender) and passed > 1
-
-    hold = hostile.Hold(world.server, matches)
+    """A server that lets Bob's half of the TLS handshake pass, in his accept, and keeps back his hello and done."""
+    hold = hostile.Hold(world.server, lambda stanza, sender: sender == BOB and block(stanza, sender))
     world.server.interfere.append(hold)
     return hold
 

@@ -27,6 +27,7 @@ def parse(component: bool = False, **config: Any) -> Settings:
         ("accept_from", ["@"], "'roster', 'anyone' or a list"),
         ("require_pq", "no", "False, True"),
         ("require_pq", 1, "False, True"),
+        ("fast_open", 0, "False, True"),
         ("store", "", "path"),
         ("store", 7, "path"),
         ("hold_seconds", 0, "above 0"),
@@ -69,7 +70,8 @@ def test_who_may_open_sessions_by_default(config: dict[str, Any], component: boo
 
 def test_values_have_types() -> None:
     """Words become what they mean."""
-    settings = parse(policy="require", hold_seconds=3, held_on_new_stream="reopen", store="x.db", require_pq=True)
+    terms = {"policy": "require", "hold_seconds": 3, "held_on_new_stream": "reopen", "store": "x.db"}
+    settings = parse(**terms, require_pq=True, fast_open=False)
     assert (settings.policy.value, settings.hold_seconds, settings.reopen) == ("require", 3.0, True)
-    assert (settings.store, settings.require_pq) == (Path("x.db"), True)
+    assert (settings.store, settings.require_pq, settings.fast_open) == (Path("x.db"), True, False)
     assert (parse().store, parse().reopen) == (None, False)

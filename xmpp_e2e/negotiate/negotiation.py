@@ -36,6 +36,8 @@ class Negotiation:
         self._block_size, self._random = block_size, random
         self._signals: dict[Role, offer.Signal] = {}
         self._rejected = 0
+        self._flight_sent = False
+        self._peer_flight: bytes | None = None
         self.sid = ""
         self.transport = IBBTransport("", block_size)
         """The bytestream that is offered, then agreed."""
@@ -49,11 +51,17 @@ class Negotiation:
         """The digest over both halves, 32 bytes: equal on both sides unless somebody edited one of them."""
         return offer.neg(self._signals[Role.INITIATOR], self._signals[Role.RESPONDER])
 
-    def initiate(self) -> Element:
-        """Our session-initiate."""
+    @property
+    def peer_flight(self) -> bytes | None:
+        """The TLS bytes that came with the peer's half, ahead of the bytestream."""
+        return self._peer_flight
+
+    def initiate(self, flight: bytes | None) -> Element:
+        """Our session-initiate, with our first TLS bytes if they may travel in it."""
         self.sid = self._random(16).hex()
         self.transport = IBBTransport(self._random(16).hex(), self._block_size)
-        return self._half(Action.SESSION_INITIATE, _NAME)
+        self._flight_sent = flight is not None
+        return self._half(Action.SESSION_INITIATE, _NAME, flight)
 
     def invited(self, jingle: Jingle) -> tuple[str, ...]:
         """Take the peer's session-initiate; returns the methods that he allows. PeerIncompatible if we share no ground."""
@@ -62,14 +70,14 @@ class Negotiation:
         self.transport = IBBTransport(transport.sid, min(transport.block_size, self._block_size))
         return security.methods
 
-    def accept(self) -> Element:
-        """Our session-accept."""
-        return self._half(Action.SESSION_ACCEPT, self._signals[self._role.other].content_name)
+    def accept(self, flight: bytes | None) -> Element:
+        """Our session-accept, with all that our TLS wrote in answer to the peer's flight."""
+        return self._half(Action.SESSION_ACCEPT, self._signals[self._role.other].content_name, flight)
 
     def accepted(self, jingle: Jingle) -> None:
         """Take the peer's session-accept. PeerIncompatible if we share no ground, JingleError if it answers something else."""
         security, transport = self._take(jingle)
-        if security.flight is not None:
+        if security.flight is not None and not self._flight_sent:
             raise JingleError("the accept carries a TLS flight that was not asked for", "bad-request")
         if transport.sid != self.transport.sid or jingle.contents[0].name != _NAME:
             raise JingleError("the accept answers something that was not offered", "bad-request")
@@ -91,8 +99,8 @@ class Negotiation:
             raise JingleError("no session-info is understood here", "feature-not-implemented", "unsupported-info")
         return []
 
-    def _half(self, action: Action, name: str) -> Element:
-        security = Security(fingerprint=self._certificate, methods=self._methods, nonce=self._random(16))
+    def _half(self, action: Action, name: str, flight: bytes | None) -> Element:
+        security = Security(self._certificate, self._methods, self._random(16), flight=flight)
         content = Content(name=name, transport=self.transport, security=security)
         jingle = Jingle(action=action, sid=self.sid, contents=(content,))
         self._signals[self._role] = offer.signal(jingle, self._ours, self._peer)
@@ -108,4 +116,5 @@ class Negotiation:
             raise UnsupportedTransport(f"{self._peer} offers no in-band bytestream")
         offer.choose(self._methods, content.security.methods)
         self._signals[self._role.other] = offer.signal(jingle, self._peer, self._ours)
+        self._peer_flight = content.security.flight
         return content.security, content.transport

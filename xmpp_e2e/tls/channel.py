@@ -93,6 +93,7 @@ class Channel:
         else:
             self._connection.set_accept_state()
         self._outgoing = bytearray()
+        self._lent = False
         self._handshake_bytes = 0
         self._ended = False
         self._closed = False
@@ -103,6 +104,14 @@ class Channel:
         self._check_alive()
         self._shake_hands()
         self._drain()
+
+    def first_flight(self) -> bytes:
+        """What TLS has written so far, to travel ahead of the transport (docs/protocol.md §3).
+
+        It stays here too: ``data_to_send()`` gives it again if the peer's answer does not come before that.
+        """
+        self._lent = True
+        return bytes(self._outgoing)
 
     def expect(self, certificate_digest: bytes) -> None:
         """Say which certificate the peer must show: its SHA-256, 32 bytes. Once, and before the first ``receive()``."""
@@ -129,6 +138,9 @@ class Channel:
             return b""
         if self._ended:
             raise LocalError("bytes came after the end of the transport")
+        if self._lent:
+            self._outgoing.clear()
+            self._lent = False
         self.used += len(data)
         plaintext = bytearray()
         for start in range(0, len(data), _PIECE):
@@ -157,6 +169,7 @@ class Channel:
         """What must travel to the peer now, and no longer waits here."""
         data = bytes(self._outgoing)
         self._outgoing.clear()
+        self._lent = False
         return data
 
     def close(self) -> None:

@@ -49,6 +49,11 @@ class KeyKind(enum.Enum):
     BLOCKED = "blocked"
     """The user has refused this key for good."""
 
+    @property
+    def expected(self) -> bool:
+        """Such a key is no news for the user."""
+        return self in (KeyKind.FIRST, KeyKind.KNOWN)
+
 
 @dataclass(frozen=True)
 class Verdict:

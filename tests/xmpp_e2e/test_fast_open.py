@@ -1,0 +1,203 @@
+"""Fast open: the first TLS flights travel in the signalling, and stanzas with the first data. Counted in one-way trips."""
+
+from __future__ import annotations
+
+from typing import Any
+from xml.etree.ElementTree import Element
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from OpenSSL import SSL
+
+from tests.pair import NOBODY, Pair, config, identity, message, remembers
+from xmpp_e2e import events
+from xmpp_e2e.errors import FingerprintMismatch, TimedOut, TLSFailed
+from xmpp_e2e.identity import Role
+from xmpp_e2e.negotiate.jingle import NS_SECURITY
+from xmpp_e2e.stages import Stage
+from xmpp_e2e.tls import channel
+
+CHANGE_CIPHER_SPEC, APPLICATION_DATA = b"\x14", b"\x17"
+"""The first byte of a record (RFC 8446 §5.1); the former is what a client says between its two flights (§D.4)."""
+FLIGHT = f".//{{{NS_SECURITY}}}flight"
+
+
+def actions(pair: Pair, role: Role) -> list[str | None]:
+    """What a side has signalled."""
+    return [element.get("action") for element in pair.side(role).jingle_sent]
+
+
+def trips(pair: Pair, text: str = "first") -> int:
+    """One-way trips until Bob can use Alice's first stanza, which she sends as soon as she may.
+
+    Everything that one side has to say at a time travels together; nothing that was caused by it travels before it arrives.
+    """
+    sent: list[str] = []
+
+    def say() -> dict[Role, list[Element | bytes]]:
+        cargo = {role: pair.collect(role) for role in Role}
+        if not sent and pair.alice.session.stage in (Stage.EARLY, Stage.PROVED, Stage.OPEN):
+            sent.append(text)
+            pair.alice.session.send_stanza(message(text))
+            cargo[Role.INITIATOR] += pair.collect(Role.INITIATOR)
+        return cargo
+
+    pair.alice.session.offer(pair.now)
+    for count in range(1, 20):
+        cargo = say()
+        for role in Role:
+            pair.arrive(role.other, cargo[role])
+        pair.collect_events(Role.RESPONDER)
+        if pair.bob.stanzas:
+            return count
+    raise AssertionError("the stanza never arrived")
+
+
+@pytest.mark.parametrize("remembered", [None, "bob"], ids=["vouched", "known"])
+def test_three_trips(remembered: str | None) -> None:
+    """A vouched or known peer can use the first stanza after three one-way trips: initiate, accept, first data."""
+    pair = Pair(alice_remembers=remembers("bob")) if remembered else Pair()
+    assert trips(pair) == 3
+    assert pair.bob.stanzas == ["first"]
+
+
+def test_five_trips_without_flights() -> None:
+    """Two more each without flights, because TLS begins on the bytestream."""
+    assert trips(Pair(config("alice", fast_open=False))) == 5
+
+
+@pytest.mark.parametrize("remembered", [None, "bob"], ids=["vouched", "known"])
+def test_five_trips_when_the_peer_ignores_flights(remembered: str | None) -> None:
+    """What was sent ahead goes first on the bytestream when the accept shows that nobody took it."""
+    pair = Pair(bob=config("bob", fast_open=False), alice_remembers=remembers("bob") if remembered else NOBODY)
+    assert trips(pair) == 5
+    assert pair.bob.stanzas == ["first"]
+
+
+def test_five_trips_when_the_flight_is_stripped() -> None:
+    """Who takes the flight out of the signalling makes the opening slower, and nothing else."""
+
+    def ignore(role: Role, element: Element) -> list[Element]:
+        for security in element.iter(f"{{{NS_SECURITY}}}security"):
+            for flight in security.findall(f"{{{NS_SECURITY}}}flight"):
+                security.remove(flight)
+        return [element]
+
+    pair = Pair(on_jingle=ignore)
+    assert trips(pair) == 5
+    assert pair.bob.stanzas == ["first"]
+
+
+def test_flights_are_in_the_signalling() -> None:
+    """The ClientHello is in the initiate and the whole answer in the accept; the bytestream begins with what follows."""
+    pair = Pair().open()
+    assert pair.alice.jingle_sent[0].find(FLIGHT) is not None
+    assert pair.bob.jingle_sent[0].find(FLIGHT) is not None
+    assert pair.alice.data_sent[:1] == CHANGE_CIPHER_SPEC
+    assert pair.bob.data_sent[:1] == APPLICATION_DATA
+
+
+def test_an_unasked_flight_is_refused() -> None:
+    """A flight in an accept that answers an initiate without one ends the session."""
+    donor = Pair().open().bob.jingle_sent[0].find(FLIGHT)
+    assert donor is not None
+
+    def plant(role: Role, element: Element) -> list[Element]:
+        if role is Role.RESPONDER:
+            security = element.find(f".//{{{NS_SECURITY}}}security")
+            if security is not None:
+                security.append(donor)
+        return [element]
+
+    pair = Pair(config("alice", fast_open=False), on_jingle=plant).open()
+    assert "not asked for" in str(pair.alice.failure)
+    assert pair.alice.session.stage is Stage.CLOSED
+
+
+def test_a_swapped_fingerprint_is_found_in_the_flight() -> None:
+    """When the accept's fingerprint is not the certificate's in its flight, nothing of the initiator's ever leaves."""
+
+    def swap(role: Role, element: Element) -> list[Element]:
+        if role is Role.RESPONDER:
+            for fingerprint in element.iter("{urn:xmpp:jingle:apps:dtls:0}fingerprint"):
+                fingerprint.text = identity("mallory").certificate_digest.hex(":").upper()
+        return [element]
+
+    pair = Pair(on_jingle=swap).open()
+    assert isinstance(pair.alice.failure, FingerprintMismatch)
+    assert not pair.alice.data_sent
+    assert actions(pair, Role.INITIATOR)[-1] == "session-terminate"
+
+
+@pytest.mark.parametrize("role", Role)
+def test_an_altered_flight_fails(role: Role) -> None:
+    """A bit flipped in either flight fails the handshake; nothing is delivered."""
+
+    def flip(sender: Role, element: Element) -> list[Element]:
+        flight = element.find(FLIGHT)
+        if sender is role and flight is not None and flight.text:
+            flight.text = flight.text[:200] + ("B" if flight.text[200] == "A" else "A") + flight.text[201:]
+        return [element]
+
+    pair = Pair(on_jingle=flip).open()
+    assert isinstance(pair.alice.failure, TLSFailed) or isinstance(pair.bob.failure, TLSFailed)
+    assert not pair.alice.of(events.SessionStart)
+    assert not pair.bob.of(events.SessionStart)
+
+
+def test_a_replayed_flight_opens_nothing() -> None:
+    """The initiate of an earlier session, replayed with its flight, ends in a handshake that nobody can finish."""
+    (initiate,) = [el for el in Pair().open().alice.jingle_sent if el.get("action") == "session-initiate"]
+    pair = Pair(on_jingle=lambda role, element: [])
+    pair.deliver(Role.RESPONDER, initiate)
+    pair.run()
+    assert not pair.bob.of(events.SessionFailed)
+    pair.pass_time(31)
+    assert isinstance(pair.bob.failure, TimedOut)
+    assert not pair.bob.of(events.Secured)
+
+
+def test_first_data_of_another_session_is_refused() -> None:
+    """First data (Finished, hello, done, stanza) replayed into another session does not open it."""
+    donor = Pair()
+    assert trips(donor) == 3
+    replayed = bytes(donor.alice.data_sent)
+    pair = Pair(on_data=lambda role, data: [replayed] if role is Role.INITIATOR else [data]).open()
+    assert isinstance(pair.bob.failure, TLSFailed)
+    assert not pair.bob.stanzas
+
+
+def test_early_stanzas_only_where_the_policy_is_met() -> None:
+    """A new key of a known peer costs two more trips: nothing is sent to it before its hello."""
+    assert trips(Pair(alice_remembers=remembers("mallory"))) == 5
+
+
+def test_another_group_costs_two_trips(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A responder that wants another key exchange says so in its flight (HelloRetryRequest), and all goes on from there."""
+    plain = channel._context
+
+    def only_p256(role: Role, *terms: Any) -> SSL.Context:
+        context = plain(role, *terms)
+        if role is Role.RESPONDER:
+            context.set_tmp_ecdh(ec.SECP256R1())
+        return context
+
+    monkeypatch.setattr(channel, "_context", only_p256)
+    pair = Pair()
+    assert trips(pair) == 5
+    assert pair.alice.session.established is not None
+    assert pair.alice.session.established.group in ("secp256r1", "prime256v1")
+
+
+def test_a_flight_holds_nothing_from_inside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Application data in a flight would come before the responder knows whom he talks to: refused, and none is used."""
+    plain = channel.Channel.receive
+
+    def inside(self: channel.Channel, data: bytes) -> bytes:
+        return plain(self, data) + (b"early" if self.role is Role.INITIATOR else b"")
+
+    monkeypatch.setattr(channel.Channel, "receive", inside)
+    pair = Pair().open()
+    assert isinstance(pair.alice.failure, TLSFailed)
+    assert "more than a handshake" in str(pair.alice.failure)
+    assert actions(pair, Role.INITIATOR)[-1] == "session-terminate"
