@@ -1,5 +1,6 @@
 -- Lets a test see what the server handled: every element from and to a client, as text, one JSON object a line.
--- Also writes its version into READY_FILE once the server is up. For tests only: it records everything.
+-- Also writes its version into READY_FILE once the server is up. For tests only: it records everything, unless
+-- tap_record = false, for benchmarks.
 
 module:set_global();
 
@@ -35,7 +36,9 @@ local function watch(session)
 	filters.add_filter(session, "stanzas/out", record_out, LAST);
 end
 
-filters.add_filter_hook(watch);
+if module:get_option_boolean("tap_record", true) then
+	filters.add_filter_hook(watch);
+end
 
 module:hook_global("server-started", function ()
 	local ready = assert(io.open(assert(os.getenv("READY_FILE"), "READY_FILE is not set"), "w"));
