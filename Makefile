@@ -2,6 +2,7 @@
 # make test      everything: installs Prosody and ejabberd if they are absent (root, Debian), then `check`, then the tests
 # make check     what can be told without running it: style, types, layers, packages
 # make interop   plays every scene on real servers and writes interop/RESULTS.md
+# make bench     measures what encryption costs, on a Prosody of its own, and writes interop/bench/RESULTS.md
 
 PYTHON ?= python3
 VENV := .venv
@@ -18,7 +19,7 @@ endif
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: demo test check interop servers
+.PHONY: demo test check interop bench servers
 
 demo: $(demo_ready)
 	@$(BIN)/xmpp-e2e demo
@@ -36,6 +37,10 @@ check: $(test_ready)
 
 interop: servers $(test_ready)
 	$(BIN)/python -m interop.run
+
+bench: $(test_ready)
+	@interop/servers/install.sh prosody
+	$(BIN)/python -m interop.bench
 
 servers:
 	@interop/servers/install.sh prosody ejabberd lua-unbound

@@ -20,7 +20,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from OpenSSL import SSL
 
@@ -35,6 +35,7 @@ RESULTS = HERE / "RESULTS.md"
 SCENE_SECONDS = 300.0
 """The longest takes half a minute on an idle machine; one that hangs is a failure, not the end of the run."""
 
+T = TypeVar("T")
 Play: TypeAlias = Callable[[Stage], Awaitable[None]]
 Make: TypeAlias = Callable[[], AbstractAsyncContextManager[Server]]
 SERVERS: Mapping[str, Make] = {
@@ -144,13 +145,13 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-def interruptible(work: Coroutine[object, object, list[Result]]) -> list[Result] | signal.Signals:
+def interruptible(work: Coroutine[object, object, T]) -> T | signal.Signals:
     """
     Run ``work``. SIGINT and SIGTERM cancel it: every server is ended in order, and the signal is returned.
     """
     caught: list[signal.Signals] = []
 
-    async def watched() -> list[Result]:
+    async def watched() -> T:
         loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)
 
         def stop(number: signal.Signals) -> None:
