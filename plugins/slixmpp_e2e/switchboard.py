@@ -30,6 +30,7 @@ from slixmpp_e2e.reports import Plaintext, SendFailed
 from slixmpp_e2e.sessions import Sessions
 from slixmpp_e2e.settings import Settings
 from slixmpp_e2e.store.errors import StoreError
+from slixmpp_e2e.watch import Watch
 from xmpp_e2e import events
 from xmpp_e2e.config import Config
 from xmpp_e2e.errors import E2EError
@@ -60,6 +61,7 @@ class Switchboard:
         self.presences = Presences(self.loop)
         self.outbox = Outbox(self)
         self.sessions = Sessions(self.iqs, self._new_session, self._new_link, self._admits)
+        self._watch = Watch(self.loop, store, self.trust_changed, lambda: any(True for _ in self.sessions))
         self._kept: list[StanzaBase] = []
         self._filters = Filters(self)
         adapter.add_filters(xmpp, self._filters.incoming, self._filters.first, self._filters.outgoing)
@@ -70,6 +72,7 @@ class Switchboard:
         adapter.sift(self.xmpp, lambda stanza: self._filters.outgoing(stanza) is not None)
         self.stream_lost(error)
         self._fail_all(self._kept, error)
+        self._watch.stop()
         adapter.remove_filters(self.xmpp, self._filters.incoming, self._filters.first, self._filters.outgoing)
 
     def stream_lost(self, error: E2EError, *, reopen: bool = False) -> None:
@@ -127,6 +130,7 @@ class Switchboard:
 
     def _new_session(self, role: Role, ours: str, peer: str, minimum: Assurance) -> Session:
         bare = JID(peer).bare
+        self._watch.start()  # before we ask what is remembered: whatever changes afterwards is noticed
         stored = self._store.policy(bare)
         trust_model: TrustModel = stored.trust_model or self._settings.trust_model
         on_key_change: OnKeyChange = stored.on_key_change or self._settings.on_key_change

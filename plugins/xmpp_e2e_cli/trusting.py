@@ -15,7 +15,7 @@ from xmpp_e2e_cli import account, show
 from xmpp_e2e_cli.codes import UsageProblem
 from xmpp_e2e_cli.show import Output
 
-LATER = "Sessions that are open now in other programs go on; the next ones are judged by this."
+NOTICED = "Programs that have a session with the peer now notice within a second or so."
 
 
 class NothingKnown(UsageProblem):
@@ -120,4 +120,4 @@ class Trusting:
         data = {"account": self._mine, "peer": peer.bare, "fingerprint": shown, "done": what, "changed": changed}
         self._out.result(data, text)
         if changed:
-            self._out.tell(LATER)
+            self._out.tell(NOTICED)

@@ -183,7 +183,7 @@ def test_a_malformed_fingerprint_is_1_and_changes_nothing(alice: Command, key: s
 
 def test_what_was_decided_tells_that_open_sessions_go_on(alice: Command) -> None:
     """Another process is not reached by the store alone."""
-    assert trusting.LATER in alice("trust", "block", "bob@home.test", str(KEY)).err
+    assert trusting.NOTICED in alice("trust", "block", "bob@home.test", str(KEY)).err
 
 
 # --- how it says no --------------------------------------------------------------------------------------------------

@@ -88,6 +88,11 @@ class TrustStore(Protocol):
         """Everything that was ever decided about the peer's keys, oldest first."""
         ...
 
+    def news(self) -> frozenset[str]:
+        """The peers about whose keys somebody has decided (pin, block, forget) since this was last asked, another process
+        perhaps; nobody the first time. Cheap: asked every second."""
+        ...
+
     def peers(self) -> tuple[str, ...]:
         """The bare JIDs of which we remember a key, sorted."""
         ...

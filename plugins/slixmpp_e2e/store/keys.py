@@ -19,6 +19,9 @@ from xmpp_e2e.trust.store import Change
 KEYS_PER_PEER = 64
 """Keys of a peer remembered without the user's doing: more than anybody has devices, and a session is handed all."""
 
+ACCEPTED = "accepted"
+"""In the history: the key was taken as it came."""
+
 _TRUST, _HISTORY = tables.trust, tables.history
 _T = TypeVar("_T")
 
@@ -29,6 +32,18 @@ def parsed(path: Path, table: Table, parse: Callable[[], _T]) -> _T:
         return parse()
     except (AttributeError, TypeError, ValueError) as error:
         raise StoreDamaged(path, f"a row of the table {table.name} makes no sense: {error}") from error
+
+
+def decided(connection: Connection, path: Path, since: int | None) -> tuple[int, frozenset[str]]:
+    """The last line of everybody's history, and whose keys were decided about after ``since`` (None: nobody's).
+
+    A first contact is no decision: every session makes one.
+    """
+    last = connection.execute(select(func.max(_HISTORY.c.id))).scalar() or 0
+    if since is None:
+        return last, frozenset()
+    query = select(_HISTORY.c.peer).where(and_(_HISTORY.c.id > since, _HISTORY.c.what != ACCEPTED))
+    return last, parsed(path, _HISTORY, lambda: frozenset(map(str, connection.execute(query).scalars())))
 
 
 class PeerKeys:
@@ -51,7 +66,7 @@ class PeerKeys:
             return False
         if key is None and assurance < Assurance.VERIFIED:
             self._make_sure_of_room()
-        what = "pinned" if method == "pin" else "accepted" if key is None else "raised"
+        what = "pinned" if method == "pin" else ACCEPTED if key is None else "raised"
         self._write(KnownKey(fingerprint, assurance, method, key.since if key else now), key is None, what, now)
         return True
 

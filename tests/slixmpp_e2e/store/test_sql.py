@@ -120,6 +120,20 @@ def test_a_full_jid_is_a_mistake_everywhere(store: SQLStore, jid: str) -> None:
             call()
 
 
+def test_news_are_read_only_if_somebody_else_has_written(
+    store: SQLStore, other: SQLStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked every second; our own decisions come along with another's."""
+    assert store.news() == frozenset()
+    store.pin(BOB, KEY, 1.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "_reading", None)
+        assert store.news() == frozenset()
+    other.block(EVE, KEY, 1.0)
+    assert store.news() == {BOB, EVE}
+    assert store.news() == frozenset()
+
+
 # --- policies and seen -------------------------------------------------------------------------------------------------
 
 
