@@ -3,11 +3,13 @@
 - ``_build_stanza`` makes a stanza object of an element;
 - what has passed our filters, or must not pass those of others, goes on behind them: through what is behind ours, then out;
 - a stanza that came inside a session must not be counted by XEP-0198 of the client stream, and one that we keep for
-  ourselves must be: else the server's count and ours part, and a resumption loses or repeats stanzas.
+  ourselves must be: else the server's count and ours part, and a resumption loses or repeats stanzas;
+- slixmpp leaves the task that sends pending when its connection is over.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -113,3 +115,12 @@ def sift(xmpp: BaseXMPP, admitted: Callable[[StanzaBase], bool]) -> None:
     for data, use_filters in waiting:
         if not (use_filters and isinstance(data, StanzaBase)) or admitted(data):
             queue.put_nowait((data, use_filters))
+
+
+async def end_sender(xmpp: BaseXMPP) -> None:
+    """End the task that sends what is queued, of a client that is not connected any more; slixmpp begins another one when it
+    connects again."""
+    sender = xmpp._run_out_filters
+    if sender is not None:
+        sender.cancel()
+        await asyncio.wait({sender})

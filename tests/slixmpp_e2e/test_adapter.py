@@ -10,7 +10,7 @@ from slixmpp import ClientXMPP
 from slixmpp.basexmpp import BaseXMPP
 
 from slixmpp_e2e import adapter, discovery
-from slixmpp_e2e.loopback import back_online, online, to_text
+from slixmpp_e2e.loopback import back_online, offline, online, to_text
 from tests.slixmpp_e2e.test_switchboard import ask
 from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, block, e2e, echo, turns, until
 from xmpp_e2e.errors import TransportFailed
@@ -335,3 +335,15 @@ async def test_what_may_go_in_clear_is_not_lost_while_the_connection_is_away(
     assert await heard.bodies(1) == ["in clear"]
     await world.settle(alice, bob)
     assert len(heard) == 0
+
+
+async def test_nothing_of_slixmpp_runs_on_when_a_client_is_offline(world: World) -> None:
+    """slixmpp leaves its sending task behind; ours ends it, and the client can come back all the same."""
+    running = asyncio.all_tasks()
+    bob = await world.client(BOB, load=False)
+    for _ in range(2):
+        assert asyncio.all_tasks() - running
+        await offline(bob)
+        await turns()
+        assert not asyncio.all_tasks() - running
+        await online(bob, world.server)

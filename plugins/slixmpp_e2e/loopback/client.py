@@ -13,6 +13,8 @@ from contextlib import contextmanager
 
 from slixmpp import ClientXMPP
 
+from slixmpp_e2e import adapter
+
 from .server import LOOPBACK, LoopbackServer
 
 LOGIN = 30.0
@@ -71,10 +73,7 @@ async def offline(client: ClientXMPP) -> None:
     if client.is_connected():
         await client.disconnect()
     client.cancel_connection_attempt()
-    sender = client._run_out_filters  # slixmpp leaves this task pending for ever
-    if sender is not None:
-        sender.cancel()
-        await asyncio.wait({sender})
+    await adapter.end_sender(client)
 
 
 @contextmanager
