@@ -128,14 +128,14 @@ async def prosody() -> AsyncIterator[Theatre]:
         raise NoProsody("--server prosody works from a checkout of the repository, whose folder interop starts it")
     if str(REPOSITORY) not in sys.path:
         sys.path.append(str(REPOSITORY))
-    interop = importlib.import_module("interop.servers.prosody")
+    interop, process = (importlib.import_module(f"interop.servers.{name}") for name in ("prosody", "process"))
     with tempfile.TemporaryDirectory(prefix="xmpp-e2e-demo-") as folder:
         orders = Path(folder) / "orders"
         extra = f'tamper_file = "{orders}"'
         running = interop.Prosody("home.test", PASSWORDS, modules=("tamper",), extra=extra)
         try:
             await running.__aenter__()
-        except interop.ServerFailed as error:
+        except process.ServerFailed as error:
             raise ServerUnreachable(f"no Prosody could be started: {error}") from error
         try:
             yield Prosody(running, orders)

@@ -62,8 +62,11 @@ class Broken(Exception):
 class Endpoint:
     """One side of one session. Give it iqs by ``receive``, take those that leave from ``iqs``."""
 
-    def __init__(self, ours: str, peer: str) -> None:
+    def __init__(self, ours: str, peer: str, *, flights: bool) -> None:
         self.ours, self.peer = ours, peer
+        self._flights = flights
+        self._ahead = b""
+        """The ClientHello that travelled in the signalling."""
         self.iqs: list[Element] = []
         self.stanzas: list[Element] = []
         self.ended: str = ""
@@ -96,7 +99,10 @@ class Endpoint:
         """Be the initiator."""
         self.initiator = True
         self._sid, self._stream = os.urandom(16).hex(), os.urandom(16).hex()
-        self._request(self._negotiate("session-initiate", "e2e"))
+        if self._flights:
+            self._begin_tls()
+            self._ahead = self._written()
+        self._request(self._negotiate("session-initiate", "e2e", self._ahead))
 
     def send(self, stanza: bytes) -> None:
         """A stanza in ``jabber:client``, once both sides are done."""
@@ -157,7 +163,7 @@ class Endpoint:
 
     # --- §1: negotiation -------------------------------------------------------------------------------------------
 
-    def _negotiate(self, action: str, name: str) -> Element:
+    def _negotiate(self, action: str, name: str, flight: bytes) -> Element:
         nonce, digest = os.urandom(16), hashlib.sha256(self._certificate.public_bytes(Encoding.DER)).digest()
         jingle = Element(f"{{{JINGLE}}}jingle", {"action": action, "sid": self._sid})
         content = SubElement(jingle, f"{{{JINGLE}}}content", {"creator": "initiator", "name": name})
@@ -167,6 +173,8 @@ class Endpoint:
         security = SubElement(content, f"{{{SECURITY}}}security", {"version": "1", "nonce": encoded})
         SubElement(security, f"{{{DTLS}}}fingerprint", {"hash": "sha-256"}).text = digest.hex(":").upper()
         SubElement(security, f"{{{SECURITY}}}method", {"name": "fingerprint"})
+        if flight:
+            SubElement(security, f"{{{SECURITY}}}flight").text = base64.b64encode(flight).decode()
         self._halves[self.initiator] = self._half(self.ours, self.peer, name, digest, "fingerprint", nonce, "")
         return jingle
 
@@ -195,7 +203,7 @@ class Endpoint:
 
     def _invited(self, jingle: Element, sid: str) -> Act:
         """A session-initiate; crossed ones are settled by the lower sid."""
-        crossed = self.initiator and not self._stream_is_agreed
+        crossed = self.initiator and not self._flowing
         if (self._sid and not crossed) or sid == self._sid:
             raise Refused("unexpected-request", "out-of-order", "wait")
         if crossed and self._sid.encode() < sid.encode():
@@ -205,35 +213,38 @@ class Endpoint:
 
         def accept() -> None:
             self._stream, self._block = offered[1], min(offered[2], 4096)
-            self._request(self._negotiate("session-accept", offered[0]))
             self._begin_tls()
+            if self._flights and offered[3]:
+                self._take(offered[3])
+            if not self.ended:
+                self._request(self._negotiate("session-accept", offered[0], self._written()))
 
         return accept
 
     def _accepted(self, jingle: Element) -> Act:
-        if not self.initiator or self._stream_is_agreed:
+        if not self.initiator or self._flowing:
             raise Refused("unexpected-request", "out-of-order", "wait")
         if jingle.find(f".//{{{SECURITY}}}security") is None:
             return lambda: self._give_up("security-error")
-        name, stream, block = self._parse(jingle, self._sid)
-        flight = jingle.find(f".//{{{SECURITY}}}flight")
-        if name != "e2e" or stream != self._stream or block > self._block or flight is not None:
+        name, stream, block, flight = self._parse(jingle, self._sid)
+        if name != "e2e" or stream != self._stream or block > self._block or (flight and not self._flights):
             return lambda: self._give_up("security-error")
 
         def connect() -> None:
             self._block, self._flowing = block, True
             attributes = {"sid": self._stream, "block-size": str(block), "stanza": "iq"}
             self._request(Element(f"{{{IBB}}}open", attributes))
-            self._begin_tls()
+            if not self._flights:
+                self._begin_tls()
+            elif flight:
+                self._take(flight)
+            else:
+                self._queue += self._ahead
 
         return connect
 
-    @property
-    def _stream_is_agreed(self) -> bool:
-        return self._tls is not None
-
-    def _parse(self, jingle: Element, sid: str) -> tuple[str, str, int]:
-        """Content name, stream sid and block size; the half and the fingerprint are put down."""
+    def _parse(self, jingle: Element, sid: str) -> tuple[str, str, int, bytes]:
+        """Content name, stream sid, block size and flight; the half and the fingerprint are put down."""
         try:
             (content,) = jingle.findall(f"{{{JINGLE}}}content")
             (security,) = content.findall(f"{{{SECURITY}}}security")
@@ -246,13 +257,14 @@ class Endpoint:
                 raise ValueError
             methods = [method.attrib["name"] for method in security.findall(f"{{{SECURITY}}}method")]
             assertion = (security.findtext(f"{{{SECURITY}}}assertion") or "").strip()
+            flight = base64.b64decode((security.findtext(f"{{{SECURITY}}}flight") or "").strip(), validate=True)
             name, stream = content.attrib["name"], transport.attrib["sid"]
         except (ValueError, KeyError):
             raise Refused("bad-request") from None
         self._sid, self._expected = sid, digest
         theirs = self._half(self.peer, self.ours, name, digest, ",".join(methods), nonce, assertion)
         self._halves[jingle.get("action") == "session-initiate"] = theirs
-        return name, stream, block
+        return name, stream, block, flight
 
     def _give_up(self, reason: str) -> None:
         self._terminate(reason)
@@ -291,12 +303,7 @@ class Endpoint:
 
     def _pump(self) -> None:
         """What the window allows, and behind the last block what ends the session."""
-        if self._tls is not None:
-            try:
-                while True:
-                    self._queue += self._tls.bio_read(65536)
-            except SSL.WantReadError:
-                pass
+        self._queue += self._written()
         while self._flowing and self._queue and len(self._unanswered) < WINDOW:
             data = Element(f"{{{IBB}}}data", {"sid": self._stream, "seq": str(self._sent)})
             data.text = base64.b64encode(self._queue[: self._block]).decode()
@@ -335,6 +342,16 @@ class Endpoint:
             context.set_alpn_select_callback(lambda _, offered: ALPN if ALPN in offered else SSL.NO_OVERLAPPING_PROTOCOLS)
             self._tls = SSL.Connection(context)
             self._tls.set_accept_state()
+
+    def _written(self) -> bytes:
+        """What TLS wants to say."""
+        written = bytearray()
+        try:
+            while self._tls is not None:
+                written += self._tls.bio_read(65536)
+        except SSL.WantReadError:
+            pass
+        return bytes(written)
 
     def _verify(self, connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:
         shown = certificate.to_cryptography().public_bytes(Encoding.DER)

@@ -38,7 +38,7 @@ def half(fields: dict[str, str]) -> bytes:
 
 def recorded(name: str) -> offer.Signal:
     """What the recorded iq of that action signals."""
-    iq = fromstring(BLOCKS[name])
+    iq = fromstring(BLOCKS[name].replace("…", ""))
     return offer.signal(jingle.parse(iq[0]), iq.attrib["from"], iq.attrib["to"])
 
 

@@ -138,8 +138,8 @@ class Ours:
 class Wire:
     """Our session and the other implementation; ``alter`` may change an iq on its way."""
 
-    def __init__(self, ours: Role, alter: Callable[[Element], None] = lambda iq: None) -> None:
-        self.ours, self.theirs = Ours(ours), Endpoint(BOB, ALICE)
+    def __init__(self, ours: Role, alter: Callable[[Element], None] = lambda iq: None, *, flights: bool = True) -> None:
+        self.ours, self.theirs = Ours(ours), Endpoint(BOB, ALICE, flights=flights)
         self._alter = alter
         if ours is Role.INITIATOR:
             self.ours.session.offer(0.0)
@@ -172,6 +172,7 @@ class Wire:
         self.run()
 
 
+FLIGHTS = pytest.mark.parametrize("flights", [True, False], ids=["flights", "no flights"])
 ROLES = pytest.mark.parametrize("role", Role, ids=lambda role: f"ours-is-{role.value}")
 
 
@@ -184,10 +185,11 @@ def test_it_imports_nothing_of_ours() -> None:
     assert foreign == {"cryptography", "OpenSSL"}
 
 
+@FLIGHTS
 @ROLES
-def test_stanzas_flow_both_ways(role: Role) -> None:
+def test_stanzas_flow_both_ways(role: Role, flights: bool) -> None:
     """The session opens under TLS 1.3, and what each side says arrives in order, also what takes many blocks."""
-    wire = Wire(role)
+    wire = Wire(role, flights=flights)
     assert wire.theirs.open
     assert wire.ours.session.stage is Stage.OPEN
     long = "x" * 150_000
@@ -232,8 +234,9 @@ def test_an_edited_negotiation_is_found_out_by_both(role: Role) -> None:
     assert not wire.theirs.stanzas
 
 
+@FLIGHTS
 @ROLES
-def test_an_exchanged_fingerprint_stops_tls(role: Role) -> None:
+def test_an_exchanged_fingerprint_stops_tls(role: Role, flights: bool) -> None:
     """Each side compares the certificate with what was signalled, and refuses inside the handshake."""
 
     def alter(iq: Element) -> None:
@@ -241,7 +244,7 @@ def test_an_exchanged_fingerprint_stops_tls(role: Role) -> None:
             for fingerprint in iq.iter("{urn:xmpp:jingle:apps:dtls:0}fingerprint"):
                 fingerprint.text = ":".join(["00"] * 32)
 
-    wire = Wire(role, alter)
+    wire = Wire(role, alter, flights=flights)
     assert isinstance(wire.ours.side.failure, FingerprintMismatch)
     assert not wire.theirs.open
     assert wire.theirs.ended
@@ -295,13 +298,14 @@ def flush(client: ClientXMPP, endpoint: Endpoint) -> None:
         client.send_raw(tostring(iq, encoding="unicode"))
 
 
+@FLIGHTS
 @pytest.mark.parametrize("offers", ["plugin", "second"])
-async def test_it_talks_to_the_plugin_over_a_server(world: World, offers: str) -> None:
+async def test_it_talks_to_the_plugin_over_a_server(world: World, offers: str, flights: bool) -> None:
     """Discovery, negotiation, bytestream and farewell over a real stream: a bot with the plugin answers inside the session."""
     bot = await world.client(PLUGIN, accept_from="anyone")
     echo(bot)
     alice = world.make("alice@localhost/a", "xep_0030", "xep_0115", load=False)
-    endpoint = Endpoint("alice@localhost/a", PLUGIN)
+    endpoint = Endpoint("alice@localhost/a", PLUGIN, flights=flights)
     install(alice, endpoint)
     plugins: Any = alice.plugin
     for feature in second_implementation.FEATURES:
