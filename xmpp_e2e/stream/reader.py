@@ -241,6 +241,7 @@ class Reader:
         parser.StartElementHandler = self._on_start
         parser.EndElementHandler = self._on_end
         parser.CharacterDataHandler = self._text.append
+        parser.StartCdataSectionHandler = self._on_cdata
         parser.StartDoctypeDeclHandler = _restricted
         parser.ProcessingInstructionHandler = parser.CommentHandler = _restricted
 
@@ -310,6 +311,11 @@ class Reader:
             fits = self._deepest <= self._limits.depth
             self._events.append(element if fits else _Deep(element, self._deepest))
             self._deepest = 0
+
+    def _on_cdata(self) -> None:
+        """Outside any stanza even an empty one is text, and one that has only begun would not survive a renewal."""
+        if not self._stack:
+            raise StreamError("the peer sent text outside any stanza", "bad-format")
 
     def _place(self) -> None:
         """Put the text that has come where ElementTree wants it."""

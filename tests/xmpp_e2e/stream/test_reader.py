@@ -433,6 +433,12 @@ def test_renewal_keeps_the_prefixes_of_the_header() -> None:
     assert len(set(seen[1:-1])) == 1
 
 
+def test_a_section_that_has_only_begun_outside_any_stanza() -> None:
+    """It is text whatever follows; a parser that were renewed within it would take the text for elements."""
+    assert condition(HEADER + b"<a/><![CDATA[") == "bad-format"
+    assert condition(HEADER + b"<a><![CDATA[<b>]]></a>") is None
+
+
 # --- properties ------------------------------------------------------------------------------------------------------
 
 FRAGMENTS = st.sampled_from(
