@@ -37,6 +37,15 @@ class HoldQueueFull(E2EError):
     remedy = "Wait for e2e_session_start before you send more."
 
 
+class TooManySessions(E2EError):
+    """We have opened as many sessions as we may."""
+
+    jingle_reason = "busy"
+    likely = "A program writes to more people at once than it was set up for."
+    attack = "Many strangers may be making it answer them."
+    remedy = "Close sessions that are not needed, or raise `sessions` in register_plugin('e2e', {…})."
+
+
 class HeldTooLong(E2EError):
     """A stanza waited longer than its deadline."""
 

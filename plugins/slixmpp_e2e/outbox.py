@@ -108,7 +108,11 @@ class Outbox:
     def send(self, stanza: StanzaBase, ours: str, to: str) -> None:
         """Take a stanza that must not go in clear before its route says so."""
         route = self._routes.get((ours, to))
-        if route is not None and len(route.targets) == 1 and self._straight(stanza, self._host.link_to(route.targets[0])):
+        try:
+            if route is not None and len(route.targets) == 1 and self._straight(stanza, self._host.link_to(route.targets[0])):
+                return
+        except E2EError as error:
+            self._host.send_failed(stanza, error)
             return
         item = self._hold(stanza, to)
         if item is None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 from slixmpp import JID, InvalidJID
 
+from slixmpp_e2e.capacity import Limits
 from xmpp_e2e.errors import LocalError
 from xmpp_e2e.identity import TrustModel
 from xmpp_e2e.trust.judge import OnKeyChange
@@ -27,11 +28,12 @@ DEFAULTS: dict[str, Any] = {
     "store": None,
     "hold_seconds": 300.0,
     "held_on_new_stream": "fail",
+    **asdict(Limits()),
 }
 """``accept_from`` None means ``"roster"`` for a client, and nobody for a component until a list is given. ``store`` is a
 path, or None for the default one of the account. ``hold_seconds`` bounds how long a stanza waits for its session (five
 minutes: a person may have to act). ``held_on_new_stream``: ``"fail"`` or ``"reopen"``, for stanzas that wait when the
-client's stream is lost."""
+client's stream is lost. The rest are bounds (docs/bounds.md)."""
 
 
 class ConfigError(LocalError):
@@ -54,6 +56,7 @@ class Settings:
     store: Path | None
     hold_seconds: float
     reopen: bool
+    limits: Limits
 
     @classmethod
     def parse(cls, config: Mapping[str, Any], *, component: bool) -> Settings:
@@ -68,6 +71,7 @@ class Settings:
             store=_path(config.get("store")),
             hold_seconds=_seconds(config.get("hold_seconds")),
             reopen=_choice(config, "held_on_new_stream", ("fail", "reopen")) == "reopen",
+            limits=_limits(config),
         )
 
 
@@ -105,6 +109,17 @@ def _seconds(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise ConfigError(f"hold_seconds is {value!r}; it is a number of seconds above 0")
     return float(value)
+
+
+def _limits(config: Mapping[str, Any]) -> Limits:
+    return Limits(**{field.name: _count(config, field.name) for field in fields(Limits)})
+
+
+def _count(config: Mapping[str, Any], key: str) -> int:
+    value = config.get(key)
+    if type(value) is not int or value < 1:
+        raise ConfigError(f"{key} is {value!r}; it is a whole number, 1 or more")
+    return value
 
 
 def _accept_from(value: object, component: bool) -> str | frozenset[str]:

@@ -60,7 +60,7 @@ class Switchboard:
         self.rooms = Rooms(xmpp, self._is_person)
         self.presences = Presences(self.loop)
         self.outbox = Outbox(self)
-        self.sessions = Sessions(self.iqs, self._new_session, self._new_link, self._admits)
+        self.sessions = Sessions(self, self.iqs, self.loop.time, settings.limits)
         self._watch = Watch(self.loop, store, self.trust_changed, lambda: any(True for _ in self.sessions))
         self._kept: list[StanzaBase] = []
         self._filters = Filters(self)
@@ -101,9 +101,8 @@ class Switchboard:
     def trust_changed(self, bare: str) -> None:
         """The user has decided about a key of this peer: sessions that wait for that go on, those under a refused key end."""
         remembered = self._store.remembered(bare)
-        for link in self.sessions:
-            if JID(link.peer).bare == bare:
-                link.remember(remembered)
+        for link in self.sessions.of(bare):
+            link.remember(remembered)
 
     # --- terms -----------------------------------------------------------------------------------------------------
 
@@ -128,7 +127,8 @@ class Switchboard:
         allowed = self._store.policy(bare).plaintext_allowed
         return incoming_plaintext(self.policy_with(bare), self._store.seen(bare), allowed)
 
-    def _new_session(self, role: Role, ours: str, peer: str, minimum: Assurance) -> Session:
+    def new_session(self, role: Role, ours: str, peer: str, minimum: Assurance) -> Session:
+        """A core session between two full JIDs, on the terms of the day."""
         bare = JID(peer).bare
         self._watch.start()  # before we ask what is remembered: whatever changes afterwards is noticed
         stored = self._store.policy(bare)
@@ -147,26 +147,37 @@ class Switchboard:
         )
         return Session(role, config, self._store.remembered(bare))
 
-    def _new_link(self, session: Session) -> Link:
+    def new_link(self, session: Session) -> Link:
+        """What carries it."""
         return Link(self, session)
 
-    def _admits(self, peer: str) -> bool:
-        """May this full JID open a session with us? The answer to others must not tell that we are here.
-
-        No occupant of a room may: a session with one would make a person of the room.
-        """
+    def is_listed(self, peer: str) -> bool:
+        """May this full JID open a session with us, by ``accept_from``? The answer to others must not tell that we are here."""
         jid = JID(peer)
         if jid.full != peer:
             return False  # another spelling than ours: his stanzas would come from one address, and ours go to another
-        if not jid.resource or not jid.local or jid.bare in self.rooms or not self.policy_with(jid.bare).accepts_sessions:
+        if not jid.resource or not jid.local:
             return False
         allowed = self._settings.accept_from
         if allowed == "anyone" or jid.bare == self.xmpp.boundjid.bare:
             return True
-        if allowed == "roster":
-            roster = self.xmpp.client_roster
-            return roster.has_jid(jid.bare) and roster[jid.bare]["subscription"] in ("from", "both")
-        return jid.bare in allowed or jid.domain in allowed
+        return self.is_contact(peer) if allowed == "roster" else jid.bare in allowed or jid.domain in allowed
+
+    def admits(self, peer: str) -> bool:
+        """Do the policies agree? No occupant of a room may open a session: one with him would make a person of the room."""
+        bare = JID(peer).bare
+        return bare not in self.rooms and self.policy_with(bare).accepts_sessions
+
+    def is_contact(self, peer: str) -> bool:
+        """Does this account see our presence, is it named in ``accept_from``, or is it our own?"""
+        bare, roster, allowed = JID(peer).bare, self.xmpp.client_roster, self._settings.accept_from
+        if bare == self.xmpp.boundjid.bare or (isinstance(allowed, frozenset) and bare in allowed):
+            return True
+        return roster.has_jid(bare) and roster[bare]["subscription"] in ("from", "both")
+
+    def is_acquainted(self, peer: str) -> bool:
+        """Is it, or have we had a session with this account?"""
+        return self.is_contact(peer) or self._is_person(JID(peer).bare)
 
     # --- the way out -----------------------------------------------------------------------------------------------
 
@@ -210,7 +221,7 @@ class Switchboard:
 
     async def _resources(self, ours: str, bare: str) -> list[str]:
         online = await self.presences.online(JID(ours).bare, bare)
-        linked = [link.peer for link in self.sessions if link.is_open and link.ours == ours and JID(link.peer).bare == bare]
+        linked = [link.peer for link in self.sessions.of(bare) if link.is_open and link.ours == ours]
         return [peer for peer in dict.fromkeys([*online, *linked]) if peer != ours]
 
     def _is_open(self, ours: str, peer: str) -> bool:
@@ -271,7 +282,7 @@ class Switchboard:
         discovery.forget(self.xmpp, peer)
         self.outbox.forget_routes(peer.bare)
         if stanza.xml.get("type") == "unavailable":
-            for link in self.sessions:
+            for link in self.sessions.of(peer.bare):
                 if link.peer == peer.full:
                     link.cut(SessionGone(f"{peer} went offline"))
 

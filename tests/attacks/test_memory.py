@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element, SubElement
 import pytest
 from slixmpp import ClientXMPP
 
-from slixmpp_e2e import outbox, sessions
+from slixmpp_e2e import outbox
 from slixmpp_e2e.link import Link
 from tests.attacks.relay import IQ, NOW, End
 from tests.pair import Pair
@@ -84,11 +84,10 @@ class Attacker:
 
 
 @pytest.mark.parametrize("devices", [1, 100], ids=["one device", "many devices"])
-async def test_sessions_of_one_peer_are_bounded(world: World, devices: int, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_sessions_of_one_peer_are_bounded(world: World, devices: int) -> None:
     """He opens one after the other, answers no block and leaves by the signalling: each waits for its last blocks for a
     while, and there are so many of them and no more."""
-    monkeypatch.setattr(sessions, "SESSIONS_PER_PEER", 10)
-    alice = await world.client(ALICE)
+    alice = await world.client(ALICE, sessions_per_peer=10)
     attacker = Attacker(world, alice)
     for number in range(40):
         end = await attacker.offer(f"bob@localhost/{number % devices}")

@@ -9,7 +9,7 @@ import re
 from typing import Any
 from xml.etree.ElementTree import Element, fromstring
 
-from slixmpp_e2e import sessions
+from slixmpp_e2e import capacity, sessions
 from slixmpp_e2e.discovery import FEATURES
 from slixmpp_e2e.link import STALL_SECONDS
 from tests.docs import documents
@@ -116,8 +116,7 @@ def test_every_other_number() -> None:
         f"without leading zero or sign, {jingle.MIN_BLOCK_SIZE} to 65535. In the accept at most {jingle.MAX_BLOCK_SIZE}",
         f"at most {jingle.MAX_METHODS}, no name twice",
         f"1 to {jingle.MAX_ASSERTION} visible ASCII characters; base64 of 1 to {jingle.MAX_FLIGHT} bytes",
-        f"more than {sessions.HALF_OPEN_PER_PEER} half-open sessions",
-        f"or {sessions.HALF_OPEN} in all, or {sessions.SESSIONS:,} sessions",
+        f"more than {capacity.HALF_OPEN_PER_PEER} half-open sessions",
         f"(the last {sessions._REMEMBER_ENDED})",
         f"Up to {ibb.FIRST_WINDOW} iqs (growing to {ibb.LAST_WINDOW}) and {_kib(ibb.RECEIVE_QUEUE)} are on their way",
         f"the {ibb.RECEIVE_BLOCKS + 1}th stanza without an answer of ours, or more than {_kib(2 * ibb.RECEIVE_QUEUE)} unread",

@@ -119,10 +119,9 @@ async def test_a_question_dies_with_its_session_although_another_one_is_open(wor
     answer = ask(alice, BOB)
     await asked.take()
     newer = e2e(bob).switchboard
-    link = newer._new_link(newer._new_session(ours.role.other.other, BOB, ALICE, ours.minimum))
-    newer.sessions._links[BOB, ALICE, "x"] = link
+    link = newer.new_link(newer.new_session(ours.role.other.other, BOB, ALICE, ours.minimum))
     link.offer()
-    newer.sessions._links[BOB, ALICE, link.sid] = newer.sessions._links.pop((BOB, ALICE, "x"))
+    newer.sessions._add(link)
     assert "ended" in await refused(answer)
     assert await until(ours.ended()) is None
     assert [link.is_open for link in e2e(alice).sessions()] == [True]

@@ -10,10 +10,13 @@ from xml.etree.ElementTree import canonicalize, fromstring
 import pytest
 from slixmpp.exceptions import IqError
 
-from slixmpp_e2e import sessions
+from slixmpp_e2e import capacity
+from slixmpp_e2e.errors import TooManySessions
+from slixmpp_e2e.link import Link
 from slixmpp_e2e.loopback import Subscription, hostile, to_text
+from slixmpp_e2e.outbox import Route
 from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, jingle, turns, until
-from xmpp_e2e.errors import PeerRefused
+from xmpp_e2e.errors import JingleError, PeerRefused
 from xmpp_e2e.negotiate.jingle import NS_JINGLE
 from xmpp_e2e.transport.ibb import NS_IBB
 
@@ -174,11 +177,20 @@ async def test_a_message_to_our_own_full_jid_is_not_sent(world: World) -> None:
 # --- how many --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("bound", "devices"), [("HALF_OPEN_PER_PEER", 1), ("HALF_OPEN", 3), ("SESSIONS", 3)])
+@pytest.mark.parametrize(
+    ("bound", "devices"),
+    [
+        ("half_open_per_peer", 1),
+        ("half_open_per_domain", 3),
+        ("half_open", 3),
+        ("sessions_per_peer", 1),
+        ("sessions_per_domain", 3),
+        ("sessions", 3),
+    ],
+)
 async def test_offers_are_bounded(world: World, monkeypatch: pytest.MonkeyPatch, bound: str, devices: int) -> None:
-    """Per account, on their way, and in all: beyond that the answer is resource-constraint, to try again."""
-    monkeypatch.setattr(sessions, bound, 2)
-    alice = await world.client(ALICE)
+    """Per account, per domain and in all: beyond that the answer is resource-constraint, to try again."""
+    alice = await world.client(ALICE, **{bound: 2})
     senders = ["bob@localhost/1", "carol@localhost/1", "bob@localhost/2"][:devices]
     accepted, refused = [], []
     iqs = e2e(alice).switchboard.iqs
@@ -191,6 +203,87 @@ async def test_offers_are_bounded(world: World, monkeypatch: pytest.MonkeyPatch,
     await world.settle(alice)
     assert accepted == ["o0", "o1"]
     assert refused == [("o2", "resource-constraint")]
+
+
+async def test_no_more_is_opened_than_we_may(world: World) -> None:
+    """One session more than `sessions` is refused before it begins, by whichever way it is asked for, and nothing leaves in
+    clear; those of peers do not count."""
+    alice = await world.client(ALICE, sessions=1, sessions_per_domain=1)
+    bob, carol = await world.client(BOB), await world.client("carol@localhost/c")
+    await world.settle(alice, bob, carol)
+    await world.session(carol, alice)
+    ours, _ = await world.session(alice, bob)
+    one, two = Heard(bob, "message"), Heard(alice, "e2e_send_failed")
+    await world.client("bob@localhost/two")
+    for _ in range(2):  # the way is found out, then known
+        alice.send_message(mto="bob@localhost/two", mbody="too many")
+        report = await two.take()
+        assert isinstance(report.error, TooManySessions)
+        assert "raise `sessions`" in str(report)
+    e2e(alice).switchboard.outbox._routes[ALICE, "bob@localhost/two"] = Route(False, ((ALICE, "bob@localhost/two"),))
+    alice.send_message(mto="bob@localhost/two", mbody="too many")
+    assert isinstance((await two.take()).error, TooManySessions)
+    with pytest.raises(TooManySessions):
+        await e2e(alice).connect("bob@localhost/two")
+    assert ours.is_open
+    assert len(one) == 0
+    assert world.in_clear("too many") == []
+
+
+async def test_a_flood_is_refused_before_it_costs_anything(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the rate neither the store is asked nor a session made, be it an offer, a block or anything else."""
+    alice = await world.client(ALICE, accept_from="anyone")
+    switchboard = e2e(alice).switchboard
+    refused: list[str] = []
+    asked: list[str] = []
+    admits = switchboard.admits
+
+    def counted(peer: str) -> bool:
+        asked.append(peer)
+        return admits(peer)
+
+    monkeypatch.setattr(switchboard.iqs, "error", lambda iq, error: refused.append(error.condition))
+    monkeypatch.setattr(switchboard, "admits", counted)
+    payloads = [PAYLOADS[name] for name in ("session-initiate", "session-info", "data")]
+    for number, payload in zip(range(300), itertools.cycle(payloads), strict=False):
+        sender = f"user{number}@evil.test/x"
+        world.server.inject(ALICE, f"<iq type='set' id='i{number}' from='{sender}' to='{ALICE}'>{payload}</iq>")
+    await world.settle(alice)
+    assert len(refused) == 300
+    assert refused.count("resource-constraint") == 300 - len(asked)
+    assert capacity.UNASKED_PER_DOMAIN.burst <= len(asked) < 300
+
+
+async def test_the_oldest_of_the_greediest_domain_makes_way(world: World) -> None:
+    """Its session is told that we are busy, and is gone; the newcomer's goes on."""
+    alice = await world.client(ALICE, accept_from="anyone", half_open=2)
+    offer = await _an_offer(world)
+    senders = ["a@evil.test/x", "b@evil.test/x", "c@good.test/x"]
+    world.server.interfere.append(lambda stanza, sender: None if stanza.get("to") in senders else stanza)
+    for number, sender in enumerate(senders):
+        text = offer.replace("SID", f"0123456789abcdef{number}")
+        world.server.inject(ALICE, f"<iq type='set' id='o{number}' from='{sender}' to='{ALICE}'>{text}</iq>")
+    await world.settle(alice)
+    switchboard = e2e(alice).switchboard
+    assert [link.peer for link in switchboard.sessions] == senders[1:]
+    assert len(switchboard.sessions.capacity) == 2
+    [handled] = world.server.mentions("<busy")
+    assert "session-terminate" in handled.text
+    assert senders[0] in handled.text
+
+
+async def test_nothing_is_kept_of_an_offer_that_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the core says of it: no place is taken."""
+
+    def refuse(self: Link, jingle: Any) -> None:
+        raise JingleError("no", "bad-request")
+
+    alice = await world.client(ALICE)
+    offer = (await _an_offer(world)).replace("SID", "0123456789abcdef")
+    monkeypatch.setattr(Link, "receive_jingle", refuse)
+    world.server.inject(ALICE, f"<iq type='set' id='o' from='{BOB}' to='{ALICE}'>{offer}</iq>")
+    await world.settle(alice)
+    assert len(e2e(alice).switchboard.sessions.capacity) == 0
 
 
 async def _an_offer(world: World) -> str:

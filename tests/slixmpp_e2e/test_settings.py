@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from slixmpp_e2e.capacity import Limits
 from slixmpp_e2e.settings import DEFAULTS, ConfigError, Settings, unknown_keys
 
 
@@ -36,6 +38,7 @@ def parse(component: bool = False, **config: Any) -> Settings:
         ("hold_seconds", float("nan"), "above 0"),
         ("hold_seconds", float("inf"), "above 0"),
         ("held_on_new_stream", "keep", "fail, reopen"),
+        *((field.name, value, "whole number, 1 or more") for field in fields(Limits) for value in (0, True, 2.0, "9", None)),
     ],
 )
 def test_a_wrong_value_is_named(key: str, value: Any, words: str) -> None:
@@ -75,3 +78,5 @@ def test_values_have_types() -> None:
     assert (settings.policy.value, settings.hold_seconds, settings.reopen) == ("require", 3.0, True)
     assert (settings.store, settings.require_pq, settings.fast_open) == (Path("x.db"), True, False)
     assert (parse().store, parse().reopen) == (None, False)
+    assert parse().limits == Limits()
+    assert parse(half_open=7, sessions=100).limits == Limits(half_open=7, sessions=100)

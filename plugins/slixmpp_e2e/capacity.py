@@ -1,0 +1,164 @@
+"""How many sessions peers may open with us, and how fast: per account, per domain, and in all. docs/bounds.md argues why so.
+
+Sessions that we offer are not counted here, and what peers do can never keep us from offering one. A JID's domain is what its
+server has proved to ours (RFC 6120 §13); resources and accounts of it, a hostile server makes up as it likes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from slixmpp_e2e.rates import Buckets, Rate, take_all
+from xmpp_e2e.errors import JingleError
+
+HALF_OPEN_PER_PEER = 4
+"""Sessions of one bare JID that may be on their way at once: a few devices that start together."""
+HALF_OPEN_PER_DOMAIN = 32
+"""The same for one domain: half of all, so that no single server fills them."""
+HALF_OPEN = 64
+"""The same in all, for strangers, and once more for acquaintances: each costs about 115 KB, so some 7 MB twice."""
+SESSIONS_PER_PEER = 64
+"""Sessions of one bare JID in all, those included that are over and wait for their last blocks to be answered: 7 MB."""
+SESSIONS_PER_DOMAIN = 2_500
+"""The same for one domain: a quarter of all. Who serves one large domain raises it."""
+SESSIONS = 10_000
+"""Sessions in all that peers may open, some 700 MB; strangers get half of them. Of ours there may be as many."""
+
+UNASKED_PER_PEER = Rate(2, 64)
+"""Offers, and other iqs about sessions that we do not know, of one bare JID: the blocks on their way when we restart, twice."""
+UNASKED_PER_DOMAIN = Rate(32, 256)
+"""The same for one domain; each costs up to 4 ms (three look-ups in the store, a key, a TLS context): an eighth of a core."""
+UNASKED = Rate(64, 512)
+"""The same for all who are no contacts: a quarter of a core."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The numbers that a deployment may want to change."""
+
+    sessions: int = SESSIONS
+    sessions_per_domain: int = SESSIONS_PER_DOMAIN
+    sessions_per_peer: int = SESSIONS_PER_PEER
+    half_open: int = HALF_OPEN
+    half_open_per_domain: int = HALF_OPEN_PER_DOMAIN
+    half_open_per_peer: int = HALF_OPEN_PER_PEER
+
+
+class Refused(JingleError):
+    """There is no place now; the peer may try again."""
+
+    likely = "Many sessions begin at the same time, or a peer has lost his state over and over."
+    attack = "Somebody floods us with offers."
+    remedy = "Try again in a minute."
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "resource-constraint", type="wait")
+
+
+S = TypeVar("S", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class _Place:
+    account: str
+    domain: str
+    acquainted: bool
+
+
+class Capacity(Generic[S]):
+    """Counts the sessions ``S`` that peers open. Every question costs a few look-ups, however many sessions there are."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._places: dict[S, _Place] = {}
+        self._accounts: Counter[str] = Counter()
+        self._domains: Counter[str] = Counter()
+        self._strangers = 0
+        self._half_accounts: Counter[str] = Counter()
+        self._half_domains: dict[bool, dict[str, dict[S, None]]] = {True: {}, False: {}}
+        """By acquaintance and domain, the oldest first."""
+        self._peer_rate, self._domain_rate = Buckets(UNASKED_PER_PEER), Buckets(UNASKED_PER_DOMAIN)
+        self._rate = Buckets(UNASKED)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @property
+    def half_open(self) -> int:
+        """Sessions that are on their way."""
+        return self._half_accounts.total()
+
+    def listens(self, peer: str, now: float, *, contact: bool) -> bool:
+        """An iq came from ``peer`` (a full JID) that belongs to no session: is there time to look into it? Asked before what
+        costs more than this."""
+        account, domain = _account(peer)
+        takings = [(self._peer_rate, account), (self._domain_rate, domain)]
+        return take_all(now, *takings, *([] if contact else [(self._rate, "")]))
+
+    def make_room(self, peer: str, *, acquainted: bool) -> S | None:
+        """Is there a place for one more session of this peer? Refused if not.
+
+        When all places on the way are taken, the domain that has most of them gives up its oldest, which is returned, if it
+        still has as many as the newcomer's afterwards.
+        """
+        account, domain = _account(peer)
+        limits = self.limits
+        if self._accounts[account] >= limits.sessions_per_peer or self._half_accounts[account] >= limits.half_open_per_peer:
+            raise Refused("too many sessions of this account")
+        domains = self._half_domains[acquainted]
+        here = len(domains.get(domain, ()))
+        if self._domains[domain] >= limits.sessions_per_domain or here >= limits.half_open_per_domain:
+            raise Refused("too many sessions of this domain")
+        if len(self._places) >= limits.sessions or (not acquainted and self._strangers >= limits.sessions // 2):
+            raise Refused("too many sessions")
+        if sum(map(len, domains.values())) < limits.half_open:
+            return None
+        greediest = max(domains.values(), key=len)
+        if len(greediest) < here + 2:
+            raise Refused("too many sessions are on their way")
+        return next(iter(greediest))
+
+    def enter(self, session: S, peer: str, *, acquainted: bool) -> None:
+        """A session of this peer is on its way."""
+        account, domain = _account(peer)
+        self._places[session] = _Place(account, domain, acquainted)
+        self._accounts[account] += 1
+        self._domains[domain] += 1
+        self._strangers += not acquainted
+        self._half_accounts[account] += 1
+        self._half_domains[acquainted].setdefault(domain, {})[session] = None
+
+    def arrive(self, session: S) -> None:
+        """It is open, or will never be: not on its way any more. Again, or of a session of ours, it means nothing."""
+        place = self._places.get(session)
+        half = self._half_domains[place.acquainted].get(place.domain, {}) if place else {}
+        if place is None or session not in half:
+            return
+        del half[session]
+        if not half:
+            del self._half_domains[place.acquainted][place.domain]
+        _less(self._half_accounts, place.account)
+
+    def leave(self, session: S) -> None:
+        """It is over, and nothing of it is left."""
+        self.arrive(session)
+        place = self._places.pop(session, None)
+        if place is not None:
+            _less(self._accounts, place.account)
+            _less(self._domains, place.domain)
+            self._strangers -= not place.acquainted
+
+
+def _account(peer: str) -> tuple[str, str]:
+    """The bare JID of a full one, and its domain."""
+    account = peer.partition("/")[0]
+    return account, account.rpartition("@")[2]
+
+
+def _less(counter: Counter[str], name: str) -> None:
+    counter[name] -= 1
+    if not counter[name]:
+        del counter[name]

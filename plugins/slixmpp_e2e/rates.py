@@ -1,0 +1,50 @@
+"""How often somebody may do something: token buckets by name, on a clock that is handed in."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+NAMES = 4096
+"""Names whose buckets are kept, some 200 bytes each. The one that was heard of longest ago goes first and would begin anew with
+a full one: who can afford more names than these meets the bucket of the level above."""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """So many a second in the long run, and so many at once."""
+
+    per_second: float
+    burst: int
+
+
+class Buckets:
+    """One bucket for each name; each holds ``rate.burst`` tokens when it is full, and begins so."""
+
+    def __init__(self, rate: Rate, names: int = NAMES) -> None:
+        self._rate, self._names = rate, names
+        self._levels: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._levels)
+
+    def level(self, name: str, now: float) -> float:
+        """How many tokens the bucket of ``name`` holds at ``now`` (seconds of any steady clock)."""
+        tokens, since = self._levels.get(name, (float(self._rate.burst), now))
+        return min(self._rate.burst, tokens + (now - since) * self._rate.per_second)
+
+    def take(self, name: str, now: float) -> None:
+        """Take one token out."""
+        self._levels[name] = (self.level(name, now) - 1, now)
+        self._levels.move_to_end(name)
+        if len(self._levels) > self._names:
+            self._levels.popitem(last=False)
+
+
+def take_all(now: float, *takings: tuple[Buckets, str]) -> bool:
+    """Take a token out of each of these buckets, or, if one of them is empty, out of none. True if they were taken."""
+    if any(buckets.level(name, now) < 1 for buckets, name in takings):
+        return False
+    for buckets, name in takings:
+        buckets.take(name, now)
+    return True
