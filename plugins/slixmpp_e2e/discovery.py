@@ -18,12 +18,12 @@ _TIMEOUT = 30
 """Seconds for one disco#info request: a slow link answers within a few."""
 
 
-async def advertise(xmpp: BaseXMPP) -> None:
-    """Add our features, and say so in the next presence."""
+async def advertise(xmpp: BaseXMPP, *, announce: bool) -> None:
+    """Add our features, and say so in the next presence; ``announce``: there has been one already, so send it again."""
     disco = xmpp.plugin["xep_0030"]
     for feature in FEATURES:
         disco.add_feature(feature)
-    await xmpp.plugin["xep_0115"].update_caps()
+    await xmpp.plugin["xep_0115"].update_caps(broadcast=announce)
 
 
 async def withdraw(xmpp: BaseXMPP) -> None:

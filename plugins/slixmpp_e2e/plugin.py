@@ -74,7 +74,7 @@ class E2E(BasePlugin):
         """A new stream: sessions of an earlier one are over. Advertise."""
         if self._is_loaded:  # slixmpp calls this before plugin_init() when a stream is up already
             self._stream_lost(None)
-            self._spawn(discovery.advertise(self.xmpp))
+            self._spawn(discovery.advertise(self.xmpp, announce=False))  # the client has yet to send its first presence
 
     def _open(self) -> None:
         unknown_keys(self.config)
@@ -89,7 +89,7 @@ class E2E(BasePlugin):
     def _join(self) -> None:
         """The stream was up before we came."""
         self.switchboard.presences.adopt(self.xmpp.boundjid.bare, self.xmpp.client_roster)
-        self._spawn(discovery.advertise(self.xmpp))
+        self._spawn(discovery.advertise(self.xmpp, announce=True))
         self._stream_started(None)
 
     @property

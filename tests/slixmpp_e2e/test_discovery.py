@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slixmpp_e2e.loopback import offline
+from slixmpp_e2e.loopback import offline, online
 from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e
 
 SECURITY = "urn:x-xmpp-e2e:security:0"
@@ -34,3 +34,20 @@ async def test_our_own_presence_is_not_forgotten(world: World) -> None:
     presence = await seen.take()
     info = await bob.plugin["xep_0115"].get_caps(verstring=presence["caps"]["ver"])
     assert SECURITY in info["features"]
+
+
+async def test_a_login_is_announced_once(world: World) -> None:
+    """By the program's own first presence, which tells already what we can do: nobody hears of it before or twice."""
+    bob = await world.client(BOB, "xep_0115", load=False)
+    await world.settle(bob)
+    heard = Heard(bob, "presence_available")
+    alice = world.make(ALICE)
+    for _ in range(2):
+        await online(alice, world.server)
+        await world.settle(alice, bob)
+        presence = await heard.take()
+        assert presence["from"] == ALICE
+        info = await bob.plugin["xep_0115"].get_caps(verstring=presence["caps"]["ver"])
+        assert SECURITY in info["features"]
+        assert len(heard) == 0
+        await offline(alice)
