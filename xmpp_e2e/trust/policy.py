@@ -39,7 +39,7 @@ class Outgoing(enum.Enum):
     ENCRYPT = "encrypt"
     """A handshake, the stanza held meanwhile; if the handshake fails: ``e2e_send_failed``, never in clear."""
     FAIL_UNAVAILABLE = "fail-unavailable"
-    """Held while the peer may yet come online, then ``e2e_send_failed``; never in clear."""
+    """``e2e_send_failed`` at once, never in clear: both must be online, and who waits for an answer is not kept waiting."""
 
 
 class Incoming(enum.Enum):
