@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 from xml.etree.ElementTree import Element
 
+from slixmpp import Iq
 from slixmpp.basexmpp import BaseXMPP
 from slixmpp.xmlstream.stanzabase import StanzaBase
 from slixmpp.xmlstream.tostring import tostring
@@ -62,6 +63,12 @@ def write(xmpp: BaseXMPP, stanza: StanzaBase, outgoing: Any, text: str | bytes |
 def encrypts(xmpp: BaseXMPP) -> bool:
     """Is there a filter of somebody who encrypts what goes out in clear (XEP-0420)?"""
     return bool(_filters(xmpp, "out_sce"))
+
+
+def awaits(xmpp: BaseXMPP, reply: Iq) -> bool:
+    """Does somebody who has sent a request wait for this reply?"""
+    name = f"IqCallback_{reply['id']}"
+    return any(handler.name == name and handler.match(reply) for handler in vars(xmpp)["_XMLStream__handlers"])
 
 
 def unload(xmpp: BaseXMPP, name: str) -> None:

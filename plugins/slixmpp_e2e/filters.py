@@ -95,8 +95,8 @@ class Filters:
             if (link := host.inside.owes(stanza)) is not None:
                 host.outbox.reply(stanza, link)
                 return False
-            if host.inside.too_late(stanza):
-                raise SessionGone("the session in which the request came has ended")
+            if not host.inside.may_go_outside(stanza):
+                raise SessionGone("no request is known that this answers: if one came inside a session, that has ended")
         if not to.bare or stays_outside(stanza, to, host.rooms) or host.policy_with(to.bare) is Policy.OFF:
             return True
         ours = self._ours(stanza.xml.get("from", ""))
@@ -149,8 +149,14 @@ class Filters:
             error = PlaintextRefused("the answer to a question that was asked inside a session came outside of it")
             host.plaintext("refused", stanza, error)
             return False
+        if isinstance(stanza, Iq) and not is_request(stanza) and self._is_unasked(stanza, peer):
+            return False
         account = host.xmpp.boundjid.bare
-        return not peer.bare or may_come_outside(stanza, peer, host.rooms, account) or self._is_welcome(stanza, peer)
+        if peer.bare and not may_come_outside(stanza, peer, host.rooms, account) and not self._is_welcome(stanza, peer):
+            return False
+        if isinstance(stanza, Iq):
+            host.inside.came_outside(stanza)
+        return True
 
     def _is_ours(self, iq: Iq) -> bool:
         host = self._host
@@ -163,6 +169,14 @@ class Filters:
         return host.sessions.takes_jingle(iq, ours, others="xep_0166" in plugins) or host.sessions.takes_block(
             iq, ours, others="xep_0047" in plugins
         )
+
+    def _is_unasked(self, reply: Iq, peer: JID) -> bool:
+        """Is it of somebody with whom encryption is required, and answers nothing? Then it is no answer but plaintext. (It
+        may also be a late one, to a question that was given up; so nobody is alarmed.)"""
+        host = self._host
+        if not peer.local or peer.bare in host.rooms or host.policy_with(peer.bare) is not Policy.REQUIRE:
+            return False
+        return not adapter.awaits(host.xmpp, reply)
 
     def _is_welcome(self, stanza: StanzaBase, peer: JID) -> bool:
         """Plaintext of a person."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from slixmpp import Iq
+from slixmpp import JID, Iq
 
 from slixmpp_e2e.link import Link
 
@@ -18,8 +18,10 @@ ASKED_BOUND = 4096
 """Requests of ours that may wait for their answers: as many as may wait for one session, and a timeout is 120 s."""
 OWED_BOUND = 1024
 """Requests of one session that may wait for our answer: a handler that never answers must not cost memory for ever."""
-LATE_BOUND = 4096
-"""Requests of ended sessions whose answers, should they come, must not go another way."""
+OUTSIDE_BOUND = 4096
+"""Requests that came in clear and may wait for our answer, in all."""
+ID_BOUND = 1024
+"""Bytes of an id that is remembered; people's programs use some forty. Who sends a longer one gets no answer."""
 
 
 @dataclass
@@ -40,7 +42,7 @@ class InsideIqs:
     def __init__(self) -> None:
         self._asked: OrderedDict[str, Asked] = OrderedDict()
         self._owed: dict[Link, dict[str, None]] = {}
-        self._late: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._outside: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     # --- what we ask -----------------------------------------------------------------------------------------------
 
@@ -79,6 +81,8 @@ class InsideIqs:
         there. False if it is a reply to what was asked somewhere else."""
         iq_id = iq.xml.get("id", "")
         if is_request(iq):
+            if len(iq_id) > ID_BOUND:
+                return True
             owed = self._owed.setdefault(link, {})
             owed[iq_id] = None
             if len(owed) > OWED_BOUND:
@@ -98,20 +102,24 @@ class InsideIqs:
                 return link
         return None
 
-    def too_late(self, iq: Iq) -> bool:
-        """An answer of ours leaves: did its request come through a session that is over?"""
-        key = (iq["to"].full, iq.xml.get("id", ""))
-        if key not in self._late:
-            return False
-        del self._late[key]
-        return True
+    def came_outside(self, iq: Iq) -> None:
+        """A request came in clear, and handlers get it."""
+        key = (iq["from"].full, iq.xml.get("id", ""))
+        if is_request(iq) and len(key[1]) <= ID_BOUND:
+            self._outside[key] = None
+            if len(self._outside) > OUTSIDE_BOUND:
+                self._outside.popitem(last=False)
+
+    def may_go_outside(self, iq: Iq) -> bool:
+        """An answer of ours leaves that is owed to no session: is it known that its request came in clear? What is not, any
+        more, may have been asked inside. (Who has no resource is no client: he asks outside only.)"""
+        to: JID = iq["to"]
+        key = (to.full, iq.xml.get("id", ""))
+        return not to.resource or self._outside.pop(key, self) is None
 
     def forget(self, link: Link) -> None:
         """The session is over; what its peer had asked can be answered by no other way."""
-        for iq_id in self._owed.pop(link, ()):
-            self._late[link.peer, iq_id] = None
-            if len(self._late) > LATE_BOUND:
-                self._late.popitem(last=False)
+        self._owed.pop(link, None)
 
 
 def is_request(iq: Iq) -> bool:

@@ -8,6 +8,8 @@ from xml.etree.ElementTree import Element, SubElement
 
 import pytest
 from slixmpp import ClientXMPP, Iq, Message, Presence
+from slixmpp.xmlstream.handler import Callback
+from slixmpp.xmlstream.matcher import StanzaPath
 
 from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, until
 
@@ -53,14 +55,12 @@ INSIDE: dict[str, Build] = {
     "presence-bare": presence("bob@localhost"),
     "iq-get": iq(BOB, "get", "{jabber:iq:version}query"),
     "iq-set": iq(BOB, "set", "{http://jabber.org/protocol/commands}command"),
-    "iq-result": iq(BOB, "result", "{jabber:iq:version}query"),
     "disco-items": iq(BOB, "get", "{http://jabber.org/protocol/disco#items}query"),
 }
 OUTSIDE: dict[str, Build] = {
     "presence-undirected": presence(None),
     **{f"presence-{kind}": presence("bob@localhost", kind) for kind in ("subscribe", "subscribed", "unsubscribe", "probe")},
     "disco-info": iq(BOB, "get", DISCO),
-    "disco-info-answer": iq(BOB, "result", DISCO),
     "iq-own-server": iq(None, "get", "{jabber:iq:roster}query"),
     "iq-server": iq("localhost", "get", "{urn:xmpp:ping}ping"),
     "iq-bare": iq("bob@localhost", "get", "{http://jabber.org/protocol/pubsub}pubsub"),
@@ -75,7 +75,7 @@ OUTSIDE: dict[str, Build] = {
 
 @pytest.mark.parametrize("build", INSIDE.values(), ids=INSIDE.keys())
 async def test_what_is_for_a_person_goes_inside(world: World, build: Build) -> None:
-    """Messages, iqs in every direction and directed presence reach the peer, and the server sees none of it."""
+    """Messages, requests and directed presence reach the peer, and the server sees none of it."""
     alice, bob = await world.pair()
     await world.session(alice, bob)
     taken: list[Any] = []
@@ -152,3 +152,20 @@ async def test_what_a_server_says_in_clear_is_delivered(world: World) -> None:
     info: Any = bob.plugin["xep_0030"]
     assert "http://jabber.org/protocol/caps" in (await until(info.get_info(jid=ALICE)))["disco_info"]["features"]
     assert len(refused) == 0
+
+
+@pytest.mark.parametrize("policy", ["prefer", "require"])
+@pytest.mark.parametrize("sender", [BOB, "bob@localhost", "localhost"])
+async def test_an_answer_that_nobody_waits_for_is_plaintext(world: World, policy: str, sender: str) -> None:
+    """A server can make one up that a handler would take for news; under ``require`` a person's is dropped, an awaited one
+    is not."""
+    alice = await world.client(ALICE, "xep_0030", policy=policy)
+    bob = await world.client(BOB, "xep_0030", load=False)
+    await world.settle(alice, bob)
+    results: list[Any] = []
+    alice.register_handler(Callback("results", StanzaPath("iq@type=result"), results.append))
+    world.server.inject(ALICE, f"<iq type='result' id='made-up' from='{sender}' to='{ALICE}'><x xmlns='urn:example'/></iq>")
+    info: Any = alice.plugin["xep_0030"]
+    await until(info.get_info(jid=BOB, cached=False))
+    came = [iq["id"] for iq in results if iq["id"] == "made-up"]
+    assert came == ([] if policy == "require" and sender != "localhost" else ["made-up"])

@@ -165,22 +165,62 @@ async def test_requests_that_are_never_answered_do_not_pile_up(world: World, mon
 
 
 def test_what_we_owe_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither an open session nor the ended ones let a peer who asks and asks cost memory without end."""
+    """A peer who asks and asks costs no memory without end; what is forgotten is answered nowhere."""
     monkeypatch.setattr(inside, "OWED_BOUND", 2)
-    monkeypatch.setattr(inside, "LATE_BOUND", 3)
-    book, links = inside.InsideIqs(), [_Peer(f"p{number}@localhost/r") for number in range(3)]
-    for link in links:
-        for number in range(3):
-            book.came(_iq(link.peer, str(number), "get"), link)
-    first = links[0]
-    assert book.owes(_answer(first.peer, "0")) is None
-    assert book.owes(_answer(first.peer, "1")) is first
-    assert book.owes(_answer(first.peer, "1")) is None
-    for link in links:
-        book.forget(link)
-    assert not book.too_late(_answer(first.peer, "1"))
-    assert [book.too_late(_answer(link.peer, "2")) for link in links] == [False, True, True]
-    assert [book.too_late(_answer(link.peer, "2")) for link in links] == [False, False, False]
+    monkeypatch.setattr(inside, "ID_BOUND", 3)
+    book, link = inside.InsideIqs(), _Peer("p@localhost/r")
+    for iq_id in ("0", "1", "2", "long"):
+        book.came(_iq(link.peer, iq_id, "get"), link)
+    assert [book.owes(_answer(link.peer, iq_id)) for iq_id in ("0", "1", "1", "2", "long")] == [None, link, None, link, None]
+    assert not any(book.may_go_outside(_answer(link.peer, iq_id)) for iq_id in ("0", "1", "2", "long"))
+    book.forget(link)
+    assert not book._owed
+
+
+def test_only_what_was_asked_outside_is_answered_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, to the client that asked, and while it is remembered; an address without a resource can ask outside only."""
+    monkeypatch.setattr(inside, "OUTSIDE_BOUND", 2)
+    monkeypatch.setattr(inside, "ID_BOUND", 3)
+    book, peer = inside.InsideIqs(), "p@localhost/r"
+    for iq_id, kind in (("0", "get"), ("1", "get"), ("2", "set"), ("3", "result"), ("long", "get")):
+        book.came_outside(_iq(peer, iq_id, kind))
+    assert not book.may_go_outside(_answer("p@localhost/other", "1"))
+    assert [iq_id for iq_id in ("0", "1", "1", "2", "3", "long") if book.may_go_outside(_answer(peer, iq_id))] == ["1", "2"]
+    assert all(book.may_go_outside(_answer(server, "0")) for server in ("p@localhost", "localhost"))
+
+
+async def test_beyond_the_bound_nothing_is_answered_in_clear(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked inside, forgotten for too many others: the answer is reported, and not sent in clear where that is allowed."""
+    monkeypatch.setattr(inside, "OWED_BOUND", 1)
+    alice, bob = await world.pair()
+    ours, theirs = await world.session(alice, bob)
+    asked, failed = Asked(bob), Heard(bob, "e2e_send_failed")
+    answers = [ask(alice, BOB) for _ in range(2)]
+    requests = [await asked.take() for _ in answers]
+    requests[1].reply().send()
+    await until(answers[1])
+    await until(ours.close())
+    await until(theirs.ended())
+    await refused(answers[0])
+    world.unload(alice)
+    await world.settle(alice, bob)
+    e2e(bob).allow_plaintext(ALICE)
+    requests[0].reply().send()
+    assert isinstance((await failed.take()).error, SessionGone)
+    await world.settle(bob, alice)
+    assert world.in_clear(requests[0]["id"]) == []
+
+
+async def test_what_was_asked_in_clear_is_answered(world: World) -> None:
+    """By a client without encryption, whose question a handler took its time for; once, however often the handler says it."""
+    alice, bob = await world.client(ALICE, load=False), await world.client(BOB)
+    asked, failed = Asked(bob), Heard(bob, "e2e_send_failed")
+    answer = ask(alice, BOB)
+    reply = (await asked.take()).reply()
+    reply.send()
+    assert (await until(answer))["id"] == reply["id"]
+    reply.send()
+    assert isinstance((await failed.take()).error, SessionGone)
 
 
 class _Peer(Link):
