@@ -3,12 +3,12 @@
 ``async with LoopbackServer(accounts={"alice": "secret"}) as server: await online(client, server)``. The folder in
 the order in which a stanza passes: wire (bytes to elements), sasl and connection (who is it), server (hooks, record),
 routing (RFC 6121 §8.5) with presence and services, session and acks (XEP-0198) back to the wire. `hostile` has hooks
-that attack; `client` puts slixmpp clients on it.
+that attack, `paths` are what bytes go through on their way to a client; `client` puts slixmpp clients on it.
 """
 
 from __future__ import annotations
 
-from . import hostile
+from . import hostile, paths
 from .client import LoginFailed, back_online, connect, no_tls, offline, online
 from .directory import Subscription
 from .record import Handled, Way
@@ -29,5 +29,6 @@ __all__ = [
     "offline",
     "online",
     "parse",
+    "paths",
     "to_text",
 ]

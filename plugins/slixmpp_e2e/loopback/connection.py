@@ -13,6 +13,7 @@ from xml.etree.ElementTree import Element
 from slixmpp import JID, InvalidJID
 
 from .acks import Acks, InvalidAck
+from .paths import Path, Write
 from .sasl import Accepted, Exchange, Refused
 from .session import Session
 from .stanzas import IQ, STANZAS, error, payload_of, result
@@ -44,6 +45,7 @@ class Host(Protocol):
     domain: str
     mechanisms: dict[str, Callable[[], Exchange]]
     resumable: bool
+    path: Path
 
     def admit(self, user: str) -> str:
         """The bare JID of a user who has logged in."""
@@ -76,6 +78,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, host: Host) -> None:
         self._host = host
         self._transport: asyncio.Transport | None = None
+        self._write: Write = self._to_socket
         self._reader = StreamReader()
         self._rules = self._BEFORE_LOGIN
         self._exchange: Exchange | None = None
@@ -91,6 +94,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._write = self._host.path(self._to_socket)
         self._host.opened(self)
 
     def data_received(self, data: bytes) -> None:
@@ -125,7 +129,21 @@ class Connection(asyncio.Protocol):
         """Send text now; a client that does not read what it is sent is cut off."""
         if self._transport is None or self._ending:
             return
-        self._transport.write(text.encode())
+        self.write_raw(text.encode())
+
+    def write_raw(self, data: bytes) -> None:
+        """Send bytes, whatever they are."""
+        if data:
+            self._write(data)
+
+    def _to_socket(self, data: bytes) -> None:
+        """What has come to the end of the path; ``b""`` ends it."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        if not data:
+            self._transport.write_eof()
+            return
+        self._transport.write(data)
         if self._transport.get_write_buffer_size() > _WRITE_LIMIT:
             self._transport.abort()
 
@@ -150,7 +168,7 @@ class Connection(asyncio.Protocol):
             return
         self.write(last_words + "</stream:stream>")
         self._ending = self._orderly = True
-        self._transport.write_eof()
+        self._write(b"")
         self._linger = asyncio.get_running_loop().call_later(_LINGER, self._transport.abort)
         self._release()
 

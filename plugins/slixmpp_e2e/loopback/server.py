@@ -19,6 +19,7 @@ from slixmpp import JID
 
 from .connection import Connection
 from .directory import Directory, Subscription
+from .paths import Path, straight
 from .record import Handled, Predicate, Record, Tap, Way
 from .routing import Router
 from .sasl import mechanisms
@@ -65,6 +66,8 @@ class LoopbackServer:
         self.record = Record()
         self.interfere: list[Hook] = []
         """Hooks, called in this order; what one returns the next one gets."""
+        self.path: Path = straight
+        """How bytes come to the clients that connect from now on: `paths`."""
         self._directory = Directory(domain, accounts, mutual=mutual)
         self._router = Router(self._directory, self._send)
         self.domain = self._directory.domain
@@ -159,12 +162,17 @@ class LoopbackServer:
         """The full JIDs of all sessions, available or not, those that may yet be resumed included."""
         return [session.jid for session in self._directory.sessions()]
 
-    def inject(self, to: str, stanza: Element | str) -> None:
+    def inject(self, to: str, stanza: Element | str | bytes) -> None:
         """Send a client (full JID) anything, from whomever it claims to be; a str goes out as it is, XML or not.
 
-        KeyError if nobody is bound to ``to``.
+        Bytes, which need not even be UTF-8, count as no stanza (XEP-0198). KeyError if nobody is bound to ``to``.
         """
         session = self._session(to)
+        if isinstance(stanza, bytes):
+            self.record.add(Way.SENT, session.jid, stanza.decode(errors="replace"))
+            if session.link is not None:
+                session.link.write_raw(stanza)
+            return
         text = stanza if isinstance(stanza, str) else to_text(stanza)
         self._deliver(session, text)
 

@@ -19,6 +19,9 @@ class Link(Protocol):
     def write(self, text: str) -> None:
         """Send text, now."""
 
+    def write_raw(self, data: bytes) -> None:
+        """Send bytes, whatever they are."""
+
     def fail(self, condition: str) -> None:
         """End with a stream error, and the session with it."""
 
