@@ -1,6 +1,8 @@
 """Ready-made hooks for `LoopbackServer.interfere`: what a server that attacks its users would do.
 
-A hook acts on every stanza that fits, whoever sent it; `only(sender, hook)` narrows it to one client.
+A hook acts on every stanza that fits; `only(sender, hook)` narrows it to one client, `where(matches, hook)` to some
+stanzas. Hooks that `Hold`, `Recorder` and `Delay` make are objects, for the test to say when. What a server makes of
+bytes below the stanzas is in `paths`; what it makes up is sent with `LoopbackServer.inject`.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import copy
+import heapq
 from collections import deque
 from collections.abc import Callable, Collection
 from typing import TypeAlias
@@ -39,6 +42,15 @@ def only(sender: str, hook: Hook) -> Hook:
     return narrowed
 
 
+def where(matches: Matches, hook: Hook) -> Hook:
+    """``hook`` for the stanzas that match."""
+
+    def narrowed(stanza: Element, origin: str) -> Element | list[Element] | None:
+        return hook(stanza, origin) if matches(stanza, origin) else stanza
+
+    return narrowed
+
+
 def drop(matches: Matches) -> Hook:
     """Lose every stanza that matches."""
 
@@ -53,6 +65,44 @@ def duplicate(matches: Matches) -> Hook:
 
     def hook(stanza: Element, sender: str) -> list[Element]:
         return [stanza, copy.deepcopy(stanza)] if matches(stanza, sender) else [stanza]
+
+    return hook
+
+
+def reorder(matches: Matches, count: int = 2) -> Hook:
+    """Deliver every ``count`` stanzas that match in reverse order; what does not match overtakes those that wait."""
+    waiting: list[Element] = []
+
+    def hook(stanza: Element, sender: str) -> list[Element]:
+        if not matches(stanza, sender):
+            return [stanza]
+        waiting.append(stanza)
+        if len(waiting) < count:
+            return []
+        passed = waiting[::-1]
+        waiting.clear()
+        return passed
+
+    return hook
+
+
+def impersonate(sender: str) -> Hook:
+    """Stamp another sender on what passes, any JID at all."""
+
+    def hook(stanza: Element, origin: str) -> Element:
+        stanza.set("from", sender)
+        return stanza
+
+    return hook
+
+
+def strip_attribute(tag: str, name: str) -> Hook:
+    """Remove the attribute ``name`` of every element with this tag, ``{namespace}name``, the stanza's own included."""
+
+    def hook(stanza: Element, sender: str) -> Element:
+        for element in stanza.iter(tag):
+            element.attrib.pop(name, None)
+        return stanza
 
     return hook
 
@@ -186,3 +236,39 @@ class Recorder:
         """Deliver one of the recorded stanzas again, or all in order, exactly as they were."""
         for stanza, sender in self.taken if index is None else [self.taken[index]]:
             self._server.route(copy.deepcopy(stanza), sender)
+
+
+class Delay:
+    """A hook under which stanzas between people take their time, by a clock that only the test moves.
+
+    ``seconds(sender, to)`` is for full JIDs and one direction; on each such link the order is kept. What goes to a server
+    takes no time. (What the clients do when a stanza has come is counted as no time at all.)
+    """
+
+    def __init__(self, server: LoopbackServer, seconds: Callable[[str, str], float] = lambda sender, to: 1.0) -> None:
+        self._server = server
+        self._seconds = seconds
+        self._waiting: list[tuple[float, int, Element, str]] = []
+        self._passed = 0
+        self.now = 0.0
+        """Seconds since the beginning: with the default delay, the one-way trips."""
+
+    def __call__(self, stanza: Element, sender: str) -> Element | None:
+        to = stanza.get("to", "")
+        if "@" not in to or JID(to).bare == JID(sender).bare:
+            return stanza
+        if len(self._waiting) >= HELD_LIMIT:
+            raise OverflowError(f"more than {HELD_LIMIT} stanzas are on their way")
+        self._passed += 1
+        heapq.heappush(self._waiting, (self.now + self._seconds(sender, to), self._passed, stanza, sender))
+        return None
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def advance(self) -> None:
+        """Let time pass until the next stanza arrives, and all that arrive at that moment; IndexError if none is on its way."""
+        self.now = self._waiting[0][0]
+        while self._waiting and self._waiting[0][0] <= self.now:
+            _, _, stanza, sender = heapq.heappop(self._waiting)
+            self._server.route(stanza, sender)

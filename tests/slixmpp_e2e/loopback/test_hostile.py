@@ -144,10 +144,10 @@ def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Holding or recording everything for ever is a mistake, and said to be one."""
     monkeypatch.setattr(hostile, "HELD_LIMIT", 1)
     server = LoopbackServer()
-    for hook in (hostile.Hold(server, is_chat), hostile.Recorder(server, is_chat)):
-        hook(parse("<message/>"), "")
+    for hook in (hostile.Hold(server, is_chat), hostile.Recorder(server, is_chat), hostile.Delay(server)):
+        hook(parse("<message to='b@x'/>"), "a@x")
         with pytest.raises(OverflowError):
-            hook(parse("<message/>"), "")
+            hook(parse("<message to='b@x'/>"), "a@x")
 
 
 def test_one_block_of_in_band_data_is_flipped() -> None:
@@ -172,3 +172,57 @@ async def test_an_attack_on_a_running_bytestream_is_noticed(server: LoopbackServ
     stream = await alice.plugin["xep_0047"].open_stream("bob@localhost/y", timeout=10)
     await stream.sendall(b"pay 1 coin", timeout=10)
     assert (await data.take()).read() == b"qay 1 coin"
+
+
+async def test_stanzas_come_in_another_order(server: LoopbackServer, log_in: LogIn, inbox: Any) -> None:
+    """Every three that match are turned round; what does not match overtakes them."""
+    alice, bob = await log_in("alice@localhost/x"), await log_in("bob@localhost/y")
+    server.interfere.append(hostile.reorder(lambda stanza, sender: "told" in to_text(stanza), count=3))
+    got = inbox(bob, "message")
+    for body in ("told 1", "told 2", "express", "told 3", "told 4"):
+        alice.send_message("bob@localhost/y", body)
+    assert await bodies(got, 4) == ["express", "told 3", "told 2", "told 1"]
+
+
+async def test_any_sender_can_be_stamped(server: LoopbackServer, log_in: LogIn, inbox: Any) -> None:
+    """Only on what matches; the recipient cannot tell, and errors go to who really sent it."""
+    alice, bob = await log_in("alice@localhost/x"), await log_in("bob@localhost/y")
+    server.interfere.append(hostile.where(is_chat, hostile.impersonate("carol@elsewhere.test/z")))
+    got, errors = inbox(bob, "message"), inbox(alice, "message_error")
+    alice.send_message("bob@localhost/y", "believe me")
+    assert (await got.take())["from"].full == "carol@elsewhere.test/z"
+    alice.send_message("nobody@localhost", "hello", mtype="chat")
+    assert (await errors.take())["error"]["condition"] == "service-unavailable"
+
+
+def test_a_stripped_attribute_is_gone() -> None:
+    """Of these elements only, the stanza itself included."""
+    stanza = parse("<message id='1'><a xmlns='urn:a' x='1' y='2'><a x='3'/></a><b xmlns='urn:a' x='4'/></message>")
+    hostile.strip_attribute("{urn:a}a", "x")(stanza, "")
+    hostile.strip_attribute("{jabber:client}message", "id")(stanza, "")
+    assert to_text(stanza) == '<message><a xmlns="urn:a" y="2"><a/></a><b xmlns="urn:a" x="4"/></message>'
+
+
+async def test_delayed_stanzas_arrive_when_the_clock_says_so(
+    server: LoopbackServer, log_in: LogIn, inbox: Any, settle: Settle
+) -> None:
+    """Each direction of each link has its own delay and keeps its order; servers answer at once; no real time passes."""
+    alice, bob = await log_in("alice@localhost/x"), await log_in("bob@localhost/y")
+    delay = hostile.Delay(server, lambda sender, to: 1.0 if sender.startswith("alice") else 2.5)
+    server.interfere.append(delay)
+    to_alice, to_bob = inbox(alice, "message"), inbox(bob, "message")
+    bob.send_message("alice@localhost/x", "from afar")
+    for body in ("one", "two"):
+        alice.send_message("bob@localhost/y", body)
+    await settle(alice, bob)
+    assert to_alice.empty
+    assert to_bob.empty
+    assert len(delay) == 3
+    delay.advance()
+    assert await bodies(to_bob, 2) == ["one", "two"]
+    assert (delay.now, len(delay), to_alice.empty) == (1.0, 1, True)
+    delay.advance()
+    assert await bodies(to_alice, 1) == ["from afar"]
+    assert delay.now == 2.5
+    with pytest.raises(IndexError):
+        delay.advance()
