@@ -4,20 +4,31 @@ sees them."""
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from xml.etree.ElementTree import Element, SubElement
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from xml.etree.ElementTree import Element
 
 from slixmpp import Iq
 from slixmpp.basexmpp import BaseXMPP
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
+from slixmpp_e2e.absent import Absent, bare_error
 from xmpp_e2e.errors import JingleError
 from xmpp_e2e.negotiate.jingle import NS_ERRORS
 
 Replied = Callable[[str | None], None]
 """Called once with None for a result, or with the stanza error condition (RFC 6120 §8.3.3)."""
 
+_NONE: Mapping[str, str] = MappingProxyType({})
 _STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
+
+
+class NobodyHere(JingleError):
+    """He who asks is no concern of ours: he is answered as by our server for a resource that is not there. (A component is its
+    own server.)"""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "service-unavailable")
 
 
 class OwnIq(Iq):
@@ -34,8 +45,9 @@ class OwnIqs:
 
     def __init__(self, xmpp: BaseXMPP) -> None:
         self._xmpp = xmpp
-        self._waiting: dict[tuple[str, str, str], tuple[Replied, object]] = {}
+        self._waiting: dict[tuple[str, str, str], tuple[Callable[[Iq], None], object]] = {}
         self._ready: deque[OwnIq] = deque()
+        self._absent = Absent(self._ask, self._answer)
         self.paused = False
         """Is there no connection?"""
 
@@ -43,20 +55,22 @@ class OwnIqs:
         """Send an iq of type set. The reply counts only if it comes from ``peer``, a full JID, before ``owner`` is gone."""
         iq = self._new("set")
         iq.append(payload)
-        self._waiting[ours, peer, iq["id"]] = (replied, owner)
+        self._waiting[ours, peer, iq["id"]] = (lambda reply: replied(_condition(reply)), owner)
         self._send(iq, ours, peer)
 
     def result(self, request: StanzaBase) -> None:
         """Answer a request with an empty result."""
-        self._answer(request, "result", ())
+        self._answer(request, ())
 
     def error(self, request: StanzaBase, error: JingleError) -> None:
         """Answer a request with an error, and the Jingle error beside it if there is one (XEP-0166 §10)."""
-        element = Element("{jabber:client}error", {"type": error.type})
-        SubElement(element, f"{{{_STANZAS}}}{error.condition}")
+        if isinstance(error, NobodyHere) and not self._xmpp.is_component:
+            self._absent.answer(request, self._xmpp.boundjid.bare)
+            return
+        element = bare_error(error.condition, error.type)
         if error.jingle_condition is not None:
-            SubElement(element, f"{{{NS_ERRORS}}}{error.jingle_condition}")
-        self._answer(request, "error", (element,))
+            element.append(Element(f"{{{NS_ERRORS}}}{error.jingle_condition}"))
+        self._answer(request, (element,))
 
     def takes(self, stanza: StanzaBase) -> bool:
         """Is this a reply to a request of ours? Then it has been dealt with."""
@@ -67,7 +81,7 @@ class OwnIqs:
         if waiting is None:
             return False
         replied, _ = waiting
-        replied(None if stanza.xml.get("type") == "result" else _condition(stanza))
+        replied(stanza)
         return True
 
     def turn(self) -> OwnIq | None:
@@ -93,10 +107,21 @@ class OwnIqs:
         """The client stream is gone, and all replies with it."""
         self._waiting.clear()
         self._ready.clear()
+        self._absent.clear()
 
-    def _answer(self, request: StanzaBase, type: str, children: tuple[Element, ...]) -> None:
-        iq = self._new(type)
+    def _ask(self, peer: str, payload: Element, attributes: dict[str, str], replied: Callable[[Iq], None]) -> None:
+        iq = self._new("set")
+        iq.xml.attrib.update(attributes)
+        iq.append(payload)
+        ours = self._xmpp.boundjid.full
+        self._waiting[ours, peer, iq["id"]] = (replied, None)
+        self._send(iq, ours, peer)
+
+    def _answer(self, request: StanzaBase, children: tuple[Element, ...], attributes: Mapping[str, str] = _NONE) -> None:
+        """An answer with children is an error."""
+        iq = self._new("error" if children else "result")
         iq["id"] = request["id"]
+        iq.xml.attrib.update(attributes)
         for child in children:
             iq.xml.append(child)
         self._send(iq, request.xml.get("to", ""), request.xml.get("from", ""))
@@ -115,7 +140,9 @@ class OwnIqs:
             self._xmpp.send(iq)
 
 
-def _condition(iq: Iq) -> str:
+def _condition(iq: Iq) -> str | None:
+    if iq.xml.get("type") == "result":
+        return None
     for child in iq.xml.findall("{jabber:client}error/*"):
         if child.tag.startswith(f"{{{_STANZAS}}}") and not child.tag.endswith("}text"):
             return str(child.tag.rpartition("}")[2])

@@ -10,7 +10,7 @@ from slixmpp import Iq
 
 from slixmpp_e2e.capacity import Capacity, Limits, Refused
 from slixmpp_e2e.errors import TooManySessions
-from slixmpp_e2e.iqs import OwnIqs
+from slixmpp_e2e.iqs import NobodyHere, OwnIqs
 from slixmpp_e2e.link import Link
 from xmpp_e2e.errors import JingleError
 from xmpp_e2e.identity import Assurance, Role
@@ -179,7 +179,7 @@ class Sessions:
 
     def _look_into(self, peer: str) -> None:
         """An iq came that belongs to no session. What is cheapest to find out comes first: a flood must end here."""
-        nobody = JingleError("no session is accepted from this JID", "service-unavailable")
+        nobody = NobodyHere("no session is accepted from this JID")
         if not self._host.is_listed(peer):
             raise nobody
         if not self.capacity.listens(peer, self._clock(), contact=self._host.is_contact(peer)):
