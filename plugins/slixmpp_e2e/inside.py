@@ -41,7 +41,8 @@ class InsideIqs:
 
     def __init__(self) -> None:
         self._asked: OrderedDict[str, Asked] = OrderedDict()
-        self._owed: dict[Link, dict[str, None]] = {}
+        self._owed: dict[str, dict[Link, dict[str, None]]] = {}
+        """By the peer's full JID."""
         self._outside: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     # --- what we ask -----------------------------------------------------------------------------------------------
@@ -83,7 +84,7 @@ class InsideIqs:
         if is_request(iq):
             if len(iq_id) > ID_BOUND:
                 return True
-            owed = self._owed.setdefault(link, {})
+            owed = self._owed.setdefault(link.peer, {}).setdefault(link, {})
             owed[iq_id] = None
             if len(owed) > OWED_BOUND:
                 del owed[next(iter(owed))]
@@ -96,8 +97,8 @@ class InsideIqs:
     def owes(self, iq: Iq) -> Link | None:
         """An answer of ours leaves: the session through which it must go, None if the request came outside."""
         iq_id, to = iq.xml.get("id", ""), iq["to"].full
-        for link, owed in self._owed.items():
-            if link.peer == to and iq_id in owed:
+        for link, owed in self._owed.get(to, {}).items():
+            if iq_id in owed:
                 del owed[iq_id]
                 return link
         return None
@@ -119,7 +120,10 @@ class InsideIqs:
 
     def forget(self, link: Link) -> None:
         """The session is over; what its peer had asked can be answered by no other way."""
-        self._owed.pop(link, None)
+        links = self._owed.get(link.peer, {})
+        links.pop(link, None)
+        if not links:
+            self._owed.pop(link.peer, None)
 
 
 def is_request(iq: Iq) -> bool:

@@ -20,6 +20,8 @@ Replied = Callable[[str | None], None]
 """Called once with None for a result, or with the stanza error condition (RFC 6120 §8.3.3)."""
 
 _NONE: Mapping[str, str] = MappingProxyType({})
+_Request = tuple[str, str, str]
+"""(own JID, peer's JID, id)"""
 _STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
 
 
@@ -45,7 +47,8 @@ class OwnIqs:
 
     def __init__(self, xmpp: BaseXMPP) -> None:
         self._xmpp = xmpp
-        self._waiting: dict[tuple[str, str, str], tuple[Callable[[Iq], None], object]] = {}
+        self._waiting: dict[_Request, tuple[Callable[[Iq], None], object]] = {}
+        self._asked_by: dict[object, dict[_Request, None]] = {}
         self._ready: deque[OwnIq] = deque()
         self._absent = Absent(self._ask, self._answer)
         self.paused = False
@@ -55,7 +58,7 @@ class OwnIqs:
         """Send an iq of type set. The reply counts only if it comes from ``peer``, a full JID, before ``owner`` is gone."""
         iq = self._new("set")
         iq.append(payload)
-        self._waiting[ours, peer, iq["id"]] = (lambda reply: replied(_condition(reply)), owner)
+        self._await((ours, peer, iq["id"]), lambda reply: replied(_condition(reply)), owner)
         self._send(iq, ours, peer)
 
     def result(self, request: StanzaBase) -> None:
@@ -77,10 +80,15 @@ class OwnIqs:
         if not isinstance(stanza, Iq) or stanza.xml.get("type") not in ("result", "error"):
             return False
         ours = stanza.xml.get("to", "") if self._xmpp.is_component else self._xmpp.boundjid.full
-        waiting = self._waiting.pop((ours, stanza.xml.get("from", ""), stanza.xml.get("id", "")), None)
+        key = (ours, stanza.xml.get("from", ""), stanza.xml.get("id", ""))
+        waiting = self._waiting.pop(key, None)
         if waiting is None:
             return False
-        replied, _ = waiting
+        replied, owner = waiting
+        asked = self._asked_by[owner]
+        del asked[key]
+        if not asked:
+            del self._asked_by[owner]
         replied(stanza)
         return True
 
@@ -90,7 +98,7 @@ class OwnIqs:
 
     def gone(self, owner: object) -> None:
         """Who asked is gone, and needs no replies any more; one that never comes must not keep him."""
-        for key in [key for key, (_, other) in self._waiting.items() if other is owner]:
+        for key in self._asked_by.pop(owner, ()):
             del self._waiting[key]
 
     def pause(self) -> None:
@@ -106,15 +114,20 @@ class OwnIqs:
     def clear(self) -> None:
         """The client stream is gone, and all replies with it."""
         self._waiting.clear()
+        self._asked_by.clear()
         self._ready.clear()
         self._absent.clear()
+
+    def _await(self, request: _Request, replied: Callable[[Iq], None], owner: object) -> None:
+        self._waiting[request] = (replied, owner)
+        self._asked_by.setdefault(owner, {})[request] = None
 
     def _ask(self, peer: str, payload: Element, attributes: dict[str, str], replied: Callable[[Iq], None]) -> None:
         iq = self._new("set")
         iq.xml.attrib.update(attributes)
         iq.append(payload)
         ours = self._xmpp.boundjid.full
-        self._waiting[ours, peer, iq["id"]] = (replied, None)
+        self._await((ours, peer, iq["id"]), replied, None)
         self._send(iq, ours, peer)
 
     def _answer(self, request: StanzaBase, children: tuple[Element, ...], attributes: Mapping[str, str] = _NONE) -> None:

@@ -23,7 +23,9 @@ from xmpp_e2e.stream import writer
 HOLD_STANZAS = 4096
 """Stanzas that may wait for one address: a burst of a busy bot."""
 HOLD_BYTES = 8 * 1024 * 1024
-"""Bytes that may wait for one address."""
+"""Bytes that may wait for one address: pictures in messages, until a person has compared a key."""
+FULL_ADDRESSES = 8
+"""As much as so many addresses may hold may wait in all: whoever answers strangers must not be made to wait for all of them."""
 FAN_OUT = 8
 """Resources of one bare JID that a stanza goes to: people have a few devices, and each costs a session."""
 
@@ -39,6 +41,7 @@ class Held:
     """A stanza that waits."""
 
     stanza: StanzaBase
+    ours: str
     to: str
     size: int
     deadline: asyncio.TimerHandle | None = None
@@ -65,6 +68,7 @@ class Host(Protocol):
 
     loop: asyncio.AbstractEventLoop
     hold_seconds: float
+    hold_bytes: int
 
     async def find_route(self, ours: str, to: str) -> Route:
         """Discovery and policy; raises E2EError if there is no way."""
@@ -94,6 +98,7 @@ class Outbox:
         self._queues: dict[Target, deque[Held]] = {}
         self._early: dict[Link, list[Held]] = {}
         self._held: dict[str, tuple[int, int]] = {}
+        self._held_in_all = (0, 0)
 
     def route(self, ours: str, to: str) -> Route | None:
         """The way to an address, if it is known."""
@@ -106,15 +111,11 @@ class Outbox:
         self._stale.update(key for key in self._finding if _bare(key[1]) == bare)
 
     def send(self, stanza: StanzaBase, ours: str, to: str) -> None:
-        """Take a stanza that must not go in clear before its route says so."""
+        """Take a stanza that must not go in clear before its route says so. E2EError if no session can be offered."""
         route = self._routes.get((ours, to))
-        try:
-            if route is not None and len(route.targets) == 1 and self._straight(stanza, self._host.link_to(route.targets[0])):
-                return
-        except E2EError as error:
-            self._host.send_failed(stanza, error)
+        if route is not None and len(route.targets) == 1 and self._straight(stanza, self._host.link_to(route.targets[0])):
             return
-        item = self._hold(stanza, to)
+        item = self._hold(stanza, ours, to)
         if item is None:
             return
         if route is not None:
@@ -128,7 +129,7 @@ class Outbox:
         """Take an answer to what came through ``link``: behind all that waits for its peer, and by no other way."""
         if not link.is_open:
             self._host.send_failed(stanza, SessionGone("the session in which the request came has ended"))
-        elif not self._straight(stanza, link) and (item := self._hold(stanza, link.peer)) is not None:
+        elif not self._straight(stanza, link) and (item := self._hold(stanza, link.ours, link.peer)) is not None:
             item.through = link
             self._enqueue(item, (link.ours, link.peer))
 
@@ -156,7 +157,10 @@ class Outbox:
 
     def fail(self, target: Target, error: E2EError) -> None:
         """There is no session with this target any more: what waits for it has nowhere to go."""
-        self._routes = {key: route for key, route in self._routes.items() if target not in route.targets}
+        ours, peer = target
+        for key in (target, (ours, _bare(peer))):  # no other address leads there
+            if (route := self._routes.get(key)) is not None and target in route.targets:
+                del self._routes[key]
         for item in self._queues.pop(target, ()):
             item.pending.discard(target)
             self._settle(item, error)
@@ -262,27 +266,32 @@ class Outbox:
 
     # --- holding ---------------------------------------------------------------------------------------------------
 
-    def _hold(self, stanza: StanzaBase, to: str) -> Held | None:
+    def _hold(self, stanza: StanzaBase, ours: str, to: str) -> Held | None:
         """A copy of the stanza as it is now, with a deadline; None, and it is reported, if it cannot be held or sent at all."""
         count, size = self._held.get(to, (0, 0))
+        in_all, bytes_in_all = self._held_in_all
+        most = self._host.hold_bytes
         try:
-            item = Held(copy.copy(stanza), to, len(writer.element(stanza.xml)))
-            if count >= HOLD_STANZAS or size + item.size > HOLD_BYTES:
+            item = Held(copy.copy(stanza), ours, to, len(writer.element(stanza.xml)))
+            if count >= HOLD_STANZAS or size + item.size > most:
                 waiting = f"{count} stanzas with {size} bytes wait for {to} already"
-                raise HoldQueueFull(f"{waiting}; one address may hold {HOLD_STANZAS} or {HOLD_BYTES}")
+                raise HoldQueueFull(f"{waiting}; one address may hold {HOLD_STANZAS} or {most}")
+            if in_all >= FULL_ADDRESSES * HOLD_STANZAS or bytes_in_all + item.size > FULL_ADDRESSES * most:
+                raise HoldQueueFull(f"{in_all} stanzas with {bytes_in_all} bytes wait for {len(self._held)} addresses already")
         except (LocalError, HoldQueueFull) as error:
             self._host.send_failed(stanza, error)
             return None
         self._held[to] = (count + 1, size + item.size)
+        self._held_in_all = (in_all + 1, bytes_in_all + item.size)
         item.deadline = self._host.loop.call_later(self._host.hold_seconds, self._expire, item)
         return item
 
     def _expire(self, item: Held) -> None:
         """The deadline has come. What went out early is with its session, which has a deadline of its own."""
-        for queues in (self._unrouted, self._queues):
-            for queue in queues.values():
-                if item in queue:
-                    queue.remove(item)
+        places = [self._queues.get(target) for target in item.pending] or [self._unrouted.get((item.ours, item.to))]
+        for queue in places:
+            if queue is not None and item in queue:
+                queue.remove(item)
         item.pending.clear()
         waited = f"the stanza waited {self._host.hold_seconds:g} seconds for a session with {item.to}"
         self._settle(item, HeldTooLong(waited))
@@ -302,6 +311,8 @@ class Outbox:
         item.deadline = None
         count, size = self._held[item.to]
         self._held[item.to] = (count - 1, size - item.size)
+        in_all, bytes_in_all = self._held_in_all
+        self._held_in_all = (in_all - 1, bytes_in_all - item.size)
         if count == 1:
             del self._held[item.to]
 

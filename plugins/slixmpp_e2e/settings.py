@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from slixmpp import JID, InvalidJID
 
 from slixmpp_e2e.capacity import Limits
+from slixmpp_e2e.outbox import HOLD_BYTES
 from xmpp_e2e.errors import LocalError
 from xmpp_e2e.identity import TrustModel
 from xmpp_e2e.trust.judge import OnKeyChange
@@ -27,6 +28,7 @@ DEFAULTS: dict[str, Any] = {
     "fast_open": True,
     "store": None,
     "hold_seconds": 300.0,
+    "hold_bytes": HOLD_BYTES,
     "held_on_new_stream": "fail",
     **asdict(Limits()),
 }
@@ -55,6 +57,7 @@ class Settings:
     fast_open: bool
     store: Path | None
     hold_seconds: float
+    hold_bytes: int
     reopen: bool
     limits: Limits
 
@@ -70,6 +73,7 @@ class Settings:
             fast_open=_choice(config, "fast_open", (False, True)) is True,
             store=_path(config.get("store")),
             hold_seconds=_seconds(config.get("hold_seconds")),
+            hold_bytes=_count(config, "hold_bytes"),
             reopen=_choice(config, "held_on_new_stream", ("fail", "reopen")) == "reopen",
             limits=_limits(config),
         )

@@ -53,7 +53,7 @@ class Switchboard:
     def __init__(self, xmpp: BaseXMPP, settings: Settings, store: TrustStore, identity: Identity) -> None:
         self.xmpp = xmpp
         self.loop: asyncio.AbstractEventLoop = xmpp.loop
-        self.hold_seconds = settings.hold_seconds
+        self.hold_seconds, self.hold_bytes = settings.hold_seconds, settings.hold_bytes
         self._settings, self._store, self._identity = settings, store, identity
         self.iqs = OwnIqs(xmpp)
         self.inside = InsideIqs()

@@ -40,8 +40,11 @@ async def test_what_is_held_is_bounded(
     world: World, monkeypatch: pytest.MonkeyPatch, name: str, bound: int, body: str
 ) -> None:
     """By number and by size; what does not fit is reported, the rest arrives, and then there is room again."""
-    monkeypatch.setattr(outbox, name, bound)
-    alice, bob = await world.pair()
+    if name == "HOLD_STANZAS":
+        monkeypatch.setattr(outbox, name, bound)
+        alice, bob = await world.pair()
+    else:
+        alice, bob = await world.pair(hold_bytes=bound)
     hold, heard, failed = held(world), Heard(bob, "message"), Heard(alice, "e2e_send_failed")
     for number in range(5):
         alice.send_message(mto=BOB, mbody=f"{number} {body}")
@@ -59,6 +62,27 @@ async def test_what_is_held_is_bounded(
         alice.send_message(mto=BOB, mbody=f"{number} {body}")
     assert len(await heard.bodies(5)) == 5
     assert not e2e(alice).switchboard.outbox._held
+
+
+@pytest.mark.parametrize(("stanzas", "size", "fits"), [(2, outbox.HOLD_BYTES, 16), (outbox.HOLD_STANZAS, 2380, 16)])
+async def test_what_is_held_in_all_is_bounded(
+    world: World, monkeypatch: pytest.MonkeyPatch, stanzas: int, size: int, fits: int
+) -> None:
+    """Whoever answers many strangers keeps eight times as much as for one of them, by number and by size, and no more."""
+    monkeypatch.setattr(outbox, "HOLD_STANZAS", stanzas)
+    alice = await world.client(ALICE, hold_bytes=size)
+    failed = Heard(alice, "e2e_send_failed")
+    hold = hostile.Hold(world.server, lambda stanza, sender: "stranger" in stanza.get("to", ""))
+    world.server.interfere.append(hold)
+    for number in range(fits + 3):
+        alice.send_message(mto=f"stranger{number}@localhost/x", mbody="x" * 1000, mtype="chat")
+    for number in range(fits, fits + 3):
+        report = await failed.take()
+        assert isinstance(report.error, HoldQueueFull)
+        assert report.stanza["to"].user == f"stranger{number}"
+    assert f"wait for {fits} addresses already" in str(report)
+    assert len(failed) == 0
+    assert e2e(alice).switchboard.outbox._held_in_all[0] == fits
 
 
 async def test_nothing_waits_longer_than_hold_seconds(world: World) -> None:
@@ -257,7 +281,7 @@ class FakeLink(Link):
 class FakeHost:
     """Says which sessions there are, and notes what failed."""
 
-    hold_seconds = 300.0
+    hold_seconds, hold_bytes = 300.0, outbox.HOLD_BYTES
 
     def __init__(self, *links: FakeLink) -> None:
         self.loop = asyncio.get_running_loop()

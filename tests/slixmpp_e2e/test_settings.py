@@ -38,7 +38,11 @@ def parse(component: bool = False, **config: Any) -> Settings:
         ("hold_seconds", float("nan"), "above 0"),
         ("hold_seconds", float("inf"), "above 0"),
         ("held_on_new_stream", "keep", "fail, reopen"),
-        *((field.name, value, "whole number, 1 or more") for field in fields(Limits) for value in (0, True, 2.0, "9", None)),
+        *(
+            (name, value, "whole number, 1 or more")
+            for name in ("hold_bytes", *(field.name for field in fields(Limits)))
+            for value in (0, True, 2.0, "9", None)
+        ),
     ],
 )
 def test_a_wrong_value_is_named(key: str, value: Any, words: str) -> None:
