@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterator
+from xml.etree.ElementTree import Element
 
 from slixmpp import JID, Iq, Message, Presence
 from slixmpp.basexmpp import BaseXMPP
@@ -10,6 +11,18 @@ from slixmpp.xmlstream.stanzabase import StanzaBase
 
 _DISCO_INFO = "{http://jabber.org/protocol/disco#info}query"
 _MUC = "{http://jabber.org/protocol/muc}x"
+_MESSAGE = "{jabber:client}message"
+_CARBONS = frozenset({"{urn:xmpp:carbons:2}received", "{urn:xmpp:carbons:2}sent"})
+_ARCHIVED = "{urn:xmpp:mam:2}result"
+_EVENT = "{http://jabber.org/protocol/pubsub#event}event"
+_BESIDE_EVENT = frozenset(
+    {
+        "{urn:xmpp:delay}delay",
+        "{http://jabber.org/protocol/address}addresses",
+        "{http://jabber.org/protocol/shim}headers",
+    }
+)
+"""What a service writes beside an event (XEP-0060 §12.4 and §12.6, XEP-0163 §4.3)."""
 _SUBSCRIPTION = frozenset({"subscribe", "subscribed", "unsubscribe", "unsubscribed", "probe"})
 
 
@@ -59,12 +72,29 @@ def may_come_outside(stanza: StanzaBase, peer: JID, rooms: Container[str], accou
     As above, but nothing that a server could write on a stanza (a type, a child) makes a message of a person one of a room.
     Presence cannot be told from the undirected kind, and a reply is judged by its id, not here. A request in the name of a bare
     JID is a server's only if it is our own ``account`` (a roster push); one for disco#info holds nothing else, for handlers
-    look at every child.
+    look at every child. Of messages, what can only be a service's, and holds nothing else: the events of a bare JID's nodes
+    (PEP, XEP-0163), and what our own archive (XEP-0313) answers.
     """
     if not peer.local or peer.bare in rooms or isinstance(stanza, Presence):
         return True
+    kind, tags = stanza.xml.get("type"), [child.tag for child in stanza.xml]
     if isinstance(stanza, Iq):
-        kind = stanza.xml.get("type")
-        discovers = kind == "get" and [child.tag for child in stanza.xml] == [_DISCO_INFO]
-        return kind in ("result", "error") or peer.full == account or discovers
-    return not isinstance(stanza, Message)
+        return kind in ("result", "error") or peer.full == account or (kind == "get" and tags == [_DISCO_INFO])
+    if peer.full == account and tags == [_ARCHIVED]:
+        return True
+    return not peer.resource and tags.count(_EVENT) == 1 and _BESIDE_EVENT.issuperset(set(tags) - {_EVENT})
+
+
+def is_carbon(message: Element) -> bool:
+    """Is it a carbon (XEP-0280) and nothing else?"""
+    return [child.tag in _CARBONS for child in message] == [True]
+
+
+def copies(message: Element, account: str) -> Iterator[tuple[Message, JID]]:
+    """The messages of which this one brings carbons, each with the other one of the conversation: who has written it, or to
+    whom another client of our own ``account`` has. InvalidJID."""
+    for child in message:
+        for copy in child.iter(_MESSAGE) if child.tag in _CARBONS else ():
+            parties = [JID(copy.get(way, "")) for way in ("from", "to")]
+            for other in [jid for jid in parties if jid.bare not in ("", account)] or [JID(account)]:
+                yield Message(xml=copy), other

@@ -10,7 +10,7 @@ from slixmpp.basexmpp import BaseXMPP
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
 from slixmpp_e2e import adapter, mark
-from slixmpp_e2e.classify import Rooms, may_come_outside, stays_outside
+from slixmpp_e2e.classify import Rooms, copies, is_carbon, may_come_outside, stays_outside
 from slixmpp_e2e.errors import PlaintextRefused, SessionGone
 from slixmpp_e2e.inside import InsideIqs, is_request
 from slixmpp_e2e.iqs import OwnIq, OwnIqs
@@ -135,6 +135,7 @@ class Filters:
         try:
             peer: JID = stanza["from"]
             _ = stanza["to"]
+            copied = list(copies(stanza.xml, self._account)) if isinstance(stanza, Message) else []
         except InvalidJID:
             # many servers let through what slixmpp's stringprep refuses; it would raise again in the middle of slixmpp,
             # where it ends the connection, and no policy can be looked up for such an address
@@ -151,12 +152,16 @@ class Filters:
             return False
         if isinstance(stanza, Iq) and not is_request(stanza) and self._is_unasked(stanza, peer):
             return False
-        account = host.xmpp.boundjid.bare
-        if peer.bare and not may_come_outside(stanza, peer, host.rooms, account) and not self._is_welcome(stanza, peer):
+        sender = peer if peer.bare else JID(self._account)  # RFC 6120 §8.1.2.1
+        if not all(self._is_welcome(stanza, each, other) for each, other in [*copied, (stanza, sender)]):
             return False
         if isinstance(stanza, Iq):
             host.inside.came_outside(stanza)
         return True
+
+    @property
+    def _account(self) -> str:
+        return self._host.xmpp.boundjid.bare
 
     def _is_ours(self, iq: Iq) -> bool:
         host = self._host
@@ -178,17 +183,21 @@ class Filters:
             return False
         return not adapter.awaits(host.xmpp, reply)
 
-    def _is_welcome(self, stanza: StanzaBase, peer: JID) -> bool:
-        """Plaintext of a person."""
+    def _is_welcome(self, came: StanzaBase, stanza: StanzaBase, peer: JID) -> bool:
+        """May this peer's ``stanza`` be delivered in clear: the one that ``came``, or a message of which that brings a copy?"""
         host = self._host
+        if may_come_outside(stanza, peer, host.rooms, self._account):
+            return True
+        if stanza is came and peer.full == self._account and is_carbon(stanza.xml):
+            return True  # what it brings has been judged
+        wrote = f"{peer} wrote in clear" if stanza is came else f"a copy came of what was written from or to {peer} in clear"
         verdict = host.judge_plaintext(peer.bare)
         if verdict is Incoming.REFUSE:
-            host.plaintext("refused", stanza, PlaintextRefused(f"{peer} wrote in clear, which the policy `require` refuses"))
-            if isinstance(stanza, Iq):
-                host.iqs.error(stanza, JingleError("refused in clear", "service-unavailable"))
+            host.plaintext("refused", came, PlaintextRefused(f"{wrote}, which the policy `require` refuses"))
+            if isinstance(came, Iq):
+                host.iqs.error(came, JingleError("refused in clear", "service-unavailable"))
         elif verdict is Incoming.DELIVER_AND_TELL:
-            error = PlaintextRefused(f"{peer} wrote in clear, though we have had an encrypted session with him")
-            host.plaintext("received", stanza, error)
+            host.plaintext("received", came, PlaintextRefused(f"{wrote}, though we have had an encrypted session with him"))
         return verdict is not Incoming.REFUSE
 
     def _ours(self, stamped: str) -> str:

@@ -169,3 +169,69 @@ async def test_an_answer_that_nobody_waits_for_is_plaintext(world: World, policy
     await until(info.get_info(jid=BOB, cached=False))
     came = [iq["id"] for iq in results if iq["id"] == "made-up"]
     assert came == ([] if policy == "require" and sender != "localhost" else ["made-up"])
+
+
+# --- what services say in the name of people -------------------------------------------------------------------------
+
+EVENT = "<event xmlns='http://jabber.org/protocol/pubsub#event'><items node='n'><item id='1'/></items></event>"
+DELAY = "<delay xmlns='urn:xmpp:delay' stamp='2020-01-01T00:00:00Z'/>"
+BODY = "<body>forged</body>"
+
+
+def copied(sender: str, to: str = ALICE, inner: str = BODY) -> str:
+    """A message as servers wrap it (XEP-0297)."""
+    message = f"<message xmlns='jabber:client' from='{sender}' to='{to}' type='chat'>{inner}</message>"
+    return f"<forwarded xmlns='urn:xmpp:forward:0'>{message}</forwarded>"
+
+
+def carbon(kind: str, *inner: str) -> str:
+    return f"<{kind} xmlns='urn:xmpp:carbons:2'>{''.join(inner)}</{kind}>"
+
+
+def archived(inner: str) -> str:
+    return f"<result xmlns='urn:xmpp:mam:2' queryid='q' id='1'>{inner}</result>"
+
+
+BARE = "alice@localhost"
+FROM_BOB, TO_BOB, FROM_CAROL = copied(BOB), copied(BARE + "/x", "bob@localhost"), copied("carol@localhost/c")
+SERVICES: list[tuple[str, str, bool, bool]] = [
+    # from whom, what, delivered when `require` is for everybody, and when it is for Bob
+    ("bob@localhost", EVENT, True, True),
+    ("bob@localhost", EVENT + DELAY, True, True),
+    (BARE, EVENT, True, True),
+    ("bob@localhost", EVENT + BODY, False, False),
+    ("bob@localhost", EVENT + EVENT, False, False),
+    (BOB, EVENT, False, False),
+    (BARE, archived(FROM_BOB), True, True),
+    (BARE, archived(FROM_BOB) + BODY, False, True),
+    ("bob@localhost", archived(FROM_BOB), False, False),
+    (BARE, carbon("received", FROM_BOB), False, False),
+    (BARE, carbon("sent", TO_BOB), False, False),
+    ("", carbon("received", FROM_BOB), False, False),
+    (BARE, carbon("received", FROM_CAROL), False, True),
+    (BARE, carbon("received", FROM_CAROL, FROM_BOB), False, False),
+    (BARE, carbon("sent", copied(BARE, ALICE, carbon("received", FROM_BOB))), False, False),
+    (BARE, carbon("received", copied("bob@localhost", ALICE, EVENT)), True, True),
+    (BARE, carbon("received", copied("localhost")), True, True),
+    (BARE, carbon("received", copied("localhost")) + BODY, False, True),
+    ("", BODY, False, True),
+]
+
+
+@pytest.mark.parametrize("everybody", [True, False], ids=["everybody", "Bob"])
+async def test_what_a_service_brings_is_judged_by_whose_it_is(world: World, everybody: bool) -> None:
+    """Events and archives are a service's and hold nothing else; a carbon is judged as what it is a copy of."""
+    alice = await world.client(ALICE, policy="require" if everybody else "prefer")
+    if not everybody:
+        e2e(alice).set_policy(BOB, "require")
+    came: list[Any] = []
+    alice.add_filter("in", lambda stanza: came.append(stanza) if isinstance(stanza, Message) else stanza)
+    for sender, payload, if_everybody, if_bob in SERVICES:
+        came.clear()
+        refused = Heard(alice, "e2e_plaintext_refused")
+        name = f" from='{sender}'" if sender else ""
+        world.server.inject(ALICE, f"<message{name} to='{ALICE}'>{payload}</message>")
+        await world.settle(alice)
+        delivered = if_everybody if everybody else if_bob
+        assert (len(came), len(refused)) == ((1, 0) if delivered else (0, 1)), (sender, payload)
+        assert all(stanza["e2e"]["session"] is None for stanza in came)
