@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -14,7 +14,7 @@ from slixmpp.plugins import BasePlugin
 
 from slixmpp_e2e import adapter, discovery
 from slixmpp_e2e.link import Link
-from slixmpp_e2e.settings import DEFAULTS, ConfigError, Settings, unknown_keys
+from slixmpp_e2e.settings import DEFAULTS, ConfigError, Settings, accept_from, unknown_keys
 from slixmpp_e2e.store import SQLStore
 from slixmpp_e2e.switchboard import Switchboard
 from slixmpp_e2e.trust import Trust
@@ -38,7 +38,8 @@ class E2E(BasePlugin):
     def __setattr__(self, key: str, value: Any) -> None:
         """slixmpp lets everybody set a plugin's configuration by attributes; here that would change nothing, silently."""
         if key in DEFAULTS and self._is_loaded:
-            raise ConfigError(f"{key} is read once, when the plugin is registered (set_policy() is for one peer, at any time)")
+            at_any_time = "set_policy() is for one peer, set_accept_from() for all, at any time"
+            raise ConfigError(f"{key} is read once, when the plugin is registered ({at_any_time})")
         super().__setattr__(key, value)  # type: ignore[no-untyped-call]
 
     # --- life ------------------------------------------------------------------------------------------------------
@@ -182,6 +183,15 @@ class E2E(BasePlugin):
             terms = replace(terms, trust_model=TrustModel(trust_model))
         self.memory.set_policy(bare, terms)
         self.switchboard.outbox.forget_routes(bare)
+
+    def set_accept_from(self, who: str | Iterable[str] | None) -> None:
+        """From now on these may open sessions with us, as in the setting ``accept_from``; for this run. Sessions that are there
+        go on. ConfigError."""
+        allowed = accept_from(who, self.xmpp.is_component)
+        self.settings = replace(self.settings, accept_from=allowed)
+        self.switchboard.accept_from(allowed)
+        if allowed == "roster" and self.xmpp.session_bind_event.is_set():
+            self._spawn(self._load_roster())
 
     def allow_plaintext(self, peer: str) -> None:
         """Under ``prefer``: a peer with whom we have had E2E may be written to in clear while he is without it."""

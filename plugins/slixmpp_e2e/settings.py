@@ -68,7 +68,7 @@ class Settings:
             policy=_word(config, "policy", Policy),
             trust_model=_word(config, "trust_model", TrustModel),
             on_key_change=_word(config, "on_key_change", OnKeyChange),
-            accept_from=_accept_from(config.get("accept_from"), component),
+            accept_from=accept_from(config.get("accept_from"), component),
             require_pq=_choice(config, "require_pq", (False, True)) is True,
             fast_open=_choice(config, "fast_open", (False, True)) is True,
             store=_path(config.get("store")),
@@ -126,7 +126,8 @@ def _count(config: Mapping[str, Any], key: str) -> int:
     return value
 
 
-def _accept_from(value: object, component: bool) -> str | frozenset[str]:
+def accept_from(value: object, component: bool) -> str | frozenset[str]:
+    """Who may open sessions: ``roster``, ``anyone``, or bare JIDs and domains. ConfigError."""
     if value is None:
         return frozenset[str]() if component else "roster"
     if isinstance(value, str) and value in ("roster", "anyone"):

@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import time
+from collections import OrderedDict
 from xml.etree.ElementTree import Element
 
 from slixmpp import JID, Iq, Presence
@@ -45,6 +46,8 @@ log = logging.getLogger("slixmpp_e2e")
 
 _TOLD = (events.SessionStart, events.SessionEnd, events.SessionFailed, events.KeyChanged)
 """The core events that users hear of, as ``e2e_session_start`` and so on."""
+APPROACHED = 4096
+"""Accounts to which we have offered sessions that may offer some to us in turn; the one of longest ago goes first."""
 
 
 class Switchboard:
@@ -57,6 +60,8 @@ class Switchboard:
         self._settings, self._store, self._identity = settings, store, identity
         self.iqs = OwnIqs(xmpp)
         self.inside = InsideIqs()
+        self._accept_from = settings.accept_from
+        self._approached: OrderedDict[str, None] = OrderedDict()
         self.rooms = Rooms(xmpp, self._is_person)
         self.presences = Presences(self.loop)
         self.outbox = Outbox(self)
@@ -130,6 +135,8 @@ class Switchboard:
     def new_session(self, role: Role, ours: str, peer: str, minimum: Assurance) -> Session:
         """A core session between two full JIDs, on the terms of the day."""
         bare = JID(peer).bare
+        if role is Role.INITIATOR:
+            self._approach(JID(peer).bare)
         self._watch.start()  # before we ask what is remembered: whatever changes afterwards is noticed
         stored = self._store.policy(bare)
         trust_model: TrustModel = stored.trust_model or self._settings.trust_model
@@ -151,15 +158,28 @@ class Switchboard:
         """What carries it."""
         return Link(self, session)
 
+    def accept_from(self, who: str | frozenset[str]) -> None:
+        """From now on these may open sessions with us, and others when we have approached them again."""
+        self._accept_from = who
+        self._approached.clear()
+
+    def _approach(self, bare: str) -> None:
+        """Whom we write to is no stranger: his answer may need a session of his own, and offers may cross."""
+        self._approached[bare] = None
+        self._approached.move_to_end(bare)
+        if len(self._approached) > APPROACHED:
+            self._approached.popitem(last=False)
+
     def is_listed(self, peer: str) -> bool:
-        """May this full JID open a session with us, by ``accept_from``? The answer to others must not tell that we are here."""
+        """May this full JID open a session with us, by ``accept_from`` or because we have offered one to its account ourselves?
+        The answer to others must not tell that we are here."""
         jid = JID(peer)
         if jid.full != peer:
             return False  # another spelling than ours: his stanzas would come from one address, and ours go to another
         if not jid.resource or not jid.local:
             return False
-        allowed = self._settings.accept_from
-        if allowed == "anyone" or jid.bare == self.xmpp.boundjid.bare:
+        allowed = self._accept_from
+        if allowed == "anyone" or jid.bare == self.xmpp.boundjid.bare or jid.bare in self._approached:
             return True
         return self.is_contact(peer) if allowed == "roster" else jid.bare in allowed or jid.domain in allowed
 
@@ -170,7 +190,7 @@ class Switchboard:
 
     def is_contact(self, peer: str) -> bool:
         """Does this account see our presence, is it named in ``accept_from``, or is it our own?"""
-        bare, roster, allowed = JID(peer).bare, self.xmpp.client_roster, self._settings.accept_from
+        bare, roster, allowed = JID(peer).bare, self.xmpp.client_roster, self._accept_from
         if bare == self.xmpp.boundjid.bare or (isinstance(allowed, frozenset) and bare in allowed):
             return True
         return roster.has_jid(bare) and roster[bare]["subscription"] in ("from", "both")

@@ -10,11 +10,12 @@ from xml.etree.ElementTree import canonicalize, fromstring
 import pytest
 from slixmpp.exceptions import IqError
 
-from slixmpp_e2e import capacity
+from slixmpp_e2e import capacity, switchboard
 from slixmpp_e2e.errors import TooManySessions
 from slixmpp_e2e.link import Link
 from slixmpp_e2e.loopback import Subscription, hostile, to_text
 from slixmpp_e2e.outbox import Route
+from slixmpp_e2e.settings import ConfigError
 from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, jingle, turns, until
 from xmpp_e2e.errors import JingleError, PeerRefused
 from xmpp_e2e.negotiate.jingle import NS_JINGLE
@@ -129,6 +130,79 @@ async def test_who_may_open_a_session(world: World, accept_from: Any, subscripti
         assert isinstance(report.error, PeerRefused)
         assert "service-unavailable" in str(report)
     assert world.in_clear("hello") == []
+
+
+async def test_whom_we_have_written_to_may_write_back(world: World) -> None:
+    """When the session is over his answer opens another one, though accept_from names nobody; nobody else may."""
+    alice, bob = await world.client(ALICE, accept_from=[]), await world.client(BOB)
+    carol = await world.client("carol@localhost/c")
+    await world.settle(alice, bob, carol)
+    heard, failed = {client: Heard(client, "message") for client in (alice, bob)}, Heard(carol, "e2e_send_failed")
+    alice.send_message(mto=BOB, mbody="a question")
+    assert await heard[bob].bodies(1) == ["a question"]
+    [link] = e2e(alice).switchboard.sessions
+    await until(link.opened())
+    await e2e(alice).close()
+    await world.settle(alice, bob)
+    bob.send_message(mto=ALICE, mbody="an answer")
+    carol.send_message(mto=ALICE, mbody="may I")
+    assert await heard[alice].bodies(1) == ["an answer"]
+    assert isinstance((await failed.take()).error, PeerRefused)
+
+
+async def test_offers_may_cross_whoever_is_accepted(world: World) -> None:
+    """Each accepts nobody and writes first: both messages arrive, for neither is a stranger to the other any more."""
+    alice, bob = await world.client(ALICE, accept_from=[]), await world.client(BOB, accept_from=[])
+    await world.settle(alice, bob)
+    hold, heard = crossing(world), {client: Heard(client, "message") for client in (alice, bob)}
+    alice.send_message(mto=BOB, mbody="to Bob")
+    bob.send_message(mto=ALICE, mbody="to Alice")
+    await until(hold.caught(2))
+    hold.release()
+    assert [await heard[client].bodies(1) for client in (alice, bob)] == [["to Alice"], ["to Bob"]]
+
+
+async def test_whom_we_have_written_to_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ones of longest ago are forgotten; each of them may write when he is written to again."""
+    monkeypatch.setattr(switchboard, "APPROACHED", 2)
+    board = e2e(world.make(ALICE, accept_from=[])).switchboard
+    for name in ("bob", "carol", "bob", "dave"):
+        board._approach(f"{name}@localhost")
+    assert [name for name in ("bob", "carol", "dave") if board.is_listed(f"{name}@localhost/x")] == ["bob", "dave"]
+
+
+async def test_who_may_open_a_session_can_be_changed(world: World) -> None:
+    """At run time, in every form and by the roster; sessions that are there go on, and a wrong word changes nothing."""
+    world.server.set_subscription("alice@localhost", "bob@localhost", Subscription.NONE)
+    alice, bob = await world.client(ALICE, accept_from=[]), await world.client(BOB)
+    heard, failed = Heard(alice, "message"), Heard(bob, "e2e_send_failed")
+
+    async def welcome() -> bool:
+        await world.settle(alice, bob)
+        bob.send_message(mto=ALICE, mbody="hello")
+        while not len(heard) and not len(failed):
+            await turns(1)
+        came = len(heard) == 1
+        await (heard if came else failed).take()
+        return came
+
+    assert not await welcome()
+    e2e(alice).set_accept_from("anyone")
+    assert await welcome()
+    e2e(alice).set_accept_from([])
+    assert await welcome()  # through the session that is there
+    await e2e(alice).close()
+    assert not await welcome()
+    with pytest.raises(ConfigError):
+        e2e(alice).set_accept_from("everybody")
+    assert not await welcome()
+    e2e(alice).set_accept_from(["localhost"])
+    assert await welcome()
+    await e2e(alice).close()
+    e2e(alice).set_accept_from("roster")
+    assert not await welcome()
+    world.server.set_subscription("alice@localhost", "bob@localhost", Subscription.FROM)
+    assert await welcome()
 
 
 async def test_our_own_other_devices_are_welcome(world: World) -> None:
