@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xmpp_e2e.errors import E2EError
+from xmpp_e2e.errors import E2EError, LocalError
 
 
 class PeerWithoutE2E(E2EError):
@@ -28,6 +28,13 @@ class RouteUnknown(E2EError):
 
     likely = "A bug in this software or in another plugin; the log says more."
     remedy = "Nothing was sent. Try again, and report it if it persists."
+
+
+class StoreLocked(LocalError):
+    """Our own key was asked for before the store was opened."""
+
+    likely = "A passphrase takes half a second to open the store; a keyring may wait for its user."
+    remedy = "Wait for it first: await e2e.unlocked()."
 
 
 class HoldQueueFull(E2EError):

@@ -58,6 +58,9 @@ class Host(Protocol):
     def plaintext(self, name: str, stanza: StanzaBase, error: E2EError) -> None:
         """Tell about a stanza that came in clear: ``received`` or ``refused``."""
 
+    def store_failed(self, error: StoreError) -> None:
+        """Tell that the store failed."""
+
 
 class Filters:
     """The three filters of one client."""
@@ -121,7 +124,8 @@ class Filters:
                 return stanza
         except StoreError as error:
             # out of here it would end the client's stream
-            log.error("a stanza was dropped: %s", error.explain())
+            log.error("a stanza of %.200r was dropped", stanza.xml.get("from"))
+            self._host.store_failed(error)
             if isinstance(stanza, Iq) and is_request(stanza):
                 self._host.iqs.error(stanza, JingleError(str(error), "internal-server-error", type="wait"))
         adapter.keep(self._host.xmpp, stanza, self.incoming)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from slixmpp import JID, ClientXMPP
@@ -14,15 +14,15 @@ from slixmpp.plugins import BasePlugin
 
 from slixmpp_e2e import adapter, discovery
 from slixmpp_e2e.link import Link
+from slixmpp_e2e.own import Own
 from slixmpp_e2e.settings import DEFAULTS, ConfigError, Settings, accept_from, unknown_keys
-from slixmpp_e2e.store import SQLStore
+from slixmpp_e2e.store import SQLStore, StoreError
 from slixmpp_e2e.switchboard import Switchboard
 from slixmpp_e2e.trust import Trust
 from xmpp_e2e.errors import E2EError, GivenUp, TransportFailed
 from xmpp_e2e.identity import Assurance, Fingerprint, TrustModel
 from xmpp_e2e.tls.certificate import Identity
 from xmpp_e2e.trust.policy import Policy
-from xmpp_e2e.trust.store import StoredIdentity
 
 log = logging.getLogger("slixmpp_e2e")
 
@@ -52,7 +52,7 @@ class E2E(BasePlugin):
             adapter.unload(self.xmpp, self.name)
             raise
         self._tasks: set[asyncio.Task[Any]] = set()
-        self.switchboard = Switchboard(self.xmpp, self.settings, self.memory, self.identity)
+        self.switchboard = Switchboard(self.xmpp, self.settings, self.memory, self.own)
         self.trust = Trust(self.memory, self.switchboard.trust_changed)
         for event, handler in self._handlers.items():
             self.xmpp.add_event_handler(event, handler)
@@ -68,6 +68,7 @@ class E2E(BasePlugin):
         self.switchboard.unplug(TransportFailed("the e2e plugin was unloaded"))
         for task in self._tasks:
             task.cancel()
+        self.own.forget()
         self.memory.close()
         self.xmpp.loop.create_task(discovery.withdraw(self.xmpp))
 
@@ -75,22 +76,41 @@ class E2E(BasePlugin):
         """A new stream: sessions of an earlier one are over. Advertise."""
         if self._is_loaded:  # slixmpp calls this before plugin_init() when a stream is up already
             self._stream_lost(None)
-            self._spawn(discovery.advertise(self.xmpp, announce=False))  # the client has yet to send its first presence
+            self._spawn(self._advertise(announce=False))  # the client has yet to send its first presence
 
     def _open(self) -> None:
         unknown_keys(self.config)
         self.settings = Settings.parse(self.config, component=self.xmpp.is_component)
         path = self.settings.store
-        self.memory = SQLStore.open(path) if path else SQLStore.for_jid(self.xmpp.boundjid.bare)
-        if self.memory.created_notice:
-            log.info("%s", self.memory.created_notice)
-        stored = self.memory.identity(_create_identity)
-        self.identity = Identity(stored.certificate, stored.private_key)
+        seal = self.settings.seal
+        self.memory = SQLStore.open(path, seal) if path else SQLStore.for_jid(self.xmpp.boundjid.bare, sealer=seal)
+        try:
+            self.own = Own(self.xmpp.loop, self.memory, slow=seal is not None and seal.slow, done=self._unlocked)
+        except E2EError:
+            self.memory.close()
+            raise
+
+    def _unlocked(self, error: BaseException | None) -> None:
+        if isinstance(error, StoreError):
+            self.switchboard.store_failed(error)
+        elif error is not None:
+            log.error("the store could not be opened (%s)", type(error).__name__)
+        for notice in (self.memory.migrated_notice, self.memory.created_notice):
+            if notice:
+                log.info("%s", notice)
+
+    async def _advertise(self, *, announce: bool) -> None:
+        """Once a session can be answered; if that has to be waited for, the client may have sent its first presence."""
+        late = not self.own.is_open
+        with suppress(StoreError):  # told already
+            await self.own.opened()
+            seen = late and self.xmpp.client_roster.last_status is not None
+            await discovery.advertise(self.xmpp, announce=announce or seen)
 
     def _join(self) -> None:
         """The stream was up before we came."""
         self.switchboard.presences.adopt(self.xmpp.boundjid.bare, self.xmpp.client_roster)
-        self._spawn(discovery.advertise(self.xmpp, announce=True))
+        self._spawn(self._advertise(announce=True))
         self._stream_started(None)
 
     @property
@@ -140,9 +160,18 @@ class E2E(BasePlugin):
 
     # --- for users -------------------------------------------------------------------------------------------------
 
+    async def unlocked(self) -> None:
+        """Until our own key is there: not at once if ``seal`` is a passphrase or the keyring. StoreError if it never is."""
+        await self.own.opened()
+
+    @property
+    def identity(self) -> Identity:
+        """Our own key and certificate. StoreLocked before ``unlocked()``."""
+        return self.own.identity
+
     @property
     def fingerprint(self) -> Fingerprint:
-        """Our own key's fingerprint, for the peer to pin."""
+        """Our own key's fingerprint, for the peer to pin. StoreLocked before ``unlocked()``."""
         return self.identity.fingerprint
 
     def sessions(self) -> tuple[Link, ...]:
@@ -198,8 +227,3 @@ class E2E(BasePlugin):
         bare = JID(peer).bare
         self.memory.set_policy(bare, replace(self.memory.policy(bare), plaintext_allowed=True))
         self.switchboard.outbox.forget_routes(bare)
-
-
-def _create_identity() -> StoredIdentity:
-    created = Identity.create(datetime.now(UTC))
-    return StoredIdentity(created.certificate, created.private_key)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
+from slixmpp_e2e.store.errors import StoreError
 from xmpp_e2e.errors import E2EError
 
 
@@ -31,3 +32,14 @@ class Plaintext:
     def __str__(self) -> str:
         """What happened, what it may mean and what to do."""
         return f"In clear from {self.stanza['from']}: {self.error.explain()}"
+
+
+@dataclass(frozen=True)
+class StoreFailed:
+    """``e2e_store_failed``: the store did not do what was asked, and no other event tells of it."""
+
+    error: StoreError
+
+    def __str__(self) -> str:
+        """What happened, what it may mean and what to do."""
+        return self.error.explain()

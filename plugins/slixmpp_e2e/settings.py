@@ -12,6 +12,7 @@ from slixmpp import JID, InvalidJID
 
 from slixmpp_e2e.capacity import Limits
 from slixmpp_e2e.outbox import HOLD_BYTES
+from slixmpp_e2e.store import KeyFile, Keyring, Sealer
 from xmpp_e2e.errors import LocalError
 from xmpp_e2e.identity import TrustModel
 from xmpp_e2e.trust.judge import OnKeyChange
@@ -27,15 +28,17 @@ DEFAULTS: dict[str, Any] = {
     "require_pq": False,
     "fast_open": True,
     "store": None,
+    "seal": "key-file",
     "hold_seconds": 300.0,
     "hold_bytes": HOLD_BYTES,
     "held_on_new_stream": "fail",
     **asdict(Limits()),
 }
 """``accept_from`` None means ``"roster"`` for a client, and nobody for a component until a list is given. ``store`` is a
-path, or None for the default one of the account. ``hold_seconds`` bounds how long a stanza waits for its session (five
-minutes: a person may have to act). ``held_on_new_stream``: ``"fail"`` or ``"reopen"``, for stanzas that wait when the
-client's stream is lost. The rest are bounds (docs/bounds.md)."""
+path, or None for the default one of the account; ``seal`` says what keeps the secrets in it: ``"key-file"``, ``"keyring"``,
+or a sealer, ``Passphrase(…)`` for one. ``hold_seconds`` bounds how long a stanza waits for its session (five minutes: a
+person may have to act). ``held_on_new_stream``: ``"fail"`` or ``"reopen"``, for stanzas that wait when the client's stream is
+lost. The rest are bounds (docs/bounds.md)."""
 
 
 class ConfigError(LocalError):
@@ -56,6 +59,8 @@ class Settings:
     require_pq: bool
     fast_open: bool
     store: Path | None
+    seal: Sealer | None
+    """None: the key file beside the store."""
     hold_seconds: float
     hold_bytes: int
     reopen: bool
@@ -72,6 +77,7 @@ class Settings:
             require_pq=_choice(config, "require_pq", (False, True)) is True,
             fast_open=_choice(config, "fast_open", (False, True)) is True,
             store=_path(config.get("store")),
+            seal=_seal(config.get("seal")),
             hold_seconds=_seconds(config.get("hold_seconds")),
             hold_bytes=_count(config, "hold_bytes"),
             reopen=_choice(config, "held_on_new_stream", ("fail", "reopen")) == "reopen",
@@ -107,6 +113,17 @@ def _path(value: object) -> Path | None:
     if not isinstance(value, str | Path) or not str(value):
         raise ConfigError(f"store is {value!r}; it is the path of a file, or None for the one of the account")
     return Path(value)
+
+
+def _seal(value: object) -> Sealer | None:
+    if value == KeyFile.kind:
+        return None
+    if value == Keyring.kind:
+        return Keyring()
+    if isinstance(value, Sealer) and not isinstance(value, type):
+        return value
+    # What it is instead is not said: somebody may have put his passphrase here.
+    raise ConfigError(f"seal can be {KeyFile.kind!r}, {Keyring.kind!r}, or a sealer of slixmpp_e2e.store: Passphrase(…)")
 
 
 def _seconds(value: object) -> float:

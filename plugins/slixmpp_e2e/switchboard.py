@@ -26,8 +26,9 @@ from slixmpp_e2e.inside import Asked, InsideIqs
 from slixmpp_e2e.iqs import OwnIqs
 from slixmpp_e2e.link import Happened, Link
 from slixmpp_e2e.outbox import FAN_OUT, Outbox, Route, Target
+from slixmpp_e2e.own import Own
 from slixmpp_e2e.presences import Presences
-from slixmpp_e2e.reports import Plaintext, SendFailed
+from slixmpp_e2e.reports import Plaintext, SendFailed, StoreFailed
 from slixmpp_e2e.sessions import Sessions
 from slixmpp_e2e.settings import Settings
 from slixmpp_e2e.store.errors import StoreError
@@ -37,7 +38,6 @@ from xmpp_e2e.config import Config
 from xmpp_e2e.errors import E2EError
 from xmpp_e2e.identity import Assurance, Role, TrustModel
 from xmpp_e2e.session import Session
-from xmpp_e2e.tls.certificate import Identity
 from xmpp_e2e.trust.judge import OnKeyChange
 from xmpp_e2e.trust.policy import Incoming, Outgoing, Policy, incoming_plaintext, outgoing
 from xmpp_e2e.trust.store import TrustStore
@@ -53,11 +53,11 @@ APPROACHED = 4096
 class Switchboard:
     """Everything of one client that lives as long as the plugin is loaded."""
 
-    def __init__(self, xmpp: BaseXMPP, settings: Settings, store: TrustStore, identity: Identity) -> None:
+    def __init__(self, xmpp: BaseXMPP, settings: Settings, store: TrustStore, own: Own) -> None:
         self.xmpp = xmpp
         self.loop: asyncio.AbstractEventLoop = xmpp.loop
         self.hold_seconds, self.hold_bytes = settings.hold_seconds, settings.hold_bytes
-        self._settings, self._store, self._identity = settings, store, identity
+        self._settings, self._store, self._own = settings, store, own
         self.iqs = OwnIqs(xmpp)
         self.inside = InsideIqs()
         self._accept_from = settings.accept_from
@@ -66,7 +66,7 @@ class Switchboard:
         self.presences = Presences(self.loop)
         self.outbox = Outbox(self)
         self.sessions = Sessions(self, self.iqs, self.loop.time, settings.limits)
-        self._watch = Watch(self.loop, store, self.trust_changed, lambda: any(True for _ in self.sessions))
+        self._watch = Watch(self, store)
         self._kept: list[StanzaBase] = []
         self._filters = Filters(self)
         adapter.add_filters(xmpp, self._filters.incoming, self._filters.first, self._filters.outgoing)
@@ -109,6 +109,10 @@ class Switchboard:
         for link in self.sessions.of(bare):
             link.remember(remembered)
 
+    def has_sessions(self) -> bool:
+        """Is there any, open or on its way?"""
+        return any(True for _ in self.sessions)
+
     # --- terms -----------------------------------------------------------------------------------------------------
 
     def policy_with(self, bare: str) -> Policy:
@@ -144,7 +148,7 @@ class Switchboard:
         config = Config(
             ours=ours,
             peer=peer,
-            identity=self._identity,
+            identity=self._own.identity,
             random=os.urandom,
             trust_model=trust_model,
             required=minimum,
@@ -174,6 +178,8 @@ class Switchboard:
         """May this full JID open a session with us, by ``accept_from`` or because we have offered one to its account ourselves?
         The answer to others must not tell that we are here."""
         jid = JID(peer)
+        if not self._own.is_open:
+            return False  # nor are we: our own key cannot be shown yet
         if jid.full != peer:
             return False  # another spelling than ours: his stanzas would come from one address, and ours go to another
         if not jid.resource or not jid.local:
@@ -231,7 +237,8 @@ class Switchboard:
 
     async def _ask(self, ours: str, to: str) -> tuple[list[str], bool | None]:
         """The full JIDs behind an address that advertise encryption, the best first; and whether any of them does, which is
-        None if none could be asked."""
+        None if none could be asked. StoreError if we have no key to show."""
+        await self._own.opened()
         candidates = [to] if JID(to).resource else await self._resources(ours, to)
         open_ones = {peer: True for peer in candidates if self._is_open(ours, peer)}
         asked = [peer for peer in candidates if peer not in open_ones]
@@ -311,6 +318,12 @@ class Switchboard:
         report = Plaintext(stanza, error)
         log.warning("%s", report)
         self.xmpp.event(f"e2e_plaintext_{name}", report)
+
+    def store_failed(self, error: StoreError) -> None:
+        """Tell that the store failed, where nothing else tells."""
+        report = StoreFailed(error)
+        log.error("%s", report)
+        self.xmpp.event("e2e_store_failed", report)
 
     def _inject(self, link: Link, element: Element) -> None:
         stanza = adapter.build(self.xmpp, element)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable
+from typing import Protocol
 
 from slixmpp_e2e.store.errors import StoreError
 from xmpp_e2e.trust.store import TrustStore
@@ -12,20 +11,27 @@ from xmpp_e2e.trust.store import TrustStore
 WATCH_SECONDS = 1.0
 """Between two looks at the store. Whoever pins a key waits for the message that was held; a look costs some microseconds."""
 
-log = logging.getLogger("slixmpp_e2e")
+
+class Host(Protocol):
+    """What the watch needs of the plugin."""
+
+    loop: asyncio.AbstractEventLoop
+
+    def has_sessions(self) -> bool:
+        """Is anybody there whom a decision could concern?"""
+
+    def trust_changed(self, bare: str) -> None:
+        """The keys of this peer were decided about."""
+
+    def store_failed(self, error: StoreError) -> None:
+        """Tell that the store failed."""
 
 
 class Watch:
-    """Looks at the store while there are sessions (``wanted``), and tells whose keys were decided about (``changed``)."""
+    """Looks at the store while there are sessions, and tells whose keys were decided about."""
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        store: TrustStore,
-        changed: Callable[[str], None],
-        wanted: Callable[[], bool],
-    ) -> None:
-        self._loop, self._store, self._changed, self._wanted = loop, store, changed, wanted
+    def __init__(self, host: Host, store: TrustStore) -> None:
+        self._host, self._store = host, store
         self._timer: asyncio.TimerHandle | None = None
         self._waiting: frozenset[str] = frozenset()
         self._failing = False
@@ -34,7 +40,7 @@ class Watch:
         """There is going to be a session. What was decided before is its own to read. StoreError."""
         if self._timer is None:
             self._store.news()
-            self._timer = self._loop.call_later(WATCH_SECONDS, self._look)
+            self._timer = self._host.loop.call_later(WATCH_SECONDS, self._look)
 
     def stop(self) -> None:
         """The store is about to be closed."""
@@ -44,18 +50,18 @@ class Watch:
 
     def _look(self) -> None:
         self._timer = None
-        if not self._wanted():
+        if not self._host.has_sessions():
             return
-        self._timer = self._loop.call_later(WATCH_SECONDS, self._look)
+        self._timer = self._host.loop.call_later(WATCH_SECONDS, self._look)
         try:
             self._waiting |= self._store.news()
             while self._waiting:
                 bare = min(self._waiting)
-                self._changed(bare)
+                self._host.trust_changed(bare)
                 self._waiting -= {bare}
         except StoreError as error:
             if not self._failing:  # once, not every second
-                log.error("decisions of other processes are not noticed: %s", error.explain())
+                self._host.store_failed(error)
             self._failing = True
         else:
             self._failing = False

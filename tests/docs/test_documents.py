@@ -11,7 +11,7 @@ import pytest
 import typer
 from slixmpp import JID, ClientXMPP
 
-from slixmpp_e2e import E2E, Happened, Link, Plaintext, SendFailed, outbox, switchboard
+from slixmpp_e2e import E2E, Happened, Link, Plaintext, SendFailed, StoreFailed, outbox, switchboard
 from slixmpp_e2e.filters import Filters
 from slixmpp_e2e.loopback import no_tls, online
 from slixmpp_e2e.settings import DEFAULTS
@@ -81,9 +81,15 @@ def test_the_events() -> None:
     core = {switchboard._name(object.__new__(kind)): kind for kind in told}
     listed = {documents.code(row[0])[0]: documents.code(row[2]) for row in table}
     plugin = "".join(path.read_text() for path in (ROOT / "plugins/slixmpp_e2e").glob("*.py"))
-    own = {"e2e_send_failed": SendFailed, "e2e_plaintext_refused": Plaintext, "e2e_plaintext_received": Plaintext}
+    own: dict[str, type[Any]] = {
+        "e2e_send_failed": SendFailed,
+        "e2e_plaintext_refused": Plaintext,
+        "e2e_plaintext_received": Plaintext,
+        "e2e_store_failed": StoreFailed,
+    }
     assert set(listed) == {*core, *own}
     assert 'event("e2e_send_failed"' in plugin
+    assert 'event("e2e_store_failed"' in plugin
     assert set(re.findall(r'plaintext\("(\w+)"', plugin)) == {"refused", "received"}
     for name, words in listed.items():
         kind: type[Any] = Happened if name in core else own[name]

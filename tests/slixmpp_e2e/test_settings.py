@@ -10,6 +10,7 @@ import pytest
 
 from slixmpp_e2e.capacity import Limits
 from slixmpp_e2e.settings import DEFAULTS, ConfigError, Settings, unknown_keys
+from slixmpp_e2e.store import Keyring, Passphrase
 
 
 def parse(component: bool = False, **config: Any) -> Settings:
@@ -52,6 +53,23 @@ def test_a_wrong_value_is_named(key: str, value: Any, words: str) -> None:
     assert key in str(caught.value)
     assert repr(value) in str(caught.value)
     assert "register_plugin" in caught.value.explain()
+
+
+@pytest.mark.parametrize("value", ["hunter2", b"hunter2", None, lambda: "hunter2", Passphrase])
+def test_a_passphrase_in_the_wrong_place_is_not_repeated(value: object) -> None:
+    """Errors are logged. What a seal can be is said, with where to get it."""
+    with pytest.raises(ConfigError, match=r"seal can be 'key-file', 'keyring', or .* Passphrase") as caught:
+        parse(seal=value)
+    assert "hunter2" not in caught.value.explain()
+
+
+def test_a_seal_is_a_word_or_a_sealer() -> None:
+    """The key file is the store's own; a keyring is one for this plugin."""
+    passphrase = Passphrase("hunter2")
+    assert parse(seal="key-file").seal is parse().seal is None
+    assert isinstance(parse(seal="keyring").seal, Keyring)
+    assert parse(seal="keyring").seal is not parse(seal="keyring").seal
+    assert parse(seal=passphrase).seal is passphrase
 
 
 def test_a_misspelt_key_is_named() -> None:

@@ -1,7 +1,6 @@
 """The key of a store in the keyring of the operating system, by the package ``keyring`` (the extra of that name).
 
-The store holds the name of the entry. A keyring may ask its user to unlock it, which takes as long as he takes: a host
-with an event loop calls ``SQLStore.unlock`` in a thread first.
+The store holds the name of the entry. A keyring may ask its user to unlock it, which takes as long as he takes.
 """
 
 from __future__ import annotations
@@ -28,6 +27,7 @@ class Keyring(Cipher):
     """A random key that the operating system keeps for its user."""
 
     kind: ClassVar[str] = "keyring"
+    slow: ClassVar[bool] = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,6 +62,14 @@ class Keyring(Cipher):
             f"A random key was put into the keyring of the operating system ({self._name()}): it keeps the private key"
             " and the secrets in the store from whoever cannot unlock your keyring; a backup of the store needs it too."
         )
+
+    def load(self) -> None:
+        """Fetch the key; or ask for any entry, which unlocks the keyring. EntryMissing, KeyWrong, SealUnavailable."""
+        if self._entry:
+            self._loaded()
+        else:
+            with self._keyring("is not to be used") as keyring:
+                keyring.get_password(SERVICE, self._store.name)
 
     def parameters(self) -> str:
         """The name of the entry."""

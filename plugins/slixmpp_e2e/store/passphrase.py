@@ -1,7 +1,6 @@
 """The key of a store from a passphrase: Argon2id (RFC 9106) over its OpaqueString form (RFC 8265 §4.2).
 
-The store holds the salt. One derivation takes some 140 ms and 64 MiB, once per opening, at the first use of a secret: a
-host with an event loop calls ``SQLStore.unlock`` in a thread first.
+The store holds the salt. One derivation takes some 140 ms (an idle computer) and 64 MiB, once per opening.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 import base64
 import os
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
@@ -30,14 +30,16 @@ class Passphrase(Cipher):
     """A key that only the user knows. A forgotten passphrase cannot be replaced."""
 
     kind: ClassVar[str] = "passphrase"
+    slow: ClassVar[bool] = True
 
-    def __init__(self, passphrase: str) -> None:
-        """ValueError for an empty one."""
+    def __init__(self, passphrase: str | Callable[[], str]) -> None:
+        """The passphrase, or a function that asks for it: once, when it is needed, in the thread that needs it. ValueError."""
         super().__init__()
-        if not passphrase:
+        if passphrase == "":
             raise ValueError("a passphrase has at least one character")
-        self._passphrase = _opaque(passphrase)
+        self._source = passphrase
         self._salt = b""
+        self._is_new = False
         self._store = Path()
 
     def __repr__(self) -> str:
@@ -54,11 +56,22 @@ class Passphrase(Cipher):
             salt = base64.b64decode(parameters.removeprefix(_SCHEME), validate=True)
             if not parameters.startswith(_SCHEME) or len(salt) != SALT_BYTES:
                 raise ValueError("these are no parameters of a passphrase")
-            self._salt, self._cipher = salt, None
+            self._salt, self._is_new, self._cipher = salt, False, None
+
+    def load(self) -> None:
+        """Ask for the passphrase and compute the key, with a salt for ``create`` if the store has none. SealUnavailable."""
+        if not self._salt:
+            self._renew()
+        self._loaded()
+
+    def _renew(self) -> None:
+        self._salt, self._is_new, self._cipher = os.urandom(SALT_BYTES), True, None
 
     def create(self) -> str:
-        """A new salt."""
-        self._salt, self._cipher = os.urandom(SALT_BYTES), None
+        """A new salt: that of ``load``, or one of its own."""
+        if not self._is_new:
+            self._renew()
+        self._is_new = False
         return (
             "The private key and the secrets in the store are sealed with your passphrase: nobody opens them without it,"
             " and there is no way to replace it if you forget it."
@@ -82,7 +95,20 @@ class Passphrase(Cipher):
         except UnsupportedAlgorithm:
             cause = "a passphrase needs Argon2id, and the OpenSSL of this computer has none: it takes version 3.2 or later"
             raise SealUnavailable(self._store, cause) from None
-        return kdf.derive(self._passphrase)
+        return kdf.derive(_opaque(self._asked()))
+
+    def _asked(self) -> str:
+        if callable(self._source):
+            try:
+                said = self._source()
+            except (OSError, EOFError, LookupError, ValueError) as error:
+                # A file, a prompt, a variable. From None: some of these carry what they could not read.
+                cause = f"the passphrase that opens its secrets could not be asked for ({type(error).__name__})"
+                raise SealUnavailable(self._store, cause) from None
+            if not said:
+                raise SealUnavailable(self._store, "no passphrase was given to open its secrets")
+            self._source = said
+        return self._source
 
 
 def _opaque(text: str) -> bytes:

@@ -10,7 +10,7 @@ import contextlib
 import os
 import stat
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -25,11 +25,14 @@ NONCE_BYTES = 12
 _LABEL = b"xmpp-e2e store seal 1"
 
 
+@runtime_checkable
 class Sealer(Protocol):
     """Keeps what is written into a store from whoever has the store without the key. One object serves one store."""
 
     kind: ClassVar[str]
     """How the store calls it: one word."""
+    slow: ClassVar[bool]
+    """Does ``load`` take so long that an event loop must not wait for it?"""
 
     def ready(self) -> bool:
         """Is there a key outside the store already?"""
@@ -45,6 +48,11 @@ class Sealer(Protocol):
 
     def parameters(self) -> str:
         """What finds the key again. It is kept in the store, in clear."""
+        ...
+
+    def load(self) -> None:
+        """After ``attach``: have the key at hand, or what ``create`` makes one of, so that what follows takes no time. Nobody
+        waits for it, and it may ask its user. StoreError."""
         ...
 
     def seal(self, value: bytes, *place: str | bytes) -> bytes:
@@ -100,6 +108,7 @@ class KeyFile(Cipher):
     """A random key in a file that only its owner may read."""
 
     kind: ClassVar[str] = "key-file"
+    slow: ClassVar[bool] = False
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -122,6 +131,9 @@ class KeyFile(Cipher):
         """There are none. ValueError if there are."""
         if parameters:
             raise ValueError("a key file has no parameters")
+
+    def load(self) -> None:
+        """Nothing: reading a file takes no time."""
 
     def parameters(self) -> str:
         """None: the path says it all."""

@@ -139,7 +139,13 @@ class SQLStore:
             return self._vault.sealed_with(connection)
 
     def unlock(self) -> bool:
-        """Try the key, which may take long: True if it fits, False if nothing is sealed yet. KeyWrong, KeyMissing, …"""
+        """Try the key: True if it fits, False if nothing is sealed yet. KeyWrong, KeyMissing, …
+
+        It may take long, half a second of computing or as long as a keyring's user takes. Other threads do not wait for it.
+        """
+        with self._reading() as connection:
+            self._vault.attach(connection)
+        self._sealer.load()
         with self._reading() as connection:
             return self._vault.unlock(connection)
 
@@ -149,10 +155,13 @@ class SQLStore:
         All or nothing, a crash included; meanwhile both keys are there. A key that ``sealer`` has already is taken as it
         is. Copies of the store that are sealed with an old key file need a copy of that. ValueError if it is the same key.
         """
+        if sealer == self._sealer:  # it would be deleted
+            raise ValueError("the store is sealed with this key already")
+        self.unlock()
+        sealer.attach(self.path, None)
+        sealer.load()
         with self._lock:
             old = self._sealer
-            if sealer == old:  # it would be deleted
-                raise ValueError("the store is sealed with this key already")
             vault = Vault(self.path, sealer)
             with self._database.writing_durably() as connection:
                 anything = self._vault.reseal(connection, vault)

@@ -94,6 +94,10 @@ class Vault:
         entries = self._entries(connection)
         return entries.get(tables.SEAL, KeyFile.kind).partition(" ")[0] if tables.KEY_CHECK in entries else None
 
+    def attach(self, connection: Connection) -> None:
+        """Tell the sealer which key it needs, before it is loaded. SealedOtherwise, StoreDamaged."""
+        self._attach(connection)
+
     def unlock(self, connection: Connection) -> bool:
         """Is anything sealed, and with our key? KeyWrong, KeyMissing, SealedOtherwise, SealUnavailable."""
         check = self._attach(connection)
