@@ -1,0 +1,260 @@
+"""Attack 39: fast open. Offers with TLS flights cross; an error comes late; first data is replayed into another session.
+
+One session comes of two offers; the TLS object of the other is dropped with its flight, and no TLS object is used twice.
+"""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from copy import deepcopy
+from typing import Any
+from xml.etree.ElementTree import Element
+
+import pytest
+
+from slixmpp_e2e.loopback import hostile
+from tests.pair import NOBODY, Pair, Side, config, message
+from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, block, e2e, jingle, until
+from xmpp_e2e import events
+from xmpp_e2e.errors import E2EError, JingleError, LocalError, PeerRefused, TLSFailed
+from xmpp_e2e.identity import Role
+from xmpp_e2e.session import Session
+from xmpp_e2e.stages import Stage
+from xmpp_e2e.tls.channel import Channel
+
+FLIGHT = ".//{urn:x-xmpp-e2e:security:0}flight"
+TIE_BREAK = ".//{urn:xmpp:jingle:errors:1}tie-break"
+SECRET = "the treasure is under the oak"
+
+
+class Channels:
+    """Every TLS object that is made, and what each of them was fed and has written."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.made: list[weakref.ref[Channel]] = []
+        self.fed: dict[int, bytes] = {}
+        self.wrote: dict[int, bytes] = {}
+        init, receive, first = Channel.__init__, Channel.receive, Channel.first_flight
+
+        def make(channel: Channel, *args: Any, **terms: Any) -> None:
+            init(channel, *args, **terms)
+            channel.number = len(self.made)  # type: ignore[attr-defined]
+            self.made.append(weakref.ref(channel))
+
+        def receive_(channel: Channel, data: bytes) -> bytes:
+            number = channel.number  # type: ignore[attr-defined]
+            self.fed[number] = self.fed.get(number, b"") + data
+            return receive(channel, data)
+
+        def first_flight(channel: Channel) -> bytes:
+            flight = first(channel)
+            self.wrote[channel.number] = flight  # type: ignore[attr-defined]
+            return flight
+
+        monkeypatch.setattr(Channel, "__init__", make)
+        monkeypatch.setattr(Channel, "receive", receive_)
+        monkeypatch.setattr(Channel, "first_flight", first_flight)
+
+    @property
+    def alive(self) -> list[int]:
+        """The numbers of those that still exist."""
+        gc.collect()
+        return [number for number, channel in enumerate(self.made) if channel() is not None]
+
+
+# --- the core --------------------------------------------------------------------------------------------------------
+
+
+def test_an_abandoned_offer_takes_its_tls_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bob's own offer gives way to Alice's: his TLS object is gone, an accept, an error and bytes for it do nothing."""
+    channels = Channels(monkeypatch)
+    own = Side(Session(Role.INITIATOR, config("bob"), NOBODY))
+    own.session.offer(1000.0)
+    (offer,) = own.session.jingle_to_send()
+    assert offer.find(FLIGHT) is not None
+    own.session.abandon(1000.0)
+    assert own.session._channel is None
+    assert channels.alive == []
+    assert own.session.jingle_to_send() == []
+    pair = Pair().open()
+    accept = deepcopy(pair.bob.jingle_sent[0])
+    accept.set("sid", own.session.sid)
+    with pytest.raises(JingleError):
+        own.session.receive_jingle(accept, 1000.0)
+    own.session.receive_jingle_error("conflict", 1000.0)
+    own.session.receive_data(bytes(pair.bob.data_sent), 1000.0)
+    with pytest.raises(LocalError):
+        own.session.send_stanza(message(SECRET))
+    assert own.session.data_to_send() == b""
+    assert own.session.stage is Stage.CLOSED
+    assert isinstance(own.session.next_event(), events.SessionFailed)
+    assert own.session.next_event() is None
+    assert 0 not in channels.fed
+
+
+def test_flights_that_crossed_fit_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The flight of the offer that gave way, put into the one that stands: another ClientHello than the client remembers."""
+    lost = Session(Role.INITIATOR, config("alice"), NOBODY)
+    lost.offer(1000.0)
+    (other,) = lost.jingle_to_send()
+    lost.abandon(1000.0)
+
+    def crossed(role: Role, element: Element) -> list[Element]:
+        ours, theirs = element.find(FLIGHT), other.find(FLIGHT)
+        if role is Role.INITIATOR and ours is not None and theirs is not None:
+            assert ours.text != theirs.text
+            ours.text = theirs.text
+        return [element]
+
+    pair = Pair(on_jingle=crossed).open()
+    assert isinstance(pair.alice.failure, TLSFailed)
+    for side in (pair.alice, pair.bob):
+        assert not side.of(events.SessionStart)
+
+
+def test_a_late_error_does_not_end_an_open_session() -> None:
+    """An answer ``conflict`` to the offer, though it was accepted: before the session is open it is a refusal, and afterwards
+    nothing at all."""
+    pair = Pair(on_data=lambda role, data: [])
+    pair.open()
+    assert pair.alice.session.stage is Stage.EARLY
+    pair.alice.session.receive_jingle_error("conflict", pair.now)
+    assert isinstance(pair.run().alice.failure, PeerRefused)
+    pair = Pair().open()
+    pair.alice.session.receive_jingle_error("conflict", pair.now)
+    pair.alice.session.send_stanza(message(SECRET))
+    assert pair.run().bob.stanzas == [SECRET]
+
+
+def early() -> Pair:
+    """A fast opening with a stanza in Alice's first data."""
+    pair = Pair()
+    pair.alice.session.offer(pair.now)
+    for role in (Role.INITIATOR, Role.RESPONDER):
+        pair.arrive(role.other, pair.collect(role))
+    pair.collect_events(Role.INITIATOR)
+    assert pair.alice.session.stage is Stage.EARLY
+    pair.alice.session.send_stanza(message(SECRET))
+    return pair.run()
+
+
+def test_first_data_counts_once() -> None:
+    """First data (certificate, Finished, hello, done, stanza) comes again in its own session: the end, and no second stanza."""
+    pair = early()
+    assert pair.bob.stanzas == [SECRET]
+    pair.bob.session.receive_data(bytes(pair.alice.data_sent), pair.now)
+    assert isinstance(pair.run().bob.failure, TLSFailed)
+    assert pair.bob.stanzas == [SECRET]
+
+
+def test_first_data_fits_no_other_session() -> None:
+    """The initiate is replayed to a fresh session, flight and all, and the first data behind it: nothing is delivered."""
+    donor = early()
+    fresh = Pair(on_jingle=lambda role, element: [])
+    fresh.deliver(Role.RESPONDER, donor.alice.jingle_sent[0])
+    fresh.run()
+    fresh.bob.session.transport_ready(fresh.now)
+    fresh.bob.session.receive_data(bytes(donor.alice.data_sent), fresh.now)
+    assert isinstance(fresh.run().bob.failure, TLSFailed)
+    assert not fresh.bob.stanzas
+
+
+def test_control_a_tls_object_that_is_used_again() -> None:
+    """Control: were a session given the TLS object and the negotiation of another, the other's first data would open it."""
+    donor = Pair()
+    kept: list[bytes] = []
+
+    def keep(role: Role, data: bytes) -> list[bytes]:
+        kept.append(data)
+        return []
+
+    donor.on_data = keep
+    donor.open()
+    assert donor.bob.session.stage is Stage.HANDSHAKING
+    fresh = Session(Role.RESPONDER, config("bob"), NOBODY)
+    used = donor.bob.session
+    fresh._channel, fresh._negotiation, fresh.stage = used._channel, used._negotiation, used.stage
+    fresh.receive_data(b"".join(kept), donor.now)
+    assert fresh.stage is Stage.OPEN
+
+
+# --- real clients ----------------------------------------------------------------------------------------------------
+
+
+async def test_one_session_of_two_offers_with_flights(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both write at once, both offers bring a flight: one session; of three TLS objects two have spoken with each other, and
+    the third is gone without having been fed a byte."""
+    channels = Channels(monkeypatch)
+    alice, bob = await world.pair()
+    hold = hostile.Hold(world.server, jingle("session-initiate"))
+    world.server.interfere.append(hold)
+    heard = {client: Heard(client, "message") for client in (alice, bob)}
+    alice.send_message(mto=BOB, mbody="to Bob", mtype="chat")
+    bob.send_message(mto=ALICE, mbody="to Alice", mtype="chat")
+    await until(hold.caught(2))
+    assert all(stanza.find(FLIGHT) is not None for stanza, _ in hold._held)
+    hold.release()
+    assert await heard[bob].bodies(1) == ["to Bob"]
+    assert await heard[alice].bodies(1) == ["to Alice"]
+    await world.settle(alice, bob)
+    assert [len(e2e(client).sessions()) for client in (alice, bob)] == [1, 1]
+    assert len(channels.made) == 3
+    assert len(set(channels.wrote.values())) == 2
+    assert len(channels.fed) == 2
+    assert sorted(channels.fed) == channels.alive
+
+
+async def test_a_late_error_for_the_offer_that_gave_way(world: World) -> None:
+    """The answer ``tie-break`` is held back until the session by the other offer is open: it ends nothing, nobody hears."""
+    alice, bob = await world.pair()
+    offers = hostile.Hold(world.server, jingle("session-initiate"))
+    conflicts = hostile.Hold(world.server, lambda stanza, sender: stanza.find(TIE_BREAK) is not None)
+    world.server.interfere += [offers, conflicts]
+    heard = {client: Heard(client, "message") for client in (alice, bob)}
+    told = [Heard(client, name) for client in (alice, bob) for name in ("e2e_session_failed", "e2e_session_end")]
+    alice.send_message(mto=BOB, mbody="to Bob", mtype="chat")
+    bob.send_message(mto=ALICE, mbody="to Alice", mtype="chat")
+    await until(offers.caught(2))
+    offers.release()
+    assert await heard[bob].bodies(1) == ["to Bob"]
+    assert await heard[alice].bodies(1) == ["to Alice"]
+    assert len(conflicts) == 1
+    conflicts.release()
+    await world.settle(alice, bob)
+    assert [len(e2e(client).sessions()) for client in (alice, bob)] == [1, 1]
+    alice.send_message(mto=BOB, mbody="and on", mtype="chat")
+    assert await heard[bob].bodies(1) == ["and on"]
+    assert not any(map(len, told))
+
+
+@pytest.mark.parametrize("fast", [True, False], ids=["flights", "no flights"])
+async def test_first_data_in_another_session(world: World, fast: bool) -> None:
+    """The server keeps Alice's first blocks of one session and puts them into her next one, in place of its own or before
+    them: it fails visibly, no message comes twice, and the one after that opens."""
+    alice, bob = await world.pair(fast_open=fast)
+    recorder = hostile.Recorder(world.server, lambda stanza, sender: sender == ALICE and block(stanza, sender))
+    world.server.interfere.append(recorder)
+    heard, failed = Heard(bob, "message"), Heard(alice, "e2e_send_failed")
+    started = Heard(alice, "e2e_session_start")
+    alice.send_message(mto=BOB, mbody=SECRET, mtype="chat")
+    assert await heard.bodies(1) == [SECRET]
+    await until((await started.take()).session.close())
+    await world.settle(alice, bob)
+    world.server.interfere.remove(recorder)
+    old = [deepcopy(stanza) for stanza, _ in recorder.taken]
+
+    def swap(stanza: Element, sender: str) -> Element:
+        if sender == ALICE and block(stanza, sender) and old:
+            stanza[0].text = old.pop(0)[0].text
+        return stanza
+
+    world.server.interfere.append(swap)
+    alice.send_message(mto=BOB, mbody="another", mtype="chat")
+    assert isinstance((await failed.take()).error, E2EError)
+    world.server.interfere.remove(swap)
+    await world.settle(alice, bob)
+    assert len(heard) == 0
+    alice.send_message(mto=BOB, mbody="a third", mtype="chat")
+    assert await heard.bodies(1) == ["a third"]
+    assert world.in_clear(SECRET, "another", "a third") == []
