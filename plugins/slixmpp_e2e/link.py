@@ -248,18 +248,25 @@ class Link:
         self._pumping = None
         if self._finished:
             return
-        while not self._finished and (self._move() or self._report()):
+        while not self._finished and self._step():
             pass
         if self._finished:  # an event's handler may have pumped, too
             return
         self._watch()
-        if self.is_writable:
-            self._host.writable(self)
         if self.stage is Stage.CLOSED and not self._jingle and (self._carrier is None or self._carrier.drained):
             self._finish()
 
+    def _step(self) -> bool:
+        """One step of the pump; bytes come last, for what is said on an event shares blocks with what the core says: the first
+        stanza with the end of the handshake. True if there may be more."""
+        if self._report():
+            return True
+        if self.is_writable:
+            self._host.writable(self)
+        return self._move() or self._report()
+
     def _move(self) -> bool:
-        """Bytes first, then the signalling that follows them. True if there may be more."""
+        """Bytes, then the signalling that follows them. True if there may be more."""
         moved = False
         carrier = self._carrier
         if carrier is not None:
