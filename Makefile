@@ -1,6 +1,7 @@
 # make demo      Alice and Bob on an embedded server: no account, no root, nothing installed outside .venv
 # make test      everything: installs Prosody and ejabberd if they are absent (root, Debian), then `check`, then the tests
 # make check     what can be told without running it: style, types, layers, packages
+# make flood     a thousand hostile offers a second for a minute, at a client that goes on talking; says what it held
 # make interop   plays every scene on real servers and writes interop/RESULTS.md
 # make bench     measures what encryption costs, on a Prosody of its own, and writes interop/bench/RESULTS.md
 
@@ -34,6 +35,9 @@ check: $(test_ready)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest tests/packaging
+
+flood: $(test_ready)
+	$(BIN)/python -m tests.attacks.flood 60
 
 interop: servers $(test_ready)
 	$(BIN)/python -m interop.run

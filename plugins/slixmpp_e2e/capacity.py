@@ -30,9 +30,13 @@ SESSIONS = 10_000
 UNASKED_PER_PEER = Rate(2, 64)
 """Offers, and other iqs about sessions that we do not know, of one bare JID: the blocks on their way when we restart, twice."""
 UNASKED_PER_DOMAIN = Rate(32, 256)
-"""The same for one domain; each costs up to 4 ms (three look-ups in the store, a key, a TLS context): an eighth of a core."""
+"""The same for the strangers of one domain; each costs some 4 ms (three look-ups in the store, a key, a TLS context)."""
 UNASKED = Rate(64, 512)
-"""The same for all who are no contacts: a quarter of a core."""
+"""The same for all strangers: a quarter of a core."""
+UNASKED_BY_CONTACTS = Rate(128, 1024)
+"""The same for the contacts of one domain: as many as can be served, and no more."""
+FIRST_OF_DOMAIN = Rate(0.2, 4)
+"""So many of one domain are not counted with all: a few domains that flood would else keep strangers of quiet ones out."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +84,8 @@ class Capacity(Generic[S]):
         self._half_accounts: Counter[str] = Counter()
         self._half_domains: dict[bool, dict[str, dict[S, None]]] = {True: {}, False: {}}
         """By acquaintance and domain, the oldest first."""
-        self._peer_rate, self._domain_rate = Buckets(UNASKED_PER_PEER), Buckets(UNASKED_PER_DOMAIN)
-        self._rate = Buckets(UNASKED)
+        self._of_peer, self._of_contacts = Buckets(UNASKED_PER_PEER), Buckets(UNASKED_BY_CONTACTS)
+        self._of_domain, self._of_all, self._first = Buckets(UNASKED_PER_DOMAIN), Buckets(UNASKED), Buckets(FIRST_OF_DOMAIN)
 
     def __len__(self) -> int:
         return len(self._places)
@@ -95,8 +99,10 @@ class Capacity(Generic[S]):
         """An iq came from ``peer`` (a full JID) that belongs to no session: is there time to look into it? Asked before what
         costs more than this."""
         account, domain = _account(peer)
-        takings = [(self._peer_rate, account), (self._domain_rate, domain)]
-        return take_all(now, *takings, *([] if contact else [(self._rate, "")]))
+        if contact:
+            return take_all(now, (self._of_peer, account), (self._of_contacts, domain))
+        rest = (self._first, domain) if self._first.level(domain, now) >= 1 else (self._of_all, "")
+        return take_all(now, (self._of_peer, account), (self._of_domain, domain), rest)
 
     def make_room(self, peer: str, *, acquainted: bool) -> S | None:
         """Is there a place for one more session of this peer? Refused if not.

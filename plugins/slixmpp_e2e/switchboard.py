@@ -203,7 +203,7 @@ class Switchboard:
 
     def is_acquainted(self, peer: str) -> bool:
         """Is it, or have we had a session with this account?"""
-        return self.is_contact(peer) or self._is_person(JID(peer).bare)
+        return self.is_contact(peer) or self._store.seen(JID(peer).bare)
 
     # --- the way out -----------------------------------------------------------------------------------------------
 

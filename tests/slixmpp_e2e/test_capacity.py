@@ -138,10 +138,13 @@ def heard(registry: Capacity[str], peers: list[str], now: float = 0.0, *, contac
 def test_the_rates() -> None:
     """An account, a domain, and everybody who is no contact, each has its own; contacts are not counted with the rest."""
     everybody: Capacity[str] = Capacity(Limits())
-    assert heard(everybody, ["user@evil.test/x"] * 1000) == capacity.UNASKED_PER_PEER.burst
-    rest = capacity.UNASKED_PER_DOMAIN.burst - capacity.UNASKED_PER_PEER.burst
-    assert heard(everybody, people(1000)) == rest
-    assert heard(everybody, [f"a@{i}.test/x" for i in range(1000)]) == capacity.UNASKED.burst - rest - 64
-    assert heard(everybody, ["a@b.test/x"]) == 0
-    assert heard(everybody, ["bob@good.test/x"] * 10, contact=True) == 10
-    assert heard(everybody, people(1000), 5.0) == 5 * capacity.UNASKED_PER_DOMAIN.per_second
+    account, domain, first = capacity.UNASKED_PER_PEER, capacity.UNASKED_PER_DOMAIN, capacity.FIRST_OF_DOMAIN
+    assert heard(everybody, ["user@evil.test/x"] * 1000) == account.burst
+    assert heard(everybody, people(1000)) == domain.burst - account.burst
+    assert heard(everybody, people(1000, "worse.test")) == domain.burst
+    left = capacity.UNASKED.burst - 2 * (domain.burst - first.burst)
+    assert heard(everybody, people(1000, "worst.test")) == left + first.burst
+    assert heard(everybody, people(1000, "quiet.test")) == first.burst
+    assert heard(everybody, people(2000, "good.test"), contact=True) == capacity.UNASKED_BY_CONTACTS.burst
+    assert heard(everybody, ["bob@better.test/x"] * 1000, contact=True) == account.burst
+    assert heard(everybody, people(1000), 5.0) == 5 * domain.per_second

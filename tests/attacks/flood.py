@@ -1,0 +1,224 @@
+"""A flood of offers, a thousand a second, at a client that goes on talking. ``make flood`` plays a minute of it.
+
+    python -m tests.attacks.flood 60
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import itertools
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+from slixmpp import ClientXMPP
+
+from slixmpp_e2e.loopback import LoopbackServer, hostile, to_text
+from tests.slixmpp_e2e.world import ACCOUNTS, ALICE, BOB, Heard, World, e2e, jingle, until
+from xmpp_e2e.negotiate.jingle import MAX_FLIGHT, NS_JINGLE, NS_SECURITY
+
+CAROL = "carol@localhost/c"
+OUTSTANDING = 500
+"""Offers on their way at most: the server is no better off than a real one, whose connection would fill."""
+RATE = 1000.0
+"""Offers a second."""
+ROUND = 50
+"""After so many offers the honest ones say something."""
+_TURN = 0.01
+
+
+async def an_offer(world: World) -> str:
+    """A session-initiate of this very software, its ClientHello in it, with SID for its sid."""
+    hold = hostile.Hold(world.server, jingle("session-initiate"))
+    world.server.interfere.append(hold)
+    model = await world.client("bob@localhost/model")
+    model.send_message(mto=ALICE, mbody="x")
+    await until(hold.caught())
+    [(stanza, _)] = hold._held
+    offer = stanza.find(f"{{{NS_JINGLE}}}jingle")
+    assert offer is not None
+    hold.discard()
+    world.server.interfere.clear()
+    return to_text(offer).replace(offer.get("sid", ""), "SID")
+
+
+def _with_flight(offer: str, data: bytes) -> str:
+    """The same with other bytes of TLS."""
+    head, begin, rest = offer.partition("<flight>")
+    return head + begin + base64.b64encode(data).decode() + rest[rest.index("</flight>") :]
+
+
+@dataclass
+class Flood:
+    """Offers of every kind in turn; whoever sends them never goes on."""
+
+    world: World
+    offer: str
+    sent: int = 0
+    answers: Counter[str] = field(default_factory=Counter)
+    most: Counter[str] = field(default_factory=Counter)
+    """The highest counts that were seen at the victim."""
+
+    def __post_init__(self) -> None:
+        self._done, self._awaited = asyncio.Event(), -1
+        self.world.server.interfere.append(self._swallow)
+        stripped = self.offer.replace(NS_SECURITY, "urn:x-nothing")
+        self._kinds: list[Callable[[int], tuple[str, str, str]]] = [
+            lambda n: (f"user@evil.test/{n}", f"{n:032x}", self.offer),
+            lambda n: (f"user{n}@evil.test/x", f"{n:032x}", self.offer),
+            lambda n: (f"user{n}@evil{n % 50}.test/x", f"{n:032x}", self.offer),
+            lambda n: (f"user{n}@worse.test/x", f"{n:032x}", _with_flight(self.offer, b"\x16\x03\x01" * 5000)),
+            lambda n: (f"user{n % 7}@same.test/x", "0" * 32, self.offer),
+            lambda n: (f"user{n}@large.test/x", f"{n:032x}", _with_flight(self.offer, bytes(MAX_FLIGHT + 1))),
+            lambda n: (f"user{n}@bare.test/x", f"{n:032x}", stripped),
+            lambda n: (f"user{n}@torn.test/x", f"{n:032x}", f"<jingle xmlns='{NS_JINGLE}' action='session-initiate'/>"),
+            lambda n: (f"bob@localhost/{n}", f"{n:032x}", self.offer),
+        ]
+
+    def _swallow(self, stanza: Element, sender: str) -> Element | None:
+        """What the victim says to them."""
+        to = stanza.get("to", "")
+        if sender != ALICE or not (".test/" in to or to.removeprefix("bob@localhost/").isdecimal()):
+            return stanza
+        if (stanza.get("id") or "").startswith("flood"):
+            error = stanza.find("{jabber:client}error")
+            self.answers["result" if error is None else error[0].tag.rpartition("}")[2]] += 1
+            if self.answered == self._awaited:
+                self._done.set()
+        elif stanza.get("type") == "set":
+            self.answers["request"] += 1  # an accept or a terminate, which nobody answers
+        return None
+
+    @property
+    def answered(self) -> int:
+        """Offers that got their answer."""
+        return self.answers.total() - self.answers["request"]
+
+    async def all_answered(self, count: int) -> None:
+        """Until so many have got their answer."""
+        self._awaited = count
+        if self.answered < count:
+            await self._done.wait()
+
+    def send(self) -> None:
+        """One more."""
+        sender, sid, offer = self._kinds[self.sent % len(self._kinds)](self.sent)
+        iq = f"<iq type='set' id='flood{self.sent}' from='{sender}' to='{ALICE}'>{offer.replace('SID', sid)}</iq>"
+        self.world.server.inject(ALICE, iq)
+        self.sent += 1
+
+    def look(self, victim: ClientXMPP) -> None:
+        """How much is kept at the victim now?"""
+        switchboard = e2e(victim).switchboard
+        sessions = switchboard.sessions
+        seen = {
+            "half-open": sessions.capacity.half_open,
+            "sessions": len(list(sessions)),
+            "requests": len(switchboard.iqs._waiting),
+            "to write": len(switchboard.iqs._ready),
+            "timers": len(getattr(switchboard.loop, "_scheduled", ())),
+        }
+        for domain in ("evil.test", "worse.test", "localhost"):
+            here = (link for link in sessions if link.peer.partition("/")[0].endswith(f"@{domain}") and not link.is_open)
+            seen[domain] = sum(1 for _ in here)
+        for name, count in seen.items():
+            self.most[name] = max(self.most[name], count)
+
+
+@dataclass
+class Honest:
+    """Two who talk with the victim, and with each other."""
+
+    victim: ClientXMPP
+    bob: ClientXMPP
+    carol: ClientXMPP
+    said: int = 0
+
+    def __post_init__(self) -> None:
+        self._ways = [(self.bob, ALICE), (self.victim, BOB), (self.bob, CAROL), (self.carol, BOB)]
+        self.heard = {client: Heard(client, "message") for client in (self.victim, self.bob, self.carol)}
+        self.failed = [Heard(client, "e2e_send_failed") for client in self.heard]
+
+    def speak(self) -> None:
+        """Each says the next word."""
+        for client, to in self._ways:
+            client.send_message(mto=to, mbody=f"word {self.said}")
+        self.said += 1
+
+    async def all_heard(self) -> bool:
+        """Has each word come, encrypted, in order?"""
+        for client, speakers in ((self.victim, 1), (self.bob, 2), (self.carol, 1)):
+            words: dict[str, list[str]] = {}
+            for _ in range(self.said * speakers):
+                message = await self.heard[client].take()
+                assert message["e2e"]["session"] is not None
+                words.setdefault(str(message["from"]), []).append(message["body"])
+            assert list(words.values()) == [[f"word {number}" for number in range(self.said)]] * speakers
+        return not any(map(len, self.failed))
+
+
+def resident() -> int:
+    """Bytes of memory that this process, server and all, has now (Linux)."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096
+
+
+async def flood(world: World, count: int, *, paced: bool) -> tuple[Flood, Honest, list[int]]:
+    """So many offers, a thousand a second if the machine can (``paced``), or as fast as it can, while the victim's rates are
+    told that it were a thousand a second. In the middle Carol opens her first session with the victim. Returns what memory
+    there was at each tenth."""
+    alice = await world.client(ALICE, accept_from="anyone")
+    bob, carol = await world.client(BOB, accept_from="anyone"), await world.client(CAROL, accept_from="anyone")
+    attack = Flood(world, await an_offer(world))
+    await world.settle(alice, bob, carol)
+    honest = Honest(alice, bob, carol)
+    await world.session(bob, alice)
+    await world.session(carol, bob)
+    world.server.record.enabled = False
+    memory, loop, latecomer = [resident()], asyncio.get_running_loop(), True
+    began = loop.time()
+    if not paced:
+        e2e(alice).switchboard.sessions._clock = lambda: began + attack.sent / RATE
+    for number in itertools.count(1):
+        on_time = int((loop.time() - began) * RATE) if paced else count
+        due = min(count, on_time, attack.answered + OUTSTANDING, attack.sent + ROUND)
+        while attack.sent < due:
+            attack.send()
+        attack.look(alice)
+        if attack.sent >= honest.said * ROUND:
+            honest.speak()
+        if attack.sent >= len(memory) * count / 10:
+            memory.append(resident())
+        if latecomer and attack.sent > count / 2:
+            await until((await e2e(carol).connect(ALICE)).opened())
+            latecomer = False
+        if attack.sent == count:
+            break
+        await asyncio.sleep(_TURN if paced and number % 2 else 0)
+    await until(attack.all_answered(count))
+    attack.most["seconds"] = round(loop.time() - began)
+    return attack, honest, memory
+
+
+async def main(seconds: float) -> None:
+    """Play it, and say what happened."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with LoopbackServer(accounts=ACCOUNTS) as server:
+            world = World(server, Path(folder))
+            attack, honest, memory = await flood(world, round(RATE * seconds), paced=True)
+            complete = await honest.all_heard()
+            await world.end()
+    took = attack.most.pop("seconds")
+    print(f"{attack.sent} offers in {took} s: {attack.sent / max(took, 1):.0f} a second, each answered: {dict(attack.answers)}")
+    print(f"at most at the victim: {dict(attack.most)}")
+    print(f"{honest.said} words each way between the honest ones, all heard: {complete}")
+    print("memory of the process, MB, at each tenth:", *(round(size / 2**20) for size in memory))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(float(sys.argv[1])))

@@ -1,0 +1,34 @@
+"""A flood of offers that nobody means: everybody else is served, and what is kept is bounded."""
+
+from __future__ import annotations
+
+import pytest
+
+from slixmpp_e2e import capacity
+from slixmpp_e2e.rates import Rate
+from tests.attacks.flood import OUTSTANDING, flood
+from tests.slixmpp_e2e.world import World, e2e
+
+OFFERS = 1500
+
+
+async def test_a_flood_of_offers(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second and a half of what `make flood` does for a minute, at a quarter of the rates: each offer is answered, honest
+    sessions carry every word, a contact's new session opens in the middle, and places, requests and queues keep to bounds."""
+    for name in ("UNASKED_PER_DOMAIN", "UNASKED"):
+        rate = getattr(capacity, name)
+        monkeypatch.setattr(capacity, name, Rate(rate.per_second / 4, rate.burst // 4))
+    attack, honest, _ = await flood(world, OFFERS, paced=False)
+    assert await honest.all_heard()
+    assert attack.answered == attack.sent == OFFERS
+    assert set(attack.answers) >= {"result", "resource-constraint", "unexpected-request", "bad-request"}
+    assert attack.answers["resource-constraint"] > OFFERS / 2
+    assert capacity.HALF_OPEN / 2 <= attack.most["half-open"] <= 2 * capacity.HALF_OPEN
+    assert attack.most["evil.test"] <= capacity.HALF_OPEN_PER_DOMAIN
+    assert attack.most["worse.test"] <= capacity.HALF_OPEN_PER_DOMAIN
+    assert attack.most["localhost"] <= capacity.HALF_OPEN_PER_PEER + 2
+    assert attack.most["to write"] <= OUTSTANDING + 6 * capacity.HALF_OPEN
+    assert attack.most["requests"] <= 6 * 2 * capacity.HALF_OPEN
+    sessions = e2e(honest.victim).switchboard.sessions
+    assert len(sessions.capacity) <= 2 * capacity.HALF_OPEN + 3
+    assert sorted(link.peer for link in sessions if link.is_open) == ["bob@localhost/b", "carol@localhost/c"]
