@@ -3,19 +3,23 @@
 ``async with LoopbackServer(accounts={"alice": "secret"}) as server: await online(client, server)``. The folder in
 the order in which a stanza passes: wire (bytes to elements), sasl and connection (who is it), server (hooks, record),
 routing (RFC 6121 §8.5) with presence and services, session and acks (XEP-0198) back to the wire. `hostile` has hooks
-that attack, `paths` are what bytes go through on their way to a client; `client` puts slixmpp clients on it.
+that attack, `paths` are what bytes go through on their way to a client, `federation` joins two servers, `component` is
+how a component gets in (XEP-0114); `client` puts slixmpp clients on it.
 """
 
 from __future__ import annotations
 
 from . import hostile, paths
-from .client import LoginFailed, back_online, connect, no_tls, offline, online
+from .client import LoginFailed, back_online, component_online, connect, no_tls, offline, online
 from .directory import Subscription
+from .federation import Federation
+from .hooks import Hook
 from .record import Handled, Way
-from .server import Hook, LoopbackServer
+from .server import LoopbackServer
 from .wire import parse, to_text
 
 __all__ = [
+    "Federation",
     "Handled",
     "Hook",
     "LoginFailed",
@@ -23,6 +27,7 @@ __all__ = [
     "Subscription",
     "Way",
     "back_online",
+    "component_online",
     "connect",
     "hostile",
     "no_tls",

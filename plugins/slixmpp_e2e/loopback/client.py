@@ -11,7 +11,8 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from slixmpp import ClientXMPP
+from slixmpp import ClientXMPP, ComponentXMPP
+from slixmpp.basexmpp import BaseXMPP
 
 from slixmpp_e2e import adapter
 
@@ -68,7 +69,16 @@ async def back_online(client: ClientXMPP, server: LoopbackServer, patience: floa
             return await bound
 
 
-async def offline(client: ClientXMPP) -> None:
+async def component_online(component: ComponentXMPP, server: LoopbackServer, patience: float = LOGIN) -> None:
+    """Connect a component; return when the server has accepted it. Errors as for `online`."""
+    component.enable_direct_tls = False
+    with _login(component) as bound:
+        component.connect(LOOPBACK, server.port)
+        async with asyncio.timeout(patience):
+            await bound
+
+
+async def offline(client: BaseXMPP) -> None:
     """Close the client's stream; return when the connection is gone and no task of slixmpp is left."""
     if client.is_connected():
         await client.disconnect()
@@ -77,7 +87,7 @@ async def offline(client: ClientXMPP) -> None:
 
 
 @contextmanager
-def _login(client: ClientXMPP) -> Iterator[asyncio.Future[bool]]:
+def _login(client: BaseXMPP) -> Iterator[asyncio.Future[bool]]:
     """A future that follows the client's login: True when its session is resumed, False when it is bound anew."""
     future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 

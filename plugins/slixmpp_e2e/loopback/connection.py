@@ -1,4 +1,5 @@
-"""One TCP connection, from the stream header to the bound or resumed session (RFC 6120 §4, §6, §7; XEP-0198 §3, §5)."""
+"""One TCP connection, from the stream header to the bound or resumed session (RFC 6120 §4, §6, §7; XEP-0198 §3, §5), or
+to the component that has proved its secret (XEP-0114)."""
 
 from __future__ import annotations
 
@@ -13,12 +14,14 @@ from xml.etree.ElementTree import Element
 from slixmpp import JID, InvalidJID
 
 from .acks import Acks, InvalidAck
+from .component import COMPONENT, HANDSHAKE, STANZAS_OF_COMPONENT, as_of_client, proves
 from .paths import Path, Write
 from .sasl import Accepted, Exchange, Refused
 from .session import Session
 from .stanzas import IQ, STANZAS, error, payload_of, result
 from .wire import (
     BIND,
+    CLIENT,
     SASL,
     SM,
     STANZA_ERRORS,
@@ -46,6 +49,8 @@ class Host(Protocol):
     mechanisms: dict[str, Callable[[], Exchange]]
     resumable: bool
     path: Path
+    components: dict[str, str]
+    """Domain to secret."""
 
     def admit(self, user: str) -> str:
         """The bare JID of a user who has logged in."""
@@ -61,6 +66,15 @@ class Host(Protocol):
 
     def lost(self, link: Connection, session: Session, *, orderly: bool) -> None:
         """The session's connection has ended."""
+
+    def joined(self, link: Connection, domain: str) -> bool:
+        """A component has proved its secret; False if it is here already."""
+
+    def arrive(self, domain: str, stanza: Element, text: str) -> bool:
+        """A component's stanza; False if it is in the name of another domain."""
+
+    def parted(self, domain: str) -> None:
+        """A component's connection has ended."""
 
     def opened(self, link: Connection) -> None:
         """A client has connected."""
@@ -84,6 +98,10 @@ class Connection(asyncio.Protocol):
         self._exchange: Exchange | None = None
         self._attempts = 0
         self._bare = ""
+        self._stream = ""
+        self._component = ""
+        """The domain of a component that says it is one."""
+        self._joined = False
         self.session: Session | None = None
         self._opened = False
         self._ending = False
@@ -176,11 +194,20 @@ class Connection(asyncio.Protocol):
         session, self.session = self.session, None
         if session is not None:
             self._host.lost(self, session, orderly=self._orderly)
+        joined, self._joined = self._joined, False
+        if joined:
+            self._host.parted(self._component)
 
     # the stream
 
     def _open(self, attributes: dict[str, str]) -> None:
-        if attributes.get("to", self._host.domain) != self._host.domain:
+        to = attributes.get("to", self._host.domain)
+        if to in self._host.components and not self._bare:
+            self._component = to
+            self._rules = self._BEFORE_HANDSHAKE
+            self._send_header()
+            return
+        if to != self._host.domain:
             self.fail("host-unknown")
             return
         self._send_header()
@@ -193,9 +220,11 @@ class Connection(asyncio.Protocol):
 
     def _send_header(self) -> None:
         self._opened = True
+        self._stream = secrets.token_hex(8)
+        namespace, version = (COMPONENT, "") if self._component else (CLIENT, " version='1.0'")
         self.write(
-            f"<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='{STREAMS}' version='1.0' "
-            f"id='{secrets.token_hex(8)}' from='{self._host.domain}'>"
+            f"<?xml version='1.0'?><stream:stream xmlns='{namespace}' xmlns:stream='{STREAMS}'{version} "
+            f"id='{self._stream}' from='{self._component or self._host.domain}'>"
         )
 
     def _features(self, features: str) -> None:
@@ -206,7 +235,7 @@ class Connection(asyncio.Protocol):
         if rule is not None:
             rule(self, event.element, event.text)
         else:
-            self.fail("not-authorized" if self.session is None else "unsupported-stanza-type")
+            self.fail("unsupported-stanza-type" if self.session is not None or self._joined else "not-authorized")
 
     # RFC 6120 §6: SASL
 
@@ -329,6 +358,24 @@ class Connection(asyncio.Protocol):
             self.session.acks.received()
         self._host.handle(self.session, element, text)
 
+    # XEP-0114: components
+
+    def _handshake(self, element: Element, text: str) -> None:
+        if not proves(element.text, self._stream, self._host.components[self._component]):
+            self.fail("not-authorized")
+        elif not self._host.joined(self, self._component):
+            self.fail("conflict")
+        else:
+            self._joined = True
+            self._rules = self._JOINED
+            self.write("<handshake/>")
+
+    def _of_component(self, element: Element, text: str) -> None:
+        if not self._host.arrive(self._component, as_of_client(element), text):
+            self.fail("invalid-from")
+
+    _BEFORE_HANDSHAKE: ClassVar[dict[str, Rule]] = {HANDSHAKE: _handshake}
+    _JOINED: ClassVar[dict[str, Rule]] = dict.fromkeys(STANZAS_OF_COMPONENT, _of_component)
     _BEFORE_LOGIN: ClassVar[dict[str, Rule]] = {
         f"{{{SASL}}}auth": _auth,
         f"{{{SASL}}}response": _response,

@@ -88,7 +88,22 @@ class Directory:
 
     def watches(self, watcher: str, contact: str) -> bool:
         """Does ``watcher`` see the presence of ``contact`` (bare JIDs)? Everybody sees himself."""
-        return watcher == contact or self._watches.get((watcher, contact), self._mutual)
+        mutual = self._mutual and self.is_ours(watcher) and self.is_ours(contact)
+        return watcher == contact or self._watches.get((watcher, contact), mutual)
+
+    def is_ours(self, bare: str) -> bool:
+        """Is this an address in our domain, whether or not it exists?"""
+        return bare.rpartition("@")[2] == self.domain
+
+    def watchers_abroad(self, contact: str) -> list[str]:
+        """The bare JIDs in other domains that see the presence of ``contact``."""
+        pairs = self._watches.items()
+        return [watcher for (watcher, other), granted in pairs if granted and other == contact and not self.is_ours(watcher)]
+
+    def watched_abroad(self, watcher: str) -> list[str]:
+        """The bare JIDs in other domains whose presence ``watcher`` sees."""
+        pairs = self._watches.items()
+        return [contact for (other, contact), granted in pairs if granted and other == watcher and not self.is_ours(contact)]
 
     def watch(self, watcher: str, contact: str, granted: bool) -> None:
         """Set one direction of a subscription."""
@@ -100,7 +115,7 @@ class Directory:
 
     def contacts(self, owner: str) -> Iterator[tuple[str, Subscription]]:
         """The roster of ``owner``: everybody with a subscription in at least one direction."""
-        for contact in self._accounts:
+        for contact in dict.fromkeys([*self._accounts, *self.watched_abroad(owner), *self.watchers_abroad(owner)]):
             state = self.subscription(owner, contact)
             if contact != owner and state is not Subscription.NONE:
                 yield contact, state

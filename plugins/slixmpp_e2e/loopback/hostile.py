@@ -18,7 +18,8 @@ from xml.etree.ElementTree import Element
 
 from slixmpp import JID
 
-from .server import Hook, LoopbackServer
+from .hooks import Hook
+from .server import LoopbackServer
 from .wire import DISCO_INFO
 
 Matches: TypeAlias = Callable[[Element, str], bool]

@@ -15,14 +15,17 @@ from .stanzas import IQ, addressed, presence
 from .wire import CLIENT, ROSTER
 
 Send: TypeAlias = Callable[[Session, Element], None]
+SendAbroad: TypeAlias = Callable[[str, Element], bool]
+"""Hands a stanza to another domain; False if there is no way to it."""
 
 
 class Presences:
     """Who hears of whom, and when."""
 
-    def __init__(self, directory: Directory, send: Send) -> None:
+    def __init__(self, directory: Directory, send: Send, send_abroad: SendAbroad) -> None:
         self._directory = directory
         self._send = send
+        self._send_abroad = send_abroad
         self._push_ids = itertools.count(1)
 
     def broadcast(self, session: Session, stanza: Element) -> None:
@@ -53,9 +56,13 @@ class Presences:
 
     def probe(self, sender: JID, to: JID) -> None:
         """Tell ``sender`` where ``to`` is, if he may know (RFC 6121 §4.3.2)."""
+        if not self._directory.watches(sender.bare, to.bare):
+            return
         watcher = self._directory.session(sender.full)
-        if watcher is not None and self._directory.watches(sender.bare, to.bare):
+        if watcher is not None:
             self._tell(watcher, to.bare)
+        elif not self._directory.is_ours(sender.bare):
+            self._tell_abroad(sender.full, to.bare)
 
     def subscription(self, stanza: Element, sender: JID, to: JID) -> None:
         """Route a subscription stanza and do what it says (RFC 6121 §3). Requests to the absent are not stored."""
@@ -63,13 +70,10 @@ class Presences:
         stanza = addressed(stanza, to.bare)
         stanza.set("from", sender.bare)
         watches = self._directory.watches
-        if kind == "subscribe" and watches(sender.bare, to.bare):
-            reply = presence(to.bare, sender.bare, "subscribed")  # §3.1.3: the server answers for him
-            for session in self._directory.available(sender.bare):
-                self._send(session, reply)
+        if kind == "subscribe" and self._directory.is_ours(to.bare) and watches(sender.bare, to.bare):
+            self._send_all(sender.bare, presence(to.bare, sender.bare, "subscribed"))  # §3.1.3: the server answers for him
             return
-        for session in self._directory.available(to.bare):
-            self._send(session, stanza)
+        self._send_all(to.bare, stanza)
         if kind == "subscribed":
             self.watch(to.bare, sender.bare, True)
         elif kind == "unsubscribed":
@@ -84,6 +88,8 @@ class Presences:
         self._directory.watch(watcher, contact, granted)
         self._push(watcher, contact)
         self._push(contact, watcher)
+        if not self._directory.is_ours(watcher):
+            self._tell_abroad(watcher, contact, None if granted else "unavailable")
         for session in self._directory.available(watcher):
             if granted:
                 self._tell(session, contact)
@@ -104,6 +110,9 @@ class Presences:
         session.directed.clear()
         for contact in sorted(watchers):
             jid = JID(contact)
+            if not self._directory.is_ours(jid.bare):
+                self._send_abroad(jid.domain, addressed(stanza, contact))
+                continue
             match = self._directory.session(contact)
             for target in [match] if match else self._directory.available(jid.bare) if not jid.resource else []:
                 self._send(target, addressed(stanza, contact))
@@ -120,12 +129,16 @@ class Presences:
         for other in self._directory.sessions():
             if other.presence is not None and self._directory.watches(other.bare, session.bare):
                 self._send(other, addressed(stanza, other.bare))
+        for watcher in self._directory.watchers_abroad(session.bare):
+            self._send_abroad(JID(watcher).domain, addressed(stanza, watcher))
 
     def _answer_probes(self, session: Session) -> None:
         """RFC 6121 §4.2.2 and §4.3: the newcomer learns who is there; his own other resources too."""
         for other in self._directory.sessions():
             if other is not session and other.presence is not None and self._watches(session, other):
                 self._send(session, addressed(other.presence, session.jid))
+        for contact in self._directory.watched_abroad(session.bare):
+            self._send_abroad(JID(contact).domain, presence(session.jid, contact, "probe"))
 
     def _watches(self, session: Session, other: Session) -> bool:
         return self._directory.watches(session.bare, other.bare)
@@ -134,6 +147,19 @@ class Presences:
         for session in self._directory.available(contact):
             if session.presence is not None:
                 self._send(watcher, addressed(session.presence, watcher.jid))
+
+    def _tell_abroad(self, watcher: str, contact: str, kind: str | None = None) -> None:
+        for session in self._directory.available(contact):
+            if session.presence is not None:
+                told = addressed(session.presence, watcher) if kind is None else presence(session.jid, watcher, kind)
+                self._send_abroad(JID(watcher).domain, told)
+
+    def _send_all(self, bare: str, stanza: Element) -> None:
+        """To every available resource of ours, or to another domain."""
+        if not self._directory.is_ours(bare):
+            self._send_abroad(JID(bare).domain, stanza)
+        for session in self._directory.available(bare):
+            self._send(session, stanza)
 
     def _push(self, owner: str, contact: str) -> None:
         for session in self._directory.sessions(owner):

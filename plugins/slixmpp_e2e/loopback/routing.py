@@ -1,4 +1,5 @@
-"""Where a stanza goes: the rules of RFC 6120 §10 and RFC 6121 §8.5 for one domain, without offline storage.
+"""Where a stanza goes: the rules of RFC 6120 §10 and RFC 6121 §8.5 for one domain and the ways to others, without offline
+storage.
 
 Where RFC 6121 leaves a choice: a message to a bare JID goes to *all* available resources of non-negative priority
 (§8.5.2.1.1); where none is, chat and normal are answered with service-unavailable (§8.5.2.2.1). A chat message to a
@@ -12,19 +13,20 @@ from xml.etree.ElementTree import Element
 from slixmpp import JID, InvalidJID
 
 from .directory import Directory
-from .presence import Presences, Send
+from .presence import Presences, Send, SendAbroad
 from .services import Services
 from .session import Session
-from .stanzas import IQ, MESSAGE, SUBSCRIPTION_TYPES, error
+from .stanzas import IQ, MESSAGE, PRESENCE, SUBSCRIPTION_TYPES, error
 
 
 class Router:
     """Delivers one stanza of one sender."""
 
-    def __init__(self, directory: Directory, send: Send) -> None:
+    def __init__(self, directory: Directory, send: Send, send_abroad: SendAbroad) -> None:
         self._directory = directory
         self._send = send
-        self.presences = Presences(directory, send)
+        self._send_abroad = send_abroad
+        self.presences = Presences(directory, send, send_abroad)
         self._services = Services(directory, self.presences)
 
     def route(self, stanza: Element, sender: str) -> None:
@@ -35,7 +37,7 @@ class Router:
             self._refuse(stanza, sender, "jid-malformed")
             return
         if to.domain and to.domain != self._directory.domain:
-            self._abroad(stanza, sender)
+            self._abroad(stanza, sender, to)
         elif stanza.tag == MESSAGE:
             self._message(stanza, sender, to)
         elif stanza.tag == IQ:
@@ -43,9 +45,17 @@ class Router:
         else:
             self._presence(stanza, sender, to)
 
-    def _abroad(self, stanza: Element, sender: str) -> None:
-        """There is one domain only, so far: a path to another server would begin here."""
-        self._refuse(stanza, sender, "remote-server-not-found")
+    def _abroad(self, stanza: Element, sender: str, to: JID) -> None:
+        """To another domain, if there is a way to it."""
+        if stanza.tag == PRESENCE:
+            origin = self._directory.session(sender)
+            if stanza.get("type") in SUBSCRIPTION_TYPES:
+                self.presences.subscription(stanza, JID(stanza.get("from", sender)), to)
+                return
+            if origin is not None:
+                self.presences.directed(origin, stanza, to)
+        if not self._send_abroad(to.domain, stanza):
+            self._refuse(stanza, sender, "remote-server-not-found")
 
     def _message(self, stanza: Element, sender: str, to: JID) -> None:
         if to.domain and not to.user:
@@ -74,13 +84,10 @@ class Router:
             else:
                 self._send(target, stanza)
             return
-        origin = self._directory.session(sender)
-        if origin is None:
-            return
-        address = to if to.domain else JID(origin.bare)
-        reply = self._services.answer(origin, stanza, address)
+        asker = self._directory.session(sender) or Session(sender, JID(sender).bare, None)
+        reply = self._services.answer(asker, stanza, to if to.domain else JID(asker.bare))
         if reply is not None:
-            self._send(origin, reply)
+            self._reply(reply, sender)
 
     def _presence(self, stanza: Element, sender: str, to: JID) -> None:
         origin = self._directory.session(sender)
@@ -106,7 +113,16 @@ class Router:
         return self._directory.available(to.bare)
 
     def _refuse(self, stanza: Element, sender: str, condition: str) -> None:
-        origin = self._directory.session(sender)
         reply = error(stanza, condition)
-        if origin is not None and reply is not None:
+        if reply is not None:
+            self._reply(reply, sender)
+
+    def _reply(self, reply: Element, sender: str) -> None:
+        origin = self._directory.session(sender)
+        if origin is not None:
             self._send(origin, reply)
+        elif not self._is_ours(sender):
+            self._send_abroad(JID(sender).domain, reply)
+
+    def _is_ours(self, jid: str) -> bool:
+        return self._directory.is_ours(JID(jid).bare)

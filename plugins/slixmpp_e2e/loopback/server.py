@@ -1,7 +1,7 @@
 """The embedded XMPP server: for demonstration and tests, not for production.
 
 It listens on 127.0.0.1 without TLS, keeps everything in memory, and does to stanzas whatever its hooks say: it is
-also the hostile server of the tests. RFC 6120, RFC 6121, XEP-0030, XEP-0198, XEP-0199.
+also the hostile server of the tests. RFC 6120, RFC 6121, XEP-0030, XEP-0114, XEP-0198, XEP-0199.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import asyncio
 import contextlib
 import hmac
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import TypeAlias
 from xml.etree.ElementTree import Element
 
-from slixmpp import JID
+from slixmpp import JID, InvalidJID
 
 from .connection import Connection
 from .directory import Directory, Subscription
+from .hooks import Hook, through
 from .paths import Path, straight
 from .record import Handled, Predicate, Record, Tap, Way
 from .routing import Router
@@ -34,19 +34,14 @@ RESUMPTION = 60.0
 _CLOSING = 2.0
 """Seconds that open connections get to end before they are cut."""
 
-Hook: TypeAlias = Callable[[Element, str], Element | list[Element] | None]
-"""``hook(stanza, sender)`` is called with each stanza, stamped, and its sender's full JID, before it is routed.
-
-It returns the stanza, changed in place or not, another one, several, or None to drop it. It must not block.
-"""
-
 
 class LoopbackServer:
     """One domain on a free port of 127.0.0.1, for demonstration and tests, not for production.
 
     ``accounts`` maps user names to passwords; None lets anybody in with any password. ``mutual`` is the subscription
     that holds between any two accounts until `set_subscription` says otherwise: both ways, or none.
-    ``resumption`` is in seconds, 0 refuses resumption (XEP-0198).
+    ``resumption`` is in seconds, 0 refuses resumption (XEP-0198). ``components`` maps the domains of components to their
+    secrets (XEP-0114); they connect to the same port, and nobody is subscribed to them or they to anybody by ``mutual``.
 
     >>> async with LoopbackServer(accounts={"alice": "secret"}) as server: ...
     """
@@ -60,6 +55,7 @@ class LoopbackServer:
         port: int = 0,
         mutual: bool = True,
         resumption: float = RESUMPTION,
+        components: Mapping[str, str] | None = None,
     ) -> None:
         if host != LOOPBACK:
             raise ValueError(f"this server has no TLS and binds {LOOPBACK} only, not {host!r}")
@@ -69,7 +65,10 @@ class LoopbackServer:
         self.path: Path = straight
         """How bytes come to the clients that connect from now on: `paths`."""
         self._directory = Directory(domain, accounts, mutual=mutual)
-        self._router = Router(self._directory, self._send)
+        self._router = Router(self._directory, self._send, self._send_abroad)
+        self.components = dict(components or {})
+        self.neighbours: dict[str, Callable[[Element], None]] = {}
+        """Other domains, and what takes a stanza there: components that are connected, and servers (`Federation`)."""
         self.domain = self._directory.domain
         password_of = None if self._directory.open else self._directory.password
         self.mechanisms = mechanisms(self._verify, password_of)
@@ -211,6 +210,14 @@ class LoopbackServer:
     def _send(self, session: Session, stanza: Element) -> None:
         self._deliver(session, to_text(stanza))
 
+    def _send_abroad(self, domain: str, stanza: Element) -> bool:
+        deliver = self.neighbours.get(domain)
+        if deliver is None:
+            return False
+        self.record.add(Way.SENT, domain, to_text(stanza))
+        deliver(stanza)
+        return True
+
     def _deliver(self, session: Session, text: str) -> None:
         self.record.add(Way.SENT, session.jid, text)
         if not session.deliver(text):
@@ -247,11 +254,33 @@ class LoopbackServer:
         """Record, stamp, interfere, route."""
         self.record.add(Way.RECEIVED, session.jid, text)
         element.set("from", session.jid)
-        stanzas = [element]
-        for hook in self.interfere:
-            stanzas = [passed for stanza in stanzas for passed in _as_list(hook(stanza, session.jid))]
-        for stanza in stanzas:
+        for stanza in through(self.interfere, element, session.jid):
             self._router.route(stanza, session.jid)
+
+    def arrive(self, domain: str, stanza: Element, text: str = "") -> bool:
+        """A stanza came from another domain, a component's or a server's. False, and it goes nowhere, if it is in the name
+        of another one than that (RFC 6120 §8.1.2.2), or to nobody."""
+        self.record.add(Way.RECEIVED, domain, text or to_text(stanza))
+        try:
+            sender, to = JID(stanza.get("from", "")), JID(stanza.get("to", ""))
+        except InvalidJID:
+            return False
+        if sender.domain != domain or not to.domain:
+            return False
+        for passed in through(self.interfere, stanza, sender.full):
+            self._router.route(passed, sender.full)
+        return True
+
+    def joined(self, link: Connection, domain: str) -> bool:
+        """A component has proved its secret. False if it is here already."""
+        if domain in self.neighbours:
+            return False
+        self.neighbours[domain] = lambda stanza: link.write(to_text(stanza))
+        return True
+
+    def parted(self, domain: str) -> None:
+        """A component's connection has ended."""
+        del self.neighbours[domain]
 
     def resume(self, link: Connection, bare: str, token: str) -> Session | None:
         """XEP-0198 §5: the session named by ``token``, if it belongs to this account."""
@@ -297,9 +326,3 @@ class LoopbackServer:
         self._links.discard(link)
         if not self._links:
             self._all_closed.set()
-
-
-def _as_list(passed: Element | list[Element] | None) -> Iterable[Element]:
-    if passed is None:
-        return ()
-    return passed if isinstance(passed, list) else (passed,)
