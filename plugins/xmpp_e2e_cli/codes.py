@@ -12,6 +12,7 @@ from slixmpp_e2e.errors import (
     PlaintextRefused,
     RouteUnknown,
     SessionGone,
+    TooManySessions,
 )
 from slixmpp_e2e.store import KeyBlocked, StoreError
 from xmpp_e2e import errors
@@ -117,6 +118,7 @@ _CODES: dict[type[BaseException], Exit] = {
     PeerWithoutE2E: Exit.UNAVAILABLE,
     HeldTooLong: Exit.UNAVAILABLE,
     HoldQueueFull: Exit.UNAVAILABLE,
+    TooManySessions: Exit.UNAVAILABLE,
     RouteUnknown: Exit.NETWORK,
     errors.PeerIncompatible: Exit.UNAVAILABLE,
     # Asked only whoever has just said that he speaks our protocol: he is there, and he does not want us.
