@@ -17,17 +17,18 @@ from urllib.parse import unquote
 
 from slixmpp import JID, InvalidJID
 
-from slixmpp_e2e.store import SQLStore, StoredIdentity, path_for
+from slixmpp_e2e.store import Sealer, SQLStore, StoredIdentity, path_for
 from xmpp_e2e.identity import Fingerprint
 from xmpp_e2e.tls.certificate import Identity
+from xmpp_e2e_cli import sealing
 from xmpp_e2e_cli.codes import UsageProblem
+from xmpp_e2e_cli.sealing import Seal
+from xmpp_e2e_cli.words import first_line
 
 JID_VARIABLE = "XMPP_E2E_JID"
 PASSWORD_VARIABLE = "XMPP_E2E_PASSWORD"
 KEYRING_SERVICE = "xmpp-e2e"
 """``keyring set xmpp-e2e alice@example.org`` puts a password where we look."""
-PASSWORD_BYTES = 4096
-"""The longest password file that is read: longer ones are some other file."""
 
 
 class NoAccount(UsageProblem):
@@ -77,22 +78,56 @@ def choose(named: str | None, environment: Mapping[str, str] | None = None) -> J
     raise NoAccount("there is no account yet; make a key for one with: xmpp-e2e init JID")
 
 
-def open_store(account: JID) -> SQLStore:
-    """The store of an account that has one. NotInitialised, StoreError."""
-    if not path_for(account.bare).exists():
+def seal_of(account: JID, passphrase_file: Path | None = None) -> Sealer:
+    """What opens the secrets of an account that has a key. NotInitialised, StoreError."""
+    kind = sealing.kind_of(account)
+    if kind is None:
         raise NotInitialised(f"{account.bare} has no key on this machine; make one with: xmpp-e2e init {account.bare}")
-    return SQLStore.for_jid(account.bare)
+    return sealing.sealer(kind, path_for(account.bare), sealing.present(account, passphrase_file))
 
 
-def make_store(account: JID) -> tuple[SQLStore, Fingerprint, bool]:
-    """The store with an identity in it, its fingerprint, and whether it was there before. StoreError."""
-    existed = path_for(account.bare).exists()
-    store = SQLStore.for_jid(account.bare)
-    return store, own_fingerprint(store), existed
+def open_store(account: JID, passphrase_file: Path | None = None) -> SQLStore:
+    """The store of an account that has a key. NotInitialised, StoreError."""
+    return SQLStore.for_jid(account.bare, sealer=seal_of(account, passphrase_file))
+
+
+def unlocked(account: JID, passphrase_file: Path | None = None) -> Sealer:
+    """The plugin's setting ``seal``, which has been tried: whoever mistypes hears it now. NotInitialised, StoreError."""
+    seal = seal_of(account, passphrase_file)
+    with SQLStore.for_jid(account.bare, sealer=seal) as store:
+        store.unlock()
+    return seal
+
+
+def make_store(
+    account: JID, kind: Seal | None = None, passphrase_file: Path | None = None
+) -> tuple[SQLStore, Fingerprint, bool]:
+    """The store with an identity in it, its fingerprint, and whether it was there before. StoreError, UsageProblem.
+
+    ``kind`` None: as it is, or with a key file.
+    """
+    path, existing = path_for(account.bare), sealing.kind_of(account)
+    if existing is None:
+        kind = kind or Seal.KEY_FILE
+        seal = sealing.sealer(kind, path, sealing.chosen(account, passphrase_file, sealing.PASSPHRASE_VARIABLE))
+        seal.attach(path, None)
+        seal.load()  # if it cannot be, no store is begun
+    elif kind in (None, existing):
+        seal = seal_of(account, passphrase_file)
+    else:
+        raise UsageProblem(
+            f"the store of {account.bare} is sealed with a {existing.value}; change that with: xmpp-e2e seal {kind.value}"
+        )
+    store = SQLStore.open(path, seal)
+    try:
+        return store, own_fingerprint(store), existing is not None
+    except BaseException:
+        store.close()
+        raise
 
 
 def own_fingerprint(store: SQLStore) -> Fingerprint:
-    """Of the key that the store holds; it is made if a store was begun and left without one."""
+    """Of the key that the store holds; it is made if there is none."""
     stored = store.identity(_create)
     return Identity(stored.certificate, stored.private_key).fingerprint
 
@@ -106,7 +141,7 @@ def password_for(account: JID, file: Path | None, environment: Mapping[str, str]
     """The password: from the file, the environment, the keyring, or the person at the terminal. NoPassword."""
     environment = os.environ if environment is None else environment
     if file is not None:
-        return _from_file(file)
+        return first_line(file, "password", NoPassword)
     if password := environment.get(PASSWORD_VARIABLE) or _from_keyring(account.bare):
         return password
     if not sys.stderr.isatty():
@@ -114,21 +149,6 @@ def password_for(account: JID, file: Path | None, environment: Mapping[str, str]
     if password := getpass.getpass(f"Password of {account.bare}: "):
         return password
     raise NoPassword(f"no password was given for {account.bare}")
-
-
-def _from_file(file: Path) -> str:
-    """The first line."""
-    try:
-        with file.open("rb") as opened:
-            raw = opened.read(PASSWORD_BYTES + 1)
-        lines = raw.decode().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        # From None: a decoding error carries the bytes.
-        raise NoPassword(f"the password file {file} cannot be read ({reason})") from None
-    if len(raw) > PASSWORD_BYTES or not lines or not lines[0]:
-        raise NoPassword(f"the password file {file} holds no password in its first line")
-    return lines[0]
 
 
 def _from_keyring(bare: str) -> str | None:

@@ -17,8 +17,9 @@ from xmpp_e2e.errors import E2EError
 from xmpp_e2e.identity import TrustModel
 from xmpp_e2e.trust.judge import OnKeyChange
 from xmpp_e2e.trust.policy import Policy
-from xmpp_e2e_cli import account, connection, demo, listening, sending, show, trusting
+from xmpp_e2e_cli import account, connection, demo, listening, sealing, sending, show, trusting
 from xmpp_e2e_cli.codes import Exit, UsageProblem, code_of
+from xmpp_e2e_cli.sealing import Seal
 from xmpp_e2e_cli.show import Output
 from xmpp_e2e_cli.theatre import Kind
 
@@ -67,6 +68,10 @@ PasswordFile: TypeAlias = Annotated[
     Path | None,
     typer.Option(help="Read the password from this file [else env: XMPP_E2E_PASSWORD, keyring, prompt].", show_default=False),
 ]
+PassphraseFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(help="Read the store's passphrase from it [else env: XMPP_E2E_PASSPHRASE, prompt].", show_default=False),
+]
 Model: TypeAlias = Annotated[TrustModel, typer.Option("--trust-model", help="What must be proved before anything flows.")]
 
 
@@ -105,14 +110,18 @@ def demo_(
 
 @app.command(short_help="Make a key for your account on this device.")
 def init(
-    jid: Annotated[str, typer.Argument(metavar="JID", help="Your own account.", show_default=False)], json: Json = False
+    jid: Annotated[str, typer.Argument(metavar="JID", help="Your own account.", show_default=False)],
+    seal: Annotated[Seal | None, typer.Option(help="What protects the key [default: key-file].", show_default=False)] = None,
+    passphrase_file: PassphraseFile = None,
+    json: Json = False,
 ) -> None:
     """Make a key for your account on this device. Needs no password and no network; twice does no harm."""
     out, mine = Output(as_json=json), account.parse_jid(jid)
-    store, fingerprint, existed = account.make_store(mine)
+    store, fingerprint, existed = account.make_store(mine, seal, passphrase_file)
     with closing(store):
-        notice, path = store.created_notice, str(store.path)
-    data = {"account": mine.bare, "fingerprint": str(fingerprint), "created": not existed, "store": path, "notice": notice}
+        notice, path, kind = store.created_notice, str(store.path), store.sealed_with()
+    data = {"account": mine.bare, "fingerprint": str(fingerprint), "created": not existed, "store": path}
+    data |= {"seal": kind, "notice": notice}
     out.result(data, str(fingerprint))
     if existed:
         out.tell(f"{mine.bare} had this key before; nothing was changed.")
@@ -124,14 +133,35 @@ def init(
 def fingerprint(
     jid: OwnJid = None,
     qr: Annotated[bool, typer.Option("--qr", help="Also as a QR code, for a terminal with a dark background.")] = False,
+    passphrase_file: PassphraseFile = None,
     json: Json = False,
 ) -> None:
     """Print the fingerprint of your own key, for peers to compare and pin."""
     out, mine = Output(as_json=json), account.choose(jid)
-    with closing(account.open_store(mine)) as store:
+    with closing(account.open_store(mine, passphrase_file)) as store:
         own = account.own_fingerprint(store)
     lines = [str(own), *([show.qr(mine.bare, own)] if qr else [])]
     out.result({"account": mine.bare, "fingerprint": str(own)}, *lines)
+
+
+@app.command(name="seal", short_help="See or change what protects your key.")
+def seal_(
+    kind: Annotated[Seal | None, typer.Argument(metavar="[key-file|keyring|passphrase]", show_default=False)] = None,
+    own: Account = None,
+    passphrase_file: PassphraseFile = None,
+    new_passphrase_file: Annotated[
+        Path | None, typer.Option(help="The one to be [else env: XMPP_E2E_NEW_PASSPHRASE, prompt].", show_default=False)
+    ] = None,
+    json: Json = False,
+) -> None:
+    """See what protects the private key and the secrets in your store, or change it: all or nothing, and the old key goes."""
+    out, mine = Output(as_json=json), account.choose(own)
+    with closing(account.open_store(mine, passphrase_file)) as store:
+        present = sealing.kind_of(mine) or Seal.KEY_FILE
+        if kind is None:
+            sealing.tell(mine, out, present)
+        else:
+            sealing.change(store, mine, out, present, kind, new_passphrase_file)
 
 
 @app.command(short_help="Print messages as they come; echo them.")
@@ -151,19 +181,20 @@ def listen(
     direct_tls: DirectTls = False,
     plaintext_loopback: Plaintext = False,
     password_file: PasswordFile = None,
+    passphrase_file: PassphraseFile = None,
     json: Json = False,
 ) -> None:
     """Print messages as they come, each with its assurance, until Ctrl-C. Messages in clear are marked [none]."""
     out, mine = Output(as_json=json), account.choose(jid)
     server = connection.Server(host, port, ca_file, direct_tls, plaintext_loopback)
     accept = _accept(accept_from)
-    settings = {
+    settings: dict[str, Any] = {
         "policy": policy.value,
         "trust_model": trust_model.value,
         "on_key_change": on_key_change.value,
         "accept_from": accept,
     }
-    account.open_store(mine).close()
+    settings["seal"] = account.unlocked(mine, passphrase_file)
     password = account.password_for(mine, password_file)
 
     async def listening_() -> None:
@@ -191,6 +222,7 @@ def send(
     direct_tls: DirectTls = False,
     plaintext_loopback: Plaintext = False,
     password_file: PasswordFile = None,
+    passphrase_file: PassphraseFile = None,
     json: Json = False,
 ) -> None:
     """Send one message, encrypted or not at all (policy `require`), and wait until it has really arrived."""
@@ -198,11 +230,11 @@ def send(
     if trust_model is TrustModel.SERVER_TRUSTED:
         raise UsageProblem("server-trusted means plain XMPP, and this command sends encrypted or not at all")
     server = connection.Server(host, port, ca_file, direct_tls, plaintext_loopback)
-    account.open_store(mine).close()
-    password = account.password_for(mine, password_file)
-    body = _body(message, out)
     # Nobody has to open a session with us meanwhile: answers come through ours.
     settings: dict[str, Any] = {"policy": Policy.REQUIRE.value, "trust_model": trust_model.value, "accept_from": []}
+    settings["seal"] = account.unlocked(mine, passphrase_file)
+    password = account.password_for(mine, password_file)
+    body = _body(message, out)
     errand = sending.Errand(to, body, timeout, subscribe)
 
     async def sending_() -> list[sending.Delivered]:
@@ -229,9 +261,9 @@ def trust_list(own: Account = None, json: Json = False) -> None:
 
 
 @trust.command(name="show")
-def trust_show(peer: Peer, own: Account = None, json: Json = False) -> None:
+def trust_show(peer: Peer, own: Account = None, passphrase_file: PassphraseFile = None, json: Json = False) -> None:
     """Your own fingerprint and a peer's, to compare."""
-    trusting.Trusting(account.choose(own), Output(as_json=json)).compare(account.parse_jid(peer))
+    trusting.Trusting(account.choose(own), Output(as_json=json), passphrase_file).compare(account.parse_jid(peer))
 
 
 @trust.command(name="pin")

@@ -166,6 +166,7 @@ def _where(client: ClientXMPP, address: tuple[str, int] | None) -> str:
 async def online(client: ClientXMPP, server: Server) -> AsyncIterator[E2E]:
     """Logged in; at the end the sessions are closed by farewells, the store is closed, and nothing is left."""
     try:
+        await plugin_of(client).unlocked()
         await log_in(client, server)
         yield plugin_of(client)
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 
 from rich.text import Text
 from slixmpp import JID
@@ -38,12 +39,13 @@ def day(at: float) -> str:
 class Trusting:
     """The verbs, for one account."""
 
-    def __init__(self, mine: JID, out: Output) -> None:
+    def __init__(self, mine: JID, out: Output, passphrase_file: Path | None = None) -> None:
         self._mine = mine.bare
+        self._passphrase_file = passphrase_file
         self._out = out
 
     def _store(self) -> closing[SQLStore]:
-        return closing(account.open_store(JID(self._mine)))
+        return closing(account.open_store(JID(self._mine), self._passphrase_file))
 
     def overview(self) -> None:
         """Every peer with his keys."""

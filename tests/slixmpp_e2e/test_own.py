@@ -173,6 +173,7 @@ async def test_unloaded_while_it_opens(world: World, person: Person) -> None:
     world.unload(alice)
     person.answers.set()
     await turns()
+    assert own._found.cancelled()
     assert not own.is_open
     assert len(told) == 0
 

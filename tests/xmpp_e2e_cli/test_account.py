@@ -11,7 +11,7 @@ import pytest
 from slixmpp import JID
 
 from slixmpp_e2e.store import path_for
-from xmpp_e2e_cli import account
+from xmpp_e2e_cli import account, words
 from xmpp_e2e_cli.account import NoPassword, password_for
 
 ALICE = JID("alice@home.test/phone")
@@ -84,7 +84,7 @@ def test_without_the_package_keyring_nothing_is_missing(monkeypatch: pytest.Monk
 def test_a_huge_file_is_no_password_file(tmp_path: Path) -> None:
     """Somebody named the wrong file."""
     file = tmp_path / "password"
-    file.write_bytes(b"x" * (account.PASSWORD_BYTES + 1))
+    file.write_bytes(b"x" * (words.WORD_BYTES + 1))
     with pytest.raises(NoPassword):
         password_for(ALICE, file, {})
 

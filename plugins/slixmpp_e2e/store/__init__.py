@@ -28,7 +28,7 @@ from slixmpp_e2e.store.errors import (
 from slixmpp_e2e.store.keyring import Keyring
 from slixmpp_e2e.store.passphrase import Passphrase
 from slixmpp_e2e.store.seal import KeyFile, Sealer
-from slixmpp_e2e.store.sql import SQLStore, path_for
+from slixmpp_e2e.store.sql import SQLStore, key_beside, path_for
 from xmpp_e2e.trust.store import Change, PeerPolicy, StoredIdentity
 
 __all__ = [
@@ -57,5 +57,6 @@ __all__ = [
     "StoredIdentity",
     "TooManyKeys",
     "UnknownSchema",
+    "key_beside",
     "path_for",
 ]

@@ -61,6 +61,12 @@ def bare(jid: str) -> str:
     return jid
 
 
+def key_beside(path: Path) -> KeyFile:
+    """The key file of the store at a path, which may be a link to it: one store, one key."""
+    resolved = path.expanduser().resolve()
+    return KeyFile(resolved.with_name(f"{resolved.name.removesuffix('.db')}.key"))
+
+
 class SQLStore:
     """An open store; made by ``open`` or ``for_jid``, ended by ``close`` or ``with``. All methods raise StoreError."""
 
@@ -85,8 +91,8 @@ class SQLStore:
         ``sealer=Passphrase("…")`` or ``Keyring()`` seals a new store otherwise, and opens one that is sealed so. Whether
         it fits is told at the first secret, or by ``unlock``: what is not sealed can be read without any key.
         """
-        resolved = Path(path).expanduser().resolve()  # one store, one key: also by way of a link
-        chosen = sealer or KeyFile(resolved.with_name(f"{resolved.name.removesuffix('.db')}.key"))
+        resolved = Path(path).expanduser().resolve()
+        chosen = sealer or key_beside(resolved)
         return cls(open_database(resolved, chosen), chosen)
 
     @classmethod
