@@ -2,6 +2,7 @@
 # make test      everything: installs Prosody and ejabberd if they are absent (root, Debian), then `check`, then the tests
 # make check     what can be told without running it: style, types, layers, packages
 # make flood     a thousand hostile offers a second for a minute, at a client that goes on talking; says what it held
+# make soak      looks long for an order of events in which two sessions break a promise; `test` looks for seconds
 # make interop   plays every scene on real servers and writes interop/RESULTS.md
 # make bench     measures what encryption costs, on a Prosody of its own, and writes interop/bench/RESULTS.md
 
@@ -20,7 +21,7 @@ endif
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: demo test check interop bench servers
+.PHONY: demo test check interop bench servers soak
 
 demo: $(demo_ready)
 	@$(BIN)/xmpp-e2e demo
@@ -38,6 +39,9 @@ check: $(test_ready)
 
 flood: $(test_ready)
 	$(BIN)/python -m tests.attacks.flood 60
+
+soak: $(test_ready)
+	$(BIN)/python -m pytest tests/attacks/test_hostile_wire.py tests/attacks/test_hostile_peer.py --hypothesis-profile=soak
 
 interop: servers $(test_ready)
 	$(BIN)/python -m interop.run

@@ -1,7 +1,11 @@
-"""A world of real clients for the attacks that need hosts: `tests.slixmpp_e2e.world`."""
+"""A world of real clients for the attacks that need hosts: `tests.slixmpp_e2e.world`; and how long a search may take."""
 
 from __future__ import annotations
+
+from hypothesis import settings
 
 from tests.slixmpp_e2e.conftest import world
 
 __all__ = ["world"]
+
+settings.register_profile("soak", max_examples=5000)
