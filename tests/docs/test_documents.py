@@ -195,6 +195,15 @@ def test_a_control_is_claimed_only_where_there_is_one() -> None:
             assert re.search(r"[Cc]ontrol\b|The attack is real|With our filter behind", sources), attack
 
 
+def test_every_attack_is_listed() -> None:
+    """docs/threats.md has every test of tests/attacks in its table, each attack's number once, in order."""
+    table = documents.rows("docs/threats.md", "Attacks")
+    linked = {link.rpartition("/")[2] for *_, tests in table for link in re.findall(r"\]\(([^)]+)\)", tests)}
+    assert {path.name for path in (ROOT / "tests/attacks").glob("test_*.py")} <= linked
+    numbers = [int(number) for number, *_ in table if number]
+    assert numbers == sorted(set(numbers))
+
+
 # --- the example -----------------------------------------------------------------------------------------------------
 
 
