@@ -32,6 +32,10 @@ FAN_OUT = 8
 ROUTES = 4096
 """Addresses to which the way is kept, some 300 bytes each; the one found longest ago goes first: a bot answers strangers."""
 
+RETRY_SECONDS = 60.0
+"""So long a resource with which no session came to be is left out where others of the same account can be reached: a device
+whose key waits for a person would else cost a handshake, and an event, with every message."""
+
 Target = tuple[str, str]
 """(own full JID, peer's full JID)"""
 
@@ -53,6 +57,12 @@ class Held:
     """The only session that it may go through, for an answer."""
     sent: bool = False
     """Has it gone anywhere?"""
+    tried: set[Target] = field(default_factory=set)
+    """Where it was to go."""
+    given: bool = False
+    """Has it left us, so that somebody may have got it?"""
+    failure: E2EError | None = None
+    """Why it did not go to those that were tried."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +107,7 @@ class Outbox:
         self._unrouted: dict[Target, deque[Held]] = {}
         self._queues: dict[Target, deque[Held]] = {}
         self._early: dict[Link, list[Held]] = {}
+        self._avoided: dict[Target, float] = {}
         self._held: dict[str, tuple[int, int]] = {}
         self._held_in_all = (0, 0)
 
@@ -108,6 +119,8 @@ class Outbox:
         """Something has changed about this peer: find the way anew for the next stanza, and for those that wait for it."""
         for key in [key for key in self._routes if _bare(key[1]) == bare]:
             del self._routes[key]
+        for target in [target for target in self._avoided if _bare(target[1]) == bare]:
+            del self._avoided[target]
         self._stale.update(key for key in self._finding if _bare(key[1]) == bare)
 
     def send(self, stanza: StanzaBase, ours: str, to: str) -> None:
@@ -121,9 +134,7 @@ class Outbox:
         if route is not None:
             self._dispatch(item, route)
             return
-        self._unrouted.setdefault((ours, to), deque()).append(item)
-        if (ours, to) not in self._finding:
-            self._finding[ours, to] = self._host.loop.create_task(self._find(ours, to))
+        self._seek(item)
 
     def reply(self, stanza: StanzaBase, link: Link) -> None:
         """Take an answer to what came through ``link``: behind all that waits for its peer, and by no other way."""
@@ -155,15 +166,27 @@ class Outbox:
             item.early.discard(link)
             self._settle(item, error)
 
+    def avoid(self, target: Target) -> None:
+        """No session came to be with this target: for a while others of the same account will do."""
+        self._avoided.pop(target, None)
+        self._avoided[target] = self._host.loop.time() + RETRY_SECONDS
+        if len(self._avoided) > ROUTES:
+            del self._avoided[next(iter(self._avoided))]
+
     def fail(self, target: Target, error: E2EError) -> None:
-        """There is no session with this target any more: what waits for it has nowhere to go."""
+        """There is no session with this target any more: what waits for it goes to another resource of the account to which it
+        is addressed, if there is one by now, or has nowhere to go."""
         ours, peer = target
         for key in (target, (ours, _bare(peer))):  # no other address leads there
             if (route := self._routes.get(key)) is not None and target in route.targets:
                 del self._routes[key]
         for item in self._queues.pop(target, ()):
             item.pending.discard(target)
-            self._settle(item, error)
+            if item.pending or item.given or item.to != _bare(item.to):
+                self._settle(item, error)
+            else:
+                item.failure = error
+                self._seek(item)
 
     def take_all(self) -> list[StanzaBase]:
         """Everything that has gone nowhere yet, in order; nothing waits here any more."""
@@ -180,6 +203,12 @@ class Outbox:
         return [item.stanza for item in waiting if not (item.sent or item.early)]
 
     # --- the way ---------------------------------------------------------------------------------------------------
+
+    def _seek(self, item: Held) -> None:
+        key = (item.ours, item.to)
+        self._unrouted.setdefault(key, deque()).append(item)
+        if key not in self._finding:
+            self._finding[key] = self._host.loop.create_task(self._find(*key))
 
     async def _find(self, ours: str, to: str) -> None:
         """Find the route, again if something has changed meanwhile. Whatever happens, nobody waits for it afterwards."""
@@ -203,17 +232,21 @@ class Outbox:
                 del self._finding[key]
                 self._stale.discard(key)
                 for item in self._unrouted.pop(key, ()):
-                    self._settle(item, failure)
+                    self._settle(item, item.failure or failure)
 
     def _dispatch(self, item: Held, route: Route) -> None:
-        if route.clear:
+        now, untried = self._host.loop.time(), [target for target in route.targets if target not in item.tried]
+        if untried:
+            self._enqueue(item, *([target for target in untried if self._avoided.get(target, now) <= now] or untried))
+        elif item.failure is not None:  # a session that fails never falls back
+            self._settle(item, item.failure)
+        else:
             self._release(item)
             self._host.send_clear(item.stanza)
-        else:
-            self._enqueue(item, *route.targets)
 
     def _enqueue(self, item: Held, *targets: Target) -> None:
         item.pending.update(targets)
+        item.tried.update(targets)
         for target in targets:
             self._queues.setdefault(target, deque()).append(item)
         for target in targets:
@@ -255,6 +288,7 @@ class Outbox:
             failure = error
         else:
             self._host.went(item.stanza, link)
+            item.given = True
             if link.is_open:
                 item.sent = True
             else:
@@ -268,12 +302,16 @@ class Outbox:
 
     def _hold(self, stanza: StanzaBase, ours: str, to: str) -> Held | None:
         """A copy of the stanza as it is now, with a deadline; None, and it is reported, if it cannot be held or sent at all."""
-        count, size = self._held.get(to, (0, 0))
-        in_all, bytes_in_all = self._held_in_all
         most = self._host.hold_bytes
         try:
             item = Held(copy.copy(stanza), ours, to, len(writer.element(stanza.xml)))
-            if count >= HOLD_STANZAS or size + item.size > most:
+            while True:
+                count, size = self._held.get(to, (0, 0))
+                is_full = count >= HOLD_STANZAS or size + item.size > most
+                if not (is_full and self._forgo(ours, to)):
+                    break
+            in_all, bytes_in_all = self._held_in_all
+            if is_full:
                 waiting = f"{count} stanzas with {size} bytes wait for {to} already"
                 raise HoldQueueFull(f"{waiting}; one address may hold {HOLD_STANZAS} or {most}")
             if in_all >= FULL_ADDRESSES * HOLD_STANZAS or bytes_in_all + item.size > FULL_ADDRESSES * most:
@@ -286,15 +324,28 @@ class Outbox:
         item.deadline = self._host.loop.call_later(self._host.hold_seconds, self._expire, item)
         return item
 
+    def _forgo(self, ours: str, to: str) -> bool:
+        """The oldest stanza to this account that has gone to one of its resources waits no longer for the others: one whose
+        session does not open must not keep what follows from those that are there. False if there is none."""
+        for target, queue in self._queues.items():
+            if target[0] == ours and _bare(target[1]) == to and (item := next((each for each in queue if each.sent), None)):
+                self._withdraw(item)
+                self._settle(item, None)
+                return True
+        return False
+
     def _expire(self, item: Held) -> None:
         """The deadline has come. What went out early is with its session, which has a deadline of its own."""
+        self._withdraw(item)
+        waited = f"the stanza waited {self._host.hold_seconds:g} seconds for a session with {item.to}"
+        self._settle(item, item.failure or HeldTooLong(waited))
+
+    def _withdraw(self, item: Held) -> None:
         places = [self._queues.get(target) for target in item.pending] or [self._unrouted.get((item.ours, item.to))]
         for queue in places:
             if queue is not None and item in queue:
                 queue.remove(item)
         item.pending.clear()
-        waited = f"the stanza waited {self._host.hold_seconds:g} seconds for a session with {item.to}"
-        self._settle(item, HeldTooLong(waited))
 
     def _settle(self, item: Held, error: E2EError | None) -> None:
         """Is it done with? Reported as failed only if it went nowhere at all."""

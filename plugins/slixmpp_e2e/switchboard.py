@@ -106,6 +106,7 @@ class Switchboard:
     def trust_changed(self, bare: str) -> None:
         """The user has decided about a key of this peer: sessions that wait for that go on, those under a refused key end."""
         remembered = self._store.remembered(bare)
+        self.outbox.forget_routes(bare)  # a device that was left out may be as good as the others now
         for link in self.sessions.of(bare):
             link.remember(remembered)
 
@@ -352,6 +353,8 @@ class Switchboard:
                 link.fail(error)
                 return
         elif isinstance(event, events.SessionEnd | events.SessionFailed):
+            if isinstance(event, events.SessionFailed):
+                self.outbox.avoid((link.ours, link.peer))
             self._ended(link, event.error)
         if isinstance(event, _TOLD):
             log.info("%s %s", link.peer, event)
