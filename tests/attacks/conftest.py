@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hypothesis import settings
 
-from tests.slixmpp_e2e.conftest import world
+from tests.slixmpp_e2e.conftest import apart, world
 
-__all__ = ["world"]
+__all__ = ["apart", "world"]
 
 settings.register_profile("soak", max_examples=5000)

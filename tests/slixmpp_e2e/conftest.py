@@ -9,13 +9,23 @@ import pytest
 
 from slixmpp_e2e import presences
 from slixmpp_e2e.loopback import LoopbackServer
-from tests.slixmpp_e2e.world import ACCOUNTS, World
+from tests.slixmpp_e2e.world import ACCOUNTS, BOTS, BOTS_SECRET, World
 
 
 @pytest.fixture
 async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     monkeypatch.setattr(presences, "ARRIVAL_SECONDS", 0.0)  # nobody is waited for who may yet come
-    async with LoopbackServer(accounts=ACCOUNTS) as server:
+    async with LoopbackServer(accounts=ACCOUNTS, components={BOTS: BOTS_SECRET}) as server:
         running = World(server, tmp_path)
+        yield running
+        await running.end()
+
+
+@pytest.fixture
+async def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    """Alice on a.test, Bob on b.test, and a path between the two."""
+    monkeypatch.setattr(presences, "ARRIVAL_SECONDS", 0.0)
+    async with LoopbackServer("a.test", ACCOUNTS) as near, LoopbackServer("b.test", ACCOUNTS) as far:
+        running = World(near, tmp_path, far)
         yield running
         await running.end()

@@ -1,4 +1,4 @@
-"""The world of the plugin's tests: a loopback server, and slixmpp clients on it that have the plugin loaded."""
+"""The world of the plugin's tests: a loopback server or two, and slixmpp clients on it that have the plugin loaded."""
 
 from __future__ import annotations
 
@@ -8,17 +8,22 @@ from pathlib import Path
 from typing import Any, TypeVar
 from xml.etree.ElementTree import Element
 
-from slixmpp import ClientXMPP
+from slixmpp import JID, ClientXMPP, ComponentXMPP
+from slixmpp.basexmpp import BaseXMPP
 
 import slixmpp_e2e
 from slixmpp_e2e import E2E
 from slixmpp_e2e.link import Link
-from slixmpp_e2e.loopback import LoopbackServer, no_tls, offline, online
+from slixmpp_e2e.loopback import Federation, LoopbackServer, component_online, no_tls, offline, online
 
 T = TypeVar("T")
 
 ACCOUNTS = {"alice": "alice's", "bob": "bob's", "carol": "carol's"}
 ALICE, BOB = "alice@localhost/a", "bob@localhost/b"
+ALICE_AT_A, BOB_AT_B = "alice@a.test/a", "bob@b.test/b"
+"""In a world of two domains."""
+BOTS, BOTS_SECRET = "bots.localhost", "component's"
+"""A component."""
 PATIENCE = 20.0
 """Seconds after which a test is given up; everything here takes milliseconds."""
 
@@ -28,7 +33,7 @@ FAILURES = ("e2e_send_failed", "e2e_session_failed", "e2e_plaintext_refused", "e
 class Heard:
     """What a client got of one event, in order."""
 
-    def __init__(self, client: ClientXMPP, event: str) -> None:
+    def __init__(self, client: BaseXMPP, event: str) -> None:
         self._queue: asyncio.Queue[Any] = asyncio.Queue()
         client.add_event_handler(event, self._queue.put_nowait)
 
@@ -46,12 +51,32 @@ class Heard:
 
 
 class World:
-    """One server, and every client that the test makes."""
+    """One server, or two that are joined by a path, and every client that the test makes."""
 
-    def __init__(self, server: LoopbackServer, folder: Path) -> None:
+    def __init__(self, server: LoopbackServer, folder: Path, far: LoopbackServer | None = None) -> None:
         self.server = server
+        self.servers = {one.domain: one for one in (server, far) if one is not None}
+        self._path = Federation(server, far) if far is not None else None
+        self.alice, self.bob = (ALICE, BOB) if far is None else (ALICE_AT_A, BOB_AT_B)
         self._folder = folder
-        self._clients: list[ClientXMPP] = []
+        self._clients: list[BaseXMPP] = []
+
+    @property
+    def far(self) -> LoopbackServer:
+        """The server of the other domain, where Bob is."""
+        return self.servers["b.test"]
+
+    @property
+    def path(self) -> Federation:
+        """Between the two."""
+        assert self._path is not None
+        return self._path
+
+    def befriend(self, one: str, other: str) -> None:
+        """Subscribe two accounts of different domains to each other's presence."""
+        for owner, contact in ((one, other), (other, one)):
+            if (server := self.servers.get(JID(owner).domain)) is not None:
+                server.set_subscription(owner, contact, "both")
 
     def make(self, jid: str, *plugins: str, load: bool = True, **config: Any) -> ClientXMPP:
         """A client that is not connected yet. ``plugins`` are loaded before ours, which gets ``config``."""
@@ -63,7 +88,15 @@ class World:
         self._clients.append(client)
         return client
 
-    def load(self, client: ClientXMPP, **config: Any) -> None:
+    async def component(self, domain: str = BOTS, **config: Any) -> ComponentXMPP:
+        """A component on the server, with our plugin."""
+        component = ComponentXMPP(domain, BOTS_SECRET)
+        self.load(component, **config)
+        self._clients.append(component)
+        await component_online(component, self.server)
+        return component
+
+    def load(self, client: BaseXMPP, **config: Any) -> None:
         """Load our plugin, with a store of its own."""
         store = self._folder / (client.requested_jid.full.replace("/", "-") + ".db")
         client.register_plugin("e2e", {"store": str(store), **config}, module=slixmpp_e2e)
@@ -71,16 +104,18 @@ class World:
     async def client(self, jid: str, *plugins: str, load: bool = True, **config: Any) -> ClientXMPP:
         """The same, online: presence and roster are there."""
         client = self.make(jid, *plugins, load=load, **config)
-        await online(client, self.server)
+        await online(client, self.servers[client.requested_jid.domain])
         return client
 
     async def pair(self, **config: Any) -> tuple[ClientXMPP, ClientXMPP]:
         """Alice and Bob, online with the same configuration, each with the other's presence."""
-        alice, bob = await self.client(ALICE, **config), await self.client(BOB, **config)
+        if self._path is not None:
+            self.befriend(self.alice, self.bob)
+        alice, bob = await self.client(self.alice, **config), await self.client(self.bob, **config)
         await self.settle(alice, bob)
         return alice, bob
 
-    def unload(self, client: ClientXMPP) -> None:
+    def unload(self, client: BaseXMPP) -> None:
         """Unload our plugin."""
         plugins: Any = client.plugin
         plugins.disable("e2e")
@@ -99,8 +134,9 @@ class World:
                 await client.get_roster(timeout=PATIENCE)
 
     def in_clear(self, *words: str) -> list[str]:
-        """The stanzas that the server handled in which one of these words can be read."""
-        return [handled.text for word in words for handled in self.server.mentions(word)]
+        """The stanzas that the servers handled in which one of these words can be read."""
+        servers = self.servers.values()
+        return [handled.text for word in words for server in servers for handled in server.mentions(word)]
 
     async def end(self) -> None:
         """Close every client."""
@@ -111,7 +147,7 @@ class World:
             await offline(client)
 
 
-def e2e(client: ClientXMPP) -> E2E:
+def e2e(client: BaseXMPP) -> E2E:
     """Our plugin."""
     plugins: Any = client.plugin
     plugin: E2E = plugins["e2e"]
@@ -129,7 +165,7 @@ async def turns(number: int = 20) -> None:
         await asyncio.sleep(0)
 
 
-def echo(client: ClientXMPP) -> None:
+def echo(client: BaseXMPP) -> None:
     """Answer every message, as a bot that has never heard of encryption would."""
 
     def answer(message: Any) -> None:
