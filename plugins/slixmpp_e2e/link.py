@@ -66,6 +66,9 @@ class Link:
         self._carrier: IBBCarrier | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
+        self._silent_since: float | None = None
+        """Since when blocks have waited for an answer and none has come."""
+        self._progress = 0
         self._pumping: asyncio.Handle | None = None
         self._jingle: deque[Element] = deque()
         self._finished = False
@@ -327,16 +330,23 @@ class Link:
             self._timer.cancel()
         when = self._core.timer()
         self._timer = self._host.loop.call_at(when, self._tick) if when is not None else None
-        if self._stall is None and self._carrier is not None and not self._carrier.drained:
-            self._stall = self._host.loop.call_later(STALL_SECONDS, self._check_stall, self._carrier.progress)
+        carrier = self._carrier
+        if carrier is None or carrier.drained:
+            self._silent_since = None
+            return
+        if self._silent_since is None or carrier.progress != self._progress:
+            self._silent_since, self._progress = self._now, carrier.progress
+        if self._stall is None:
+            self._stall = self._host.loop.call_at(self._silent_since + STALL_SECONDS, self._check_stall)
 
     def _tick(self) -> None:
         self._core.handle_timer(self._now)
         self.pump()
 
-    def _check_stall(self, progress: int) -> None:
+    def _check_stall(self) -> None:
         self._stall = None
-        if self._carrier is not None and not self._carrier.drained and self._carrier.progress == progress:
+        silent = self._silent_since is not None and self._now >= self._silent_since + STALL_SECONDS
+        if silent and self._carrier is not None:
             self._carrier.broken = TransportFailed(f"no block was answered for {STALL_SECONDS:.0f} seconds")
         self.pump()
 
