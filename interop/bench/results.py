@@ -13,6 +13,7 @@ from OpenSSL import SSL
 
 from interop.bench.rounds import KINDS, ROWS, Samples
 
+LOAD = "load average before"
 Machine = Mapping[str, str | int | float]
 PREFACE = """\
 # Benchmark
@@ -20,8 +21,14 @@ PREFACE = """\
 Written by `make bench`. Plaintext slixmpp and the same program with `register_plugin("e2e")` in turn (A B A B …), on one
 Prosody on the loopback, which has no limits. Each client is a process of its own. Each cell is the median of the rounds,
 with the lowest and the highest; the ratio is that of the two measured in the same round. Only the ratios carry over to
-other machines, and on a busy one they carry little. The samples are in [results.json](results.json).
+other machines. The samples are in [results.json](results.json).
 """
+BUSY = """\
+**The machine was busy with other work.** Times, and ratios of times, are too high by what the clients had to wait for a core,
+and most where there are many steps; CPU times are less wrong, and bytes are not.
+"""
+IDLE_LOAD = 0.5
+"""A load average above this says that somebody else works here: before a run nothing of ours does."""
 NOTES = """\
 "First message" is from `send_message()` until the other's handler has it: both are online and know each other's
 presence, the address is a bare JID; with encryption a session is opened on the way. "50 ms a link" is 50 ms each way
@@ -37,7 +44,7 @@ def machine(server: str, load: float) -> Machine:
     """What of the machine and its software matters to the numbers; ``load`` is its load average before."""
     return {
         "cores": os.cpu_count() or 0,
-        "load average before": round(load, 1),
+        LOAD: round(load, 1),
         "python": platform.python_version(),
         "slixmpp": version("slixmpp"),
         "openssl": SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode().split()[1],
@@ -64,6 +71,7 @@ def markdown(samples: Samples, facts: Machine) -> str:
     rounds = max(len(values) for kinds in samples.values() for values in kinds.values())
     lines = [
         PREFACE,
+        *([BUSY] if float(facts[LOAD]) > IDLE_LOAD else []),
         f"{rounds} rounds; " + "; ".join(f"{name} {value}" for name, value in facts.items()) + ".",
         "",
         "| what | unit | plaintext | e2e | ratio |",

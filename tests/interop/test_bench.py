@@ -15,7 +15,7 @@ from interop.bench import rounds
 from interop.bench.client import Person, Wrong, bodies
 from interop.bench.hand import ClientFailed, Hand, WrongResult
 from interop.bench.proxy import HOST, Proxy, quiet
-from interop.bench.results import ratios, spread
+from interop.bench.results import BUSY, machine, markdown, ratios, spread
 from interop.bench.rounds import KINDS, ROWS
 
 
@@ -154,3 +154,10 @@ def test_what_is_made_of_samples() -> None:
     assert spread([], 1) == "-"
     assert ratios({"plaintext": [1.0, 2.0], "e2e": [3.0, 4.0]}) == [3.0, 2.0]
     assert ratios({"e2e": [3.0]}) == []
+
+
+@pytest.mark.parametrize(("load", "told"), [(0.1, False), (3.0, True)])
+def test_a_busy_machine_is_told_of(load: float, told: bool) -> None:
+    """Who reads the numbers must know what they were measured beside."""
+    text = markdown({name: {"e2e": [1.0]} for name in ROWS}, machine("Server 1", load))
+    assert (BUSY in text) == told
