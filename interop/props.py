@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from slixmpp import JID, ClientXMPP, Message
+from slixmpp import JID, Message
+from slixmpp.basexmpp import BaseXMPP
 
 from slixmpp_e2e import E2E, Link
 
@@ -20,7 +21,7 @@ class NotHeard(AssertionError):
 class Heard:
     """What a client gets of one event from now on, in order."""
 
-    def __init__(self, client: ClientXMPP, event: str) -> None:
+    def __init__(self, client: BaseXMPP, event: str) -> None:
         self._what = f"{client.requested_jid}: {event}"
         self._queue: asyncio.Queue[Any] = asyncio.Queue()
         client.add_event_handler(event, self._queue.put_nowait)
@@ -45,20 +46,20 @@ class Heard:
         return str((await self.take())["body"])
 
 
-def e2e(client: ClientXMPP) -> E2E:
+def e2e(client: BaseXMPP) -> E2E:
     """Our plugin."""
     plugins: Any = client.plugin
     plugin: E2E = plugins["e2e"]
     return plugin
 
 
-def plugin(client: ClientXMPP, name: str) -> Any:
+def plugin(client: BaseXMPP, name: str) -> Any:
     """Any other."""
     plugins: Any = client.plugin
     return plugins[name]
 
 
-async def session(alice: ClientXMPP, bob: ClientXMPP) -> tuple[Link, Link]:
+async def session(alice: BaseXMPP, bob: BaseXMPP) -> tuple[Link, Link]:
     """An open session between two clients, as each of them sees it."""
     started = Heard(bob, "e2e_session_start")
     ours = await e2e(alice).connect(bob.boundjid.full)
@@ -66,12 +67,12 @@ async def session(alice: ClientXMPP, bob: ClientXMPP) -> tuple[Link, Link]:
     return ours, (await started.take()).session
 
 
-def say(client: ClientXMPP, to: JID | str, body: str) -> None:
+def say(client: BaseXMPP, to: JID | str, body: str) -> None:
     """Send a chat message, as any program does."""
     client.send_message(mto=JID(to), mbody=body, mtype="chat")
 
 
-def echo(bot: ClientXMPP) -> None:
+def echo(bot: BaseXMPP) -> None:
     """Answer every message, as a bot does that has never heard of encryption."""
 
     def answer(message: Message) -> None:

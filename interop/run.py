@@ -1,139 +1,94 @@
 """Plays every scene on every server and writes the matrix: ``python -m interop.run`` from the top of the repository.
 
-A scene is a module in ``interop/scenes`` with ``async def play(stage)``; its title is ``NAME``, or else the first line
-of its docstring. It is played on the servers of its ``SERVERS``, or else on all. It fails by raising. The exit code is 0 if
-every scene passed, 1 if one failed, 2 for a mistake in usage, and 128 + the signal's number if it was interrupted.
+The exit code is 0 if every scene passed, 1 if one failed, 2 for a mistake in usage, and 128 + the signal's number if it was
+interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib
 import logging
 import platform
 import signal
 import sys
 import traceback
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from collections.abc import Coroutine, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 from OpenSSL import SSL
 
-from interop.servers.ejabberd import Ejabberd
-from interop.servers.federation import Federation
-from interop.servers.loopback import Loopback
-from interop.servers.prosody import Prosody
-from interop.stage import Server, Stage
-
-HERE = Path(__file__).parent
-RESULTS = HERE / "RESULTS.md"
-SCENE_SECONDS = 300.0
-"""The longest takes half a minute on an idle machine; one that hangs is a failure, not the end of the run."""
+from interop.theatre import SERVERS, Result, Scene, Theatre, scenes
 
 T = TypeVar("T")
-Play: TypeAlias = Callable[[Stage], Awaitable[None]]
-Make: TypeAlias = Callable[[], AbstractAsyncContextManager[Server]]
-SERVERS: Mapping[str, Make] = {
-    "loopback": Loopback,
-    "prosody": Prosody,
-    "ejabberd": Ejabberd,
-    "federation": Federation,
+RESULTS = Path(__file__).parent / "RESULTS.md"
+COLUMNS = {
+    "loopback": "Loopback",
+    "prosody": "Prosody",
+    "ejabberd": "ejabberd",
+    "federation": "Prosody\N{EN DASH}ejabberd",
+    "exchanged": "ejabberd\N{EN DASH}Prosody",
 }
-"""Each server by the name that ``--server`` takes."""
+"""The heads of the columns, Alice's server first."""
 
 
-@dataclass(frozen=True)
-class Scene:
-    """One behaviour, played on one server at a time."""
-
-    name: str
-    """The module's name."""
-    title: str
-    play: Play
-    servers: Mapping[str, Make] = field(default_factory=lambda: SERVERS)
-    """Where it is played, by the names of `SERVERS`: for a scene that wants a server set up in its own way."""
+async def perform_all(playbill: Sequence[Scene], names: Sequence[str]) -> list[Result]:
+    """Play them all, and tell how each went."""
+    async with Theatre() as theatre:
+        return await theatre.play_all(playbill, names, tell)
 
 
-@dataclass(frozen=True)
-class Result:
-    """How one scene went on one server."""
-
-    scene: Scene
-    server: str
-    """Its software and version."""
-    error: BaseException | None
-    log: str = ""
-    """The last that the server had to say."""
-
-    @property
-    def passed(self) -> bool:
-        """It raised nothing."""
-        return self.error is None
+def tell(result: Result) -> None:
+    """One line, or all that is known of a failure."""
+    limits = " under Debian's limits" if result.scene.setup.limits else ""
+    verdict = "passed" if result.passed else "FAILED"
+    print(f"{result.scene.name} on {COLUMNS[result.server]}{limits}: {verdict}", file=sys.stderr, flush=True)
+    if result.error is not None:
+        traceback.print_exception(result.error)
+        print(result.log, file=sys.stderr)
 
 
-def scenes() -> list[Scene]:
-    """All scenes by name."""
-    found = []
-    for path in sorted((HERE / "scenes").glob("[!_]*.py")):
-        module = importlib.import_module(f"interop.scenes.{path.stem}")
-        title = getattr(module, "NAME", None) or (module.__doc__ or path.stem).strip().splitlines()[0]
-        found.append(Scene(path.stem, title, module.play, getattr(module, "SERVERS", SERVERS)))
-    return found
-
-
-async def perform(scene: Scene, make: Make) -> Result:
-    """Play ``scene`` on a server of its own, so that no scene leaves anything to the next."""
-    async with make() as server:
-        async with Stage(server) as stage:
-            play = asyncio.wait_for(scene.play(stage), SCENE_SECONDS)
-            (error,) = await asyncio.gather(play, return_exceptions=True)
-        return Result(scene, f"{server.name} {server.version}", error, server.log_tail())
-
-
-async def perform_all(playbill: Sequence[Scene], servers: Sequence[str]) -> list[Result]:
-    """Play one after the other, and tell how each went."""
-    results = []
-    for scene in playbill:
-        for name in servers:
-            if name not in scene.servers:
-                continue
-            result = await perform(scene, scene.servers[name])
-            results.append(result)
-            print(f"{scene.name} on {result.server}: {'passed' if result.passed else 'FAILED'}", file=sys.stderr)
-            if result.error is not None:
-                traceback.print_exception(result.error)
-                print(result.log, file=sys.stderr)
-    return results
-
-
-def matrix(results: Sequence[Result]) -> str:
+def matrix(playbill: Sequence[Scene], results: Sequence[Result]) -> str:
     """The results as Markdown. No times and no dates: it changes when behaviour or a version does."""
-    servers = sorted({result.server for result in results})
-    cells = {(result.scene.name, result.server): "passed" if result.passed else "**failed**" for result in results}
-    titles = {result.scene.name: result.scene.title for result in results}
+    software = sorted({name for result in results for name in result.software})
     # "OpenSSL 3.5.0 8 Apr 2025"
     openssl = " ".join(SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode().split()[:2])
     versions = ", ".join(f"{name} {version(name)}" for name in ("slixmpp", "pyOpenSSL", "cryptography"))
     lines = [
         "# Interoperability",
         "",
-        "Written by `make interop`. Each scene is a file in `interop/scenes`, played on a server of its own.",
+        "Written by `make interop`. Each scene is a file in `interop/scenes`. The last columns are two servers that know each",
+        "other by certificates: Alice is on the first, Bob on the second.",
         "",
+        f"Servers: {', '.join(software)}.",
         f"Clients: {versions}; {openssl}; Python {platform.python_version()}.",
         "",
-        f"| scene | what happens | {' | '.join(servers)} |",
-        f"|---|---|{'---|' * len(servers)}",
-        *(
-            f"| {name} | {title} | {' | '.join(cells.get((name, server), 'not played') for server in servers)} |"
-            for name, title in titles.items()
-        ),
+        *table([scene for scene in playbill if not scene.setup.limits], results),
+        "",
+        "With the rates to which Debian's packages limit a client, 10 kB/s on Prosody and 3 kB/s on ejabberd:",
+        "",
+        *table([scene for scene in playbill if scene.setup.limits], results),
     ]
     return "\n".join(lines) + "\n"
+
+
+def table(playbill: Sequence[Scene], results: Sequence[Result]) -> list[str]:
+    """A row a scene and a column a server, as far as a scene is played on it."""
+    verdicts = {
+        (result.scene.name, result.scene.setup, result.server): "passed" if result.passed else "**failed**"
+        for result in results
+    }
+    names = [name for name in SERVERS if any(name not in scene.not_on for scene in playbill)]
+
+    def row(scene: Scene) -> str:
+        reasons = {name: f"not played: {reason}" for name, reason in scene.not_on.items()}
+        cells = [verdicts.get((scene.name, scene.setup, name)) or reasons.get(name, "not played") for name in names]
+        return f"| {scene.name} | {scene.title} | {' | '.join(cells)} |"
+
+    heads = [f"| scene | what happens | {' | '.join(COLUMNS[name] for name in names)} |", f"|---|---|{'---|' * len(names)}"]
+    return [*heads, *map(row, playbill)]
 
 
 def arguments(words: Sequence[str] | None) -> argparse.Namespace:
@@ -183,7 +138,7 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"interrupted by {results.name}", file=sys.stderr)
         return 128 + results
     if not (wanted.scene or wanted.server):
-        RESULTS.write_text(matrix(results), encoding="utf-8")
+        RESULTS.write_text(matrix(playbill, results), encoding="utf-8")
     failed = sum(not result.passed for result in results)
     print(f"{len(results) - failed} passed, {failed} failed")
     return 1 if failed else 0

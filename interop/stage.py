@@ -8,9 +8,10 @@ import tempfile
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, cast
 
-from slixmpp import ClientXMPP
+from slixmpp import ClientXMPP, ComponentXMPP
+from slixmpp.basexmpp import BaseXMPP
 
 import slixmpp_e2e
 from slixmpp_e2e.loopback import no_tls, offline
@@ -36,12 +37,8 @@ class Server(Protocol):
     """What a scene needs of a server; each in ``interop.servers`` has it."""
 
     @property
-    def name(self) -> str:
-        """The software, such as ``Prosody``."""
-
-    @property
-    def version(self) -> str:
-        """Its version, once it runs."""
+    def software(self) -> tuple[str, ...]:
+        """Name and version of each that it stands for, once it runs."""
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -57,11 +54,20 @@ class Server(Protocol):
     def connect(self, client: ClientXMPP) -> None:
         """Tell ``client`` whom to trust, and let it begin to connect."""
 
+    def component_client(self) -> ComponentXMPP:
+        """The component that it takes (XEP-0114), which has not begun to connect."""
+
     def handled(self) -> Collection[Exchange]:
         """Every element that it received from a client or sent to one, in order."""
 
+    def forget(self) -> None:
+        """What was handled so far is not told again."""
+
     def log_tail(self) -> str:
         """The last that it has to say for itself, for whoever looks into a failure."""
+
+    def save_logs(self, folder: Path) -> None:
+        """All that it has to say for itself, as files."""
 
 
 class LoginFailed(Exception):
@@ -73,10 +79,11 @@ class Stage:
 
     def __init__(self, server: Server) -> None:
         self.server = server
-        self._clients: list[ClientXMPP] = []
+        self._clients: list[BaseXMPP] = []
         self._folder = tempfile.TemporaryDirectory(prefix="xmpp-e2e-stage-")
 
     async def __aenter__(self) -> Self:
+        self.server.forget()
         return self
 
     async def __aexit__(
@@ -112,33 +119,44 @@ class Stage:
         name: str,
         resource: str = "stage",
         prepare: Callable[[ClientXMPP], None] | None = None,
+        *,
+        device: str | None = None,
         **settings: Any,
     ) -> ClientXMPP:
         """
-        The same with the plugin ``e2e``, which gets ``settings``. Key and memory are those of the device (name and
-        resource): when it comes back in the same scene it is the same device.
+        The same with the plugin ``e2e``, which gets ``settings``. Key and memory are those of the ``device``, which is the
+        resource unless told otherwise: when it comes back in the same scene it is the same device.
         """
-        store = Path(self._folder.name, f"{name}-{resource.encode().hex()}.db")
+        store = self._store(name, device or resource)
 
         def load(client: ClientXMPP) -> None:
             if prepare is not None:
                 prepare(client)
-            client.register_plugin("e2e", {"store": str(store), **settings}, module=slixmpp_e2e)
+            client.register_plugin("e2e", {"store": store, **settings}, module=slixmpp_e2e)
 
         return await self.client(name, resource, load)
+
+    async def component(self, prepare: Callable[[BaseXMPP], None], **settings: Any) -> ComponentXMPP:
+        """The server's component with the plugin ``e2e``, connected. Raises `LoginFailed`."""
+        component = self.server.component_client()
+        prepare(component)
+        component.register_plugin("e2e", {"store": self._store("component", ""), **settings}, module=slixmpp_e2e)
+        self._clients.append(component)
+        await log_in(component, component.connect)
+        return component
 
     async def enter(self, client: ClientXMPP) -> bool:
         """Log in a client that was made elsewhere, or was here before: True if it resumed its stream (XEP-0198)."""
         if client not in self._clients:
             self._clients.append(client)
-        return await log_in(client, self.server)
+        return await log_in(client, lambda: self.server.connect(client))
 
     async def leave(self, client: ClientXMPP) -> None:
         """Log out in order and unload the plugin; nothing of the client is left but what it stored."""
         self._clients.remove(client)
         await self._see_off(client)
 
-    async def unload(self, client: ClientXMPP) -> None:
+    async def unload(self, client: BaseXMPP) -> None:
         """Unload the plugin ``e2e``, and return when it has cleaned up."""
         plugins: Any = client.plugin
         plugins.disable("e2e")
@@ -170,16 +188,19 @@ class Stage:
             record.add(Way.RECEIVED, "", handled.text)
         return [handled.text for word in words for handled in record.mentions(word)]
 
-    async def _see_off(self, client: ClientXMPP) -> None:
-        await offline(client)
+    def _store(self, name: str, device: str) -> str:
+        return str(Path(self._folder.name, f"{name}-{device.encode().hex()}.db"))
+
+    async def _see_off(self, client: BaseXMPP) -> None:
+        await offline(cast(ClientXMPP, client))  # which does for a component, too
         if "e2e" in client.plugin:
             await self.unload(client)
 
 
-async def log_in(client: ClientXMPP, server: Server) -> bool:
+async def log_in(client: BaseXMPP, connect: Callable[[], object]) -> bool:
     """
-    Connect and bind ``client``, or raise `LoginFailed` with the first thing that went wrong. True if it resumed an earlier
-    stream (XEP-0198) instead.
+    Let ``client`` ``connect`` and bind, or raise `LoginFailed` with the first thing that went wrong. True if it resumed an
+    earlier stream (XEP-0198) instead.
     """
     outcome: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
@@ -206,7 +227,7 @@ async def log_in(client: ClientXMPP, server: Server) -> bool:
     }
     for event, handler in handlers.items():
         client.add_event_handler(event, handler)
-    server.connect(client)
+    connect()
     try:
         async with asyncio.timeout(LOGIN_SECONDS):
             return await outcome

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from slixmpp import ClientXMPP
 
 from interop.props import Heard, plugin, say, session
-from interop.servers.prosody import Prosody
+from interop.servers.setup import Setup
 from interop.stage import Stage
 
-SERVERS = {"prosody": partial(Prosody, modules=("mam",))}
-"""The loopback server has neither."""
+SETUP = Setup(archive=True)
+NOT_ON = {"loopback": "it keeps no archive"}
 
 
 def read_along(client: ClientXMPP) -> None:

@@ -1,14 +1,12 @@
-"""Under Debian's limits (10 kB/s for a client) a session opens and a letter of 24 KiB arrives: slowly, but whole."""
+"""Under Debian's limits a session opens and a letter of 24 KiB and its answer arrive: slowly, but whole."""
 
 from __future__ import annotations
 
-from functools import partial
-
 from interop.props import Heard, echo, say
-from interop.servers.prosody import Prosody
+from interop.servers.setup import Setup
 from interop.stage import Stage
 
-SERVERS = {"prosody": partial(Prosody, limits=True)}
+SETUP = Setup(limits=True)
 
 LETTER = "My dear Alice, " * 1638
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from xml.etree import ElementTree as ET
 from xml.etree.ElementTree import Element
 
@@ -10,16 +9,10 @@ from slixmpp import ClientXMPP
 from slixmpp.exceptions import IqError
 
 from interop.props import Heard, session
-from interop.servers.ejabberd import Ejabberd
-from interop.servers.federation import Federation
-from interop.servers.loopback import Loopback
-from interop.servers.prosody import Prosody
+from interop.servers.setup import Setup
 from interop.stage import Stage
 
-SERVERS = {
-    name: partial(make, friends=False)
-    for name, make in {"loopback": Loopback, "prosody": Prosody, "ejabberd": Ejabberd, "federation": Federation}.items()
-}
+SETUP = Setup(friends=False)
 
 OFFER = """<jingle xmlns='urn:xmpp:jingle:1' action='session-initiate' sid='1'><content creator='initiator' name='e2e'>
 <description xmlns='urn:xmpp:jingle:apps:xmlstream:0'/><security xmlns='urn:x-xmpp-e2e:security:0' version='1'/>

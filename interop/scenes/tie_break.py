@@ -1,11 +1,11 @@
-"""Two who write to each other in the same instant, twenty times: one session each time, and both messages arrive."""
+"""Two who write to each other in the same instant, a hundred times: one session each time, and both messages arrive."""
 
 from __future__ import annotations
 
 from interop.props import Heard, e2e, say
 from interop.stage import Stage
 
-TIMES = 20
+TIMES = 100
 
 
 async def play(stage: Stage) -> None:

@@ -8,6 +8,7 @@ import abc
 import asyncio
 import contextlib
 import json
+import os
 import shutil
 import socket
 import ssl
@@ -18,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Literal, Self
 
-from slixmpp import ClientXMPP
+from slixmpp import ClientXMPP, ComponentXMPP
 
 from interop.servers.ca import Authority
 from interop.servers.process import Child, ServerFailed
@@ -29,8 +30,11 @@ PORT_TRIES = 5
 """Between finding a free port and the server's using it somebody else can take it: then another one."""
 LOG_LINES = 40
 """How much of the log an error quotes."""
-ACCOUNTS: Mapping[str, str] = {"alice": "wonderland", "bob": "builder"}
+ACCOUNTS: Mapping[str, str] = {"alice": "wonderland", "bob": "builder", "carol": "christmas", "dave": "copperfield"}
 """Whom every server knows unless told otherwise."""
+COMPONENT = "bots"
+"""The name of the component below the server's domain."""
+COMPONENT_SECRET = "of the bots"
 
 
 class PortTaken(ServerFailed):
@@ -97,6 +101,8 @@ class Daemon(abc.ABC):
     """The port for clients (STARTTLS), once started."""
     s2s_port: int | None = None
     """The port for other servers, if it talks to any."""
+    component_port: int | None = None
+    """The port for a component (XEP-0114), if it takes one."""
 
     def __init__(
         self,
@@ -107,6 +113,7 @@ class Daemon(abc.ABC):
         contacts: Collection[str],
         limits: bool,
         federated: bool,
+        component: bool,
         authority: Authority | None,
     ) -> None:
         """``contacts`` are bare JIDs elsewhere that every account is subscribed to; the rest as the subclasses say."""
@@ -116,6 +123,7 @@ class Daemon(abc.ABC):
         self._contacts = contacts
         self._limits = limits
         self._federated = federated
+        self._takes_component = component
         self._authority = authority
         self._root = Path("/nonexistent")
         self._child: Child | None = None
@@ -136,6 +144,16 @@ class Daemon(abc.ABC):
         await self._stop()
         if ended and kind is None:
             raise ServerFailed(f"{self.name} ended by itself.\n{tail}")
+
+    @property
+    def software(self) -> tuple[str, ...]:
+        """Name and version."""
+        return (f"{self.name} {self.version}",)
+
+    @property
+    def component(self) -> str:
+        """The domain of the component that it takes."""
+        return f"{COMPONENT}.{self.domain}"
 
     @property
     def pid(self) -> int | None:
@@ -162,6 +180,22 @@ class Daemon(abc.ABC):
         # By itself slixmpp tries TLS from the first byte before it tries STARTTLS.
         client.enable_direct_tls = False
         client.connect(self.host, self.port)
+
+    def component_client(self) -> ComponentXMPP:
+        """The component, which has not begun to connect. It comes without TLS: there is none in XEP-0114."""
+        return ComponentXMPP(self.component, COMPONENT_SECRET, self.host, self.component_port)
+
+    def forget(self) -> None:
+        """What was handled so far is not told again."""
+        with contextlib.suppress(FileNotFoundError):
+            # Both servers append, wherever the end may be.
+            os.truncate(self._layout.tap, 0)
+
+    def save_logs(self, folder: Path) -> None:
+        """Copy what it logged, what it printed and what it handled to ``folder``."""
+        for path in {self._layout.log, self._layout.console, self._layout.tap}:
+            if path.exists():
+                shutil.copyfile(path, folder / f"{self.name}-{path.name}")
 
     def handled(self) -> list[Handled]:
         """Everything that the server has handled so far, in order. Complete for whatever has had an effect."""
@@ -204,6 +238,7 @@ class Daemon(abc.ABC):
         """Write everything that it starts from, and start it."""
         self.port = free_port()
         self.s2s_port = free_port() if self._federated else None
+        self.component_port = free_port() if self._takes_component else None
         authority = self._authority or Authority()
         self.ca_file.write_bytes(authority.pem)
         command = self._write(authority, self._rosters())
@@ -227,7 +262,7 @@ class Daemon(abc.ABC):
     async def _ready(self, child: Child) -> None:
         """Return once it serves our domain on our ports."""
         self.version = (await child.ready()).strip()
-        ports = [port for port in (self.port, self.s2s_port) if port is not None]
+        ports = [port for port in (self.port, self.s2s_port, self.component_port) if port is not None]
         for port in ports:
             if self._complains_of(port):
                 raise PortTaken(f"Somebody else uses port {port}.\n{self.log_tail()}")

@@ -14,25 +14,26 @@ from __future__ import annotations
 import heapq
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from slixmpp import ClientXMPP
+from slixmpp import ClientXMPP, ComponentXMPP
 
 from interop.servers.ca import Authority
 from interop.servers.daemon import ACCOUNTS, Daemon, Handled
 from interop.servers.ejabberd import Ejabberd
 from interop.servers.names import NameServer
 from interop.servers.prosody import Peer, Prosody
+from interop.servers.setup import ORDINARY, Setup
 
-ALICE: Mapping[str, str] = {"alice": ACCOUNTS["alice"]}
-BOB: Mapping[str, str] = {"bob": ACCOUNTS["bob"]}
+ALICE: Mapping[str, str] = {name: ACCOUNTS[name] for name in ("alice", "carol")}
+BOB: Mapping[str, str] = {name: ACCOUNTS[name] for name in ("bob", "dave")}
 
 
 class Federation:
     """Both servers, as one to whoever only wants to log in. Use it as an async context manager."""
-
-    name = "Prosody + ejabberd"
 
     def __init__(
         self,
@@ -40,27 +41,35 @@ class Federation:
         ejabberd: Mapping[str, str] = BOB,
         *,
         domains: tuple[str, str] = ("a.test", "e.test"),
-        friends: bool = True,
-        limits: bool = False,
+        setup: Setup = ORDINARY,
     ) -> None:
         """
-        ``prosody`` and ``ejabberd`` map the names of their accounts to passwords; no name is on both. ``friends`` makes
-        each account a contact of each, also across. ``limits`` are Debian's.
+        ``prosody`` and ``ejabberd`` map the names of their accounts to passwords; no name is on both. In ``setup`` friends
+        are friends also across; the component is Prosody's.
         """
         if both := prosody.keys() & ejabberd.keys():
             raise ValueError(f"on both servers: {', '.join(sorted(both))}")
         self.accounts = {**prosody, **ejabberd}
         self._passwords = (prosody, ejabberd)
         self._domains = domains
-        self._friends = friends
-        self._limits = limits
+        self._setup = setup
         self._running = AsyncExitStack()
+
+    @classmethod
+    def of(cls, setup: Setup) -> Self:
+        """Alice and Carol on Prosody, Bob and Dave on ejabberd."""
+        return cls(setup=setup)
+
+    @classmethod
+    def exchanged(cls, setup: Setup) -> Self:
+        """The other way round."""
+        return cls(BOB, ALICE, setup=setup)
 
     async def __aenter__(self) -> Self:
         authority, names = Authority(), NameServer()
         (alices, bobs), (ours, theirs) = self._passwords, self._domains
         contacts = [
-            [f"{name}@{domain}" for name in accounts if self._friends]
+            [f"{name}@{domain}" for name in accounts if self._setup.friends]
             for accounts, domain in ((bobs, theirs), (alices, ours))
         ]
         async with AsyncExitStack() as running:
@@ -68,28 +77,26 @@ class Federation:
             # Each must learn the other's port, of which nobody can be sure before it is in use. ejabberd asks whenever
             # it has something to say; Prosody is told when it starts, and so is the second.
             self.ejabberd = await running.enter_async_context(
-                Ejabberd(
-                    theirs,
-                    bobs,
-                    friends=self._friends,
+                Ejabberd.of(
+                    replace(self._setup, component=False),
+                    domain=theirs,
+                    accounts=bobs,
                     contacts=contacts[1],
-                    limits=self._limits,
                     name_server=names.port,
                     authority=authority,
                 )
             )
             self.prosody = await running.enter_async_context(
-                Prosody(
-                    ours,
-                    alices,
-                    friends=self._friends,
+                Prosody.of(
+                    self._setup,
+                    domain=ours,
+                    accounts=alices,
                     contacts=contacts[0],
-                    limits=self._limits,
                     peer=Peer(theirs, _port(self.ejabberd)),
                     authority=authority,
                 )
             )
-            names.ports[ours] = _port(self.prosody)
+            names.ports[ours] = names.ports[self.prosody.component] = _port(self.prosody)
             self._running = running.pop_all()
         return self
 
@@ -99,9 +106,18 @@ class Federation:
         await self._running.__aexit__(kind, error, traceback)
 
     @property
-    def version(self) -> str:
-        """Both versions, in the order of the name."""
-        return f"{self.prosody.version} + {self.ejabberd.version}"
+    def software(self) -> tuple[str, ...]:
+        """Names and versions of both."""
+        return (*self.prosody.software, *self.ejabberd.software)
+
+    @property
+    def component(self) -> str:
+        """The domain of the component that Prosody takes."""
+        return self.prosody.component
+
+    def component_client(self) -> ComponentXMPP:
+        """The component, which has not begun to connect."""
+        return self.prosody.component_client()
 
     @property
     def domains(self) -> tuple[str, str]:
@@ -119,6 +135,16 @@ class Federation:
     def handled(self) -> list[Handled]:
         """What both have received from their clients and sent to them, in order; not what they said to each other."""
         return list(heapq.merge(self.prosody.handled(), self.ejabberd.handled(), key=lambda handled: handled.at))
+
+    def forget(self) -> None:
+        """What was handled so far is not told again."""
+        for server in (self.prosody, self.ejabberd):
+            server.forget()
+
+    def save_logs(self, folder: Path) -> None:
+        """Copy what both logged and handled to ``folder``."""
+        for server in (self.prosody, self.ejabberd):
+            server.save_logs(folder)
 
     def log_tail(self) -> str:
         """The last that each of them logged."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.metadata import version
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from slixmpp import ClientXMPP
+from slixmpp import ClientXMPP, ComponentXMPP
 
-from interop.servers.prosody import ACCOUNTS
+from interop.servers.daemon import ACCOUNTS
+from interop.servers.setup import Setup
 from slixmpp_e2e import loopback
 
 LOG_STANZAS = 10
@@ -31,6 +33,7 @@ class Loopback:
         """``accounts`` maps names to passwords; ``friends`` makes each a contact of each."""
         self.domain = domain
         self.accounts = dict(accounts)
+        self._forgotten = 0
         self._server = loopback.LoopbackServer(domain, self.accounts, mutual=friends)
 
     async def __aenter__(self) -> Self:
@@ -41,6 +44,16 @@ class Loopback:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self._server.close()
+
+    @classmethod
+    def of(cls, setup: Setup) -> Self:
+        """As a scene wants it."""
+        return cls(friends=setup.friends)
+
+    @property
+    def software(self) -> tuple[str, ...]:
+        """Name and version."""
+        return (f"{self.name} {self.version}",)
 
     @property
     def domains(self) -> tuple[str]:
@@ -57,7 +70,20 @@ class Loopback:
 
     def handled(self) -> list[loopback.Handled]:
         """Every stanza that it received from a client or sent to one, in order."""
-        return self._server.seen
+        return self._server.seen[self._forgotten :]
+
+    def component_client(self) -> ComponentXMPP:
+        """It takes none."""
+        raise NotImplementedError
+
+    def forget(self) -> None:
+        """What was handled so far is not told again."""
+        self._forgotten = len(self._server.seen)
+
+    def save_logs(self, folder: Path) -> None:
+        """Write what it handled to ``folder``."""
+        lines = [f"{handled.way.value} {handled.client} {handled.text}\n" for handled in self._server.seen]
+        (folder / "loopback.txt").write_text("".join(lines), encoding="utf-8")
 
     def log_tail(self) -> str:
         """The last stanzas, shortened."""

@@ -14,7 +14,6 @@ import pytest
 from slixmpp import ClientXMPP
 from slixmpp.exceptions import IqError
 
-from interop import run
 from interop.servers.ca import Authority
 from interop.servers.daemon import Daemon
 from interop.servers.ejabberd import Ejabberd
@@ -22,6 +21,7 @@ from interop.servers.federation import Federation
 from interop.servers.names import NameServer
 from interop.servers.process import ServerFailed
 from interop.servers.prosody import Peer, Prosody
+from interop.servers.setup import Setup
 from slixmpp_e2e.loopback import no_tls, offline
 
 SECONDS = 30.0
@@ -61,7 +61,7 @@ async def test_strangers_on_two_servers_become_friends_and_talk() -> None:
     each other go. Each server has proved its domain to the other by its certificate.
     """
     async with (
-        Federation(friends=False) as servers,
+        Federation(setup=Setup(friends=False)) as servers,
         asyncio.timeout(SECONDS),
         online(servers, "alice") as alice,
     ):
@@ -103,7 +103,7 @@ async def test_friends_are_friends_across() -> None:
     """Unless told otherwise each account has all others in its roster, and the versions of both servers are told."""
     async with Federation({"alice": "1", "carol": "2"}, {"bob": "3"}) as servers:
         assert servers.domains == ("a.test", "e.test")
-        assert servers.version == f"{servers.prosody.version} + {servers.ejabberd.version}"
+        assert servers.software == (f"Prosody {servers.prosody.version}", f"ejabberd {servers.ejabberd.version}")
         async with online(servers, "alice") as alice, online(servers, "bob") as bob:
             for client, others in ((alice, {"carol@a.test", "bob@e.test"}), (bob, {"alice@a.test", "carol@a.test"})):
                 assert set(client.client_roster) - {client.boundjid.bare} == others
@@ -113,15 +113,6 @@ async def test_friends_are_friends_across() -> None:
         assert not any(pid is None or gone(pid) for pid in pids)
     assert all(pid is not None and gone(pid) for pid in pids)
     assert not any(folder.exists() for folder in folders)
-
-
-@pytest.mark.parametrize("name", ["discovery", "farewell", "first_message", "presence_and_iq"])
-async def test_scenes_play_across(name: str) -> None:
-    """End-to-end encryption does not mind that there are two servers; `make interop` plays the other scenes too."""
-    (scene,) = (scene for scene in run.scenes() if scene.name == name)
-    result = await run.perform(scene, Federation)
-    if result.error is not None:
-        raise result.error
 
 
 REFUSALS = {
@@ -175,7 +166,7 @@ async def test_what_fails_to_start_leaves_nothing(monkeypatch: pytest.MonkeyPatc
         return self
 
     monkeypatch.setattr(Ejabberd, "__aenter__", note)
-    monkeypatch.setattr("interop.servers.federation.Prosody", refuse)
+    monkeypatch.setattr(Prosody, "of", refuse)
     with pytest.raises(ServerFailed, match="not today"):
         async with Federation():
             pytest.fail("it started")

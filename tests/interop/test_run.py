@@ -12,25 +12,24 @@ from pathlib import Path
 
 import pytest
 
-from interop import run
-from interop.run import Result, Scene, matrix, scenes
-from interop.servers.loopback import Loopback
-from interop.servers.prosody import Prosody
+from interop import run, theatre
+from interop.run import matrix
+from interop.servers.setup import Setup
 from interop.stage import Stage
+from interop.theatre import Play, Result, Scene, scenes
 
 ROOT = Path(__file__).parents[2]
 ENDLESS = """
 import asyncio, sys
 from interop import run
-from interop.servers.prosody import Prosody
 
 async def play(stage):
     await stage.encrypted("alice")
     print(stage.server.pid, flush=True)
     await asyncio.Event().wait()
 
-run.scenes = lambda: [run.Scene("endless", "It never ends", play, {"prosody": Prosody})]
-sys.exit(run.main(["endless"]))
+run.scenes = lambda: [run.Scene("endless", "It never ends", play)]
+sys.exit(run.main(["endless", "--server", "prosody"]))
 """
 
 
@@ -43,7 +42,7 @@ def children() -> set[str]:
 @pytest.fixture
 def two_servers(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is said of every server is tried on those that start at once."""
-    monkeypatch.setattr(run, "SERVERS", {"loopback": Loopback, "prosody": Prosody})
+    monkeypatch.setattr(run, "SERVERS", {name: theatre.SERVERS[name] for name in ("loopback", "prosody")})
 
 
 async def succeed(stage: Stage) -> None:
@@ -62,12 +61,22 @@ def test_scenes_are_found_with_their_titles() -> None:
 
 
 def test_the_matrix_shows_each_scene_on_each_server() -> None:
-    """A row a scene and a column a server; what was not played says so."""
-    good, bad = Scene("good", "It works", succeed), Scene("bad", "It does not", fail)
-    text = matrix([Result(good, "A 1", None), Result(good, "B 2", None), Result(bad, "A 1", AssertionError())])
-    assert "| scene | what happens | A 1 | B 2 |" in text
-    assert "| good | It works | passed | passed |" in text
-    assert "| bad | It does not | **failed** | not played |" in text
+    """A row a scene and a column a server; what was not played says why; Debian's limits have a table of their own."""
+    good = Scene("good", "It works", succeed, not_on={"loopback": "it is too small"})
+    bad = Scene("bad", "It does not", fail)
+    slow = Scene("good", "It works", succeed, Setup(limits=True), not_on=theatre.LIMITED)
+    played = [
+        Result(good, "prosody", ("Prosody 1",), None),
+        Result(bad, "prosody", ("Prosody 1",), AssertionError()),
+        Result(slow, "ejabberd", ("ejabberd 2",), None),
+    ]
+    first, second = matrix([good, bad, slow], played).split("Debian's packages")
+    assert "Servers: Prosody 1, ejabberd 2." in first
+    assert "| scene | what happens | Loopback | Prosody | ejabberd | Prosody\N{EN DASH}ejabberd |" in first
+    assert "| good | It works | not played: it is too small | passed | not played |" in first
+    assert "| bad | It does not | not played | **failed** |" in first
+    assert "| scene | what happens | Prosody | ejabberd | Prosody\N{EN DASH}ejabberd |" in second
+    assert "| good | It works | not played | passed |" in second
 
 
 @pytest.mark.usefixtures("two_servers")
@@ -76,7 +85,7 @@ def test_the_exit_code_tells_of_failures(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-    play: run.Play,
+    play: Play,
     code: int,
     cell: str,
 ) -> None:
@@ -102,26 +111,70 @@ def test_a_choice_of_scenes_leaves_the_results_alone(
 
 
 @pytest.mark.usefixtures("two_servers")
-def test_a_scene_is_played_on_its_own_servers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A scene that names its servers is played on them alone, and the matrix says so."""
+def test_a_scene_is_not_played_where_it_makes_no_sense(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A scene that names a server, and a reason, is played on the others alone."""
     everywhere = Scene("everywhere", "On all", succeed)
-    somewhere = Scene("somewhere", "On one", succeed, {"loopback": Loopback})
+    somewhere = Scene("somewhere", "On one", succeed, not_on={"prosody": "it is too old"})
     monkeypatch.setattr(run, "scenes", lambda: [everywhere, somewhere])
     monkeypatch.setattr(run, "RESULTS", tmp_path / "RESULTS.md")
     assert run.main([]) == 0
     assert "| everywhere | On all | passed | passed |" in run.RESULTS.read_text()
-    assert "| somewhere | On one | passed | not played |" in run.RESULTS.read_text()
+    assert "| somewhere | On one | passed | not played: it is too old |" in run.RESULTS.read_text()
 
 
-def test_what_scenes_want_of_servers_is_there() -> None:
-    """Scenes name servers by the names that the command line knows."""
+def test_what_scenes_say_of_servers_is_of_those_that_there_are() -> None:
+    """Scenes name servers by the names that the command line knows, and are played on some of them."""
     for scene in scenes():
-        assert scene.servers.keys() <= run.SERVERS.keys()
+        assert scene.not_on.keys() < theatre.SERVERS.keys()
+    assert run.COLUMNS.keys() == theatre.SERVERS.keys()
+
+
+async def test_a_server_is_kept_for_those_who_want_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next scene that wants another one gets another; after a failure everybody does."""
+    seen: list[object] = []
+
+    async def play(stage: Stage) -> None:
+        """Note the server."""
+        seen.append(stage.server)
+
+    async def trip(stage: Stage) -> None:
+        """Note it, and fail."""
+        seen.append(stage.server)
+        raise AssertionError("Juliet woke too late")
+
+    usual, other = Scene("a", "", play), Scene("b", "", play, Setup(friends=False))
+    async with theatre.Theatre() as running:
+        for scene in (usual, usual, other, usual, Scene("c", "", trip), usual):
+            await running.play(scene, "loopback")
+    first = seen[0]
+    assert [server is first for server in seen] == [True, True, False, False, False, False]
+    assert seen[3] is seen[4]
+    assert seen[4] is not seen[5]
+
+
+async def test_a_scene_sees_nothing_of_the_one_before() -> None:
+    """What the server handled before is none of its business."""
+    counts: list[int] = []
+
+    async def play(stage: Stage) -> None:
+        """Count before and after a login."""
+        counts.append(len(stage.server.handled()))
+        await stage.client("alice")
+        counts.append(len(stage.server.handled()))
+
+    async with theatre.Theatre() as running:
+        for server in ("loopback", "prosody"):
+            counts.clear()
+            for _ in range(2):
+                result = await running.play(Scene("counting", "", play), server)
+                assert result.error is None
+            assert counts[0] == counts[2] == 0
+            assert counts[1] > 0
 
 
 def test_a_scene_that_hangs_fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """It is given up after a while, and the end of the server's log is shown."""
-    monkeypatch.setattr(run, "SCENE_SECONDS", 0.5)
+    monkeypatch.setattr(theatre, "SCENE_SECONDS", 0.5)
 
     async def hang(stage: Stage) -> None:
         await stage.client("alice")
@@ -134,14 +187,31 @@ def test_a_scene_that_hangs_fails(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert "Authenticated as alice@a.test" in told
 
 
-def test_a_failing_scene_leaves_no_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Neither a server nor a folder is left."""
+def test_a_failing_scene_leaves_its_logs_and_no_process(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No server is left, and of its folders only what it logged and handled; the message says where."""
     monkeypatch.setattr(run, "scenes", lambda: [Scene("failing", "It fails", fail)])
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     before = children()
     assert run.main(["failing", "--server", "prosody"]) == 1
     assert children() == before
-    assert not os.listdir(tmp_path)
+    (kept,) = tmp_path.iterdir()
+    assert f"is in {kept}." in capsys.readouterr().err
+    assert {"Prosody-server.log", "Prosody-handled.jsonl"} <= {path.name for path in kept.iterdir()}
+
+
+def test_a_server_that_does_not_start_fails_its_scenes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is not installed is no reason to skip anything, nor to end the whole run."""
+    monkeypatch.setattr(run, "scenes", lambda: [Scene("only", "One scene", succeed)])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("interop.servers.process.shutil.which", lambda *_, **__: None)
+    assert run.main(["only", "--server", "prosody", "--server", "loopback"]) == 1
+    told = capsys.readouterr()
+    assert "prosody is not installed" in told.err
+    assert "1 passed, 1 failed" in told.out
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -1,35 +1,53 @@
-"""The scenes on a real Prosody, and the bot of the documentation among them; `make interop` plays all, on every server."""
+"""Every scene on every server, and the bot of the documentation; `make interop` does the same at full length."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncIterator
 from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from slixmpp import ClientXMPP
 
-from interop import run
 from interop.props import Heard, say
-from interop.scenes import farewell, first_message, presence_and_iq, two_devices
+from interop.scenes import debian_limits, farewell, first_message, many_stanzas, presence_and_iq, tie_break, two_devices
 from interop.servers.loopback import Loopback
 from interop.servers.prosody import Prosody
 from interop.stage import Stage
+from interop.theatre import SERVERS, Scene, Theatre, scenes
 from slixmpp_e2e.errors import PeerWithoutE2E
 
 ROOT = Path(__file__).parents[2]
-LONG = {"debian_limits", "many_stanzas"}
-"""Each takes longer than all the others together: for `make interop`."""
-SCENES = {scene.name: scene for scene in run.scenes()}
+PLAYED = [
+    pytest.param(scene, server, id=f"{scene.name}-{server}{'-limited' if scene.setup.limits else ''}")
+    for server in SERVERS
+    for scene in sorted(scenes(), key=lambda scene: repr(scene.setup))
+    if server not in scene.not_on
+]
 
 
-@pytest.mark.parametrize("name", sorted(SCENES.keys() - LONG))
-async def test_it_plays_on_prosody(name: str) -> None:
-    """The scene passes."""
-    result = await run.perform(SCENES[name], SCENES[name].servers["prosody"])
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def theatre() -> AsyncIterator[Theatre]:
+    """One for all scenes: it keeps a server while the next scene wants the same."""
+    async with Theatre() as running:
+        yield running
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize(("scene", "server"), PLAYED)
+async def test_it_plays(monkeypatch: pytest.MonkeyPatch, theatre: Theatre, scene: Scene, server: str) -> None:
+    """The scene passes, if need be a shorter one."""
+    monkeypatch.setattr(tie_break, "TIMES", 10)
+    monkeypatch.setattr(many_stanzas, "COUNT", 100)
+    monkeypatch.setattr(many_stanzas, "EVERY", 50)
+    monkeypatch.setattr(debian_limits, "LETTER", debian_limits.LETTER[:8000])
+    result = await theatre.play(scene, server)
     if result.error is not None:
+        result.error.add_note(result.log)
         raise result.error
 
 

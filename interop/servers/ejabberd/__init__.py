@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Self
 
 from interop.servers.ca import Authority
-from interop.servers.daemon import ACCOUNTS, Daemon
-from interop.servers.ejabberd.config import Layout, Options, configuration, resolver
+from interop.servers.daemon import ACCOUNTS, COMPONENT_SECRET, Daemon
+from interop.servers.ejabberd.config import ARCHIVE, Layout, Options, configuration, resolver
 from interop.servers.process import ServerFailed, program
+from interop.servers.setup import Setup
 
 BOOT = (
     "[Source] = init:get_plain_arguments(),"
@@ -56,13 +58,15 @@ class Ejabberd(Daemon):
         modules: Mapping[str, Options] | None = None,
         limits: bool = False,
         name_server: int | None = None,
+        component: bool = False,
         authority: Authority | None = None,
     ) -> None:
         """
         ``accounts`` maps names to passwords; ``friends`` makes each a contact of each, and ``contacts`` are bare JIDs
         elsewhere that each has too. ``modules`` come on top of `config.MODULES`, with their options. ``limits`` are
         Debian's (3 kB/s from a client). With ``name_server``, the port of a DNS server on 127.0.0.1, it federates with
-        the domains that this one knows; both sides need certificates of one ``authority``.
+        the domains that this one knows; both sides need certificates of one ``authority``. ``component``:
+        it takes one.
         """
         super().__init__(
             domain,
@@ -71,10 +75,17 @@ class Ejabberd(Daemon):
             contacts=contacts,
             limits=limits,
             federated=name_server is not None,
+            component=component,
             authority=authority,
         )
         self._modules = modules or {}
         self._name_server = name_server
+
+    @classmethod
+    def of(cls, setup: Setup, **more: Any) -> Self:
+        """As a scene wants it."""
+        modules = {"mod_mam": ARCHIVE} if setup.archive else {}
+        return cls(friends=setup.friends, modules=modules, limits=setup.limits, component=setup.component, **more)
 
     @property
     def _layout(self) -> Layout:
@@ -82,7 +93,7 @@ class Ejabberd(Daemon):
 
     def _write(self, authority: Authority, contacts: Mapping[str, Collection[str]]) -> Sequence[str]:
         layout = self._layout
-        key, chain = authority.issue(self.domain).write(layout.root, "domain")
+        key, chain = authority.issue(self.domain, self.component).write(layout.root, "domain")
         layout.resolver.write_text(resolver(self._name_server))
         layout.config.write_text(
             configuration(
@@ -95,6 +106,7 @@ class Ejabberd(Daemon):
                 contacts=contacts,
                 modules=self._modules,
                 limits=self._limits,
+                component=(self.component, COMPONENT_SECRET, self.component_port) if self.component_port else None,
             ),
             encoding="utf-8",
         )

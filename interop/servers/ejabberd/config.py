@@ -25,7 +25,9 @@ MODULES: Mapping[str, Options] = {
     "mod_blocking": {},
 }
 """What Debian enables and our plugin can meet, as Prosody has it: nothing that opens a port, and no registration."""
-MAX_STANZA = {"ejabberd_c2s": 262_144, "ejabberd_s2s_in": 524_288}
+ARCHIVE: Options = {"default": "always"}
+"""mod_mam keeps everything (XEP-0313)."""
+MAX_STANZA = {"ejabberd_c2s": 262_144, "ejabberd_s2s_in": 524_288, "ejabberd_service": 524_288}
 """Bytes, by kind of listener; this and the next two as in /etc/ejabberd/ejabberd.yml of Debian 12."""
 DEBIAN_SHAPERS: Options = {"normal": {"rate": 3_000, "burst_size": 20_000}, "fast": 200_000}
 """Bytes per second from a client (normal) and from another server (fast)."""
@@ -73,11 +75,18 @@ def configuration(
     contacts: Mapping[str, Collection[str]],
     modules: Mapping[str, Options],
     limits: bool,
+    component: tuple[str, str, int] | None,
 ) -> str:
-    """The text of the configuration file. ``accounts`` and ``contacts`` are for mod_tap, which creates them."""
+    """
+    The text of the configuration file. ``accounts`` and ``contacts`` are for mod_tap, which creates them; ``component`` is
+    its domain, its secret and the port.
+    """
     listeners = [_listener("ejabberd_c2s", port, starttls_required=True, shaper="c2s_shaper")]
     if s2s_port is not None:
         listeners.append(_listener("ejabberd_s2s_in", s2s_port, shaper="s2s_shaper"))
+    if component is not None:
+        name, secret, its_port = component
+        listeners.append(_listener("ejabberd_service", its_port, shaper="none", hosts={name: {"password": secret}}))
     tap = {"file": str(layout.tap), "accounts": accounts, "contacts": contacts}
     settings = {
         "hosts": [domain],

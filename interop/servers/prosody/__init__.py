@@ -9,11 +9,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Self
 
 from interop.servers.ca import Authority
-from interop.servers.daemon import ACCOUNTS, Daemon, Handled
+from interop.servers.daemon import ACCOUNTS, COMPONENT_SECRET, Daemon, Handled
 from interop.servers.process import program
 from interop.servers.prosody.config import Layout, Peer, configuration, write_accounts
+from interop.servers.setup import Setup
 
 __all__ = ["ACCOUNTS", "Handled", "Peer", "Prosody"]
 
@@ -36,6 +38,7 @@ class Prosody(Daemon):
         network_backend: str | None = None,
         extra: str = "",
         peer: Peer | None = None,
+        component: bool = False,
         authority: Authority | None = None,
     ) -> None:
         """
@@ -43,7 +46,7 @@ class Prosody(Daemon):
         elsewhere that each has too. ``modules`` come on top of `config.MODULES`. ``limits`` are Debian's (10 kB/s for
         a client). ``network_backend`` is ``"epoll"`` (Prosody's own choice), ``"select"`` or ``"event"``. ``extra`` is
         Lua for the global section of the configuration. ``peer`` is the one server that it talks to; both need
-        certificates of one ``authority``.
+        certificates of one ``authority``. ``component``: it takes one.
         """
         super().__init__(
             domain,
@@ -52,6 +55,7 @@ class Prosody(Daemon):
             contacts=contacts,
             limits=limits,
             federated=peer is not None,
+            component=component,
             authority=authority,
         )
         self._modules = modules
@@ -59,13 +63,19 @@ class Prosody(Daemon):
         self._extra = extra
         self._peer = peer
 
+    @classmethod
+    def of(cls, setup: Setup, **more: Any) -> Self:
+        """As a scene wants it."""
+        modules = ("mam",) if setup.archive else ()
+        return cls(friends=setup.friends, modules=modules, limits=setup.limits, component=setup.component, **more)
+
     @property
     def _layout(self) -> Layout:
         return Layout(self._root)
 
     def _write(self, authority: Authority, contacts: Mapping[str, Collection[str]]) -> Sequence[str]:
         layout = self._layout
-        key, chain = authority.issue(self.domain).write(layout.root, "domain")
+        key, chain = authority.issue(self.domain, self.component).write(layout.root, "domain")
         layout.data.mkdir()
         write_accounts(layout.data, self.domain, self.accounts, contacts)
         layout.config.write_text(
@@ -81,6 +91,7 @@ class Prosody(Daemon):
                 extra=self._extra,
                 s2s_port=self.s2s_port,
                 peer=self._peer,
+                component=(self.component, COMPONENT_SECRET, self.component_port) if self.component_port else None,
             )
         )
         return program("prosody", "prosody"), "--config", str(layout.config), "-F"

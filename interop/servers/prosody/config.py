@@ -91,9 +91,12 @@ def configuration(
     extra: str,
     s2s_port: int | None,
     peer: Peer | None,
+    component: tuple[str, str, int] | None,
 ) -> str:
-    """The text of the configuration file. ``extra`` is Lua for the global section, for what only one scene wants."""
+    """The text of the configuration file. ``extra`` is Lua for the global section, for what only one scene wants. ``component``
+    is its domain, its secret and the port."""
     enabled = [*MODULES, *modules, "tap", *(["limits"] if limits else [])]
+    ssl = f"ssl = {{ key = {quote(str(key))}, certificate = {quote(str(chain))}, cafile = {quote(str(layout.ca))} }}"
     lines = [
         f"plugin_paths = {{ {quote(str(Path(__file__).parent))} }}",
         f"run_as_root = {'true' if os.geteuid() == 0 else 'false'}",
@@ -113,8 +116,10 @@ def configuration(
         DEBIAN_LIMITS if limits else "",
         f"network_backend = {quote(network_backend)}" if network_backend else "",
         extra,
+        *([f"component_ports = {{ {component[2]} }}", 'component_interfaces = { "127.0.0.1" }'] if component else []),
         f"VirtualHost {quote(domain)}",
-        f"ssl = {{ key = {quote(str(key))}, certificate = {quote(str(chain))}, cafile = {quote(str(layout.ca))} }}",
+        ssl,
+        *([f"Component {quote(component[0])}", f"component_secret = {quote(component[1])}", ssl] if component else []),
     ]
     return "\n".join(line for line in lines if line) + "\n"
 
