@@ -30,9 +30,9 @@ async def play(stage: Stage) -> None:
     for client, peer in pairs:
         while (await came[client].take())["from"] != peer.boundjid:
             pass
-        await stage.settle(alice, bob)
+    await stage.settle(alice, bob)
+    for client, peer in pairs:
         assert client.client_roster[peer.boundjid.bare]["subscription"] == "both"
-        came[peer].all()
         client.send_presence(pstatus="In the garden")
         while (await came[peer].take())["status"] != "In the garden":
             pass
@@ -57,4 +57,4 @@ async def play(stage: Stage) -> None:
         await gone.take()
     await stage.settle(alice, bob)
     assert not any(map(len, heard.values()))
-    assert stage.readable("For your eyes only", "jingle") == []
+    assert stage.readable("For your eyes only", "session-initiate") == []
