@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+from xml.etree.ElementTree import Element
+
 import pytest
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -13,22 +16,30 @@ from tests.pair import Pair, identity, message
 from xmpp_e2e import events
 from xmpp_e2e.errors import TLSFailed
 from xmpp_e2e.identity import Role
+from xmpp_e2e.negotiate.jingle import NS_SECURITY
 from xmpp_e2e.tls import channel
 from xmpp_e2e.tls.channel import HYBRID_GROUPS, Channel
 
 SECRET = "the treasure is under the oak"
 APPLICATION_DATA = 23
+HANDSHAKE = b"\x16"
 
 
 def conversation() -> tuple[Pair, dict[Role, bytes]]:
-    """A session in which each side says the secret once, and the bytes that a sniffer has of it."""
+    """A session in which each side says the secret once, and the bytes that a sniffer has of it, flights and all."""
     recorded = dict.fromkeys(Role, b"")
 
     def sniff(role: Role, data: bytes) -> list[bytes]:
         recorded[role] += data
         return [data]
 
-    pair = Pair(on_data=sniff).open()
+    def sniff_flight(role: Role, element: Element) -> list[Element]:
+        for flight in element.iter(f"{{{NS_SECURITY}}}flight"):
+            recorded[role] += base64.b64decode(flight.text or "")
+        return [element]
+
+    pair = Pair(on_jingle=sniff_flight, on_data=sniff).open()
+    assert recorded[Role.INITIATOR][:1] == recorded[Role.RESPONDER][:1] == HANDSHAKE
     for side in (pair.alice, pair.bob):
         side.session.send_stanza(message(SECRET))
     pair.run()

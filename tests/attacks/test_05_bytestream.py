@@ -43,12 +43,24 @@ def swollen(block: Element) -> Element:
     return again
 
 
-def garbled(block: Element) -> Element:
-    """White space in the base64, which a lenient decoder overlooks."""
-    again = copy(block)
-    text = block.text or ""
-    again.text = f"{text[:8]}\n{text[8:]}"
-    return again
+def respelt(spell: Callable[[str], str]) -> Callable[[Element], list[Element]]:
+    """The base64 in a spelling that lenient decoders overlook, or read as something else."""
+
+    def respell(block: Element) -> list[Element]:
+        again = copy(block)
+        again.text = spell(block.text or "")
+        assert again.text != block.text
+        return [again]
+
+    return respell
+
+
+def with_loose_bits(text: str) -> str:
+    """The last character before the padding has bits that no byte has: the same bytes, spelt otherwise."""
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    bare = base64.b64encode(base64.b64decode(text)[:-1] if not text.endswith("=") else base64.b64decode(text)).decode()
+    stem = bare.rstrip("=")
+    return stem[:-1] + alphabet[alphabet.index(stem[-1]) + 1] + bare[len(stem) :]
 
 
 class Third:
@@ -92,7 +104,11 @@ ABUSES: dict[str, Callable[[], BlockHook]] = {
     "reorder": Swap,
     "drop": lambda: Third(lambda block: []),
     "swollen": lambda: Third(lambda block: [swollen(block)]),
-    "garbled": lambda: Third(lambda block: [garbled(block)]),
+    "white space": lambda: Third(respelt(lambda text: f"{text[:8]}\n{text[8:]}")),
+    "foreign character": lambda: Third(respelt(lambda text: f"{text[:8]}-{text[9:]}")),
+    "no padding": lambda: Third(respelt(lambda text: text.rstrip("=")[:-1])),
+    "padding inside": lambda: Third(respelt(lambda text: f"{text[:8]}=={text[8:]}")),
+    "loose bits": lambda: Third(respelt(with_loose_bits)),
     "empty": lambda: Third(lambda block: [Element(block.tag, block.attrib)]),
 }
 

@@ -11,8 +11,9 @@ from xml.etree.ElementTree import Element, SubElement
 
 import pytest
 
-from tests.attacks.edits import METHOD, Edit, edits, ended_with, swap_fingerprint
+from tests.attacks.edits import ACTIONS, METHOD, SECURITY, Edit, edits, ended_with, swap_fingerprint
 from tests.pair import NOBODY, Pair, config, message, remembers
+from tests.slixmpp_e2e.world import BOB, Heard, World, jingle
 from xmpp_e2e import events
 from xmpp_e2e.authenticate.fingerprint import FingerprintAuthenticator
 from xmpp_e2e.authenticate.hello import Hello, NegotiationAltered
@@ -20,6 +21,7 @@ from xmpp_e2e.errors import AuthenticationFailed, FingerprintMismatch, LocalErro
 from xmpp_e2e.identity import Assurance, Remembered, Role, TrustModel
 from xmpp_e2e.stages import Stage
 
+ASSERTION = "{urn:x-xmpp-e2e:security:0}assertion"
 PEERS = {
     "vouched": (NOBODY, NOBODY),
     "known": (remembers("bob"), remembers("alice")),
@@ -59,12 +61,17 @@ def change_nonce(security: Element) -> None:
     security.set("nonce", "A" * 22 + "==")
 
 
+def add_assertion(security: Element) -> None:
+    """A statement that the sender never made."""
+    SubElement(security, ASSERTION).text = "signed~bound"
+
+
 def remove_all(security: Element) -> None:
     for method in security.findall(METHOD):
         security.remove(method)
 
 
-QUIET = (add_method, remove_method, reorder_methods, change_nonce)
+QUIET = (add_method, remove_method, reorder_methods, change_nonce, add_assertion)
 """What nothing but the digest can find."""
 
 
@@ -140,3 +147,26 @@ def test_control_without_the_digest(
     pair = attacked(role, edit, remembered)
     pair.alice.session.send_stanza(message("weakened"))
     assert pair.run().bob.stanzas == ["weakened"]
+
+
+@pytest.mark.parametrize("edit", QUIET)
+@pytest.mark.parametrize("action", ACTIONS.values())
+async def test_between_clients(world: World, action: str, edit: Edit) -> None:
+    """The server edits a half that passes: the message fails, visibly, whoever found out; nothing is delivered or in clear."""
+    alice, bob = await world.pair()
+
+    def hook(stanza: Element, sender: str) -> Element:
+        if jingle(action)(stanza, sender):
+            for security in stanza.iter(SECURITY):
+                edit(security)
+        return stanza
+
+    world.server.interfere.append(hook)
+    failed, heard = Heard(alice, "e2e_send_failed"), Heard(bob, "message")
+    started = [Heard(client, "e2e_session_start") for client in (alice, bob)]
+    alice.send_message(mto=BOB, mbody="the treasure is under the oak", mtype="chat")
+    assert isinstance((await failed.take()).error, AuthenticationFailed)
+    await world.settle(alice, bob)
+    assert len(heard) == 0
+    assert not any(map(len, started))
+    assert world.in_clear("treasure") == []

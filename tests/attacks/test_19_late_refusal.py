@@ -6,6 +6,7 @@ import pytest
 
 from tests.attacks.edits import edits, swap_fingerprint
 from tests.pair import Pair, config, message, remembers
+from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e
 from xmpp_e2e import events
 from xmpp_e2e.errors import AuthenticationFailed, PeerRefused, TimedOut, TLSFailed
 from xmpp_e2e.identity import Role
@@ -91,3 +92,17 @@ def test_control_accepted_is_reported() -> None:
     assert eager.said
     assert pair.alice.of(events.SessionStart)
     assert pair.bob.stanzas == ["early"]
+
+
+async def test_a_client_never_reports_it_either(world: World) -> None:
+    """Bob's user has blocked Alice's key: her message left with her first data, and what she hears is that it failed."""
+    alice, bob = await world.pair()
+    await e2e(bob).trust.block(ALICE, e2e(alice).fingerprint)
+    failed, started = Heard(alice, "e2e_send_failed"), Heard(alice, "e2e_session_start")
+    broken, heard = Heard(alice, "e2e_session_failed"), Heard(bob, "message")
+    alice.send_message(mto=BOB, mbody="the treasure is under the oak", mtype="chat")
+    await failed.take()
+    assert isinstance((await broken.take()).detail.error, AuthenticationFailed | PeerRefused)
+    await world.settle(alice, bob)
+    assert len(started) == len(heard) == 0
+    assert world.in_clear("treasure") == []
