@@ -119,6 +119,11 @@ def model(said: list[str]) -> Expected:
     return Expected(stanzas, False, reached == len(ORDER), farewell)
 
 
+def dangles(said: list[str]) -> bool:
+    """Is something begun that may never end, as a second header would be? A reader waits for its end, within bounds."""
+    return sum(piece.startswith(HEADER) for piece in said) > 1 or any(piece.startswith("half") for piece in said)
+
+
 def hears(said: list[str], cuts: list[int], role: Role, *, waits: bool) -> Pair:
     """``role`` says all that, in pieces that are cut anywhere; ``waits``: the victim's user has yet to decide."""
     victim = "alice" if role is Role.RESPONDER else "bob"
@@ -153,7 +158,7 @@ def test_what_counts_is_what_came_in_order(said: list[str], cuts: list[int], rol
     victim = pair.side(role.other)
     assert victim.stanzas == expected.stanzas
     assert bool(victim.of(events.SessionStart)) is expected.opens
-    if expected.broken and not any(piece.startswith("half") for piece in said):
+    if expected.broken and not dangles(said):
         assert isinstance(victim.failure, E2EError)
     if expected.farewell and not expected.broken:
         assert victim.session.stage is Stage.LEAVING
@@ -182,7 +187,7 @@ def test_what_is_held_is_all_or_nothing(said: list[str], cuts: list[int], role: 
     victim.session.remember(remembers("bob" if role is Role.RESPONDER else "alice", Assurance.VERIFIED, "pin"), pair.now)
     pair.run()
     whole = expected.opens and not expected.farewell and not expected.broken
-    if not any(piece.startswith("half") for piece in said):
+    if not dangles(said):
         assert victim.stanzas == (expected.stanzas if whole else [])
     else:
         assert victim.stanzas in ([], expected.stanzas)
