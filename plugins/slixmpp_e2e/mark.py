@@ -1,7 +1,8 @@
 """``stanza["e2e"]``: how a stanza reached us. A marker element that carries the token of a live session.
 
 Handlers may get copies of a stanza, so a Python attribute can be lost and an element must do; and anybody can send us an
-element, so it counts only with a token that nobody outside this process has seen. Markers never reach the wire.
+element, so it is taken off whatever comes from the server, and counts only with the token of a session. Markers never
+reach the wire.
 """
 
 from __future__ import annotations

@@ -68,6 +68,7 @@ class Switchboard:
         self.sessions = Sessions(self, self.iqs, self.loop.time, settings.limits)
         self._watch = Watch(self, store)
         self._kept: list[StanzaBase] = []
+        self.injecting = False
         self._filters = Filters(self)
         adapter.add_filters(xmpp, self._filters.incoming, self._filters.first, self._filters.outgoing)
 
@@ -332,7 +333,11 @@ class Switchboard:
         if isinstance(stanza, Iq) and not self.inside.came(stanza, link):
             log.warning("%s answered a question that was asked in another session", link.peer)
             return
-        adapter.inject(self.xmpp, stanza)
+        self.injecting = True
+        try:
+            adapter.inject(self.xmpp, stanza)
+        finally:
+            self.injecting = False
 
     # --- what links tell -------------------------------------------------------------------------------------------
 
