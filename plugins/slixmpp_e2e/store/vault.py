@@ -39,6 +39,9 @@ class _Row(NamedTuple):
     place: tuple[str | bytes, ...]
     what: str
 
+    def __repr__(self) -> str:
+        return f"_Row({self.what})"  # our certificate is nobody's business either
+
 
 class Vault:
     """The sealed rows of a store. ``connection`` is that of the transaction; what may seal needs a writing one."""

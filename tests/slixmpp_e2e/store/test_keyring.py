@@ -166,6 +166,17 @@ def test_a_locked_keyring_is_said(sealed: Path, fake: Fake) -> None:
         assert store.unlock()
 
 
+def test_a_locked_keyring_is_opened_ahead(tmp_path: Path, fake: Fake) -> None:
+    """Its user is asked by `unlock`, for which nobody waits, also where there is no entry yet."""
+    fake.locked = True
+    with SQLStore.open(tmp_path / "store.db", Keyring()) as store:
+        with pytest.raises(SealUnavailable, match="is not to be used"):
+            store.unlock()
+        fake.locked = False
+        assert not store.unlock()
+        assert fake.entries == {}
+
+
 def test_a_keyring_that_takes_no_key_is_said(tmp_path: Path, fake: Fake) -> None:
     """Nothing is sealed then."""
     fake.locked = True

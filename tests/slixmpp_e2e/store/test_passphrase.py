@@ -8,6 +8,7 @@ from typing import NoReturn
 import pytest
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from sqlalchemy import select, update
 
 from slixmpp_e2e.store import (
@@ -88,6 +89,36 @@ def test_a_salt_is_never_used_twice(tmp_path: Path) -> None:
         said.add(sealer.parameters())
     assert len(said) == 4
     assert {len(parameters) for parameters in said} == {len(PARAMETERS)}
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_key_of_a_new_store_is_computed_once_and_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By `unlock`, for which nobody waits, with the salt that the store will have; not in the middle of a change."""
+    derivations: list[object] = []
+
+    def counted(**terms: object) -> object:
+        derivations.append(terms["salt"])
+        return Argon2id(**terms)
+
+    monkeypatch.setattr(passphrase, "Argon2id", counted)
+    sealer = Passphrase(WORDS)
+    with SQLStore.open(tmp_path / "store.db", sealer) as store:
+        assert not store.unlock()
+        assert len(derivations) == 1
+        store.identity(lambda: IDENTITY)
+        assert store.unlock()
+        store.put_secret(BOB, "psk", "1", b"secret")
+    assert len(derivations) == 1
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_salt_that_a_store_has_is_not_taken_for_a_new_one(tmp_path: Path) -> None:
+    """Another process may have been faster to seal the store."""
+    sealer = Passphrase(WORDS)
+    sealer.load()
+    sealer.attach(tmp_path, PARAMETERS)
+    sealer.create()
+    assert sealer.parameters() != PARAMETERS
 
 
 def test_a_store_opens_with_its_passphrase(sealed: Path) -> None:

@@ -1,0 +1,367 @@
+"""Attack 32: whoever reads logs, events, tracebacks and reprs looks for keys, passphrases and shared secrets.
+
+The main paths run at the log level DEBUG, slixmpp's own log included, with everything that goes wrong on them; then all that
+was said, every exception as Python prints it, and the repr of every object of ours that is alive, are searched. Control: the
+search finds what is planted, in each form.
+"""
+
+from __future__ import annotations
+
+import base64
+import gc
+import logging
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from OpenSSL import SSL
+
+from slixmpp_e2e.loopback import online
+from slixmpp_e2e.loopback.hostile import swap_fingerprint
+from slixmpp_e2e.store import (
+    KeyFile,
+    Passphrase,
+    PassphraseWrong,
+    SealBroken,
+    SealUnavailable,
+    SQLStore,
+    StoreDamaged,
+    StoredIdentity,
+    StoreError,
+    StoreFull,
+    passphrase,
+)
+from tests.pair import identity
+from tests.slixmpp_e2e.store.processes import execute
+from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, until
+from xmpp_e2e.errors import E2EError
+from xmpp_e2e.tls import channel
+from xmpp_e2e_cli.__main__ import main
+
+OURS = ("xmpp_e2e", "slixmpp_e2e", "xmpp_e2e_cli")
+WORDS, WRONG = "correct horse battery staple", "incorrect mule torch paperclip"
+SHARED = bytes(range(7, 39))
+PIECE = 12
+"""Bytes of a secret in a row that count as a leak of it: nobody hits upon 96 bits by chance."""
+
+
+def forms(secret: bytes) -> Iterator[str]:
+    """How a piece of a secret may be written."""
+    for start in range(0, len(secret) - PIECE + 1, 3):
+        piece = secret[start : start + PIECE]
+        yield piece.hex()
+        yield piece.hex().upper()
+        yield piece.hex(":")
+        yield ", ".join(map(str, piece))
+        yield repr(piece)[2:-1]
+        yield piece.decode("latin-1")
+    for start in range(3):  # whatever stands before it
+        whole = secret[start : start + (len(secret) - start) // 3 * 3]
+        for encoded in (base64.b64encode(whole).decode(), base64.urlsafe_b64encode(whole).decode()):
+            yield from (encoded[at : at + PIECE * 4 // 3] for at in range(0, len(encoded) - PIECE * 4 // 3 + 1, 4))
+    yield str(int.from_bytes(secret, "big"))
+
+
+@dataclass
+class Search:
+    """What is secret, and what was said."""
+
+    secrets: dict[str, bytes] = field(default_factory=dict)
+    texts: list[str] = field(default_factory=list)
+
+    def said(self, error: BaseException) -> None:
+        """An exception, with those that it came from, as Python prints it, and as a debugger names it."""
+        self.texts += [*traceback.format_exception(error), repr(error)]
+        if isinstance(error, E2EError):
+            self.texts.append(error.explain())
+
+    def every_repr(self) -> int:
+        """Look at each object of ours that is alive; their number."""
+        found = [each for each in gc.get_objects() if str(type(each).__module__).partition(".")[0] in OURS]
+        self.texts += map(repr, found)
+        return len(found)
+
+    def found(self) -> set[str]:
+        """The names of the secrets that were said."""
+        said = "\n".join(self.texts)
+        return {name for name, secret in self.secrets.items() if any(form in said for form in forms(secret))}
+
+
+@pytest.fixture
+def search(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Search:
+    """With the secrets of every TLS session, and the passphrases; all logs are at DEBUG.
+
+    (The tokens of markers are in slixmpp's log, and worth nothing there: attack 16.)"""
+    search = Search(secrets={"passphrase": WORDS.encode(), "wrong passphrase": WRONG.encode(), "shared": SHARED})
+    caplog.set_level(logging.DEBUG)
+    make = channel._context
+
+    def context(*terms: object) -> SSL.Context:
+        made = make(*terms)
+
+        def key(_: object, line: bytes) -> None:
+            label, _, secret = line.decode().split()
+            search.secrets[f"{label} {len(search.secrets)}"] = bytes.fromhex(secret)
+
+        made.set_keylog_callback(key)
+        return made
+
+    monkeypatch.setattr(channel, "_context", context)
+    monkeypatch.setattr(passphrase, "MEMORY_KIB", 8)
+    return search
+
+
+def remember(search: Search, name: str, private_key: bytes) -> None:
+    """A private key: the number in it. What else there is in its encoding is in every certificate."""
+    key = serialization.load_der_private_key(private_key, None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    search.secrets[f"{name}'s key"] = key.private_numbers().private_value.to_bytes(32, "big")
+
+
+def finish(search: Search, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str] | None = None) -> None:
+    """Nothing secret was said, to anybody."""
+    search.texts += [record.getMessage() for record in caplog.records] + [caplog.text]
+    if capsys is not None:
+        search.texts += capsys.readouterr()
+    search.every_repr()
+    assert search.found() == set()
+
+
+# --- sessions --------------------------------------------------------------------------------------------------------
+
+
+async def test_sessions_that_open_and_that_fail(world: World, search: Search, caplog: pytest.LogCaptureFixture) -> None:
+    """A conversation; a fingerprint swapped on the way; a blocked key; the plugin unloaded in the middle."""
+    alice, bob = await world.pair()
+    for name, client in (("alice", alice), ("bob", bob)):
+        remember(search, name, e2e(client).identity.private_key)
+        search.secrets[f"{name}'s key file"] = e2e(client).memory.path.with_suffix(".key").read_bytes()
+        for event in ("session_start", "session_end", "session_failed", "key_changed", "send_failed"):
+            client.add_event_handler(f"e2e_{event}", lambda data: search.texts.append(f"{data!r} {data}"))
+    e2e(alice).memory.put_secret("bob@localhost", "psk", "1", SHARED)
+    heard, failed = Heard(bob, "message"), Heard(alice, "e2e_session_failed")
+    alice.send_message(mto=BOB, mbody="hello")
+    search.texts.append(repr((await heard.take())["e2e"]["session"]))
+    assert any(name.startswith("EXPORTER_SECRET") for name in search.secrets)
+    search.every_repr()
+    await until(e2e(alice).close())
+
+    world.server.interfere.append(swap_fingerprint("AA:" * 31 + "AA"))
+    alice.send_message(mto=BOB, mbody="hello")
+    search.said((await failed.take()).detail.error)
+    world.server.interfere.clear()
+
+    await e2e(alice).trust.block(BOB, e2e(bob).fingerprint)
+    alice.send_message(mto=BOB, mbody="hello")
+    search.said((await failed.take()).detail.error)
+    await e2e(alice).trust.forget(BOB)
+    alice.send_message(mto=BOB, mbody="hello")
+    await heard.take()
+    world.unload(alice)
+    await world.settle(bob)
+    finish(search, caplog)
+
+
+async def test_a_plugin_that_cannot_open_its_store(
+    world: World, search: Search, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A wrong passphrase; and one that somebody has put where none belongs."""
+    right = world.make(ALICE, seal=Passphrase(WORDS))
+    await until(e2e(right).unlocked())
+    remember(search, "alice", e2e(right).identity.private_key)
+    world.unload(right)
+    alice = world.make(ALICE, seal=Passphrase(lambda: WRONG))
+    told, failed = Heard(alice, "e2e_store_failed"), Heard(alice, "e2e_send_failed")
+    await online(alice, world.server)
+    report = await told.take()
+    search.texts += [repr(report), str(report)]
+    search.said(report.error)
+    alice.send_message(mto=BOB, mbody="hello")
+    search.said((await failed.take()).error)
+    world.unload(alice)
+    with pytest.raises(E2EError) as caught:
+        world.load(alice, seal=WORDS)
+    search.said(caught.value)
+    finish(search, caplog)
+
+
+# --- the store -------------------------------------------------------------------------------------------------------
+
+
+def wrong_passphrase(path: Path) -> None:
+    with SQLStore.open(path, Passphrase(WRONG)) as store:
+        store.unlock()
+
+
+def altered_row(path: Path) -> None:
+    execute(path, "UPDATE secrets SET value = randomblob(60)")
+    with SQLStore.open(path, Passphrase(WORDS)) as store:
+        store.secret("bob@localhost", "psk", "1")
+
+
+def refused_row(path: Path) -> None:
+    execute(path, "CREATE TRIGGER refuse BEFORE INSERT ON secrets BEGIN SELECT RAISE(ABORT, 'not today'); END")
+    with SQLStore.open(path, Passphrase(WORDS)) as store:
+        store.put_secret("bob@localhost", "psk", "1", SHARED)
+
+
+def full_disk(path: Path) -> None:
+    with SQLStore.open(path, Passphrase(WORDS)) as store:
+        store._database._driver.execute("PRAGMA max_page_count = 1")
+        for number in range(64):
+            store.put_secret("bob@localhost", "psk", str(number), SHARED * 100)
+
+
+def refused_change(path: Path) -> None:
+    with SQLStore.open(path, Passphrase(WORDS)) as store:
+        store.reseal(KeyFile(path / "no folder" / "key"))
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:9000])
+    SQLStore.open(path, Passphrase(WORDS))
+
+
+def silent(path: Path) -> None:
+    def mistyped() -> str:
+        return (WORDS.encode() + b"\xff").decode()
+
+    with SQLStore.open(path, Passphrase(mistyped)) as store:
+        store.unlock()
+
+
+@pytest.mark.parametrize(
+    ("fails", "kind"),
+    [
+        (wrong_passphrase, PassphraseWrong),
+        (altered_row, SealBroken),
+        (refused_row, StoreError),
+        (full_disk, StoreFull),
+        (refused_change, StoreError),
+        (cut_short, StoreDamaged),
+        (silent, SealUnavailable),
+    ],
+)
+def test_stores_that_fail(
+    tmp_path: Path, search: Search, caplog: pytest.LogCaptureFixture, fails: Callable[[Path], None], kind: type[StoreError]
+) -> None:
+    """SQLAlchemy would quote the parameters of a statement, and a decoder what it could not read."""
+    path, alice = tmp_path / "store.db", identity("alice")
+    remember(search, "alice", alice.private_key)
+    with SQLStore.open(path, Passphrase(WORDS)) as store:
+        store.identity(lambda: StoredIdentity(alice.certificate, alice.private_key))
+        store.put_secret("bob@localhost", "psk", "1", SHARED)
+        sealer = store._sealer
+        assert isinstance(sealer, Passphrase)
+        search.secrets["the key of the seal"] = sealer._key()
+    with pytest.raises(kind) as caught:
+        fails(path)
+    search.said(caught.value)
+    finish(search, caplog)
+
+
+# --- the command -----------------------------------------------------------------------------------------------------
+
+
+def test_the_command(
+    tmp_path: Path,
+    search: Search,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What it prints when it succeeds, when the passphrase is wrong, and when it has a bug: Python's own traceback."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setenv("XMPP_E2E_JID", "alice@localhost")
+    monkeypatch.setenv("XMPP_E2E_PASSPHRASE", WORDS)
+    assert main(["init", "alice@localhost", "--seal", "passphrase"]) == 0
+    assert main(["trust", "show", "bob@localhost", "--json"]) == 0
+    with SQLStore.for_jid("alice@localhost", sealer=Passphrase(WORDS)) as store:
+        store.put_secret("bob@localhost", "psk", "1", SHARED)
+        remember(search, "alice", store.identity(lambda: StoredIdentity(b"", b"")).private_key)
+    monkeypatch.setenv("XMPP_E2E_PASSPHRASE", WRONG)
+    assert main(["fingerprint"]) == 1
+    assert main(["seal", "key-file", "--json"]) == 1
+    monkeypatch.setenv("XMPP_E2E_PASSPHRASE", WORDS)
+    with monkeypatch.context() as patch:
+        patch.setattr("xmpp_e2e_cli.account.Identity", lambda certificate, private_key: certificate / private_key)
+        assert main(["fingerprint"]) == 2
+    assert main(["seal", "key-file"]) == 0
+    finish(search, caplog, capsys)
+
+
+# --- control ---------------------------------------------------------------------------------------------------------
+
+PLANTED = bytes.fromhex("9f3ac41b7e05d86290aa5b1c3de7f4886b21507c0e9d4fa3b8165ae2d37c01f6")
+
+
+@dataclass
+class Careless:
+    """As dataclasses are by default."""
+
+    key: bytes
+
+
+def in_log(secret: bytes) -> str:
+    logging.getLogger("slixmpp_e2e").debug("derived %s", secret.hex())
+    return ""
+
+
+def in_traceback(secret: bytes) -> str:
+    try:
+        try:
+            bytes([0xFF]).decode() if secret else None
+        except UnicodeDecodeError:
+            raise ValueError(secret) from None
+    except ValueError as error:
+        return "".join(traceback.format_exception(error))
+    return ""
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        in_log,
+        in_traceback,
+        lambda secret: repr(Careless(secret)),
+        lambda secret: repr(secret[5:20]),
+        lambda secret: base64.b64encode(b"x" + secret + b"y").decode(),
+        lambda secret: base64.b64encode(b"xy" + secret).decode(),
+        lambda secret: base64.urlsafe_b64encode(secret).decode(),
+        lambda secret: secret.hex(":"),
+        lambda secret: str(list(secret)),
+        lambda secret: f"d={int.from_bytes(secret, 'big')}",
+        lambda secret: secret.decode("latin-1"),
+    ],
+)
+def test_control_what_is_planted_is_found(
+    search: Search, caplog: pytest.LogCaptureFixture, plant: Callable[[bytes], str]
+) -> None:
+    """In a log, a traceback or a repr, in each way of writing; and nothing is found that is not there."""
+    search.secrets["planted"] = PLANTED
+    search.secrets["not planted"] = PLANTED[::-1]
+    search.texts.append(plant(PLANTED))
+    with pytest.raises(AssertionError):
+        finish(search, caplog)
+    assert search.found() == {"planted"}
+
+
+async def test_control_every_object_is_looked_at(world: World, search: Search) -> None:
+    """Sessions, stores, keys and configurations are among them, and one that shows its secret is found."""
+    alice, bob = await world.pair()
+    await world.session(alice, bob)
+    assert search.every_repr() > 50
+    said = "\n".join(search.texts)
+    for name in ("<Link alice@localhost/a", "SQLStore(", "KeyFile(", "Identity(SHA256:", "Config("):
+        assert name in said
+    careless = Careless(PLANTED)
+    Careless.__module__ = "slixmpp_e2e.careless"
+    search.secrets["planted"] = PLANTED
+    search.every_repr()
+    assert search.found() == {"planted"}
+    assert careless
+    Careless.__module__ = __name__
