@@ -84,7 +84,7 @@ class GivenUp(E2EError):
     """Our own side ended the session before it was open."""
 
     jingle_reason = "cancel"
-    remedy = "Nothing was delivered and nothing was sent in clear."
+    remedy = "Nothing was sent in clear. What was written just before may have arrived, inside, all the same."
 
 
 class PeerRefused(E2EError):

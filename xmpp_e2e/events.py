@@ -89,7 +89,8 @@ class SessionEnd:
 
 @dataclass(frozen=True)
 class SessionFailed:
-    """A session did not come to be. Nothing was delivered, and nothing was sent in clear."""
+    """A session did not come to be. Nothing was delivered here, and nothing was sent in clear; what we sent early may have been
+    delivered there, if the peer was done."""
 
     error: E2EError
 

@@ -17,7 +17,7 @@ from slixmpp_e2e.loopback import hostile
 from tests.pair import NOBODY, Pair, Side, config, message
 from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, block, e2e, jingle, until
 from xmpp_e2e import events
-from xmpp_e2e.errors import E2EError, JingleError, LocalError, PeerRefused, TLSFailed
+from xmpp_e2e.errors import E2EError, GivenUp, JingleError, LocalError, PeerRefused, TLSFailed
 from xmpp_e2e.identity import Role
 from xmpp_e2e.session import Session
 from xmpp_e2e.stages import Stage
@@ -137,6 +137,23 @@ def early() -> Pair:
     assert pair.alice.session.stage is Stage.EARLY
     pair.alice.session.send_stanza(message(SECRET))
     return pair.run()
+
+
+def test_who_gives_up_is_not_told_that_nothing_arrived() -> None:
+    """Bob is done and has delivered an early stanza when Alice, who has not heard from him, gives up: the error admits it."""
+    pair = Pair()
+    pair.alice.session.offer(pair.now)
+    for role in (Role.INITIATOR, Role.RESPONDER):
+        pair.arrive(role.other, pair.collect(role))
+    pair.collect_events(Role.INITIATOR)
+    pair.alice.session.send_stanza(message(SECRET))
+    pair.arrive(Role.RESPONDER, pair.collect(Role.INITIATOR))
+    pair.collect_events(Role.RESPONDER)
+    assert pair.bob.stanzas == [SECRET]
+    pair.alice.session.close(pair.now)
+    pair.collect_events(Role.INITIATOR)
+    assert isinstance(pair.alice.failure, GivenUp)
+    assert "may have arrived" in pair.alice.failure.explain()
 
 
 def test_first_data_counts_once() -> None:
