@@ -21,6 +21,8 @@ from slixmpp.xmlstream.stanzabase import StanzaBase
 from slixmpp.xmlstream.tostring import tostring
 from slixmpp.xmlstream.xmlstream import NotConnectedError
 
+from slixmpp_e2e.namespaces import of_stream
+
 log = logging.getLogger("slixmpp_e2e")
 
 _FRONT = -1_000_000
@@ -84,7 +86,7 @@ def _filters(xmpp: BaseXMPP, mode: str) -> list[Any]:
 
 def build(xmpp: BaseXMPP, element: Element) -> StanzaBase:
     """The stanza object of an element."""
-    return xmpp._build_stanza(element)
+    return xmpp._build_stanza(of_stream(element, xmpp.default_ns))
 
 
 def inject(xmpp: BaseXMPP, stanza: StanzaBase) -> None:

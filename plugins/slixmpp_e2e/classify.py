@@ -50,17 +50,18 @@ class Rooms:
         return entered and isinstance(bare, str) and not self.is_person(bare)
 
 
-def stays_outside(stanza: StanzaBase, peer: JID, rooms: Rooms) -> bool:
+def stays_outside(stanza: StanzaBase, peer: JID, rooms: Rooms, *, component: bool = False) -> bool:
     """Does this stanza that we send to ``peer`` stay outside a session under every policy?
 
     Presence of the subscription and probe types, disco#info, and whatever is addressed to a server or a room. An iq to a bare
     JID is answered by the account's server (RFC 6121 §8.5.2.1.3), so it counts as addressed to a server. (Undirected presence
-    has no peer at all.) The type of a message makes no room of a person: a bot's reply has the type of what it replies to.
+    has no peer at all; a ``component`` tells each contact by itself, for it has no server that would.) The type of a message
+    makes no room of a person: a bot's reply has the type of what it replies to.
     """
     if not peer.local or peer.bare in rooms:
         return True
     if isinstance(stanza, Presence):
-        return stanza.xml.get("type") in _SUBSCRIPTION or stanza.xml.find(_MUC) is not None
+        return component or stanza.xml.get("type") in _SUBSCRIPTION or stanza.xml.find(_MUC) is not None
     if isinstance(stanza, Iq):
         return not peer.resource or stanza.xml.find(_DISCO_INFO) is not None
     return not isinstance(stanza, Message) or (stanza.xml.get("type") == "groupchat" and not rooms.is_person(peer.bare))

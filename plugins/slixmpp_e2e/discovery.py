@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from slixmpp import JID
 from slixmpp.basexmpp import BaseXMPP
 from slixmpp.exceptions import IqError, IqTimeout
+from slixmpp.plugins.xep_0030 import DiscoInfo
 
 from xmpp_e2e.negotiate.jingle import NS_IBB, NS_JINGLE, NS_SECURITY, NS_XMLSTREAM
 
@@ -23,7 +25,19 @@ async def advertise(xmpp: BaseXMPP, *, announce: bool) -> None:
     disco = xmpp.plugin["xep_0030"]
     for feature in FEATURES:
         disco.add_feature(feature)
+    if xmpp.is_component:
+        disco.api.register(partial(_of_any_address, xmpp), "get_info")
     await xmpp.plugin["xep_0115"].update_caps(broadcast=announce)
+
+
+def _of_any_address(xmpp: BaseXMPP, jid: JID | None, node: str | None, asker: JID | None, data: object) -> object:
+    """A component's answer to disco#info: slixmpp adds features to its domain alone, and its people are at other addresses."""
+    disco = xmpp.plugin["xep_0030"]
+    info = disco.static.get_info(jid, node, asker, data)
+    if not node and isinstance(info, DiscoInfo):
+        for feature in (DiscoInfo.namespace, *FEATURES):
+            info.add_feature(feature)
+    return info
 
 
 async def withdraw(xmpp: BaseXMPP) -> None:
@@ -33,6 +47,8 @@ async def withdraw(xmpp: BaseXMPP) -> None:
     for feature in FEATURES:
         if feature not in shared:
             disco.del_feature(feature=feature)
+    if xmpp.is_component:
+        disco.api.register(disco.static.get_info, "get_info")
     await xmpp.plugin["xep_0115"].update_caps()
 
 

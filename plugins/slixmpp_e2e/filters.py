@@ -102,7 +102,8 @@ class Filters:
                 return False
             if not host.inside.may_go_outside(stanza):
                 raise SessionGone("no request is known that this answers: if one came inside a session, that has ended")
-        if not to.bare or stays_outside(stanza, to, host.rooms) or host.policy_with(to.bare) is Policy.OFF:
+        component = host.xmpp.is_component
+        if not to.bare or stays_outside(stanza, to, host.rooms, component=component) or host.policy_with(to.bare) is Policy.OFF:
             return True
         ours = self._ours(stanza.xml.get("from", ""))
         route = host.outbox.route(ours, to.full)

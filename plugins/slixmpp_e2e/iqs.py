@@ -13,6 +13,7 @@ from slixmpp.basexmpp import BaseXMPP
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
 from slixmpp_e2e.absent import Absent, bare_error
+from slixmpp_e2e.namespaces import of_client, of_stream
 from xmpp_e2e.errors import JingleError
 from xmpp_e2e.negotiate.jingle import NS_ERRORS
 
@@ -148,6 +149,8 @@ class OwnIqs:
         iq["to"] = peer
         if self._xmpp.is_component:
             iq["from"] = ours
+            for child in iq.xml:
+                of_stream(child, self._xmpp.default_ns)
         self._ready.append(iq)
         if not self.paused:
             self._xmpp.send(iq)
@@ -156,7 +159,7 @@ class OwnIqs:
 def _condition(iq: Iq) -> str | None:
     if iq.xml.get("type") == "result":
         return None
-    for child in iq.xml.findall("{jabber:client}error/*"):
+    for child in of_client(iq.xml).findall("{jabber:client}error/*"):
         if child.tag.startswith(f"{{{_STANZAS}}}") and not child.tag.endswith("}text"):
             return str(child.tag.rpartition("}")[2])
     return "undefined-condition"

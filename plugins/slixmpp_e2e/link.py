@@ -15,6 +15,7 @@ from slixmpp import Iq
 
 from slixmpp_e2e.carrier import IBBCarrier
 from slixmpp_e2e.iqs import OwnIqs
+from slixmpp_e2e.namespaces import of_client
 from xmpp_e2e import events
 from xmpp_e2e.errors import E2EError, TransportFailed
 from xmpp_e2e.identity import Assurance, Fingerprint, Remembered, Role
@@ -215,7 +216,7 @@ class Link:
     def send(self, stanza: Element) -> None:
         """Send one stanza; LocalError, and nothing is sent, if it cannot be taken now. All that is given in one turn of the
         event loop shares TLS records and blocks."""
-        self._core.send_stanza(stanza)
+        self._core.send_stanza(of_client(stanza))
         if self._pumping is None:
             self._pumping = self._host.loop.call_soon(self.pump)
 

@@ -12,6 +12,8 @@ from collections import OrderedDict
 from slixmpp import JID, Presence
 from slixmpp.roster import RosterNode
 
+from slixmpp_e2e.namespaces import of_client
+
 ARRIVAL_SECONDS = 3.0
 """After a login the presence of contacts comes within a second or two; until then nobody is taken to be offline."""
 RESOURCES = 16
@@ -53,7 +55,7 @@ class Presences:
         resources = self._known.pop(key, {})
         resources.pop(peer.full, None)
         if kind is None and len(resources) < RESOURCES:
-            resources[peer.full] = _number(stanza.xml.findtext("{jabber:client}priority"))
+            resources[peer.full] = _number(of_client(stanza.xml).findtext("{jabber:client}priority"))
         if resources:
             self._known[key] = resources
             if len(self._known) > ACCOUNTS:
