@@ -287,8 +287,10 @@ class FakeHost:
         self.loop = asyncio.get_running_loop()
         self.links = {link.peer: link for link in links}
         self.failed: list[str] = []
+        self.asked: list[str] = []
 
     async def find_route(self, ours: str, to: str) -> Route:
+        self.asked.append(to)
         return Route(clear=False, targets=tuple((ALICE, peer) for peer in self.links))
 
     def link_to(self, target: Target) -> Link:
@@ -357,3 +359,18 @@ async def test_a_stanza_that_went_early_to_one_and_nowhere_else_is_reported_once
     box.fail((ALICE, two.peer), PeerRefused("neither"))
     assert host.failed == ["hello: neither"]
     assert not box._held
+
+
+async def test_what_is_for_one_resource_is_not_sought_elsewhere() -> None:
+    """Its failure is told at once; nobody is asked again where it might be."""
+    for address, asked in ((BOB, 1), ("bob@localhost", 2)):
+        link = FakeLink(BOB)
+        link.room = 0
+        host = FakeHost(link)
+        box = Outbox(host)
+        box.send(say("hello"), ALICE, address)
+        await turns()
+        box.fail((ALICE, BOB), PeerRefused("no"))
+        await turns()
+        assert host.failed == ["hello: no"]
+        assert host.asked == [address] * asked
