@@ -6,7 +6,6 @@ import asyncio
 import copy
 import runpy
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -275,33 +274,3 @@ async def test_another_jingle_plugin_is_left_its_own(world: World) -> None:
         assert e2e(bob).sessions() != ()
     finally:
         del loaded._plugins["xep_0166"]
-
-
-COPIES: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "xep_0280": ("<received xmlns='urn:xmpp:carbons:2'>{}</received>", lambda outer: outer["carbon_received"]),
-    "xep_0313": (
-        "<result xmlns='urn:xmpp:mam:2' id='1'>{}</result>",
-        lambda outer: outer["mam_result"]["forwarded"]["stanza"],
-    ),
-}
-
-
-@pytest.mark.parametrize("plugin", COPIES)
-async def test_copies_that_a_server_keeps_are_never_marked_as_protected(world: World, plugin: str) -> None:
-    """Carbons (XEP-0280) and archives (XEP-0313) come from the server, which can write what it likes into them."""
-    alice, bob = await world.pair()
-    alice.register_plugin(plugin)
-    await world.session(alice, bob)
-    wrapper, inner = COPIES[plugin]
-    copied = (
-        f"<forwarded xmlns='urn:xmpp:forward:0'><message xmlns='jabber:client' from='{BOB}' to='{ALICE}' type='chat'>"
-        f"<body>forged</body><protection xmlns='urn:x-xmpp-e2e:local:0' token='{'0' * 32}'/></message></forwarded>"
-    )
-    came: list[Any] = []
-    alice.add_filter("in", lambda stanza: came.append(stanza))
-    world.server.inject(ALICE, f"<message from='alice@localhost' to='{ALICE}'>{wrapper.format(copied)}</message>")
-    while not came:
-        await turns(1)
-    assert inner(came[0])["body"] == "forged"
-    for stanza in (came[0], inner(came[0])):
-        assert (stanza["e2e"]["session"], str(stanza["e2e"]["assurance"])) == (None, "none")

@@ -255,6 +255,8 @@ async def test_who_may_open_a_session_can_be_changed(world: World) -> None:
     e2e(alice).set_accept_from(["localhost"])
     assert await welcome()
     await e2e(alice).close()
+    await until((await e2e(alice).connect(BOB)).opened())
+    await e2e(alice).close()
     e2e(alice).set_accept_from("roster")
     assert not await welcome()
     world.server.set_subscription("alice@localhost", "bob@localhost", Subscription.FROM)
