@@ -54,7 +54,11 @@ def write(xmpp: BaseXMPP, stanza: StanzaBase, outgoing: Any, text: str | bytes |
     """Send a stanza now, through the synchronous filters behind our ``outgoing``, XEP-0198's among them. ``text`` is the
     stanza on the wire, for who can write it faster than slixmpp."""
     for other in _filters(xmpp, "out_sync"):
-        if other != outgoing and other(stanza) is None:
+        try:
+            if other != outgoing and other(stanza) is None:
+                return
+        except Exception:  # an edge: somebody else's code, of which slixmpp, too, would only log what it raises
+            log.exception("a stanza was dropped: the filter %r of another plugin raised", other)
             return
     try:
         xmpp.send_raw(text if text is not None else tostring(stanza.xml, xmlns=xmpp.default_ns, stream=xmpp, top_level=True))

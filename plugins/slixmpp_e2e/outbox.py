@@ -225,8 +225,9 @@ class Outbox:
             self._routes[key] = route
             if len(self._routes) > ROUTES:
                 del self._routes[next(iter(self._routes))]
-            for item in self._unrouted.pop(key, ()):
-                self._dispatch(item, route)
+            waiting = self._unrouted.get(key, deque())
+            for _ in range(len(waiting)):
+                self._dispatch(waiting.popleft(), route)
         finally:
             if self._finding.get(key) is asyncio.current_task():
                 del self._finding[key]

@@ -235,46 +235,6 @@ async def test_held_stanzas_can_wait_for_the_next_stream(
 # --- other plugins ---------------------------------------------------------------------------------------------------
 
 
-async def test_a_slow_filter_of_another_plugin_disturbs_no_session(world: World) -> None:
-    """An asynchronous `out` filter that takes over a second per message does not hold up or reorder what carries a session."""
-    alice, bob = world.make(ALICE, load=False), await world.client(BOB)
-    seen: list[str] = []
-
-    async def slow(stanza: Any) -> Any:
-        seen.append(stanza.name)
-        if stanza.name == "message":
-            await asyncio.sleep(1.1)
-        return stanza
-
-    alice.add_filter("out", slow)
-    world.load(alice)
-    await online(alice, world.server)
-    await world.settle(alice, bob)
-    heard = Heard(bob, "message")
-    alice.send_message(mto=BOB, mbody=SECRET)
-    assert await heard.bodies(1) == [SECRET]
-    assert "iq" not in seen[seen.index("message") + 1 :]
-    assert world.in_clear(SECRET) == []
-
-
-async def test_a_filter_that_raises_loses_its_stanza_and_nothing_else(world: World) -> None:
-    """Of another plugin, before ours: slixmpp drops the stanza; nothing of it leaves, and the session goes on."""
-    alice, bob = await world.pair()
-    await world.session(alice, bob)
-
-    def faulty(stanza: Any) -> Any:
-        if stanza.name == "message" and "poison" in stanza["body"]:
-            raise ZeroDivisionError
-        return stanza
-
-    alice.add_filter("out", faulty)
-    heard = Heard(bob, "message")
-    for body in ("poison", "good"):
-        alice.send_message(mto=BOB, mbody=body)
-    assert await heard.bodies(1) == ["good"]
-    assert world.in_clear("poison", "good") == []
-
-
 @pytest.mark.parametrize("asynchronous", [False, True])
 async def test_an_encrypting_filter_of_another_plugin_sees_what_goes_in_clear(world: World, asynchronous: bool) -> None:
     """A stanza that was held and then goes in clear passes the filters behind ours (XEP-0420) like any other."""

@@ -374,3 +374,20 @@ async def test_what_is_for_one_resource_is_not_sought_elsewhere() -> None:
         await turns()
         assert host.failed == ["hello: no"]
         assert host.asked == [address] * asked
+
+
+async def test_what_breaks_with_one_stanza_loses_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind the one with which sending in clear breaks, each is reported: none waits, and none is forgotten."""
+    host = FakeHost()
+    host.loop.set_exception_handler(lambda loop, context: None)
+
+    async def clear(ours: str, to: str) -> Route:
+        return Route(clear=True)
+
+    monkeypatch.setattr(host, "find_route", clear)
+    box = Outbox(host)
+    for body in ("one", "two", "three"):
+        box.send(say(body), ALICE, "bob@localhost")
+    await turns()
+    assert [failure.partition(":")[0] for failure in host.failed] == ["two", "three"]
+    assert not box._held

@@ -1,0 +1,88 @@
+"""A peer whose client has never heard of us: chat, receipts (XEP-0184), typing (XEP-0085), markers (XEP-0333), both ways."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from slixmpp import ClientXMPP
+
+from slixmpp_e2e.errors import PeerWithoutE2E
+from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e
+
+EXTRAS = ("xep_0184", "xep_0085", "xep_0333")
+
+
+async def two(world: World, policy: str, load: bool) -> tuple[ClientXMPP, ClientXMPP]:
+    """Alice under a policy, and Bob with an ordinary chat client, or one that has loaded the plugin."""
+    alice, bob = await world.client(ALICE, *EXTRAS, policy=policy), await world.client(BOB, *EXTRAS, load=load)
+    await world.settle(alice, bob)
+    return alice, bob
+
+
+def say(client: ClientXMPP, to: str, body: str) -> str:
+    """A chat message that asks for a receipt and says that its author is there; returns its id."""
+    message: Any = client.make_message(mto=to, mbody=body, mtype="chat")
+    message["request_receipt"] = True
+    message["chat_state"] = "active"
+    message["markable"] = True
+    message.send()
+    return str(message["id"])
+
+
+def types(client: ClientXMPP, to: str) -> None:
+    """He is typing."""
+    message: Any = client.make_message(mto=to, mtype="chat")
+    message["chat_state"] = "composing"
+    message.send()
+
+
+@pytest.mark.parametrize("load", [False, True], ids=["without", "with encryption"])
+async def test_chat_under_prefer(world: World, load: bool) -> None:
+    """Bodies, receipts and typing notices pass both ways, each labelled as what it is."""
+    alice, bob = await two(world, "prefer", load)
+    label = "vouched" if load else "none"
+    for one, other, to in ((alice, bob, BOB), (bob, alice, ALICE)):
+        heard, typing, receipt = Heard(other, "message"), Heard(other, "chatstate_composing"), Heard(one, "receipt_received")
+        sent = say(one, to, "are you there")
+        types(one, to)
+        came = [await heard.take(), await typing.take(), await receipt.take()]
+        assert came[0]["body"] == "are you there"
+        assert came[2]["receipt"] == sent
+        ours = came if load else [stanza for stanza in came if stanza["to"].full == ALICE]
+        assert ours
+        assert {str(stanza["e2e"]["assurance"]) for stanza in ours} == {label}
+    assert bool(world.in_clear("are you there")) is not load
+    assert bool(world.in_clear("urn:xmpp:receipts'", 'urn:xmpp:receipts" id')) is not load
+
+
+async def test_chat_under_require(world: World) -> None:
+    """Nothing leaves in clear and nothing is delivered; no receipt, typing notice or error tells him that we are there."""
+    alice, bob = await two(world, "require", load=False)
+    failed, refused, heard = (Heard(alice, name) for name in ("e2e_send_failed", "e2e_plaintext_refused", "message"))
+    back, typing = [Heard(bob, name) for name in ("message", "receipt_received", "message_error")], Heard(alice, "chatstate")
+    say(alice, BOB, "are you there")
+    types(alice, BOB)
+    for _ in range(2):
+        assert isinstance((await failed.take()).error, PeerWithoutE2E)
+    say(bob, ALICE, "it is me")
+    types(bob, ALICE)
+    for _ in range(2):
+        assert (await refused.take()).stanza["from"].full == BOB
+    await world.settle(alice, bob)
+    assert [len(each) for each in (failed, refused, heard, typing, *back)] == [0] * 7
+    assert world.in_clear("are you there") == []
+
+
+async def test_a_bot_answers_a_plain_client_in_clear_until_it_is_told_otherwise(world: World) -> None:
+    """Under ``prefer`` an unmodified bot's reply goes the way of the question; after ``require`` it hears nothing of him."""
+    alice, bob = await two(world, "prefer", load=False)
+    alice.add_event_handler("message", lambda message: message.reply("an answer").send())
+    heard, refused = Heard(bob, "message"), Heard(alice, "e2e_plaintext_refused")
+    say(bob, ALICE, "a question")
+    assert await heard.bodies(1) == ["an answer"]
+    e2e(alice).set_policy(BOB, "require")
+    say(bob, ALICE, "a question")
+    await refused.take()
+    await world.settle(alice, bob)
+    assert len(heard) == 0
