@@ -92,7 +92,6 @@ def change(store: SQLStore, mine: JID, out: Output, old: Seal, new: Seal, file: 
     if old is new is Seal.KEY_FILE:
         out.tell(f"The store of {mine.bare} is sealed with a key-file already; nothing was changed.")
     else:
-        store.unlock()  # before a new one is asked for
         notice = store.reseal(sealer(new, store.path, chosen(mine, file, NEW_PASSPHRASE_VARIABLE)))
         out.tell(f"The store of {mine.bare} is sealed with a {new.value} now. {notice or ''}".rstrip())
     if old is not new:

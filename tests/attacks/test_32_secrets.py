@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import gc
 import logging
+import secrets
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -43,8 +44,8 @@ from xmpp_e2e.tls import channel
 from xmpp_e2e_cli.__main__ import main
 
 OURS = ("xmpp_e2e", "slixmpp_e2e", "xmpp_e2e_cli")
-WORDS, WRONG = "correct horse battery staple", "incorrect mule torch paperclip"
-SHARED = bytes(range(7, 39))
+WORDS, WRONG, SHARED = secrets.token_urlsafe(24), secrets.token_urlsafe(24), secrets.token_bytes(32)
+"""As no other test has them, whose objects may still be alive."""
 PIECE = 12
 """Bytes of a secret in a row that count as a leak of it: nobody hits upon 96 bits by chance."""
 

@@ -80,10 +80,9 @@ async def test_nobody_opens_a_session_with_us_before(world: World, person: Perso
     with pytest.raises(PeerRefused, match="service-unavailable"):
         await until(link.opened())
     assert (await e2e(bob).switchboard._ask(BOB, ALICE))[1] is False
+    there = Heard(bob, "presence_available")
     person.answers.set()
-    await until(e2e(alice).unlocked())
-    await turns()
-    await world.settle(alice, bob)
+    assert (await there.take())["from"].full == ALICE  # she says again that she is there, and what she can do now
     assert (await until(e2e(bob).connect("alice@localhost"))).peer == ALICE
 
 
