@@ -8,7 +8,7 @@ import pytest
 from slixmpp import ClientXMPP, ComponentXMPP
 from slixmpp.exceptions import IqError
 
-from slixmpp_e2e.loopback import to_text
+from slixmpp_e2e.loopback import Way, to_text
 from tests.slixmpp_e2e.world import ALICE, BOTS, Heard, World, e2e, echo, turns, until
 from xmpp_e2e.errors import E2EError, PeerRefused
 from xmpp_e2e.negotiate.jingle import NS_SECURITY
@@ -167,3 +167,30 @@ async def test_a_component_loses_its_stream(world: World) -> None:
     bots.abort()
     assert not (await ended.take()).detail.clean
     assert not e2e(bots).sessions()
+
+
+async def test_the_resource_of_the_highest_priority_comes_first(world: World) -> None:
+    """A priority in the component's namespace counts as one."""
+    _, bots = await together(world)
+    here = Heard(bots, "presence_available")
+    other = await world.client("alice@localhost/low", load=False)
+    other.send_presence(ppriority=-5)
+    while (await here.take())["priority"] != -5:
+        pass
+    known = e2e(bots).switchboard.presences
+    assert await known.online(f"echo@{BOTS}", "alice@localhost") == [ALICE, "alice@localhost/low"]
+
+
+async def test_refusals_are_understood_and_well_formed(world: World) -> None:
+    """Both ways: what a client's refusal says reaches the component, and its own is in the namespace of its stream."""
+    alice, bots = await together(world, accept_from=None)
+    for sender, origin, to in ((bots, ECHO, ALICE), (alice, None, ECHO)):
+        for each in (alice, bots):  # whom one has written to may write back, until this is said again
+            e2e(each).set_accept_from([])
+        failed = Heard(sender, "e2e_send_failed")
+        sender.send_message(mfrom=origin, mto=to, mbody=SECRET, mtype="chat")
+        assert "service-unavailable" in str((await failed.take()).error)
+    of_component = [one.text for one in world.server.seen if (one.client, one.way) == (BOTS, Way.RECEIVED)]
+    refusals = [text for text in of_component if "<error" in text]
+    assert refusals
+    assert not [text for text in refusals if "jabber:client" in text]
