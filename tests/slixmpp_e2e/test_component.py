@@ -173,12 +173,12 @@ async def test_the_resource_of_the_highest_priority_comes_first(world: World) ->
     """A priority in the component's namespace counts as one."""
     _, bots = await together(world)
     here = Heard(bots, "presence_available")
-    other = await world.client("alice@localhost/low", load=False)
-    other.send_presence(ppriority=-5)
-    while (await here.take())["priority"] != -5:
+    other = await world.client("alice@localhost/high", load=False)
+    other.send_presence(ppriority=5)
+    while (await here.take())["priority"] != 5:
         pass
     known = e2e(bots).switchboard.presences
-    assert await known.online(f"echo@{BOTS}", "alice@localhost") == [ALICE, "alice@localhost/low"]
+    assert await known.online(f"echo@{BOTS}", "alice@localhost") == ["alice@localhost/high", ALICE]
 
 
 async def test_refusals_are_understood_and_well_formed(world: World) -> None:
