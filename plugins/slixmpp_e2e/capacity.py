@@ -27,8 +27,9 @@ SESSIONS_PER_DOMAIN = 2_500
 SESSIONS = 10_000
 """Sessions in all that peers may open, some 700 MB; strangers get half of them. Of ours there may be as many."""
 
-UNASKED_PER_PEER = Rate(2, 64)
-"""Offers, and other iqs about sessions that we do not know, of one bare JID: the blocks on their way when we restart, twice."""
+UNASKED_PER_PEER = Rate(2, 192)
+"""Offers, and other iqs about sessions that we do not know, of one bare JID. Two friends may open and close a session a hundred
+times in a row; less than the burst of a domain."""
 UNASKED_PER_DOMAIN = Rate(32, 256)
 """The same for the strangers of one domain; each costs some 4 ms (three look-ups in the store, a key, a TLS context)."""
 UNASKED = Rate(64, 512)
