@@ -18,6 +18,7 @@ from slixmpp_e2e.errors import TooManySessions
 from slixmpp_e2e.link import Link
 from slixmpp_e2e.loopback import Subscription, hostile, to_text
 from slixmpp_e2e.outbox import Route
+from slixmpp_e2e.rates import Rate
 from slixmpp_e2e.settings import ConfigError
 from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, jingle, turns, until
 from xmpp_e2e.errors import JingleError, PeerRefused
@@ -86,9 +87,13 @@ class Interleaved:
 
 
 @pytest.mark.parametrize("to", ["full", "bare"])
-async def test_two_who_write_at_the_same_instant_in_every_order(world: World, to: str) -> None:
+async def test_two_who_write_at_the_same_instant_in_every_order(
+    world: World, to: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A hundred times in all, three messages each, everything delayed by chance: each arrives once and in order, one session
     is left, and nobody is told of a failure."""
+    for rate in ("UNASKED_PER_PEER", "UNASKED_PER_DOMAIN"):
+        monkeypatch.setattr(capacity, rate, Rate(1000, 1000))  # people do not begin anew fifty times in ten seconds
     alice, bob = await world.pair()
     names = ("message", "e2e_session_failed", "e2e_send_failed")
     heard = {(client, name): Heard(client, name) for client in (alice, bob) for name in names}
