@@ -45,7 +45,7 @@ SESSION_BYTES = 2**36
 """After so many bytes a session ends and a new one is negotiated: far inside AES-GCM's bound (RFC 8446 §5.5)."""
 
 _STANZAS = frozenset(f"{{jabber:client}}{name}" for name in ("message", "presence", "iq"))
-_UNCONNECTED = frozenset({Stage.OFFERED, Stage.INVITED, Stage.CONNECTING})
+_UNCONNECTED = frozenset({Stage.OFFERED, Stage.CONNECTING})
 
 
 class Session:
@@ -119,7 +119,7 @@ class Session:
     def remember(self, remembered: Remembered, now: float) -> None:
         """The host's memory of the peer has changed: the user pinned the key that is held, or raised or refused one in use."""
         self._standing.remembered = remembered
-        if self._standing.evidence is not None and (self.stage in PROVING or self.stage is Stage.OPEN):
+        if self.stage in PROVING or self.stage is Stage.OPEN:
             self._guard(self._judge, now)
 
     def close(self, now: float, reason: Reason = Reason.SUCCESS) -> None:
@@ -349,7 +349,7 @@ class Session:
 
     def _read(self, plaintext: bytes, now: float) -> None:
         self._reader.feed(plaintext)
-        while self.stage is not Stage.CLOSED and (seen := self._reader.next_event()) is not None:
+        while (seen := self._reader.next_event()) is not None:
             if isinstance(seen, reader.Header):
                 self._on_header(seen)
             elif isinstance(seen, reader.End):
@@ -366,8 +366,6 @@ class Session:
             raise StreamError("the peer's stream is addressed from or to somebody else", "invalid-from")
 
     def _on_hello(self, element: Element, now: float) -> None:
-        if successor(self.stage, Input.HELLO) is None:
-            self._illegal(Input.HELLO)
         hello = auth.parse(element)
         hello.check(self._hello())
         self._step(Input.HELLO, now)
@@ -376,11 +374,10 @@ class Session:
             self._deadline = now + HUMAN_DEADLINE
         if self.role is Role.RESPONDER:
             self._greet()
-        if self.stage is Stage.GREETED:
-            self._judge(now)
+        self._judge(now)
 
     def _on_done(self, element: Element, now: float) -> None:
-        if self.stage is Stage.PROVED and self._proof is not None:
+        if self._proof is not None:
             self._open(self._proof, Input.DONE, now)
         else:
             self._step(Input.DONE, now)
@@ -426,7 +423,7 @@ class Session:
 
     def _end(self, now: float) -> None:
         """The peer's close_notify came: clean only if his farewell came before it."""
-        if not self._reader.complete or successor(self.stage, Input.END) is None:
+        if not self._reader.complete:
             raise Truncated("the peer closed TLS without a farewell")
         closer = self.stage is Stage.CLOSING
         self._step(Input.END, now)

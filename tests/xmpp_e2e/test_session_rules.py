@@ -1,0 +1,302 @@
+"""Rules of a session that its other tests pass by: what comes at a moment at which it must change nothing, or little."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from xml.etree.ElementTree import Element, SubElement
+
+import pytest
+
+from tests.pair import NOBODY, Pair, config, message, remembers
+from xmpp_e2e import events
+from xmpp_e2e import session as module
+from xmpp_e2e.authenticate import hello as auth
+from xmpp_e2e.errors import AuthenticationFailed, JingleError, LocalError, PeerRefused, StreamError, Truncated
+from xmpp_e2e.identity import Remembered, Role, TrustModel
+from xmpp_e2e.negotiate.jingle import Reason
+from xmpp_e2e.session import Session
+from xmpp_e2e.stages import Input, Stage
+from xmpp_e2e.stream import outflow
+
+BLOCKED = Remembered((replace(remembers("bob").keys[0], blocked=True),))
+NONSENSE = Element("{urn:example}nonsense")
+
+
+def reason_of(element: Element) -> str:
+    """The reason that a session-terminate gives."""
+    (reason,) = [child for child in element if child.tag.endswith("}reason")]
+    return reason[0].tag.rpartition("}")[2]
+
+
+def heard_by(pair: Pair, role: Role) -> bytearray:
+    """All that TLS will decrypt for ``role`` from now on."""
+    heard = bytearray()
+    channel = pair.side(role).session._channel
+    assert channel is not None
+    receive = channel.receive
+
+    def listen(data: bytes) -> bytes:
+        plaintext = receive(data)
+        heard.extend(plaintext)
+        return plaintext
+
+    channel.receive = listen  # type: ignore[method-assign]
+    return heard
+
+
+# --- before it begins, and after it has ended
+
+
+def test_a_fresh_session_knows_nothing() -> None:
+    """Without TLS there is no key; memory, time and bytes change nothing yet."""
+    session = Session(Role.INITIATOR, config(), NOBODY)
+    assert session.established is None
+    assert session.fingerprint is None
+    session.remember(BLOCKED, 0.0)
+    session.handle_timer(10.0**6)
+    session.receive_data(b"x", 0.0)
+    assert session.stage is Stage.IDLE
+    assert session.next_event() is None
+
+
+def test_nothing_is_heard_after_the_end() -> None:
+    """Bytes that come late, memory that changes late, and the timer leave a closed session as it ended."""
+    pair = Pair().open()
+    pair.alice.session.close(pair.now)
+    pair.run()
+    pair.alice.session.release()
+    pair.alice.session.receive_data(b"late", pair.now)
+    pair.alice.session.remember(BLOCKED, pair.now)
+    pair.alice.session.handle_timer(10.0**6)
+    pair.run()
+    (end,) = pair.alice.of(events.SessionEnd)
+    assert end.clean
+
+
+@pytest.mark.parametrize("happened", Input)
+def test_who_is_at_fault(happened: Input) -> None:
+    """What comes at the wrong time is an error of the signalling, of the caller, or of the peer inside the stream."""
+    session = Session(Role.INITIATOR, config(), NOBODY)
+    signalled = {Input.INITIATE, Input.ACCEPTED}
+    called = {Input.OFFER, Input.ACCEPT, Input.CONNECTED, Input.SECURE, Input.PROOF}
+    fault = JingleError if happened in signalled else LocalError if happened in called else StreamError
+    with pytest.raises(fault):
+        session._illegal(happened)
+
+
+def test_open_takes_a_proof() -> None:
+    """Were one of the doors tried without a proof, the session would not open."""
+    session = Session(Role.INITIATOR, config(), NOBODY)
+    session.stage = Stage.PROVED
+    with pytest.raises(AssertionError, match="takes a proof"):
+        session._step(Input.DONE, 0.0)
+    assert session.stage is Stage.PROVED
+
+
+# --- signalling
+
+
+def test_a_malformed_accept_ends_the_offer() -> None:
+    """An accept that cannot be read is answered with an error, and the offer is over."""
+
+    def spoil(role: Role, element: Element) -> list[Element]:
+        if element.get("action") == "session-accept":
+            element[0].attrib.clear()
+        return [element]
+
+    pair = Pair(on_jingle=spoil).open()
+    assert isinstance(pair.alice.failure, JingleError)
+    assert pair.alice.errors == [pair.alice.failure]
+
+
+def test_other_nonsense_leaves_the_offer() -> None:
+    """Another message that cannot be read, while the accept is awaited, is answered with an error and no more."""
+    pair = Pair(on_jingle=lambda role, element: []).open()
+    pair.deliver(Role.INITIATOR, Element("{urn:xmpp:jingle:1}jingle", action="session-info"))
+    assert len(pair.alice.errors) == 1
+    assert pair.alice.session.stage is Stage.OFFERED
+
+
+def test_a_late_error_leaves_an_open_session() -> None:
+    """An iq error that comes when the session is open ends nothing: anybody on the path can make one up."""
+    pair = Pair().open()
+    pair.alice.session.receive_jingle_error("service-unavailable", pair.now)
+    assert pair.alice.session.stage is Stage.OPEN
+
+
+@pytest.mark.parametrize("given", ["busy", None])
+def test_the_reason_of_a_terminate_is_told(given: str | None) -> None:
+    """What a terminate gives as its reason is in the error, and that it gives none."""
+    pair = Pair(on_jingle=lambda role, element: []).open()
+    terminate = Element("{urn:xmpp:jingle:1}jingle", action="session-terminate", sid=pair.alice.session.sid)
+    if given:
+        SubElement(SubElement(terminate, "{urn:xmpp:jingle:1}reason"), f"{{urn:xmpp:jingle:1}}{given}")
+    pair.deliver(Role.INITIATOR, terminate)
+    pair.run()
+    assert str(pair.alice.failure).endswith(given or "no reason")
+
+
+def test_what_the_path_is_told() -> None:
+    """Whoever gives up gives his reason outside, but not once TLS is up: from there on all failures look alike."""
+    pair = Pair(on_jingle=lambda role, element: []).open()
+    pair.alice.session.close(pair.now, Reason.BUSY)
+    pair.run()
+    assert reason_of(pair.alice.jingle_sent[-1]) == "busy"
+    pair = Pair(bob=config("bob", trust_model=TrustModel.SERVER_UNTRUSTED)).open()
+    pair.bob.session.close(pair.now, Reason.BUSY)
+    pair.run()
+    assert reason_of(pair.bob.jingle_sent[-1]) == "security-error"
+    pair = Pair().open()
+    pair.says(Role.INITIATOR, NONSENSE)
+    assert reason_of(pair.bob.jingle_sent[-1]) == pair.bob.failure.jingle_reason  # type: ignore[attr-defined]
+
+
+def test_nothing_leaves_before_the_bytestream_is_there() -> None:
+    """TLS has something to say as soon as an offer is accepted; it says it when there is a way."""
+    pair = Pair(config("alice", fast_open=False))
+    pair._connect = lambda: None  # type: ignore[method-assign]
+    pair.open()
+    assert pair.alice.session.stage is Stage.CONNECTING
+    assert pair.alice.data_sent == b""
+
+
+# --- inside
+
+
+def test_each_event_is_told_at_once() -> None:
+    """There is never a gap among the events that wait."""
+    pair = Pair()
+
+    def look(role: Role, data: bytes) -> list[bytes]:
+        assert None not in (*pair.alice.session._events, *pair.bob.session._events)
+        return [data]
+
+    pair.on_data = look
+    pair.open()
+    pair.alice.session.send_stanza(message("x"))
+    pair.run()
+    assert pair.bob.stanzas == ["x"]
+
+
+def test_only_the_responder_names_the_stream() -> None:
+    """The responder's header has an id (RFC 6120 §4.7.3), the initiator's has none."""
+    sent: dict[Role, object] = {}
+    pair = Pair()
+    for role in Role:
+        session = pair.side(role).session
+        header = session._out.header
+
+        def note(from_: str, to: str, *, id: str | None = None, role: Role = role, header: object = header) -> None:
+            sent[role] = id
+            header(from_, to, id=id)  # type: ignore[operator]
+
+        session._out.header = note  # type: ignore[method-assign]
+    pair.open()
+    assert sent[Role.INITIATOR] is None
+    assert sent[Role.RESPONDER]
+
+
+@pytest.mark.parametrize("condition", ["conflict", None])
+def test_the_peers_stream_error_is_told(condition: str | None) -> None:
+    """A stream error of the peer ends the session with what it says."""
+    error = Element(outflow.ERROR)
+    if condition:
+        SubElement(error, f"{{urn:ietf:params:xml:ns:xmpp-streams}}{condition}")
+    pair = Pair().open().says(Role.INITIATOR, error)
+    assert isinstance(pair.bob.failure, PeerRefused)
+    assert str(pair.bob.failure).endswith(condition or "undefined-condition")
+
+
+def test_who_breaks_a_rule_hears_which() -> None:
+    """An element that has no place is answered with a stream error, and the stream is ended properly."""
+    pair = Pair().open()
+    heard = heard_by(pair, Role.INITIATOR)
+    pair.says(Role.INITIATOR, NONSENSE)
+    assert isinstance(pair.bob.failure, StreamError)
+    assert isinstance(pair.alice.failure, PeerRefused)
+    assert "unsupported-stanza-type" in str(pair.alice.failure)
+    assert heard.endswith(b"</stream:stream>")
+
+
+def test_why_a_key_is_refused_is_not_heard() -> None:
+    """Inside TLS, too, a refusal does not say why."""
+    pair = Pair().open()
+    heard = heard_by(pair, Role.RESPONDER)
+    pair.alice.session.remember(BLOCKED, pair.now)
+    pair.run()
+    assert isinstance(pair.bob.failure, AuthenticationFailed)
+    assert auth.ABORT.rpartition("}")[2].encode() in heard
+    assert b"error" not in heard
+
+
+# --- how long, and how much
+
+
+def test_a_stanza_gives_no_time() -> None:
+    """However busy, an open session ends when it is a day old."""
+    pair = Pair().open()
+    before = pair.alice.session.timer(), pair.bob.session.timer()
+    pair.now += 3600
+    pair.alice.session.send_stanza(message("x"))
+    pair.run()
+    assert (pair.alice.session.timer(), pair.bob.session.timer()) == before
+
+
+def test_what_limits_the_proof_does_not_limit_the_session() -> None:
+    """The clock of the stages before is off once the session is open."""
+    pair = Pair().open().pass_time(3600)
+    assert pair.alice.session.stage is pair.bob.session.stage is Stage.OPEN
+
+
+def test_a_timer_that_comes_early_changes_nothing() -> None:
+    """A host may call at any time."""
+    pair = Pair().open()
+    pair.alice.session.handle_timer(pair.now + 60)
+    assert pair.alice.session.stage is Stage.OPEN
+
+
+def test_much_traffic_ends_a_session_cleanly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After so many bytes it ends by farewells, so that a new one brings new keys; the opening itself is not cut short."""
+    monkeypatch.setattr(module, "SESSION_BYTES", 1)
+    pair = Pair().open()
+    assert pair.alice.of(events.SessionStart)
+    assert pair.bob.of(events.SessionStart)
+    assert [end.clean for end in pair.alice.of(events.SessionEnd) + pair.bob.of(events.SessionEnd)] == [True, True]
+
+
+# --- the end
+
+
+def test_memory_does_not_spoil_a_farewell() -> None:
+    """When the user blocks the key of a session that is closing, it closes as it would have."""
+    pair = Pair().open()
+    pair.alice.session.close(pair.now)
+    pair.alice.session.remember(BLOCKED, pair.now)
+    pair.run()
+    assert pair.alice.of(events.SessionEnd)[0].clean
+
+
+def test_we_close_and_the_peer_closes_tls_only() -> None:
+    """Our farewell was said; his is missing: something may have been lost."""
+    pair = Pair().open()
+    pair.alice.session.close(pair.now)
+    assert pair.bob.session._channel is not None
+    pair.bob.session._channel.close()
+    pair.on_data = lambda role, data: [data] if role is Role.RESPONDER else []
+    pair.on_jingle = lambda role, element: []
+    pair.run()
+    assert isinstance(pair.alice.failure, Truncated)
+
+
+def test_no_farewell_is_said_twice() -> None:
+    """What the peer breaks after our farewell ends the session, and nothing more is said inside it."""
+    pair = Pair().open()
+    session = pair.alice.session
+    session.close(pair.now)
+    said = session.data_to_send()
+    heard = heard_by(pair, Role.RESPONDER)
+    pair.bob.session._out.element(NONSENSE)
+    session.receive_data(pair.bob.session.data_to_send(), pair.now)
+    pair.bob.session.receive_data(said + session.data_to_send(), pair.now)
+    assert heard.count(b"</stream:stream>") == 1
+    assert b"error" not in heard
