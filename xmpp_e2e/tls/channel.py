@@ -205,9 +205,7 @@ class Channel:
                 raise self._failed(TLSFailed(f"the peer sent over {HANDSHAKE_BYTES} bytes and finished no handshake"))
 
     def _shake_hands(self) -> bool:
-        """Is the handshake done, now that OpenSSL has seen all that came?"""
-        if self.established is not None:
-            return True
+        """Is the handshake done, now that OpenSSL has seen all that came? One that is done stays so."""
         try:
             self._connection.do_handshake()
         except SSL.WantReadError:
@@ -372,7 +370,7 @@ def _der(certificate: crypto.X509) -> bytes:
 def _written(connection: SSL.Connection) -> list[bytes]:
     pieces: list[bytes] = []
     try:
-        while not pieces or len(pieces[-1]) == _PIECE:
+        while True:
             pieces.append(connection.bio_read(_PIECE))
     except SSL.WantReadError:
         pass

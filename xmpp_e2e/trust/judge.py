@@ -166,7 +166,7 @@ class _Words:
     minimum: Assurance
 
     def reason(self, kind: KeyKind, decision: Decision) -> str:
-        calm = decision is Decision.ACCEPT and self.assurance is Assurance.VERIFIED
+        calm = self.assurance is Assurance.VERIFIED  # more than that nobody demands
         attack = "" if calm else _ATTACK.get(kind, "")
         help_ = "" if calm else _UNBLOCK if kind is KeyKind.BLOCKED else _PIN
         parts = (_WHAT[kind], _LIKELY.get(kind, ""), attack, _THEN[decision], help_)

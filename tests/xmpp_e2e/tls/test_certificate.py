@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -192,6 +193,21 @@ def test_junk_is_no_certificate(junk: bytes) -> None:
     """Bytes that are no certificate raise the documented error and no other."""
     with pytest.raises(TLSFailed, match="cannot be read"):
         key_fingerprint(junk)
+
+
+def test_an_algorithm_that_the_library_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key of an algorithm that was not built in is refused like any other that is not accepted."""
+    identity = Identity.create(CREATED)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise UnsupportedAlgorithm("not built in")
+
+    monkeypatch.setattr(x509, "load_der_x509_certificate", refuse)
+    with pytest.raises(TLSFailed, match="cannot be read"):
+        key_fingerprint(identity.certificate)
+    monkeypatch.setattr(serialization, "load_der_private_key", refuse)
+    with pytest.raises(ValueError, match="no unencrypted PKCS#8"):
+        Identity(identity.certificate, identity.private_key)
 
 
 def test_unknown_certificate_version_is_refused() -> None:

@@ -20,7 +20,7 @@ from OpenSSL import SSL
 from xmpp_e2e.errors import LocalError, TLSFailed
 from xmpp_e2e.identity import Role
 from xmpp_e2e.tls.certificate import Identity
-from xmpp_e2e.tls.channel import ALPN, HANDSHAKE_BYTES, RECORD_BYTES, Channel, Established
+from xmpp_e2e.tls.channel import ALPN, HANDSHAKE_BYTES, RECORD_BYTES, Channel, Established, _in_words
 
 CREATED = datetime(2026, 2, 28)
 ALICE = Identity.create(CREATED)
@@ -273,6 +273,24 @@ def test_data_to_send_is_handed_out_once() -> None:
     assert initiator.data_to_send() == b""
 
 
+def test_what_waits_outlives_what_comes() -> None:
+    """Records that were not fetched yet are still there after bytes of the peer."""
+    initiator, responder = connected()
+    initiator.send(b"words")
+    responder.send(b"others")
+    assert initiator.receive(responder.data_to_send()) == b"others"
+    assert responder.receive(initiator.data_to_send()) == b"words"
+
+
+def test_established_is_set_once() -> None:
+    """The handshake is examined when it is over, and never again."""
+    initiator, responder = connected()
+    before = agreed(responder)
+    initiator.send(b"words")
+    responder.receive(initiator.data_to_send())
+    assert responder.established is before
+
+
 def test_used_counts_the_bytes_of_both_ways() -> None:
     """Every byte that travelled either way is counted, those of the handshake, of the goodbye and after it too."""
     initiator, responder = channels()
@@ -479,3 +497,9 @@ def test_openssl_that_cannot_write_kills_the_channel(
         act(initiator)
     with pytest.raises(TLSFailed):
         initiator.receive(b"more")
+
+
+@pytest.mark.parametrize("error", [SSL.SysCallError(-1, "Unexpected EOF"), SSL.Error([("", "", "")]), SSL.Error([])])
+def test_openssl_that_gives_no_reason(error: SSL.Error) -> None:
+    """An error of the system, or one without words, is a failure of TLS like any other."""
+    assert str(_in_words(error)) == "TLS failed: the record layer gave no reason"

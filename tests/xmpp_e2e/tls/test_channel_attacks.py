@@ -256,6 +256,16 @@ def test_classical_key_exchange_is_refused_by_who_demands_more(role: Role) -> No
     assert peer.error
 
 
+@pytest.mark.parametrize("group", ["X25519MLKEM768", "SecP256r1MLKEM768", "SecP384r1MLKEM1024"])
+def test_every_hybrid_is_good_enough_for_who_demands_more(group: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``require_pq`` takes each of the three, whichever a peer's TLS prefers."""
+    monkeypatch.setattr(SSL.Connection, "get_group_name", lambda connection: group)
+    channel = victim(Role.RESPONDER, require_pq=True)
+    assert duel(channel, as_peer(Role.RESPONDER, MALLORY)) is None
+    assert channel.established
+    assert channel.established.group == group
+
+
 # --- who is it? (attacks 3, 6, 7)
 
 
@@ -278,6 +288,16 @@ def test_swapped_certificate_is_refused(role: Role) -> None:
     peer = as_peer(role, MALLORY)
     assert type(refused(victim(role, BOB.certificate_digest), peer)) is FingerprintMismatch
     assert "alert" in heard(peer)
+
+
+@ROLES
+def test_a_refusal_is_for_good(role: Role) -> None:
+    """A certificate that was refused while OpenSSL verified it is the failure of everything afterwards."""
+    channel = victim(role, BOB.certificate_digest)
+    refused(channel, as_peer(role, MALLORY))
+    for act in (channel.start, channel.close, lambda: channel.receive(b"more"), lambda: channel.send(b"more")):
+        with pytest.raises(FingerprintMismatch):
+            act()
 
 
 def test_initiator_shows_a_stranger_nothing() -> None:

@@ -173,6 +173,7 @@ def test_a_reason_says_what_likely_attack_and_command(kind: KeyKind) -> None:
     assert f"xmpp-e2e trust {verb} bob@example.org {A}" in verdict.reason
     assert ("Most likely" in verdict.reason) == (kind not in (KeyKind.FIRST, KeyKind.KNOWN))
     assert ("A server that reads along" in verdict.reason) == (kind in (KeyKind.FIRST, KeyKind.NEW, KeyKind.CHANGED))
+    assert ("Somebody who stole that key" in verdict.reason) == (kind is KeyKind.BLOCKED)
     assert "{" not in verdict.reason
 
 
