@@ -1,0 +1,92 @@
+"""A hello is taken only if it is well formed and mirrors ours."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from xml.etree.ElementTree import Element, SubElement
+
+import pytest
+
+from xmpp_e2e.authenticate.hello import Hello, NegotiationAltered, build, parse
+from xmpp_e2e.errors import AuthenticationFailed, StreamError
+from xmpp_e2e.identity import Assurance, Role
+
+OURS = Hello(Role.INITIATOR, "sid", bytes(32), methods=("psk", "srp"))
+THEIRS = Hello(Role.RESPONDER, "sid", bytes(32), methods=("psk", "sas"), need=("psk",), require=Assurance.VERIFIED)
+
+
+def test_a_mirrored_hello_is_taken() -> None:
+    """A hello that survives the wire and mirrors ours raises nothing."""
+    assert parse(build(THEIRS)) == THEIRS
+    THEIRS.check(OURS)
+
+
+@pytest.mark.parametrize(
+    ("altered", "message"),
+    [
+        (replace(THEIRS, role=Role.INITIATOR), "claims our own role"),
+        (replace(THEIRS, sid="another"), "another session"),
+        (replace(THEIRS, neg=bytes(31) + b"\x01"), "did not see the same negotiation"),
+    ],
+    ids=["role", "sid", "neg"],
+)
+def test_what_does_not_mirror_ours_was_altered(altered: Hello, message: str) -> None:
+    """Our own role, another session's id or another negotiation's digest: somebody was in between."""
+    with pytest.raises(NegotiationAltered, match=message):
+        altered.check(OURS)
+
+
+def test_a_need_that_we_cannot_meet_is_named() -> None:
+    """The peer wants a method that is not set up here: no session, and no word of an attack."""
+    with pytest.raises(AuthenticationFailed, match="needs sas, which is not set up here") as failed:
+        replace(THEIRS, need=("psk", "sas")).check(OURS)
+    assert type(failed.value) is AuthenticationFailed
+
+
+@pytest.mark.parametrize("count", [0, 16])
+def test_lists_have_room(count: int) -> None:
+    """As many methods as the bound says are taken, and none."""
+    names = tuple(f"m{number}" for number in range(count))
+    assert parse(build(replace(THEIRS, methods=names, need=names))).need == names
+
+
+SEVENTEEN = " ".join(f"m{number}" for number in range(17))
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"neg": "AA=="},
+        {"neg": build(THEIRS).attrib["neg"].replace("A", "A\n", 1)},
+        {"neg": build(THEIRS).attrib["neg"].rstrip("=")},
+        {"neg": None},
+        {"sid": None},
+        {"role": None},
+        {"role": "listener"},
+        {"require": None},
+        {"require": "absolute"},
+        {"methods": SEVENTEEN, "need": ""},
+        {"methods": SEVENTEEN, "need": SEVENTEEN},
+        {"methods": "psk", "need": "psk sas"},
+    ],
+    ids=str,
+)
+def test_what_is_malformed_is_no_hello(attributes: dict[str, str | None]) -> None:
+    """A digest of another length or spelling, an attribute that is missing or unknown, lists that are long or contradict."""
+    element = build(THEIRS)
+    for name, value in attributes.items():
+        if value is None:
+            del element.attrib[name]
+        else:
+            element.set(name, value)
+    with pytest.raises(StreamError, match="hello is malformed") as refused:
+        parse(element)
+    assert refused.value.condition == "bad-format"
+
+
+def test_a_hello_has_no_children() -> None:
+    """What a later version puts inside is not overlooked."""
+    element: Element = build(THEIRS)
+    SubElement(element, "more")
+    with pytest.raises(StreamError, match="hello is malformed"):
+        parse(element)
