@@ -20,6 +20,27 @@ def test_open_has_two_doors() -> None:
     assert doors == {(Stage.AWAITED, Input.PROOF), (Stage.PROVED, Input.DONE)}
 
 
+def test_each_input_has_its_stages() -> None:
+    """What can happen when: said here a second time, so that no row comes or goes unnoticed."""
+    legal = {
+        Input.OFFER: {Stage.IDLE},
+        Input.INITIATE: {Stage.IDLE},
+        Input.ACCEPT: {Stage.INVITED},
+        Input.ACCEPTED: {Stage.OFFERED},
+        Input.CONNECTED: {Stage.CONNECTING},
+        Input.SECURE: {Stage.HANDSHAKING},
+        Input.HELLO: {Stage.SECURED, Stage.EARLY},
+        Input.PROOF: {Stage.SECURED, Stage.GREETED, Stage.AWAITED},
+        Input.DONE: {Stage.GREETED, Stage.PROVED},
+        Input.STANZA: {Stage.AWAITED, Stage.OPEN, Stage.CLOSING},
+        Input.CLOSE: {Stage.OPEN},
+        Input.FAREWELL: {Stage.OPEN, Stage.CLOSING},
+        Input.FAIL: set(Stage) - {Stage.IDLE, Stage.CLOSED},
+        Input.END: {Stage.CLOSING, Stage.LEAVING},
+    }
+    assert {happened: {stage for stage, other in TRANSITIONS if other is happened} for happened in Input} == legal
+
+
 def test_closed_is_final() -> None:
     """Nothing leaves CLOSED."""
     assert not any(stage is Stage.CLOSED for stage, _ in TRANSITIONS)
