@@ -139,6 +139,7 @@ class Stage:
     async def component(self, prepare: Callable[[BaseXMPP], None], **settings: Any) -> ComponentXMPP:
         """The server's component with the plugin ``e2e``, connected. Raises `LoginFailed`."""
         component = self.server.component_client()
+        component.enable_direct_tls = False
         prepare(component)
         component.register_plugin("e2e", {"store": self._store("component", ""), **settings}, module=slixmpp_e2e)
         self._clients.append(component)

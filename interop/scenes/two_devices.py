@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from xml.etree import ElementTree as ET
+
 from interop.props import Heard, e2e, say
 from interop.stage import Stage
+
+DISCO_INFO = "{http://jabber.org/protocol/disco#info}query"
 
 
 async def play(stage: Stage) -> None:
@@ -37,4 +41,10 @@ async def play(stage: Stage) -> None:
 
     await stage.settle(phone, laptop, old)
     assert not any(map(len, heard.values()))
+    # Nothing but the question whether it has encryption went to the old client.
+    to_old = [ET.fromstring(text) for text in stage.readable(old.boundjid.full)]
+    ends = (alice.boundjid.full, old.boundjid.full)
+    written = [element for element in to_old if (element.get("from"), element.get("to")) == ends]
+    assert {element.tag.rpartition("}")[2] for element in written} <= {"iq", "presence"}
+    assert {child.tag for element in written for child in element if element.tag.endswith("iq")} == {DISCO_INFO}
     assert stage.readable("To all of you", "Read it here", "To the laptop") == []

@@ -179,6 +179,8 @@ class Daemon(abc.ABC):
         client.ssl_context = ssl.create_default_context(cafile=self.ca_file)
         # By itself slixmpp tries TLS from the first byte before it tries STARTTLS.
         client.enable_direct_tls = False
+        # Inside TLS; the rounds of SCRAM, in Python and in the server, are half of a login.
+        client.plugin["feature_mechanisms"].use_mech = "PLAIN"
         client.connect(self.host, self.port)
 
     def component_client(self) -> ComponentXMPP:

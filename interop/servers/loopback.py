@@ -10,7 +10,7 @@ from typing import Self
 
 from slixmpp import ClientXMPP, ComponentXMPP
 
-from interop.servers.daemon import ACCOUNTS
+from interop.servers.daemon import ACCOUNTS, COMPONENT, COMPONENT_SECRET
 from interop.servers.setup import Setup
 from slixmpp_e2e import loopback
 
@@ -28,13 +28,19 @@ class Loopback:
     """Ours: it is a part of the plugin."""
 
     def __init__(
-        self, domain: str = "a.test", accounts: Mapping[str, str] = ACCOUNTS, *, friends: bool = True
+        self,
+        domain: str = "a.test",
+        accounts: Mapping[str, str] = ACCOUNTS,
+        *,
+        friends: bool = True,
+        component: bool = False,
     ) -> None:
-        """``accounts`` maps names to passwords; ``friends`` makes each a contact of each."""
+        """``accounts`` maps names to passwords; ``friends`` makes each a contact of each; ``component``: it takes one."""
         self.domain = domain
         self.accounts = dict(accounts)
         self._forgotten = 0
-        self._server = loopback.LoopbackServer(domain, self.accounts, mutual=friends)
+        components = {f"{COMPONENT}.{domain}": COMPONENT_SECRET} if component else {}
+        self._server = loopback.LoopbackServer(domain, self.accounts, mutual=friends, components=components)
 
     async def __aenter__(self) -> Self:
         await self._server.start()
@@ -48,7 +54,7 @@ class Loopback:
     @classmethod
     def of(cls, setup: Setup) -> Self:
         """As a scene wants it."""
-        return cls(friends=setup.friends)
+        return cls(friends=setup.friends, component=setup.component)
 
     @property
     def software(self) -> tuple[str, ...]:
@@ -73,8 +79,9 @@ class Loopback:
         return self._server.seen[self._forgotten :]
 
     def component_client(self) -> ComponentXMPP:
-        """It takes none."""
-        raise NotImplementedError
+        """The component, which has not begun to connect."""
+        (domain,) = self._server.components
+        return ComponentXMPP(domain, COMPONENT_SECRET, "127.0.0.1", self._server.port)
 
     def forget(self) -> None:
         """What was handled so far is not told again."""
