@@ -41,7 +41,7 @@ async def theatre() -> AsyncIterator[Theatre]:
 @pytest.mark.parametrize(("scene", "server"), PLAYED)
 async def test_it_plays(monkeypatch: pytest.MonkeyPatch, theatre: Theatre, scene: Scene, server: str) -> None:
     """The scene passes, if need be a shorter one."""
-    monkeypatch.setattr(tie_break, "TIMES", 5)
+    monkeypatch.setattr(tie_break, "TIMES", 3)
     monkeypatch.setattr(many_stanzas, "COUNT", 100)
     monkeypatch.setattr(many_stanzas, "EVERY", 50)
     monkeypatch.setattr(debian_limits, "LETTER", debian_limits.LETTER[:8000])
