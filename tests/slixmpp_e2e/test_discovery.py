@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from slixmpp.plugins.xep_0030 import DiscoInfo
+
+from slixmpp_e2e.discovery import supports
 from slixmpp_e2e.loopback import Way, back_online, offline
 from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, turns
 
@@ -53,3 +56,16 @@ async def test_a_login_is_announced_once(world: World) -> None:
         info = await alice.plugin["xep_0115"].get_caps(verstring=version.get("ver"))
         assert SECURITY in info["features"]
         await offline(alice)
+
+
+async def test_what_was_filed_under_a_hash_must_have_it(world: World) -> None:
+    """slixmpp files its own features under their hash and goes on changing them: a client of the same make, with no more than
+    we had then, is not taken to have encryption."""
+    alice, bob = await world.client(ALICE), await world.client(BOB, load=False)
+    await world.settle(bob, alice)
+    info = DiscoInfo()
+    info.add_feature(SECURITY)
+    caps = alice.plugin["xep_0115"]
+    await caps.cache_caps("of fewer features", info)
+    await caps.assign_verstring(bob.boundjid, "of fewer features")
+    assert await supports(alice, alice.boundjid, bob.boundjid) is False
