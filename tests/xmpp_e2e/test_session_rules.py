@@ -62,9 +62,12 @@ def test_a_fresh_session_knows_nothing() -> None:
 def test_nothing_is_heard_after_the_end() -> None:
     """Bytes that come late, memory that changes late, and the timer leave a closed session as it ended."""
     pair = Pair().open()
+    with pytest.raises(LocalError):
+        pair.alice.session.release()
     pair.alice.session.close(pair.now)
     pair.run()
     pair.alice.session.release()
+    pair.alice.session.close(pair.now)
     pair.alice.session.receive_data(b"late", pair.now)
     pair.alice.session.remember(BLOCKED, pair.now)
     pair.alice.session.handle_timer(10.0**6)

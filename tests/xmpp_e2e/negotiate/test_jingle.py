@@ -378,6 +378,14 @@ def test_what_is_allowed(edit: Edit, expected: Jingle) -> None:
     assert parse(initiate(edit)) == expected
 
 
+def test_a_reason_says_why_in_words() -> None:
+    """A terminate with words is read back, and so is an info that says something."""
+    terminate_ = Jingle(Action.SESSION_TERMINATE, "sid", reason=Reason.BUSY, text="at lunch")
+    assert parse(build(terminate_)) == terminate_
+    info = Jingle(Action.SESSION_INFO, "sid", payload="{urn:xmpp:jingle:apps:rtp:info:1}ringing")
+    assert parse(build(info)) == info
+
+
 def test_a_comment_in_a_text_is_refused() -> None:
     """A text in two halves is not read as its first half."""
     element = initiate()
@@ -436,9 +444,12 @@ def test_a_foreign_application_is_named() -> None:
 )
 def test_a_foreign_transport_passes_as_none(edit: Edit) -> None:
     """A bytestream that we do not speak, or none, is for the session to answer with unsupported-transports."""
-    jingle = parse(initiate(edit))
-    assert jingle.secured is not None
-    assert jingle.secured.transport is None
+    for action in ("session-initiate", "session-accept"):
+        element = initiate(edit)
+        element.set("action", action)
+        jingle = parse(element)
+        assert jingle.secured is not None
+        assert jingle.secured.transport is None
 
 
 def test_what_is_secured() -> None:

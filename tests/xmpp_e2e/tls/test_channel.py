@@ -503,3 +503,9 @@ def test_openssl_that_cannot_write_kills_the_channel(
 def test_openssl_that_gives_no_reason(error: SSL.Error) -> None:
     """An error of the system, or one without words, is a failure of TLS like any other."""
     assert str(_in_words(error)) == "TLS failed: the record layer gave no reason"
+
+
+def test_openssl_that_gives_some_reasons() -> None:
+    """What has words is told, each once."""
+    error = SSL.Error([("", "", ""), ("", "", "bad record"), ("", "", "bad record")])
+    assert str(_in_words(error)) == "TLS failed: bad record"
