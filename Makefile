@@ -28,6 +28,7 @@ demo: $(demo_ready)
 
 test: servers check
 	$(BIN)/python -m pytest --ignore=tests/packaging --numprocesses=2 --dist=loadfile --cov --cov-report=term
+	$(BIN)/python -m tests.branches
 
 # tests/packaging plants violations that the contracts of import-linter must find, looks into the wheel, and runs
 # tests/installed in a fresh environment, outside the repository.
