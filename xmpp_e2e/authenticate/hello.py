@@ -7,7 +7,6 @@ negotiation. Whoever edited the signalling on the way is found out here.
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
@@ -87,5 +86,5 @@ def parse(element: Element) -> Hello:
             need=need,
             require=Assurance.parse(element.attrib["require"]),
         )
-    except (KeyError, ValueError, binascii.Error):
+    except (KeyError, ValueError):
         raise StreamError("the peer's hello is malformed", "bad-format") from None
