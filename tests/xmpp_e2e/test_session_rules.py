@@ -261,7 +261,7 @@ def test_a_timer_that_comes_early_changes_nothing() -> None:
 def test_much_traffic_ends_a_session_cleanly(monkeypatch: pytest.MonkeyPatch) -> None:
     """After so many bytes it ends by farewells, so that a new one brings new keys; the opening itself is not cut short."""
     monkeypatch.setattr(module, "SESSION_BYTES", 1)
-    pair = Pair().open()
+    pair = Pair(config("alice", fast_open=False)).open()
     assert pair.alice.of(events.SessionStart)
     assert pair.bob.of(events.SessionStart)
     assert [end.clean for end in pair.alice.of(events.SessionEnd) + pair.bob.of(events.SessionEnd)] == [True, True]
@@ -275,6 +275,16 @@ def test_memory_does_not_spoil_a_farewell() -> None:
     pair = Pair().open()
     pair.alice.session.close(pair.now)
     pair.alice.session.remember(BLOCKED, pair.now)
+    pair.run()
+    assert pair.alice.of(events.SessionEnd)[0].clean
+
+
+def test_who_closes_twice_closes_once() -> None:
+    """A second close while the peer's farewell is awaited changes nothing."""
+    pair = Pair().open()
+    pair.alice.session.close(pair.now)
+    pair.alice.session.close(pair.now)
+    assert pair.alice.session.stage is Stage.CLOSING
     pair.run()
     assert pair.alice.of(events.SessionEnd)[0].clean
 

@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 import pytest
 
 from tests.pair import Pair
-from xmpp_e2e.errors import PeerIncompatible, SecurityStripped, UnsupportedTransport
+from xmpp_e2e.errors import JingleError, PeerIncompatible, SecurityStripped, UnsupportedTransport
 from xmpp_e2e.identity import Role
 
 
@@ -51,3 +51,36 @@ def test_what_a_half_lacks(action: str, edit: Callable[[Element], None], failure
     pair = Pair(on_jingle=on_jingle).open()
     side = pair.bob if action == "session-initiate" else pair.alice
     assert type(side.failure) is failure
+
+
+def changed(name: str, value: str, where: str) -> Callable[[Element], None]:
+    """Change an attribute of the content, or of its transport."""
+
+    def edit(content: Element) -> None:
+        for element in content.iter():
+            if element.tag.endswith(f"}}{where}"):
+                element.set(name, value)
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (changed("sid", "another", "transport"), "was not offered"),
+        (changed("name", "another", "content"), "was not offered"),
+        (changed("block-size", "8192", "transport"), "raises the block size"),
+    ],
+    ids=["bytestream", "content", "block size"],
+)
+def test_an_accept_answers_what_was_offered(edit: Callable[[Element], None], message: str) -> None:
+    """Another bytestream, another content or larger blocks than were offered: refused as a mistake, before TLS is asked."""
+
+    def on_jingle(role: Role, element: Element) -> list[Element]:
+        if element.get("action") == "session-accept":
+            edit(element[0])
+        return [element]
+
+    pair = Pair(on_jingle=on_jingle).open()
+    assert isinstance(pair.alice.failure, JingleError)
+    assert message in str(pair.alice.failure)
