@@ -3,6 +3,7 @@
 # make check     what can be told without running it: style, types, layers, packages
 # make flood     a thousand hostile offers a second for a minute, at a client that goes on talking; says what it held
 # make soak      looks long for an order of events in which two sessions break a promise; `test` looks for seconds
+# make deletions leaves out every check of what guards, one at a time, and writes into docs/deletions.md which test fails
 # make interop   plays every scene on real servers and writes interop/RESULTS.md
 # make bench     measures what encryption costs, on a Prosody of its own, and writes interop/bench/RESULTS.md
 
@@ -21,7 +22,7 @@ endif
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: demo test check interop bench servers soak
+.PHONY: demo test check deletions interop bench servers soak
 
 demo: $(demo_ready)
 	@$(BIN)/xmpp-e2e demo
@@ -43,6 +44,10 @@ flood: $(test_ready)
 
 soak: $(test_ready)
 	$(BIN)/python -m pytest tests/attacks/test_hostile_wire.py tests/attacks/test_hostile_peer.py --hypothesis-profile=soak
+
+# `make deletions only=--new` tries only what is not listed yet.
+deletions: $(test_ready)
+	$(BIN)/python -m tests.deletions.run --workers=2 $(only)
 
 interop: servers $(test_ready)
 	$(BIN)/python -m interop.run
