@@ -23,6 +23,8 @@ RECORD = ".deletions.json"
 BATCHES = (12, 60, 240)
 """How many tests are tried together. One of the first notices nearly always; more than these, and it takes minutes to say that
 nothing does."""
+PATIENCE = 3.0
+"""Seconds that a test of the plugin waits for what may never happen without a check."""
 QUICK_SECONDS = 1.0
 """What takes longer is tried last, unless it is of the module's own tests."""
 
@@ -41,13 +43,13 @@ class Record:
                 for place in ("", *executed):
                     self._by_place[module, place].append(name)
 
-    def batches(self, check: Check) -> Iterator[list[str]]:
+    def batches(self, check: Check, most: int = sum(BATCHES)) -> Iterator[list[str]]:
         """Tests that execute its function; if it is in none, anything of its module, or that are the module's own: the most
-        promising first."""
+        promising first, ``most`` in all."""
         names = set(self._by_place[check.path, check.place if check.lines else ""])
         if not check.lines:
             names |= {name for name in self._tests if name.startswith(_own(check))}
-        promising = sorted(names, key=lambda name: self._rank(check, name))
+        promising = sorted(names, key=lambda name: self._rank(check, name))[:most]
         for size in BATCHES:
             if batch := promising[:size]:
                 yield batch
@@ -68,9 +70,12 @@ def _own(check: Check) -> str:
 
 
 def record(root: Path, modules: Sequence[str], folders: Sequence[str]) -> Record:
-    """What is recorded, and of the files of tests that have changed since, what is recorded now."""
+    """What is recorded, and of the files of tests that have changed since, what is recorded now; all of it, if modules have
+    been added."""
     kept = root / RECORD
-    old = json.loads(kept.read_text()) if kept.exists() else {"files": {}, "tests": {}}
+    old = json.loads(kept.read_text()) if kept.exists() else {}
+    if not set(modules) <= set(old.get("modules", ())):
+        old = {"modules": list(modules), "files": {}, "tests": {}}
     paths = sorted(path for folder in folders for path in (root / folder).rglob("test_*.py"))
     files = {path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
     changed = [path for path in files if files[path] != old["files"].get(path)]
@@ -78,14 +83,15 @@ def record(root: Path, modules: Sequence[str], folders: Sequence[str]) -> Record
     tests = {name: test for name, test in old["tests"].items() if name.partition("::")[0] in same}
     if changed:
         print(f"recording what {len(changed)} files of tests execute …", flush=True)
-        tests |= _recorded(root, modules, changed)
-        kept.write_text(json.dumps({"files": files, "tests": tests}))
+        tests |= _recorded(root, old["modules"], changed)
+        kept.write_text(json.dumps({"modules": old["modules"], "files": files, "tests": tests}))
     return Record(tests)
 
 
 def inside(where: Path) -> dict[str, Any]:
-    """How a process is started that takes the project from this folder, however it is installed."""
-    return {"cwd": where, "env": {**os.environ, "PYTHONPATH": f"{where}{os.pathsep}{where / 'plugins'}"}}
+    """How a process is started that takes the project from this folder, however it is installed, and waits for nothing long."""
+    path = f"{where}{os.pathsep}{where / 'plugins'}"
+    return {"cwd": where, "env": {**os.environ, "PYTHONPATH": path, "PATIENCE": str(PATIENCE)}}
 
 
 # --- in a process of its own: coverage must see the modules imported ---------------------------------------------------

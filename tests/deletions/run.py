@@ -101,10 +101,10 @@ def workers(root: Path, count: int, tests: Sequence[str], preload: Sequence[str]
             made.close()
 
 
-def search(made: Workers, recorded: Record, check: Check) -> str:
-    """What fails without the check: a test, as it is listed, or `listed.SURVIVED`."""
+def search(made: Workers, recorded: Record, most: int, check: Check) -> str:
+    """What fails without the check, of so many tests at ``most``: a test, as it is listed, or `listed.SURVIVED`."""
     endless = None
-    for batch in recorded.batches(check):
+    for batch in recorded.batches(check, most):
         while batch:
             test, failed = made.first_failure(check, batch)
             if test is None:
@@ -116,8 +116,9 @@ def search(made: Workers, recorded: Record, check: Check) -> str:
             if test not in batch:
                 break
             batch = batch[batch.index(test) + 1 :]
-            if len(batch) > BATCHES[0]:
-                batch = batch[: BATCHES[0]]
+            batch = batch[: BATCHES[0]]
+        if endless:
+            break
     return listed.named(endless) if endless else listed.SURVIVED
 
 
@@ -133,14 +134,17 @@ class Run:
         *,
         new: bool = False,
         judged: bool = False,
+        most: int = sum(BATCHES),
     ) -> None:
-        """``new``: only what is not listed, or as noticed by nothing. ``judged``: what is judged, too."""
+        """``new``: only what is not listed, or as noticed by nothing. ``judged``: what is judged, too. ``most``: tests that are
+        tried for what is not listed."""
         self._root = root
         self._tests = tests
         self._preload = preload
         self._document = root / listed.DOCUMENT
         self._new = new
         self._judged = judged
+        self._most = most
         self.checks = checks(root, modules)
         self._known = listed.read(self._document)
         self._results = {check.key: self._known[check.key] for check in self.checks if check.key in self._known}
@@ -157,7 +161,7 @@ class Run:
                     open_.append(check)
             if open_:
                 recorded = record(self._root, list(dict.fromkeys(check.path for check in self.checks)), self._tests)
-                for check, fails in zip(open_, pool.map(partial(search, made, recorded), open_), strict=True):
+                for check, fails in zip(open_, pool.map(partial(search, made, recorded, self._most), open_), strict=True):
                     judgement = self._known.get(check.key, listed.SURVIVED)
                     self._note(check, judgement if fails == listed.SURVIVED and not listed.test_of(judgement) else fails)
 
@@ -185,9 +189,10 @@ def main() -> int:
     parser.add_argument("modules", nargs="*", help="only these (paths from the top of the repository)")
     parser.add_argument("--new", action="store_true", help="only checks that are not listed, or listed as noticed by nothing")
     parser.add_argument("--judged", action="store_true", help="those too that are judged to make no difference")
+    parser.add_argument("--most", type=int, default=sum(BATCHES), help="so many tests are tried for a check that is not listed")
     parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()
-    run = Run(new=options.new, judged=options.judged)
+    run = Run(new=options.new, judged=options.judged, most=options.most)
     run.over([check for check in run.checks if not options.modules or check.path in options.modules], options.workers)
     for check in run.survivors():
         print(f"no test notices: {check.path} {check.place}: {check.text} ({check.how})")

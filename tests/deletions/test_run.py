@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deletions import listed
+from tests.deletions import listed, record
 from tests.deletions.run import Run
 
 TOY = '''"""A toy."""
@@ -81,3 +81,21 @@ def test_a_run(toy: Path) -> None:
     assert again.survivors() == []
     assert outcomes(toy)["number > 10 ** 9"] == "nobody has so much"
     assert outcomes(toy)["number > 100"] == "`test_toy.py::test_hundreds`"
+
+
+def test_what_is_recorded_anew(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files of tests that have changed; all of them, if a module has been added."""
+    recorded: list[tuple[list[str], list[str]]] = []
+
+    def recording(_: Path, modules: list[str], files: list[str]) -> dict[str, record.Test]:
+        recorded.append((modules, files))
+        return {}
+
+    monkeypatch.setattr(record, "_recorded", recording)
+    (toy / "tests/test_other.py").write_text("")
+    for modules in (["toy.py"], ["toy.py"], ["toy.py", "more.py"], ["toy.py"]):
+        record.record(toy, modules, ["tests"])
+    (toy / "tests/test_other.py").write_text("changed = True")
+    record.record(toy, ["toy.py"], ["tests"])
+    both, files = ["toy.py", "more.py"], ["tests/test_other.py", "tests/test_toy.py"]
+    assert recorded == [(["toy.py"], files), (both, files), (both, files[:1])]

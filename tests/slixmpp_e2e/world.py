@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,7 +25,7 @@ ALICE_AT_A, BOB_AT_B = "alice@a.test/a", "bob@b.test/b"
 """In a world of two domains."""
 BOTS, BOTS_SECRET = "bots.localhost", "component's"
 """A component."""
-PATIENCE = 20.0
+PATIENCE = float(os.environ.get("PATIENCE", "20"))
 """Seconds after which a test is given up; everything here takes milliseconds."""
 
 FAILURES = ("e2e_send_failed", "e2e_session_failed", "e2e_plaintext_refused", "e2e_plaintext_received")
