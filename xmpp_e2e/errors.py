@@ -176,7 +176,10 @@ class AuthenticationFailed(E2EError):
     jingle_reason = "security-error"
     likely = "The two sides hold different secrets, or expect different methods."
     attack = "Somebody in the middle who does not know the secret causes exactly this."
-    remedy = "Nothing was sent. Check the secret with the peer by another way."
+    remedy = (
+        "Nothing was sent in clear. What was written just before may have arrived, inside, all the same."
+        " Check the secret with the peer by another way."
+    )
 
 
 class UntrustedKey(AuthenticationFailed):
