@@ -148,7 +148,7 @@ _ATTACK = {
 _THEN = {
     Decision.ACCEPT: "Accepted as {assurance}.",
     Decision.HOLD: "Nothing is sent or delivered until {until}.",
-    Decision.REJECT: "The session has ended; nothing was sent or delivered.",
+    Decision.REJECT: "The session has ended; nothing more is sent or delivered.",
 }
 
 _PIN = "Compare the fingerprint with the peer by another way, then: xmpp-e2e trust pin {peer} {shown}"
