@@ -8,6 +8,7 @@ RFC 6120 §4.9.3 has for it:
 - ``not-well-formed`` (§4.9.3.13): XML or UTF-8 that is broken, and anything but white space after the end of the stream
 - ``bad-namespace-prefix`` (§4.9.3.2): a prefix that is not declared
 - ``bad-format`` (§4.9.3.1): well-formed, yet no stream: another root, or text between top-level elements
+- ``unsupported-stanza-type`` (§4.9.3.24): a second stream header inside the stream
 - ``invalid-namespace`` (§4.9.3.10), ``invalid-from`` (§4.9.3.9), ``unsupported-version`` (§4.9.3.25): a wrong header
 - ``policy-violation`` (§4.9.3.14): deeper, longer or more than ``Limits`` and the bounds of ``xmpp_e2e.stream`` allow
 """
@@ -289,6 +290,8 @@ class Reader:
         stack = self._stack
         if stack:
             stack[-1].append(element)
+        elif name == _ROOT:  # it would be waited for to end, until it is too long
+            raise StreamError("the peer began a second stream inside the first", "unsupported-stanza-type")
         else:
             self._first = self._parser.CurrentByteIndex
         stack.append(element)

@@ -202,6 +202,8 @@ def test_deferral_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
         (HEADER + b"x&nbsp;", "bad-format"),
         (HEADER + b"x<!-- -->", "bad-format"),
         (HEADER + b"<![CDATA[x]]>", "bad-format"),
+        (HEADER + HEADER, "unsupported-stanza-type"),
+        (HEADER + b"<a/>" + HEADER, "unsupported-stanza-type"),
         (HEADER.replace(b"<stream:stream", b"<stream:features"), "bad-format"),
         (HEADER.replace(b"<stream:stream", b"<stream"), "invalid-namespace"),
         (HEADER.replace(b"jabber:client", b"jabber:server"), "invalid-namespace"),
