@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-from collections.abc import Callable, Iterator
-from xml.etree.ElementTree import Comment, Element, SubElement, fromstring, indent, tostring
+from collections.abc import Iterator
+from xml.etree.ElementTree import Comment, Element, fromstring, indent
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from tests.xmpp_e2e.negotiate.example import (
+    ASSERTION,
+    COLONS,
+    CONTENT,
+    DESCRIPTION,
+    FLIGHT,
+    INITIATE,
+    NONCE,
+    PARSED,
+    PRINT,
+    PRINTED,
+    SECURITY,
+    TRANSPORT,
+    Edit,
+    at,
+    b64,
+    both,
+    contents,
+    cut,
+    having,
+    holding,
+    initiate,
+    lacking,
+    methods,
+    saying,
+    tagged,
+    twice,
+)
 from xmpp_e2e import errors
 from xmpp_e2e.errors import E2EError, JingleError
-from xmpp_e2e.identity import Role
 from xmpp_e2e.negotiate.jingle import (
     MAX_ASSERTION,
     MAX_FLIGHT,
@@ -25,180 +49,13 @@ from xmpp_e2e.negotiate.jingle import (
     NS_SECURITY,
     NS_XMLSTREAM,
     Action,
-    Content,
     IBBTransport,
     Jingle,
     Reason,
     Security,
-    Senders,
     build,
     parse,
 )
-
-PRINT = bytes(range(32))
-COLONS = ":".join(f"{byte:02X}" for byte in PRINT)
-NONCE = "AAECAwQFBgcICQoLDA0ODw=="
-
-INITIATE = f"""
-<jingle xmlns='urn:xmpp:jingle:1' action='session-initiate' initiator='alice@a.example/1' sid='5f3c'>
-  <content creator='initiator' name='e2e'>
-    <description xmlns='urn:xmpp:jingle:apps:xmlstream:0'/>
-    <transport xmlns='urn:xmpp:jingle:transports:ibb:1' block-size='4096' sid='ab01'/>
-    <security xmlns='urn:x-xmpp-e2e:security:0' version='1' nonce='{NONCE}'>
-      <fingerprint xmlns='urn:xmpp:jingle:apps:dtls:0' hash='sha-256'>{COLONS}</fingerprint>
-      <method name='psk'/><method name='fingerprint'/>
-      <assertion>e30.e30.c2ln~YmluZA</assertion>
-      <flight>FgMBAA==</flight>
-    </security>
-  </content>
-</jingle>"""
-
-PARSED = Jingle(
-    action=Action.SESSION_INITIATE,
-    sid="5f3c",
-    contents=(
-        Content(
-            name="e2e",
-            transport=IBBTransport("ab01", 4096),
-            security=Security(PRINT, ("psk", "fingerprint"), bytes(range(16)), "e30.e30.c2ln~YmluZA", b"\x16\3\1\0"),
-        ),
-    ),
-)
-
-CONTENT = f"{{{NS_JINGLE}}}content"
-DESCRIPTION = f".//{{{NS_XMLSTREAM}}}description"
-TRANSPORT = f".//{{{NS_IBB}}}transport"
-SECURITY = f".//{{{NS_SECURITY}}}security"
-PRINTED = f".//{{{NS_DTLS}}}fingerprint"
-METHOD, ASSERTION, FLIGHT = (f".//{{{NS_SECURITY}}}{name}" for name in ("method", "assertion", "flight"))
-
-Edit = Callable[[Element], None]
-
-
-def initiate(*edits: Edit) -> Element:
-    """The example, with something changed."""
-    element = fromstring(INITIATE)
-    for edit in edits:
-        edit(element)
-    return element
-
-
-def at(element: Element, path: str) -> Element:
-    """The first element there."""
-    found = element.find(path)
-    assert found is not None
-    return found
-
-
-def having(path: str, **attributes: str) -> Edit:
-    """Set attributes (``_`` for ``-``)."""
-
-    def edit(element: Element) -> None:
-        for name, value in attributes.items():
-            at(element, path).set(name.replace("_", "-"), value)
-
-    return edit
-
-
-def lacking(path: str, attribute: str) -> Edit:
-    """Remove an attribute."""
-
-    def edit(element: Element) -> None:
-        del at(element, path).attrib[attribute]
-
-    return edit
-
-
-def saying(path: str, text: str | None) -> Edit:
-    """Replace a text."""
-
-    def edit(element: Element) -> None:
-        at(element, path).text = text
-
-    return edit
-
-
-def holding(path: str, tag: str, text: str = "", **attributes: str) -> Edit:
-    """Add a child."""
-
-    def edit(element: Element) -> None:
-        SubElement(at(element, path), tag, attributes).text = text
-
-    return edit
-
-
-def cut(path: str) -> Edit:
-    """Remove an element."""
-
-    def edit(element: Element) -> None:
-        victim = at(element, path)
-        for parent in element.iter():
-            if victim in list(parent):
-                parent.remove(victim)
-                return
-
-    return edit
-
-
-def twice(path: str) -> Edit:
-    """Repeat an element beside itself."""
-
-    def edit(element: Element) -> None:
-        victim = at(element, path)
-        for parent in list(element.iter()):
-            if victim in list(parent):
-                parent.append(victim)
-                return
-
-    return edit
-
-
-def both(*edits: Edit) -> Edit:
-    """One after the other."""
-
-    def edit(element: Element) -> None:
-        for one in edits:
-            one(element)
-
-    return edit
-
-
-def methods(*names: str) -> Edit:
-    """These methods and no others."""
-
-    def edit(element: Element) -> None:
-        security = at(element, SECURITY)
-        for method in security.findall(f"{{{NS_SECURITY}}}method"):
-            security.remove(method)
-        for name in names:
-            SubElement(security, f"{{{NS_SECURITY}}}method", {"name": name})
-
-    return edit
-
-
-def tagged(tag: str) -> Edit:
-    """Rename the root."""
-
-    def edit(element: Element) -> None:
-        element.tag = tag
-
-    return edit
-
-
-def contents(number: int) -> Edit:
-    """So many foreign contents, and none of ours."""
-
-    def edit(element: Element) -> None:
-        element.remove(at(element, CONTENT))
-        for index in range(number):
-            SubElement(element, CONTENT, {"creator": "initiator", "name": str(index)})
-
-    return edit
-
-
-def b64(data: bytes) -> str:
-    """As a peer writes it."""
-    return base64.b64encode(data).decode()
 
 
 def test_the_example_of_the_protocol() -> None:
@@ -571,99 +428,3 @@ def test_forbidden_values_cannot_be_made(changes: dict[str, object]) -> None:
     """What the door refuses, our own side cannot say either."""
     with pytest.raises(ValueError, match=r"."):
         security(**changes)
-
-
-# --- properties ------------------------------------------------------------------------------------------------------
-
-NAMES = st.text(min_size=1, max_size=128)
-NAMESPACES = st.sampled_from(["urn:xmpp:jingle:apps:rtp:1", "urn:xmpp:jingle:apps:file-transfer:5", NS_XMLSTREAM])
-TRANSPORTS = st.builds(IBBTransport, sid=NAMES, block_size=st.integers(256, 8192))
-SECURITIES = st.builds(
-    Security,
-    fingerprint=st.binary(min_size=32, max_size=32),
-    methods=st.lists(st.from_regex(r"[a-z0-9-]{1,32}", fullmatch=True), max_size=16, unique=True).map(tuple),
-    nonce=st.binary(min_size=16, max_size=16),
-    assertion=st.none() | st.from_regex(r"[A-Za-z0-9._~-]{1,40}", fullmatch=True),
-    flight=st.none() | st.binary(min_size=1, max_size=40),
-)
-
-
-def content(
-    application: st.SearchStrategy[str | None], security: st.SearchStrategy[Security | None]
-) -> st.SearchStrategy[Content]:
-    """Contents with this application and this security."""
-    return st.builds(
-        Content,
-        name=NAMES,
-        creator=st.sampled_from(Role),
-        senders=st.sampled_from(Senders),
-        application=application,
-        transport=st.none() | TRANSPORTS,
-        security=security,
-    )
-
-
-OURS = content(st.just(NS_XMLSTREAM), SECURITIES).map(lambda one: (one,))
-THEIRS = st.lists(content(st.none() | NAMESPACES, st.none()), min_size=1, max_size=4).map(tuple)
-REASONS = st.just((None, None)) | st.tuples(st.sampled_from(Reason), st.none() | st.text(min_size=1, max_size=MAX_TEXT))
-
-
-@st.composite
-def jingles(draw: st.DrawFn) -> Jingle:
-    """Messages that keep every rule."""
-    action = draw(st.sampled_from(Action))
-    reason, text = draw(REASONS)
-    needs_content = action in (Action.SESSION_INITIATE, Action.SESSION_ACCEPT)
-    found: tuple[Content, ...] = draw(OURS | THEIRS if needs_content else OURS | THEIRS | st.just(()))
-    payload = draw(st.none() | st.just("{urn:news}news")) if action is Action.SESSION_INFO else None
-    return Jingle(action, draw(NAMES), found, reason, text, payload)
-
-
-@given(jingles())
-def test_parsing_undoes_building(jingle: Jingle) -> None:
-    """Whatever can be said is read as it was meant."""
-    assert parse(build(jingle)) == jingle
-
-
-XML_TEXT = st.text(st.characters(min_codepoint=32, exclude_categories=["Cs"], exclude_characters="\x7f\ufffe\uffff"))
-ANY_NAME = st.sampled_from(
-    [
-        element.tag.replace(NS_JINGLE, namespace)
-        for namespace in (NS_JINGLE, "urn:other")
-        for element in (*fromstring(INITIATE).iter(), Element(f"{{{NS_JINGLE}}}reason"))
-    ]
-)
-ANY_ATTRIBUTE = st.sampled_from(sorted({name for element in fromstring(INITIATE).iter() for name in element.attrib}))
-LIKELY = st.sampled_from(["session-initiate", "initiator", "1", "sha-256", NONCE, "4096", "psk", COLONS, "FgMB"])
-
-
-def bare(tag: str, attributes: dict[str, str], text: str) -> Element:
-    """An element with a text."""
-    element = Element(tag, attributes)
-    element.text = text
-    return element
-
-
-def grown(parent: Element, children: list[Element]) -> Element:
-    """The same around children."""
-    parent.extend(children)
-    return parent
-
-
-BARE = st.builds(bare, ANY_NAME, st.dictionaries(ANY_ATTRIBUTE, LIKELY | XML_TEXT), LIKELY | XML_TEXT)
-TREES = st.recursive(BARE, lambda trees: st.builds(grown, BARE, st.lists(trees, max_size=4)), max_leaves=12)
-
-
-@given(TREES, st.sampled_from(["as it is", "root", "content", "security"]))
-def test_nothing_else_leaves_the_door(element: Element, place: str) -> None:
-    """Whatever comes, it is read, or refused by a JingleError; what is read can be said again."""
-    if place != "as it is":
-        around = initiate()
-        at(around, {"root": ".", "content": CONTENT, "security": SECURITY}[place]).append(element)
-        element = around
-    element = fromstring(tostring(element))
-    try:
-        jingle = parse(element)
-    except JingleError:
-        return
-    assert parse(build(jingle)) == jingle
