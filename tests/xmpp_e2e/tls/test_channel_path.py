@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import datetime
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.xmpp_e2e.tls.honest import ALICE, BOB, CREATED, channels, connected
 from xmpp_e2e.errors import FingerprintMismatch, TLSFailed
 from xmpp_e2e.identity import Role
 from xmpp_e2e.tls.certificate import Identity
 from xmpp_e2e.tls.channel import HANDSHAKE_BYTES, Channel
 
-CREATED = datetime(2026, 2, 28)
-ALICE = Identity.create(CREATED)
-BOB = Identity.create(CREATED)
 MALLORY = Identity.create(CREATED)
-
-
-def honest(*, shaken: bool = True) -> tuple[Channel, Channel]:
-    """Alice and Bob, with the handshake done unless told otherwise."""
-    initiator, responder = Channel(Role.INITIATOR, ALICE), Channel(Role.RESPONDER, BOB)
-    initiator.start()
-    initiator.expect(BOB.certificate_digest)
-    responder.expect(ALICE.certificate_digest)
-    if shaken:
-        for sender, receiver in ((initiator, responder), (responder, initiator)) * 2:
-            receiver.receive(sender.data_to_send())
-    return initiator, responder
 
 
 def flipped(data: bytes, place: float, bit: int, *, first: int = 0) -> bytes:
@@ -41,7 +26,7 @@ def flipped(data: bytes, place: float, bit: int, *, first: int = 0) -> bytes:
 
 def test_own_flight_reflected() -> None:
     """The initiator's own flight is no answer to it (attack 6)."""
-    channel, _ = honest(shaken=False)
+    channel, _ = channels()
     with pytest.raises(TLSFailed):
         channel.receive(channel.data_to_send())
     assert channel.data_to_send()[:1] == b"\x15"
@@ -49,7 +34,7 @@ def test_own_flight_reflected() -> None:
 
 def test_own_answer_reflected() -> None:
     """The responder's own flight does not go on with its handshake."""
-    initiator, responder = honest(shaken=False)
+    initiator, responder = channels()
     responder.receive(initiator.data_to_send())
     with pytest.raises(TLSFailed):
         responder.receive(responder.data_to_send())
@@ -82,7 +67,7 @@ def test_initiator_learns_late_that_it_was_refused() -> None:
 @settings(max_examples=60, deadline=None)
 def test_flipped_bit_in_the_handshake(flight: int, place: float, bit: int) -> None:
     """No bit of a flight can be turned so that the handshake still succeeds on both sides."""
-    initiator, responder = honest(shaken=False)
+    initiator, responder = channels()
     with suppress(TLSFailed):
         for turn, (sender, receiver) in enumerate(((initiator, responder), (responder, initiator)) * 2):
             data = sender.data_to_send()
@@ -98,7 +83,7 @@ def test_flipped_bit_in_the_handshake(flight: int, place: float, bit: int) -> No
 @settings(max_examples=40, deadline=None)
 def test_flipped_bit_in_a_record(place: float, bit: int) -> None:
     """Of a record with one bit turned nothing comes out, header or not: an error, or a wait for more than will come."""
-    initiator, responder = honest()
+    initiator, responder = connected()
     initiator.send(b"words " * 100)
     try:
         assert responder.receive(flipped(initiator.data_to_send(), place, bit)) == b""
@@ -115,7 +100,7 @@ def sent(channel: Channel, plaintext: bytes) -> bytes:
 
 def test_nothing_of_a_bad_chunk_is_returned() -> None:
     """A good record before a bad one in the same call is not returned either."""
-    initiator, responder = honest()
+    initiator, responder = connected()
     good, bad = sent(initiator, b"good"), sent(initiator, b"bad")
     with pytest.raises(TLSFailed):
         responder.receive(good + flipped(bad, 1, 0))
@@ -123,7 +108,7 @@ def test_nothing_of_a_bad_chunk_is_returned() -> None:
 
 def test_replayed_record() -> None:
     """A record is taken once."""
-    initiator, responder = honest()
+    initiator, responder = connected()
     record = sent(initiator, b"pay 10")
     assert responder.receive(record) == b"pay 10"
     with pytest.raises(TLSFailed):
@@ -132,7 +117,7 @@ def test_replayed_record() -> None:
 
 def test_dropped_or_reordered_record() -> None:
     """A record out of its order is refused."""
-    initiator, responder = honest()
+    initiator, responder = connected()
     sent(initiator, b"first")
     with pytest.raises(TLSFailed):
         responder.receive(sent(initiator, b"second"))
@@ -140,16 +125,16 @@ def test_dropped_or_reordered_record() -> None:
 
 def test_record_of_another_connection() -> None:
     """A record of another connection of the same two is refused, and so is one of our own sent back."""
-    initiator, responder = honest()
+    initiator, responder = connected()
     with pytest.raises(TLSFailed):
-        responder.receive(sent(honest()[0], b"elsewhere"))
+        responder.receive(sent(connected()[0], b"elsewhere"))
     with pytest.raises(TLSFailed):
         initiator.receive(sent(initiator, b"to myself"))
 
 
 def test_replayed_handshake() -> None:
     """All that an initiator once sent, sent again to another channel, does not establish it."""
-    initiator, responder = honest(shaken=False)
+    initiator, responder = channels()
     first = initiator.data_to_send()
     responder.receive(first)
     initiator.receive(responder.data_to_send())
@@ -165,7 +150,7 @@ def test_replayed_handshake() -> None:
 
 def test_forged_close() -> None:
     """A close_notify that was not encrypted by the peer closes nothing cleanly."""
-    _, responder = honest()
+    _, responder = connected()
     with pytest.raises(TLSFailed):
         responder.receive(bytes.fromhex("15 0303 0002 01 00"))
     assert not responder.peer_closed
@@ -176,7 +161,7 @@ def test_forged_close() -> None:
 @settings(max_examples=60, deadline=None)
 def test_any_bytes(role: Role, data: bytes, record: bytes) -> None:
     """Whatever comes, as it is or as a TLS record, raises the documented error or waits for more."""
-    channel = honest(shaken=False)[role is Role.RESPONDER]
+    channel = channels()[role is Role.RESPONDER]
     if record:
         data = record + b"\x03\x03" + len(data).to_bytes(2, "big") + data
     with suppress(TLSFailed):
@@ -189,7 +174,7 @@ def test_any_bytes(role: Role, data: bytes, record: bytes) -> None:
 
 def test_endless_client_hello() -> None:
     """A ClientHello that never ends is cut off after 64 KiB."""
-    _, channel = honest(shaken=False)
+    _, channel = channels()
     record = b"\x16\x03\x01\x40\x00"
     endless = record + b"\x01" + (130_000).to_bytes(3, "big") + bytes(0x4000 - 4) + 6 * (record + bytes(0x4000))
     taken = 0
