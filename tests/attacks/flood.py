@@ -18,8 +18,8 @@ from xml.etree.ElementTree import Element
 
 from slixmpp import ClientXMPP, Message
 
-from slixmpp_e2e.loopback import LoopbackServer, hostile, to_text
-from tests.slixmpp_e2e.world import ACCOUNTS, ALICE, BOB, Heard, World, e2e, jingle, until
+from slixmpp_e2e.loopback import LoopbackServer
+from tests.slixmpp_e2e.world import ACCOUNTS, ALICE, BOB, SID, Heard, World, an_offer, e2e, until
 from xmpp_e2e.negotiate.jingle import MAX_FLIGHT, NS_JINGLE, NS_SECURITY
 
 CAROL = "carol@localhost/c"
@@ -30,21 +30,6 @@ RATE = 1000.0
 ROUND = 50
 """After so many offers the honest ones say something."""
 _TURN = 0.01
-
-
-async def an_offer(world: World) -> str:
-    """A session-initiate of this very software, its ClientHello in it, with SID for its sid."""
-    hold = hostile.Hold(world.server, jingle("session-initiate"))
-    world.server.interfere.append(hold)
-    model = await world.client("bob@localhost/model")
-    model.send_message(mto=ALICE, mbody="x")
-    await until(hold.caught())
-    [(stanza, _)] = hold._held
-    offer = stanza.find(f"{{{NS_JINGLE}}}jingle")
-    assert offer is not None
-    hold.discard()
-    world.server.interfere.clear()
-    return to_text(offer).replace(offer.get("sid", ""), "SID")
 
 
 def _with_flight(offer: str, data: bytes) -> str:
@@ -108,7 +93,7 @@ class Flood:
     def send(self) -> None:
         """One more."""
         sender, sid, offer = self._kinds[self.sent % len(self._kinds)](self.sent)
-        iq = f"<iq type='set' id='flood{self.sent}' from='{sender}' to='{ALICE}'>{offer.replace('SID', sid)}</iq>"
+        iq = f"<iq type='set' id='flood{self.sent}' from='{sender}' to='{ALICE}'>{offer.replace(SID, sid)}</iq>"
         self.world.server.inject(ALICE, iq)
         self.sent += 1
 

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from slixmpp_e2e.loopback import hostile
-from tests.attacks.flood import an_offer
-from tests.slixmpp_e2e.world import ALICE, BOB, World, e2e, jingle, turns
+from tests.slixmpp_e2e.world import ALICE, BOB, SID, World, an_offer, e2e, jingle, turns
 from xmpp_e2e.errors import TransportFailed
 from xmpp_e2e.stages import DEADLINES, Stage
 from xmpp_e2e.transport.ibb import NS_IBB
@@ -30,7 +29,7 @@ async def begun(world: World) -> Any:
     world.server.interfere.append(lambda stanza, sender: None if ".test/" in stanza.get("to", "") else stanza)
     for number in range(2):
         sender, sid = f"user{number}@evil{number}.test/x", f"{number:032x}"
-        text = offer.replace("SID", sid).replace("<flight>", "<no>").replace("</flight>", "</no>")
+        text = offer.replace(SID, sid).replace("<flight>", "<no>").replace("</flight>", "</no>")
         world.server.inject(ALICE, f"<iq type='set' id='o{number}' from='{sender}' to='{ALICE}'>{text}</iq>")
     await world.settle(alice)
     switchboard = e2e(alice).switchboard

@@ -15,7 +15,17 @@ from slixmpp.basexmpp import BaseXMPP
 import slixmpp_e2e
 from slixmpp_e2e import E2E
 from slixmpp_e2e.link import Link
-from slixmpp_e2e.loopback import Federation, LoopbackServer, component_online, no_tls, offline, online
+from slixmpp_e2e.loopback import (
+    Federation,
+    LoopbackServer,
+    component_online,
+    hostile,
+    no_tls,
+    offline,
+    online,
+    to_text,
+)
+from xmpp_e2e.negotiate.jingle import NS_JINGLE
 
 T = TypeVar("T")
 
@@ -25,6 +35,8 @@ ALICE_AT_A, BOB_AT_B = "alice@a.test/a", "bob@b.test/b"
 """In a world of two domains."""
 BOTS, BOTS_SECRET = "bots.localhost", "component's"
 """A component."""
+SID = "$sid"
+"""Where a sid is to go; what is written in base64 never contains it by chance."""
 PATIENCE = float(os.environ.get("PATIENCE", "20"))
 """Seconds after which a test is given up; everything here takes milliseconds."""
 
@@ -189,3 +201,18 @@ def jingle(action: str) -> Callable[[Element, str], bool]:
         return element is not None and element.get("action") == action
 
     return matches
+
+
+async def an_offer(world: World) -> str:
+    """A session-initiate to Alice of this very software, its ClientHello in it, with SID for its sid."""
+    hold = hostile.Hold(world.server, jingle("session-initiate"))
+    world.server.interfere.append(hold)
+    model = await world.client("bob@localhost/model")
+    model.send_message(mto=ALICE, mbody="x")
+    await until(hold.caught())
+    [(stanza, _)] = hold._held
+    offer = stanza.find(f"{{{NS_JINGLE}}}jingle")
+    assert offer is not None
+    hold.discard()
+    world.server.interfere.clear()
+    return to_text(offer).replace(offer.get("sid", ""), SID)
