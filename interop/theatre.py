@@ -74,8 +74,8 @@ class Result:
 def scenes() -> list[Scene]:
     """
     All scenes by name. Each is a module with ``async def play(stage)``; its title is the first line of its docstring. It may
-    have a ``SETUP``, and ``NOT_ON`` with reasons. With ``ALSO_LIMITED = True`` it is there twice, the second time under
-    Debian's limits.
+    have a ``SETUP``, and ``NOT_ON`` with reasons. It is there twice, the second time under Debian's limits, unless it has a
+    reason in ``NOT_LIMITED``.
     """
     found = []
     for path in sorted(SCENES.glob("[!_]*.py")):
@@ -84,8 +84,10 @@ def scenes() -> list[Scene]:
         setup, not_on = getattr(module, "SETUP", ORDINARY), getattr(module, "NOT_ON", {})
         scene = Scene(path.stem, title, module.play, setup, {**(LIMITED if setup.limits else {}), **not_on})
         found.append(scene)
-        if getattr(module, "ALSO_LIMITED", False):
-            found.append(replace(scene, setup=replace(setup, limits=True), not_on={**LIMITED, **not_on}))
+        if not setup.limits:
+            reason = getattr(module, "NOT_LIMITED", None)
+            nowhere = dict.fromkeys(SERVERS, reason) if reason else {}
+            found.append(replace(scene, setup=replace(setup, limits=True), not_on={**LIMITED, **nowhere, **not_on}))
     return found
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from interop.props import Heard, e2e, say, session
 from interop.stage import Stage
 
-ALSO_LIMITED = True
-
 
 async def play(stage: Stage) -> None:
     """Bob has lost his phone, and comes back with a new one; or somebody else does."""

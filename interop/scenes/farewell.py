@@ -6,8 +6,6 @@ from interop.props import Heard, say, session
 from interop.stage import Stage
 from xmpp_e2e.errors import LocalError
 
-ALSO_LIMITED = True
-
 DATA, TERMINATE = "<data ", "session-terminate"
 
 

@@ -7,8 +7,6 @@ from slixmpp import Message
 from interop.props import Heard, echo
 from interop.stage import Stage
 
-ALSO_LIMITED = True
-
 QUESTION = "Where shall we meet tomorrow?"
 
 

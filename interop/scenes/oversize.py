@@ -8,6 +8,8 @@ from interop.props import Heard, say, session
 from interop.stage import Stage
 from xmpp_e2e.stream import MAX_STANZA, writer
 
+NOT_LIMITED = "a stanza of 256 KiB takes minutes"
+
 
 def sized(message: Message, size: int) -> Message:
     """``message`` with a body that makes it ``size`` bytes long inside the session."""

@@ -8,8 +8,6 @@ from slixmpp import Message
 
 from interop.stage import Stage
 
-ALSO_LIMITED = True
-
 
 async def play(stage: Stage) -> None:
     """Bob answers Alice, both see the stamped sender, and the server has read every word."""

@@ -7,8 +7,6 @@ from slixmpp import ClientXMPP
 from interop.props import Heard, plugin, session
 from interop.stage import Stage
 
-ALSO_LIMITED = True
-
 
 def tell_version(client: ClientXMPP) -> None:
     """Load two plugins that ask and answer by iqs."""

@@ -9,8 +9,6 @@ from slixmpp.exceptions import IqError
 from interop.props import Heard, plugin, say
 from interop.stage import Stage
 
-ALSO_LIMITED = True
-
 
 async def refusal(answer: Awaitable[object]) -> str:
     """The text of the error that a program gets for an iq."""

@@ -123,9 +123,10 @@ def test_a_scene_is_not_played_where_it_makes_no_sense(monkeypatch: pytest.Monke
 
 
 def test_what_scenes_say_of_servers_is_of_those_that_there_are() -> None:
-    """Scenes name servers by the names that the command line knows, and are played on some of them."""
+    """Scenes name servers by the names that the command line knows; all but those too long for Debian's limits are played."""
     for scene in scenes():
-        assert scene.not_on.keys() < theatre.SERVERS.keys()
+        assert scene.not_on.keys() <= theatre.SERVERS.keys()
+        assert scene.setup.limits or scene.not_on.keys() < theatre.SERVERS.keys()
     assert run.COLUMNS.keys() == theatre.SERVERS.keys()
 
 
