@@ -17,7 +17,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self, TypedDict, Unpack
 
 from slixmpp import ClientXMPP, ComponentXMPP
 
@@ -89,6 +89,21 @@ def free_port() -> int:
         return port
 
 
+class Terms(TypedDict, total=False):
+    """What may be asked of every server; none of it needs to be."""
+
+    friends: bool
+    """Is each account a contact of each? By default so."""
+    contacts: Collection[str]
+    """Bare JIDs elsewhere that each account is subscribed to as well."""
+    limits: bool
+    """Those of Debian, of which otherwise there are none."""
+    component: bool
+    """Does it take one?"""
+    authority: Authority | None
+    """Who certifies it: unless told otherwise a new one."""
+
+
 class Daemon(abc.ABC):
     """One server. Use it as an async context manager; each use begins with empty storage."""
 
@@ -104,27 +119,16 @@ class Daemon(abc.ABC):
     component_port: int | None = None
     """The port for a component (XEP-0114), if it takes one."""
 
-    def __init__(
-        self,
-        domain: str,
-        accounts: Mapping[str, str],
-        *,
-        friends: bool,
-        contacts: Collection[str],
-        limits: bool,
-        federated: bool,
-        component: bool,
-        authority: Authority | None,
-    ) -> None:
-        """``contacts`` are bare JIDs elsewhere that every account is subscribed to; the rest as the subclasses say."""
+    def __init__(self, domain: str, accounts: Mapping[str, str], *, federated: bool, **terms: Unpack[Terms]) -> None:
+        """``accounts`` maps names to passwords. ``federated``: it talks to other servers."""
         self.domain = domain
         self.accounts = dict(accounts)
-        self._friends = friends
-        self._contacts = contacts
-        self._limits = limits
         self._federated = federated
-        self._takes_component = component
-        self._authority = authority
+        self._friends = terms.get("friends", True)
+        self._contacts = terms.get("contacts", ())
+        self._limits = terms.get("limits", False)
+        self._takes_component = terms.get("component", False)
+        self._authority = terms.get("authority")
         self._root = Path("/nonexistent")
         self._child: Child | None = None
 

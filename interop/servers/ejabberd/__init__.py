@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from interop.servers.ca import Authority
-from interop.servers.daemon import ACCOUNTS, COMPONENT_SECRET, Daemon
+from interop.servers.daemon import ACCOUNTS, COMPONENT_SECRET, Daemon, Terms
 from interop.servers.ejabberd.config import ARCHIVE, Layout, Options, configuration, resolver
 from interop.servers.process import ServerFailed, program
 from interop.servers.setup import Setup
@@ -53,31 +53,16 @@ class Ejabberd(Daemon):
         domain: str = "e.test",
         accounts: Mapping[str, str] = ACCOUNTS,
         *,
-        friends: bool = True,
-        contacts: Collection[str] = (),
         modules: Mapping[str, Options] | None = None,
-        limits: bool = False,
         name_server: int | None = None,
-        component: bool = False,
-        authority: Authority | None = None,
+        **terms: Unpack[Terms],
     ) -> None:
         """
-        ``accounts`` maps names to passwords; ``friends`` makes each a contact of each, and ``contacts`` are bare JIDs
-        elsewhere that each has too. ``modules`` come on top of `config.MODULES`, with their options. ``limits`` are
-        Debian's (3 kB/s from a client). With ``name_server``, the port of a DNS server on 127.0.0.1, it federates with
-        the domains that this one knows; both sides need certificates of one ``authority``. ``component``:
-        it takes one.
+        ``accounts`` maps names to passwords. ``modules`` come on top of `config.MODULES`, with their options. With
+        ``name_server``, the port of a DNS server on 127.0.0.1, it federates with the domains that this one knows; both
+        sides need certificates of one ``authority``. Debian's ``limits`` are 3 kB/s from a client.
         """
-        super().__init__(
-            domain,
-            accounts,
-            friends=friends,
-            contacts=contacts,
-            limits=limits,
-            federated=name_server is not None,
-            component=component,
-            authority=authority,
-        )
+        super().__init__(domain, accounts, federated=name_server is not None, **terms)
         self._modules = modules or {}
         self._name_server = name_server
 

@@ -9,10 +9,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from interop.servers.ca import Authority
-from interop.servers.daemon import ACCOUNTS, COMPONENT_SECRET, Daemon, Handled
+from interop.servers.daemon import ACCOUNTS, COMPONENT_SECRET, Daemon, Handled, Terms
 from interop.servers.process import program
 from interop.servers.prosody.config import Layout, Peer, configuration, write_accounts
 from interop.servers.setup import Setup
@@ -31,33 +31,19 @@ class Prosody(Daemon):
         domain: str = "a.test",
         accounts: Mapping[str, str] = ACCOUNTS,
         *,
-        friends: bool = True,
-        contacts: Collection[str] = (),
         modules: Collection[str] = (),
-        limits: bool = False,
         network_backend: str | None = None,
         extra: str = "",
         peer: Peer | None = None,
-        component: bool = False,
-        authority: Authority | None = None,
+        **terms: Unpack[Terms],
     ) -> None:
         """
-        ``accounts`` maps names to passwords; ``friends`` makes each a contact of each, and ``contacts`` are bare JIDs
-        elsewhere that each has too. ``modules`` come on top of `config.MODULES`. ``limits`` are Debian's (10 kB/s for
-        a client). ``network_backend`` is ``"epoll"`` (Prosody's own choice), ``"select"`` or ``"event"``. ``extra`` is
-        Lua for the global section of the configuration. ``peer`` is the one server that it talks to; both need
-        certificates of one ``authority``. ``component``: it takes one.
+        ``accounts`` maps names to passwords. ``modules`` come on top of `config.MODULES`. ``network_backend`` is
+        ``"epoll"`` (Prosody's own choice), ``"select"`` or ``"event"``. ``extra`` is Lua for the global section of the
+        configuration. ``peer`` is the one server that it talks to; both need certificates of one ``authority``. Debian's
+        ``limits`` are 10 kB/s for a client.
         """
-        super().__init__(
-            domain,
-            accounts,
-            friends=friends,
-            contacts=contacts,
-            limits=limits,
-            federated=peer is not None,
-            component=component,
-            authority=authority,
-        )
+        super().__init__(domain, accounts, federated=peer is not None, **terms)
         self._modules = modules
         self._network_backend = network_backend
         self._extra = extra
