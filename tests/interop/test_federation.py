@@ -23,6 +23,7 @@ from interop.servers.process import ServerFailed
 from interop.servers.prosody import Peer, Prosody
 from interop.servers.setup import Setup
 from slixmpp_e2e.loopback import no_tls, offline
+from tests.interop.processes import gone
 
 SECONDS = 30.0
 """Whatever is due comes within a few hundred milliseconds, unless the cores are busy."""
@@ -48,11 +49,6 @@ def heard(client: ClientXMPP, event: str) -> asyncio.Queue[Any]:
     queue: asyncio.Queue[Any] = asyncio.Queue()
     client.add_event_handler(event, queue.put_nowait)
     return queue
-
-
-def gone(pid: int) -> bool:
-    """Whether no process, not even a zombie, bears ``pid``."""
-    return not Path(f"/proc/{pid}").exists()
 
 
 async def test_strangers_on_two_servers_become_friends_and_talk() -> None:
