@@ -139,49 +139,38 @@ async def opening(world: World, prepare: Callable[[LoopbackServer], None] | None
     return cost(world, since, reached, link.assurance)
 
 
-@pytest.mark.parametrize("server", [None, slow], ids=["prompt", "slow"])
-@pytest.mark.parametrize("known", [False, True], ids=["vouched", "known"])
-async def test_three_trips_and_five_iqs_with_flights(
-    world: World, known: bool, server: Callable[[LoopbackServer], None] | None
-) -> None:
-    """Initiate, accept, and what finishes the handshake with the first stanza in one block; then the responder's hello."""
-    spent = await opening(world, server, known)
-    assert spent.assurance is (Assurance.KNOWN if known else Assurance.VOUCHED)
-    assert spent.trips == 3
-    assert spent.requests == [
-        (ALICE, "session-initiate"),
-        (BOB, "session-accept"),
-        (ALICE, "open"),
-        (ALICE, "data"),
-        (BOB, "data"),
-    ]
-    assert spent.results == 5
-    assert spent.signalling[ALICE] <= 2700
-    assert spent.signalling[BOB] <= 3250
-    assert spent.transport[ALICE] <= 1070
-    assert spent.transport[BOB] <= 600
+INITIATE, ACCEPT, OPEN = (ALICE, "session-initiate"), (BOB, "session-accept"), (ALICE, "open")
+DATA, ANSWER = (ALICE, "data"), (BOB, "data")
 
 
 @pytest.mark.parametrize("server", [None, slow], ids=["prompt", "slow"])
 @pytest.mark.parametrize("known", [False, True], ids=["vouched", "known"])
-async def test_five_trips_and_seven_iqs_if_the_peer_ignores_flights(
-    world: World, known: bool, server: Callable[[LoopbackServer], None] | None
+@pytest.mark.parametrize(
+    ("taken", "trips", "requests", "signalling", "transport"),
+    [
+        # what finishes the handshake and the first stanza share a block
+        (True, 3, [INITIATE, ACCEPT, OPEN, DATA, ANSWER], {ALICE: 2700, BOB: 3250}, {ALICE: 1070, BOB: 600}),
+        # the ClientHello, which was in the initiate in vain, and its answer take a block each
+        (False, 5, [INITIATE, ACCEPT, OPEN, DATA, ANSWER, DATA, ANSWER], {ALICE: 2700, BOB: 720}, {ALICE: 2530, BOB: 2480}),
+    ],
+    ids=["flights", "the peer ignores flights"],
+)
+async def test_an_opening_costs_no_more(
+    world: World,
+    server: Callable[[LoopbackServer], None] | None,
+    known: bool,
+    taken: bool,
+    trips: int,
+    requests: list[tuple[str, str]],
+    signalling: dict[str, int],
+    transport: dict[str, int],
 ) -> None:
-    """The ClientHello, which was in the initiate in vain, and its answer take a block each."""
-    spent = await opening(world, server, known, fast_open=False)
+    """Three trips and five iqs with flights, five and seven without; each iq is acknowledged, and bytes are bounded."""
+    spent = await opening(world, server, known, fast_open=taken)
     assert spent.assurance is (Assurance.KNOWN if known else Assurance.VOUCHED)
-    assert spent.trips == 5
-    assert spent.requests == [
-        (ALICE, "session-initiate"),
-        (BOB, "session-accept"),
-        (ALICE, "open"),
-        (ALICE, "data"),
-        (BOB, "data"),
-        (ALICE, "data"),
-        (BOB, "data"),
-    ]
-    assert spent.results == 7
-    assert spent.signalling[ALICE] <= 2700
-    assert spent.signalling[BOB] <= 720
-    assert spent.transport[ALICE] <= 2530
-    assert spent.transport[BOB] <= 2480
+    assert spent.trips == trips
+    assert spent.requests == requests
+    assert spent.results == len(requests)
+    for client in (ALICE, BOB):
+        assert spent.signalling[client] <= signalling[client]
+        assert spent.transport[client] <= transport[client]
