@@ -1,4 +1,4 @@
-"""How a session ends when something is missing: deadlines, cuts, refusals, and signalling out of order."""
+"""How a session ends when something is missing: cuts, refusals, and signalling out of order."""
 
 from __future__ import annotations
 
@@ -8,50 +8,15 @@ import pytest
 
 from tests.pair import Pair, body, config, message
 from xmpp_e2e import events
-from xmpp_e2e.errors import (
-    GivenUp,
-    JingleError,
-    LocalError,
-    PeerRefused,
-    TimedOut,
-    Truncated,
-)
-from xmpp_e2e.identity import Assurance, Remembered, Role, TrustModel
+from xmpp_e2e.errors import GivenUp, JingleError, LocalError, PeerRefused, Truncated
+from xmpp_e2e.identity import Remembered, Role, TrustModel
 from xmpp_e2e.session import Session
 from xmpp_e2e.stages import Stage
 
 UNTRUSTED = {"trust_model": TrustModel.SERVER_UNTRUSTED}
-PINNED = Assurance.VERIFIED, "pin"
 
 
-# --- deadlines and cuts
-
-
-def silence(pair: Pair, stage: Stage) -> None:
-    """Carry everything until Alice is in ``stage``, and nothing from then on."""
-
-    def there() -> bool:
-        return pair.alice.session.stage is stage
-
-    pair.on_jingle = lambda role, element: [] if there() else [element]
-    pair.on_data = lambda role, data: [] if there() else [data]
-    if stage is Stage.CONNECTING:
-        pair._connect = lambda: None  # type: ignore[method-assign]
-
-
-@pytest.mark.parametrize(
-    ("stage", "seconds"), [(Stage.OFFERED, 60), (Stage.CONNECTING, 30), (Stage.HANDSHAKING, 15), (Stage.EARLY, 60)]
-)
-def test_every_wait_ends(stage: Stage, seconds: float) -> None:
-    """When the other side falls silent in a stage, the session fails after that stage's deadline and not before."""
-    pair = Pair(config("alice", fast_open=stage is not Stage.HANDSHAKING))
-    silence(pair, stage)
-    pair.open()
-    assert pair.alice.session.stage is stage
-    pair.pass_time(seconds - 1)
-    assert pair.alice.session.stage is stage
-    pair.pass_time(2)
-    assert isinstance(pair.alice.failure, TimedOut)
+# --- cuts
 
 
 def test_an_open_session_ends_after_a_day() -> None:
@@ -59,15 +24,6 @@ def test_an_open_session_ends_after_a_day() -> None:
     pair = Pair().open().pass_time(24 * 3600 + 1)
     assert pair.alice.of(events.SessionEnd)[0].clean
     assert pair.bob.of(events.SessionEnd)[0].clean
-
-
-def test_a_farewell_does_not_wait_for_ever() -> None:
-    """When the peer does not answer our farewell, the end is unclean after five seconds."""
-    pair = Pair().open()
-    pair.on_data = lambda role, data: []
-    pair.alice.session.close(pair.now)
-    pair.run().pass_time(6)
-    assert isinstance(pair.alice.failure, Truncated)
 
 
 @pytest.mark.parametrize("role", Role)
@@ -90,9 +46,12 @@ def test_a_forged_terminate_is_truncation() -> None:
     assert not pair.bob.of(events.SessionEnd)[0].clean
 
 
-def test_close_notify_without_farewell_is_truncation() -> None:
-    """TLS may end properly; the stream inside did not."""
+@pytest.mark.parametrize("closing", [False, True])
+def test_close_notify_without_farewell_is_truncation(closing: bool) -> None:
+    """TLS may end properly, even after our own farewell; the peer's stream inside did not: something may have been lost."""
     pair = Pair().open()
+    if closing:
+        pair.bob.session.close(pair.now)
     assert pair.alice.session._channel is not None
     pair.alice.session._channel.close()
     pair.on_data = lambda role, data: [data] if role is Role.INITIATOR else []

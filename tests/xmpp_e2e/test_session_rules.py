@@ -11,7 +11,7 @@ from tests.pair import NOBODY, Pair, config, message, remembers
 from xmpp_e2e import events
 from xmpp_e2e import session as module
 from xmpp_e2e.authenticate import hello as auth
-from xmpp_e2e.errors import AuthenticationFailed, JingleError, LocalError, PeerRefused, StreamError, Truncated
+from xmpp_e2e.errors import AuthenticationFailed, JingleError, LocalError, PeerRefused, StreamError
 from xmpp_e2e.identity import Remembered, Role, TrustModel
 from xmpp_e2e.negotiate.jingle import Reason
 from xmpp_e2e.session import Session
@@ -287,18 +287,6 @@ def test_who_closes_twice_closes_once() -> None:
     assert pair.alice.session.stage is Stage.CLOSING
     pair.run()
     assert pair.alice.of(events.SessionEnd)[0].clean
-
-
-def test_we_close_and_the_peer_closes_tls_only() -> None:
-    """Our farewell was said; his is missing: something may have been lost."""
-    pair = Pair().open()
-    pair.alice.session.close(pair.now)
-    assert pair.bob.session._channel is not None
-    pair.bob.session._channel.close()
-    pair.on_data = lambda role, data: [data] if role is Role.RESPONDER else []
-    pair.on_jingle = lambda role, element: []
-    pair.run()
-    assert isinstance(pair.alice.failure, Truncated)
 
 
 def test_no_farewell_is_said_twice() -> None:
