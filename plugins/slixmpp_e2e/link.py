@@ -80,6 +80,8 @@ class Link:
             future.add_done_callback(_seen)
         self.token = ""
         """The marker of its stanzas."""
+        self.crossed = False
+        """Has an offer of the peer's come while ours was on its way?"""
         self.secured: events.Secured | None = None
 
     def __repr__(self) -> str:
@@ -286,6 +288,8 @@ class Link:
         return moved
 
     def _answered(self, condition: str | None) -> None:
+        if condition == "conflict" and self.stage is Stage.OFFERED and not self.crossed:
+            return  # tie-break: the peer's own offer stands, and has yet to come; ours gives way to it, or ends at its deadline
         if condition is not None:
             self._core.receive_jingle_error(condition, self._now)
             self.pump()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Never, Protocol
 
 from slixmpp import Iq
 
@@ -60,7 +59,7 @@ class Sessions:
         self._open: dict[tuple[str, str], Link] = {}
         self._streams: dict[Key, Link] = {}
         self._stream_of: dict[Link, Key] = {}
-        self._ended: deque[Key] = deque(maxlen=_REMEMBER_ENDED)
+        self._ended: dict[Key, None] = {}
         self.capacity: Capacity[Link] = Capacity(limits)
 
     def __iter__(self) -> Iterator[Link]:
@@ -122,7 +121,9 @@ class Sessions:
         key = (link.ours, link.peer, link.sid)
         if self._links.get(key) is link:
             del self._links[key]
-            self._ended.append(key)
+            self._ended[key] = None
+            if len(self._ended) > _REMEMBER_ENDED:
+                del self._ended[next(iter(self._ended))]
             account = _bare(link.peer)
             del self._accounts[account][link]
             if not self._accounts[account]:
@@ -138,15 +139,13 @@ class Sessions:
         key = (ours, iq.xml.get("from", ""), jingle.get("sid", ""))
         link = self._links.get(key)
         starts = jingle.get("action") == Action.SESSION_INITIATE.value
+        terminates = jingle.get("action") == Action.SESSION_TERMINATE.value
         if link is None and others and not (starts and any(jingle.find(path) is not None for path in _OURS)):
             return False
         try:
-            if link is None:
-                self._look_into(key[1])
-            if link is None and starts:
-                link = self._invited(key, parse(jingle))
-            elif link is None:
-                self._unknown(key, jingle.get("action"))
+            if link is None and not (terminates and self._has_ended(key)):
+                self._look_into(key[1], free=starts and self._crosses(key))
+                link = self._invited(key, parse(jingle)) if starts else self._unknown()
             if link is not None:
                 link.receive_jingle(jingle)
         except JingleError as error:
@@ -177,12 +176,12 @@ class Sessions:
                 self._iqs.error(iq, error)
         return link is not None or not others
 
-    def _look_into(self, peer: str) -> None:
+    def _look_into(self, peer: str, *, free: bool = False) -> None:
         """An iq came that belongs to no session. What is cheapest to find out comes first: a flood must end here."""
         nobody = NobodyHere("no session is accepted from this JID")
         if not self._host.is_listed(peer):
             raise nobody
-        if not self.capacity.listens(peer, self._clock(), contact=self._host.is_contact(peer)):
+        if not free and not self.capacity.listens(peer, self._clock(), contact=self._host.is_contact(peer)):
             raise Refused("too many sessions are asked for")
         if not self._host.admits(peer):
             raise nobody
@@ -190,8 +189,7 @@ class Sessions:
     def _invited(self, key: Key, jingle: Jingle) -> Link:
         """Somebody who may wants a session: is ours on the way to him too, and is there room?"""
         ours, peer, sid = key
-        offered = (link for link in self._half_open(peer) if link.stage is Stage.OFFERED)
-        mine = next((link for link in offered if (link.ours, link.peer) == (ours, peer)), None)
+        mine = self._offered(ours, peer)
         crossed = mine is not None and jingle.secured is not None
         if mine is not None and crossed and tie_break(mine.sid, sid):
             raise JingleError("our own offer has precedence", "conflict", "tie-break")
@@ -209,9 +207,28 @@ class Sessions:
         self._links[link.ours, link.peer, link.sid] = link
         self._accounts.setdefault(_bare(link.peer), {})[link] = None
 
-    def _unknown(self, key: Key, action: str | None) -> None:
-        if action != Action.SESSION_TERMINATE.value or key not in self._ended:
-            raise JingleError("no such session", "item-not-found", "unknown-session")
+    def _unknown(self) -> Never:
+        raise JingleError("no such session", "item-not-found", "unknown-session")
+
+    def _has_ended(self, key: Key) -> bool:
+        """Did this session end just now? Said once: the peer's own session-terminate, and no flood of them."""
+        ended = key in self._ended
+        self._ended.pop(key, None)
+        return ended
+
+    def _offered(self, ours: str, peer: str) -> Link | None:
+        """Our own offer to this full JID, if it is on its way."""
+        offered = (link for link in self._half_open(peer) if link.stage is Stage.OFFERED)
+        return next((link for link in offered if (link.ours, link.peer) == (ours, peer)), None)
+
+    def _crosses(self, key: Key) -> bool:
+        """Does this offer cross one of ours? Whoever refused it for its rate would lose both. Each of ours lets one through, so
+        how many there can be is up to us."""
+        mine = self._offered(*key[:2])
+        if mine is None or mine.crossed:
+            return False
+        mine.crossed = True
+        return True
 
     def _half_open(self, peer: str) -> Iterator[Link]:
         return (link for link in self.of(_bare(peer)) if link.stage in BEFORE_OPEN)

@@ -15,7 +15,7 @@ from slixmpp import Iq
 from slixmpp_e2e.link import STALL_SECONDS, Link
 from tests.pair import ALICE, BOB, Side, config, message
 from xmpp_e2e import events
-from xmpp_e2e.errors import E2EError, JingleError, TimedOut, TransportFailed
+from xmpp_e2e.errors import E2EError, JingleError, PeerRefused, TimedOut, TransportFailed
 from xmpp_e2e.identity import Remembered, Role
 from xmpp_e2e.negotiate.jingle import NS_JINGLE
 from xmpp_e2e.session import Session
@@ -251,6 +251,30 @@ async def test_the_deadline_of_the_core_is_kept(host: Host) -> None:
         with pytest.raises(TimedOut):
             await future
     assert nothing_is_left(host)
+
+
+async def test_an_offer_that_lost_waits_for_the_one_that_won(host: Host) -> None:
+    """A tie-break may be answered before the peer's own offer comes: until the deadline of ours it may come yet."""
+    host.request = lambda ours, peer, payload, replied, owner: replied("conflict")  # type: ignore[method-assign]
+    host.link.offer()
+    host.loop.pass_time(DEADLINES[Stage.OFFERED] - 0.1)
+    assert host.link.stage is Stage.OFFERED
+    host.loop.pass_time(0.2)
+    assert isinstance(host.failure, TimedOut)
+    assert nothing_is_left(host)
+
+
+@pytest.mark.parametrize("case", ["his offer has come", "accepted", "no conflict"])
+async def test_nothing_is_waited_for_in_vain(host: Host, case: str) -> None:
+    """What is not the answer to the loser of a tie-break, or comes when his offer has been dealt with, ends the session now."""
+    answers: list[Callable[[str | None], None]] = []
+    host.request = lambda ours, peer, payload, replied, owner: answers.append(replied)  # type: ignore[method-assign]
+    host.link.offer()
+    host.link.crossed = case == "his offer has come"
+    if case == "accepted":
+        host.link._core.stage = Stage.CONNECTING
+    answers[0]("conflict" if case != "no conflict" else "service-unavailable")
+    assert isinstance(host.failure, PeerRefused)
 
 
 @pytest.mark.parametrize("what", ["cut", "fail", "abandon"])

@@ -11,9 +11,10 @@ from typing import Any
 from xml.etree.ElementTree import Element, canonicalize, fromstring
 
 import pytest
+from slixmpp import ClientXMPP
 from slixmpp.exceptions import IqError
 
-from slixmpp_e2e import capacity, switchboard
+from slixmpp_e2e import capacity, sessions, switchboard
 from slixmpp_e2e.errors import TooManySessions
 from slixmpp_e2e.link import Link
 from slixmpp_e2e.loopback import Subscription, hostile
@@ -87,13 +88,9 @@ class Interleaved:
 
 
 @pytest.mark.parametrize("to", ["full", "bare"])
-async def test_two_who_write_at_the_same_instant_in_every_order(
-    world: World, to: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_two_who_write_at_the_same_instant_in_every_order(world: World, to: str) -> None:
     """A hundred times in all, three messages each, everything delayed by chance: each arrives once and in order, one session
     is left, and nobody is told of a failure."""
-    for rate in ("UNASKED_PER_PEER", "UNASKED_PER_DOMAIN"):
-        monkeypatch.setattr(capacity, rate, Rate(1000, 1000))  # people do not begin anew fifty times in ten seconds
     alice, bob = await world.pair()
     names = ("message", "e2e_session_failed", "e2e_send_failed")
     heard = {(client, name): Heard(client, name) for client in (alice, bob) for name in names}
@@ -367,6 +364,35 @@ async def test_no_more_is_opened_than_we_may(world: World) -> None:
     assert world.in_clear("too many") == []
 
 
+class Ear:
+    """How iqs are answered that a server makes up in the name of a client."""
+
+    def __init__(self, world: World, client: ClientXMPP, sender: str) -> None:
+        self._world, self._client, self._sender = world, client, sender
+        self._said = 0
+        self._answers: dict[str, str] = {}
+        world.server.interfere.append(self)
+
+    def __call__(self, stanza: Element, sender: str) -> Element | None:
+        id = stanza.get("id", "")
+        if not id.startswith("ear"):
+            return stanza
+        error = stanza.find("{jabber:client}error")
+        self._answers[id] = "result" if error is None else error[0].tag.rpartition("}")[2]
+        return None
+
+    def say(self, payload: str) -> None:
+        """One more."""
+        to = self._client.boundjid.full
+        self._world.server.inject(to, f"<iq type='set' id='ear{self._said}' from='{self._sender}' to='{to}'>{payload}</iq>")
+        self._said += 1
+
+    async def answers(self) -> list[str]:
+        """What each was answered, in order: ``result``, or the condition."""
+        await self._world.settle(self._client)
+        return [self._answers[f"ear{number}"] for number in range(self._said)]
+
+
 async def test_a_flood_is_refused_before_it_costs_anything(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the rate neither the store is asked nor a session made, be it an offer, a block or anything else."""
     alice = await world.client(ALICE, accept_from="anyone")
@@ -391,6 +417,57 @@ async def test_a_flood_is_refused_before_it_costs_anything(world: World, monkeyp
     assert len(refused) == 300
     assert refused.count("resource-constraint") == 300 - len(asked)
     assert len(asked) == capacity.UNASKED_PER_DOMAIN.burst < 300
+
+
+@pytest.mark.parametrize("wins", ["his", "ours"])
+async def test_an_offer_that_crosses_ours_is_let_through_once(world: World, monkeypatch: pytest.MonkeyPatch, wins: str) -> None:
+    """However many came before: refused for their rate, both would be lost. Nothing else of his is, nor the next offer."""
+    monkeypatch.setattr(capacity, "UNASKED_PER_PEER", Rate(0.001, 1))
+    alice = await world.client(ALICE)
+    offer, ear = await an_offer(world), Ear(world, alice, BOB)
+    ear.say(PAYLOADS["session-info"])
+    ear.say(offer.replace(SID, "0" * 32))
+    hold = hostile.Hold(world.server, jingle("session-initiate"))
+    world.server.interfere.append(hold)
+    await world.client(BOB)
+    alice.send_message(mto=BOB, mbody="x")
+    await until(hold.caught())
+    [ours] = e2e(alice).switchboard.sessions
+    ear.say(PAYLOADS["session-info"])
+    first = "0" if wins == "his" else "g"  # ours is in hexadecimal
+    for number in range(3):
+        ear.say(offer.replace(SID, f"{first}{number:031x}"))
+    refused = ["resource-constraint"] * 2
+    assert await ear.answers() == ["item-not-found", *refused, "result" if wins == "his" else "conflict", *refused]
+    assert (ours in e2e(alice).switchboard.sessions) is (wins == "ours")
+
+
+async def test_the_farewell_of_what_ended_just_now_is_free_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its peer's session-terminate was on its way. Whoever repeats it is told that there is no such session, at his rate."""
+    monkeypatch.setattr(capacity, "UNASKED_PER_PEER", Rate(0.001, 3))
+    alice, bob = await world.pair()
+    ear = Ear(world, alice, BOB)
+    world.server.interfere.append(lambda stanza, sender: None if jingle("session-terminate")(stanza, sender) else stanza)
+    _, theirs = await world.session(alice, bob)  # the offer is ours
+    await until(theirs.close())
+    await world.settle(alice, bob)
+    for action, sid in (("info", theirs.sid), ("terminate", "0123"), *[("terminate", theirs.sid)] * 3, ("terminate", "0123")):
+        ear.say(f"<jingle xmlns='{NS_JINGLE}' action='session-{action}' sid='{sid}'/>")
+    unknown = "item-not-found"
+    assert await ear.answers() == [unknown, unknown, "result", unknown, *["resource-constraint"] * 2]
+
+
+async def test_what_ended_is_remembered_in_bounds(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that ended longest ago goes first."""
+    monkeypatch.setattr(sessions, "_REMEMBER_ENDED", 2)
+    alice, bob = await world.pair()
+    sids = []
+    for _ in range(3):
+        ours, theirs = await world.session(alice, bob)
+        await until(asyncio.gather(ours.close(), theirs.ended()))
+        await world.settle(alice, bob)
+        sids.append(ours.sid)
+    assert [sid for _, _, sid in e2e(alice).switchboard.sessions._ended] == sids[1:]
 
 
 async def test_the_oldest_of_the_greediest_domain_makes_way(world: World) -> None:
