@@ -8,12 +8,29 @@ from dataclasses import dataclass, field
 from xmpp_e2e.authenticate.base import Authenticator
 from xmpp_e2e.authenticate.fingerprint import FingerprintAuthenticator
 from xmpp_e2e.identity import Assurance, TrustModel
+from xmpp_e2e.stages import DEADLINES, HUMAN_DEADLINE, Stage
 from xmpp_e2e.tls.certificate import Identity
 from xmpp_e2e.transport.ibb import MAX_BLOCK, MIN_BLOCK
 from xmpp_e2e.trust.judge import OnKeyChange
 
 AUTHENTICATORS: tuple[Authenticator, ...] = (FingerprintAuthenticator(),)
 """Every authenticator there is. A new one is one file and one more name here."""
+
+
+@dataclass(frozen=True)
+class Deadlines:
+    """Seconds; longer where links or persons are slow, shorter where nobody has time."""
+
+    handshake: float = DEADLINES[Stage.OFFERED]
+    """In place of 60; what is shorter, the farewells too, keeps its proportion to it."""
+    human: float = HUMAN_DEADLINE
+    """Where a person has to act."""
+    session: float = DEADLINES[Stage.OPEN]
+    """How long a session, and its keys, may live."""
+
+    def of(self, stage: Stage) -> float:
+        """How long a session may stay in ``stage``, which is one of DEADLINES, when nobody has to act."""
+        return self.session if stage is Stage.OPEN else DEADLINES[stage] * self.handshake / DEADLINES[Stage.OFFERED]
 
 
 @dataclass(frozen=True)
@@ -36,6 +53,8 @@ class Config:
     """Refuse a key exchange that is not safe against quantum computers."""
     fast_open: bool = True
     """Let the first TLS flights travel in the signalling, which saves two one-way trips."""
+    deadlines: Deadlines = field(default_factory=Deadlines)
+    """How long it waits for what."""
     block_size: int = 4096
     """The IBB block size that we offer and accept, raw bytes: Prosody does best with about 4 KiB."""
 

@@ -33,7 +33,7 @@ from xmpp_e2e.identity import Assurance, Fingerprint, Remembered, Role
 from xmpp_e2e.negotiate import jingle as signalling
 from xmpp_e2e.negotiate.jingle import Action, Jingle, Reason
 from xmpp_e2e.negotiate.negotiation import Negotiation
-from xmpp_e2e.stages import BEFORE_OPEN, DEADLINES, HUMAN_DEADLINE, LATE, PROVING, Input, Stage, successor
+from xmpp_e2e.stages import BEFORE_OPEN, DEADLINES, LATE, PROVING, Input, Stage, successor
 from xmpp_e2e.standing import Standing
 from xmpp_e2e.stream import outflow, reader, writer
 from xmpp_e2e.tls.channel import Channel, Established
@@ -321,7 +321,7 @@ class Session:
         if verdict.decision is Decision.REJECT or (verdict.decision is Decision.HOLD and self._proof is not None):
             raise UntrustedKey(verdict.reason)
         if verdict.decision is Decision.HOLD:
-            self._deadline = now + HUMAN_DEADLINE
+            self._deadline = now + self.config.deadlines.human
             return
         # a key that is new for a known peer gets no stanza before it has answered with a hello
         early = self.stage is Stage.SECURED and self._out.begun and verdict.kind.expected
@@ -371,7 +371,7 @@ class Session:
         self._step(Input.HELLO, now)
         self._reader.relax(reader.OPEN)
         if hello.require > Assurance.VOUCHED:
-            self._deadline = now + HUMAN_DEADLINE
+            self._deadline = now + self.config.deadlines.human
         if self.role is Role.RESPONDER:
             self._greet()
         self._judge(now)
@@ -484,7 +484,7 @@ class Session:
         if after is Stage.OPEN and self.stage is not Stage.OPEN and proof is None:
             raise AssertionError("OPEN takes a proof")
         if after is not self.stage and not (after in PROVING and self.stage in PROVING):
-            self._deadline = now + DEADLINES[after] if after in DEADLINES else None
+            self._deadline = now + self.config.deadlines.of(after) if after in DEADLINES else None
         self.stage = after
 
     def _illegal(self, happened: Input) -> Never:

@@ -42,7 +42,7 @@ FIRST_OF_DOMAIN = Rate(0.2, 4)
 
 @dataclass(frozen=True)
 class Limits:
-    """The numbers that a deployment may want to change."""
+    """The numbers that a deployment may want to change; each has its reason above."""
 
     sessions: int = SESSIONS
     sessions_per_domain: int = SESSIONS_PER_DOMAIN
@@ -50,6 +50,10 @@ class Limits:
     half_open: int = HALF_OPEN
     half_open_per_domain: int = HALF_OPEN_PER_DOMAIN
     half_open_per_peer: int = HALF_OPEN_PER_PEER
+    unasked: Rate = UNASKED
+    unasked_per_domain: Rate = UNASKED_PER_DOMAIN
+    unasked_per_peer: Rate = UNASKED_PER_PEER
+    unasked_by_contacts: Rate = UNASKED_BY_CONTACTS
 
 
 class Refused(JingleError):
@@ -85,8 +89,9 @@ class Capacity(Generic[S]):
         self._half_accounts: Counter[str] = Counter()
         self._half_domains: dict[bool, dict[str, dict[S, None]]] = {True: {}, False: {}}
         """By acquaintance and domain, the oldest first."""
-        self._of_peer, self._of_contacts = Buckets(UNASKED_PER_PEER), Buckets(UNASKED_BY_CONTACTS)
-        self._of_domain, self._of_all, self._first = Buckets(UNASKED_PER_DOMAIN), Buckets(UNASKED), Buckets(FIRST_OF_DOMAIN)
+        self._of_peer, self._of_contacts = Buckets(limits.unasked_per_peer), Buckets(limits.unasked_by_contacts)
+        self._of_domain, self._of_all = Buckets(limits.unasked_per_domain), Buckets(limits.unasked)
+        self._first = Buckets(FIRST_OF_DOMAIN)
 
     def __len__(self) -> int:
         return len(self._places)

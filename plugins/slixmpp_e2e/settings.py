@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from slixmpp import JID, InvalidJID
 
 from slixmpp_e2e.capacity import Limits
 from slixmpp_e2e.outbox import HOLD_BYTES
+from slixmpp_e2e.rates import Rate
 from slixmpp_e2e.store import KeyFile, Keyring, Sealer
+from xmpp_e2e.config import Deadlines
 from xmpp_e2e.errors import LocalError
 from xmpp_e2e.identity import TrustModel
 from xmpp_e2e.trust.judge import OnKeyChange
@@ -32,13 +34,14 @@ DEFAULTS: dict[str, Any] = {
     "hold_seconds": 300.0,
     "hold_bytes": HOLD_BYTES,
     "held_on_new_stream": "fail",
-    **asdict(Limits()),
+    **{f"{name}_seconds": seconds for name, seconds in asdict(Deadlines()).items()},
+    **{name: astuple(limit) if isinstance(limit, Rate) else limit for name, limit in vars(Limits()).items()},
 }
 """``accept_from`` None means ``"roster"`` for a client, and nobody for a component until a list is given. ``store`` is a
 path, or None for the default one of the account; ``seal`` says what keeps the secrets in it: ``"key-file"``, ``"keyring"``,
 or a sealer, ``Passphrase(…)`` for one. ``hold_seconds`` bounds how long a stanza waits for its session (five minutes: a
 person may have to act). ``held_on_new_stream``: ``"fail"`` or ``"reopen"``, for stanzas that wait when the client's stream is
-lost. The rest are bounds (docs/bounds.md)."""
+lost. The rest are deadlines and bounds (docs/bounds.md)."""
 
 
 class ConfigError(LocalError):
@@ -64,6 +67,7 @@ class Settings:
     hold_seconds: float
     hold_bytes: int
     reopen: bool
+    deadlines: Deadlines
     limits: Limits
 
     @classmethod
@@ -78,9 +82,14 @@ class Settings:
             fast_open=_choice(config, "fast_open", (False, True)) is True,
             store=_path(config.get("store")),
             seal=_seal(config.get("seal")),
-            hold_seconds=_seconds(config.get("hold_seconds")),
+            hold_seconds=_seconds(config, "hold_seconds"),
             hold_bytes=_count(config, "hold_bytes"),
             reopen=_choice(config, "held_on_new_stream", ("fail", "reopen")) == "reopen",
+            deadlines=Deadlines(
+                handshake=_seconds(config, "handshake_seconds"),
+                human=_seconds(config, "human_seconds"),
+                session=_seconds(config, "session_seconds", at_most=Deadlines().session),
+            ),
             limits=_limits(config),
         )
 
@@ -126,14 +135,31 @@ def _seal(value: object) -> Sealer | None:
     raise ConfigError(f"seal can be {KeyFile.kind!r}, {Keyring.kind!r}, or a sealer of slixmpp_e2e.store: Passphrase(…)")
 
 
-def _seconds(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise ConfigError(f"hold_seconds is {value!r}; it is a number of seconds above 0")
+def _seconds(config: Mapping[str, Any], key: str, at_most: float = math.inf) -> float:
+    value = config.get(key)
+    if not _is_positive(value) or value > at_most:
+        bound = "" if at_most == math.inf else f", at most {at_most:g}"
+        raise ConfigError(f"{key} is {value!r}; it is a number of seconds above 0{bound}")
     return float(value)
 
 
+def _is_positive(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+
+
 def _limits(config: Mapping[str, Any]) -> Limits:
-    return Limits(**{field.name: _count(config, field.name) for field in fields(Limits)})
+    def limit(key: str, default: object) -> Any:
+        return _rate(config, key) if isinstance(default, Rate) else _count(config, key)
+
+    return Limits(**{field.name: limit(field.name, field.default) for field in fields(Limits)})
+
+
+def _rate(config: Mapping[str, Any], key: str) -> Rate:
+    value = config.get(key)
+    match value:
+        case [per_second, int(burst)] if _is_positive(per_second) and burst >= 1 and burst is not True:
+            return Rate(per_second, burst)
+    raise ConfigError(f"{key} is {value!r}; it is a pair: so many a second, above 0, and at once, a whole number, 1 or more")
 
 
 def _count(config: Mapping[str, Any], key: str) -> int:

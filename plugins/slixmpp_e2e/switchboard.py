@@ -157,6 +157,7 @@ class Switchboard:
             on_key_change=on_key_change,
             require_pq=self._settings.require_pq,
             fast_open=self._settings.fast_open,
+            deadlines=self._settings.deadlines,
         )
         return Session(role, config, self._store.remembered(bare))
 

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from xml.etree.ElementTree import Element
 
 from slixmpp import ClientXMPP, Message
@@ -167,11 +168,11 @@ def resident() -> int:
     return pages * 4096
 
 
-async def flood(world: World, count: int, *, paced: bool) -> tuple[Flood, Honest, list[int]]:
+async def flood(world: World, count: int, *, paced: bool, **settings: Any) -> tuple[Flood, Honest, list[int]]:
     """So many offers, a thousand a second if the machine can (``paced``), or as fast as it can, while the victim's rates are
     told that it were a thousand a second. In the middle Carol opens her first session with the victim. Returns what memory
     there was at each tenth."""
-    alice = await world.client(ALICE, accept_from="anyone")
+    alice = await world.client(ALICE, accept_from="anyone", **settings)
     bob, carol = await world.client(BOB, accept_from="anyone"), await world.client(CAROL, accept_from="anyone")
     attack = Flood(world, await an_offer(world))
     await world.settle(alice, bob, carol)

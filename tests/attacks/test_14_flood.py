@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from slixmpp_e2e import capacity
 from slixmpp_e2e.rates import Rate
 from tests.attacks.flood import OUTSTANDING, flood
@@ -12,13 +10,17 @@ from tests.slixmpp_e2e.world import World, e2e
 OFFERS = 1500
 
 
-async def test_a_flood_of_offers(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def quarter(rate: Rate) -> tuple[float, int]:
+    """Of a rate, as a setting."""
+    return rate.per_second / 4, rate.burst // 4
+
+
+async def test_a_flood_of_offers(world: World) -> None:
     """A second and a half of what `make flood` does for a minute, at a quarter of the rates: each offer is answered, honest
     sessions carry every word, a contact's new session opens in the middle, and places, requests and queues keep to bounds."""
-    for name in ("UNASKED_PER_DOMAIN", "UNASKED"):
-        rate = getattr(capacity, name)
-        monkeypatch.setattr(capacity, name, Rate(rate.per_second / 4, rate.burst // 4))
-    attack, honest, _ = await flood(world, OFFERS, paced=False)
+    attack, honest, _ = await flood(
+        world, OFFERS, paced=False, unasked=quarter(capacity.UNASKED), unasked_per_domain=quarter(capacity.UNASKED_PER_DOMAIN)
+    )
     assert await honest.all_heard()
     assert attack.answered == attack.sent == OFFERS
     assert set(attack.answers) >= {"result", "resource-constraint", "unexpected-request", "bad-request"}

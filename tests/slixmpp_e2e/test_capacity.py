@@ -9,6 +9,7 @@ import pytest
 
 from slixmpp_e2e import capacity
 from slixmpp_e2e.capacity import Capacity, Limits, Refused
+from slixmpp_e2e.rates import Rate
 
 LIMITS = Limits(
     sessions=40, sessions_per_domain=30, sessions_per_peer=6, half_open=8, half_open_per_domain=6, half_open_per_peer=2
@@ -148,3 +149,20 @@ def test_the_rates() -> None:
     assert heard(everybody, people(2000, "good.test"), contact=True) == capacity.UNASKED_BY_CONTACTS.burst
     assert heard(everybody, ["bob@better.test/x"] * 1000, contact=True) == account.burst
     assert heard(everybody, people(1000), 5.0) == 5 * domain.per_second
+
+
+@pytest.mark.parametrize(
+    ("limit", "contact", "peers", "left"),
+    [
+        ("unasked_per_peer", False, ["user@evil.test/x"] * 20, 5),
+        ("unasked_per_peer", True, ["user@evil.test/x"] * 20, 5),
+        ("unasked_per_domain", False, people(20), 5),
+        ("unasked", False, people(20), 5 + capacity.FIRST_OF_DOMAIN.burst),
+        ("unasked_by_contacts", True, people(20), 5),
+    ],
+)
+def test_each_rate_can_be_changed(limit: str, contact: bool, peers: list[str], left: int) -> None:
+    """So many at once, and so many a second later, where everybody else has room."""
+    registry: Capacity[str] = Capacity(replace(Limits(), **{limit: Rate(2, 5)}))
+    assert heard(registry, peers, contact=contact) == left
+    assert heard(registry, peers, 1.0, contact=contact) == 2

@@ -18,8 +18,8 @@ from slixmpp_e2e.discovery import FEATURES
 from slixmpp_e2e.loopback import connect, offline
 from slixmpp_e2e.settings import ConfigError
 from tests.slixmpp_e2e.test_switchboard import ask
-from tests.slixmpp_e2e.world import ACCOUNTS, ALICE, BOB, Heard, World, e2e, echo, turns, until
-from xmpp_e2e.errors import TransportFailed
+from tests.slixmpp_e2e.world import ACCOUNTS, ALICE, BOB, Heard, World, e2e, echo, jingle, turns, until
+from xmpp_e2e.errors import TimedOut, TransportFailed
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "echo_bot.py"
 
@@ -208,6 +208,32 @@ async def test_a_store_that_cannot_be_opened_is_an_error(world: World, tmp_path:
     with pytest.raises(Exception, match=r"broken\.db"):
         alice.register_plugin("e2e", {"store": str(broken)}, module=slixmpp_e2e)
     assert "e2e" not in alice.plugin
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [("handshake_seconds", "did not answer the offer"), ("human_seconds", "was not accepted here in time")],
+)
+async def test_a_session_that_does_not_open_in_time_fails(world: World, setting: str, said: str) -> None:
+    """After as many seconds as the settings say: nobody answers, or nobody compares the key."""
+    alice, bob = await world.client(ALICE, trust_model="server-untrusted", **{setting: 0.05}), await world.client(BOB)
+    await world.settle(alice, bob)
+    if setting == "handshake_seconds":
+        world.server.interfere.append(lambda stanza, sender: None if jingle("session-initiate")(stanza, sender) else stanza)
+    failed = Heard(alice, "e2e_session_failed")
+    alice.send_message(mto=BOB, mbody="x")
+    error = (await failed.take()).detail.error
+    assert isinstance(error, TimedOut)
+    assert said in str(error)
+
+
+async def test_a_session_lives_as_long_as_it_may(world: World) -> None:
+    """Then it ends by farewells."""
+    alice, bob = await world.client(ALICE, session_seconds=0.05), await world.client(BOB)
+    await world.settle(alice, bob)
+    ended = Heard(bob, "e2e_session_end")
+    await world.session(alice, bob)
+    assert (await ended.take()).detail.clean
 
 
 async def test_a_setting_cannot_be_changed_by_an_attribute(world: World) -> None:

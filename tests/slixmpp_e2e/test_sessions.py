@@ -19,7 +19,6 @@ from slixmpp_e2e.errors import TooManySessions
 from slixmpp_e2e.link import Link
 from slixmpp_e2e.loopback import Subscription, hostile
 from slixmpp_e2e.outbox import Route
-from slixmpp_e2e.rates import Rate
 from slixmpp_e2e.settings import ConfigError
 from tests.slixmpp_e2e.world import ALICE, BOB, SID, Heard, World, an_offer, e2e, jingle, turns, until
 from xmpp_e2e.errors import JingleError, PeerRefused
@@ -420,10 +419,9 @@ async def test_a_flood_is_refused_before_it_costs_anything(world: World, monkeyp
 
 
 @pytest.mark.parametrize("wins", ["his", "ours"])
-async def test_an_offer_that_crosses_ours_is_let_through_once(world: World, monkeypatch: pytest.MonkeyPatch, wins: str) -> None:
+async def test_an_offer_that_crosses_ours_is_let_through_once(world: World, wins: str) -> None:
     """However many came before: refused for their rate, both would be lost. Nothing else of his is, nor the next offer."""
-    monkeypatch.setattr(capacity, "UNASKED_PER_PEER", Rate(0.001, 1))
-    alice = await world.client(ALICE)
+    alice = await world.client(ALICE, unasked_per_peer=(0.001, 1))
     offer, ear = await an_offer(world), Ear(world, alice, BOB)
     ear.say(PAYLOADS["session-info"])
     ear.say(offer.replace(SID, "0" * 32))
@@ -442,10 +440,9 @@ async def test_an_offer_that_crosses_ours_is_let_through_once(world: World, monk
     assert (ours in e2e(alice).switchboard.sessions) is (wins == "ours")
 
 
-async def test_the_farewell_of_what_ended_just_now_is_free_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_farewell_of_what_ended_just_now_is_free_once(world: World) -> None:
     """Its peer's session-terminate was on its way. Whoever repeats it is told that there is no such session, at his rate."""
-    monkeypatch.setattr(capacity, "UNASKED_PER_PEER", Rate(0.001, 3))
-    alice, bob = await world.pair()
+    alice, bob = await world.pair(unasked_per_peer=(0.001, 3))
     ear = Ear(world, alice, BOB)
     world.server.interfere.append(lambda stanza, sender: None if jingle("session-terminate")(stanza, sender) else stanza)
     _, theirs = await world.session(alice, bob)  # the offer is ours

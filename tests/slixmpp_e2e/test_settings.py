@@ -9,8 +9,13 @@ from typing import Any
 import pytest
 
 from slixmpp_e2e.capacity import Limits
+from slixmpp_e2e.rates import Rate
 from slixmpp_e2e.settings import DEFAULTS, ConfigError, Settings, unknown_keys
 from slixmpp_e2e.store import Keyring, Passphrase
+from xmpp_e2e.config import Deadlines
+
+SECONDS = ("hold_seconds", "handshake_seconds", "human_seconds", "session_seconds")
+RATES = ("unasked", "unasked_per_domain", "unasked_per_peer", "unasked_by_contacts")
 
 
 def parse(component: bool = False, **config: Any) -> Settings:
@@ -33,15 +38,18 @@ def parse(component: bool = False, **config: Any) -> Settings:
         ("fast_open", 0, "False, True"),
         ("store", "", "path"),
         ("store", 7, "path"),
-        ("hold_seconds", 0, "above 0"),
-        ("hold_seconds", True, "above 0"),
-        ("hold_seconds", "5", "above 0"),
-        ("hold_seconds", float("nan"), "above 0"),
-        ("hold_seconds", float("inf"), "above 0"),
         ("held_on_new_stream", "keep", "fail, reopen"),
+        *((name, value, "above 0") for name in SECONDS for value in (0, -1, True, "5", None, float("nan"), float("inf"))),
+        ("session_seconds", 86401, "at most 86400"),
+        *(
+            (name, value, r"a pair: so many a second, above 0, and at once, a whole number, 1 or more")
+            for name in RATES
+            for value in (5, (1,), (1, 2, 3), (0, 5), (-1, 5), (True, 5), ("1", 5), (1, 0), (1, 2.0), (1, True), "15", None)
+        ),
+        *((name, (float(value), 5), "above 0") for name in RATES for value in ("nan", "inf")),
         *(
             (name, value, "whole number, 1 or more")
-            for name in ("hold_bytes", *(field.name for field in fields(Limits)))
+            for name in ("hold_bytes", *(field.name for field in fields(Limits) if field.name not in RATES))
             for value in (0, True, 2.0, "9", None)
         ),
     ],
@@ -102,3 +110,9 @@ def test_values_have_types() -> None:
     assert (parse().store, parse().reopen) == (None, False)
     assert parse().limits == Limits()
     assert parse(half_open=7, sessions=100).limits == Limits(half_open=7, sessions=100)
+    rates = {name: (0.5, number) for number, name in enumerate(RATES, 1)}
+    assert parse(**rates).limits == Limits(**{name: Rate(*rate) for name, rate in rates.items()})
+    assert parse(unasked=[3, 4]).limits.unasked == Rate(3, 4)
+    assert parse().deadlines == Deadlines()
+    seconds = {"handshake_seconds": 120, "human_seconds": 600.5, "session_seconds": 86400}
+    assert parse(**seconds).deadlines == Deadlines(handshake=120.0, human=600.5, session=86400.0)

@@ -9,6 +9,7 @@ import pytest
 
 from tests.pair import Pair, config
 from xmpp_e2e import events
+from xmpp_e2e.config import Deadlines
 from xmpp_e2e.errors import E2EError, StreamError, TimedOut, TLSFailed, Truncated
 from xmpp_e2e.identity import Role, TrustModel
 from xmpp_e2e.session import Session
@@ -107,6 +108,25 @@ def test_a_person_gets_five_minutes(role: Role, stage: Stage) -> None:
     session.handle_timer(pair.now + 300)
     pair.collect_events(role)
     assert isinstance(pair.side(role).failure, TimedOut)
+
+
+PATIENT = {"deadlines": Deadlines(handshake=600, human=1000, session=7)}
+
+
+@pytest.mark.parametrize(("role", "stage", "seconds", "error"), TABLE)
+def test_a_host_may_wait_longer_for_slow_links(
+    role: Role, stage: Stage, seconds: float, error: type[E2EError] | None
+) -> None:
+    """Ten times as long for a step is ten times as long for each, and what a session may last is a matter of its own."""
+    pair = stuck(role, stage, **PATIENT)
+    assert pair.side(role).session.timer() == pair.now + (seconds * 10 if error else 7)
+
+
+@pytest.mark.parametrize(("role", "stage"), HUMAN)
+def test_a_host_may_wait_longer_for_persons(role: Role, stage: Stage) -> None:
+    """Its own patience counts, not the peer's."""
+    pair = stuck(role, stage, **UNTRUSTED, **PATIENT)
+    assert pair.side(role).session.timer() == pair.now + 1000
 
 
 def test_no_stage_is_left_out() -> None:
