@@ -7,14 +7,16 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from slixmpp_e2e.loopback import LoopbackServer
+from tests.forked import Forked
 from xmpp_e2e_cli.__main__ import main
 
 ROOT = Path(__file__).parents[2]
@@ -60,35 +62,32 @@ def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
 
 
 class Process:
-    """One ``xmpp-e2e`` as a child, with the data folder and the password of a person."""
+    """One ``xmpp-e2e``, with the data folder and the password of a person."""
 
-    def __init__(self, child: asyncio.subprocess.Process) -> None:
-        self._child = child
+    def __init__(
+        self, pid: int, wait: Callable[[], Awaitable[int]], out: asyncio.StreamReader, err: asyncio.StreamReader
+    ) -> None:
+        self.pid, self._wait = pid, wait
+        self._out, self._err = out, err
+        self._ended = False
         self.lines: list[str] = []
         """Of stdout, as far as they were waited for."""
         self.told: list[str] = []
         """The same of stderr."""
 
-    @property
-    def argv(self) -> bytes:
-        """What everybody on the machine can read."""
-        return Path(f"/proc/{self._child.pid}/cmdline").read_bytes()
-
     async def line(self) -> str:
         """The next line of stdout."""
-        assert self._child.stdout is not None
         async with asyncio.timeout(PATIENCE):
-            line = (await self._child.stdout.readline()).decode()
-        assert line, f"it ended: {await self._rest()}"
+            line = (await self._out.readline()).decode()
+        assert line, f"it ended: {await self.done()}"
         self.lines.append(line)
         return line
 
     async def tells(self, beginning: str) -> None:
         """Until a line of stderr begins so."""
-        assert self._child.stderr is not None
         while not self.told or not self.told[-1].startswith(beginning):
             async with asyncio.timeout(PATIENCE):
-                line = (await self._child.stderr.readline()).decode()
+                line = (await self._err.readline()).decode()
             assert line, f"it ended: {self.told}"
             self.told.append(line)
 
@@ -104,23 +103,28 @@ class Process:
 
     def interrupt(self) -> None:
         """What Ctrl-C does."""
-        self._child.send_signal(signal.SIGINT)
+        os.kill(self.pid, signal.SIGINT)
 
     async def done(self) -> Done:
         """Its end."""
-        return await self._rest()
+        async with asyncio.timeout(PATIENCE):
+            out, err, code = await asyncio.gather(self._out.read(), self._err.read(), self._wait())
+        self._ended = True
+        return Done(code, "".join(self.lines) + out.decode(), "".join(self.told) + err.decode())
 
     async def stop(self) -> Done:
         """SIGTERM, and its end."""
-        if self._child.returncode is None:
-            self._child.terminate()
-        return await self._rest()
+        if not self._ended:
+            os.kill(self.pid, signal.SIGTERM)
+        return await self.done()
 
-    async def _rest(self) -> Done:
-        async with asyncio.timeout(PATIENCE):
-            out, err = await self._child.communicate()
-        assert self._child.returncode is not None
-        return Done(self._child.returncode, "".join(self.lines) + out.decode(), "".join(self.told) + err.decode())
+
+async def pipe() -> tuple[asyncio.StreamReader, int]:
+    """What somebody writes into the descriptor, once it is open nowhere else, can be read."""
+    reader, (read, write) = asyncio.StreamReader(), os.pipe()
+    protocol = asyncio.StreamReaderProtocol(reader)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, os.fdopen(read, "rb"))
+    return reader, write
 
 
 class People:
@@ -131,31 +135,33 @@ class People:
         """The options that lead to the server."""
         self._started: list[Process] = []
 
-    async def start(self, name: str, *words: str, text: bytes | None = None, **environment: str) -> Process:
-        """Start; ``text`` is its standard input."""
+    async def start(
+        self, name: str, *words: str, text: bytes | None = None, alone: bool = False, **environment: str
+    ) -> Process:
+        """Start; ``text`` is its standard input. ``alone``: from the very beginning, which takes longer."""
         path = os.pathsep.join((str(ROOT), str(ROOT / "plugins")))
         surroundings = os.environ | {"PYTHONPATH": path, "XDG_DATA_HOME": str(self._home / name)}
+        surroundings |= {"XMPP_E2E_PASSWORD": PASSWORDS[name]} | environment
         read, write = os.pipe()
         os.write(write, text or b"")
-        os.close(write)
-        child = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "xmpp_e2e_cli",
-            *words,
-            stdin=read,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            cwd=self._home,
-            env=surroundings | {"XMPP_E2E_PASSWORD": PASSWORDS[name]} | environment,
-        )
-        os.close(read)
-        self._started.append(Process(child))
-        return self._started[-1]
+        (out, own_out), (err, own_err) = await pipe(), await pipe()
+        if alone:
+            command = [sys.executable, "-m", "xmpp_e2e_cli", *words]
+            child = await asyncio.create_subprocess_exec(
+                *command, stdin=read, stdout=own_out, stderr=own_err, cwd=self._home, env=surroundings
+            )
+            process = Process(child.pid, child.wait, out, err)
+        else:
+            forked = Forked(main, words, (read, own_out, own_err), surroundings, self._home)
+            process = Process(forked.pid, partial(asyncio.to_thread, forked.wait, PATIENCE), out, err)
+        for descriptor in (read, write, own_out, own_err):
+            os.close(descriptor)
+        self._started.append(process)
+        return process
 
     async def run(self, name: str, *words: str, text: bytes | None = None, **environment: str) -> Done:
         """Start, and wait for the end."""
-        return await (await self.start(name, *words, text=text, **environment)).done()
+        return await (await self.start(name, *words, text=text, alone=False, **environment)).done()
 
     async def listen(self, name: str, *words: str) -> tuple[Process, Any]:
         """A ``listen --json`` that is ready, and what it said then."""
