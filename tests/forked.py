@@ -41,6 +41,10 @@ class Forked:
             raise TimeoutError(f"it still runs after {seconds} seconds")
         return self._process.exitcode
 
+    def kill(self) -> None:
+        """End it at once, if it has not ended."""
+        self._process.kill()
+
 
 def script(words: Sequence[str]) -> None:
     """Runs the first word as ``python -c`` would, with the others as its arguments."""

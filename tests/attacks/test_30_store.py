@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from subprocess import Popen
 
 import pytest
 
 from slixmpp_e2e.store import SQLStore, StoreBusy, database
-from tests.slixmpp_e2e.store.processes import SECONDS, start
+from tests.slixmpp_e2e.store.processes import Running
 from xmpp_e2e.identity import Fingerprint
 
 BOB = "bob@example.org"
@@ -39,35 +36,17 @@ with store._writing() as connection:
 """
 
 
-@contextmanager
-def running(script: str, *arguments: object) -> Iterator[Popen[str]]:
-    """A process, killed at the end if it has not been before."""
-    process = start(script, *arguments)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate(timeout=SECONDS)
-
-
-def said(process: Popen[str]) -> str:
-    """The next line that it prints."""
-    assert process.stdout is not None
-    return process.stdout.readline()
-
-
 def test_what_was_done_before_a_kill_is_there(tmp_path: Path) -> None:
     """Three write at once, and each is killed wherever it happens to be: whatever one had finished is in the store, at most
     one change of each is there besides, and the next process goes on as if nothing had been."""
     path = tmp_path / "store.db"
     finished = {}
-    with running(WRITES, path, "a") as one, running(WRITES, path, "b") as two, running(WRITES, path, "c") as three:
+    with Running(WRITES, path, "a") as one, Running(WRITES, path, "b") as two, Running(WRITES, path, "c") as three:
         for name, process, lines in (("a", one, 5), ("b", two, 11), ("c", three, 7)):
             for _ in range(lines):
-                said(process)
-            process.send_signal(signal.SIGKILL)
-            assert process.stdout is not None
-            finished[name] = lines + process.stdout.read().count("\n")
+                process.stdout.readline()
+            process.kill()
+            finished[name] = lines + process.rest().count("\n")
     with SQLStore.open(path) as store:
         kept = {change.fingerprint for change in store.history(BOB)}
         assert kept == {key.fingerprint for key in store.remembered(BOB).keys}
@@ -85,8 +64,8 @@ def test_a_process_that_hangs_in_the_middle_of_a_change(tmp_path: Path, monkeypa
     monkeypatch.setattr(database, "BUSY_SECONDS", 0.1)
     with SQLStore.open(path) as store:
         store.pin(BOB, Fingerprint(bytes(32)), 1.0)
-        with running(HANGS, path) as other:
-            assert said(other) == "now\n"
+        with Running(HANGS, path) as other:
+            assert other.stdout.readline() == "now\n"
             os.kill(other.pid, signal.SIGSTOP)
             with pytest.raises(StoreBusy, match="another process has held the store") as caught:
                 store.mark_seen(BOB, 1.0)
