@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,9 +13,11 @@ from slixmpp import ClientXMPP
 from slixmpp_e2e import watch
 from slixmpp_e2e.store import SQLStore, StoreError, StoreFull, path_for
 from slixmpp_e2e.watch import Watch
-from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, until
+from tests.forked import Forked
+from tests.slixmpp_e2e.world import ALICE, BOB, PATIENCE, Heard, World, e2e, until
 from xmpp_e2e.errors import UntrustedKey
 from xmpp_e2e.identity import Assurance, Fingerprint
+from xmpp_e2e_cli.__main__ import main
 
 OTHER = Fingerprint(bytes(range(32)))
 
@@ -37,12 +38,11 @@ async def pair(world: World, tmp_path: Path, **config: str) -> tuple[ClientXMPP,
 
 async def command(tmp_path: Path, *words: str) -> None:
     """What Alice types in another window."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "XDG_DATA_HOME": str(tmp_path)}
-    arguments = ("-m", "xmpp_e2e_cli", "trust", *words, "--account", "alice@localhost")
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, *arguments, env=environment, stdout=asyncio.subprocess.DEVNULL
-    )
-    assert await process.wait() == 0
+    environment = os.environ | {"XDG_DATA_HOME": str(tmp_path)}
+    nothing = os.open(os.devnull, os.O_RDWR)
+    process = Forked(main, ["trust", *words, "--account", "alice@localhost"], (nothing, nothing, 2), environment, tmp_path)
+    os.close(nothing)
+    assert await asyncio.to_thread(process.wait, PATIENCE) == 0
 
 
 async def test_a_pin_in_another_process_lets_a_held_message_go(world: World, tmp_path: Path) -> None:
