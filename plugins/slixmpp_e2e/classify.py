@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Iterator
 from xml.etree.ElementTree import Element
 
 from slixmpp import JID, Iq, Message, Presence
@@ -41,16 +41,16 @@ class Rooms:
 
     def notice(self, stanza: StanzaBase) -> None:
         """An outgoing stanza: is it the presence that enters a room?"""
-        if isinstance(stanza, Presence) and stanza.xml.find(_MUC) is not None and stanza["to"].local:
+        if isinstance(stanza, Presence) and stanza.xml.find(_MUC) is not None:
             self._entered.add(stanza["to"].bare)
 
-    def __contains__(self, bare: object) -> bool:
+    def __contains__(self, bare: str) -> bool:
         muc = self._xmpp.plugin.get("xep_0045", None)
         entered = bare in self._entered or (muc is not None and bare in muc.rooms)
-        return entered and isinstance(bare, str) and not self.is_person(bare)
+        return entered and not self.is_person(bare)
 
 
-def stays_outside(stanza: StanzaBase, peer: JID, rooms: Rooms, *, component: bool = False) -> bool:
+def stays_outside(stanza: Message | Iq | Presence, peer: JID, rooms: Rooms, *, component: bool = False) -> bool:
     """Does this stanza that we send to ``peer`` stay outside a session under every policy?
 
     Presence of the subscription and probe types, disco#info, and whatever is addressed to a server or a room. An iq to a bare
@@ -64,19 +64,19 @@ def stays_outside(stanza: StanzaBase, peer: JID, rooms: Rooms, *, component: boo
         return component or stanza.xml.get("type") in _SUBSCRIPTION or stanza.xml.find(_MUC) is not None
     if isinstance(stanza, Iq):
         return not peer.resource or stanza.xml.find(_DISCO_INFO) is not None
-    return not isinstance(stanza, Message) or (stanza.xml.get("type") == "groupchat" and not rooms.is_person(peer.bare))
+    return stanza.xml.get("type") == "groupchat" and not rooms.is_person(peer.bare)
 
 
-def may_come_outside(stanza: StanzaBase, peer: JID, rooms: Container[str], account: str) -> bool:
-    """May this stanza that came in clear from ``peer`` be delivered under every policy?
+def may_come_outside(stanza: Message | Iq, peer: JID, rooms: Rooms, account: str) -> bool:
+    """May this stanza that came in clear from ``peer`` be delivered under every policy, as all presence may?
 
     As above, but nothing that a server could write on a stanza (a type, a child) makes a message of a person one of a room.
-    Presence cannot be told from the undirected kind, and a reply is judged by its id, not here. A request in the name of a bare
+    A reply is judged by its id, not here. A request in the name of a bare
     JID is a server's only if it is our own ``account`` (a roster push); one for disco#info holds nothing else, for handlers
     look at every child. Of messages, what can only be a service's, and holds nothing else: the events of a bare JID's nodes
     (PEP, XEP-0163), and what our own archive (XEP-0313) answers.
     """
-    if not peer.local or peer.bare in rooms or isinstance(stanza, Presence):
+    if not peer.local or peer.bare in rooms:
         return True
     kind, tags = stanza.xml.get("type"), [child.tag for child in stanza.xml]
     if isinstance(stanza, Iq):

@@ -102,8 +102,7 @@ class Filters:
                 return False
             if not host.inside.may_go_outside(stanza):
                 raise SessionGone("no request is known that this answers: if one came inside a session, that has ended")
-        component = host.xmpp.is_component
-        if not to.bare or stays_outside(stanza, to, host.rooms, component=component) or host.policy_with(to.bare) is Policy.OFF:
+        if stays_outside(stanza, to, host.rooms, component=host.xmpp.is_component) or host.policy_with(to.bare) is Policy.OFF:
             return True
         ours = self._ours(stanza.xml.get("from", ""))
         route = host.outbox.route(ours, to.full)
@@ -191,13 +190,13 @@ class Filters:
             return False
         return not adapter.awaits(host.xmpp, reply)
 
-    def _is_welcome(self, came: StanzaBase, stanza: StanzaBase, peer: JID) -> bool:
+    def _is_welcome(self, came: Message | Iq, stanza: Message | Iq, peer: JID) -> bool:
         """May this peer's ``stanza`` be delivered in clear: the one that ``came``, or a message of which that brings a copy?"""
         host = self._host
         if may_come_outside(stanza, peer, host.rooms, self._account):
             return True
-        if stanza is came and peer.full == self._account and is_carbon(stanza.xml):
-            return True  # what it brings has been judged
+        if peer.full == self._account and is_carbon(stanza.xml):
+            return True  # what it brings has been judged, however deep
         wrote = f"{peer} wrote in clear" if stanza is came else f"a copy came of what was written from or to {peer} in clear"
         verdict = host.judge_plaintext(peer.bare)
         if verdict is Incoming.REFUSE:

@@ -76,12 +76,12 @@ class OwnIqs:
             element.append(Element(f"{{{NS_ERRORS}}}{error.jingle_condition}"))
         self._answer(request, (element,))
 
-    def takes(self, stanza: StanzaBase) -> bool:
+    def takes(self, iq: Iq) -> bool:
         """Is this a reply to a request of ours? Then it has been dealt with."""
-        if not isinstance(stanza, Iq) or stanza.xml.get("type") not in ("result", "error"):
+        if iq.xml.get("type") not in ("result", "error"):
             return False
-        ours = stanza.xml.get("to", "") if self._xmpp.is_component else self._xmpp.boundjid.full
-        key = (ours, stanza.xml.get("from", ""), stanza.xml.get("id", ""))
+        ours = iq.xml.get("to", "") if self._xmpp.is_component else self._xmpp.boundjid.full
+        key = (ours, iq.xml.get("from", ""), iq.xml.get("id", ""))
         waiting = self._waiting.pop(key, None)
         if waiting is None:
             return False
@@ -90,7 +90,7 @@ class OwnIqs:
         del asked[key]
         if not asked:
             del self._asked_by[owner]
-        replied(stanza)
+        replied(iq)
         return True
 
     def turn(self) -> OwnIq | None:

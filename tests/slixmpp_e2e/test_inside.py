@@ -223,6 +223,47 @@ async def test_what_was_asked_in_clear_is_answered(world: World) -> None:
     assert isinstance((await failed.take()).error, SessionGone)
 
 
+def test_the_book_of_what_we_ask() -> None:
+    """Requests only, by the session that they went through: its answer settles one, and its end all."""
+    book, peer = inside.InsideIqs(), "p@localhost/r"
+    link, other = _Peer(peer), _Peer(peer)
+    for iq_id, kind in (("a", "get"), ("b", "set"), ("c", "get"), ("r", "result")):
+        assert book.asks(_iq(peer, iq_id, kind)) is None
+        book.went(_iq(peer, iq_id, kind), link)
+    book.went(_iq(peer, "b", "result"), other)  # an answer of ours, by chance with the same id
+    book.went(_iq(peer, "unknown", "get"), other)
+    assert [iq_id for iq_id in ("a", "b", "c", "r", "unknown") if book.forged(_iq(peer, iq_id, "result"))] == ["a", "b", "c"]
+    assert not book.forged(_iq(peer, "a", "get"))
+    assert book.came(_iq(peer, "a", "get"), other)
+    assert book.came(_iq(peer, "unknown", "result"), other)
+    assert [book.came(_iq(peer, "a", "error"), each) for each in (other, link)] == [False, True]
+    assert not book.forged(_iq(peer, "a", "result"))
+    assert book.not_asked(_iq(peer, "c", "result")) is None
+    assert [asked and asked.id for asked in (book.not_asked(_iq(peer, "c", "get")) for _ in range(2))] == ["c", None]
+    assert [[asked.id for asked in book.unanswered(each)] for each in (other, link, link)] == [[], ["b"], []]
+
+
+def test_the_oldest_of_too_many_questions_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its answer counts for nothing any more, wherever it comes from."""
+    monkeypatch.setattr(inside, "ASKED_BOUND", 2)
+    book = inside.InsideIqs()
+    assert [asked and asked.id for asked in (book.asks(_iq("p", iq_id, "get")) for iq_id in "abc")] == [None, None, "a"]
+    assert [iq_id for iq_id in "abc" if book.forged(_iq("p", iq_id, "result"))] == ["b", "c"]
+
+
+def test_what_a_session_owes_ends_with_it() -> None:
+    """And not with another one of the same peer; an answer goes to the one that asked."""
+    book, peer = inside.InsideIqs(), "p@localhost/r"
+    links = [_Peer(peer) for _ in range(3)]
+    for number, link in enumerate(links):
+        book.came(_iq(peer, str(number), "get"), link)
+    book.forget(links[0])
+    assert [book.owes(_answer(peer, str(number))) for number in (0, 2, 1)] == [None, links[2], links[1]]
+    for link in links:
+        book.forget(link)
+    assert not book._owed
+
+
 class _Peer(Link):
     def __init__(self, peer: str) -> None:
         self._peer = peer

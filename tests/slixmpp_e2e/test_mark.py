@@ -7,7 +7,7 @@ import copy
 from typing import Any
 
 import pytest
-from slixmpp import Message
+from slixmpp import Iq, Message
 
 from slixmpp_e2e import mark
 from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, until
@@ -73,6 +73,34 @@ async def test_a_true_marker_beside_a_second_one_counts_for_nothing(world: World
     for token in (theirs.token, "x"):
         message.xml.append(copy.deepcopy(_marker(token)))
     assert mark.token_of(message) is None
+
+
+def test_a_marker_takes_the_place_of_all_others() -> None:
+    """What a stanza had before, however many and however deep, is gone when it is marked."""
+
+    class Session:
+        assurance = Assurance.VERIFIED
+        fingerprint = Fingerprint(bytes(32))
+
+    token = mark.admit(Session())
+    message = Message()
+    for _ in range(2):
+        message.xml.append(copy.deepcopy(_marker("x")))
+    mark.put(message, token)
+    assert mark.token_of(message) == token
+    assert message["e2e"]["assurance"] is Assurance.VERIFIED
+    mark.retire(token)
+
+
+def test_a_stanza_without_its_marker_is_as_before() -> None:
+    """It does not claim to have one, and its other parts are the objects that they were."""
+    iq = Iq()
+    error = iq["error"]
+    mark.put(iq, "x")
+    assert "e2e" in iq.keys()  # noqa: SIM118
+    mark.strip(iq)
+    assert "e2e" not in iq.keys()  # noqa: SIM118
+    assert iq["error"] is error
 
 
 def _marker(token: str) -> Any:
@@ -148,7 +176,7 @@ def test_what_is_remembered_of_ended_sessions_is_bounded(monkeypatch: pytest.Mon
         stanzas.append(Message())
         mark.put(stanzas[-1], token)
     assert [mark.token_of(stanza) for stanza in stanzas] == tokens
-    for token in tokens:
+    for token in (*tokens, ""):  # of a session that never opened
         mark.retire(token)
     assert [stanza["e2e"]["assurance"] for stanza in stanzas] == [Assurance.NONE, Assurance.VERIFIED, Assurance.VERIFIED]
     assert [mark.token_of(stanza) for stanza in stanzas] == [None] * 3
