@@ -29,8 +29,9 @@ STAGES = "xmpp_e2e/stages.py"
 MODULES = (
     *("xmpp_e2e/tls/*.py", "xmpp_e2e/authenticate/*.py", "xmpp_e2e/trust/*.py"),
     *("xmpp_e2e/session.py", "xmpp_e2e/standing.py", STAGES, "xmpp_e2e/negotiate/*.py"),
+    *(f"plugins/slixmpp_e2e/{name}.py" for name in ("filters", "classify", "mark", "inside", "iqs")),
 )
-"""What guards: TLS, hello, trust, the session and its table, the signalling."""
+"""What guards: TLS, hello, trust, the session and its table, the signalling; the plugin's filters and what they ask."""
 TESTS = ("tests/xmpp_e2e", "tests/slixmpp_e2e", "tests/attacks", "tests/docs")
 SECONDS = 8
 """For a test that takes a second at most without a deletion."""
