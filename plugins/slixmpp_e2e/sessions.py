@@ -20,7 +20,7 @@ from xmpp_e2e.stages import BEFORE_OPEN, Stage
 from xmpp_e2e.transport.ibb import NS_IBB, sid_of
 
 _REMEMBER_ENDED = 256
-"""Sids of sessions that ended here just now: the peer's own session-terminate for them is still on its way."""
+"""Sessions, and as many bytestreams, that ended here just now: what the peer says of them is still on its way."""
 
 Key = tuple[str, str, str]
 _JINGLE = f"{{{NS_JINGLE}}}jingle"
@@ -60,6 +60,7 @@ class Sessions:
         self._streams: dict[Key, Link] = {}
         self._stream_of: dict[Link, Key] = {}
         self._ended: dict[Key, None] = {}
+        self._ended_streams: dict[Key, None] = {}
         self.capacity: Capacity[Link] = Capacity(limits)
 
     def __iter__(self) -> Iterator[Link]:
@@ -118,12 +119,11 @@ class Sessions:
         stream = self._stream_of.pop(link, None)
         if stream is not None and self._streams.get(stream) is link:
             del self._streams[stream]
+            _remember(self._ended_streams, stream)
         key = (link.ours, link.peer, link.sid)
         if self._links.get(key) is link:
             del self._links[key]
-            self._ended[key] = None
-            if len(self._ended) > _REMEMBER_ENDED:
-                del self._ended[next(iter(self._ended))]
+            _remember(self._ended, key)
             account = _bare(link.peer)
             del self._accounts[account][link]
             if not self._accounts[account]:
@@ -140,7 +140,8 @@ class Sessions:
         link = self._links.get(key)
         starts = jingle.get("action") == Action.SESSION_INITIATE.value
         terminates = jingle.get("action") == Action.SESSION_TERMINATE.value
-        if link is None and others and not (starts and any(jingle.find(path) is not None for path in _OURS)):
+        is_ours = any(jingle.find(path) is not None for path in _OURS) if starts else key in self._ended
+        if link is None and others and not is_ours:
             return False
         try:
             if link is None and not (terminates and self._has_ended(key)):
@@ -165,16 +166,19 @@ class Sessions:
         payload = iq.xml[0] if len(iq.xml) else None
         if payload is None or not payload.tag.startswith(f"{{{NS_IBB}}}"):
             return False
-        link = self._streams.get((ours, iq.xml.get("from", ""), sid_of(payload) or ""))
+        key = (ours, iq.xml.get("from", ""), sid_of(payload) or "")
+        link = self._streams.get(key)
+        is_ours = link is not None or not others or key in self._ended_streams
         if link is not None:
             link.receive_block(iq, payload)
-        elif not others:
+        elif is_ours:
             try:
-                self._look_into(iq.xml.get("from", ""))
+                if key not in self._ended_streams:  # he could not know
+                    self._look_into(key[1])
                 raise JingleError("no such bytestream", "item-not-found")
             except JingleError as error:
                 self._iqs.error(iq, error)
-        return link is not None or not others
+        return is_ours
 
     def _look_into(self, peer: str, *, free: bool = False) -> None:
         """An iq came that belongs to no session. What is cheapest to find out comes first: a flood must end here."""
@@ -232,6 +236,12 @@ class Sessions:
 
     def _half_open(self, peer: str) -> Iterator[Link]:
         return (link for link in self.of(_bare(peer)) if link.stage in BEFORE_OPEN)
+
+
+def _remember(ended: dict[Key, None], key: Key) -> None:
+    ended[key] = None
+    if len(ended) > _REMEMBER_ENDED:
+        del ended[next(iter(ended))]
 
 
 def _bare(jid: str) -> str:

@@ -464,7 +464,9 @@ async def test_what_ended_is_remembered_in_bounds(world: World, monkeypatch: pyt
         await until(asyncio.gather(ours.close(), theirs.ended()))
         await world.settle(alice, bob)
         sids.append(ours.sid)
-    assert [sid for _, _, sid in e2e(alice).switchboard.sessions._ended] == sids[1:]
+    registry = e2e(alice).switchboard.sessions
+    assert [sid for _, _, sid in registry._ended] == sids[1:]
+    assert len(registry._ended_streams) == 2
 
 
 async def test_the_oldest_of_the_greediest_domain_makes_way(world: World) -> None:

@@ -1,0 +1,171 @@
+"""Other plugins beside ours: their Jingle and bytestreams stay theirs, what they say goes inside, and their filters see it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any, ClassVar
+from xml.etree.ElementTree import SubElement
+
+import pytest
+from slixmpp import ClientXMPP, Iq
+from slixmpp.plugins import BasePlugin, register_plugin
+from slixmpp.plugins.base import PLUGIN_REGISTRY
+from slixmpp.xmlstream.handler import Callback
+from slixmpp.xmlstream.matcher import MatchXPath
+
+from slixmpp_e2e import capacity
+from slixmpp_e2e.link import Link
+from slixmpp_e2e.loopback import hostile
+from slixmpp_e2e.rates import Rate
+from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, until
+from xmpp_e2e.errors import TransportFailed
+from xmpp_e2e.negotiate.jingle import NS_JINGLE
+
+RTP = "urn:xmpp:jingle:apps:rtp:1"
+CAROL = "carol@localhost/c"
+
+
+class Calls(BasePlugin):
+    """As much of Jingle (XEP-0166) as it takes to ring and to hang up: what comes is an event, and taken."""
+
+    name = "xep_0166"
+    description = "Jingle"
+    dependencies: ClassVar[set[str]] = set()
+
+    def plugin_init(self) -> None:
+        """Hear of every Jingle stanza that reaches handlers."""
+        path = f"{{jabber:client}}iq/{{{NS_JINGLE}}}jingle"
+        self.xmpp.register_handler(Callback("calls", MatchXPath(path), self._take))
+
+    def plugin_end(self) -> None:
+        """Hear no more."""
+        self.xmpp.remove_handler("calls")
+
+    async def say(self, peer: str, action: str, sid: str) -> Iq:
+        """Tell the peer, and wait for his reply."""
+        iq = self.xmpp.make_iq_set(ito=peer)
+        jingle = SubElement(iq.xml, f"{{{NS_JINGLE}}}jingle", action=action, sid=sid)
+        content = SubElement(jingle, f"{{{NS_JINGLE}}}content", creator="initiator", name="voice")
+        SubElement(content, f"{{{RTP}}}description", media="audio")
+        answer: Iq = await until(iq.send())
+        return answer
+
+    def _take(self, iq: Iq) -> None:
+        self.xmpp.event("jingle", iq)
+        if iq["type"] == "set":
+            iq.reply().send()
+
+
+@pytest.fixture(autouse=True)
+def _calls() -> Iterator[None]:
+    """slixmpp has no Jingle plugin of its own."""
+    register_plugin(Calls)
+    yield
+    del PLUGIN_REGISTRY[Calls.name]
+
+
+def plugin(client: ClientXMPP, name: str) -> Any:
+    """A plugin of a client's."""
+    plugins: Any = client.plugin
+    return plugins[name]
+
+
+async def connected(world: World, policy: str, *plugins: str) -> tuple[ClientXMPP, ClientXMPP, Link, Link]:
+    """Alice and Bob with other plugins and a session, and from then on with this policy for each other."""
+    alice, bob = await world.client(ALICE, *plugins), await world.client(BOB, *plugins)
+    await world.settle(alice, bob)
+    ours, theirs = await world.session(alice, bob)
+    for client, peer in ((alice, BOB), (bob, ALICE)):
+        e2e(client).set_policy(peer, policy)
+    return alice, bob, ours, theirs
+
+
+# --- Jingle and bytestreams ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("policy", ["off", "prefer", "require"])
+async def test_calls_work_beside_sessions(world: World, policy: str) -> None:
+    """A call that outlives a session, in clear or inside: who makes calls hears all that is said of it, and nothing of ours."""
+    alice, bob, ours, theirs = await connected(world, policy, "xep_0166")
+    heard = {client: Heard(client, "jingle") for client in (alice, bob)}
+    said: dict[ClientXMPP, list[str]] = {alice: [], bob: []}
+
+    async def say(client: ClientXMPP, other: ClientXMPP, action: str) -> None:
+        assert (await plugin(client, "xep_0166").say(other.boundjid.full, action, "a-call"))["type"] == "result"
+        said[other].append(action)
+
+    await say(alice, bob, "session-initiate")
+    await say(bob, alice, "session-accept")
+    await until(ours.close())
+    await until(theirs.ended())
+    if policy != "off":
+        await world.session(bob, alice)
+    await say(bob, alice, "session-info")
+    await say(alice, bob, "session-terminate")
+    await world.settle(alice, bob)
+    for client, actions in said.items():
+        came = [await heard[client].take() for _ in range(len(heard[client]))]
+        calls = [iq.xml.find(f"{{{NS_JINGLE}}}jingle") for iq in came]
+        assert [(call.get("sid"), call.get("action")) for call in calls] == [("a-call", action) for action in actions]
+        assert {str(iq["e2e"]["assurance"]) for iq in came} == ({"none"} if policy == "off" else {"vouched", "known"})
+    assert bool(world.in_clear(RTP)) is (policy == "off")
+
+
+async def test_who_has_calls_only_can_call(world: World) -> None:
+    """To and fro, and a session with somebody else goes on meanwhile."""
+    alice, bob, _, _ = await connected(world, "prefer", "xep_0166")
+    carol = await world.client(CAROL, "xep_0166", load=False)
+    await world.settle(alice, carol)
+    heard = {client: Heard(client, "jingle") for client in (alice, carol)}
+    for client, other in ((alice, carol), (carol, alice)):
+        answer = await plugin(client, "xep_0166").say(other.boundjid.full, "session-initiate", f"{client.boundjid.user}'s")
+        assert answer["type"] == "result"
+        assert (await heard[other].take())["from"] == client.boundjid
+    assert len(e2e(bob).sessions()) == 1
+
+
+@pytest.mark.parametrize("policy", ["off", "prefer", "require"])
+async def test_in_band_bytestreams_of_slixmpp_work_beside_ours(world: World, policy: str) -> None:
+    """xep_0047's own streams, one each way, in clear or through a session, while messages go through the session."""
+    alice, bob, _, _ = await connected(world, policy, "xep_0047")
+    data = bytes(range(256)) * 20
+    blocks = [data[start : start + 512] for start in range(0, len(data), 512)]
+    streams = []
+    for client, other in ((alice, bob), (bob, alice)):
+        plugin(other, "xep_0047").auto_accept = True
+        opened = Heard(other, "ibb_stream_start")
+        ours = await until(plugin(client, "xep_0047").open_stream(other.boundjid, block_size=512, ifrom=client.boundjid))
+        streams.append((client, other, ours, await opened.take(), Heard(other, "message")))
+    for piece, (client, other, ours, _, _) in itertools.product(blocks, streams):
+        await until(ours.send(piece))
+        client.send_message(mto=other.boundjid, mbody="between blocks")
+    for _, _, ours, theirs, heard in streams:
+        assert b"".join([await until(theirs.recv_queue.get()) for _ in blocks]) == data
+        assert await heard.bodies(len(blocks)) == ["between blocks"] * len(blocks)
+        await until(ours.close())
+    assert bool(world.in_clear("AAECAwQFBgcICQoLDA0ODxAREhMUFRYX")) is (policy == "off")
+
+
+@pytest.mark.parametrize("policy", ["prefer", "require"])
+async def test_what_comes_late_for_a_session_is_still_ours(world: World, monkeypatch: pytest.MonkeyPatch, policy: str) -> None:
+    """Bob's side has ended while Alice's blocks and farewell were on their way: they are no plaintext of hers, of which he
+    would have to be told, no concern of other plugins, and nothing that counts for a rate."""
+    monkeypatch.setattr(capacity, "UNASKED_PER_PEER", Rate(0.001, 1))  # the offer's
+    alice, bob, ours, theirs = await connected(world, policy, "xep_0047", "xep_0166")
+    names = ("jingle", "e2e_plaintext_received", "e2e_plaintext_refused")
+    told = [Heard(bob, name) for name in names]
+    hold = hostile.Hold(world.server, lambda stanza, sender: sender == ALICE and stanza.get("type") == "set")
+    world.server.interfere.append(hold)
+    alice.send_message(mto=BOB, mbody="too late")
+    await until(hold.caught())
+    for link in (theirs, ours):
+        link.fail(TransportFailed("the one does not know of the other"))
+    await world.settle(alice, bob)
+    assert not list(e2e(bob).switchboard.sessions)
+    late = len(hold)
+    hold.release()
+    await world.settle(alice, bob)
+    assert late > 1
+    assert [len(each) for each in told] == [0, 0, 0]
+    assert world.in_clear("resource-constraint") == []
