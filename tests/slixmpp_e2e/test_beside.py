@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, ClassVar
 from xml.etree.ElementTree import SubElement
@@ -16,7 +17,7 @@ from slixmpp.xmlstream.matcher import MatchXPath
 
 from slixmpp_e2e import capacity
 from slixmpp_e2e.link import Link
-from slixmpp_e2e.loopback import hostile
+from slixmpp_e2e.loopback import hostile, online
 from slixmpp_e2e.rates import Rate
 from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, until
 from xmpp_e2e.errors import TransportFailed
@@ -169,3 +170,75 @@ async def test_what_comes_late_for_a_session_is_still_ours(world: World, monkeyp
     assert late > 1
     assert [len(each) for each in told] == [0, 0, 0]
     assert world.in_clear("resource-constraint") == []
+
+
+# --- what is said about messages -------------------------------------------------------------------------------------
+
+STATES = ("active", "composing", "paused", "inactive", "gone")
+MODES = ("out", "out_sync", "out_sce", "in")
+MARKERS = ("received", "displayed", "acknowledged")
+
+
+@pytest.mark.parametrize("policy", ["prefer", "require"])
+async def test_receipts_chat_states_and_markers_go_inside(world: World, policy: str) -> None:
+    """Sent by slixmpp's own plugins (XEP-0184, 0085, 0333), the first by itself; each arrives as the event that it always is,
+    and no message is seen by the server."""
+    alice, bob, _, _ = await connected(world, policy, "xep_0184", "xep_0085", "xep_0333")
+    plugin(alice, "xep_0184").auto_request = True
+    receipts = Heard(alice, "receipt_received")
+    heard = Heard(bob, "message")
+    alice.send_message(mto="bob@localhost", mbody="have you seen this", mtype="chat")
+    receipt, message = await receipts.take(), await heard.take()
+    assert (receipt["receipt"], str(receipt["e2e"]["assurance"])) == (message["id"], "vouched")
+    assert (message["body"], message["request_receipt"]) == ("have you seen this", True)
+
+    for state in STATES:
+        told = Heard(alice, f"chatstate_{state}")
+        typing: Any = bob.make_message(mto=ALICE, mtype="chat")
+        typing["chat_state"] = state
+        typing.send()
+        assert str((await told.take())["e2e"]["assurance"]) == "vouched"
+    for marker in MARKERS:
+        told = Heard(alice, f"marker_{marker}")
+        plugin(bob, "xep_0333").send_marker(message["from"], message["id"], marker, mtype="chat")
+        came = await told.take()
+        assert (came[marker]["id"], str(came["e2e"]["assurance"])) == (message["id"], "vouched")
+    await world.settle(alice, bob)
+    assert world.in_clear("<message", "have you seen this") == []
+
+
+# --- filters ---------------------------------------------------------------------------------------------------------
+
+
+async def test_which_filters_see_what_goes_inside(world: World) -> None:
+    """As docs/policy.md says: ``out`` before it is diverted, ``in`` when it has come, and no other, added before ours or after.
+    What waited and goes out in clear they all see, ``out`` for the second time."""
+    saw: Counter[tuple[str, str, str]] = Counter()
+
+    def watch(client: ClientXMPP, mode: str, when: str) -> None:
+        def note(stanza: Any) -> Any:
+            if stanza.name == "message":
+                saw[client.boundjid.user, mode, when] += 1
+            return stanza
+
+        add: Any = client.add_filter
+        add(mode, note)
+
+    alice, bob = world.make(ALICE, "xep_0030", load=False), world.make(BOB, "xep_0030", load=False)
+    for client in (alice, bob):
+        for mode in MODES:
+            watch(client, mode, "before")
+        world.load(client)
+        for mode in MODES:
+            watch(client, mode, "after")
+        await online(client, world.server)
+    carol = await world.client(CAROL, "xep_0030", load=False)
+    await world.settle(alice, bob, carol)
+    inside = {("alice", "out"): 1, ("bob", "in"): 1}
+    in_clear = {("alice", "out"): 2, ("alice", "out_sync"): 1, ("alice", "out_sce"): 1}
+    for other, expected in ((bob, inside), (carol, in_clear)):
+        heard = Heard(other, "message")
+        alice.send_message(mto=other.boundjid, mbody="have you seen this", mtype="chat")
+        await heard.take()
+        assert saw == {(*place, when): times for place, times in expected.items() for when in ("before", "after")}
+        saw.clear()

@@ -64,6 +64,7 @@ OUTSIDE: dict[str, Build] = {
     "iq-own-server": iq(None, "get", "{jabber:iq:roster}query"),
     "iq-server": iq("localhost", "get", "{urn:xmpp:ping}ping"),
     "iq-bare": iq("bob@localhost", "get", "{http://jabber.org/protocol/pubsub}pubsub"),
+    "iq-own-account": iq("alice@localhost", "set", "{http://jabber.org/protocol/pubsub}pubsub"),
     "message-server": message("localhost", "chat"),
     "message-groupchat": message(ROOM, "groupchat"),
     "message-private": message(f"{ROOM}/bob", "chat"),
