@@ -40,8 +40,11 @@ def person(*plugins: str) -> Person:
     return made
 
 
-def test_a_quick_run_measures_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_quick_run_measures_everything(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One command on a server of its own: every row has a number for both, where both can have one."""
+    monkeypatch.setattr("interop.bench.proxy.QUIET_SECONDS", 0.01)
     assert command.main(["--rounds", "1", "--quick", "--into", str(tmp_path)]) == 0
     written = (tmp_path / "RESULTS.md").read_text()
     assert written in capsys.readouterr().out

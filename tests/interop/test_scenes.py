@@ -13,6 +13,7 @@ from interop.scenes import debian_limits, farewell, first_message, many_stanzas,
 from interop.servers.loopback import Loopback
 from interop.stage import Stage
 from interop.theatre import SERVERS, Scene, Theatre, scenes
+from slixmpp_e2e import presences
 from slixmpp_e2e.errors import PeerWithoutE2E
 
 LIMITED = {"changed_key", "debian_limits", "echo_bot", "first_message", "presence_and_iq", "require_without_e2e"}
@@ -40,6 +41,8 @@ async def test_it_plays(monkeypatch: pytest.MonkeyPatch, theatre: Theatre, scene
     monkeypatch.setattr(many_stanzas, "COUNT", 100)
     monkeypatch.setattr(many_stanzas, "EVERY", 50)
     monkeypatch.setattr(debian_limits, "LETTER", debian_limits.LETTER[:8000])
+    if scene.name == "peer_offline":
+        monkeypatch.setattr(presences, "ARRIVAL_SECONDS", 0.2)  # who never comes is not waited for
     monkeypatch.setattr(debian_limits, "COUNT", 10)
     result = await theatre.play(scene, server)
     if result.error is not None:
