@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from interop.props import Heard, e2e, echo, say
-from interop.servers.setup import Setup
 from interop.stage import Stage
 
-SETUP = Setup(component=True)
-NOT_ON = {"exchanged": "there is one component, and it is Prosody's"}
+NOT_ON = {"exchanged": "the component is Prosody's"}
 
 
 async def play(stage: Stage) -> None:

@@ -98,8 +98,6 @@ class Terms(TypedDict, total=False):
     """Bare JIDs elsewhere that each account is subscribed to as well."""
     limits: bool
     """Those of Debian, of which otherwise there are none."""
-    component: bool
-    """Does it take one?"""
     authority: Authority | None
     """Who certifies it: unless told otherwise a new one."""
 
@@ -116,8 +114,8 @@ class Daemon(abc.ABC):
     """The port for clients (STARTTLS), once started."""
     s2s_port: int | None = None
     """The port for other servers, if it talks to any."""
-    component_port: int | None = None
-    """The port for a component (XEP-0114), if it takes one."""
+    component_port = 0
+    """The port for its component (XEP-0114)."""
 
     def __init__(self, domain: str, accounts: Mapping[str, str], *, federated: bool, **terms: Unpack[Terms]) -> None:
         """``accounts`` maps names to passwords. ``federated``: it talks to other servers."""
@@ -127,7 +125,6 @@ class Daemon(abc.ABC):
         self._friends = terms.get("friends", True)
         self._contacts = terms.get("contacts", ())
         self._limits = terms.get("limits", False)
-        self._takes_component = terms.get("component", False)
         self._authority = terms.get("authority")
         self._root = Path("/nonexistent")
         self._child: Child | None = None
@@ -244,7 +241,7 @@ class Daemon(abc.ABC):
         """Write everything that it starts from, and start it."""
         self.port = free_port()
         self.s2s_port = free_port() if self._federated else None
-        self.component_port = free_port() if self._takes_component else None
+        self.component_port = free_port()
         authority = self._authority or Authority()
         self.ca_file.write_bytes(authority.pem)
         command = self._write(authority, self._rosters())

@@ -14,7 +14,6 @@ from __future__ import annotations
 import heapq
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -78,7 +77,7 @@ class Federation:
             # it has something to say; Prosody is told when it starts, and so is the second.
             self.ejabberd = await running.enter_async_context(
                 Ejabberd.of(
-                    replace(self._setup, component=False),
+                    self._setup,
                     domain=theirs,
                     accounts=bobs,
                     contacts=contacts[1],
@@ -112,7 +111,7 @@ class Federation:
 
     @property
     def component(self) -> str:
-        """The domain of the component that Prosody takes."""
+        """The domain of Prosody's component."""
         return self.prosody.component
 
     def component_client(self) -> ComponentXMPP:

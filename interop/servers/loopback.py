@@ -33,13 +33,12 @@ class Loopback:
         accounts: Mapping[str, str] = ACCOUNTS,
         *,
         friends: bool = True,
-        component: bool = False,
     ) -> None:
-        """``accounts`` maps names to passwords; ``friends`` makes each a contact of each; ``component``: it takes one."""
+        """``accounts`` maps names to passwords; ``friends`` makes each a contact of each."""
         self.domain = domain
         self.accounts = dict(accounts)
         self._forgotten = 0
-        components = {f"{COMPONENT}.{domain}": COMPONENT_SECRET} if component else {}
+        components = {f"{COMPONENT}.{domain}": COMPONENT_SECRET}
         self._server = loopback.LoopbackServer(domain, self.accounts, mutual=friends, components=components)
 
     async def __aenter__(self) -> Self:
@@ -54,7 +53,7 @@ class Loopback:
     @classmethod
     def of(cls, setup: Setup) -> Self:
         """As a scene wants it."""
-        return cls(friends=setup.friends, component=setup.component)
+        return cls(friends=setup.friends)
 
     @property
     def software(self) -> tuple[str, ...]:

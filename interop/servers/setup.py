@@ -15,8 +15,6 @@ class Setup:
     """Debian's rates: 10 kB/s from a client on Prosody, 3 kB/s on ejabberd."""
     archive: bool = False
     """Does the server keep what passes (XEP-0313)?"""
-    component: bool = False
-    """Does it take a component (XEP-0114)?"""
 
 
 ORDINARY = Setup()

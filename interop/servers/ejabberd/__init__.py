@@ -70,7 +70,7 @@ class Ejabberd(Daemon):
     def of(cls, setup: Setup, **more: Any) -> Self:
         """As a scene wants it."""
         modules = {"mod_mam": ARCHIVE} if setup.archive else {}
-        return cls(friends=setup.friends, modules=modules, limits=setup.limits, component=setup.component, **more)
+        return cls(friends=setup.friends, modules=modules, limits=setup.limits, **more)
 
     @property
     def _layout(self) -> Layout:
@@ -91,7 +91,7 @@ class Ejabberd(Daemon):
                 contacts=contacts,
                 modules=self._modules,
                 limits=self._limits,
-                component=(self.component, COMPONENT_SECRET, self.component_port) if self.component_port else None,
+                component=(self.component, COMPONENT_SECRET, self.component_port),
             ),
             encoding="utf-8",
         )

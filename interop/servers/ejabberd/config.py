@@ -75,18 +75,19 @@ def configuration(
     contacts: Mapping[str, Collection[str]],
     modules: Mapping[str, Options],
     limits: bool,
-    component: tuple[str, str, int] | None,
+    component: tuple[str, str, int],
 ) -> str:
     """
     The text of the configuration file. ``accounts`` and ``contacts`` are for mod_tap, which creates them; ``component`` is
     its domain, its secret and the port.
     """
-    listeners = [_listener("ejabberd_c2s", port, starttls_required=True, shaper="c2s_shaper")]
+    name, secret, its_port = component
+    listeners = [
+        _listener("ejabberd_c2s", port, starttls_required=True, shaper="c2s_shaper"),
+        _listener("ejabberd_service", its_port, shaper="none", hosts={name: {"password": secret}}),
+    ]
     if s2s_port is not None:
         listeners.append(_listener("ejabberd_s2s_in", s2s_port, shaper="s2s_shaper"))
-    if component is not None:
-        name, secret, its_port = component
-        listeners.append(_listener("ejabberd_service", its_port, shaper="none", hosts={name: {"password": secret}}))
     tap = {"file": str(layout.tap), "accounts": accounts, "contacts": contacts}
     settings = {
         "hosts": [domain],

@@ -53,7 +53,7 @@ class Prosody(Daemon):
     def of(cls, setup: Setup, **more: Any) -> Self:
         """As a scene wants it."""
         modules = ("mam",) if setup.archive else ()
-        return cls(friends=setup.friends, modules=modules, limits=setup.limits, component=setup.component, **more)
+        return cls(friends=setup.friends, modules=modules, limits=setup.limits, **more)
 
     @property
     def _layout(self) -> Layout:
@@ -77,7 +77,7 @@ class Prosody(Daemon):
                 extra=self._extra,
                 s2s_port=self.s2s_port,
                 peer=self._peer,
-                component=(self.component, COMPONENT_SECRET, self.component_port) if self.component_port else None,
+                component=(self.component, COMPONENT_SECRET, self.component_port),
             )
         )
         return program("prosody", "prosody"), "--config", str(layout.config), "-F"

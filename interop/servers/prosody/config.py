@@ -91,7 +91,7 @@ def configuration(
     extra: str,
     s2s_port: int | None,
     peer: Peer | None,
-    component: tuple[str, str, int] | None,
+    component: tuple[str, str, int],
 ) -> str:
     """The text of the configuration file. ``extra`` is Lua for the global section, for what only one scene wants. ``component``
     is its domain, its secret and the port."""
@@ -116,10 +116,13 @@ def configuration(
         DEBIAN_LIMITS if limits else "",
         f"network_backend = {quote(network_backend)}" if network_backend else "",
         extra,
-        *([f"component_ports = {{ {component[2]} }}", 'component_interfaces = { "127.0.0.1" }'] if component else []),
+        f"component_ports = {{ {component[2]} }}",
+        'component_interfaces = { "127.0.0.1" }',
         f"VirtualHost {quote(domain)}",
         ssl,
-        *([f"Component {quote(component[0])}", f"component_secret = {quote(component[1])}", ssl] if component else []),
+        f"Component {quote(component[0])}",
+        f"component_secret = {quote(component[1])}",
+        ssl,
     ]
     return "\n".join(line for line in lines if line) + "\n"
 
