@@ -155,8 +155,8 @@ async def test_a_taken_port_is_given_up(monkeypatch: pytest.MonkeyPatch, kind: K
 
         monkeypatch.setattr(daemon, "free_port", choice)
         async with kind() as server:
-            assert server.port == choices[-1] != taken.getsockname()[1]
-    assert len(choices) == 2
+            assert (server.port, server.component_port) == tuple(choices[2:])
+            assert server.port != taken.getsockname()[1]
 
 
 @each
