@@ -146,6 +146,7 @@ async def test_a_store_that_stays_closed_is_told_and_nothing_goes_in_clear(
     assert "hunter2" not in "".join(map(repr, _origins(report.error)))
     alice.send_message(mto=carol.boundjid.full, mbody="for Carol only")
     assert (await failed.take()).error is report.error
+    assert not e2e(alice).own.is_open
     with pytest.raises(kind):
         await e2e(alice).unlocked()
     with pytest.raises(kind):
@@ -176,9 +177,12 @@ async def test_unloaded_while_it_opens(world: World, person: Person) -> None:
     told = Heard(alice, "e2e_store_failed")
     own = e2e(alice).own
     await asyncio.to_thread(person.asked.wait, 20)
+    wrong: list[object] = []
+    alice.loop.set_exception_handler(lambda loop, context: wrong.append(context))
     world.unload(alice)
     person.answers.set()
     await turns()
+    assert not wrong
     assert own._found.cancelled()
     assert not own.is_open
     assert len(told) == 0

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from slixmpp import ClientXMPP
 
+from slixmpp_e2e.store import SQLStore
+from slixmpp_e2e.trust import Trust
 from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, turns, until
 from xmpp_e2e.errors import UntrustedKey
 from xmpp_e2e.identity import Assurance, Fingerprint
@@ -204,3 +207,17 @@ async def test_an_unknown_requirement_is_an_error(world: World) -> None:
     alice, _ = await world.pair()
     with pytest.raises(ValueError, match="no assurance level"):
         await e2e(alice).connect(BOB, require="verifed")
+
+
+async def test_one_key_of_several_is_forgotten(tmp_path: Path) -> None:
+    """The others stay, and whoever waits for a decision hears of it."""
+    changed: list[str] = []
+    another = Fingerprint(bytes(32))
+    with SQLStore.open(tmp_path / "store.db") as store:
+        trust = Trust(store, changed.append)
+        for key in (OTHER, another):
+            await trust.pin(BOB, key)
+        assert await trust.forget(BOB, str(OTHER)) == 1
+        assert [key.fingerprint for key in trust.show(BOB).keys] == [another]
+        assert await trust.forget(BOB) == 1
+    assert changed == ["bob@localhost"] * 4
