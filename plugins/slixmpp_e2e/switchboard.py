@@ -215,8 +215,7 @@ class Switchboard:
         bare = JID(to).bare
         capable, advertised = await self._ask(ours, to)
         if advertised:
-            # from now on offline cannot be told from stripped, though no session may ever have opened
-            self._store.mark_seen(bare, time.time())
+            self._mark_seen(bare)
         verdict = outgoing(
             self.policy_with(bare),
             advertised=advertised,
@@ -228,6 +227,12 @@ class Switchboard:
         if verdict is Outgoing.ENCRYPT:
             return Route(clear=False, targets=tuple((ours, peer) for peer in capable[:FAN_OUT]))
         raise _absent(to, advertised)
+
+    def _mark_seen(self, bare: str) -> None:
+        """From now on offline cannot be told from stripped, though no session may ever have opened. StoreError; but nothing is
+        written twice, for where the disk is full acquaintances still talk."""
+        if not self._store.seen(bare):
+            self._store.mark_seen(bare, time.time())
 
     async def best(self, ours: str, to: str) -> Target:
         """Whom a session with an address should be with; PeerOffline or PeerWithoutE2E if nobody is there for it."""
@@ -367,10 +372,10 @@ class Switchboard:
             self.xmpp.event(_name(event), Happened(link, event))
 
     def _started(self, link: Link, event: events.SessionStart) -> None:
-        bare, now = JID(link.peer).bare, time.time()
+        bare = JID(link.peer).bare
         if self._store.remembered(bare).key(event.fingerprint) is None:
-            self._store.accept(bare, event.fingerprint, Assurance.VOUCHED, "route", now)
-        self._store.mark_seen(bare, now)
+            self._store.accept(bare, event.fingerprint, Assurance.VOUCHED, "route", time.time())
+        self._mark_seen(bare)
         link.token = mark.admit(link)
         self.outbox.forget_routes(bare)
         self.sessions.opened(link)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from slixmpp_e2e import presences
 from slixmpp_e2e.loopback import LoopbackServer
+from tests.slixmpp_e2e.disk import mounted
 from tests.slixmpp_e2e.world import ACCOUNTS, BOTS, BOTS_SECRET, World
 
 
@@ -29,3 +30,10 @@ async def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         running = World(near, tmp_path, far)
         yield running
         await running.end()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A small disk of the test's own: `tests.slixmpp_e2e.disk`."""
+    with mounted(tmp_path / "disk") as folder:
+        yield folder

@@ -6,8 +6,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -28,6 +27,7 @@ from slixmpp_e2e.store import (
     passphrase,
     tables,
 )
+from tests.slixmpp_e2e.disk import DISK_KIB, exhaust
 from tests.slixmpp_e2e.store.processes import dump, execute, files, run
 from xmpp_e2e.identity import Assurance, Fingerprint
 from xmpp_e2e.trust.policy import Policy
@@ -35,8 +35,6 @@ from xmpp_e2e.trust.policy import Policy
 BOB, EVE = "bob@example.org", "eve@example.org"
 IDENTITY = StoredIdentity(b"the certificate", b"the private key")
 OLD = Path(__file__).with_name("before_migrations.sql")
-DISK_KIB = 6 * 1024
-"""The room on the small disk: for a store and its journal, which grows to 4 MiB, and not for much more."""
 
 
 @pytest.fixture(autouse=True)
@@ -103,31 +101,6 @@ def says(error: StoreError, path: Path, cause: str, way_out: str) -> None:
 
 
 # --- a full disk -------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    """A small disk of its own."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={DISK_KIB}k", "tmpfs", folder], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("only root can mount a small disk")
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-def exhaust(disk: Path, leave: int = 0) -> Path:
-    """Take all the room but ``leave`` bytes; the file that takes it."""
-    ballast = disk / "ballast"
-    with open(ballast, "wb", buffering=0) as file:
-        with suppress(OSError):
-            while True:
-                file.write(bytes(4096))
-        file.truncate(max(file.tell() - leave, 0))
-    return ballast
 
 
 def test_a_change_that_does_not_fit(disk: Path) -> None:

@@ -1,0 +1,35 @@
+"""A small disk, which can be filled (Linux, root)."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+DISK_KIB = 6 * 1024
+"""The room on it: for a store and its journal, which grows to 4 MiB, and not for much more."""
+
+
+@contextmanager
+def mounted(folder: Path) -> Iterator[Path]:
+    """A disk of its own in a new folder; the test is skipped if that is not permitted."""
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_KIB}k", "tmpfs", folder]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("only root can mount a small disk")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def exhaust(disk: Path, leave: int = 0) -> Path:
+    """Take all the room but ``leave`` bytes; the file that takes it."""
+    ballast = disk / "ballast"
+    with open(ballast, "wb", buffering=0) as file:
+        with suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+        file.truncate(max(file.tell() - leave, 0))
+    return ballast
