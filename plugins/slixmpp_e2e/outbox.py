@@ -198,8 +198,7 @@ class Outbox:
             store.clear()
         for item in waiting:
             item.pending.clear()
-            if not item.early:
-                self._release(item)
+            self._release(item)
         return [item.stanza for item in waiting if not (item.sent or item.early)]
 
     # --- the way ---------------------------------------------------------------------------------------------------
@@ -277,7 +276,7 @@ class Outbox:
         """Send one held stanza through a link; False if it has no room now."""
         target = (link.ours, link.peer)
         if target not in item.pending:
-            return True
+            return True  # who was told of a failure has taken all back
         failure: E2EError | None = None
         try:
             if item.through not in (None, link):

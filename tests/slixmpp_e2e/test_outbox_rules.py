@@ -22,6 +22,8 @@ from xmpp_e2e.stream import writer
 BARE, ONE, TWO = "bob@localhost", "bob@localhost/1", "bob@localhost/2"
 CAROL = "carol@localhost"
 CLEAR = Route(clear=True)
+LARGE = "too large for this peer"
+"""Only his session knows that."""
 
 
 def to(*peers: str, ours: str = ALICE) -> Route:
@@ -55,7 +57,7 @@ class Peer(Link):
 
     def send(self, stanza: Element) -> None:
         body = stanza.findtext("{jabber:client}body", "")
-        if "\0" in body:
+        if "\0" in body or body == LARGE:
             raise UnsendableStanza("U+0000")
         if not self.room:
             raise NoRoom("full")
@@ -93,6 +95,7 @@ class Desk:
         self.clear: list[str] = []
         self.through: list[tuple[str, str]] = []
         self.failed: list[tuple[str, E2EError]] = []
+        self.on_failure: Callable[[], object] = lambda: None
         self.answers = asyncio.Event()
         self.answers.set()
         self.box = Outbox(self)
@@ -130,6 +133,7 @@ class Desk:
 
     def send_failed(self, stanza: StanzaBase, error: E2EError) -> None:
         self.failed.append((stanza["body"], error))
+        self.on_failure()
 
     async def say(self, body: str, to: str = BARE, ours: str = ALICE) -> None:
         """Send a message, and let its way be found out."""
@@ -163,13 +167,14 @@ SIZE = len(writer.element(say("0").xml))
 
 
 async def test_a_way_is_found_out_once() -> None:
-    """What follows waits for it, or goes at once; what went through a session is told."""
+    """What follows waits for it, or goes at once, and nothing is held; what went through a session is told."""
     desk = Desk(one := Peer(ONE))
     for number in range(2):
         desk.box.send(say(str(number)), ALICE, BARE)
     await turns(3)
     await desk.say("2")
     assert (one.took, desk.asked) == (["0", "1", "2"], [BARE])
+    assert len(desk.timers) == 2
     assert desk.through == [(str(number), ONE) for number in range(3)]
     assert desk.is_empty()
 
@@ -180,6 +185,7 @@ async def test_every_device_gets_it() -> None:
     await desk.say("0")
     await desk.say("1")
     assert one.took == two.took == ["0", "1"]
+    assert desk.asked == [BARE]
     assert desk.is_empty()
 
 
@@ -439,6 +445,24 @@ async def test_what_cannot_be_sent_is_reported_at_once() -> None:
     assert desk.is_empty()
 
 
+@pytest.mark.parametrize("end", [False, True])
+async def test_what_the_session_refuses_is_reported(end: bool) -> None:
+    """When it has opened; what is behind it goes, unless whoever hears of that ends everything."""
+    desk = Desk(one := Peer(ONE, room=0))
+    for body in ("0", LARGE, "1"):
+        await desk.say(body)
+    taken: list[StanzaBase] = []
+    if end:
+        desk.on_failure = lambda: taken.extend(desk.box.take_all())
+    one.room = 10
+    desk.box.flush(one)
+    assert [(body, type(error)) for body, error in desk.failed] == [(LARGE, UnsendableStanza)]
+    assert one.took == (["0"] if end else ["0", "1"])
+    assert [stanza["body"] for stanza in taken] == (["1"] if end else [])
+    assert desk.is_empty()
+    assert not desk.box._queues
+
+
 # --- holding ---------------------------------------------------------------------------------------------------------
 
 
@@ -505,6 +529,20 @@ async def test_what_nobody_has_is_not_forgone(monkeypatch: pytest.MonkeyPatch) -
         link.room = 10
         desk.box.flush(link)
     assert [link.took for link in links] == [["bob"], ["bob"], ["dave"], ["dave"]]
+
+
+async def test_nothing_is_forgone_for_another_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What does not fit there is reported."""
+    monkeypatch.setattr(outbox, "HOLD_STANZAS", 1)
+    desk = Desk(Peer(ONE), two := Peer(TWO, room=0), Peer("dave@localhost/1", room=0))
+    desk.routes |= {BARE: to(ONE, TWO), "dave@localhost": to("dave@localhost/1")}
+    await desk.say("bob")
+    for body in ("first", "second"):
+        await desk.say(body, "dave@localhost")
+    assert [(body, type(error)) for body, error in desk.failed] == [("second", HoldQueueFull)]
+    two.room = 10
+    desk.box.flush(two)
+    assert two.took == ["bob"]
 
 
 async def test_deadlines() -> None:
@@ -584,6 +622,7 @@ async def test_what_has_gone_nowhere_can_be_taken_back() -> None:
     one.room = 10
     desk.box.flush(one)
     assert (one.took, desk.failed) == (["sent"], [])
+    assert desk.box.route(ALICE, BARE) is None
 
 
 async def test_a_search_that_was_ended_takes_nothing_from_the_next() -> None:
