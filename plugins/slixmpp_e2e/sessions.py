@@ -193,16 +193,15 @@ class Sessions:
     def _invited(self, key: Key, jingle: Jingle) -> Link:
         """Somebody who may wants a session: is ours on the way to him too, and is there room?"""
         ours, peer, sid = key
-        mine = self._offered(ours, peer)
-        crossed = mine is not None and jingle.secured is not None
-        if mine is not None and crossed and tie_break(mine.sid, sid):
-            raise JingleError("our own offer has precedence", "conflict", "tie-break")
-        # whom we want to talk to ourselves is no stranger
-        acquainted = crossed or self._host.is_acquainted(peer)
+        mine = self._offered(ours, peer) if jingle.secured is not None else None
+        if mine is not None:
+            if tie_break(mine.sid, sid):
+                raise JingleError("our own offer has precedence", "conflict", "tie-break")
+            mine.abandon()  # and no room is made: his offer takes the place of ours, and counts as ours
+            return self._host.new_link(self._host.new_session(Role.RESPONDER, ours, peer, Assurance.NONE))
+        acquainted = self._host.is_acquainted(peer)
         if (given_up := self.capacity.make_room(peer, acquainted=acquainted)) is not None:
             given_up.end(Reason.BUSY)
-        if mine is not None and crossed:
-            mine.abandon()
         link = self._host.new_link(self._host.new_session(Role.RESPONDER, ours, peer, Assurance.NONE))
         self.capacity.enter(link, peer, acquainted=acquainted)
         return link

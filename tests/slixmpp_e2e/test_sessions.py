@@ -22,7 +22,7 @@ from slixmpp_e2e.outbox import Route
 from slixmpp_e2e.settings import ConfigError
 from tests.slixmpp_e2e.world import ALICE, BOB, SID, Heard, World, an_offer, e2e, jingle, turns, until
 from xmpp_e2e.errors import JingleError, PeerRefused
-from xmpp_e2e.negotiate.jingle import NS_JINGLE
+from xmpp_e2e.negotiate.jingle import NS_JINGLE, NS_SECURITY
 from xmpp_e2e.transport.ibb import NS_IBB
 
 # --- at the same instant ---------------------------------------------------------------------------------------------
@@ -374,7 +374,7 @@ class Ear:
 
     def __call__(self, stanza: Element, sender: str) -> Element | None:
         id = stanza.get("id", "")
-        if not id.startswith("ear"):
+        if not id.startswith("ear") or stanza.get("to") != self._sender:
             return stanza
         error = stanza.find("{jabber:client}error")
         self._answers[id] = "result" if error is None else error[0].tag.rpartition("}")[2]
@@ -438,6 +438,32 @@ async def test_an_offer_that_crosses_ours_is_let_through_once(world: World, wins
     refused = ["resource-constraint"] * 2
     assert await ear.answers() == ["item-not-found", *refused, "result" if wins == "his" else "conflict", *refused]
     assert (ours in e2e(alice).switchboard.sessions) is (wins == "ours")
+
+
+async def test_an_offer_that_crosses_ours_takes_its_place(world: World) -> None:
+    """Though no more sessions of this account may be on their way; the next one is refused."""
+    alice = await world.client(ALICE, half_open_per_peer=1)
+    other = "bob@localhost/other"
+    offer, ears = await an_offer(world), [Ear(world, alice, sender) for sender in (other, BOB)]
+    world.server.interfere.append(lambda stanza, sender: None if stanza.get("to") in (other, BOB) else stanza)
+    ears[0].say(offer.replace(SID, "0" * 32))
+    e2e(alice).switchboard.sessions.ensure(ALICE, BOB)
+    for number in range(2):
+        ears[1].say(offer.replace(SID, f"{number:032x}"))
+    assert [await ear.answers() for ear in ears] == [["result"], ["result", "resource-constraint"]]
+    assert [link.peer for link in e2e(alice).switchboard.sessions] == [other, BOB]
+    assert len(e2e(alice).switchboard.sessions.capacity) == 1
+
+
+async def test_an_offer_without_encryption_crosses_none_of_ours(world: World) -> None:
+    """It is refused by itself, and ours goes on."""
+    alice = await world.client(ALICE)
+    offer, ear = await an_offer(world), Ear(world, alice, BOB)
+    world.server.interfere.append(lambda stanza, sender: None if stanza.get("to") == BOB else stanza)
+    ours = e2e(alice).switchboard.sessions.ensure(ALICE, BOB)
+    ear.say(offer.replace(SID, "0" * 32).replace(NS_SECURITY, "urn:x-nothing"))
+    assert await ear.answers() == ["result"]
+    assert list(e2e(alice).switchboard.sessions) == [ours]
 
 
 async def test_the_farewell_of_what_ended_just_now_is_free_once(world: World) -> None:
