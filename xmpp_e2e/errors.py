@@ -174,11 +174,11 @@ class AuthenticationFailed(E2EError):
     """An authenticator did not end with a proof. The wire never tells why."""
 
     jingle_reason = "security-error"
-    likely = "The two sides hold different secrets, or expect different methods."
-    attack = "Somebody in the middle who does not know the secret causes exactly this."
+    likely = "The peer refuses our key, expects a method that is not set up here, or his program could not go on."
+    attack = "Somebody in the middle, whose key the peer refuses in place of ours, causes exactly this."
     remedy = (
         "Nothing was sent in clear. What was written just before may have arrived, inside, all the same."
-        " Check the secret with the peer by another way."
+        " Ask the peer by another way, and compare fingerprints."
     )
 
 

@@ -206,6 +206,7 @@ def test_the_wire_does_not_say_why() -> None:
     (terminate,) = [el for el in pair.bob.jingle_sent if el.get("action") == "session-terminate"]
     assert [child.tag.rpartition("}")[2] for child in terminate[0]] == ["security-error"]
     assert isinstance(pair.alice.failure, AuthenticationFailed)
+    assert "may have arrived" in pair.alice.failure.explain()  # she was done, and could not know
 
 
 @pytest.mark.parametrize(
