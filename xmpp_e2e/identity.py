@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import enum
 import hashlib
 from dataclasses import dataclass, field
@@ -108,7 +107,7 @@ class Fingerprint:
                 parsed = cls(base64.b64decode(word[len(_PREFIX) :] + "=", validate=True))
                 if str(parsed) == word:
                     return parsed
-        except (binascii.Error, ValueError):
+        except ValueError:
             pass
         raise ValueError(
             f"{text!r} is no key fingerprint: expected SHA256: and 43 base64 characters, "

@@ -6,7 +6,6 @@ The store holds the name of the entry. A keyring may ask its user to unlock it, 
 from __future__ import annotations
 
 import base64
-import binascii
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -122,6 +121,6 @@ def _decoded(kept: str) -> bytes | None:
     """The key, or None if it is none."""
     try:
         key = base64.b64decode(kept, validate=True)
-    except (binascii.Error, ValueError):
+    except ValueError:
         return None
     return key if len(key) == KEY_BYTES else None
