@@ -129,7 +129,7 @@ class Switchboard:
         return verdict is Outgoing.CLEAR
 
     def _is_person(self, bare: str) -> bool:
-        """Is this somebody with whom we have had a session, whose key was pinned, or for whom the user has set a policy?"""
+        """Has this account ever had encryption, was a key of it pinned, or has the user set a policy for it?"""
         store = self._store
         return store.seen(bare) or store.policy(bare).policy is not None or bool(store.remembered(bare).keys)
 
@@ -205,7 +205,7 @@ class Switchboard:
         return roster.has_jid(bare) and roster[bare]["subscription"] in ("from", "both")
 
     def is_acquainted(self, peer: str) -> bool:
-        """Is it, or have we had a session with this account?"""
+        """Is it, or has this account ever had encryption?"""
         return self.is_contact(peer) or self._store.seen(JID(peer).bare)
 
     # --- the way out -----------------------------------------------------------------------------------------------

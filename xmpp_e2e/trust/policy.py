@@ -61,7 +61,7 @@ class Situation(enum.Enum):
     STRANGER = "stranger"
     """None says so (or none is online), and none ever did."""
     MISSED = "missed"
-    """None says so (or none is online), but we have had a session before: offline cannot be told from stripped."""
+    """None says so (or none is online), but one did, or had a session with us: offline cannot be told from stripped."""
     MISSED_ALLOWED = "missed-allowed"
     """The same, and the user has said ``allow_plaintext(peer)``."""
 

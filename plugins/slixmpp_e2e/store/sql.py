@@ -296,7 +296,7 @@ class SQLStore:
                 connection.execute(insert(_POLICY).values(row))
 
     def seen(self, bare_jid: str) -> bool:
-        """Have we ever had a session with the peer?"""
+        """Has the peer ever advertised encryption to us, or had a session with us?"""
         with self._lock:
             self._forget_if_stale()
             if bare_jid not in self._seen:
@@ -306,7 +306,7 @@ class SQLStore:
             return self._seen[bare_jid]
 
     def mark_seen(self, bare_jid: str, now: float) -> None:
-        """We have a session with the peer."""
+        """The peer advertises encryption, or has a session with us."""
         which = _SEEN.c.peer == bare(bare_jid)
         with self._writing() as connection:
             self._seen.pop(bare_jid, None)

@@ -108,4 +108,4 @@ seen = Table(
     Column("first", Double, nullable=False),
     Column("last", Double, nullable=False),
 )
-"""Peers with whom we have had a session."""
+"""Peers who have advertised encryption to us, or had a session with us."""
