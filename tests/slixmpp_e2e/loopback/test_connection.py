@@ -170,9 +170,10 @@ async def test_a_scram_proof_is_bound_to_its_nonce(wire: MakeWire, final: str, c
 
 @pytest.mark.parametrize("accounts", [{"alice": "x"}, None])
 async def test_a_name_that_no_jid_can_have_is_refused(
-    open_wire: Callable[[LoopbackServer], Awaitable[Any]], accounts: dict[str, str] | None
+    open_wire: Callable[[LoopbackServer], Awaitable[Any]], accounts: dict[str, str] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not even an open server lets it in."""
+    monkeypatch.setattr("slixmpp_e2e.loopback.connection._LINGER", 0.001)  # the client does not close
     async with LoopbackServer(accounts=accounts) as server:
         client = await open_wire(server)
         await client.header()
