@@ -6,7 +6,7 @@ import asyncio
 import importlib
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -96,7 +96,8 @@ class Theatre:
 
     def __init__(self) -> None:
         self._wanted: tuple[str, Setup] | None = None
-        self._running: AbstractAsyncContextManager[Server] | None = None
+        self._server: Server
+        self._running = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         return self
@@ -109,7 +110,7 @@ class Theatre:
     async def play(self, scene: Scene, name: str) -> Result:
         """Play ``scene`` on the server of this name."""
         try:
-            server = await self._server(name, scene.setup)
+            server = await self._server_for(name, scene.setup)
         except ServerFailed as error:
             return Result(scene, name, (), error)
         async with Stage(server) as stage:
@@ -136,15 +137,13 @@ class Theatre:
                     told(results[-1])
         return results
 
-    async def _server(self, name: str, setup: Setup) -> Server:
+    async def _server_for(self, name: str, setup: Setup) -> Server:
         if self._wanted != (name, setup):
             await self._close()
-            running = SERVERS[name](setup)
-            self._server_at_work = await running.__aenter__()
-            self._wanted, self._running = (name, setup), running
-        return self._server_at_work
+            self._server = await self._running.enter_async_context(SERVERS[name](setup))
+            self._wanted = name, setup
+        return self._server
 
     async def _close(self) -> None:
-        running, self._running, self._wanted = self._running, None, None
-        if running is not None:
-            await running.__aexit__(None, None, None)
+        self._wanted = None
+        await self._running.aclose()
