@@ -33,7 +33,7 @@ class RouteUnknown(E2EError):
 class StoreLocked(LocalError):
     """Our own key was asked for before the store was opened."""
 
-    likely = "A passphrase takes half a second to open the store; a keyring may wait for its user."
+    likely = "A passphrase takes a fraction of a second to open the store; a keyring may wait for its user."
     remedy = "Wait for it first: await e2e.unlocked()."
 
 

@@ -26,8 +26,6 @@ _BEFORE_ALEMBIC = {"1": "0001"}
 """What the first stores say of their schema, and which of the scripts makes the same one."""
 _ONE_AT_A_TIME = threading.Lock()
 """Alembic keeps what it works on in a global variable. Taken only inside a transaction, so that nobody waits in a ring."""
-
-
 _OF_A_MIGRATION = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH}
 """What is wrong with its statements, or with rows that they do not expect; anything else is the disk's or another's."""
 

@@ -147,7 +147,8 @@ class SQLStore:
     def unlock(self) -> bool:
         """Try the key: True if it fits, False if nothing is sealed yet. KeyWrong, KeyMissing, …
 
-        It may take long, half a second of computing or as long as a keyring's user takes. Other threads do not wait for it.
+        It may take long: a fraction of a second of computing, or as long as a keyring's user takes. Other threads do not wait
+        for it.
         """
         with self._reading() as connection:
             self._vault.attach(connection)
