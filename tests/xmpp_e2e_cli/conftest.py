@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from slixmpp_e2e.loopback import LoopbackServer
-from tests.forked import Forked
+from tests.forked import Forked, Run
 from xmpp_e2e_cli.__main__ import main
 
 ROOT = Path(__file__).parents[2]
@@ -133,6 +133,8 @@ class People:
     def __init__(self, home: Path, server: list[str]) -> None:
         self._home, self.server = home, server
         """The options that lead to the server."""
+        self.main: Run = main
+        """The command."""
         self._started: list[Process] = []
 
     async def start(
@@ -152,7 +154,7 @@ class People:
             )
             process = Process(child.pid, child.wait, out, err)
         else:
-            forked = Forked(main, words, (read, own_out, own_err), surroundings, self._home)
+            forked = Forked(self.main, words, (read, own_out, own_err), surroundings, self._home)
             process = Process(forked.pid, partial(asyncio.to_thread, forked.wait, PATIENCE), out, err)
         for descriptor in (read, write, own_out, own_err):
             os.close(descriptor)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,8 @@ from slixmpp_e2e.store import PeerPolicy, SQLStore, path_for
 from tests.xmpp_e2e_cli.conftest import PASSWORDS, Done, People
 from xmpp_e2e.identity import Fingerprint
 from xmpp_e2e.trust.policy import Policy
+from xmpp_e2e_cli import sending
+from xmpp_e2e_cli.__main__ import main
 
 OTHER = Fingerprint(bytes(32))
 """Nobody's key."""
@@ -175,8 +177,15 @@ async def test_a_peer_who_rejects_our_key_is_5(people: People, home: Path) -> No
     assert "attack at dawn" not in (await bob.stop()).out
 
 
+def impatient(words: Sequence[str]) -> int:
+    """The command, which does not wait for who may yet come."""
+    sending.PRESENCE_SECONDS = 0.01
+    return main(words)
+
+
 async def test_an_absent_peer_is_6(people: People) -> None:
     """Nobody is there: nothing is sent."""
+    people.main = impatient
     done = await refused(people)
     assert done.code == 6
     assert "bob@home.test is not online" in done.err
