@@ -60,7 +60,7 @@ class Presences:
             self._known[key] = resources
             if len(self._known) > ACCOUNTS:
                 self._known.popitem(last=False)
-        if (future := self._waiting.pop(key, None)) is not None and not future.done():
+        if (future := self._waiting.pop(key, None)) is not None:
             future.set_result(None)
 
     async def online(self, ours: str, bare: str) -> list[str]:
@@ -77,6 +77,6 @@ class Presences:
 
 def _number(priority: object) -> int:
     try:
-        return int(str(priority or 0))
+        return int(str(priority))
     except ValueError:
         return 0

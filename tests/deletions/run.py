@@ -30,7 +30,7 @@ MODULES = (
     *("xmpp_e2e/tls/*.py", "xmpp_e2e/authenticate/*.py", "xmpp_e2e/trust/*.py"),
     *("xmpp_e2e/session.py", "xmpp_e2e/standing.py", STAGES, "xmpp_e2e/negotiate/*.py"),
     *(f"plugins/slixmpp_e2e/{name}.py" for name in ("filters", "classify", "mark", "inside", "iqs", "trust", "adapter", "own")),
-    *(f"plugins/slixmpp_e2e/{name}.py" for name in ("outbox", "switchboard")),
+    *(f"plugins/slixmpp_e2e/{name}.py" for name in ("outbox", "switchboard", "presences", "absent", "namespaces", "watch")),
 )
 """What guards: TLS, hello, trust, the session and its table, the signalling; the plugin's filters and what they ask."""
 TESTS = ("tests/xmpp_e2e", "tests/slixmpp_e2e", "tests/attacks", "tests/docs")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from slixmpp import Presence
@@ -42,6 +44,21 @@ async def test_the_best_resource_comes_first(known: Presences) -> None:
         known.notice(OURS, presence(resource, None, priority))
     known.notice(OURS, presence("moved", None, "-9"))
     assert await names(known) == ["high", "none", "odd", "low", "moved"]
+
+
+async def test_what_slixmpp_knows_is_adopted(known: Presences) -> None:
+    """Who is online, with his priorities; who is not has no place."""
+    resources: Any = {"low": {"priority": -1}, "none": {}, "high": {"priority": 5}}
+    roster: Any = {BARE: SimpleNamespace(resources=resources), "carol@localhost": SimpleNamespace(resources={})}
+    known.adopt(OURS, roster)
+    assert await names(known) == ["high", "none", "low"]
+    assert list(known._known) == [(OURS, BARE)]
+
+
+async def test_who_is_not_there_is_waited_for_only_after_a_login(known: Presences) -> None:
+    """Later on the answer is there at once."""
+    with pytest.raises(StopIteration):
+        known.online(OURS, BARE).send(None)
 
 
 @pytest.mark.parametrize("kind", ["unavailable", "error"])

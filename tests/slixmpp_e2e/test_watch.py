@@ -153,6 +153,16 @@ async def test_decisions_are_told_and_nothing_else(watched: Callable[[], Watched
     made.watch.stop()
 
 
+async def test_a_second_session_hides_no_decision_from_the_first(watched: Callable[[], Watched]) -> None:
+    """What was decided since the last look is still to be told when another one begins."""
+    made = watched()
+    made.watch.start()
+    made.elsewhere.pin("pinned@localhost", OTHER, 1.0)
+    made.watch.start()
+    assert await until(made.told.get()) == "pinned@localhost"
+    made.watch.stop()
+
+
 async def test_without_sessions_nobody_looks(watched: Callable[[], Watched], monkeypatch: pytest.MonkeyPatch) -> None:
     """The last look finds none and makes no other; the next session begins anew."""
     made = watched()
