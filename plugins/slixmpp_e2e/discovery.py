@@ -67,7 +67,7 @@ async def supports(xmpp: BaseXMPP, ours: JID, peer: JID) -> bool | None:
     """Does this full JID advertise it? None if it cannot be asked: offline, or somebody says so."""
     caps = xmpp.plugin["xep_0115"]
     version = await caps.get_verstring(peer)
-    info = await caps.get_caps(verstring=version) if version else None
+    info = await caps.get_caps(verstring=version)
     # slixmpp files its own features under their hash, and goes on changing them: what a client of the same make, with no more
     # features than we had then, would be taken to advertise is what we advertise now.
     if info is None or version not in [caps.generate_verstring(info, name) for name in caps.hashes]:
