@@ -46,7 +46,7 @@ class Host(Protocol):
         """Is it one of whom the user has said so? Costs no look-up in the store."""
 
     def is_acquainted(self, peer: str) -> bool:
-        """Is it, or have we had a session with this account?"""
+        """Is it, or has this account ever had encryption?"""
 
 
 class Sessions:
