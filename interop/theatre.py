@@ -21,8 +21,8 @@ from interop.servers.setup import ORDINARY, Setup
 from interop.stage import Server, Stage
 
 SCENES = Path(__file__).parent / "scenes"
-SCENE_SECONDS = 300.0
-"""The longest takes half a minute on an idle machine; one that hangs is a failure, not the end of the run."""
+SCENE_SECONDS = 600.0
+"""The longest takes some three minutes: a hundred openings at 3 kB/s. One that hangs is a failure, not the end of the run."""
 
 Play: TypeAlias = Callable[[Stage], Awaitable[None]]
 Make: TypeAlias = Callable[[Setup], AbstractAsyncContextManager[Server]]
