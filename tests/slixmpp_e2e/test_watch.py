@@ -191,6 +191,13 @@ async def test_a_store_that_fails_is_said_once_and_asked_again(watched: Callable
     made.watch.stop()
 
 
+async def test_what_never_looked_can_be_stopped(watched: Callable[[], Watched]) -> None:
+    """A plugin is unloaded that has had no session."""
+    made = watched()
+    made.watch.stop()
+    assert made.watch._timer is None
+
+
 async def test_an_unloaded_plugin_looks_no_more(world: World) -> None:
     """Its store is closed."""
     alice, bob = await world.pair()
