@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import itertools
+import logging
 import sys
 import tempfile
 from collections import Counter
@@ -207,6 +208,7 @@ async def flood(world: World, count: int, *, paced: bool, **settings: Any) -> tu
 
 async def main(seconds: float) -> None:
     """Play it, and say what happened."""
+    logging.basicConfig(level=logging.CRITICAL)  # clients warn of what is done to them
     with tempfile.TemporaryDirectory() as folder:
         async with LoopbackServer(accounts=ACCOUNTS) as server:
             world = World(server, Path(folder))

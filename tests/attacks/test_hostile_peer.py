@@ -36,7 +36,7 @@ WORDS: dict[str, bytes] = {
     "comment": b"<!-- -->",
     "instruction": b"<?x?>",
     "CDATA between": b"<![CDATA[]]>",
-    "text": b"x",
+    "text": b"words ",  # with a blank: before a root, expat waits for the end of a word
     "entity": b"&x;",
     "DTD": b"<!DOCTYPE x>",
     "another's done": b"<done xmlns='urn:example'/>",
@@ -120,8 +120,8 @@ def model(said: list[str]) -> Expected:
 
 
 def dangles(said: list[str]) -> bool:
-    """Is something begun that may never end, as a second header would be? A reader waits for its end, within bounds."""
-    return sum(piece.startswith(HEADER) for piece in said) > 1 or any(piece.startswith("half") for piece in said)
+    """Is something begun that may never end? A reader waits for its end, within bounds."""
+    return any(piece.startswith("half") for piece in said)
 
 
 def hears(said: list[str], cuts: list[int], role: Role, *, waits: bool) -> Pair:
@@ -161,7 +161,8 @@ def test_what_counts_is_what_came_in_order(said: list[str], cuts: list[int], rol
     if expected.broken and not dangles(said):
         assert isinstance(victim.failure, E2EError)
     if expected.farewell and not expected.broken:
-        assert victim.session.stage is Stage.LEAVING
+        # CLOSED, where the rest of the peer's own session, which is at another stage, has ended TLS for him
+        assert victim.session.stage in (Stage.LEAVING, Stage.CLOSED)
     if victim.session.stage is not Stage.CLOSED:
         channel = pair.side(role).session._channel
         assert channel is not None
