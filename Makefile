@@ -22,7 +22,7 @@ endif
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: demo test check deletions interop bench servers soak
+.PHONY: demo test check flood soak deletions interop bench servers
 
 demo: $(demo_ready)
 	@$(BIN)/xmpp-e2e demo
