@@ -26,6 +26,7 @@ from slixmpp_e2e.loopback import (
     to_text,
 )
 from xmpp_e2e.negotiate.jingle import NS_JINGLE
+from xmpp_e2e.transport.ibb import NS_IBB
 
 T = TypeVar("T")
 
@@ -37,6 +38,13 @@ BOTS, BOTS_SECRET = "bots.localhost", "component's"
 """A component."""
 SID = "$sid"
 """Where a sid is to go; what is written in base64 never contains it by chance."""
+_ACTIONS = ("session-initiate", "session-accept", "session-info", "session-terminate", "nonsense")
+_BLOCKS = ("open", "data", "close")
+PAYLOADS = {
+    **{action: f"<jingle xmlns='{NS_JINGLE}' action='{action}' sid='0123456789abcdef'/>" for action in _ACTIONS},
+    **{name: f"<{name} xmlns='{NS_IBB}' sid='0123456789abcdef'/>" for name in _BLOCKS},
+}
+"""Iqs about a session, or a bytestream, that is not there."""
 PATIENCE = float(os.environ.get("PATIENCE", "20"))
 """Seconds after which a test is given up; everything here takes milliseconds."""
 
