@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 
 from xmpp_e2e.authenticate.base import Authenticator
 from xmpp_e2e.authenticate.fingerprint import FingerprintAuthenticator
+from xmpp_e2e.authenticate.psk import PskAuthenticator
+from xmpp_e2e.authenticate.sas import SasAuthenticator
+from xmpp_e2e.authenticate.srp import SrpAuthenticator
 from xmpp_e2e.identity import Assurance, TrustModel
 from xmpp_e2e.stages import DEADLINES, HUMAN_DEADLINE, Stage
 from xmpp_e2e.tls.certificate import Identity
 from xmpp_e2e.transport.ibb import MAX_BLOCK, MIN_BLOCK
 from xmpp_e2e.trust.judge import OnKeyChange
 
-AUTHENTICATORS: tuple[Authenticator, ...] = (FingerprintAuthenticator(),)
+AUTHENTICATORS: tuple[Authenticator, ...] = (FingerprintAuthenticator(), PskAuthenticator(), SrpAuthenticator(), SasAuthenticator())
 """Every authenticator there is. A new one is one file and one more name here."""
 
 

@@ -18,6 +18,18 @@ def lv(*fields: bytes) -> bytes:
     return b"".join(struct.pack(">I", len(field)) + field for field in fields)
 
 
+def cut(data: bytes) -> tuple[bytes, ...]:
+    """The fields that ``lv`` made ``data`` of; ValueError if it made it of none."""
+    fields = []
+    while data:
+        (length,) = struct.unpack_from(">I", data) if len(data) >= 4 else (len(data),)
+        if length > len(data) - 4:
+            raise ValueError("a field is longer than what there is of it")
+        fields.append(data[4 : 4 + length])
+        data = data[4 + length :]
+    return tuple(fields)
+
+
 def labelled_hash(label: str, *fields: bytes) -> bytes:
     """H of the protocol: SHA-256 over ``fields`` and the purpose that ``label`` names, 32 bytes."""
     return hashlib.sha256(lv((_LABEL + label).encode(), *fields)).digest()

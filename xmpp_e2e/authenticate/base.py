@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from dataclasses import dataclass
-from typing import ClassVar, Never, Protocol
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol
 
 from xmpp_e2e.identity import Assurance, Fingerprint, Role
 
@@ -33,11 +33,70 @@ class Evidence:
     """SHA-256 of the certificate that TLS has seen, 32 bytes."""
     key: Fingerprint
     """The key in that certificate."""
+    exporter: bytes = field(repr=False)
+    """``tls-exporter`` (RFC 9266): 32 bytes that only the two ends of this TLS connection know."""
+    context: bytes = field(repr=False)
+    """One hash over everything that a proof must be bound to, 32 bytes: exporter, JIDs, session, certificates, negotiation."""
+    random: Callable[[int], bytes] = field(repr=False)
+    """``random(n)`` gives n unpredictable bytes."""
 
 
-Step = Never
-"""What an authenticator may ask of the session meanwhile. The fingerprint asks nothing."""
+# --- what an authenticator may want meanwhile ------------------------------------------------------------------------
 
+
+@dataclass(frozen=True)
+class SecretWanted:
+    """The secret that is shared with the peer. The answer is its bytes; empty: there is none, and none will be had."""
+
+    method: str
+
+
+@dataclass(frozen=True)
+class GuessSpent:
+    """Whoever is at the other end is about to learn whether one guess of the secret was right: count it, durably, then answer
+    (with anything)."""
+
+    method: str
+
+
+@dataclass(frozen=True)
+class GuessReturned:
+    """The guess was right, and counts no more. Answer with anything."""
+
+    method: str
+
+
+@dataclass(frozen=True)
+class StringsShown:
+    """Two people compare what their clients show them. The answer is ``b"match"``, or anything else for "they differ"."""
+
+    code: bytes = field(repr=False)
+    """8 bytes, of which renderings show the first bits."""
+
+
+Question = SecretWanted | GuessSpent | GuessReturned | StringsShown
+
+
+@dataclass(frozen=True)
+class Send:
+    """Send a <step/> with this payload."""
+
+    payload: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Receive:
+    """Wait for the peer's next <step/>; its payload is the answer."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Ask our own side: the host, its store or its user."""
+
+    question: Question
+
+
+Step = Send | Receive | Ask
 Proof = Generator[Step, bytes, Proven]
 """Yields what it needs and returns once convinced; raises ``AuthenticationFailed`` if it never will be."""
 
@@ -49,6 +108,10 @@ class Authenticator(Protocol):
     """``<method name="…"/>`` on the wire."""
     assurance: ClassVar[Assurance]
     """What success is worth."""
+    rank: ClassVar[int]
+    """Of several that are needed the lower comes first. 0: it runs by itself, before all others, and asks nothing."""
+    keyed: ClassVar[bool]
+    """Does it take a secret that both sides hold beforehand?"""
 
     def prove(self, evidence: Evidence) -> Proof:
         """Convince yourself that ``evidence`` shows the peer's key."""

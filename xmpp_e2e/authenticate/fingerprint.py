@@ -19,6 +19,8 @@ class FingerprintAuthenticator:
 
     name: ClassVar[str] = "fingerprint"
     assurance: ClassVar[Assurance] = Assurance.VOUCHED
+    rank: ClassVar[int] = 0
+    keyed: ClassVar[bool] = False
 
     def prove(self, evidence: Evidence) -> Proof:
         """Return ``Proven`` if the two are equal; raise FingerprintMismatch if not."""

@@ -1,0 +1,83 @@
+"""The ``srp`` method: both sides know the same password, and a run gives one guess to whoever is at the other end, no more.
+
+SRP-6a with the arithmetic of RFC 5054 §2.5, group of 4096 bits (§3), SHA-256. Neither side is a server that stores a verifier:
+the responder makes one afresh for each run. Of the library only the arithmetic is used: its verdicts are wrong for B = 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any, ClassVar
+
+import srp._pysrp as _srp
+
+from xmpp_e2e.authenticate.base import Evidence, Proof, Step
+from xmpp_e2e.authenticate.dialogue import Dialogue
+from xmpp_e2e.errors import LocalError
+from xmpp_e2e.identity import Assurance, Role
+
+STRETCHED_BYTES = 32
+"""What a password becomes by Argon2id before it comes here."""
+_USER = "xmpp-e2e/1 srp"
+_SALT_BYTES = 16
+_SECRET_BYTES = 256
+"""What the library wants its ephemeral secrets to be."""
+_NUMBER = range(1, 513)
+"""Bytes of A and B, minimal big-endian: below a modulus of 4096 bits."""
+_MODULUS, _ = _srp.get_ng(_srp.NG_4096, None, None)
+_GROUP: dict[str, Any] = {"hash_alg": _srp.SHA256, "ng_type": _srp.NG_4096}
+
+# Global in the library; without it neither k nor u are those of RFC 5054.
+_srp.rfc5054_enable()
+
+
+class SrpAuthenticator:
+    """Agrees on a key by a password, and confirms it."""
+
+    name: ClassVar[str] = "srp"
+    assurance: ClassVar[Assurance] = Assurance.VERIFIED
+    rank: ClassVar[int] = 2
+    keyed: ClassVar[bool] = True
+
+    def prove(self, evidence: Evidence) -> Proof:
+        """I lv(A) · R lv(salt, B) · I lv(T_I) · R lv(T_R)."""
+        dialogue = Dialogue(self.name, evidence)
+        stretched = yield from dialogue.secret()
+        if len(stretched) != STRETCHED_BYTES:
+            raise LocalError(f"a stretched password has {STRETCHED_BYTES} bytes, not {len(stretched)}")
+        agree = _as_initiator if evidence.role is Role.INITIATOR else _as_responder
+        key = yield from agree(dialogue, stretched, evidence.random)
+        return (yield from dialogue.confirm(key, self.assurance, counted=True))
+
+
+def _as_initiator(dialogue: Dialogue, stretched: bytes, random: Callable[[int], bytes]) -> Generator[Step, bytes, bytes]:
+    user = _srp.User(_USER, stretched, bytes_a=random(_SECRET_BYTES), **_GROUP)
+    _, ours = user.start_authentication()
+    yield from dialogue.say(ours)
+    salt, theirs = yield from dialogue.hear(range(_SALT_BYTES, _SALT_BYTES + 1), _NUMBER)
+    _check(dialogue, theirs)
+    if user.process_challenge(salt, theirs) is None:
+        raise dialogue.failed()
+    key: bytes = user.K
+    return key
+
+
+def _as_responder(dialogue: Dialogue, stretched: bytes, random: Callable[[int], bytes]) -> Generator[Step, bytes, bytes]:
+    (theirs,) = yield from dialogue.hear(_NUMBER)
+    _check(dialogue, theirs)
+    salt = random(_SALT_BYTES)
+    exponent = _srp.gen_x(_srp._hash_map[_srp.SHA256], salt, _USER, stretched)
+    verifier = _srp.long_to_bytes(pow(5, exponent, _MODULUS))
+    server = _srp.Verifier(_USER, salt, verifier, theirs, bytes_b=random(_SECRET_BYTES), **_GROUP)
+    _, ours = server.get_challenge()
+    yield from dialogue.say(salt, ours)
+    # The key without a verdict: a public way to it leads through M1, which is never sent here.
+    server._derive_H_AMK()
+    key: bytes = server.K
+    return key
+
+
+def _check(dialogue: Dialogue, number: bytes) -> None:
+    """0 < x < N and spelt in one way only. 0 and N give a key that everybody knows (RFC 5054 §2.5.3, §2.5.4)."""
+    if number[0] == 0 or not 0 < int.from_bytes(number) < _MODULUS:
+        raise dialogue.failed()
