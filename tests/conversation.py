@@ -8,7 +8,19 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from xmpp_e2e.authenticate.base import Ask, Authenticator, Evidence, Proof, Proven, Question, Receive, SecretWanted, Send, Step, StringsShown
+from xmpp_e2e.authenticate.base import (
+    Ask,
+    Authenticator,
+    Evidence,
+    Proof,
+    Proven,
+    Question,
+    Receive,
+    SecretWanted,
+    Send,
+    Step,
+    StringsShown,
+)
 from xmpp_e2e.encoding import labelled_hash
 from xmpp_e2e.errors import AuthenticationFailed, LocalError
 from xmpp_e2e.identity import Fingerprint, Role

@@ -141,7 +141,7 @@ class Pair:
     def says(self, role: Role, *elements: Element) -> Self:
         """``role`` says more inside the stream than its session would."""
         for element in elements:
-            self.side(role).session._out.element(element)
+            self.side(role).session._inner.out.element(element)
         return self.run()
 
     def end_transport(self, role: Role) -> Self:

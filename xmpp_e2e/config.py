@@ -16,7 +16,7 @@ from xmpp_e2e.tls.certificate import Identity
 from xmpp_e2e.transport.ibb import MAX_BLOCK, MIN_BLOCK
 from xmpp_e2e.trust.judge import OnKeyChange
 
-AUTHENTICATORS: tuple[Authenticator, ...] = (FingerprintAuthenticator(), PskAuthenticator(), SrpAuthenticator(), SasAuthenticator())
+AUTHENTICATORS: tuple[Authenticator, ...] = (FingerprintAuthenticator(),)
 """Every authenticator there is. A new one is one file and one more name here."""
 
 

@@ -8,43 +8,37 @@ then the trust judge), talk (stanzas), end. It performs no I/O and reads no cloc
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from typing import ClassVar, Never
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import ClassVar
 from xml.etree.ElementTree import Element
 
 from xmpp_e2e import events
-from xmpp_e2e.authenticate import hello as auth
-from xmpp_e2e.authenticate.base import Evidence, Proven, convince
+from xmpp_e2e.authenticate.base import Evidence
 from xmpp_e2e.config import AUTHENTICATORS, Config
+from xmpp_e2e.encoding import labelled_hash
 from xmpp_e2e.errors import (
-    AuthenticationFailed,
     E2EError,
     GivenUp,
     JingleError,
     LocalError,
     PeerRefused,
-    StreamError,
     TimedOut,
     TLSFailed,
     Truncated,
-    UntrustedKey,
 )
 from xmpp_e2e.identity import Assurance, Fingerprint, Remembered, Role
+from xmpp_e2e.inner import Inner
 from xmpp_e2e.negotiate import jingle as signalling
 from xmpp_e2e.negotiate.jingle import Action, Jingle, Reason
 from xmpp_e2e.negotiate.negotiation import Negotiation
-from xmpp_e2e.stages import BEFORE_OPEN, DEADLINES, LATE, PROVING, Input, Stage, successor
-from xmpp_e2e.standing import Standing
-from xmpp_e2e.stream import outflow, reader, writer
+from xmpp_e2e.progress import Progress
+from xmpp_e2e.stages import BEFORE_OPEN, LATE, PROVING, Input, Stage, successor
 from xmpp_e2e.tls.channel import Channel, Established
-from xmpp_e2e.trust.judge import Decision
 
-HELD_BYTES = 64 * 1024
-"""Stanza bytes that are held until our own policy is met: twice what an honest peer sends."""
 SESSION_BYTES = 2**36
 """After so many bytes a session ends and a new one is negotiated: far inside AES-GCM's bound (RFC 8446 §5.5)."""
 
-_STANZAS = frozenset(f"{{jabber:client}}{name}" for name in ("message", "presence", "iq"))
 _UNCONNECTED = frozenset({Stage.OFFERED, Stage.CONNECTING})
 
 
@@ -54,10 +48,7 @@ class Session:
     def __init__(self, role: Role, config: Config, remembered: Remembered) -> None:
         self.role = role
         self.config = config
-        self.stage = Stage.IDLE
-        self.assurance = Assurance.NONE
-        self._standing = Standing(config, remembered)
-        self._deadline: float | None = None
+        self._progress = Progress(config.deadlines)
         self._events: deque[events.Event] = deque()
         self._jingle: list[Element] = []
         self._negotiation = Negotiation(
@@ -70,13 +61,19 @@ class Session:
             random=config.random,
         )
         self._channel: Channel | None = None
-        self._reader = reader.Reader()
-        self._out = outflow.Outflow()
-        self._held: list[Element] = []
-        self._held_bytes = 0
-        self._proof: Proven | None = None
+        self._inner = Inner(role, config, remembered, self._progress, self._events)
 
     # --- what it knows ---------------------------------------------------------------------------------------------
+
+    @property
+    def stage(self) -> Stage:
+        """Where it is."""
+        return self._progress.stage
+
+    @property
+    def assurance(self) -> Assurance:
+        """How sure it is of the peer's key."""
+        return self._inner.assurance
 
     @property
     def sid(self) -> str:
@@ -97,7 +94,7 @@ class Session:
 
     def offer(self, now: float) -> None:
         """Send session-initiate. The TLS object exists from here on, so that its first flight can travel early."""
-        self._step(Input.OFFER, now)
+        self._progress.step(Input.OFFER, now)
         self._channel = self._new_channel()
         self._channel.start()
         flight = self._channel.first_flight() if self.config.fast_open else None
@@ -105,28 +102,26 @@ class Session:
 
     def accept(self, now: float) -> None:
         """Accept what the peer offers (after ``SessionOffered``)."""
-        self._step(Input.ACCEPT, now)
+        self._progress.step(Input.ACCEPT, now)
         self._channel = self._new_channel()
-        self._guard(self._consent, now)
+        with self._guarded(now):
+            self._consent(now)
 
     def send_stanza(self, stanza: Element) -> None:
         """Send a stanza (in ``jabber:client``); LocalError when stanzas may not flow or there is no room, and then nothing is
         sent. The errors of ``stream.writer.element`` apply."""
-        if self.stage not in (Stage.EARLY, Stage.PROVED, Stage.OPEN):
-            raise LocalError(f"no stanza can be sent now: the session is {self.stage.value}")
-        self._out.stanza(stanza, early=self.stage is not Stage.OPEN)
+        self._inner.send_stanza(stanza)
 
     def remember(self, remembered: Remembered, now: float) -> None:
         """The host's memory of the peer has changed: the user pinned the key that is held, or raised or refused one in use."""
-        self._standing.remembered = remembered
-        if self.stage in PROVING or self.stage is Stage.OPEN:
-            self._guard(self._judge, now)
+        with self._guarded(now):
+            self._inner.remember(remembered, now)
 
     def close(self, now: float, reason: Reason = Reason.SUCCESS) -> None:
         """End the session: an open one by farewells on both sides, any other at once."""
         if self.stage is Stage.OPEN:
-            self._step(Input.CLOSE, now)
-            self._out.farewell()
+            self._progress.step(Input.CLOSE, now)
+            self._inner.out.farewell()
         elif self.stage in BEFORE_OPEN:
             given_up = GivenUp("the session was given up here before it was open")
             self._fail(given_up, now, Reason.CANCEL if reason is Reason.SUCCESS else reason)
@@ -141,7 +136,7 @@ class Session:
         if self.stage is not Stage.CLOSED:
             raise LocalError(f"nothing can be let go of: the session is {self.stage.value}")
         self._channel = None
-        self._reader = reader.Reader()
+        self._inner.forget()
 
     # --- what happened ---------------------------------------------------------------------------------------------
 
@@ -163,13 +158,15 @@ class Session:
 
     def transport_ready(self, now: float) -> None:
         """The bytestream is open."""
-        self._step(Input.CONNECTED, now)
-        self._guard(self._secure, now)
+        self._progress.step(Input.CONNECTED, now)
+        with self._guarded(now):
+            self._secure(now)
 
     def receive_data(self, data: bytes, now: float) -> None:
         """Bytes that the bytestream delivered, in order; ``b""`` is its end."""
         if self.stage not in (Stage.IDLE, Stage.CLOSED):
-            self._guard(self._receive, now, data)
+            with self._guarded(now):
+                self._receive(now, data)
 
     def transport_failed(self, error: E2EError, now: float) -> None:
         """The bytestream broke."""
@@ -177,7 +174,7 @@ class Session:
 
     def handle_timer(self, now: float) -> None:
         """Time has come to ``now``."""
-        if self._deadline is None or now < self._deadline:
+        if self._progress.deadline is None or now < self._progress.deadline:
             return
         if self.stage is Stage.OPEN:
             self.close(now)
@@ -201,13 +198,13 @@ class Session:
         """The next bytes for the bytestream; ``b""`` if there are none. Call it while the bytestream has room."""
         if self._channel is None or self.stage in _UNCONNECTED:
             return b""
-        if self._out:
-            self._channel.send(self._out.take())
+        if self._inner.out:
+            self._channel.send(self._inner.out.take())
         return self._channel.data_to_send()
 
     def timer(self) -> float | None:
         """When ``handle_timer()`` wants to be called next, on the clock of ``now``; None if never."""
-        return self._deadline
+        return self._progress.deadline
 
     # --- negotiate -------------------------------------------------------------------------------------------------
 
@@ -215,8 +212,9 @@ class Session:
         return Channel(self.role, self.config.identity, require_pq=self.config.require_pq)
 
     def _on_initiate(self, jingle: Jingle, now: float) -> None:
-        self._step(Input.INITIATE, now)
-        self._guard(self._consider, now, jingle)
+        self._progress.step(Input.INITIATE, now)
+        with self._guarded(now):
+            self._consider(now, jingle)
 
     def _consider(self, now: float, jingle: Jingle) -> None:
         methods = self._negotiation.invited(jingle)
@@ -224,12 +222,13 @@ class Session:
 
     def _on_accept(self, jingle: Jingle, now: float) -> None:
         if successor(self.stage, Input.ACCEPTED) is None:
-            self._illegal(Input.ACCEPTED)
-        self._guard(self._settle, now, jingle)
+            self._progress.refuse(Input.ACCEPTED)
+        with self._guarded(now):
+            self._settle(now, jingle)
 
     def _settle(self, now: float, jingle: Jingle) -> None:
         self._negotiation.accepted(jingle)
-        self._step(Input.ACCEPTED, now)
+        self._progress.step(Input.ACCEPTED, now)
         self._agreed()
 
     def _consent(self, now: float) -> None:
@@ -270,7 +269,9 @@ class Session:
         assert self._channel is not None
         plaintext = self._channel.receive(data)
         self._secure(now)
-        self._read(plaintext, now)
+        self._inner.receive(plaintext, now)
+        if self._inner.complete:
+            self._close_channel()
         if self._channel.peer_closed:
             self._end(now)
         elif not data:
@@ -283,150 +284,38 @@ class Session:
         established = self.established
         if established is None or self.stage is not Stage.HANDSHAKING:
             return
-        self._step(Input.SECURE, now)
+        self._progress.step(Input.SECURE, now)
         key = established.peer_key
         self._events.append(events.Secured(established.protocol, established.cipher, established.group, key))
-        shown = Evidence(self.role, self._negotiation.peer_certificate, established.certificate_digest, key)
-        self._standing.evidence = convince(AUTHENTICATORS[0], shown)
-        if self.role is Role.INITIATOR:
-            self._greet()
-            self._judge(now)
+        self._inner.begin(self._evidence(established), self.sid, self._negotiation.neg(), now)
 
-    # --- greet and prove -------------------------------------------------------------------------------------------
-
-    def _greet(self) -> None:
-        """Our stream header and hello: the responder's only after checking the initiator's."""
-        self._header()
-        self._out.element(auth.build(self._hello()))
-
-    def _header(self) -> None:
-        stream_id = self.config.random(16).hex() if self.role is Role.RESPONDER else None
-        self._out.header(self.config.ours, self.config.peer, id=stream_id)
-
-    def _hello(self) -> auth.Hello:
-        return auth.Hello(
-            role=self.role,
-            sid=self.sid,
-            neg=self._negotiation.neg(),
-            require=Assurance.VERIFIED if self._standing.weigh().decision is Decision.HOLD else self.config.minimum,
+    def _evidence(self, established: Established) -> Evidence:
+        """What proofs are bound to. The certificates are named, since the exporter does not cover the client's."""
+        ours, theirs = (
+            (self.config.ours, self.config.identity.certificate_digest),
+            (self.config.peer, established.certificate_digest),
         )
-
-    def _judge(self, now: float) -> None:
-        """May our stanzas flow to the key that was shown, and the peer's to us?"""
-        verdict = self._standing.weigh()
-        self.assurance = verdict.assurance
-        if (news := self._standing.news(verdict)) is not None:
-            self._events.append(news)
-        # our done cannot be taken back: what would be held now must end
-        if verdict.decision is Decision.REJECT or (verdict.decision is Decision.HOLD and self._proof is not None):
-            raise UntrustedKey(verdict.reason)
-        if verdict.decision is Decision.HOLD:
-            self._deadline = now + self.config.deadlines.human
-            return
-        # a key that is new for a known peer gets no stanza before it has answered with a hello
-        early = self.stage is Stage.SECURED and self._out.begun and verdict.kind.expected
-        if early or self.stage in (Stage.GREETED, Stage.AWAITED):
-            self._prove(now)
-
-    def _prove(self, now: float) -> None:
-        proof = self._proof = self._standing.evidence
-        assert proof is not None
-        self._out.element(Element(auth.DONE))
-        if self.stage is Stage.AWAITED:
-            self._open(proof, Input.PROOF, now)
-        else:
-            self._step(Input.PROOF, now)
-
-    def _open(self, proof: Proven, happened: Input, now: float) -> None:
-        """The only way into OPEN, and it takes a proof."""
-        self._step(happened, now, proof)
-        self._events.append(events.SessionStart(self.assurance, proof.key))
-        held, self._held, self._held_bytes = self._held, [], 0
-        for stanza in held:
-            self._deliver(stanza)
-
-    # --- talk ------------------------------------------------------------------------------------------------------
-
-    def _read(self, plaintext: bytes, now: float) -> None:
-        self._reader.feed(plaintext)
-        while (seen := self._reader.next_event()) is not None:
-            if isinstance(seen, reader.Header):
-                self._on_header(seen)
-            elif isinstance(seen, reader.End):
-                self._on_farewell(now)
-            elif seen.tag in _STANZAS:
-                self._on_stanza(seen, now)
-            elif seen.tag in self._ON_ELEMENT:
-                self._ON_ELEMENT[seen.tag](self, seen, now)
-            else:
-                raise StreamError(f"the peer sent an element that has no place here: {seen.tag}", "unsupported-stanza-type")
-
-    def _on_header(self, header: reader.Header) -> None:
-        if (header.from_, header.to) != (self.config.peer, self.config.ours):
-            raise StreamError("the peer's stream is addressed from or to somebody else", "invalid-from")
-
-    def _on_hello(self, element: Element, now: float) -> None:
-        hello = auth.parse(element)
-        hello.check(self._hello())
-        self._step(Input.HELLO, now)
-        self._reader.relax(reader.OPEN)
-        if hello.require > Assurance.VOUCHED:
-            self._deadline = now + self.config.deadlines.human
-        if self.role is Role.RESPONDER:
-            self._greet()
-        self._judge(now)
-
-    def _on_done(self, element: Element, now: float) -> None:
-        if self._proof is not None:
-            self._open(self._proof, Input.DONE, now)
-        else:
-            self._step(Input.DONE, now)
-
-    def _on_abort(self, element: Element, now: float) -> None:
-        raise AuthenticationFailed(f"{self.config.peer} gave up on the session inside TLS, which never says why")
-
-    def _on_stream_error(self, element: Element, now: float) -> None:
-        condition = element[0].tag.rpartition("}")[2] if len(element) else "undefined-condition"
-        raise PeerRefused(f"{self.config.peer} ended the inner stream with the error {condition}")
-
-    _ON_ELEMENT: ClassVar[dict[str, Callable[[Session, Element, float], None]]] = {
-        auth.HELLO: _on_hello,
-        auth.DONE: _on_done,
-        auth.ABORT: _on_abort,
-        outflow.ERROR: _on_stream_error,
-    }
-
-    def _on_stanza(self, stanza: Element, now: float) -> None:
-        self._step(Input.STANZA, now)
-        if self.stage is Stage.AWAITED:
-            self._held_bytes += len(writer.element(stanza))
-            if self._held_bytes > HELD_BYTES:
-                raise StreamError("the peer sent more than can be held before our policy is met", "policy-violation")
-            self._held.append(stanza)
-        else:
-            self._deliver(stanza)
-
-    def _deliver(self, stanza: Element) -> None:
-        """The session says who talks to whom, never the stanza."""
-        stanza.set("from", self.config.peer)
-        stanza.set("to", self.config.ours)
-        self._events.append(events.StanzaReceived(stanza))
+        (jid_i, digest_i), (jid_r, digest_r) = (ours, theirs) if self.role is Role.INITIATOR else (theirs, ours)
+        jids = (jid_i.encode(), jid_r.encode())
+        bound = (established.exporter, *jids, self.sid.encode(), digest_i, digest_r, self._negotiation.neg())
+        return Evidence(
+            role=self.role,
+            signalled=self._negotiation.peer_certificate,
+            certificate=established.certificate_digest,
+            key=established.peer_key,
+            exporter=established.exporter,
+            context=labelled_hash("context", *bound),
+            random=self.config.random,
+        )
 
     # --- end -------------------------------------------------------------------------------------------------------
 
-    def _on_farewell(self, now: float) -> None:
-        was = self.stage
-        self._step(Input.FAREWELL, now)
-        if was is Stage.OPEN:
-            self._out.farewell()
-        self._close_channel()
-
     def _end(self, now: float) -> None:
         """The peer's close_notify came: clean only if his farewell came before it."""
-        if not self._reader.complete:
+        if not self._inner.complete:
             raise Truncated("the peer closed TLS without a farewell")
         closer = self.stage is Stage.CLOSING
-        self._step(Input.END, now)
+        self._progress.step(Input.END, now)
         if closer:
             self._terminate(Reason.SUCCESS)
         self._events.append(events.SessionEnd(clean=True, error=None))
@@ -436,60 +325,33 @@ class Session:
         if successor(self.stage, Input.FAIL) is None:
             return
         was = self.stage
-        self._step(Input.FAIL, now)
-        self._held.clear()
+        self._progress.step(Input.FAIL, now)
         if was in _UNCONNECTED:
             self._channel = None
         elif self.established and not isinstance(error, TLSFailed):
             if was not in (Stage.CLOSING, Stage.LEAVING):
-                self._abort(error)
+                self._inner.abort(error)
             self._close_channel()
-        self._out.take(None)
+        self._inner.out.take(None)
+        self._inner.forget()
         if tell:
             self._terminate(Reason.SECURITY_ERROR if was in PROVING else reason or Reason(error.jingle_reason))
         failed = events.SessionFailed(error) if was in BEFORE_OPEN else events.SessionEnd(clean=False, error=error)
         self._events.append(failed)
 
-    def _abort(self, error: E2EError) -> None:
-        if not self._out.begun:
-            self._header()
-        if isinstance(error, StreamError):
-            self._out.error(error.condition)
-        else:
-            self._out.element(Element(auth.ABORT))
-        self._out.farewell()
-
     def _close_channel(self) -> None:
         assert self._channel is not None
-        if self._out:
-            self._channel.send(self._out.take(None))
+        if self._inner.out:
+            self._channel.send(self._inner.out.take(None))
         self._channel.close()
 
     def _terminate(self, reason: Reason) -> None:
         self._jingle.append(signalling.build(Jingle(action=Action.SESSION_TERMINATE, sid=self.sid, reason=reason)))
 
-    # --- the table -------------------------------------------------------------------------------------------------
-
-    def _guard(self, act: Callable[..., None], now: float, *args: bytes | Jingle) -> None:
+    @contextmanager
+    def _guarded(self, now: float) -> Iterator[None]:
         """Whatever breaks a rule in here ends the session."""
         try:
-            act(now, *args)
+            yield
         except E2EError as error:
             self._fail(error, now)
-
-    def _step(self, happened: Input, now: float, proof: Proven | None = None) -> None:
-        after = successor(self.stage, happened)
-        if after is None:
-            self._illegal(happened)
-        if after is Stage.OPEN and self.stage is not Stage.OPEN and proof is None:
-            raise AssertionError("OPEN takes a proof")
-        if after is not self.stage and not (after in PROVING and self.stage in PROVING):
-            self._deadline = now + self.config.deadlines.of(after) if after in DEADLINES else None
-        self.stage = after
-
-    def _illegal(self, happened: Input) -> Never:
-        if happened in (Input.INITIATE, Input.ACCEPTED):
-            raise JingleError(f"no {happened.value} is due", "unexpected-request", "out-of-order", type="wait")
-        if happened in (Input.OFFER, Input.ACCEPT, Input.CONNECTED, Input.PROOF, Input.SECURE):
-            raise LocalError(f"{happened.value} is not possible: the session is {self.stage.value}")
-        raise StreamError(f"the peer's {happened.value} came when the session was {self.stage.value}", "policy-violation")

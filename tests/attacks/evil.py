@@ -21,7 +21,7 @@ def header(session: Session) -> bytes:
 
 def hello(session: Session) -> bytes:
     """Its genuine hello, once TLS is up."""
-    return writer.element(auth.build(session._hello()))
+    return writer.element(auth.build(session._inner._our_hello()))
 
 
 DONE = b"<done xmlns='urn:x-xmpp-e2e:auth:0'/>"
@@ -31,8 +31,8 @@ STANZA = b"<message><body>out of turn</body></message>"
 def silenced(pair: Pair, role: Role) -> Session:
     """``role`` says nothing by itself once TLS is up: no header, hello, done or farewell."""
     session = pair.side(role).session
-    session._greet = lambda: None  # type: ignore[method-assign]
-    session._judge = lambda now: None  # type: ignore[method-assign]
+    session._inner._greet = lambda: None  # type: ignore[method-assign]
+    session._inner._judge = lambda now: None  # type: ignore[method-assign]
     session._abort = lambda error: None  # type: ignore[method-assign]
     return session
 

@@ -38,7 +38,7 @@ class Middleman:
     def say_nothing_to_alice(self) -> None:
         """Towards Alice the middleman ends TLS, and then says neither hello nor done."""
         for method in ("_greet", "_judge"):
-            setattr(self._near.bob.session, method, lambda *now: None)
+            setattr(self._near.bob.session._inner, method, lambda *now: None)
 
     def relay(self) -> Middleman:
         """Carry everything, and hand on what comes out on the other side."""

@@ -162,7 +162,7 @@ def test_control_without_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     """Control: were an accept taken whenever it comes, the replay would put a live session back to its beginning."""
 
     def careless(self: Session, jingle: Jingle, now: float) -> None:
-        self.stage = Stage.OFFERED
+        self._progress.stage = Stage.OFFERED
         genuine(self, jingle, now)
 
     genuine = Session._ON_JINGLE[Action.SESSION_ACCEPT]

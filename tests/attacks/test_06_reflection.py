@@ -21,7 +21,7 @@ from xmpp_e2e.authenticate import hello as auth
 from xmpp_e2e.authenticate.hello import Hello, NegotiationAltered
 from xmpp_e2e.errors import E2EError, PeerRefused, ReflectedKey, StreamError, TLSFailed
 from xmpp_e2e.identity import Role
-from xmpp_e2e.session import Session
+from xmpp_e2e.inner import Inner
 from xmpp_e2e.stages import Stage
 from xmpp_e2e.stream.reader import Header
 from xmpp_e2e.tls import channel
@@ -83,10 +83,10 @@ def any_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def any_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    def believe(self: Session, header: Header) -> None:
+    def believe(self: Inner, header: Header) -> None:
         pass
 
-    monkeypatch.setattr(Session, "_on_header", believe)
+    monkeypatch.setattr(Inner, "_on_header", believe)
 
 
 def test_a_stream_is_addressed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from tests.pair import Pair, config, identity, message
 from xmpp_e2e import events
 from xmpp_e2e.authenticate.hello import Hello, NegotiationAltered
 from xmpp_e2e.errors import LocalError, StreamError
-from xmpp_e2e.session import Session
+from xmpp_e2e.inner import Inner
 from xmpp_e2e.stream.reader import Header
 
 MALLORY = "mallory@m.test/lair"
@@ -24,10 +24,10 @@ def misbound() -> Pair:
 
 
 def believe_the_header(monkeypatch: pytest.MonkeyPatch) -> None:
-    def believe(self: Session, header: Header) -> None:
+    def believe(self: Inner, header: Header) -> None:
         pass
 
-    monkeypatch.setattr(Session, "_on_header", believe)
+    monkeypatch.setattr(Inner, "_on_header", believe)
 
 
 def test_bob_never_shows_alice_as_mallory() -> None:

@@ -16,7 +16,7 @@ from xmpp_e2e import events
 from xmpp_e2e.authenticate.hello import Hello, NegotiationAltered
 from xmpp_e2e.errors import AuthenticationFailed, StreamError
 from xmpp_e2e.identity import Role
-from xmpp_e2e.session import Session
+from xmpp_e2e.inner import Inner
 from xmpp_e2e.stages import Stage
 from xmpp_e2e.stream.reader import Header
 
@@ -88,7 +88,7 @@ def third_resource(role: Role) -> Pair:
 
 
 def believe_headers(monkeypatch: pytest.MonkeyPatch) -> None:
-    def believe(self: Session, header: Header) -> None:
+    def believe(self: Inner, header: Header) -> None:
         pass
 
-    monkeypatch.setattr(Session, "_on_header", believe)
+    monkeypatch.setattr(Inner, "_on_header", believe)

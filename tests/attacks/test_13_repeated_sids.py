@@ -85,7 +85,7 @@ def test_control_without_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     genuine = Session._ON_JINGLE[Action.SESSION_INITIATE]
 
     def careless(self: Session, jingle: Jingle, now: float) -> None:
-        self.stage = Stage.IDLE
+        self._progress.stage = Stage.IDLE
         genuine(self, jingle, now)
 
     pair = Pair().open()

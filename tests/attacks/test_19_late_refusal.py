@@ -10,7 +10,7 @@ from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e
 from xmpp_e2e import events
 from xmpp_e2e.errors import AuthenticationFailed, PeerRefused, TimedOut, TLSFailed
 from xmpp_e2e.identity import Role
-from xmpp_e2e.session import Session
+from xmpp_e2e.inner import Inner
 from xmpp_e2e.stages import Stage
 from xmpp_e2e.trust.judge import OnKeyChange
 
@@ -57,13 +57,13 @@ def test_not_either_when_the_key_is_refused_after_tls() -> None:
 
 def silent(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     """Bob never does this."""
-    genuine = getattr(Session, method)
+    genuine = getattr(Inner, method)
 
-    def only_alice(self: Session, *args: float) -> None:
-        if self.role is Role.INITIATOR:
+    def only_alice(self: Inner, *args: float) -> None:
+        if self._role is Role.INITIATOR:
             genuine(self, *args)
 
-    monkeypatch.setattr(Session, method, only_alice)
+    monkeypatch.setattr(Inner, method, only_alice)
 
 
 @pytest.mark.parametrize(("silence", "stage"), [("hello", Stage.EARLY), ("done", Stage.PROVED)])

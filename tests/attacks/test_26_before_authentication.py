@@ -16,6 +16,7 @@ from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, until
 from xmpp_e2e import events
 from xmpp_e2e.errors import E2EError, StreamError, TLSFailed, UntrustedKey
 from xmpp_e2e.identity import Assurance, KnownKey, Remembered, Role
+from xmpp_e2e.inner import Inner
 from xmpp_e2e.session import Session
 from xmpp_e2e.stages import BEFORE_OPEN, TRANSITIONS, Input, Stage
 from xmpp_e2e.stream import writer
@@ -43,7 +44,7 @@ def assert_nothing_came_of_it(pair: Pair, victim: Role) -> None:
     assert isinstance(side.failure, E2EError)
     assert side.session.stage is Stage.CLOSED
     assert not side.stanzas
-    assert not side.session._held
+    assert not side.session._inner._held
     assert not side.of(events.SessionStart)
 
 
@@ -91,7 +92,7 @@ def test_held_stanzas_go_with_the_session(role: Role) -> None:
     pair.says(role, message("early"))
     victim = pair.side(role.other)
     assert victim.session.stage is Stage.AWAITED
-    assert len(victim.session._held) == 1
+    assert len(victim.session._inner._held) == 1
     refused = KnownKey(pair.side(role).session.config.identity.fingerprint, Assurance.NONE, "block", 0.0, blocked=True)
     victim.session.remember(Remembered((refused,)), pair.now)
     pair.run()
@@ -113,7 +114,7 @@ def test_control_without_the_table(stage: Stage, monkeypatch: pytest.MonkeyPatch
     pair = Pair()
     session = evil.silenced(pair, role)
     if stage is Stage.GREETED:
-        pair.bob.session._judge = lambda now: None  # type: ignore[method-assign]
+        pair.bob.session._inner._judge = lambda now: None  # type: ignore[method-assign]
     pair.open()
     words = evil.header if stage in (Stage.SECURED, Stage.EARLY) else greeted
     evil.says(pair, role, words(session) + evil.STANZA)
@@ -153,14 +154,14 @@ async def test_a_client_delivers_nothing_before_its_user_has_decided(world: Worl
 async def test_a_client_hears_no_stanza_of_a_rogue(world: World, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Alice's client says a stanza of each kind where its done is due: Bob's handlers see none of them, his side fails."""
     alice, bob = await world.pair()
-    genuine = Session._prove
+    genuine = Inner._prove
 
-    def rogue(self: Session, now: float) -> None:
-        if self.role is Role.INITIATOR:
-            self._out._waiting += b"<%s type='set' id='x'><body>out of turn</body></%s>" % (kind.encode(), kind.encode())
+    def rogue(self: Inner, now: float) -> None:
+        if self._role is Role.INITIATOR:
+            self.out._waiting += b"<%s type='set' id='x'><body>out of turn</body></%s>" % (kind.encode(), kind.encode())
         genuine(self, now)
 
-    monkeypatch.setattr(Session, "_prove", rogue)
+    monkeypatch.setattr(Inner, "_prove", rogue)
     seen: list[str] = []
     for event in ("message", "presence", "iq"):
         bob.add_event_handler(event, lambda stanza: seen.append(str(stanza)))

@@ -12,7 +12,8 @@ from xmpp_e2e import events
 from xmpp_e2e.authenticate import hello as auth
 from xmpp_e2e.errors import StreamError
 from xmpp_e2e.identity import Assurance, Role, TrustModel
-from xmpp_e2e.session import HELD_BYTES, Session
+from xmpp_e2e.inner import HELD_BYTES
+from xmpp_e2e.session import Session
 from xmpp_e2e.stages import Stage
 
 UNTRUSTED = {"trust_model": TrustModel.SERVER_UNTRUSTED}
@@ -22,7 +23,7 @@ FLOOD = [message("x" * 1000)] * 200
 
 
 def genuine_hello(session: Session) -> Element:
-    return auth.build(session._hello())
+    return auth.build(session._inner._our_hello())
 
 
 def rogue(*words: Callable[[Session], Element]) -> Pair:
@@ -31,12 +32,12 @@ def rogue(*words: Callable[[Session], Element]) -> Pair:
     session = pair.alice.session
 
     def greet() -> None:
-        session._header()
+        session._inner._header()
         for word in words:
-            session._out.element(word(session))
+            session._inner.out.element(word(session))
 
-    session._greet = greet  # type: ignore[method-assign]
-    session._judge = lambda now: None  # type: ignore[method-assign]
+    session._inner._greet = greet  # type: ignore[method-assign]
+    session._inner._judge = lambda now: None  # type: ignore[method-assign]
     return pair.open()
 
 
@@ -80,7 +81,7 @@ def test_a_flood_before_hello_is_cut_short() -> None:
     pair = rogue(*[lambda session, flood=flood: flood for flood in FLOOD])
     assert isinstance(pair.bob.failure, StreamError)
     assert not pair.bob.stanzas
-    assert not pair.bob.session._held
+    assert not pair.bob.session._inner._held
 
 
 def test_endless_text_before_hello_is_bounded() -> None:
@@ -102,7 +103,7 @@ def test_a_flood_before_our_own_done_is_bounded(role: Role) -> None:
     assert victim.failure.condition == "policy-violation"
     assert "more than can be held" in str(victim.failure)
     assert not victim.stanzas
-    assert not victim.session._held
+    assert not victim.session._inner._held
     assert not victim.of(events.SessionStart)
 
 
@@ -118,6 +119,6 @@ def test_control_what_is_held_is_delivered_in_order() -> None:
 
 def test_control_without_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     """Control: without the bound the whole flood is kept."""
-    monkeypatch.setattr("xmpp_e2e.session.HELD_BYTES", 2**30)
+    monkeypatch.setattr("xmpp_e2e.inner.HELD_BYTES", 2**30)
     pair = Pair(bob=config("bob", **UNTRUSTED)).open().says(Role.INITIATOR, *FLOOD)
-    assert len(pair.bob.session._held) == len(FLOOD)
+    assert len(pair.bob.session._inner._held) == len(FLOOD)

@@ -186,7 +186,7 @@ def test_control_a_tls_object_that_is_used_again() -> None:
     assert donor.bob.session.stage is Stage.HANDSHAKING
     fresh = Session(Role.RESPONDER, config("bob"), NOBODY)
     used = donor.bob.session
-    fresh._channel, fresh._negotiation, fresh.stage = used._channel, used._negotiation, used.stage
+    fresh._channel, fresh._negotiation, fresh._progress.stage = used._channel, used._negotiation, used.stage
     fresh.receive_data(b"".join(kept), donor.now)
     assert fresh.stage is Stage.OPEN
 

@@ -20,7 +20,8 @@ from xmpp_e2e import events
 from xmpp_e2e.authenticate import hello as auth
 from xmpp_e2e.errors import E2EError
 from xmpp_e2e.identity import Assurance, Role
-from xmpp_e2e.session import HELD_BYTES, Session
+from xmpp_e2e.inner import HELD_BYTES
+from xmpp_e2e.session import Session
 from xmpp_e2e.stages import TRANSITIONS, Input, Stage
 from xmpp_e2e.stream import writer
 
@@ -73,7 +74,7 @@ def spelt(piece: str, number: int, session: Session) -> bytes:
         return evil.header(session).replace(b"jabber:client", b"jabber:server")
     if not piece.startswith(HELLO):
         return WORDS[piece]
-    hello = session._hello()
+    hello = session._inner._our_hello()
     changed = {
         "hello: role": replace(hello, role=hello.role.other),
         "hello: sid": replace(hello, sid="another"),
@@ -184,7 +185,7 @@ def test_what_is_held_is_all_or_nothing(said: list[str], cuts: list[int], role: 
     victim = pair.side(role.other)
     assert not victim.stanzas
     assert not victim.of(events.SessionStart)
-    assert victim.session._held_bytes <= HELD_BYTES
+    assert victim.session._inner._held_bytes <= HELD_BYTES
     victim.session.remember(remembers("bob" if role is Role.RESPONDER else "alice", Assurance.VERIFIED, "pin"), pair.now)
     pair.run()
     whole = expected.opens and not expected.farewell and not expected.broken

@@ -23,7 +23,8 @@ from tests.pair import body as words_of
 from xmpp_e2e import events
 from xmpp_e2e.errors import JingleError, LocalError, TransportFailed
 from xmpp_e2e.identity import Assurance, KnownKey, Remembered, Role, TrustModel
-from xmpp_e2e.session import HELD_BYTES, Session
+from xmpp_e2e.inner import HELD_BYTES, Inner
+from xmpp_e2e.session import Session
 from xmpp_e2e.stages import DEADLINES, HUMAN_DEADLINE, PROVING, Stage
 from xmpp_e2e.trust.judge import Decision, OnKeyChange
 
@@ -148,13 +149,13 @@ class Half:
         self.said: list[str] = []
         self.heard: list[str] = []
         self.started = self.ended = self.clean = self.farewell = False
-        genuine = self.session._out.farewell
+        genuine = self.session._inner.out.farewell
 
         def farewell() -> None:
             self.farewell = True
             genuine()
 
-        self.session._out.farewell = farewell  # type: ignore[method-assign]
+        self.session._inner.out.farewell = farewell  # type: ignore[method-assign]
 
 
 class Wire(RuleBasedStateMachine):
@@ -201,7 +202,7 @@ class Wire(RuleBasedStateMachine):
             half.started = True
             genuine = identity(NAMES[other.role]).fingerprint
             assert event.fingerprint == half.session.fingerprint == genuine
-            assert half.session._standing.weigh().decision is Decision.ACCEPT
+            assert half.session._inner._standing.weigh().decision is Decision.ACCEPT
         elif isinstance(event, events.StanzaReceived):
             assert half.started, "delivered before the session was open"
             assert event.stanza.get("from") == half.session.config.peer
@@ -393,8 +394,8 @@ class Wire(RuleBasedStateMachine):
                 assert half.started
                 assert session.fingerprint == identity(NAMES[role.other]).fingerprint
             if session.stage is Stage.OPEN:
-                assert session._standing.weigh().decision is Decision.ACCEPT
-            assert session._held_bytes <= HELD_BYTES + 2**18
+                assert session._inner._standing.weigh().decision is Decision.ACCEPT
+            assert session._inner._held_bytes <= HELD_BYTES + 2**18
             bound = max(DEADLINES.get(session.stage, 0.0), HUMAN_DEADLINE if session.stage in PROVING else 0.0)
             if session.stage not in (Stage.IDLE, Stage.CLOSED):
                 when = session.timer()
@@ -425,11 +426,11 @@ TestWire.settings = SEARCH
 
 def ends_clean(self: Session, now: float) -> None:
     """Whatever ends the bytes counts as a farewell."""
-    self.stage, self._deadline = Stage.CLOSED, None
+    self._progress.stage, self._progress.deadline = Stage.CLOSED, None
     self._events.append(events.SessionEnd(clean=True, error=None))
 
 
-def opens_anyway(self: Session, now: float) -> None:
+def opens_anyway(self: Inner, now: float) -> None:
     """The judge is not asked."""
     self._prove(now)
 
@@ -438,21 +439,22 @@ def without_truncation(self: Session, now: float, data: bytes) -> None:
     assert self._channel is not None
     plaintext = self._channel.receive(data)
     self._secure(now)
-    self._read(plaintext, now)
+    self._inner.receive(plaintext, now)
     if (self._channel.peer_closed or not data) and self.stage is Stage.OPEN:
         ends_clean(self, now)
 
 
 BROKEN = {
-    "an end of file is a farewell": ("_receive", without_truncation),
-    "any key will do": ("_judge", opens_anyway),
+    "an end of file is a farewell": (Session, "_receive", without_truncation),
+    "any key will do": (Inner, "_judge", opens_anyway),
 }
 
 
-@pytest.mark.parametrize(("method", "broken"), BROKEN.values(), ids=BROKEN.keys())
-def test_control_a_broken_promise_is_found(method: str, broken: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("owner", "method", "broken"), BROKEN.values(), ids=BROKEN.keys())
+def test_control_a_broken_promise_is_found(
+    owner: type, method: str, broken: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Control: sessions that break one promise do not survive the search."""
-    monkeypatch.setattr(Session, method, broken)
+    monkeypatch.setattr(owner, method, broken)
     search = settings(SEARCH, max_examples=200, derandomize=True, database=None, phases=[Phase.generate])
     with pytest.raises(AssertionError):
         run_state_machine_as_test(Wire, settings=search)

@@ -16,8 +16,8 @@ from tests.docs import documents
 from xmpp_e2e import stream
 from xmpp_e2e.authenticate import hello as auth
 from xmpp_e2e.encoding import labelled_hash, lv
+from xmpp_e2e.inner import HELD_BYTES
 from xmpp_e2e.negotiate import jingle, offer
-from xmpp_e2e.session import HELD_BYTES
 from xmpp_e2e.stages import DEADLINES, HUMAN_DEADLINE, Stage
 from xmpp_e2e.stream import reader
 from xmpp_e2e.stream.outflow import EARLY_BYTES

@@ -272,7 +272,7 @@ async def test_nothing_is_waited_for_in_vain(host: Host, case: str) -> None:
     host.link.offer()
     host.link.crossed = case == "his offer has come"
     if case == "accepted":
-        host.link._core.stage = Stage.CONNECTING
+        host.link._core._progress.stage = Stage.CONNECTING
     answers[0]("conflict" if case != "no conflict" else "service-unavailable")
     assert isinstance(host.failure, PeerRefused)
 

@@ -12,7 +12,7 @@ from xmpp_e2e import events
 from xmpp_e2e.config import Deadlines
 from xmpp_e2e.errors import E2EError, StreamError, TimedOut, TLSFailed, Truncated
 from xmpp_e2e.identity import Role, TrustModel
-from xmpp_e2e.session import Session
+from xmpp_e2e.progress import Progress
 from xmpp_e2e.stages import DEADLINES, PROVING, Stage
 from xmpp_e2e.stream.outflow import Outflow
 from xmpp_e2e.stream.reader import GREETING, Reader
@@ -179,16 +179,16 @@ def test_the_stages_of_the_proof_share_one_clock() -> None:
     deadlines = set()
     pair = Pair()
     pair.on_data = lambda role, data: [bytes([byte]) for byte in data]
-    step = Session._step
+    step = Progress.step
 
-    def later(self: Session, happened: Any, now: float, proof: Any = None) -> None:
+    def later(self: Progress, happened: Any, now: float, proof: Any = None) -> None:
         step(self, happened, now, proof)
         if self.stage in PROVING:
-            deadlines.add(self.timer())
+            deadlines.add(self.deadline)
             pair.now += 1
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Session, "_step", later)
+        patch.setattr(Progress, "step", later)
         pair.open()
     assert first is not None
     assert len(deadlines) == 2, "one for each side"
@@ -241,11 +241,12 @@ def test_an_endless_greeting(start: bytes, more: bytes) -> None:
     pair = stuck(ANSWERS, Stage.SECURED)
     bob = pair.bob.session
     assert GREETING.total_bytes is not None
-    bob._reader = Reader()
-    bob._reader.feed(start)
+    bob._inner._reader = Reader()
+    bob._inner._reader.feed(start)
     said = 0
     while bob.stage is not Stage.CLOSED:
-        bob._guard(lambda now: bob._read(more, now), pair.now)
+        with bob._guarded(pair.now):
+            bob._inner.receive(more, pair.now)
         said += len(more)
         assert said <= GREETING.total_bytes + len(more)
     pair.collect_events(ANSWERS)

@@ -116,7 +116,7 @@ def test_the_outbox_is_bounded() -> None:
         pair.alice.session.send_stanza(big)
     with pytest.raises(NoRoom):
         pair.alice.session.send_stanza(big)
-    assert len(pair.alice.session._out) <= OUTBOX_BYTES
+    assert len(pair.alice.session._inner.out) <= OUTBOX_BYTES
 
 
 @pytest.mark.parametrize("role", Role)
@@ -231,12 +231,12 @@ def says(pair: Pair, *elements: Element) -> Pair:
     session = pair.alice.session
 
     def greet() -> None:
-        session._header()
+        session._inner._header()
         for element in elements:
-            session._out.element(element)
+            session._inner.out.element(element)
 
-    session._greet = greet  # type: ignore[method-assign]
-    session._judge = lambda now: None  # type: ignore[method-assign]
+    session._inner._greet = greet  # type: ignore[method-assign]
+    session._inner._judge = lambda now: None  # type: ignore[method-assign]
     return pair.open()
 
 

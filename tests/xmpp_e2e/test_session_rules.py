@@ -84,15 +84,15 @@ def test_who_is_at_fault(happened: Input) -> None:
     called = {Input.OFFER, Input.ACCEPT, Input.CONNECTED, Input.SECURE, Input.PROOF}
     fault = JingleError if happened in signalled else LocalError if happened in called else StreamError
     with pytest.raises(fault):
-        session._illegal(happened)
+        session._progress.refuse(happened)
 
 
 def test_open_takes_a_proof() -> None:
     """Were one of the doors tried without a proof, the session would not open."""
     session = Session(Role.INITIATOR, config(), NOBODY)
-    session.stage = Stage.PROVED
+    session._progress.stage = Stage.PROVED
     with pytest.raises(AssertionError, match="takes a proof"):
-        session._step(Input.DONE, 0.0)
+        session._progress.step(Input.DONE, 0.0)
     assert session.stage is Stage.PROVED
 
 
@@ -187,13 +187,13 @@ def test_only_the_responder_names_the_stream() -> None:
     pair = Pair()
     for role in Role:
         session = pair.side(role).session
-        header = session._out.header
+        header = session._inner.out.header
 
         def note(from_: str, to: str, *, id: str | None = None, role: Role = role, header: object = header) -> None:
             sent[role] = id
             header(from_, to, id=id)  # type: ignore[operator]
 
-        session._out.header = note  # type: ignore[method-assign]
+        session._inner.out.header = note  # type: ignore[method-assign]
     pair.open()
     assert sent[Role.INITIATOR] is None
     assert sent[Role.RESPONDER]
@@ -296,7 +296,7 @@ def test_no_farewell_is_said_twice() -> None:
     session.close(pair.now)
     said = session.data_to_send()
     heard = heard_by(pair, Role.RESPONDER)
-    pair.bob.session._out.element(NONSENSE)
+    pair.bob.session._inner.out.element(NONSENSE)
     session.receive_data(pair.bob.session.data_to_send(), pair.now)
     pair.bob.session.receive_data(said + session.data_to_send(), pair.now)
     assert heard.count(b"</stream:stream>") == 1

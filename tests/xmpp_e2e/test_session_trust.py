@@ -16,7 +16,7 @@ from xmpp_e2e.errors import (
     UntrustedKey,
 )
 from xmpp_e2e.identity import Assurance, Remembered, Role, TrustModel
-from xmpp_e2e.session import HELD_BYTES
+from xmpp_e2e.inner import HELD_BYTES
 from xmpp_e2e.stages import Stage
 
 UNTRUSTED = {"trust_model": TrustModel.SERVER_UNTRUSTED}
@@ -138,13 +138,13 @@ def test_the_responder_never_speaks_first() -> None:
     pair.on_data = on_data
 
     def greet() -> None:  # TLS's last flight and the hello travel apart
-        session._header()
+        session._inner._header()
 
     session = pair.alice.session
-    session._greet = greet  # type: ignore[method-assign]
-    session._judge = lambda now: None  # type: ignore[method-assign]
+    session._inner._greet = greet  # type: ignore[method-assign]
+    session._inner._judge = lambda now: None  # type: ignore[method-assign]
     pair.open()
-    session._out.element(auth.build(session._hello()))
+    session._inner.out.element(auth.build(session._inner._our_hello()))
     pair.run()
     assert spoken == [b""]
 

@@ -1,0 +1,216 @@
+"""What is said inside TLS: header, hello, proofs, done, stanzas, farewell (docs/protocol.md §4, §5).
+
+The session tells it when TLS is up and what came out of it; what is to be said waits in ``out``.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from typing import ClassVar
+from xml.etree.ElementTree import Element
+
+from xmpp_e2e import events
+from xmpp_e2e.authenticate import hello as auth
+from xmpp_e2e.authenticate.base import Evidence, Proven, convince
+from xmpp_e2e.config import AUTHENTICATORS, Config
+from xmpp_e2e.errors import AuthenticationFailed, E2EError, LocalError, PeerRefused, StreamError, UntrustedKey
+from xmpp_e2e.identity import Assurance, Remembered, Role
+from xmpp_e2e.progress import Progress
+from xmpp_e2e.stages import PROVING, Input, Stage
+from xmpp_e2e.standing import Standing
+from xmpp_e2e.stream import outflow, reader, writer
+from xmpp_e2e.trust.judge import Decision
+
+HELD_BYTES = 64 * 1024
+"""Stanza bytes that are held until our own policy is met: twice what an honest peer sends."""
+
+_STANZAS = frozenset(f"{{jabber:client}}{name}" for name in ("message", "presence", "iq"))
+
+
+class Inner:
+    """The inner stream of one session, both ways, and the gate before it."""
+
+    def __init__(
+        self, role: Role, config: Config, remembered: Remembered, progress: Progress, told: deque[events.Event]
+    ) -> None:
+        """``told`` takes what the host must know."""
+        self.assurance = Assurance.NONE
+        self.out = outflow.Outflow()
+        self._role, self._config, self._progress, self._told = role, config, progress, told
+        self._standing = Standing(config, remembered)
+        self._hello: auth.Hello | None = None
+        """Ours, but for what it requires."""
+        self._reader = reader.Reader()
+        self._held: list[Element] = []
+        self._held_bytes = 0
+        self._proof: Proven | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Has the peer said farewell?"""
+        return self._reader.complete
+
+    # --- what happens ----------------------------------------------------------------------------------------------
+
+    def begin(self, evidence: Evidence, sid: str, neg: bytes, now: float) -> None:
+        """TLS is up. The initiator greets first; the responder when it has checked the initiator's hello, and says by that
+        also that it accepted the certificate, which the initiator's TLS cannot know."""
+        self._standing.evidence = convince(AUTHENTICATORS[0], evidence)
+        self._hello = auth.Hello(self._role, sid, neg)
+        if self._role is Role.INITIATOR:
+            self._greet()
+            self._judge(now)
+
+    def remember(self, remembered: Remembered, now: float) -> None:
+        """The host's memory of the peer has changed."""
+        self._standing.remembered = remembered
+        if self._progress.stage in PROVING or self._progress.stage is Stage.OPEN:
+            self._judge(now)
+
+    def send_stanza(self, stanza: Element) -> None:
+        """Say it; LocalError when stanzas may not flow or there is no room."""
+        stage = self._progress.stage
+        if stage not in (Stage.EARLY, Stage.PROVED, Stage.OPEN):
+            raise LocalError(f"no stanza can be sent now: the session is {stage.value}")
+        self.out.stanza(stanza, early=stage is not Stage.OPEN)
+
+    def receive(self, plaintext: bytes, now: float) -> None:
+        """What the peer said, as TLS gives it out, cut anywhere."""
+        self._reader.feed(plaintext)
+        while (seen := self._reader.next_event()) is not None:
+            if isinstance(seen, reader.Header):
+                self._on_header(seen)
+            elif isinstance(seen, reader.End):
+                self._on_farewell(now)
+            elif seen.tag in _STANZAS:
+                self._on_stanza(seen, now)
+            elif seen.tag in self._ON_ELEMENT:
+                self._ON_ELEMENT[seen.tag](self, seen, now)
+            else:
+                raise StreamError(f"the peer sent an element that has no place here: {seen.tag}", "unsupported-stanza-type")
+
+    def abort(self, error: E2EError) -> None:
+        """Say that it failed, never why; a fault in the stream is named, since who reads it learns no secret."""
+        if not self.out.begun:
+            self._header()
+        if isinstance(error, StreamError):
+            self.out.error(error.condition)
+        else:
+            self.out.element(Element(auth.ABORT))
+        self.out.farewell()
+
+    def forget(self) -> None:
+        """Nothing more will be said or delivered: let go of what is held, and of the parser."""
+        self._held.clear()
+        self._reader = reader.Reader()
+
+    # --- greet and prove -------------------------------------------------------------------------------------------
+
+    def _greet(self) -> None:
+        self._header()
+        self.out.element(auth.build(self._our_hello()))
+
+    def _header(self) -> None:
+        stream_id = self._config.random(16).hex() if self._role is Role.RESPONDER else None
+        self.out.header(self._config.ours, self._config.peer, id=stream_id)
+
+    def _our_hello(self) -> auth.Hello:
+        assert self._hello is not None
+        held = self._standing.weigh().decision is Decision.HOLD
+        return replace(self._hello, require=Assurance.VERIFIED if held else self._config.minimum)
+
+    def _judge(self, now: float) -> None:
+        """May our stanzas flow to the key that was shown, and the peer's to us?"""
+        verdict = self._standing.weigh()
+        self.assurance = verdict.assurance
+        if (news := self._standing.news(verdict)) is not None:
+            self._told.append(news)
+        # our done cannot be taken back: what would be held now must end
+        if verdict.decision is Decision.REJECT or (verdict.decision is Decision.HOLD and self._proof is not None):
+            raise UntrustedKey(verdict.reason)
+        if verdict.decision is Decision.HOLD:
+            self._progress.wait_for_a_person(now)
+            return
+        # a key that is new for a known peer gets no stanza before it has answered with a hello
+        stage = self._progress.stage
+        early = stage is Stage.SECURED and self.out.begun and verdict.kind.expected
+        if early or stage in (Stage.GREETED, Stage.AWAITED):
+            self._prove(now)
+
+    def _prove(self, now: float) -> None:
+        proof = self._proof = self._standing.evidence
+        assert proof is not None
+        self.out.element(Element(auth.DONE))
+        if self._progress.stage is Stage.AWAITED:
+            self._open(proof, Input.PROOF, now)
+        else:
+            self._progress.step(Input.PROOF, now)
+
+    def _open(self, proof: Proven, happened: Input, now: float) -> None:
+        """The only way into OPEN, and it takes a proof."""
+        self._progress.step(happened, now, proof)
+        self._told.append(events.SessionStart(self.assurance, proof.key))
+        held, self._held, self._held_bytes = self._held, [], 0
+        for stanza in held:
+            self._deliver(stanza)
+
+    # --- what the peer says ----------------------------------------------------------------------------------------
+
+    def _on_header(self, header: reader.Header) -> None:
+        if (header.from_, header.to) != (self._config.peer, self._config.ours):
+            raise StreamError("the peer's stream is addressed from or to somebody else", "invalid-from")
+
+    def _on_hello(self, element: Element, now: float) -> None:
+        hello = auth.parse(element)
+        hello.check(self._our_hello())
+        self._progress.step(Input.HELLO, now)
+        self._reader.relax(reader.OPEN)
+        if hello.require > Assurance.VOUCHED:
+            self._progress.wait_for_a_person(now)
+        if self._role is Role.RESPONDER:
+            self._greet()
+        self._judge(now)
+
+    def _on_done(self, element: Element, now: float) -> None:
+        if self._proof is not None:
+            self._open(self._proof, Input.DONE, now)
+        else:
+            self._progress.step(Input.DONE, now)
+
+    def _on_abort(self, element: Element, now: float) -> None:
+        raise AuthenticationFailed(f"{self._config.peer} gave up on the session inside TLS, which never says why")
+
+    def _on_stream_error(self, element: Element, now: float) -> None:
+        condition = element[0].tag.rpartition("}")[2] if len(element) else "undefined-condition"
+        raise PeerRefused(f"{self._config.peer} ended the inner stream with the error {condition}")
+
+    _ON_ELEMENT: ClassVar[dict[str, Callable[[Inner, Element, float], None]]] = {
+        auth.HELLO: _on_hello,
+        auth.DONE: _on_done,
+        auth.ABORT: _on_abort,
+        outflow.ERROR: _on_stream_error,
+    }
+
+    def _on_stanza(self, stanza: Element, now: float) -> None:
+        self._progress.step(Input.STANZA, now)
+        if self._progress.stage is Stage.AWAITED:
+            self._held_bytes += len(writer.element(stanza))
+            if self._held_bytes > HELD_BYTES:
+                raise StreamError("the peer sent more than can be held before our policy is met", "policy-violation")
+            self._held.append(stanza)
+        else:
+            self._deliver(stanza)
+
+    def _deliver(self, stanza: Element) -> None:
+        """The session says who talks to whom, never the stanza."""
+        stanza.set("from", self._config.peer)
+        stanza.set("to", self._config.ours)
+        self._told.append(events.StanzaReceived(stanza))
+
+    def _on_farewell(self, now: float) -> None:
+        was = self._progress.stage
+        self._progress.step(Input.FAREWELL, now)
+        if was is Stage.OPEN:
+            self.out.farewell()
