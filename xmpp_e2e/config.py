@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from xmpp_e2e.authenticate.base import Authenticator
@@ -16,8 +16,14 @@ from xmpp_e2e.tls.certificate import Identity
 from xmpp_e2e.transport.ibb import MAX_BLOCK, MIN_BLOCK
 from xmpp_e2e.trust.judge import OnKeyChange
 
-AUTHENTICATORS: tuple[Authenticator, ...] = (FingerprintAuthenticator(),)
+AUTHENTICATORS: tuple[Authenticator, ...] = (
+    FingerprintAuthenticator(),
+    PskAuthenticator(),
+    SrpAuthenticator(),
+    SasAuthenticator(),
+)
 """Every authenticator there is. A new one is one file and one more name here."""
+BY_NAME: Mapping[str, Authenticator] = {each.name: each for each in AUTHENTICATORS}
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,12 @@ class Config:
     """Refuse a key exchange that is not safe against quantum computers."""
     fast_open: bool = True
     """Let the first TLS flights travel in the signalling, which saves two one-way trips."""
+    need: tuple[str, ...] = ()
+    """Methods that must run before our stanzas flow, unless the peer's key is verified already."""
+    secrets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """By method, what we share with the peer: a key for ``psk``, a *stretched* password for ``srp``."""
+    asks: frozenset[str] = frozenset()
+    """Methods whose secret our user can be asked for."""
     deadlines: Deadlines = field(default_factory=Deadlines)
     """How long it waits for what."""
     block_size: int = 4096
@@ -64,6 +76,12 @@ class Config:
     def __post_init__(self) -> None:
         if not MIN_BLOCK <= self.block_size <= MAX_BLOCK:
             raise ValueError(f"an in-band block has {MIN_BLOCK} to {MAX_BLOCK} bytes, not {self.block_size}")
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Those that can run with this peer, in the order in which they would."""
+        usable = (each for each in AUTHENTICATORS if each.keyed and (each.name in self.secrets or each.name in self.asks))
+        return tuple(each.name for each in sorted(usable, key=lambda each: each.rank))
 
     @property
     def minimum(self) -> Assurance:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
+from xmpp_e2e.authenticate.base import Question
 from xmpp_e2e.errors import E2EError
 from xmpp_e2e.identity import Assurance, Fingerprint
 
@@ -62,6 +63,29 @@ class KeyChanged:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """An authenticator asks our side something: call ``answer()``. Until then it waits, for minutes if it must."""
+
+    question: Question
+
+
+@dataclass(frozen=True)
+class Proved:
+    """An authenticator has proved the peer's key, perhaps in a session that was open already: it is worth this much."""
+
+    method: str
+    assurance: Assurance
+    fingerprint: Fingerprint
+
+
+@dataclass(frozen=True)
+class Declined:
+    """The peer does not take part in a method that we asked for."""
+
+    method: str
+
+
+@dataclass(frozen=True)
 class SessionStart:
     """Both sides are done: stanzas flow."""
 
@@ -96,5 +120,5 @@ class SessionFailed:
 
 
 Event = (
-    SessionOffered | TransportAgreed | Secured | KeyChanged | SessionStart | StanzaReceived | SessionEnd | SessionFailed
+    SessionOffered | TransportAgreed | Secured | KeyChanged | Asked | Proved | Declined | SessionStart | StanzaReceived | SessionEnd | SessionFailed
 )

@@ -13,15 +13,16 @@ from xml.etree.ElementTree import Element
 
 from xmpp_e2e import events
 from xmpp_e2e.authenticate import hello as auth
-from xmpp_e2e.authenticate.base import Evidence, Proven, convince
-from xmpp_e2e.config import AUTHENTICATORS, Config
+from xmpp_e2e.authenticate.base import Ask, Evidence, Proven, Question, SecretWanted, Send, convince
+from xmpp_e2e.config import AUTHENTICATORS, BY_NAME, Config
 from xmpp_e2e.errors import AuthenticationFailed, E2EError, LocalError, PeerRefused, StreamError, UntrustedKey
 from xmpp_e2e.identity import Assurance, Remembered, Role
 from xmpp_e2e.progress import Progress
+from xmpp_e2e.runs import Runs
 from xmpp_e2e.stages import PROVING, Input, Stage
 from xmpp_e2e.standing import Standing
 from xmpp_e2e.stream import outflow, reader, writer
-from xmpp_e2e.trust.judge import Decision
+from xmpp_e2e.trust.judge import Decision, KeyKind
 
 HELD_BYTES = 64 * 1024
 """Stanza bytes that are held until our own policy is met: twice what an honest peer sends."""
@@ -46,22 +47,34 @@ class Inner:
         self._held: list[Element] = []
         self._held_bytes = 0
         self._proof: Proven | None = None
+        self._runs: Runs | None = None
 
     @property
     def complete(self) -> bool:
         """Has the peer said farewell?"""
         return self._reader.complete
 
+    @property
+    def question(self) -> Question | None:
+        """What our side is asked and has not answered."""
+        ask = self._runs.question if self._runs else None
+        return ask.question if ask else None
+
     # --- what happens ----------------------------------------------------------------------------------------------
 
     def begin(self, evidence: Evidence, sid: str, neg: bytes, now: float) -> None:
         """TLS is up. The initiator greets first; the responder when it has checked the initiator's hello, and says by that
         also that it accepted the certificate, which the initiator's TLS cannot know."""
-        self._standing.evidence = convince(AUTHENTICATORS[0], evidence)
-        self._hello = auth.Hello(self._role, sid, neg)
+        self._standing.shown(convince(AUTHENTICATORS[0], evidence))
+        # whom the user has verified needs no proof again: the key is one
+        verified = self._standing.weigh().assurance is Assurance.VERIFIED
+        need = () if verified else self._config.need
+        self._hello = auth.Hello(self._role, sid, neg, methods=self._config.methods, need=need)
+        self._runs = Runs(evidence, BY_NAME)
         if self._role is Role.INITIATOR:
             self._greet()
-            self._judge(now)
+            self._runs.add(need)
+            self._go_on(now)
 
     def remember(self, remembered: Remembered, now: float) -> None:
         """The host's memory of the peer has changed."""
@@ -104,7 +117,28 @@ class Inner:
     def forget(self) -> None:
         """Nothing more will be said or delivered: let go of what is held, and of the parser."""
         self._held.clear()
-        self._reader = reader.Reader()
+        self._reader, self._runs = reader.Reader(), None
+
+    def request(self, method: str, now: float) -> None:
+        """Let ``method`` run in the open session; the initiator begins it, the responder asks him to. LocalError."""
+        if self._progress.stage is not Stage.OPEN:
+            raise LocalError(f"{method} cannot run now: the session is {self._progress.stage.value}")
+        if self._runs is None or not self._runs.may_begin(method) or not self._is_able(method):
+            raise LocalError(f"{method} cannot run: it has, or there is nothing here for it")
+        if self._role is Role.INITIATOR:
+            self._runs.add((method,))
+            self._go_on(now)
+        else:
+            self.out.element(Element(auth.REQUEST, {"method": method}))
+
+    def _is_able(self, method: str) -> bool:
+        return method in self._config.methods or method in self._config.asks
+
+    def answer(self, reply: bytes, now: float) -> None:
+        """To ``question``."""
+        assert self._runs is not None
+        self._runs.answer(reply)
+        self._go_on(now)
 
     # --- greet and prove -------------------------------------------------------------------------------------------
 
@@ -121,12 +155,35 @@ class Inner:
         held = self._standing.weigh().decision is Decision.HOLD
         return replace(self._hello, require=Assurance.VERIFIED if held else self._config.minimum)
 
+    def _go_on(self, now: float) -> None:
+        """Let the proofs go as far as they can, and judge what there is."""
+        assert self._runs is not None
+        while (due := self._runs.advance()) is not None:
+            match due:
+                case Send(payload):
+                    self.out.element(auth.build_step(self._runs.method, payload))
+                case Ask(SecretWanted(method)) if method in self._config.secrets:
+                    self._runs.answer(self._config.secrets[method])
+                case Ask(question):
+                    self._progress.wait_for_a_person(now)
+                    self._told.append(events.Asked(question))
+                case Proven():
+                    self._standing.shown(due)
+                    self._told.append(events.Proved(due.method, due.assurance, due.key))
+        if self._progress.stage is Stage.OPEN:
+            self._progress.prove_late(now, self._runs.active)
+        self._judge(now)
+
     def _judge(self, now: float) -> None:
         """May our stanzas flow to the key that was shown, and the peer's to us?"""
+        assert self._runs is not None
+        assert self._hello is not None
         verdict = self._standing.weigh()
         self.assurance = verdict.assurance
         if (news := self._standing.news(verdict)) is not None:
             self._told.append(news)
+        if self._runs.wants(self._hello.need) and verdict.kind is not KeyKind.BLOCKED:
+            return  # what a proof is worth is not known before it is there
         # our done cannot be taken back: what would be held now must end
         if verdict.decision is Decision.REJECT or (verdict.decision is Decision.HOLD and self._proof is not None):
             raise UntrustedKey(verdict.reason)
@@ -140,8 +197,7 @@ class Inner:
             self._prove(now)
 
     def _prove(self, now: float) -> None:
-        proof = self._proof = self._standing.evidence
-        assert proof is not None
+        proof = self._proof = self._standing.best
         self.out.element(Element(auth.DONE))
         if self._progress.stage is Stage.AWAITED:
             self._open(proof, Input.PROOF, now)
@@ -163,15 +219,60 @@ class Inner:
             raise StreamError("the peer's stream is addressed from or to somebody else", "invalid-from")
 
     def _on_hello(self, element: Element, now: float) -> None:
+        assert self._hello is not None
         hello = auth.parse(element)
         hello.check(self._our_hello())
         self._progress.step(Input.HELLO, now)
         self._reader.relax(reader.OPEN)
-        if hello.require > Assurance.VOUCHED:
+        if hello.require > Assurance.VOUCHED or hello.need or self._hello.need:  # somebody may have to type a password
             self._progress.wait_for_a_person(now)
+        assert self._runs is not None
+        ours, theirs = self._hello.need, hello.need
         if self._role is Role.RESPONDER:
             self._greet()
-        self._judge(now)
+            ours, theirs = theirs, ours
+        self._runs.add(ours)
+        self._runs.add(theirs)
+        self._go_on(now)
+
+    def _on_step(self, element: Element, now: float) -> None:
+        self._progress.step(Input.STEP, now)
+        assert self._runs is not None
+        method, payload = auth.parse_step(element)
+        begins = self._progress.stage is Stage.OPEN and self._role is Role.RESPONDER and self._runs.may_begin(method)
+        if begins and not self._is_able(method):
+            self.out.element(Element(auth.DECLINE, {"method": method}))
+            return
+        if begins:
+            self._runs.add((method,))
+        self._runs.receive(method, payload)
+        self._go_on(now)
+
+    def _on_request(self, element: Element, now: float) -> None:
+        """The responder wants a method to run in the open session."""
+        assert self._runs is not None
+        method = element.get("method", "")
+        if self._progress.stage is not Stage.OPEN or self._role is not Role.INITIATOR:
+            self._progress.refuse(Input.STEP)
+        if self._runs.may_begin(method) and self._is_able(method):
+            self._runs.add((method,))
+            self._go_on(now)
+        else:
+            self.out.element(Element(auth.DECLINE, {"method": method}))
+
+    def _on_decline(self, element: Element, now: float) -> None:
+        assert self._runs is not None
+        if self._progress.stage is not Stage.OPEN:
+            self._progress.refuse(Input.STEP)
+        method = element.get("method", "")
+        self._runs.drop(method)
+        self._progress.prove_late(now, self._runs.active)
+        self._told.append(events.Declined(method))
+
+    def _on_result(self, element: Element, now: float) -> None:
+        """What the peer's user says of the strings: information; our own user's answer counts."""
+        if self._progress.stage is not Stage.OPEN:
+            self._progress.refuse(Input.STEP)
 
     def _on_done(self, element: Element, now: float) -> None:
         if self._proof is not None:
@@ -188,6 +289,10 @@ class Inner:
 
     _ON_ELEMENT: ClassVar[dict[str, Callable[[Inner, Element, float], None]]] = {
         auth.HELLO: _on_hello,
+        auth.STEP: _on_step,
+        auth.REQUEST: _on_request,
+        auth.DECLINE: _on_decline,
+        auth.RESULT: _on_result,
         auth.DONE: _on_done,
         auth.ABORT: _on_abort,
         outflow.ERROR: _on_stream_error,

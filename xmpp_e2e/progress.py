@@ -17,6 +17,8 @@ class Progress:
         self.stage = Stage.IDLE
         self.deadline: float | None = None
         """On the clock of ``now``; None if there is nothing to wait for."""
+        self.proof_deadline: float | None = None
+        """The same for a proof in an open session, whose own deadline goes on."""
         self._deadlines = deadlines
 
     def step(self, happened: Input, now: float, proof: Proven | None = None) -> None:
@@ -30,11 +32,25 @@ class Progress:
             raise AssertionError("OPEN takes a proof")
         if after is not self.stage and not (after in PROVING and self.stage in PROVING):
             self.deadline = now + self._deadlines.of(after) if after in DEADLINES else None
+            self.proof_deadline = None
         self.stage = after
 
+    @property
+    def timer(self) -> float | None:
+        """When the next of them passes."""
+        return min((each for each in (self.deadline, self.proof_deadline) if each is not None), default=None)
+
+    def prove_late(self, now: float, active: bool) -> None:
+        """In the open session a proof is on its way, or is not any more: persons may have to act for it."""
+        if not active:
+            self.proof_deadline = None
+        elif self.proof_deadline is None:
+            self.proof_deadline = now + self._deadlines.human
+
     def wait_for_a_person(self, now: float) -> None:
-        """Somebody, here or there, has to act before it goes on."""
-        self.deadline = now + self._deadlines.human
+        """Somebody, here or there, has to act before it opens."""
+        if self.stage in PROVING:
+            self.deadline = now + self._deadlines.human
 
     def refuse(self, happened: Input) -> Never:
         """What happened has no place here."""

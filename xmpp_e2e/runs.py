@@ -32,6 +32,11 @@ class Runs:
         """What our own side is asked and has not answered."""
         return self._step if isinstance(self._step, Ask) else None
 
+    @property
+    def active(self) -> bool:
+        """Is one running, or waiting for its turn?"""
+        return self._proof is not None or bool(self._queue)
+
     def wants(self, methods: Iterable[str]) -> bool:
         """Has any of these not come to its proof yet?"""
         return any(method in self._queue or (method == self.method and self._proof is not None) for method in methods)
@@ -40,6 +45,18 @@ class Runs:
         """Let these run after those that are waiting, by rank, each once in a session."""
         new = set(methods) - self._begun - set(self._queue)
         self._queue += sorted(new, key=lambda method: self._authenticators[method].rank)
+
+    def may_begin(self, method: str) -> bool:
+        """Has it not run in this session, and does it not wait for its turn?"""
+        return method in self._authenticators and method not in self._begun and method not in self._queue
+
+    def drop(self, method: str) -> None:
+        """The peer declines it: forget it, if it runs or waits."""
+        if method == self.method and self._proof is not None:
+            self._proof.close()
+            self._proof = self._step = self._heard = self._reply = None
+        elif method in self._queue:
+            self._queue.remove(method)
 
     def receive(self, method: str, payload: bytes) -> None:
         """A <step/> of the peer's. StreamError if it is not his turn, or not in this method."""

@@ -14,7 +14,7 @@ from typing import ClassVar
 from xml.etree.ElementTree import Element
 
 from xmpp_e2e import events
-from xmpp_e2e.authenticate.base import Evidence
+from xmpp_e2e.authenticate.base import Evidence, Question
 from xmpp_e2e.config import AUTHENTICATORS, Config
 from xmpp_e2e.encoding import labelled_hash
 from xmpp_e2e.errors import (
@@ -90,6 +90,11 @@ class Session:
         """The peer's key, once TLS has shown it."""
         return self.established.peer_key if self.established else None
 
+    @property
+    def question(self) -> Question | None:
+        """What an authenticator has asked our side and waits for (``events.Asked`` told it)."""
+        return self._inner.question
+
     # --- what the user wants ---------------------------------------------------------------------------------------
 
     def offer(self, now: float) -> None:
@@ -116,6 +121,17 @@ class Session:
         """The host's memory of the peer has changed: the user pinned the key that is held, or raised or refused one in use."""
         with self._guarded(now):
             self._inner.remember(remembered, now)
+
+    def request(self, method: str, now: float) -> None:
+        """Let an authenticator run in the open session, for more assurance. LocalError if it cannot."""
+        self._inner.request(method, now)
+
+    def answer(self, reply: bytes, now: float) -> None:
+        """To ``question``; LocalError if nothing was asked."""
+        if self.question is None:
+            raise LocalError("nothing was asked")
+        with self._guarded(now):
+            self._inner.answer(reply, now)
 
     def close(self, now: float, reason: Reason = Reason.SUCCESS) -> None:
         """End the session: an open one by farewells on both sides, any other at once."""
@@ -174,9 +190,12 @@ class Session:
 
     def handle_timer(self, now: float) -> None:
         """Time has come to ``now``."""
-        if self._progress.deadline is None or now < self._progress.deadline:
+        due = self._progress.timer
+        if due is None or now < due:
             return
-        if self.stage is Stage.OPEN:
+        if due == self._progress.proof_deadline:
+            self._fail(TimedOut(f"a proof with {self.config.peer} was begun in the open session and not finished"), now)
+        elif self.stage is Stage.OPEN:
             self.close(now)
         elif self.stage in (Stage.CLOSING, Stage.LEAVING):
             self._fail(Truncated(f"{self.config.peer} did not finish the farewell"), now)
@@ -204,7 +223,7 @@ class Session:
 
     def timer(self) -> float | None:
         """When ``handle_timer()`` wants to be called next, on the clock of ``now``; None if never."""
-        return self._progress.deadline
+        return self._progress.timer
 
     # --- negotiate -------------------------------------------------------------------------------------------------
 

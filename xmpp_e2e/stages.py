@@ -68,6 +68,8 @@ class Input(enum.Enum):
     """The peer's hello came and is in order."""
     PROOF = "proof"
     """Our policy is met."""
+    STEP = "step"
+    """A step of an authenticator came."""
     DONE = "done"
     """The peer's done came."""
     STANZA = "stanza"
@@ -102,6 +104,7 @@ TRANSITIONS: dict[tuple[Stage, Input], Stage] = {
     (_S.AWAITED, _I.PROOF): _S.OPEN,
     (_S.AWAITED, _I.STANZA): _S.AWAITED,
     (_S.PROVED, _I.DONE): _S.OPEN,
+    **{(stage, _I.STEP): stage for stage in (_S.GREETED, _S.PROVED, _S.AWAITED, _S.OPEN)},
     # talk
     (_S.OPEN, _I.STANZA): _S.OPEN,
     # end

@@ -11,14 +11,20 @@ import hmac
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
+from xmpp_e2e.encoding import strict_base64
 from xmpp_e2e.errors import AuthenticationFailed, StreamError
 from xmpp_e2e.identity import Assurance, Role
 
 NS_AUTH = "urn:x-xmpp-e2e:auth:0"
-HELLO, DONE, ABORT = (f"{{{NS_AUTH}}}{name}" for name in ("hello", "done", "abort"))
+HELLO, STEP, DONE, ABORT, REQUEST, DECLINE, RESULT = (
+    f"{{{NS_AUTH}}}{name}" for name in ("hello", "step", "done", "abort", "request", "decline", "result")
+)
 
 _MAX_METHODS = 16
 """Methods in one list: four exist; a longer list is noise."""
+
+_MAX_STEP = 1024
+"""Characters of a step: the longest, a salt and a number of 4096 bits, takes 715."""
 
 
 class NegotiationAltered(AuthenticationFailed):
@@ -88,3 +94,20 @@ def parse(element: Element) -> Hello:
         )
     except (KeyError, ValueError):
         raise StreamError("the peer's hello is malformed", "bad-format") from None
+
+
+def build_step(method: str, payload: bytes) -> Element:
+    """The element of one step of a method."""
+    element = Element(STEP, {"method": method})
+    element.text = base64.b64encode(payload).decode()
+    return element
+
+
+def parse_step(element: Element) -> tuple[str, bytes]:
+    """Its method and payload; StreamError ``bad-format`` if it is none."""
+    try:
+        if len(element) or len(text := element.text or "") > _MAX_STEP:
+            raise ValueError
+        return element.attrib["method"], strict_base64(text)
+    except (KeyError, ValueError):
+        raise StreamError("the peer's step is malformed", "bad-format") from None

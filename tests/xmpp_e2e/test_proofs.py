@@ -1,0 +1,166 @@
+"""Methods that need a secret run inside TLS before a stanza flows, or later in the open session; what they cost in trips."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from tests.pair import Pair, config, message, remembers
+from xmpp_e2e import events
+from xmpp_e2e.authenticate.base import GuessReturned, GuessSpent, SecretWanted, StringsShown
+from xmpp_e2e.errors import AuthenticationFailed, LocalError
+from xmpp_e2e.identity import Assurance, Role
+from xmpp_e2e.stages import Stage
+
+KEY, STRETCHED = (hashlib.sha256(name).digest() for name in (b"key", b"password"))
+SECRETS = {"psk": KEY, "srp": STRETCHED}
+ASKED = frozenset({"sas"})
+
+
+def pair(alice: tuple[str, ...] = (), bob: tuple[str, ...] = (), **changes: object) -> Pair:
+    """Both hold both secrets, and need these methods."""
+    return Pair(
+        config("alice", need=alice, secrets=SECRETS, asks=ASKED),
+        config("bob", need=bob, **{"secrets": SECRETS, "asks": ASKED, **changes}),
+    )
+
+
+def served(between: Pair) -> Pair:
+    """Each host counts guesses, and has nothing against one."""
+    busy = True
+    while busy:
+        busy = False
+        for side in (between.alice, between.bob):
+            question = side.session.question
+            if isinstance(question, GuessSpent | GuessReturned):
+                side.session.answer(b"", between.now)
+                busy = True
+        between.run()
+    return between
+
+
+NEEDS = [(), ("psk",), ("srp",), ("psk", "srp")]
+
+
+@pytest.mark.parametrize("bob", NEEDS, ids=str)
+@pytest.mark.parametrize("alice", NEEDS, ids=str)
+def test_whoever_needs_them_they_run_and_it_opens(alice: tuple[str, ...], bob: tuple[str, ...]) -> None:
+    """Each method once, however many need it; who has seen a proof is at ``verified``, and so is the other."""
+    opened = served(pair(alice, bob).open())
+    proofs = [sorted(proved.method for proved in side.of(events.Proved)) for side in (opened.alice, opened.bob)]
+    assert proofs == [sorted({*alice, *bob})] * 2
+    expected = Assurance.VERIFIED if alice or bob else Assurance.VOUCHED
+    for side in (opened.alice, opened.bob):
+        assert (side.session.stage, side.session.assurance) == (Stage.OPEN, expected)
+
+
+@pytest.mark.parametrize("method", ["psk", "srp"])
+@pytest.mark.parametrize("needs", list(Role))
+def test_another_secret_opens_nothing(method: str, needs: Role) -> None:
+    """The responder says that the proof failed, the initiator that the peer gave up; nobody has opened."""
+    need = (method,)
+    failed = pair(need if needs is Role.INITIATOR else (), need if needs is Role.RESPONDER else (), secrets={method: bytes(32)})
+    served(failed.open())
+    assert failed.alice.session.stage is failed.bob.session.stage is Stage.CLOSED
+    assert not failed.alice.of(events.SessionStart) and not failed.bob.of(events.SessionStart)
+    [here], [there] = (side.of(events.SessionFailed) for side in (failed.bob, failed.alice))
+    assert isinstance(here.error, AuthenticationFailed)
+    assert isinstance(there.error, AuthenticationFailed)
+
+
+def test_a_secret_that_is_missing_is_asked_for() -> None:
+    """Bob's user can be asked for the password, and has minutes to answer."""
+    asking = pair(("srp",), secrets={}, asks=frozenset({"srp"})).open()
+    assert asking.bob.session.question == SecretWanted("srp")
+    asking.pass_time(250.0)
+    asking.bob.session.answer(STRETCHED, asking.now)
+    served(asking.run())
+    assert asking.bob.session.stage is Stage.OPEN
+
+
+def test_a_user_who_has_none_refuses() -> None:
+    """An empty answer ends it."""
+    asking = pair(("srp",), secrets={}, asks=frozenset({"srp"})).open()
+    asking.bob.session.answer(b"", asking.now)
+    asking.run()
+    assert asking.alice.session.stage is asking.bob.session.stage is Stage.CLOSED
+
+
+def test_nothing_was_asked() -> None:
+    """An answer to no question is the host's mistake, and harms nothing."""
+    opened = pair().open()
+    with pytest.raises(LocalError, match="nothing was asked"):
+        opened.alice.session.answer(b"", opened.now)
+    assert opened.alice.session.stage is Stage.OPEN
+
+
+@pytest.mark.parametrize("wants", list(Role))
+def test_short_strings_in_an_open_session(wants: Role) -> None:
+    """Either side may ask for it; both see the same, and each has its own user's word for it."""
+    opened = pair().open()
+    opened.side(wants).session.request("sas", opened.now)
+    opened.run()
+    shown = [side.session.question for side in (opened.alice, opened.bob)]
+    assert isinstance(shown[0], StringsShown)
+    assert shown[0] == shown[1]
+    opened.alice.session.answer(b"match", opened.now)
+    opened.run()
+    assert (opened.alice.session.assurance, opened.bob.session.assurance) == (Assurance.VERIFIED, Assurance.VOUCHED)
+    opened.bob.session.answer(b"match", opened.now)
+    opened.run()
+    assert opened.bob.session.assurance is Assurance.VERIFIED
+    opened.alice.session.send_stanza(message("now that I know you"))
+    opened.run()
+    assert opened.bob.stanzas == ["now that I know you"]
+
+
+def test_strings_that_differ_end_the_session() -> None:
+    """What a user says is final."""
+    opened = pair().open()
+    opened.alice.session.request("sas", opened.now)
+    opened.run()
+    opened.bob.session.answer(b"", opened.now)
+    opened.run()
+    assert opened.alice.session.stage is opened.bob.session.stage is Stage.CLOSED
+
+
+def test_a_peer_may_decline() -> None:
+    """Who cannot ask his user says so, and the session goes on."""
+    opened = pair(asks=frozenset()).open()
+    opened.alice.session.request("sas", opened.now)
+    opened.run()
+    assert [declined.method for declined in opened.alice.of(events.Declined)] == ["sas"]
+    assert opened.alice.session.stage is opened.bob.session.stage is Stage.OPEN
+    assert opened.alice.session.question is None
+
+
+def test_a_verified_key_needs_no_proof_again() -> None:
+    """Whoever pinned the key, or proved it once, opens as fast as ever."""
+    opened = Pair(
+        config("alice", need=("srp",), secrets=SECRETS),
+        config("bob", need=("srp",), secrets=SECRETS),
+        alice_remembers=remembers("bob", Assurance.VERIFIED, "srp"),
+        bob_remembers=remembers("alice", Assurance.VERIFIED, "srp"),
+    ).open()
+    assert opened.alice.session.stage is opened.bob.session.stage is Stage.OPEN
+    assert not opened.alice.of(events.Proved)
+
+
+def test_a_late_proof_has_its_own_time() -> None:
+    """Nobody compares the strings: the session ends after minutes, not before, and the session's own time goes on."""
+    opened = pair().open()
+    until = opened.alice.session.timer()
+    opened.alice.session.request("sas", opened.now)
+    opened.run()
+    opened.pass_time(299.0)
+    assert opened.alice.session.stage is opened.bob.session.stage is Stage.OPEN
+    for side in (opened.alice, opened.bob):
+        side.session.answer(b"match", opened.now)
+    opened.run()
+    assert opened.alice.session.timer() == until
+    again = pair().open()
+    again.alice.session.request("sas", again.now)
+    again.run()
+    again.pass_time(300.0)
+    assert again.alice.session.stage is again.bob.session.stage is Stage.CLOSED
