@@ -120,5 +120,15 @@ class SessionFailed:
 
 
 Event = (
-    SessionOffered | TransportAgreed | Secured | KeyChanged | Asked | Proved | Declined | SessionStart | StanzaReceived | SessionEnd | SessionFailed
+    SessionOffered
+    | TransportAgreed
+    | Secured
+    | KeyChanged
+    | Asked
+    | Proved
+    | Declined
+    | SessionStart
+    | StanzaReceived
+    | SessionEnd
+    | SessionFailed
 )

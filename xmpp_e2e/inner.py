@@ -48,6 +48,8 @@ class Inner:
         self._held_bytes = 0
         self._proof: Proven | None = None
         self._runs: Runs | None = None
+        self._wished: set[str] = set()
+        """Methods that our own side has asked for in the open session."""
 
     @property
     def complete(self) -> bool:
@@ -123,8 +125,9 @@ class Inner:
         """Let ``method`` run in the open session; the initiator begins it, the responder asks him to. LocalError."""
         if self._progress.stage is not Stage.OPEN:
             raise LocalError(f"{method} cannot run now: the session is {self._progress.stage.value}")
-        if self._runs is None or not self._runs.may_begin(method) or not self._is_able(method):
-            raise LocalError(f"{method} cannot run: it has, or there is nothing here for it")
+        if self._runs is None or not self._runs.may_begin(method):
+            raise LocalError(f"{method} cannot run: it has run in this session, or there is no such method")
+        self._wished.add(method)
         if self._role is Role.INITIATOR:
             self._runs.add((method,))
             self._go_on(now)
@@ -132,7 +135,7 @@ class Inner:
             self.out.element(Element(auth.REQUEST, {"method": method}))
 
     def _is_able(self, method: str) -> bool:
-        return method in self._config.methods or method in self._config.asks
+        return method in self._config.methods or method in self._config.asks or method in self._wished
 
     def answer(self, reply: bytes, now: float) -> None:
         """To ``question``."""

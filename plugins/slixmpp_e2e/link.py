@@ -17,6 +17,7 @@ from slixmpp_e2e.carrier import IBBCarrier
 from slixmpp_e2e.iqs import OwnIqs
 from slixmpp_e2e.namespaces import of_client
 from xmpp_e2e import events
+from xmpp_e2e.authenticate.base import Question
 from xmpp_e2e.errors import E2EError, TransportFailed
 from xmpp_e2e.identity import Assurance, Fingerprint, Remembered, Role
 from xmpp_e2e.negotiate.jingle import Reason
@@ -83,6 +84,8 @@ class Link:
         self.crossed = False
         """Has an offer of the peer's come while ours was on its way?"""
         self.secured: events.Secured | None = None
+        self.proved: events.Proved | None = None
+        """What an authenticator has proved on the way."""
 
     def __repr__(self) -> str:
         return f"<Link {self.ours} {self.role.value} {self.peer} {self.stage.value} {self.assurance}>"
@@ -209,6 +212,17 @@ class Link:
             if isinstance(event, events.SessionFailed):
                 self._over(event.error)
         self._finish()
+
+    def request(self, method: str) -> None:
+        """Let an authenticator run in the open session. LocalError if it cannot."""
+        self._core.request(method, self._now)
+        self.pump()
+
+    def answer(self, question: Question, reply: bytes) -> None:
+        """To what an authenticator asked; nothing happens if that is not waited for any more."""
+        if self._core.question is question:
+            self._core.answer(reply, self._now)
+            self.pump()
 
     def remember(self, remembered: Remembered) -> None:
         """What is remembered of the peer has changed."""

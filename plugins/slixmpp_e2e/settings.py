@@ -12,6 +12,7 @@ from slixmpp import JID, InvalidJID
 
 from slixmpp_e2e.capacity import Limits
 from slixmpp_e2e.outbox import HOLD_BYTES
+from slixmpp_e2e.proofs import Prompts
 from slixmpp_e2e.rates import Rate
 from slixmpp_e2e.store import KeyFile, Keyring, Sealer
 from xmpp_e2e.config import Deadlines
@@ -34,6 +35,8 @@ DEFAULTS: dict[str, Any] = {
     "hold_seconds": 300.0,
     "hold_bytes": HOLD_BYTES,
     "held_on_new_stream": "fail",
+    "password": None,
+    "sas": None,
     **{f"{name}_seconds": seconds for name, seconds in asdict(Deadlines()).items()},
     **{name: astuple(limit) if isinstance(limit, Rate) else limit for name, limit in vars(Limits()).items()},
 }
@@ -67,6 +70,7 @@ class Settings:
     hold_seconds: float
     hold_bytes: int
     reopen: bool
+    prompts: Prompts
     deadlines: Deadlines
     limits: Limits
 
@@ -84,6 +88,7 @@ class Settings:
             seal=_seal(config.get("seal")),
             hold_seconds=_seconds(config, "hold_seconds"),
             hold_bytes=_count(config, "hold_bytes"),
+            prompts=Prompts(_prompt(config, "password"), _prompt(config, "sas")),
             reopen=_choice(config, "held_on_new_stream", ("fail", "reopen")) == "reopen",
             deadlines=Deadlines(
                 handshake=_seconds(config, "handshake_seconds"),
@@ -92,6 +97,13 @@ class Settings:
             ),
             limits=_limits(config),
         )
+
+
+def _prompt(config: Mapping[str, Any], key: str) -> Any:
+    value = config.get(key)
+    if value is not None and not callable(value):
+        raise ConfigError(f"{key} is {value!r}; it is an async function that asks the user, or None")
+    return value
 
 
 def unknown_keys(config: Mapping[str, Any]) -> None:

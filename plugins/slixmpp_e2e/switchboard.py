@@ -28,6 +28,7 @@ from slixmpp_e2e.link import Happened, Link
 from slixmpp_e2e.outbox import FAN_OUT, Outbox, Route, Target
 from slixmpp_e2e.own import Own
 from slixmpp_e2e.presences import Presences
+from slixmpp_e2e.proofs import Proofs
 from slixmpp_e2e.reports import Plaintext, SendFailed, StoreFailed
 from slixmpp_e2e.sessions import Sessions
 from slixmpp_e2e.settings import Settings
@@ -67,6 +68,7 @@ class Switchboard:
         self.outbox = Outbox(self)
         self.sessions = Sessions(self, self.iqs, self.loop.time, settings.limits)
         self._watch = Watch(self, store)
+        self.proofs = Proofs(store, settings.prompts, self.loop)
         self._kept: list[StanzaBase] = []
         self.injecting = False
         self._filters = Filters(self)
@@ -147,6 +149,7 @@ class Switchboard:
         stored = self._store.policy(bare)
         trust_model: TrustModel = stored.trust_model or self._settings.trust_model
         on_key_change: OnKeyChange = stored.on_key_change or self._settings.on_key_change
+        secrets = self.proofs.secrets(bare)
         config = Config(
             ours=ours,
             peer=peer,
@@ -158,6 +161,9 @@ class Switchboard:
             require_pq=self._settings.require_pq,
             fast_open=self._settings.fast_open,
             deadlines=self._settings.deadlines,
+            need=tuple(secrets),
+            secrets=secrets,
+            asks=self.proofs.asks(bare),
         )
         return Session(role, config, self._store.remembered(bare))
 
@@ -363,6 +369,12 @@ class Switchboard:
                 # what is not remembered would be met anew, as a stranger, without a word about another key
                 link.fail(error)
                 return
+        elif isinstance(event, events.Asked):
+            self.proofs.asked(link, event.question)
+        elif isinstance(event, events.Declined):
+            self.proofs.declined(link, event.method)
+        elif isinstance(event, events.Proved):
+            self.proofs.proved(link, event)
         elif isinstance(event, events.SessionEnd | events.SessionFailed):
             if isinstance(event, events.SessionFailed):
                 self.outbox.avoid((link.ours, link.peer))
@@ -373,7 +385,9 @@ class Switchboard:
 
     def _started(self, link: Link, event: events.SessionStart) -> None:
         bare = JID(link.peer).bare
-        if self._store.remembered(bare).key(event.fingerprint) is None:
+        if (proved := link.proved) is not None:
+            self._store.accept(bare, proved.fingerprint, proved.assurance, proved.method, time.time())
+        elif self._store.remembered(bare).key(event.fingerprint) is None:
             self._store.accept(bare, event.fingerprint, Assurance.VOUCHED, "route", time.time())
         self._mark_seen(bare)
         link.token = mark.admit(link)

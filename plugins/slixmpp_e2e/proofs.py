@@ -1,0 +1,169 @@
+"""What authenticators ask is answered here, from the store or by the user; what they prove is remembered."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from slixmpp import JID
+
+from slixmpp_e2e.errors import SessionGone
+from slixmpp_e2e.link import Link
+from slixmpp_e2e.passwords import stretched
+from xmpp_e2e import events
+from xmpp_e2e.authenticate.base import GuessReturned, GuessSpent, Question, SecretWanted, StringsShown
+from xmpp_e2e.authenticate.strings import Form, render
+from xmpp_e2e.errors import E2EError, LocalError
+from xmpp_e2e.trust.store import TrustStore
+
+GUESSES = 5
+"""Wrong passwords in a row, of either side, after which none is tried any more until the user has unlocked it."""
+
+
+class PeerDeclined(E2EError):
+    """The peer does not take part in a proof."""
+
+    likely = "His program has nobody to ask, or no password for you, or the method has run in this session already."
+    remedy = "Ask him to set it up, or compare fingerprints."
+
+
+class Locked(E2EError):
+    """Too many wrong passwords were tried with this peer."""
+
+    likely = "The password was mistyped, here or there, or one of you has changed it."
+    attack = "Somebody who poses as the peer guesses your password, one guess a session."
+    remedy = "Agree on a new password by another way, then unlock it: xmpp-e2e trust unlock JID."
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Two people look at this and at what the other sees, and say whether it is the same."""
+
+    peer: str
+    """The full JID at the other end."""
+    code: bytes = field(repr=False)
+
+    @property
+    def decimal(self) -> str:
+        """Three numbers of four digits."""
+        return " ".join(render(self.code, Form.DECIMAL))
+
+    @property
+    def emoji(self) -> str:
+        """Seven pictures with their names."""
+        return "  ".join(render(self.code, Form.EMOJI))
+
+    @property
+    def words(self) -> str:
+        """Five English words."""
+        return " ".join(render(self.code, Form.WORDS))
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """How the user is asked; None: not at all."""
+
+    password: Callable[[str], Awaitable[str | None]] | None = None
+    """Gets the peer's bare JID, gives the password, or None: there is none."""
+    sas: Callable[[Compare], Awaitable[bool]] | None = None
+
+
+@dataclass(frozen=True)
+class _Wish:
+    prompts: Prompts
+    """Of this one time."""
+    fulfilled: asyncio.Future[None]
+
+
+class Proofs:
+    """The proofs of all sessions of one client."""
+
+    def __init__(self, store: TrustStore, prompts: Prompts, loop: asyncio.AbstractEventLoop) -> None:
+        self._store, self._prompts, self._loop = store, prompts, loop
+        self._asked_for: dict[tuple[Link, str], _Wish] = {}
+        """What the user wants proved in a session that is open."""
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def secrets(self, bare: str) -> dict[str, bytes]:
+        """What is set up for a peer, by method; each must prove him before a stanza flows. Locked."""
+        found = {}
+        for method in ("psk", "srp"):
+            for key_id in self._store.secret_ids(bare, method)[-1:]:
+                if (secret := self._store.secret(bare, method, key_id)) is not None:
+                    found[method] = secret
+        if "srp" in found and self.is_locked(bare):
+            raise Locked(f"the password that you share with {bare} is locked after {GUESSES} wrong guesses")
+        return found
+
+    def asks(self, bare: str) -> frozenset[str]:
+        """Methods for which the user can be asked."""
+        methods = {"sas"} if self._prompts.sas else set()
+        if self._prompts.password and not self.is_locked(bare):
+            methods.add("srp")
+        return frozenset(methods)
+
+    def is_locked(self, bare: str) -> bool:
+        """Were too many guesses wrong?"""
+        return self._store.failures(bare, "srp") >= GUESSES
+
+    async def verify(self, link: Link, method: str, prompts: Prompts) -> None:
+        """Let ``method`` prove the peer's key in the open session; returns when it has. What makes the session end otherwise is
+        raised, or PeerDeclined, or LocalError if it cannot run."""
+        key, wish = (link, method), _Wish(prompts, self._loop.create_future())
+        if key in self._asked_for:
+            raise LocalError(f"{method} runs with {link.peer} already")
+        self._asked_for[key] = wish
+        try:
+            link.request(method)
+            ended = asyncio.ensure_future(link.ended())
+            await asyncio.wait((wish.fulfilled, ended), return_when=asyncio.FIRST_COMPLETED)
+            if wish.fulfilled.done():
+                ended.cancel()
+                wish.fulfilled.result()
+            else:
+                raise ended.result() or SessionGone(f"the session with {link.peer} has ended")
+        finally:
+            del self._asked_for[key]
+
+    def declined(self, link: Link, method: str) -> None:
+        """The peer takes no part in it."""
+        if (wish := self._asked_for.get((link, method))) is not None and not wish.fulfilled.done():
+            wish.fulfilled.set_exception(PeerDeclined(f"{link.peer} takes no part in {method}"))
+
+    def asked(self, link: Link, question: Question) -> None:
+        """Answer, now or when the user has."""
+        bare = JID(link.peer).bare
+        match question:
+            case GuessSpent(method):
+                self._store.count_failure(bare, method)
+                link.answer(question, b"")
+            case GuessReturned(method):
+                self._store.clear_failures(bare, method)
+                link.answer(question, b"")
+            case SecretWanted() | StringsShown():
+                task = self._loop.create_task(self._ask(link, question))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+    def proved(self, link: Link, event: events.Proved) -> None:
+        """Remember whose key it is, and how that was found out: in an open session now, else when it opens."""
+        if link.is_open:
+            self._store.accept(JID(link.peer).bare, event.fingerprint, event.assurance, event.method, time.time())
+        else:
+            link.proved = event
+        if (wish := self._asked_for.get((link, event.method))) is not None and not wish.fulfilled.done():
+            wish.fulfilled.set_result(None)
+
+    async def _ask(self, link: Link, question: SecretWanted | StringsShown) -> None:
+        method = "sas" if isinstance(question, StringsShown) else question.method
+        wish = self._asked_for.get((link, method))
+        prompts = wish.prompts if wish is not None else self._prompts
+        if isinstance(question, StringsShown):
+            matches = prompts.sas is not None and await prompts.sas(Compare(link.peer, question.code))
+            link.answer(question, b"match" if matches else b"")
+            return
+        peer, ours = JID(link.peer).bare, JID(link.ours).bare
+        password = await prompts.password(peer) if prompts.password is not None else None
+        link.answer(question, await asyncio.to_thread(stretched, password, ours, peer) if password else b"")
