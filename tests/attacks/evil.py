@@ -33,7 +33,7 @@ def silenced(pair: Pair, role: Role) -> Session:
     session = pair.side(role).session
     session._inner._greet = lambda: None  # type: ignore[method-assign]
     session._inner._judge = lambda now: None  # type: ignore[method-assign]
-    session._abort = lambda error: None  # type: ignore[method-assign]
+    session._inner.abort = lambda error: None  # type: ignore[method-assign]
     return session
 
 

@@ -1,4 +1,4 @@
-"""What every authenticator keeps, whatever it does: a proof of this key on this connection, or one error, and no third outcome."""
+"""What every authenticator keeps: a proof of this key on this connection, or one error, and no third outcome."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ def test_a_relay_between_two_connections_convinces_nobody(authenticator: Authent
 def test_each_part_of_the_binding_counts(authenticator: Authenticator, part: str) -> None:
     """The exporter alone, or the context alone, being another is enough."""
     ours = evidence(Role.RESPONDER)
-    one, other = ends(authenticator, evidence=replace(ours, **{part: bytes(32)}))
+    changed = replace(ours, exporter=bytes(32)) if part == "exporter" else replace(ours, context=bytes(32))
+    one, other = ends(authenticator, evidence=changed)
     converse(one, other)
     assert isinstance(other.outcome, AuthenticationFailed)
     assert not isinstance(one.outcome, Proven)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from xmpp_e2e.authenticate.base import Evidence, Proven, convince
+from tests.conversation import evidence
+from xmpp_e2e.authenticate.base import Proven, convince
 from xmpp_e2e.authenticate.fingerprint import FingerprintAuthenticator
 from xmpp_e2e.errors import FingerprintMismatch
 from xmpp_e2e.identity import Assurance, Fingerprint, Role
@@ -14,12 +17,12 @@ KEY = Fingerprint.of(b"the peer's key")
 
 def test_the_signalled_certificate_convinces() -> None:
     """Equal digests prove the key, as well as the route vouches for them."""
-    shown = Evidence(Role.INITIATOR, bytes(32), bytes(32), KEY)
+    shown = replace(evidence(Role.INITIATOR), key=KEY)
     assert convince(FingerprintAuthenticator(), shown) == Proven("fingerprint", Assurance.VOUCHED, KEY)
 
 
 def test_another_certificate_does_not() -> None:
     """Were TLS to let another certificate pass, it would be refused here."""
-    shown = Evidence(Role.INITIATOR, bytes(32), bytes(31) + b"\x01", KEY)
+    shown = replace(evidence(Role.INITIATOR), certificate=bytes(31) + b"\x01", key=KEY)
     with pytest.raises(FingerprintMismatch, match="not the one whose fingerprint was signalled"):
         convince(FingerprintAuthenticator(), shown)

@@ -1,0 +1,112 @@
+"""Proofs between slixmpp clients: what is set up runs before a stanza flows, people are asked, guesses are counted."""
+
+from __future__ import annotations
+
+import pytest
+from slixmpp import ClientXMPP
+
+from slixmpp_e2e.passwords import stretched
+from slixmpp_e2e.proofs import GUESSES, Compare, Locked, PeerDeclined, Prompts
+from slixmpp_e2e.reports import SendFailed
+from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, until
+from xmpp_e2e.errors import AuthenticationFailed
+from xmpp_e2e.identity import Assurance
+
+ALICES, BOBS = "alice@localhost", "bob@localhost"
+KEY = bytes(range(32))
+
+
+def share(client: ClientXMPP, peer: str, method: str, secret: bytes) -> None:
+    """The client's user has set this up for a peer."""
+    e2e(client).switchboard._store.put_secret(peer, method, "1", secret)
+
+
+def of(password: str) -> bytes:
+    """As Alice and Bob stretch it."""
+    return stretched(password, ALICES, BOBS)
+
+
+async def says(password: str | None) -> str | None:
+    """A user's answer."""
+    return password
+
+
+async def agrees(shown: Compare) -> bool:
+    """A user who sees the same as the other."""
+    return True
+
+
+@pytest.mark.parametrize(("method", "secret"), [("psk", KEY), ("srp", of("correct horse"))], ids=["psk", "srp"])
+async def test_what_is_set_up_runs_before_a_stanza_flows(world: World, method: str, secret: bytes) -> None:
+    """The first message comes as ``verified``; the key is remembered so, with the method."""
+    alice, bob = await world.pair()
+    share(alice, BOBS, method, secret)
+    share(bob, ALICES, method, secret)
+    heard = Heard(bob, "message")
+    alice.send_message(mto=BOB, mbody="Now I know you.")
+    message = await heard.take()
+    assert message["e2e"]["assurance"] is Assurance.VERIFIED
+    [key] = e2e(alice).switchboard._store.remembered(BOBS).keys
+    assert (key.assurance, key.method) == (Assurance.VERIFIED, method)
+
+
+async def test_a_wrong_password_sends_nothing_and_is_locked_in_the_end(world: World) -> None:
+    """Each guess is counted on both sides; after the fifth nothing is tried any more, and the message says what helps."""
+    alice, bob = await world.pair()
+    share(alice, BOBS, "srp", of("right"))
+    share(bob, ALICES, "srp", of("wrong"))
+    failed, heard = Heard(alice, "e2e_send_failed"), Heard(bob, "message")
+    for count in range(1, GUESSES + 1):
+        alice.send_message(mto=BOB, mbody="in vain")
+        told: SendFailed = await failed.take()
+        assert isinstance(told.error, AuthenticationFailed)
+        stores = [e2e(client).switchboard._store for client in (alice, bob)]
+        assert [stores[0].failures(BOBS, "srp"), stores[1].failures(ALICES, "srp")] == [count, count]
+    alice.send_message(mto=BOB, mbody="in vain")
+    told = await failed.take()
+    assert isinstance(told.error, Locked)
+    assert "unlock" in told.error.explain()
+    assert len(heard) == 0
+    assert world.in_clear("in vain") == []
+
+
+async def test_two_people_compare_what_they_see(world: World) -> None:
+    """In an open session, asked for by one; both are asked, see the same, and end up ``verified``."""
+    seen: list[str] = []
+
+    async def looks(shown: Compare) -> bool:
+        seen.append(shown.decimal)
+        return True
+
+    alice, bob = await world.client(ALICE), await world.client(BOB, sas=looks)
+    ours, theirs = await world.session(alice, bob)
+    await until(e2e(alice).switchboard.proofs.verify(ours, "sas", Prompts(sas=looks)))
+    await world.settle(alice, bob)
+    assert seen[0] == seen[1]
+    assert ours.assurance is theirs.assurance is Assurance.VERIFIED
+
+
+async def test_a_peer_without_anybody_to_ask_declines(world: World) -> None:
+    """The session goes on, and whoever asked is told."""
+    alice, bob = await world.pair()
+    ours, _ = await world.session(alice, bob)
+    with pytest.raises(PeerDeclined, match="takes no part in sas"):
+        await until(e2e(alice).switchboard.proofs.verify(ours, "sas", Prompts(sas=agrees)))
+    assert ours.is_open
+
+
+async def test_a_password_for_one_session(world: World) -> None:
+    """Neither has stored one: Alice gives it, Bob's user is asked for it."""
+    alice = await world.client(ALICE)
+    bob = await world.client(BOB, password=lambda peer: says("correct horse" if peer == ALICES else None))
+    ours, theirs = await world.session(alice, bob)
+    await until(e2e(alice).switchboard.proofs.verify(ours, "srp", Prompts(password=lambda peer: says("correct horse"))))
+    assert ours.assurance is theirs.assurance is Assurance.VERIFIED
+
+
+async def test_whoever_gives_another_password_ends_the_session(world: World) -> None:
+    """The one who asked hears that it failed."""
+    alice, bob = await world.client(ALICE), await world.client(BOB, password=lambda peer: says("wrong"))
+    ours, _ = await world.session(alice, bob)
+    with pytest.raises(AuthenticationFailed):
+        await until(e2e(alice).switchboard.proofs.verify(ours, "srp", Prompts(password=lambda peer: says("right"))))
