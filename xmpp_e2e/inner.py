@@ -27,6 +27,9 @@ from xmpp_e2e.trust.judge import Decision, KeyKind
 HELD_BYTES = 64 * 1024
 """Stanza bytes that are held until our own policy is met: twice what an honest peer sends."""
 
+LATE = frozenset(each.name for each in AUTHENTICATORS if each.rank)
+"""What can still run in an open session: all but those that have run by themselves."""
+
 _STANZAS = frozenset(f"{{jabber:client}}{name}" for name in ("message", "presence", "iq"))
 
 
@@ -58,8 +61,9 @@ class Inner:
 
     @property
     def question(self) -> Question | None:
-        """What our side is asked and has not answered."""
-        ask = self._runs.question if self._runs else None
+        """What our side is asked and has not answered; after a farewell it is asked nothing any more."""
+        stage = self._progress.stage
+        ask = self._runs.question if self._runs and (stage in PROVING or stage is Stage.OPEN) else None
         return ask.question if ask else None
 
     # --- what happens ----------------------------------------------------------------------------------------------
@@ -125,7 +129,7 @@ class Inner:
         """Let ``method`` run in the open session; the initiator begins it, the responder asks him to. LocalError."""
         if self._progress.stage is not Stage.OPEN:
             raise LocalError(f"{method} cannot run now: the session is {self._progress.stage.value}")
-        if self._runs is None or not self._runs.may_begin(method):
+        if method not in LATE or self._runs is None or not self._runs.may_begin(method):
             raise LocalError(f"{method} cannot run: it has run in this session, or there is no such method")
         self._wished.add(method)
         if self._role is Role.INITIATOR:
@@ -242,6 +246,8 @@ class Inner:
         self._progress.step(Input.STEP, now)
         assert self._runs is not None
         method, payload = auth.parse_step(element)
+        if self._progress.stage is Stage.CLOSING:
+            return
         begins = self._progress.stage is Stage.OPEN and self._role is Role.RESPONDER and self._runs.may_begin(method)
         if begins and not self._is_able(method):
             self.out.element(Element(auth.DECLINE, {"method": method}))
@@ -255,8 +261,10 @@ class Inner:
         """The responder wants a method to run in the open session."""
         assert self._runs is not None
         method = element.get("method", "")
-        if self._progress.stage is not Stage.OPEN or self._role is not Role.INITIATOR:
+        if self._role is not Role.INITIATOR:
             self._progress.refuse(Input.STEP)
+        if not self._in_the_open() or self._runs.wants((method,)):
+            return  # both sides want it at once
         if self._runs.may_begin(method) and self._is_able(method):
             self._runs.add((method,))
             self._go_on(now)
@@ -265,8 +273,8 @@ class Inner:
 
     def _on_decline(self, element: Element, now: float) -> None:
         assert self._runs is not None
-        if self._progress.stage is not Stage.OPEN:
-            self._progress.refuse(Input.STEP)
+        if not self._in_the_open():
+            return
         method = element.get("method", "")
         self._runs.drop(method)
         self._progress.prove_late(now, self._runs.active)
@@ -274,8 +282,15 @@ class Inner:
 
     def _on_result(self, element: Element, now: float) -> None:
         """What the peer's user says of the strings: information; our own user's answer counts."""
-        if self._progress.stage is not Stage.OPEN:
+        self._in_the_open()
+
+    def _in_the_open(self) -> bool:
+        """Is this the open session, where alone such things are said? They are refused before, and of no use when they crossed
+        our farewell."""
+        stage = self._progress.stage
+        if stage not in (Stage.OPEN, Stage.CLOSING):
             self._progress.refuse(Input.STEP)
+        return stage is Stage.OPEN
 
     def _on_done(self, element: Element, now: float) -> None:
         if self._proof is not None:

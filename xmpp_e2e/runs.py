@@ -21,8 +21,8 @@ class Runs:
         self._begun: set[str] = set()
         self._proof: Proof | None = None
         self._step: Step | None = None
-        self._heard: bytes | None = None
-        """What the peer said ahead of our being ready for it: one step, since each waits for the other's."""
+        self._heard: tuple[str, bytes] | None = None
+        """What the peer said ahead of our being ready for it, by method: one step, since each waits for the other's."""
         self._reply: bytes | None = None
         self.method = ""
         """The one that runs now, or ran last."""
@@ -48,22 +48,25 @@ class Runs:
 
     def may_begin(self, method: str) -> bool:
         """Has it not run in this session, and does it not wait for its turn?"""
-        return method in self._authenticators and method not in self._begun and method not in self._queue
+        return method not in self._begun and method not in self._queue
 
     def drop(self, method: str) -> None:
         """The peer declines it: forget it, if it runs or waits."""
         if method == self.method and self._proof is not None:
             self._proof.close()
-            self._proof = self._step = self._heard = self._reply = None
+            self._proof = self._step = self._reply = None
+            if self._heard is not None and self._heard[0] == method:
+                self._heard = None
         elif method in self._queue:
             self._queue.remove(method)
 
     def receive(self, method: str, payload: bytes) -> None:
-        """A <step/> of the peer's. StreamError if it is not his turn, or not in this method."""
-        expected = self.method if self._proof is not None else next(iter(self._queue), "")
-        if method != expected or self._heard is not None:
+        """A <step/> of the peer's: of the method that runs, or of the next if he is through with this one, as he may be while
+        our user still compares. StreamError if it is not his turn, or not in such a method."""
+        running = [self.method] if self._proof is not None else []
+        if method not in [*running, *self._queue][: len(running) + 1] or self._heard is not None:
             raise StreamError(f"the peer sent a step of {method}, which is not running", "policy-violation")
-        self._heard = payload
+        self._heard = (method, payload)
 
     def answer(self, reply: bytes) -> None:
         """To ``question``."""
@@ -90,7 +93,9 @@ class Runs:
             case Send():
                 return b""
             case Receive():
-                heard, self._heard = self._heard, None
+                if self._heard is None or self._heard[0] != self.method:
+                    return None
+                (_, heard), self._heard = self._heard, None
                 return heard
             case Ask():
                 reply, self._reply = self._reply, None

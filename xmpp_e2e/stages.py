@@ -104,7 +104,7 @@ TRANSITIONS: dict[tuple[Stage, Input], Stage] = {
     (_S.AWAITED, _I.PROOF): _S.OPEN,
     (_S.AWAITED, _I.STANZA): _S.AWAITED,
     (_S.PROVED, _I.DONE): _S.OPEN,
-    **{(stage, _I.STEP): stage for stage in (_S.GREETED, _S.PROVED, _S.AWAITED, _S.OPEN)},
+    **{(stage, _I.STEP): stage for stage in (_S.GREETED, _S.PROVED, _S.AWAITED, _S.OPEN, _S.CLOSING)},
     # talk
     (_S.OPEN, _I.STANZA): _S.OPEN,
     # end

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from xml.etree.ElementTree import Element
 
 import pytest
 
 from tests.pair import Pair, config, message, remembers
 from xmpp_e2e import events
 from xmpp_e2e.authenticate.base import GuessReturned, GuessSpent, SecretWanted, StringsShown
+from xmpp_e2e.authenticate.hello import REQUEST, build_step
 from xmpp_e2e.errors import AuthenticationFailed, LocalError
 from xmpp_e2e.identity import Assurance, Role
 from xmpp_e2e.stages import Stage
@@ -124,6 +126,73 @@ def test_strings_that_differ_end_the_session() -> None:
     opened.bob.session.answer(b"", opened.now)
     opened.run()
     assert opened.alice.session.stage is opened.bob.session.stage is Stage.CLOSED
+
+
+def test_both_want_it_at_once() -> None:
+    """Their wishes cross, and it runs once."""
+    opened = pair().open()
+    for side in (opened.alice, opened.bob):
+        side.session.request("sas", opened.now)
+    opened.run()
+    assert isinstance(opened.alice.session.question, StringsShown)
+    assert opened.alice.session.question == opened.bob.session.question
+    assert not opened.alice.of(events.Declined) + opened.bob.of(events.Declined)
+
+
+def test_one_side_may_be_through_before_the_other() -> None:
+    """Alice has compared and goes on with the password; Bob still compares, and follows when he has."""
+    opened = pair().open()
+    for method in ("sas", "srp"):
+        opened.alice.session.request(method, opened.now)
+    opened.run()
+    opened.alice.session.answer(b"match", opened.now)
+    opened.run()
+    assert isinstance(opened.bob.session.question, StringsShown)
+    opened.bob.session.answer(b"match", opened.now)
+    served(opened.run())
+    for side in (opened.alice, opened.bob):
+        assert [proved.method for proved in side.of(events.Proved)] == ["sas", "srp"]
+        assert side.session.stage is Stage.OPEN
+
+
+@pytest.mark.parametrize("closer", list(Role))
+def test_a_proof_that_crosses_a_farewell_harms_nothing(closer: Role) -> None:
+    """Who has said farewell is asked nothing any more, and overhears what the other says of proofs."""
+    opened = pair().open()
+    opened.side(closer).session.close(opened.now)
+    opened.side(closer.other).session.request("sas", opened.now)
+    opened.run()
+    for side in (opened.alice, opened.bob):
+        assert side.of(events.SessionEnd) == [events.SessionEnd(clean=True, error=None)]
+
+
+@pytest.mark.parametrize("leaver", list(Role))
+def test_a_farewell_ends_what_is_asked(leaver: Role) -> None:
+    """Both users compare, and one leaves: nobody waits for an answer, and the end is clean."""
+    opened = pair().open()
+    opened.alice.session.request("sas", opened.now)
+    opened.run().side(leaver).session.close(opened.now)
+    assert opened.side(leaver).session.question is None
+    opened.run()
+    assert [side.of(events.SessionEnd)[0].clean for side in (opened.alice, opened.bob)] == [True, True]
+
+
+def test_a_method_of_tomorrow_is_declined() -> None:
+    """Whoever begins what we do not know, or asks for it, learns that, and the session goes on."""
+    opened = pair().open()
+    opened.says(Role.INITIATOR, build_step("tomorrow", b""))
+    assert [declined.method for declined in opened.alice.of(events.Declined)] == ["tomorrow"]
+    opened.says(Role.RESPONDER, Element(REQUEST, {"method": "tomorrow"}))
+    assert [declined.method for declined in opened.bob.of(events.Declined)] == ["tomorrow"]
+    assert opened.alice.session.stage is opened.bob.session.stage is Stage.OPEN
+
+
+@pytest.mark.parametrize("method", ["fingerprint", "tomorrow"])
+def test_what_cannot_run_late(method: str) -> None:
+    """What has run by itself, and what there is not, is the host's mistake."""
+    opened = pair().open()
+    with pytest.raises(LocalError, match="cannot run"):
+        opened.alice.session.request(method, opened.now)
 
 
 def test_a_peer_may_decline() -> None:

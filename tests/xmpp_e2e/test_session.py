@@ -245,7 +245,7 @@ def says(pair: Pair, *elements: Element) -> Pair:
     [
         (Element(auth.DONE), "policy-violation"),
         (message("too soon"), "policy-violation"),
-        (Element("{urn:x-xmpp-e2e:auth:0}step"), "unsupported-stanza-type"),
+        (Element("{urn:x-xmpp-e2e:auth:0}step"), "policy-violation"),
         (Element("{jabber:client}query"), "unsupported-stanza-type"),
         (Element(auth.HELLO), "bad-format"),
     ],
