@@ -1,0 +1,148 @@
+"""Attack 24: a middleman ends TLS on both sides, under keys of his own, and passes every step on to the other side.
+
+Each proof is over the TLS exporter, the two certificates, the addresses and the negotiation, so what convinces on the one
+connection is noise on the other.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.attacks.middleman import Middleman
+from tests.attacks.steps import CONFIRMING, KEYED, StepRelay, proved, served, shown, terms, unbound
+from tests.pair import identity, message
+from xmpp_e2e import events
+from xmpp_e2e.authenticate.dialogue import Failed
+from xmpp_e2e.authenticate.sas import StringsDiffer
+from xmpp_e2e.errors import LocalError, TimedOut
+from xmpp_e2e.identity import Assurance, Role, TrustModel
+from xmpp_e2e.stages import Stage
+
+NEEDS = pytest.mark.parametrize("who", [*Role, None], ids=["initiator needs it", "responder needs it", "both need it"])
+
+
+def between(method: str, who: Role | None = None) -> StepRelay:
+    """Mallory between the two, of whom ``who``, or both, need the method."""
+    alice = terms(*(() if who is Role.RESPONDER else (method,)))
+    bob = terms(*(() if who is Role.INITIATOR else (method,)))
+    middle = StepRelay(needs=(method,), alice=alice, bob=bob)
+    middle.open()
+    return middle.relay()
+
+
+@KEYED
+@NEEDS
+def test_relayed_steps_convince_nobody(method: str, who: Role | None) -> None:
+    """Bob hears a tag that is none on his connection; who needs the proof opens nothing, sends nothing, is sure of nothing."""
+    middle = between(method, who)
+    assert isinstance(middle.bob.failure, Failed)
+    assert "whose key the peer refuses" in middle.bob.failure.explain()
+    assert [name for name, _ in middle.steps].count(method) == 2 * CONFIRMING[method] - 1  # the last is Alice's tag
+    assert not proved(middle.alice)
+    assert not proved(middle.bob)
+    for role, side in ((Role.INITIATOR, middle.alice), (Role.RESPONDER, middle.bob)):
+        if who is role.other:
+            continue  # needs nothing, and has what the servers vouch for: a relay can fool one side alone
+        assert not side.of(events.SessionStart)
+        with pytest.raises(LocalError):
+            side.session.send_stanza(message("secret"))
+    assert middle.relay().read == []
+
+
+@KEYED
+@pytest.mark.parametrize("part", ["exporter", "context"])
+def test_either_half_of_the_binding_is_enough(monkeypatch: pytest.MonkeyPatch, method: str, part: str) -> None:
+    """Were the exporter, or everything else, the same on both connections: refused all the same."""
+    unbound(monkeypatch, part)
+    assert isinstance(between(method).bob.failure, Failed)
+
+
+@KEYED
+def test_control_unbound_it_succeeds(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    """Control: a proof that is tied to nothing is passed on; both are sure of Mallory's key, and he reads what they say."""
+    unbound(monkeypatch, "exporter", "context")
+    middle = between(method)
+    for side in (middle.alice, middle.bob):
+        assert proved(side) == [method]
+        assert side.session.stage is Stage.OPEN
+        assert side.session.assurance is Assurance.VERIFIED
+        assert side.session.fingerprint == identity("mallory").fingerprint
+    middle.alice.session.send_stanza(message("secret"))
+    assert middle.relay().read == ["secret"]
+    assert middle.bob.stanzas == ["secret"]
+
+
+@KEYED
+def test_a_proof_that_is_asked_for_later_finds_him(method: str) -> None:
+    """He read along in a session that the servers vouched for. The first proof in it ends it at Bob's; at Alice's, when what
+    Mallory cannot say has not come for five minutes, and meanwhile she is as sure as before."""
+    middle = StepRelay(needs=(), alice=terms(), bob=terms())
+    middle.open()
+    middle.alice.session.send_stanza(message("before"))
+    assert middle.relay().read == ["before"]
+    middle.wish(method)
+    assert isinstance(middle.bob.failure, Failed)
+    assert middle.alice.session.assurance is Assurance.VOUCHED
+    middle._near.pass_time(301.0)
+    assert isinstance(middle.alice.failure, TimedOut)
+    assert not proved(middle.alice)
+    assert not proved(middle.bob)
+
+
+# --- short strings ---------------------------------------------------------------------------------------------------
+
+
+def test_strings_of_two_connections_differ() -> None:
+    """Mallory runs the method honestly on both sides: the people see two strings, and the session ends when they say so."""
+    middle = Middleman(alice=terms(), bob=terms())
+    for pair in (middle._near, middle._far):
+        for side in (pair.alice, pair.bob):
+            inner = side.session._inner
+            inner._wished.add("sas")
+    middle.open()
+    middle.alice.session.request("sas", middle._near.now)
+    middle._far.alice.session.request("sas", middle._far.now)
+    middle.relay()
+    assert shown(middle.alice).code[:3] != shown(middle.bob).code[:3]
+    middle.alice.session.answer(b"differs", middle._near.now)
+    middle.relay()
+    assert isinstance(middle.alice.failure, StringsDiffer)
+    assert "in the middle" in middle.alice.failure.explain()
+    assert not proved(middle.alice)
+
+
+def test_a_relayed_commitment_is_none() -> None:
+    """Mallory passes the steps on: Bob finds that the commitment is not to this nonce on this connection, and shows nothing."""
+    middle = StepRelay(alice=terms(), bob=terms())
+    middle.open()
+    middle.wish("sas")
+    assert isinstance(middle.bob.failure, Failed)
+    assert middle.bob.session.question is None
+    assert not proved(middle.alice)
+
+
+def test_control_unbound_strings_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control: strings that are tied to nothing are the same on both sides; the people say so, and Mallory reads on."""
+    unbound(monkeypatch, "exporter", "context")
+    middle = StepRelay(alice=terms(), bob=terms())
+    middle.open()
+    middle.wish("sas")
+    assert shown(middle.alice) == shown(middle.bob)
+    for side in (middle.alice, middle.bob):
+        middle.answer(side, b"match")
+        assert side.session.assurance is Assurance.VERIFIED
+    middle.alice.session.send_stanza(message("secret"))
+    assert middle.relay().read == ["secret"]
+
+
+def test_without_a_proof_nothing_flows_to_an_untrusted_server() -> None:
+    """Under server-untrusted the relay gets nothing at all, and a run that it does not pass on waits, then ends."""
+    untrusted = terms("psk", trust_model=TrustModel.SERVER_UNTRUSTED)
+    middle = StepRelay(needs=("psk",), alice=untrusted, bob=untrusted)
+    middle.open()
+    served(middle._near, middle.alice)
+    with pytest.raises(LocalError):
+        middle.alice.session.send_stanza(message("secret"))
+    middle._near.pass_time(301.0)
+    assert middle.alice.session.stage is Stage.CLOSED
+    assert middle.read == []
