@@ -115,6 +115,10 @@ class Outbox:
         """The way to an address, if it is known."""
         return self._routes.get((ours, to))
 
+    def accounts(self) -> set[str]:
+        """The bare JIDs to which a way is known or sought."""
+        return {_bare(to) for _, to in (*self._routes, *self._finding)}
+
     def forget_routes(self, bare: str) -> None:
         """Something has changed about this peer: find the way anew for the next stanza, and for those that wait for it."""
         for key in [key for key in self._routes if _bare(key[1]) == bare]:

@@ -13,6 +13,7 @@ from slixmpp import JID, ClientXMPP
 from slixmpp.plugins import BasePlugin
 
 from slixmpp_e2e import adapter, discovery
+from slixmpp_e2e.declared import Declared, Terms
 from slixmpp_e2e.link import Link
 from slixmpp_e2e.own import Own
 from slixmpp_e2e.settings import DEFAULTS, ConfigError, Settings, accept_from, unknown_keys
@@ -45,14 +46,14 @@ class E2E(BasePlugin):
     # --- life ------------------------------------------------------------------------------------------------------
 
     def plugin_init(self) -> None:
-        """Open the store and take the filters' places; ConfigError or StoreError if that cannot be."""
+        """Open the store and take the filters' places; ConfigError, TrustFileWrong or StoreError if that cannot be."""
         try:
             self._open()
         except E2EError:
             adapter.unload(self.xmpp, self.name)
             raise
         self._tasks: set[asyncio.Task[Any]] = set()
-        self.switchboard = Switchboard(self.xmpp, self.settings, self.memory, self.own)
+        self.switchboard = Switchboard(self.xmpp, self.settings, self.memory, self.own, self.declared)
         self.trust = Trust(self.memory, self.switchboard.trust_changed)
         for event, handler in self._handlers.items():
             self.xmpp.add_event_handler(event, handler)
@@ -81,6 +82,8 @@ class E2E(BasePlugin):
     def _open(self) -> None:
         unknown_keys(self.config)
         self.settings = Settings.parse(self.config, component=self.xmpp.is_component)
+        terms = Terms(self.settings.policy, self.settings.trust_model, self.settings.on_key_change)
+        self.declared = Declared(self.settings.trust_file, terms)
         path = self.settings.store
         seal = self.settings.seal
         self.memory = SQLStore.open(path, seal) if path else SQLStore.for_jid(self.xmpp.boundjid.bare, sealer=seal)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from slixmpp import JID
 
+from slixmpp_e2e.declared import Declared
 from slixmpp_e2e.errors import SessionGone
 from slixmpp_e2e.link import Link
 from slixmpp_e2e.passwords import stretched
@@ -80,18 +81,23 @@ class _Wish:
 class Proofs:
     """The proofs of all sessions of one client."""
 
-    def __init__(self, store: TrustStore, prompts: Prompts, loop: asyncio.AbstractEventLoop) -> None:
-        self._store, self._prompts, self._loop = store, prompts, loop
+    def __init__(
+        self, store: TrustStore, declared: Declared, prompts: Prompts, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._store, self._declared, self._prompts, self._loop = store, declared, prompts, loop
         self._asked_for: dict[tuple[Link, str], _Wish] = {}
         """What the user wants proved in a session that is open."""
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def secrets(self, bare: str) -> dict[str, bytes]:
-        """What is set up for a peer, by method; each must prove him before a stanza flows. Locked."""
+    def secrets(self, bare: str, ours: str) -> dict[str, bytes]:
+        """What is set up for a peer of this account of ours, by method, in the trust file or else in the store; each must prove
+        him before a stanza flows. Locked."""
+        declared = self._declared.secrets(bare, ours)
         found = {}
         for method in ("psk", "srp"):
-            for key_id in self._store.secret_ids(bare, method)[-1:]:
-                if (secret := self._store.secret(bare, method, key_id)) is not None:
+            ids = self._store.secret_ids(bare, method)[-1:] if method not in declared else ()
+            for secret in (declared.get(method), *(self._store.secret(bare, method, key_id) for key_id in ids)):
+                if secret is not None:
                     found[method] = secret
         if "srp" in found and self.is_locked(bare):
             raise Locked(f"the password that you share with {bare} is locked after {GUESSES} wrong guesses")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
 from slixmpp_e2e.store.errors import StoreError
+from slixmpp_e2e.trustfile import TrustFileWrong
 from xmpp_e2e.errors import E2EError
 
 
@@ -39,6 +40,17 @@ class StoreFailed:
     """``e2e_store_failed``: the store did not do what was asked, and no other event tells of it."""
 
     error: StoreError
+
+    def __str__(self) -> str:
+        """What happened, what it may mean and what to do."""
+        return self.error.explain()
+
+
+@dataclass(frozen=True)
+class TrustFileFailed:
+    """``e2e_trust_file_failed``: the trust file was changed and is wrong now; what it said before holds."""
+
+    error: TrustFileWrong
 
     def __str__(self) -> str:
         """What happened, what it may mean and what to do."""

@@ -30,6 +30,7 @@ DEFAULTS: dict[str, Any] = {
     "accept_from": None,
     "require_pq": False,
     "fast_open": True,
+    "trust_file": None,
     "store": None,
     "seal": "key-file",
     "hold_seconds": 300.0,
@@ -64,6 +65,8 @@ class Settings:
     """``roster``, ``anyone``, or the JIDs and domains that may open sessions."""
     require_pq: bool
     fast_open: bool
+    trust_file: Path | None
+    """What is wanted of whom, written down."""
     store: Path | None
     seal: Sealer | None
     """None: the key file beside the store."""
@@ -84,7 +87,8 @@ class Settings:
             accept_from=accept_from(config.get("accept_from"), component),
             require_pq=_choice(config, "require_pq", (False, True)) is True,
             fast_open=_choice(config, "fast_open", (False, True)) is True,
-            store=_path(config.get("store")),
+            trust_file=_path(config, "trust_file", "None for none"),
+            store=_path(config, "store", "None for the one of the account"),
             seal=_seal(config.get("seal")),
             hold_seconds=_seconds(config, "hold_seconds"),
             hold_bytes=_count(config, "hold_bytes"),
@@ -128,11 +132,12 @@ def _choice(config: Mapping[str, Any], key: str, allowed: tuple[T, ...]) -> T:
     raise ConfigError(f"{key} is {value!r}; it can be {', '.join(map(str, allowed))}")
 
 
-def _path(value: object) -> Path | None:
+def _path(config: Mapping[str, Any], key: str, otherwise: str) -> Path | None:
+    value = config.get(key)
     if value is None:
         return None
     if not isinstance(value, str | Path) or not str(value):
-        raise ConfigError(f"store is {value!r}; it is the path of a file, or None for the one of the account")
+        raise ConfigError(f"{key} is {value!r}; it is the path of a file, or {otherwise}")
     return Path(value)
 
 

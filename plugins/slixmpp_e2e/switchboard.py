@@ -20,6 +20,7 @@ from slixmpp.xmlstream.stanzabase import StanzaBase
 
 from slixmpp_e2e import adapter, discovery, mark
 from slixmpp_e2e.classify import Rooms
+from slixmpp_e2e.declared import Declared
 from slixmpp_e2e.errors import PeerOffline, PeerWithoutE2E, SessionGone
 from slixmpp_e2e.filters import Filters
 from slixmpp_e2e.inside import Asked, InsideIqs
@@ -29,17 +30,18 @@ from slixmpp_e2e.outbox import FAN_OUT, Outbox, Route, Target
 from slixmpp_e2e.own import Own
 from slixmpp_e2e.presences import Presences
 from slixmpp_e2e.proofs import Proofs
-from slixmpp_e2e.reports import Plaintext, SendFailed, StoreFailed
+from slixmpp_e2e.reports import Plaintext, SendFailed, StoreFailed, TrustFileFailed
 from slixmpp_e2e.sessions import Sessions
 from slixmpp_e2e.settings import Settings
 from slixmpp_e2e.store.errors import StoreError
+from slixmpp_e2e.trustfile import Rules, TrustFileWrong
 from slixmpp_e2e.watch import Watch
 from xmpp_e2e import events
 from xmpp_e2e.config import Config
 from xmpp_e2e.errors import E2EError
-from xmpp_e2e.identity import Assurance, Role, TrustModel
+from xmpp_e2e.identity import Assurance, Remembered, Role
 from xmpp_e2e.session import Session
-from xmpp_e2e.trust.judge import OnKeyChange
+from xmpp_e2e.stages import BEFORE_OPEN
 from xmpp_e2e.trust.policy import Incoming, Outgoing, Policy, incoming_plaintext, outgoing
 from xmpp_e2e.trust.store import TrustStore
 
@@ -54,11 +56,14 @@ APPROACHED = 4096
 class Switchboard:
     """Everything of one client that lives as long as the plugin is loaded."""
 
-    def __init__(self, xmpp: BaseXMPP, settings: Settings, store: TrustStore, own: Own) -> None:
+    def __init__(
+        self, xmpp: BaseXMPP, settings: Settings, store: TrustStore, own: Own, declared: Declared
+    ) -> None:
         self.xmpp = xmpp
         self.loop: asyncio.AbstractEventLoop = xmpp.loop
         self.hold_seconds, self.hold_bytes = settings.hold_seconds, settings.hold_bytes
         self._settings, self._store, self._own = settings, store, own
+        self._declared = declared
         self.iqs = OwnIqs(xmpp)
         self.inside = InsideIqs()
         self._accept_from = settings.accept_from
@@ -68,11 +73,12 @@ class Switchboard:
         self.outbox = Outbox(self)
         self.sessions = Sessions(self, self.iqs, self.loop.time, settings.limits)
         self._watch = Watch(self, store)
-        self.proofs = Proofs(store, settings.prompts, self.loop)
+        self.proofs = Proofs(store, self._declared, settings.prompts, self.loop)
         self._kept: list[StanzaBase] = []
         self.injecting = False
         self._filters = Filters(self)
         adapter.add_filters(xmpp, self._filters.incoming, self._filters.first, self._filters.outgoing)
+        self._declared.start(self, None if xmpp.is_component else xmpp.boundjid.bare)
 
     def unplug(self, error: E2EError) -> None:
         """End everything: sessions are cut, held stanzas fail, the filters go. What is queued before them fails too: it would
@@ -81,6 +87,7 @@ class Switchboard:
         self.stream_lost(error)
         self._fail_all(self._kept, error)
         self._watch.stop()
+        self._declared.stop()
         adapter.remove_filters(self.xmpp, self._filters.incoming, self._filters.first, self._filters.outgoing)
 
     def stream_lost(self, error: E2EError, *, reopen: bool = False) -> None:
@@ -108,10 +115,30 @@ class Switchboard:
 
     def trust_changed(self, bare: str) -> None:
         """The user has decided about a key of this peer: sessions that wait for that go on, those under a refused key end."""
-        remembered = self._store.remembered(bare)
+        remembered = self._remembered(bare)
         self.outbox.forget_routes(bare)  # a device that was left out may be as good as the others now
         for link in self.sessions.of(bare):
             link.remember(remembered)
+
+    def rules_changed(self, old: Rules, new: Rules) -> None:
+        """The trust file says something else: what it says of keys goes to the sessions that are there; those that began on
+        other terms end, and the next begin on these."""
+        accounts = {JID(link.peer).bare for link in self.sessions} | self.outbox.accounts()
+        for bare in accounts:
+            before, after = old.of(bare), new.of(bare)
+            if before == after:
+                continue
+            if [rule.terms for rule in before] != [rule.terms for rule in after]:
+                for link in self.sessions.of(bare):
+                    if link.is_open or link.stage in BEFORE_OPEN:
+                        link.end()
+            self.trust_changed(bare)
+
+    def trust_file_failed(self, error: TrustFileWrong) -> None:
+        """Tell that the trust file cannot be used; what it said before holds."""
+        report = TrustFileFailed(error)
+        log.error("%s", report)
+        self.xmpp.event("e2e_trust_file_failed", report)
 
     def has_sessions(self) -> bool:
         """Is there any, open or on its way?"""
@@ -121,8 +148,11 @@ class Switchboard:
 
     def policy_with(self, bare: str) -> Policy:
         """The policy that is in force with a peer."""
-        stored = self._store.policy(bare)
-        return (stored.policy or self._settings.policy).under(stored.trust_model or self._settings.trust_model)
+        terms = self._declared.terms(bare, self._store.policy(bare))
+        return terms.policy.under(terms.trust_model)
+
+    def _remembered(self, bare: str) -> Remembered:
+        return self._declared.remembered(bare, self._store.remembered(bare))
 
     def permits_clear(self, bare: str) -> bool:
         """Do the terms of this moment let plaintext go to a peer who seems to have no encryption?"""
@@ -133,6 +163,8 @@ class Switchboard:
     def _is_person(self, bare: str) -> bool:
         """Has this account ever had encryption, was a key of it pinned, or has the user set a policy for it?"""
         store = self._store
+        if self._declared.names(bare):
+            return True
         return store.seen(bare) or store.policy(bare).policy is not None or bool(store.remembered(bare).keys)
 
     def judge_plaintext(self, bare: str) -> Incoming:
@@ -146,18 +178,16 @@ class Switchboard:
         if role is Role.INITIATOR:
             self._approach(JID(peer).bare)
         self._watch.start()  # before we ask what is remembered: whatever changes afterwards is noticed
-        stored = self._store.policy(bare)
-        trust_model: TrustModel = stored.trust_model or self._settings.trust_model
-        on_key_change: OnKeyChange = stored.on_key_change or self._settings.on_key_change
-        secrets = self.proofs.secrets(bare)
+        terms = self._declared.terms(bare, self._store.policy(bare))
+        secrets = self.proofs.secrets(bare, JID(ours).bare)
         config = Config(
             ours=ours,
             peer=peer,
             identity=self._own.identity,
             random=os.urandom,
-            trust_model=trust_model,
-            required=minimum,
-            on_key_change=on_key_change,
+            trust_model=terms.trust_model,
+            required=max(minimum, terms.require),
+            on_key_change=terms.on_key_change,
             require_pq=self._settings.require_pq,
             fast_open=self._settings.fast_open,
             deadlines=self._settings.deadlines,
@@ -165,7 +195,7 @@ class Switchboard:
             secrets=secrets,
             asks=self.proofs.asks(bare),
         )
-        return Session(role, config, self._store.remembered(bare))
+        return Session(role, config, self._remembered(bare))
 
     def new_link(self, session: Session) -> Link:
         """What carries it."""
