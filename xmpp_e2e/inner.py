@@ -60,6 +60,11 @@ class Inner:
         return self._reader.complete
 
     @property
+    def proving(self) -> bool:
+        """Does an authenticator run, or wait for its turn?"""
+        return self._runs is not None and self._runs.active
+
+    @property
     def question(self) -> Question | None:
         """What our side is asked and has not answered; after a farewell it is asked nothing any more."""
         stage = self._progress.stage

@@ -76,6 +76,11 @@ class Session:
         return self._inner.assurance
 
     @property
+    def proving(self) -> bool:
+        """Does an authenticator run, or wait for its turn? What the key is worth is not known before it is through."""
+        return self._inner.proving
+
+    @property
     def sid(self) -> str:
         """The Jingle session id: 128 random bits, chosen by the initiator; empty before there is one."""
         return self._negotiation.sid

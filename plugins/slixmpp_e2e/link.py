@@ -128,6 +128,11 @@ class Link:
         return self._core.assurance
 
     @property
+    def proving(self) -> bool:
+        """Does an authenticator run, or wait for its turn?"""
+        return self._core.proving
+
+    @property
     def fingerprint(self) -> Fingerprint | None:
         """The peer's key, once TLS has shown it."""
         return self.secured.fingerprint if self.secured else None

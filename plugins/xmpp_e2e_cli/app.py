@@ -17,7 +17,7 @@ from xmpp_e2e.errors import E2EError
 from xmpp_e2e.identity import TrustModel
 from xmpp_e2e.trust.judge import OnKeyChange
 from xmpp_e2e.trust.policy import Policy
-from xmpp_e2e_cli import account, connection, demo, listening, sealing, sending, show, trusting
+from xmpp_e2e_cli import account, connection, demo, listening, sealing, sending, sharing, show, trusting
 from xmpp_e2e_cli.codes import Exit, UsageProblem, code_of
 from xmpp_e2e_cli.sealing import Seal
 from xmpp_e2e_cli.show import Output
@@ -45,6 +45,13 @@ trust = typer.Typer(
     help="What is remembered of peers' keys, and what you decide about them.", no_args_is_help=True, rich_markup_mode=None
 )
 app.add_typer(trust, name="trust")
+psk = typer.Typer(
+    short_help="Generated keys that you share with peers.",
+    help="Generated keys that you share with peers: each proves the peer before anything flows.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(psk, name="psk")
 
 WHOSE = "Your own account [env: XMPP_E2E_JID; else the only one]."
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="JSON on stdout, one object a line.")]
@@ -71,6 +78,12 @@ PasswordFile: TypeAlias = Annotated[
 PassphraseFile: TypeAlias = Annotated[
     Path | None,
     typer.Option(help="Read the store's passphrase from it [else env: XMPP_E2E_PASSPHRASE, prompt].", show_default=False),
+]
+SecretFile: TypeAlias = Annotated[
+    Path | None, typer.Option("--file", help="Read it from the first line of this file.", show_default=False)
+]
+TrustFile: TypeAlias = Annotated[
+    Path | None, typer.Option(help="What you want of whom, written down (docs/policy.md).", show_default=False)
 ]
 Model: TypeAlias = Annotated[TrustModel, typer.Option("--trust-model", help="What must be proved before anything flows.")]
 
@@ -175,6 +188,7 @@ def listen(
     policy: Annotated[Policy, typer.Option(help="What to do with messages in clear: `require` refuses them.")] = Policy.PREFER,
     trust_model: Model = TrustModel.SERVER_AUTHENTICATES,
     on_key_change: Annotated[OnKeyChange, typer.Option(help="When a peer shows a new key.")] = OnKeyChange.BY_TRUST_MODEL,
+    trust_file: TrustFile = None,
     host: Host = None,
     port: Port = None,
     ca_file: CaFile = None,
@@ -194,7 +208,7 @@ def listen(
         "on_key_change": on_key_change.value,
         "accept_from": accept,
     }
-    settings["seal"] = account.unlocked(mine, passphrase_file)
+    settings["seal"], settings["trust_file"] = account.unlocked(mine, passphrase_file), trust_file
     password = account.password_for(mine, password_file)
 
     async def listening_() -> None:
@@ -214,6 +228,7 @@ def send(
     ] = None,
     own: Account = None,
     trust_model: Model = TrustModel.SERVER_AUTHENTICATES,
+    trust_file: TrustFile = None,
     subscribe: Annotated[bool, typer.Option("--subscribe", help="Ask the peer to let you see his presence.")] = False,
     timeout: Annotated[float, typer.Option(min=1.0, help="Seconds to wait for each of the peer's answers.")] = 60.0,
     host: Host = None,
@@ -232,7 +247,7 @@ def send(
     server = connection.Server(host, port, ca_file, direct_tls, plaintext_loopback)
     # Nobody has to open a session with us meanwhile: answers come through ours.
     settings: dict[str, Any] = {"policy": Policy.REQUIRE.value, "trust_model": trust_model.value, "accept_from": []}
-    settings["seal"] = account.unlocked(mine, passphrase_file)
+    settings["seal"], settings["trust_file"] = account.unlocked(mine, passphrase_file), trust_file
     password = account.password_for(mine, password_file)
     body = _body(message, out)
     errand = sending.Errand(to, body, timeout, subscribe)
@@ -288,6 +303,65 @@ def trust_forget(
     """Forget one key of a peer, or all of them: he is met anew."""
     chosen = trusting.fingerprint_of(key) if key is not None else None
     trusting.Trusting(account.choose(own), Output(as_json=json)).forget(account.parse_jid(peer), chosen)
+
+
+@trust.command(name="unlock")
+def trust_unlock(peer: Peer, own: Account = None, json: Json = False) -> None:
+    """Forget wrong guesses of the password that you share with a peer: it is tried again."""
+    sharing.Sharing(account.choose(own), account.parse_jid(peer), Output(as_json=json)).unlock()
+
+
+# --- secrets that are shared -----------------------------------------------------------------------------------------
+
+
+@psk.command(name="new")
+def psk_new(
+    peer: Annotated[str | None, typer.Argument(metavar="JID", help="Store it for this peer.", show_default=False)] = None,
+    own: Account = None,
+    passphrase_file: PassphraseFile = None,
+    json: Json = False,
+) -> None:
+    """Make a key and print it, for you to take to the peer; with a JID it is stored for him, too."""
+    out = Output(as_json=json)
+    if peer is None:
+        sharing.tell_key(out, sharing.new_key(), {})
+    else:
+        sharing.Sharing(account.choose(own), account.parse_jid(peer), out, passphrase_file).make_key()
+
+
+@psk.command(name="add")
+def psk_add(
+    peer: Peer,
+    file: SecretFile = None,
+    own: Account = None,
+    passphrase_file: PassphraseFile = None,
+    json: Json = False,
+) -> None:
+    """Store a key that the peer has made, from a file or standard input."""
+    sharing.Sharing(account.choose(own), account.parse_jid(peer), Output(as_json=json), passphrase_file).add_key(file)
+
+
+@psk.command(name="forget")
+def psk_forget(peer: Peer, own: Account = None, json: Json = False) -> None:
+    """Share no key with a peer any more."""
+    sharing.Sharing(account.choose(own), account.parse_jid(peer), Output(as_json=json)).forget("psk")
+
+
+@app.command(name="password", short_help="Share a password with a peer.")
+def password_(
+    peer: Peer,
+    file: SecretFile = None,
+    forget: Annotated[bool, typer.Option("--forget", help="Share none any more.")] = False,
+    own: Account = None,
+    passphrase_file: PassphraseFile = None,
+    json: Json = False,
+) -> None:
+    """Share a password with a peer, asked for twice: it proves him before anything flows."""
+    shared = sharing.Sharing(account.choose(own), account.parse_jid(peer), Output(as_json=json), passphrase_file)
+    if forget:
+        shared.forget("srp")
+    else:
+        shared.set_password(file)
 
 
 # --- what the options mean -------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from slixmpp_e2e.errors import (
     SessionGone,
     TooManySessions,
 )
+from slixmpp_e2e.proofs import Locked, PeerDeclined
 from slixmpp_e2e.store import KeyBlocked, StoreError
 from xmpp_e2e import errors
 
@@ -114,6 +115,8 @@ _CODES: dict[type[BaseException], Exit] = {
     errors.ReflectedKey: Exit.UNTRUSTED,
     errors.UntrustedKey: Exit.UNTRUSTED,
     errors.AuthenticationFailed: Exit.REFUSED,
+    Locked: Exit.REFUSED,
+    PeerDeclined: Exit.REFUSED,
     PeerOffline: Exit.UNAVAILABLE,
     PeerWithoutE2E: Exit.UNAVAILABLE,
     HeldTooLong: Exit.UNAVAILABLE,

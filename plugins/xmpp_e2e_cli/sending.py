@@ -29,7 +29,7 @@ RESOURCES = 8
 QUIET = -1
 """Our priority: the server must not hand us what was written to the account (RFC 6121 §8.5.2.1)."""
 _OURS_TO_DECIDE = frozenset({Stage.GREETED, Stage.AWAITED})
-"""The hellos are done, and it is our own side that does not accept the peer's key."""
+"""The hellos are done, and, unless a proof is on its way, it is our own side that does not accept the peer's key."""
 
 Tell = Callable[[str], None]
 
@@ -121,7 +121,7 @@ async def _opened(e2e: E2E, device: str, seconds: float, changes: dict[Link, Key
     try:
         async with asyncio.timeout(seconds):
             link = await e2e.connect(device)
-            if link.stage in _OURS_TO_DECIDE:
+            if link.stage in _OURS_TO_DECIDE and not link.proving:
                 link.end()
                 raise KeyHeld(_why(link, changes.get(link)))
             await link.opened()

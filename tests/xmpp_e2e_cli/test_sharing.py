@@ -1,0 +1,232 @@
+"""Keys and passwords that are shared: made, taken in, and never on the command line or in a complaint."""
+
+from __future__ import annotations
+
+import getpass
+import io
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from slixmpp_e2e.passwords import stretched
+from slixmpp_e2e.proofs import GUESSES, KEY_ID, Locked, PeerDeclined
+from slixmpp_e2e.secretfile import psk_in, psk_text
+from slixmpp_e2e.store import SQLStore
+from slixmpp_e2e.trustfile import TrustFileWrong
+from tests.xmpp_e2e_cli.conftest import Done, People
+from xmpp_e2e.authenticate.psk import KEY_BYTES
+from xmpp_e2e_cli import sealing
+from xmpp_e2e_cli.codes import Exit, code_of
+from xmpp_e2e_cli.sharing import weakness
+
+Command = Callable[..., Done]
+ALICE, BOB = "alice@home.test", "bob@home.test"
+WORDS = "copper lantern wanders north"
+
+
+@pytest.fixture
+def alice(command: Command) -> Command:
+    """The command line of Alice, who has a key of her own."""
+    assert command("init", ALICE).code == 0
+    return command
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What a person types, in order."""
+    answers: list[str] = []
+    monkeypatch.setattr(sealing, "has_terminal", lambda: True)
+    monkeypatch.setattr(getpass, "getpass", lambda prompt: answers.pop(0))
+    return answers
+
+
+def piped(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+
+def stored(kind: str) -> bytes | None:
+    """What Alice's store has for Bob."""
+    with SQLStore.for_jid(ALICE) as store:
+        assert store.secret_ids(BOB, kind) in ((), (KEY_ID,))
+        return store.secret(BOB, kind, KEY_ID)
+
+
+def file(home: Path, text: str) -> str:
+    path = home / "secret.txt"
+    path.write_text(text)
+    return str(path)
+
+
+# --- keys ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_new_key_is_printed(command: Command) -> None:
+    """Another each time; it needs no account."""
+    one, two = command("psk", "new"), command("psk", "new", "--json")
+    assert len(psk_in(one.out.strip())) == KEY_BYTES
+    assert psk_in(two.data["psk"]) != psk_in(one.out.strip())
+    assert one.err == ""
+
+
+def test_a_new_key_for_a_peer_is_stored_too(alice: Command) -> None:
+    """It takes the place of the one that was there, and is told so; the other side's command is named."""
+    with SQLStore.for_jid(ALICE) as store:
+        store.put_secret(BOB, "psk", "another", bytes(32))
+    done = alice("psk", "new", BOB)
+    assert stored("psk") == psk_in(done.out.strip())
+    assert f"xmpp-e2e psk add {ALICE}" in done.err
+    assert "in the place of the one that was there" in done.err
+    again = alice("psk", "new", BOB, "--json").data
+    assert (again["account"], again["peer"], again["replaced"]) == (ALICE, BOB, True)
+    assert stored("psk") == psk_in(again["psk"])
+
+
+def test_a_key_that_the_peer_has_made(
+    alice: Command, home: Path, monkeypatch: pytest.MonkeyPatch, typed: list[str]
+) -> None:
+    """From a file, standard input, or the terminal; it is not printed again."""
+    keys = [bytes([number]) * KEY_BYTES for number in range(3)]
+    done = alice("psk", "add", BOB, "--file", file(home, psk_text(keys[0]) + "\n"))
+    assert (done.code, done.out, stored("psk")) == (0, "", keys[0])
+    piped(monkeypatch, psk_text(keys[1]).encode() + b"\n")
+    told = alice("psk", "add", BOB, "--json")
+    assert told.data == {"account": ALICE, "peer": BOB, "done": "stored", "kind": "psk", "replaced": True}
+    assert stored("psk") == keys[1]
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    typed.append(psk_text(keys[2]))
+    assert alice("psk", "add", BOB).code == 0
+    assert stored("psk") == keys[2]
+    assert psk_text(keys[0]) not in done.err + told.err + told.out
+
+
+@pytest.mark.parametrize("text", [WORDS.encode(), psk_text(bytes(15)).encode(), b"", b"\xff" * 40, b"psk:" + b"A" * 5000])
+def test_what_is_no_key_is_sent_to_passwords(alice: Command, monkeypatch: pytest.MonkeyPatch, text: bytes) -> None:
+    """A key that people think up could be guessed at leisure; it is not repeated."""
+    piped(monkeypatch, text)
+    done = alice("psk", "add", BOB)
+    assert done.code == 1
+    assert f"xmpp-e2e password {BOB}" in done.err
+    assert WORDS not in done.err
+    assert stored("psk") is None
+
+
+def test_a_key_is_forgotten(alice: Command) -> None:
+    """Once; the second time there is none."""
+    alice("psk", "new", BOB)
+    assert alice("psk", "forget", BOB).code == 0
+    assert stored("psk") is None
+    done = alice("psk", "forget", BOB)
+    assert done.code == 1
+    assert f"no key is shared with {BOB}" in done.err
+
+
+# --- passwords -------------------------------------------------------------------------------------------------------
+
+
+def test_a_password_is_asked_for_twice(alice: Command, typed: list[str]) -> None:
+    """And stored as SRP works with it: nobody can read it there."""
+    typed += [WORDS, WORDS]
+    done = alice("password", BOB)
+    assert (done.code, typed) == (0, [])
+    assert "weak" not in done.err
+    assert stored("srp") == stretched(WORDS, ALICE, BOB)
+    assert WORDS not in done.out + done.err
+    typed += [WORDS, WORDS + "!"]
+    differ = alice("password", BOB)
+    assert (differ.code, stored("srp")) == (1, stretched(WORDS, ALICE, BOB))
+    assert "not the same" in differ.err
+    typed.append("")
+    assert "no password" in alice("password", BOB).err
+
+
+def test_a_password_from_a_file(alice: Command, home: Path) -> None:
+    """Where there is no terminal; a weak one is told, and taken."""
+    assert "--file" in alice("password", BOB).err
+    done = alice("password", BOB, "--file", file(home, "hunter2\n"), "--json")
+    assert done.data["kind"] == "srp"
+    assert "weak" in done.err
+    assert "hunter2" not in done.err + done.out
+    assert stored("srp") == stretched("hunter2", ALICE, BOB)
+    assert alice("password", BOB, "--forget").code == 0
+    assert stored("srp") is None
+    assert alice("password", BOB, "--forget").code == 1
+
+
+@pytest.mark.parametrize(
+    ("password", "weak"),
+    [
+        ("short", "characters"),
+        ("aaaabbbb1111", "different"),
+        ("123456789012", "number"),
+        ("bob@home.test", "names"),
+        ("Password1234", "first"),
+        (WORDS, None),
+        ("grüne Grütze am Abend", None),
+        ("bob likes copper lanterns", None),
+    ],
+)
+def test_what_is_weak(password: str, weak: str | None) -> None:
+    """What can be seen without a dictionary."""
+    said = weakness(password, (ALICE, BOB))
+    assert said == weak or (weak is not None and said is not None and weak in said)
+
+
+def test_an_account_without_a_key_is_asked_for_nothing(command: Command, typed: list[str]) -> None:
+    """Whoever misspells his account hears it before he types."""
+    done = command("password", BOB, "--account", "alcie@home.test")
+    assert done.code == 1
+    assert "xmpp-e2e init" in done.err
+
+
+def test_unlock(alice: Command, home: Path) -> None:
+    """The guesses are forgotten; as long as it is locked, a new password says so."""
+    with SQLStore.for_jid(ALICE) as store:
+        for _ in range(GUESSES):
+            store.count_failure(BOB, "srp")
+    assert f"xmpp-e2e trust unlock {BOB}" in alice("password", BOB, "--file", file(home, WORDS)).err
+    done = alice("trust", "unlock", BOB)
+    assert f"{GUESSES} wrong guesses are forgotten" in done.out
+    assert "somebody has guessed" in done.err
+    with SQLStore.for_jid(ALICE) as store:
+        assert store.failures(BOB, "srp") == 0
+    again = alice("trust", "unlock", BOB, "--json").data
+    assert (again["done"], again["failures"], again["changed"]) == ("unlocked", 0, False)
+    assert "was not locked" in alice("trust", "unlock", BOB).out
+
+
+def test_the_exit_codes_of_proofs() -> None:
+    """A locked password is a refused verification; a bad trust file has to be put right first."""
+    assert code_of(Locked("")) is code_of(PeerDeclined("")) is Exit.REFUSED
+    assert code_of(TrustFileWrong("")) is Exit.USAGE
+
+
+# --- between two -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_key_that_both_have(people: People, home: Path) -> None:
+    """Made by Alice, carried to Bob; then her first message is verified under `server-untrusted`."""
+    key = (await people.run("alice", "psk", "new", BOB)).out
+    assert (await people.run("bob", "psk", "add", ALICE, text=key.encode())).code == 0
+    bob, _ = await people.listen("bob")
+    done = await people.send("alice", BOB, "-m", "hello", "--trust-model", "server-untrusted")
+    assert (done.code, "[verified]" in done.out) == (0, True), done.err
+    assert (await bob.event("message"))["assurance"] == "verified"
+
+
+async def test_a_trust_file_for_a_listener(people: People, home: Path) -> None:
+    """What it names proves the sender; when it becomes bad, that is an event."""
+    trust = home / "trust.toml"
+    trust.write_text(f'["{ALICE}"]\npassword_file = "password"\nrequire = "verified"\n')
+    (home / "password").write_text(WORDS)
+    (home / "password").chmod(0o600)
+    bob, _ = await people.listen("bob", "--trust-file", str(trust))
+    assert (await people.run("alice", "password", BOB, "--file", str(home / "password"))).code == 0
+    done = await people.send("alice", BOB, "-m", "hello")
+    assert done.code == 0, done.err
+    assert (await bob.event("message"))["assurance"] == "verified"
+    trust.write_text("nonsense\n")
+    assert "line 1" in (await bob.event("trust_file_failed"))["message"]
+    bad = await people.send("alice", BOB, "-m", "x", "--trust-file", str(trust))
+    assert (bad.code, "this is not TOML" in bad.err) == (1, True)
