@@ -1,7 +1,7 @@
 """Another implementation of docs/protocol.md, written from its text alone: it shares no line with ours and imports none of it.
 
-It is as small as it can be: one session between two full JIDs, with the method ``fingerprint``; any key is believed that was
-signalled. It takes iqs and gives iqs, so a test can put it on any wire.
+It is as small as it can be: one session between two full JIDs; any key is believed that was signalled, unless a secret is
+needed to prove it. It takes iqs and gives iqs, so a test can put it on any wire.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import base64
 import hashlib
 import hmac
 import os
-import struct
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -23,11 +22,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from OpenSSL import SSL, crypto
 
+from tests.docs.second_proofs import AUTH, Broken, Runs, labelled, lv
+
 CLIENT, STREAMS, STANZAS = "jabber:client", "http://etherx.jabber.org/streams", "urn:ietf:params:xml:ns:xmpp-stanzas"
 JINGLE, JINGLE_ERRORS = "urn:xmpp:jingle:1", "urn:xmpp:jingle:errors:1"
 XMLSTREAM, IBB_TRANSPORT = "urn:xmpp:jingle:apps:xmlstream:0", "urn:xmpp:jingle:transports:ibb:1"
 IBB, DTLS = "http://jabber.org/protocol/ibb", "urn:xmpp:jingle:apps:dtls:0"
-SECURITY, AUTH = "urn:x-xmpp-e2e:security:0", "urn:x-xmpp-e2e:auth:0"
+SECURITY = "urn:x-xmpp-e2e:security:0"
+METHODS = ("fingerprint", "psk", "srp", "sas")
 FEATURES = (JINGLE, XMLSTREAM, IBB_TRANSPORT, SECURITY)
 ALPN = b"xmpp-e2e/1"
 WINDOW = 12
@@ -37,14 +39,7 @@ Act = Callable[[], None]
 """What follows an iq once it is answered."""
 
 
-def lv(*fields: bytes) -> bytes:
-    """§1."""
-    return b"".join(struct.pack(">I", len(field)) + field for field in fields)
-
-
-def labelled(label: str, *fields: bytes) -> bytes:
-    """H of §1."""
-    return hashlib.sha256(lv(f"xmpp-e2e/1 {label}".encode(), *fields)).digest()
+_LATE = {f"{{{AUTH}}}{name}" for name in ("request", "decline", "result")}
 
 
 class Refused(Exception):
@@ -55,15 +50,21 @@ class Refused(Exception):
         self.condition, self.jingle, self.type = condition, jingle, type
 
 
-class Broken(Exception):
-    """The session ends; the argument is a stream error's condition, or empty for an abort."""
-
-
 class Endpoint:
     """One side of one session. Give it iqs by ``receive``, take those that leave from ``iqs``."""
 
-    def __init__(self, ours: str, peer: str, *, flights: bool) -> None:
+    def __init__(
+        self,
+        ours: str,
+        peer: str,
+        *,
+        flights: bool,
+        secrets: dict[str, bytes] | None = None,
+        need: tuple[str, ...] = (),
+        compares: bool = False,
+    ) -> None:
         self.ours, self.peer = ours, peer
+        self._secrets, self._need, self._compares = secrets or {}, list(need), compares
         self._flights = flights
         self._ahead = b""
         """The ClientHello that travelled in the signalling."""
@@ -87,7 +88,9 @@ class Endpoint:
         self._after: list[Element] = []
         # TLS and the stream inside
         self._tls: SSL.Connection | None = None
-        self._secure = self._greeted = self._checked = self._peer_done = self._said_farewell = self._heard_farewell = False
+        self._secure = self._greeted = self._checked = self._said_farewell = self._heard_farewell = False
+        self._done = self._peer_done = False
+        self.runs = Runs(True, {}, False)
         self._parser: XMLPullParser[Any] = XMLPullParser(["start-ns", "start", "end"])
         self._namespaces: dict[str, str] = {}
         self._depth = 0
@@ -109,8 +112,21 @@ class Endpoint:
         assert self.open
         self._write(stanza)
 
+    def want(self, method: str) -> None:
+        """Let a method run in the open session."""
+        self.runs.want(method)
+        self._flush()
+
+    def compared(self, same: bool) -> None:
+        """What our user says of the code."""
+        assert self._tls is not None
+        if same:
+            self.runs.proven.append("sas")
+        else:
+            self._abort(self._tls, "")
+
     def close(self) -> None:
-        """§6."""
+        """§7."""
         self._said_farewell = True
         self._write(CLOSER)
 
@@ -172,18 +188,19 @@ class Endpoint:
         encoded = base64.b64encode(nonce).decode()
         security = SubElement(content, f"{{{SECURITY}}}security", {"version": "1", "nonce": encoded})
         SubElement(security, f"{{{DTLS}}}fingerprint", {"hash": "sha-256"}).text = digest.hex(":").upper()
-        SubElement(security, f"{{{SECURITY}}}method", {"name": "fingerprint"})
+        for method in METHODS:
+            SubElement(security, f"{{{SECURITY}}}method", {"name": method})
         if flight:
             SubElement(security, f"{{{SECURITY}}}flight").text = base64.b64encode(flight).decode()
-        self._halves[self.initiator] = self._half(self.ours, self.peer, name, digest, "fingerprint", nonce, "")
+        self._halves[self.initiator] = self._half(self.ours, self.peer, name, digest, ",".join(METHODS), nonce, "")
         return jingle
 
     def _half(self, from_: str, to: str, name: str, digest: bytes, methods: str, nonce: bytes, assertion: str) -> bytes:
         texts = ("1", self._sid, from_, to, name, XMLSTREAM, "sha-256")
         return lv(*(text.encode() for text in texts), digest, methods.encode(), ALPN, nonce, assertion.encode())
 
-    def _neg(self) -> str:
-        return base64.b64encode(labelled("neg", self._halves[True], self._halves[False])).decode()
+    def _neg(self) -> bytes:
+        return labelled("neg", self._halves[True], self._halves[False])
 
     def _receive_jingle(self, jingle: Element) -> Act:
         action, sid = jingle.get("action"), jingle.get("sid", "")
@@ -377,9 +394,11 @@ class Endpoint:
                 tls.do_handshake()
                 self._check_tls(tls)
                 self._secure = True
+                self._bind(tls)
                 if self.initiator:
                     self._greet()
-                    self._write(f"<done xmlns='{AUTH}'/>".encode())
+                    self.runs.add(self._need)
+                    self._flush()
             while not self.ended:
                 self._read(tls.recv(65536))
         except SSL.WantReadError:
@@ -393,7 +412,7 @@ class Endpoint:
         except Broken as broken:
             self._abort(tls, str(broken))
 
-    # --- §4 and §5: the stream inside ------------------------------------------------------------------------------
+    # --- §4 to §6: the stream inside ------------------------------------------------------------------------------
 
     def _write(self, data: bytes) -> None:
         assert self._tls is not None
@@ -404,8 +423,30 @@ class Endpoint:
     def _greet(self) -> None:
         self._header()
         role = "initiator" if self.initiator else "responder"
-        hello = f"role='{role}' sid={quoteattr(self._sid)} neg='{self._neg()}' methods='' need='' require='vouched'"
+        neg = base64.b64encode(self._neg()).decode()
+        lists = f"methods='{' '.join(self._secrets)}' need='{' '.join(self._need)}'"
+        hello = f"role='{role}' sid={quoteattr(self._sid)} neg='{neg}' {lists} require='vouched'"
         self._write(f"<hello xmlns='{AUTH}' {hello}/>".encode())
+
+    def _bind(self, tls: SSL.Connection) -> None:
+        """§6: exporter and ctx."""
+        self.runs = Runs(self.initiator, self._secrets, self._compares)
+        mine = (self.ours.encode(), hashlib.sha256(self._certificate.public_bytes(Encoding.DER)).digest())
+        sides = (mine, (self.peer.encode(), self._expected)) if self.initiator else ((self.peer.encode(), self._expected), mine)
+        exporter = tls.export_keying_material(b"EXPORTER-Channel-Binding", 32)
+        (jid_i, fp_i), (jid_r, fp_r) = sides
+        self.runs.bind(exporter, labelled("context", exporter, jid_i, jid_r, self._sid.encode(), fp_i, fp_r, self._neg()))
+
+    def _flush(self) -> None:
+        """What the methods have to say, and done as soon as those that we need have proved the peer."""
+        said, self.runs.said = self.runs.said, []
+        met = (self.initiator or self._checked) and set(self._need) <= set(self.runs.proven)
+        if met and not self._done:
+            self._done = True
+            said.append(f"<done xmlns='{AUTH}'/>")
+        self.open = self._done and self._peer_done
+        if said:
+            self._write("".join(said).encode())
 
     def _header(self) -> None:
         self._greeted = True
@@ -446,7 +487,15 @@ class Endpoint:
         if tag == f"{{{AUTH}}}hello" and not self._checked:
             self._check_hello(element)
         elif tag == f"{{{AUTH}}}done" and self._checked and not self._peer_done:
-            self._peer_done = self.open = True
+            self._peer_done = True
+            self._flush()
+        elif tag == f"{{{AUTH}}}step" and self._checked:
+            if not self._said_farewell:
+                self.runs.step(element, self.open)
+                self._flush()
+        elif tag in _LATE and self._done and self._peer_done:
+            if not self._said_farewell:
+                self._on_late(tag, element.get("method", ""))
         elif tag in (f"{{{AUTH}}}abort", f"{{{STREAMS}}}error"):
             raise Broken("")
         elif tag.startswith(f"{{{CLIENT}}}") and self._peer_done:
@@ -457,17 +506,32 @@ class Endpoint:
             known = tag.startswith((f"{{{CLIENT}}}", f"{{{AUTH}}}"))
             raise Broken("policy-violation" if known else "unsupported-stanza-type")
 
+    def _on_late(self, tag: str, method: str) -> None:
+        if tag == f"{{{AUTH}}}request":
+            self.runs.requested(method)
+        elif tag == f"{{{AUTH}}}decline":
+            self.runs.refused(method)
+        self._flush()
+
     def _check_hello(self, hello: Element) -> None:
         theirs = "responder" if self.initiator else "initiator"
-        mirrored = hello.get("role") == theirs and hello.get("sid") == self._sid and not hello.get("need")
-        if not mirrored or not hmac.compare_digest(hello.get("neg", "").encode(), self._neg().encode()):
+        methods, need = (hello.get(name, "").split() for name in ("methods", "need"))
+        if not set(need) <= set(methods) or max(len(methods), len(need)) > 16 or len(hello):
+            raise Broken("bad-format")
+        mirrored = hello.get("role") == theirs and hello.get("sid") == self._sid
+        neg = base64.b64encode(self._neg())
+        if not mirrored or not hmac.compare_digest(hello.get("neg", "").encode(), neg) or not set(need) <= set(self._secrets):
             raise Broken("")
         self._checked = True
-        if not self.initiator:
+        if self.initiator:
+            self.runs.add(need)
+        else:
             self._greet()
-            self._write(f"<done xmlns='{AUTH}'/>".encode())
+            self.runs.add(need)
+            self.runs.add(self._need)
+        self._flush()
 
-    # --- §6: the end -----------------------------------------------------------------------------------------------
+    # --- §7: the end -----------------------------------------------------------------------------------------------
 
     def _on_farewell(self) -> None:
         self._heard_farewell = True

@@ -31,7 +31,7 @@ def test_each_input_has_its_stages() -> None:
         Input.SECURE: {Stage.HANDSHAKING},
         Input.HELLO: {Stage.SECURED, Stage.EARLY},
         Input.PROOF: {Stage.SECURED, Stage.GREETED, Stage.AWAITED},
-        Input.STEP: {Stage.GREETED, Stage.PROVED, Stage.AWAITED, Stage.OPEN},
+        Input.STEP: {Stage.GREETED, Stage.PROVED, Stage.AWAITED, Stage.OPEN, Stage.CLOSING},
         Input.DONE: {Stage.GREETED, Stage.PROVED},
         Input.STANZA: {Stage.AWAITED, Stage.OPEN, Stage.CLOSING},
         Input.CLOSE: {Stage.OPEN},

@@ -1,0 +1,179 @@
+"""tests/vectors is what ours computes, and another implementation computes the same from docs/protocol.md."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from base64 import b64encode
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from tests.conversation import End
+from tests.docs import documents, second_proofs
+from tests.docs.second_proofs import Broken, Talk, labelled, lv, shown, split, stretched
+from tests.vectors import generate
+from xmpp_e2e.authenticate.base import Evidence
+from xmpp_e2e.authenticate.dialogue import Failed
+from xmpp_e2e.authenticate.srp import SrpAuthenticator
+from xmpp_e2e.encoding import cut
+from xmpp_e2e.identity import Fingerprint, Role
+
+CASES = ("psk", "srp", "sas")
+
+
+def vector(name: str) -> Any:
+    """A file of vectors."""
+    return json.loads((generate.HERE / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def raw(*texts: str) -> list[bytes]:
+    """Out of hexadecimal."""
+    return [bytes.fromhex(text) for text in texts]
+
+
+@pytest.mark.parametrize("name", generate.FILES)
+def test_they_come_out_the_same(name: str) -> None:
+    """Whoever generates them anew gets the same bytes."""
+    assert generate.written(generate.FILES[name]()) == (generate.HERE / name).read_text(encoding="utf-8")
+
+
+def test_each_is_in_the_document() -> None:
+    """docs/protocol.md says what each file holds, and there are no others."""
+    told = {documents.code(row[0])[0] for row in documents.rows("docs/protocol.md", "10. Test vectors")}
+    assert told == set(generate.FILES) == {path.name for path in generate.HERE.glob("*.json")}
+
+
+def test_encoding() -> None:
+    """lv and H, and what is refused as lv."""
+    known = vector("encoding")
+    for case in known["lv"]:
+        assert lv(*raw(*case["fields"])).hex() == case["lv"]
+        assert split(bytes.fromhex(case["lv"]), len(case["fields"])) == raw(*case["fields"])
+    for case in known["H"]:
+        assert labelled(case["label"], *raw(*case["fields"])).hex() == case["H"]
+    for payload in raw(*known["not lv"]):
+        for refuses, error in ((lambda each: split(each, 1), Broken), (cut, ValueError)):
+            with pytest.raises(error):
+                refuses(payload)
+
+
+def test_negotiation() -> None:
+    """The halves, neg and ctx."""
+    known = vector("negotiation")
+    halves = []
+    for half in (known["initiate"], known["accept"]):
+        texts = (half[name].encode() for name in ("version", "sid", "from", "to", "content_name", "application", "hash"))
+        methods, alpn = ",".join(half["methods"]).encode(), half["alpn"].encode()
+        fields = (*raw(half["fingerprint"]), methods, alpn, *raw(half["nonce"]), half["assertion"].encode())
+        halves.append(lv(*texts, *fields))
+        assert halves[-1].hex() == half["half"]
+    neg = labelled("neg", *halves)
+    assert (neg.hex(), b64encode(neg).decode()) == (known["neg"], known["neg on the wire"])
+    initiate, exporter = known["initiate"], bytes.fromhex(known["exporter"])
+    who = (initiate[name].encode() for name in ("from", "to", "sid"))
+    shown = raw(initiate["fingerprint"], known["accept"]["fingerprint"])
+    assert labelled("context", exporter, *who, *shown, neg).hex() == known["ctx"]
+
+
+def test_fingerprints() -> None:
+    """Of the certificate on the wire, of the key for people."""
+    known = vector("fingerprints")
+    (der,) = raw(known["certificate"])
+    digest = hashlib.sha256(der).digest()
+    assert (digest.hex(), digest.hex(":").upper()) == (known["SHA-256"], known["on the wire"])
+    key = x509.load_der_x509_certificate(der).public_key()
+    spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    pairs = [(spki, known["of the key, for people"])]
+    pairs += [(bytes.fromhex(other["SPKI"]), other["for people"]) for other in known["of other keys"]]
+    for each, people in pairs:
+        assert "SHA256:" + b64encode(hashlib.sha256(each).digest()).decode().rstrip("=") == people
+
+
+def test_passwords() -> None:
+    """The same for both sides, and on any keyboard."""
+    known = vector("passwords")
+    assert [stretched(case["typed"], *known["bare JIDs"]).hex() for case in known["cases"]] == [
+        case["w"] for case in known["cases"]
+    ]
+    assert known["cases"][1]["w"] == known["cases"][2]["w"]
+
+
+def secrets(method: str, case: dict[str, Any]) -> tuple[bytes, bytes, bytes]:
+    """What a side has beforehand, and the dice of I and of R."""
+    names = {"psk": ("key", "", ""), "srp": ("w", "a", "b"), "sas": ("", "n_I", "n_R")}[method]
+    secret, initiators, responders = raw(*(case.get(name, "") for name in names))
+    return secret, initiators, bytes.fromhex(case.get("salt", "")) + responders
+
+
+@pytest.mark.parametrize("method", CASES)
+def test_whole_runs(method: str) -> None:
+    """Each step of both sides, and the code that people compare."""
+    known = vector(method)
+    for case in known["cases"]:
+        secret, *dice = secrets(method, case)
+        exporter, context = raw(known["exporter"], known["ctx"])
+        ends = []
+        for initiator, rolled in ((True, dice[0]), (False, dice[1])):
+            talk = Talk(method, initiator, exporter, context, secret, io.BytesIO(rolled).read)
+            ends.append((talk, second_proofs.METHODS[method](talk)))
+        (one, run), (other, answers) = ends
+        heard, said = next(run), []
+        assert next(answers) is None
+        for speaker, number in ((one, 0), (other, 1)) * 4:
+            assert heard is not None
+            said.append({"from": "I" if speaker is one else "R", "text": b64encode(heard).decode()})
+            try:
+                heard = ends[1 - number][1].send(heard)
+            except StopIteration as over:
+                heard = over.value
+                if heard is None:
+                    break
+        assert said == [{"from": step["from"], "text": step["text"]} for step in case["steps"]]
+        if method == "sas":
+            assert one.code == other.code == bytes.fromhex(case["code"])
+            assert shown(one.code) == {name: case[name] for name in ("decimal", "emoji", "words")}
+
+
+@pytest.mark.parametrize("method", ["psk", "srp"])
+def test_what_lies_between(method: str) -> None:
+    """The confirmation follows from K alone, step by step."""
+    known = vector(method)
+    (exporter,) = raw(known["exporter"])
+    for case in known["cases"]:
+        told = {name: bytes.fromhex(value) for name, value in case["confirmation"].items()}
+        for letter in "IR":
+            key = second_proofs.hkdf(exporter, told["K"], lv(f"xmpp-e2e/1 confirm {letter}".encode(), told["bound"]), 32)
+            assert key == told[f"k_{letter}"]
+
+
+def test_each_rendering() -> None:
+    """All zeros, all ones, and each bit in its place."""
+    for case in vector("sas")["renderings"]:
+        assert shown(bytes.fromhex(case["code"])) == {name: case[name] for name in ("decimal", "emoji", "words")}
+    assert [len(each) for each in vector("lists").values()] == [64, 256, 256]
+
+
+def test_the_bytes_that_are_short() -> None:
+    """What shows a wrong padding is there."""
+    named = {case["name"]: case for case in vector("srp")["cases"]}
+    for name in ("A", "B", "S"):
+        assert len(bytes.fromhex(named[f"{name} has 511 bytes"][name])) == 511
+
+
+@pytest.mark.parametrize("case", vector("srp")["first step refused"], ids=lambda case: f"{case['why']}, to {case['to']}")
+def test_first_steps_that_are_refused(case: dict[str, Any]) -> None:
+    """By ours and by the other implementation."""
+    (payload,) = raw(case["payload"])
+    run = second_proofs.srp(Talk("srp", case["to"] == "I", b"", b"", secret=bytes(32)))
+    next(run)
+    with pytest.raises(Broken):
+        run.send(payload)
+    role = Role.INITIATOR if case["to"] == "I" else Role.RESPONDER
+    evidence = Evidence(role, b"", b"", Fingerprint.of(b""), bytes(32), bytes(32), generate.dice(case["why"]))
+    end = End(SrpAuthenticator(), evidence, bytes(32))
+    end.hear(payload)
+    assert isinstance(end.outcome, Failed)

@@ -1,0 +1,289 @@
+"""Test vectors for other implementations: what ours computes from fixed inputs. docs/protocol.md says what they are.
+
+``python -m tests.vectors.generate`` writes them anew, and they come out the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+
+from slixmpp_e2e.passwords import MEMORY_KIB, PASSES, opaque, stretched
+from tests.conversation import End, converse
+from xmpp_e2e.authenticate import strings
+from xmpp_e2e.authenticate.base import Authenticator, Evidence, Proven
+from xmpp_e2e.authenticate.psk import PskAuthenticator
+from xmpp_e2e.authenticate.sas import SasAuthenticator
+from xmpp_e2e.authenticate.srp import _MODULUS as MODULUS
+from xmpp_e2e.authenticate.srp import SrpAuthenticator
+from xmpp_e2e.encoding import cut, labelled_hash, lv
+from xmpp_e2e.identity import Fingerprint, Role
+from xmpp_e2e.negotiate.offer import ALPN, Signal, neg
+from xmpp_e2e.tls.certificate import key_fingerprint
+
+HERE = Path(__file__).parent
+LETTERS = {Role.INITIATOR: "I", Role.RESPONDER: "R"}
+
+ALICE, BOB, SID = "alice@example.org/phone", "bob@example.org/desk", "ee26d291a13f41f631818f2107090a50"
+CERTIFICATE = b64decode(
+    "MIIBODCB3qADAgECAhBal94GipNyILXHBqti+aIdMAoGCCqGSM49BAMCMBMxETAPBgNVBAMMCHhtcHAtZTJlMCAXDTI2MDEwMTAwMDAwMFoYDzk5OTkxMjMx"
+    "MjM1OTU5WjATMREwDwYDVQQDDAh4bXBwLWUyZTBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABJIpqn3gfTyMoa58WKUityqzFdcA9JPyn3aS8yPiRya+cN0z"
+    "94GoLKHahWnJs3vzfAf9zv6g2n6dCgQRpcWSRmejEjAQMA4GA1UdDwEB/wQEAwIHgDAKBggqhkjOPQQDAgNJADBGAiEAjuxLrZeyOgLlYzpzwsXp0Dg1HMki"
+    "N5VWBQqOBYaOoiUCIQC+PILDEkh6Xv1W5vMay39zqmCw8FXXORCkSERezsssXw=="
+)
+"""Of ECDSA P-256, as ours are."""
+GENERATOR = 5
+STRETCHED = hashlib.sha256(b"stretched").digest()
+SRP_CASES = {"plain": 0, "A has 511 bytes": 65, "B has 511 bytes": 349, "S has 511 bytes": 387}
+"""Of 256 numbers one has a leading zero byte, and then it shows who pads as RFC 5054 says. These seeds were searched for."""
+
+
+def fixed(text: str, count: int = 32) -> bytes:
+    """Bytes that stand for random ones."""
+    return hashlib.shake_256(text.encode()).digest(count)
+
+
+def dice(text: str) -> Callable[[int], bytes]:
+    """``random`` for an authenticator: the same bytes each time, one piece after the other."""
+    stream = iter(fixed(text, 1024))
+    return lambda count: bytes(next(stream) for _ in range(count))
+
+
+EXPORTER = fixed("exporter")
+
+
+def signal(role: Role) -> Signal:
+    """What one side signals."""
+    from_, to = (ALICE, BOB) if role is Role.INITIATOR else (BOB, ALICE)
+    return Signal(
+        version="1",
+        sid=SID,
+        from_=from_,
+        to=to,
+        content_name="e2e",
+        application="urn:xmpp:jingle:apps:xmlstream:0",
+        hash="sha-256",
+        fingerprint=fixed(f"certificate {LETTERS[role]}"),
+        methods=("fingerprint", "psk", "srp", "sas"),
+        alpn=ALPN,
+        nonce=fixed(f"nonce {LETTERS[role]}", 16),
+        assertion="eyJ0eXAi.e30.AA~AA" if role is Role.RESPONDER else "",
+    )
+
+
+HALVES = {role: signal(role) for role in Role}
+NEG = neg(*HALVES.values())
+CONTEXT = labelled_hash(
+    "context",
+    EXPORTER,
+    ALICE.encode(),
+    BOB.encode(),
+    SID.encode(),
+    HALVES[Role.INITIATOR].fingerprint,
+    HALVES[Role.RESPONDER].fingerprint,
+    NEG,
+)
+BOUND = {"exporter": EXPORTER, "ctx": CONTEXT}
+
+
+# --- one file each ---------------------------------------------------------------------------------------------------
+
+
+def encoding() -> Any:
+    """lv and H, and what is no lv."""
+    fields: tuple[list[bytes], ...] = ([], [b""], [b"", b"a"], [b"ab", b"\0" * 300])
+    return {
+        "lv": [{"fields": each, "lv": lv(*each)} for each in fields],
+        "not lv": [b"\0", b"\0\0\0", b"\0\0\0\1", b"\0\0\0\1ab", b"\0\0\0\2a", b"\xff\xff\xff\xffa"],
+        "H": [
+            {"label": label, "fields": each, "H": labelled_hash(label, *each)}
+            for label, each in (("neg", []), ("neg", [b"", b"a"]), ("sas commit", [b"ab", b"c"]), ("sas commit", [b"a", b"bc"]))
+        ],
+    }
+
+
+def negotiation() -> Any:
+    """neg and ctx of one session."""
+    halves = {}
+    for role, half in HALVES.items():
+        fields = {name.rstrip("_"): value for name, value in vars(half).items()}
+        halves["initiate" if role is Role.INITIATOR else "accept"] = {**fields, "half": half.encode()}
+    return {**halves, "neg": NEG, "neg on the wire": b64encode(NEG).decode(), **BOUND}
+
+
+def fingerprints() -> Any:
+    """A certificate, what is signalled of it and what people compare."""
+    shown = hashlib.sha256(CERTIFICATE).digest()
+    return {
+        "certificate": CERTIFICATE,
+        "SHA-256": shown,
+        "on the wire": shown.hex(":").upper(),
+        "of the key, for people": str(key_fingerprint(CERTIFICATE)),
+        "of other keys": [{"SPKI": spki, "for people": str(Fingerprint.of(spki))} for spki in (b"", fixed("key", 91))],
+    }
+
+
+def passwords() -> Any:
+    """What a password becomes, whatever keyboard it was typed on, and whoever begins."""
+    bare = [jid.partition("/")[0] for jid in (ALICE, BOB)]
+    typed = ["correct horse battery staple", "\u212bngstro\u0308m\u00a0\u3000x", "A\u030angstr\u00f6m  x"]
+    salt = labelled_hash("pw-salt", *sorted(jid.encode() for jid in bare))[:16]
+    return {
+        "bare JIDs": bare,
+        "salt": salt,
+        "Argon2id": {"KiB": MEMORY_KIB, "passes": PASSES, "lanes": 1, "bytes": len(STRETCHED)},
+        "cases": [{"typed": each, "bytes": opaque(each), "w": stretched(each, *reversed(bare))} for each in typed],
+    }
+
+
+def psk() -> Any:
+    """The confirmation of keys."""
+    cases = []
+    for key in (fixed("key"), fixed("short key", 16), fixed("long key", 100)):
+        steps = run(PskAuthenticator(), secret=key)
+        cases.append({"key": key, "steps": steps, "confirmation": confirmation("psk", key, steps)})
+    return {**BOUND, "cases": cases}
+
+
+def srp() -> Any:
+    """Whole runs with the ephemeral secrets told, and numbers that must be refused."""
+    cases = []
+    for name, seed in SRP_CASES.items():
+        seeds = {Role.INITIATOR: f"srp {seed} I", Role.RESPONDER: f"srp {seed} R"}
+        steps = run(SrpAuthenticator(), secret=STRETCHED, seeds=seeds)
+        a, b = dice(seeds[Role.INITIATOR])(256), fixed(seeds[Role.RESPONDER], 272)[16:]
+        numbers, key = agreement(a, b, steps)
+        confirmed = confirmation("srp", key, steps)
+        cases.append({"name": name, "w": STRETCHED, "a": a, "b": b, **numbers, "steps": steps, "confirmation": confirmed})
+    spelt = {
+        "0": b"\0",
+        "nothing": b"",
+        "N": MODULUS.to_bytes(512),
+        "N + 1": (MODULUS + 1).to_bytes(512),
+        "2N": (2 * MODULUS).to_bytes(513),
+        "a leading zero": b"\0\2",
+    }
+    salt = fixed("salt", 16)
+    bad = [{"why": f"A is {why}", "to": "R", "payload": lv(number)} for why, number in spelt.items()]
+    bad += [{"why": f"B is {why}", "to": "I", "payload": lv(salt, number)} for why, number in spelt.items()]
+    bad += [{"why": f"a salt of {len(short)} bytes", "to": "I", "payload": lv(short, b"\2")} for short in (b"", salt[:15])]
+    bad += [{"why": "a field too many", "to": "R", "payload": lv(b"\2", b"")}, {"why": "no lv", "to": "R", "payload": b"\2"}]
+    return {**BOUND, "N": MODULUS.to_bytes(512), "g": GENERATOR, "cases": cases, "first step refused": bad}
+
+
+def sas() -> Any:
+    """Whole runs and what people see, and renderings of codes that show the order of the bits."""
+    cases = []
+    for name in ("one", "two"):
+        seeds = {role: f"sas {name} {letter}" for role, letter in LETTERS.items()}
+        nonces = {f"n_{letter}": fixed(seeds[role]) for role, letter in LETTERS.items()}
+        codes: list[bytes] = []
+        steps = run(SasAuthenticator(), seeds=seeds, codes=codes)
+        (code,) = set(codes)
+        cases.append({**nonces, "steps": steps, "code": code, **renderings(code)})
+    codes = [bytes(8), b"\xff" * 8, bytes.fromhex("0123456789abcdef"), bytes.fromhex("8000000000000000")]
+    return {**BOUND, "cases": cases, "renderings": [{"code": code, **renderings(code)} for code in codes]}
+
+
+def lists() -> Any:
+    """The pictures and words, by number."""
+    return {
+        "emoji": strings._EMOJI,
+        "words of two syllables": strings._TWO_SYLLABLES,
+        "words of three syllables": strings._THREE_SYLLABLES,
+    }
+
+
+FILES: dict[str, Callable[[], Any]] = {
+    "encoding.json": encoding,
+    "negotiation.json": negotiation,
+    "fingerprints.json": fingerprints,
+    "passwords.json": passwords,
+    "psk.json": psk,
+    "srp.json": srp,
+    "sas.json": sas,
+    "lists.json": lists,
+}
+
+
+# --- how they are made -----------------------------------------------------------------------------------------------
+
+
+def run(
+    authenticator: Authenticator,
+    *,
+    secret: bytes = b"",
+    seeds: dict[Role, str] | None = None,
+    codes: list[bytes] | None = None,
+) -> list[dict[str, Any]]:
+    """The steps of two ends with each other, which must convince both; what was shown to compare goes to ``codes``."""
+    steps: list[dict[str, Any]] = []
+
+    def wire(speaker: Role, number: int, payload: bytes) -> bytes:
+        steps.append({"from": LETTERS[speaker], "fields": list(cut(payload)), "text": b64encode(payload).decode()})
+        return payload
+
+    seeds = seeds or dict.fromkeys(Role, "none")
+    ends = []
+    for role in Role:
+        key = Fingerprint.of(LETTERS[role.other].encode())
+        evidence = Evidence(role, b"", b"", key, EXPORTER, CONTEXT, dice(seeds[role]))
+        ends.append(End(authenticator, evidence, secret))
+    converse(ends[0], ends[1], wire)
+    assert all(isinstance(end.outcome, Proven) for end in ends)
+    if codes is not None:
+        codes += [end.code for end in ends]
+    return steps
+
+
+def confirmation(method: str, key: bytes, steps: list[dict[str, Any]]) -> dict[str, bytes]:
+    """What lies between a key and the tags, which are the last two of ``steps``."""
+    logged = [lv(step["from"].encode(), method.encode(), b64decode(step["text"])) for step in steps]
+    extracted = hmac.digest(EXPORTER, key, "sha256")
+    bound = labelled_hash("confirm-ctx", method.encode(), CONTEXT)
+    told = {"K": key, "PRK": extracted, "bound": bound}
+    for letter, count in (("I", len(steps) - 2), ("R", len(steps) - 1)):
+        expand = HKDFExpand(hashes.SHA256(), 32, lv(f"xmpp-e2e/1 confirm {letter}".encode(), bound))
+        tag_key, transcript = expand.derive(extracted), labelled_hash("transcript", CONTEXT, b"".join(logged[:count]))
+        (tag,) = steps[count]["fields"]
+        assert hmac.digest(tag_key, transcript, "sha256") == tag
+        told |= {f"k_{letter}": tag_key, f"transcript of T_{letter}": transcript, f"T_{letter}": tag}
+    return told
+
+
+def agreement(a: bytes, b: bytes, steps: list[dict[str, Any]]) -> tuple[dict[str, bytes], bytes]:
+    """The numbers of a run, and K."""
+    (public_a,), (salt, public_b) = steps[0]["fields"], steps[1]["fields"]
+    inner = hashlib.sha256(b"xmpp-e2e/1 srp:" + STRETCHED).digest()
+    x = hashlib.sha256(salt + inner).digest()
+    k = hashlib.sha256(MODULUS.to_bytes(512) + GENERATOR.to_bytes(512)).digest()
+    u = hashlib.sha256(public_a.rjust(512, b"\0") + public_b.rjust(512, b"\0")).digest()
+    v = pow(GENERATOR, int.from_bytes(x), MODULUS)
+    shared = pow(int.from_bytes(public_a) * pow(v, int.from_bytes(u), MODULUS), int.from_bytes(b), MODULUS)
+    spelt = shared.to_bytes((shared.bit_length() + 7) // 8)
+    numbers = {"salt": salt, "x": x, "v": v.to_bytes(512), "k": k, "A": public_a, "B": public_b, "u": u, "S": spelt}
+    assert pow(GENERATOR, int.from_bytes(a), MODULUS) == int.from_bytes(public_a)
+    return numbers, hashlib.sha256(spelt).digest()
+
+
+def renderings(code: bytes) -> dict[str, tuple[str, ...]]:
+    """In each form."""
+    return {form.value: strings.render(code, form) for form in strings.Form}
+
+
+def written(vector: Any) -> str:
+    """As it stands in a file: bytes in hexadecimal."""
+    return json.dumps(vector, indent=1, ensure_ascii=False, default=bytes.hex) + "\n"
+
+
+if __name__ == "__main__":
+    for name, make in FILES.items():
+        (HERE / name).write_text(written(make()), encoding="utf-8")
