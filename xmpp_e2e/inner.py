@@ -1,4 +1,4 @@
-"""What is said inside TLS: header, hello, proofs, done, stanzas, farewell (docs/protocol.md §4, §5).
+"""What is said inside TLS: header, hello, proofs, done, stanzas, farewell (docs/protocol.md §4 to §7).
 
 The session tells it when TLS is up and what came out of it; what is to be said waits in ``out``.
 """

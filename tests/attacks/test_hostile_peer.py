@@ -1,6 +1,6 @@
 """A peer who holds the right key and says whatever comes to his mind: hypothesis puts streams together from pieces.
 
-What must come of each is told by a model of docs/protocol.md §4 to §6 that is a dozen lines long: header, hello, done, then
+What must come of each is told by a model of docs/protocol.md §4 to §7 that is a dozen lines long: header, hello, done, then
 stanzas, then a farewell; what is said in that order counts, up to the first thing that is not.
 """
 
@@ -100,7 +100,7 @@ class Expected:
 
 
 def model(said: list[str]) -> Expected:
-    """docs/protocol.md §4 to §6."""
+    """docs/protocol.md §4 to §7."""
     stanzas: list[str] = []
     reached = 0
     farewell = False

@@ -9,12 +9,16 @@ import re
 from typing import Any
 from xml.etree.ElementTree import Element, fromstring
 
-from slixmpp_e2e import capacity, sessions
+from slixmpp_e2e import capacity, passwords, proofs, sessions
 from slixmpp_e2e.discovery import FEATURES
 from slixmpp_e2e.link import STALL_SECONDS
 from tests.docs import documents
 from xmpp_e2e import stream
 from xmpp_e2e.authenticate import hello as auth
+from xmpp_e2e.authenticate import psk
+from xmpp_e2e.authenticate.srp import _NUMBER, STRETCHED_BYTES
+from xmpp_e2e.authenticate.strings import Form
+from xmpp_e2e.config import AUTHENTICATORS
 from xmpp_e2e.encoding import labelled_hash, lv
 from xmpp_e2e.inner import HELD_BYTES
 from xmpp_e2e.negotiate import jingle, offer
@@ -125,8 +129,27 @@ def test_every_other_number() -> None:
         f"records of at most {channel.RECORD_BYTES} bytes",
         f"at most {_kib(EARLY_BYTES)} of them until the peer's done",
         f"is held, in order, at most {_kib(HELD_BYTES)}",
+        f"at most {auth._MAX_METHODS} names, divided by white space",
+        f"of more than {auth._MAX_STEP} characters",
+        f"In an open session a method has {HUMAN_DEADLINE:.0f} s",
+        f"ours makes {psk.KEY_BYTES} bytes and refuses fewer than {psk.MIN_KEY_BYTES}",
+        f"{passwords.MEMORY_KIB // 1024} MiB, {passwords.PASSES} passes, {passwords.LANES} lane, {STRETCHED_BYTES} bytes",
+        f"{_NUMBER.start} to {_NUMBER.stop - 1} bytes: the first is not zero",
+        f"After {proofs.GUESSES} ours is locked",
     ):
         assert " ".join(sentence.split()) in TEXT
+
+
+def test_the_forms_of_a_code() -> None:
+    """Each form is told, and there are no others."""
+    table = documents.rows(NAME, "sas")
+    assert [documents.code(row[0])[0] for row in table] == [form.value for form in Form]
+
+
+def test_every_method() -> None:
+    """The example of a negotiation lists what there is."""
+    listed = re.findall(r"<method name='(\w+)'/>", documents.text(NAME).partition("## 2.")[0])
+    assert listed == [each.name for each in AUTHENTICATORS]
 
 
 def test_every_namespace_and_feature() -> None:
