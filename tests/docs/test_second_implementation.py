@@ -16,6 +16,8 @@ from slixmpp.xmlstream.handler import Callback
 from slixmpp.xmlstream.matcher.base import MatcherBase
 
 from slixmpp_e2e.loopback import online
+from slixmpp_e2e.passwords import stretched
+from slixmpp_e2e.proofs import Compare
 from tests.docs import second_implementation, second_proofs
 from tests.docs.second_implementation import Endpoint
 from tests.pair import ALICE, BOB, Side, body, dice, identity, message
@@ -28,7 +30,7 @@ from xmpp_e2e.authenticate.hello import NegotiationAltered
 from xmpp_e2e.authenticate.strings import Form, render
 from xmpp_e2e.config import Config
 from xmpp_e2e.errors import AuthenticationFailed, FingerprintMismatch, JingleError, TransportFailed, TransportMisused
-from xmpp_e2e.identity import Remembered, Role
+from xmpp_e2e.identity import Assurance, Remembered, Role
 from xmpp_e2e.negotiate.jingle import NS_ERRORS, NS_JINGLE
 from xmpp_e2e.session import Session
 from xmpp_e2e.stages import Stage
@@ -419,6 +421,7 @@ class _Takes(MatcherBase):
         return stanza["type"] in ("result", "error") or stanza.xml[0].tag in (f"{{{NS_JINGLE}}}jingle", *_BLOCKS)
 
 
+SECOND = "alice@localhost/a"
 _BLOCKS = tuple(f"{{{NS_IBB}}}{name}" for name in ("open", "data", "close"))
 
 
@@ -440,25 +443,31 @@ def flush(client: ClientXMPP, endpoint: Endpoint) -> None:
         client.send_raw(tostring(iq, encoding="unicode"))
 
 
+async def carried(world: World, endpoint: Endpoint) -> ClientXMPP:
+    """An ordinary client that is online and carries the iqs of the other implementation."""
+    client = world.make(SECOND, "xep_0030", "xep_0115", load=False)
+    install(client, endpoint)
+    plugins: Any = client.plugin
+    for feature in second_implementation.FEATURES:
+        plugins["xep_0030"].add_feature(feature)
+    await online(client, world.server)
+    return client
+
+
 @FLIGHTS
 @pytest.mark.parametrize("offers", ["plugin", "second"])
 async def test_it_talks_to_the_plugin_over_a_server(world: World, offers: str, flights: bool) -> None:
     """Discovery, negotiation, bytestream and farewell over a real stream: a bot with the plugin answers inside the session."""
     bot = await world.client(PLUGIN, accept_from="anyone")
     echo(bot)
-    alice = world.make("alice@localhost/a", "xep_0030", "xep_0115", load=False)
-    endpoint = Endpoint("alice@localhost/a", PLUGIN, flights=flights)
-    install(alice, endpoint)
-    plugins: Any = alice.plugin
-    for feature in second_implementation.FEATURES:
-        plugins["xep_0030"].add_feature(feature)
-    await online(alice, world.server)
+    endpoint = Endpoint(SECOND, PLUGIN, flights=flights)
+    alice = await carried(world, endpoint)
     started, ended = Heard(bot, "e2e_session_start"), Heard(bot, "e2e_session_end")
     if offers == "second":
         endpoint.offer()
         flush(alice, endpoint)
     else:
-        await until(e2e(bot).connect("alice@localhost/a"))
+        await until(e2e(bot).connect(SECOND))
     await started.take()
     await world.settle(alice, bot)
     assert endpoint.open
@@ -472,3 +481,36 @@ async def test_it_talks_to_the_plugin_over_a_server(world: World, offers: str, f
     flush(alice, endpoint)
     assert (await ended.take()).detail.clean
     assert world.in_clear("over and out") == []
+
+
+@pytest.mark.parametrize("offers", ["plugin", "second"])
+async def test_both_know_the_password(world: World, offers: str) -> None:
+    """Each stretches it by itself, and it proves them to each other before a stanza flows; later their users compare."""
+    seen: list[str] = []
+
+    async def looks(compare: Compare) -> bool:
+        seen.append(compare.decimal)
+        return True
+
+    mine, other = (jid.partition("/")[0] for jid in (PLUGIN, SECOND))
+    bot = await world.client(PLUGIN, accept_from="anyone", sas=looks)
+    e2e(bot).switchboard._store.put_secret(other, "srp", "1", stretched("na\u00efve\u00a0fog", mine, other))
+    known = {"srp": second_proofs.stretched("nai\u0308ve fog", other, mine)}
+    endpoint = Endpoint(SECOND, PLUGIN, flights=True, secrets=known, need=("srp",), compares=True)
+    alice = await carried(world, endpoint)
+    started = Heard(bot, "e2e_session_start")
+    if offers == "second":
+        endpoint.offer()
+        flush(alice, endpoint)
+    else:
+        await until(e2e(bot).connect(SECOND))
+    assert (await started.take()).detail.assurance is Assurance.VERIFIED
+    await world.settle(alice, bot)
+    assert endpoint.open
+    assert endpoint.runs.proven == ["srp"]
+    endpoint.want("sas")
+    flush(alice, endpoint)
+    while not seen:
+        await world.settle(alice, bot)
+        await turns()
+    assert seen == [" ".join(second_proofs.shown(endpoint.runs.talks[-1].code)["decimal"])]
