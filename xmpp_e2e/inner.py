@@ -27,9 +27,14 @@ from xmpp_e2e.trust.judge import Decision, KeyKind
 HELD_BYTES = 64 * 1024
 """Stanza bytes that are held until our own policy is met: twice what an honest peer sends."""
 
+MAX_STEPS = 32
+"""Steps that a peer may send in a session, with whatever else he says of proofs, most of which we answer: all proofs together
+take five."""
+
 LATE = frozenset(each.name for each in AUTHENTICATORS if each.rank)
 """What can still run in an open session: all but those that have run by themselves."""
 
+_OF_PROOFS = frozenset({auth.STEP, auth.REQUEST, auth.DECLINE, auth.RESULT})
 _STANZAS = frozenset(f"{{jabber:client}}{name}" for name in ("message", "presence", "iq"))
 
 
@@ -51,6 +56,8 @@ class Inner:
         self._held_bytes = 0
         self._proof: Proven | None = None
         self._runs: Runs | None = None
+        self._steps = 0
+        """What the peer has said of proofs."""
         self._wished: set[str] = set()
         """Methods that our own side has asked for in the open session."""
 
@@ -111,6 +118,7 @@ class Inner:
             elif seen.tag in _STANZAS:
                 self._on_stanza(seen, now)
             elif seen.tag in self._ON_ELEMENT:
+                self._count(seen)
                 self._ON_ELEMENT[seen.tag](self, seen, now)
             else:
                 raise StreamError(f"the peer sent an element that has no place here: {seen.tag}", "unsupported-stanza-type")
@@ -246,6 +254,11 @@ class Inner:
         self._runs.add(ours)
         self._runs.add(theirs)
         self._go_on(now)
+
+    def _count(self, element: Element) -> None:
+        self._steps += element.tag in _OF_PROOFS
+        if self._steps > MAX_STEPS:
+            raise StreamError(f"the peer sent more than {MAX_STEPS} steps", "policy-violation")
 
     def _on_step(self, element: Element, now: float) -> None:
         self._progress.step(Input.STEP, now)

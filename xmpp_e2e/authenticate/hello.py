@@ -51,7 +51,8 @@ class Hello:
     """The sender's minimum: information for the other side's prompt."""
 
     def check(self, ours: Hello) -> None:
-        """Raise NegotiationAltered unless this, the peer's hello, mirrors ``ours``."""
+        """Raise NegotiationAltered unless this, the peer's hello, mirrors ``ours``; AuthenticationFailed if one side needs
+        what the other does not have, since it could only wait for it."""
         if self.role is not ours.role.other:
             raise NegotiationAltered("the peer's hello claims our own role: our bytes may have been reflected to us")
         if self.sid != ours.sid:
@@ -60,6 +61,8 @@ class Hello:
             raise NegotiationAltered("the two sides did not see the same negotiation")
         if missing := set(self.need) - set(ours.methods):
             raise AuthenticationFailed(f"the peer's policy needs {', '.join(sorted(missing))}, which is not set up here")
+        if missing := set(ours.need) - set(self.methods):
+            raise AuthenticationFailed(f"our policy needs {', '.join(sorted(missing))}, which is not set up at the peer's")
 
 
 def build(hello: Hello) -> Element:

@@ -43,6 +43,13 @@ def test_a_need_that_we_cannot_meet_is_named() -> None:
     assert type(failed.value) is AuthenticationFailed
 
 
+def test_a_need_that_the_peer_cannot_meet_is_named() -> None:
+    """We want a method that is not set up at his side: at once no session, in place of one that waits for it."""
+    with pytest.raises(AuthenticationFailed, match="needs srp, which is not set up at the peer's") as failed:
+        THEIRS.check(replace(OURS, need=("psk", "srp")))
+    assert type(failed.value) is AuthenticationFailed
+
+
 @pytest.mark.parametrize("count", [0, 16])
 def test_lists_have_room(count: int) -> None:
     """As many methods as the bound says are taken, and none."""

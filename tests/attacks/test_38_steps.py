@@ -1,0 +1,190 @@
+"""Attack 38, steps: out of turn, of a method that has run or does not run, without an end; requests and declines alike."""
+
+from __future__ import annotations
+
+from xml.etree.ElementTree import Element
+
+import pytest
+
+from tests.attacks.steps import KEYED, SECRETS, proved, served, step, terms
+from tests.pair import Pair, config, message
+from xmpp_e2e import events
+from xmpp_e2e.authenticate import hello as auth
+from xmpp_e2e.authenticate.base import StringsShown
+from xmpp_e2e.encoding import lv
+from xmpp_e2e.errors import LocalError, StreamError
+from xmpp_e2e.identity import Assurance, Role
+from xmpp_e2e.inner import MAX_STEPS
+from xmpp_e2e.stages import Stage
+
+NAMES = ["", "fingerprint", "psk", "srp", "sas", "x" * 200]
+
+
+def opened(*need: str, **changes: object) -> Pair:
+    """Alice needs these methods; it is open."""
+    pair = served(Pair(config("alice", **terms(*need)), config("bob", **terms(**changes))).open())
+    assert pair.alice.session.stage is pair.bob.session.stage is Stage.OPEN
+    return pair
+
+
+def said(name: str, **attributes: str) -> Element:
+    return Element(f"{{{auth.NS_AUTH}}}{name}", attributes)
+
+
+def assert_closed(pair: Pair, role: Role, condition: str = "policy-violation") -> None:
+    """``role`` has ended the session over it."""
+    failure = pair.side(role).failure
+    assert isinstance(failure, StreamError)
+    assert failure.condition == condition
+    assert pair.side(role.other).session.stage is Stage.CLOSED
+
+
+# --- out of turn -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", NAMES, ids=lambda name: name[:12] or "empty")
+def test_a_responder_begins_nothing(method: str) -> None:
+    """In an open session the initiator alone begins: whatever step the responder invents, it ends the session."""
+    pair = opened().says(Role.RESPONDER, step(method, lv(bytes(32))))
+    assert_closed(pair, Role.INITIATOR)
+
+
+@pytest.mark.parametrize("method", ["", "fingerprint", "nonsense"], ids=lambda name: name or "empty")
+def test_a_method_that_is_none_is_declined(method: str) -> None:
+    """The initiator begins something that does not exist, or is no proof by steps: declined, nothing is kept or proved."""
+    pair = opened().says(Role.INITIATOR, step(method, lv(bytes(32))))
+    assert pair.bob.session.stage is Stage.OPEN
+    assert not proved(pair.bob)
+    assert not pair.bob.of(events.Asked)
+    assert pair.bob.session.assurance is Assurance.VOUCHED
+
+
+@KEYED
+@pytest.mark.parametrize("speaker", list(Role))
+def test_two_steps_at_once(method: str, speaker: Role) -> None:
+    """Each waits for the other's answer: the second in a row ends it, whoever says it; nobody is convinced."""
+    pair = Pair(config("alice", **terms(method)), config("bob", **terms(method, secrets={}, asks=frozenset(SECRETS)))).open()
+    if speaker is Role.INITIATOR:  # its first step waits until Bob's user has been asked for the secret
+        pair.says(speaker, step(method, lv(bytes(32))))
+    else:
+        pair.says(speaker, *[step(method, lv(bytes(32)))] * 2)
+    for side in (pair.alice, pair.bob):
+        assert side.session.stage is Stage.CLOSED
+        assert not proved(side)
+        assert not side.of(events.SessionStart)
+
+
+@KEYED
+def test_a_step_of_another_method(method: str) -> None:
+    """While one runs, a step of another that nobody has asked for is out of turn."""
+    (other,) = {"psk", "srp"} - {method}
+    pair = Pair(config("alice", **terms(method)), config("bob", **terms(method, secrets={}, asks=frozenset(SECRETS)))).open()
+    pair.says(Role.INITIATOR, step(other, lv(bytes(32))))
+    assert_closed(pair, Role.RESPONDER)
+
+
+@pytest.mark.parametrize("name", ["request", "decline", "result"])
+@pytest.mark.parametrize("speaker", list(Role))
+def test_what_belongs_into_an_open_session(name: str, speaker: Role) -> None:
+    """A needed method is not declined, and nothing is asked for or told, before both are done."""
+    asking = terms("psk", secrets={}, asks=frozenset({"psk"}))
+    alice, bob = (asking, terms("psk")) if speaker is Role.RESPONDER else (terms("psk"), asking)
+    pair = Pair(config("alice", **alice), config("bob", **bob)).open()
+    pair.says(speaker, said(name, method="psk", match="true"))
+    assert_closed(pair, speaker.other)
+    assert not pair.side(speaker.other).of(events.SessionStart)
+
+
+# --- once more -------------------------------------------------------------------------------------------------------
+
+
+@KEYED
+@pytest.mark.parametrize("wants", list(Role))
+def test_a_second_run_is_refused_here(method: str, wants: Role) -> None:
+    """What has run is not asked for again by our own side."""
+    pair = opened(method)
+    with pytest.raises(LocalError, match="has run"):
+        pair.side(wants).session.request(method, pair.now)
+
+
+@pytest.mark.parametrize("method", ["psk", "srp", "sas"])
+def test_a_second_run_is_refused_there(method: str) -> None:
+    """A peer who begins it again is out of turn: one guess, one try at the strings, in a session."""
+    pair = opened()
+    pair.alice.session.request(method, pair.now)
+    served(pair)
+    for side in (pair.alice, pair.bob):
+        if isinstance(side.session.question, StringsShown):
+            side.session.answer(b"match", pair.now)
+    pair.run()
+    assert proved(pair.bob) == [method]
+    asked = len(pair.bob.of(events.Asked))
+    pair.says(Role.INITIATOR, step(method, lv(bytes(32))))
+    assert_closed(pair, Role.RESPONDER)
+    assert len(pair.bob.of(events.Asked)) == asked
+
+
+@pytest.mark.parametrize("method", ["psk", "srp", "sas"])
+def test_a_second_request_is_declined(method: str) -> None:
+    """The responder asks for it again: declined, nobody is asked anything, and the session goes on."""
+    pair = opened()
+    pair.alice.session.request(method, pair.now)
+    served(pair)
+    for side in (pair.alice, pair.bob):
+        if isinstance(side.session.question, StringsShown):
+            side.session.answer(b"match", pair.now)
+    pair.run()
+    steps = pair.alice.session._inner._steps
+    pair.says(Role.RESPONDER, said("request", method=method))
+    assert pair.alice.session._inner._steps == steps + 1
+    assert [event.method for event in pair.bob.of(events.Declined)] == [method]
+    assert pair.alice.session.stage is Stage.OPEN
+    assert proved(pair.alice) == [method]
+
+
+# --- without an end --------------------------------------------------------------------------------------------------
+
+ENDLESS = {
+    "steps": (Role.INITIATOR, step("nonsense", b"")),
+    "requests": (Role.RESPONDER, said("request", method="nonsense")),
+    "declines": (Role.RESPONDER, said("decline", method="sas")),
+    "results": (Role.INITIATOR, said("result", method="sas", match="true")),
+}
+EACH = pytest.mark.parametrize(("speaker", "word"), ENDLESS.values(), ids=ENDLESS.keys())
+
+
+@EACH
+def test_endless_words_of_proofs_end_it(speaker: Role, word: Element) -> None:
+    """As many as the bound says are taken; one more ends the session, and no more was answered or told."""
+    pair = opened().says(speaker, *[word] * MAX_STEPS)
+    victim = pair.side(speaker.other)
+    pair.side(speaker).session.send_stanza(message("still here"))
+    assert pair.run().side(speaker.other).stanzas == ["still here"]
+    pair.says(speaker, word)
+    assert_closed(pair, speaker.other)
+    assert len(victim.of(events.Declined)) <= MAX_STEPS
+
+
+@pytest.mark.parametrize("name", ["steps", "requests"])
+def test_answers_do_not_pile_up(name: str) -> None:
+    """Nor does it help not to take what is answered: it is little."""
+    speaker, word = ENDLESS[name]
+    pair = opened()
+    victim = pair.side(speaker.other).session
+    for _ in range(MAX_STEPS):
+        pair.side(speaker).session._inner.out.element(word)
+    pair.arrive(speaker.other, pair.collect(speaker))
+    assert 0 < len(victim._inner.out) < MAX_STEPS * 100
+
+
+@pytest.mark.parametrize("name", ["steps", "requests"])
+def test_control_without_the_bound(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Control: without it each is answered, for ever, and what nobody takes is kept."""
+    monkeypatch.setattr("xmpp_e2e.inner.MAX_STEPS", 2**30)
+    speaker, word = ENDLESS[name]
+    pair = opened()
+    victim = pair.side(speaker.other).session
+    for _ in range(100 * MAX_STEPS):
+        pair.side(speaker).session._inner.out.element(word)
+    pair.arrive(speaker.other, pair.collect(speaker))
+    assert len(victim._inner.out) > 100 * MAX_STEPS * 50
