@@ -36,6 +36,19 @@ class Plaintext:
 
 
 @dataclass(frozen=True)
+class SessionRefused:
+    """``e2e_session_refused``: a peer offered a session, and what should prove him cannot be used: it is locked, perhaps."""
+
+    peer: str
+    """His bare JID."""
+    error: E2EError
+
+    def __str__(self) -> str:
+        """What happened, what it may mean and what to do."""
+        return f"No session with {self.peer}, who wants one: {self.error.explain()}"
+
+
+@dataclass(frozen=True)
 class StoreFailed:
     """``e2e_store_failed``: the store did not do what was asked, and no other event tells of it."""
 

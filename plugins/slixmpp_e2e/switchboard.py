@@ -30,7 +30,7 @@ from slixmpp_e2e.outbox import FAN_OUT, Outbox, Route, Target
 from slixmpp_e2e.own import Own
 from slixmpp_e2e.presences import Presences
 from slixmpp_e2e.proofs import Proofs
-from slixmpp_e2e.reports import Plaintext, SendFailed, StoreFailed, TrustFileFailed
+from slixmpp_e2e.reports import Plaintext, SendFailed, SessionRefused, StoreFailed, TrustFileFailed
 from slixmpp_e2e.sessions import Sessions
 from slixmpp_e2e.settings import Settings
 from slixmpp_e2e.store.errors import StoreError
@@ -38,7 +38,7 @@ from slixmpp_e2e.trustfile import Rules, TrustFileWrong
 from slixmpp_e2e.watch import Watch
 from xmpp_e2e import events
 from xmpp_e2e.config import Config
-from xmpp_e2e.errors import E2EError
+from xmpp_e2e.errors import E2EError, JingleError
 from xmpp_e2e.identity import Assurance, Remembered, Role
 from xmpp_e2e.session import Session
 from xmpp_e2e.stages import BEFORE_OPEN
@@ -179,7 +179,7 @@ class Switchboard:
             self._approach(JID(peer).bare)
         self._watch.start()  # before we ask what is remembered: whatever changes afterwards is noticed
         terms = self._declared.terms(bare, self._store.policy(bare))
-        secrets = self.proofs.secrets(bare, JID(ours).bare)
+        secrets = self._secrets(role, bare, JID(ours).bare)
         config = Config(
             ours=ours,
             peer=peer,
@@ -196,6 +196,21 @@ class Switchboard:
             asks=self.proofs.asks(bare),
         )
         return Session(role, config, self._remembered(bare))
+
+    def _secrets(self, role: Role, bare: str, ours: str) -> dict[str, bytes]:
+        """What is set up with a peer. If it cannot be used there is no session: whoever sends hears why, but a peer only that
+        we want none. (Any other error, raised while his stanza is looked at, would end the client's stream.)"""
+        try:
+            return self.proofs.secrets(bare, ours)
+        except StoreError:
+            raise
+        except E2EError as error:
+            if role is Role.INITIATOR:
+                raise
+            report = SessionRefused(bare, error)
+            log.warning("%s", report)
+            self.xmpp.event("e2e_session_refused", report)
+            raise JingleError("what should prove the peer cannot be used", "not-allowed") from None
 
     def new_link(self, session: Session) -> Link:
         """What carries it."""

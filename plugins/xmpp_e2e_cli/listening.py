@@ -10,7 +10,7 @@ from typing import Any
 from rich.text import Text
 from slixmpp import JID, ClientXMPP, Message, Presence
 
-from slixmpp_e2e import E2E, Happened, Plaintext, SendFailed, TrustFileFailed
+from slixmpp_e2e import E2E, Happened, Plaintext, SendFailed, SessionRefused, TrustFileFailed
 from xmpp_e2e.errors import E2EError
 from xmpp_e2e.events import KeyChanged, SessionEnd, SessionFailed, SessionStart
 from xmpp_e2e.identity import Assurance, Fingerprint
@@ -37,6 +37,7 @@ class Listener:
             "e2e_send_failed": self._send_failed,
             "e2e_plaintext_refused": self._plaintext,
             "e2e_plaintext_received": self._plaintext,
+            "e2e_session_refused": self._refused,
             "e2e_trust_file_failed": self._trust_file,
             "disconnected": self._disconnected,
         }
@@ -129,6 +130,10 @@ class Listener:
     def _plaintext(self, report: Plaintext) -> None:
         data = {"from": str(report.stanza["from"]), "message": str(report.error)}
         self._out.event("plaintext", data, show.clean(str(report)))
+
+    def _refused(self, report: SessionRefused) -> None:
+        data = {"peer": report.peer, "error": type(report.error).__name__, "message": str(report.error)}
+        self._out.event("session_refused", data, show.clean(str(report)))
 
     def _trust_file(self, report: TrustFileFailed) -> None:
         self._out.event("trust_file_failed", {"message": str(report.error)}, show.clean(str(report)))

@@ -11,7 +11,18 @@ import pytest
 import typer
 from slixmpp import JID, ClientXMPP
 
-from slixmpp_e2e import E2E, Happened, Link, Plaintext, SendFailed, StoreFailed, TrustFileFailed, outbox, switchboard
+from slixmpp_e2e import (
+    E2E,
+    Happened,
+    Link,
+    Plaintext,
+    SendFailed,
+    SessionRefused,
+    StoreFailed,
+    TrustFileFailed,
+    outbox,
+    switchboard,
+)
 from slixmpp_e2e.filters import Filters
 from slixmpp_e2e.loopback import no_tls, online
 from slixmpp_e2e.settings import DEFAULTS
@@ -87,11 +98,13 @@ def test_the_events() -> None:
         "e2e_plaintext_received": Plaintext,
         "e2e_store_failed": StoreFailed,
         "e2e_trust_file_failed": TrustFileFailed,
+        "e2e_session_refused": SessionRefused,
     }
     assert set(listed) == {*core, *own}
     assert 'event("e2e_send_failed"' in plugin
     assert 'event("e2e_store_failed"' in plugin
     assert 'event("e2e_trust_file_failed"' in plugin
+    assert 'event("e2e_session_refused"' in plugin
     assert set(re.findall(r'plaintext\("(\w+)"', plugin)) == {"refused", "received"}
     for name, words in listed.items():
         kind: type[Any] = Happened if name in core else own[name]

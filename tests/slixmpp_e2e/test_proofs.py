@@ -9,7 +9,7 @@ from slixmpp_e2e.passwords import stretched
 from slixmpp_e2e.proofs import GUESSES, Compare, Locked, PeerDeclined, Prompts
 from slixmpp_e2e.reports import SendFailed
 from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, until
-from xmpp_e2e.errors import AuthenticationFailed
+from xmpp_e2e.errors import AuthenticationFailed, PeerRefused
 from xmpp_e2e.identity import Assurance
 
 ALICES, BOBS = "alice@localhost", "bob@localhost"
@@ -67,6 +67,24 @@ async def test_a_wrong_password_sends_nothing_and_is_locked_in_the_end(world: Wo
     assert isinstance(told.error, Locked)
     assert "unlock" in told.error.explain()
     assert len(heard) == 0
+    assert world.in_clear("in vain") == []
+
+
+async def test_who_is_locked_goes_on_without(world: World) -> None:
+    """An offer of somebody with whom it is locked is refused and told; it does not end our stream, nor sessions with others."""
+    alice, bob = await world.pair()
+    share(bob, ALICES, "srp", of("right"))
+    for _ in range(GUESSES):
+        e2e(bob).switchboard._store.count_failure(ALICES, "srp")
+    failed, refused, lost = Heard(alice, "e2e_send_failed"), Heard(bob, "e2e_session_refused"), Heard(bob, "disconnected")
+    alice.send_message(mto=BOB, mbody="in vain")
+    told: SendFailed = await failed.take()
+    assert isinstance(told.error, PeerRefused)
+    report = await refused.take()
+    assert report.peer == ALICES
+    assert "xmpp-e2e trust unlock" in str(report)
+    await world.settle(alice, bob)
+    assert len(lost) == 0
     assert world.in_clear("in vain") == []
 
 
