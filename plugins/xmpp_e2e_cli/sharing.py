@@ -21,6 +21,7 @@ from xmpp_e2e.authenticate.psk import KEY_BYTES
 from xmpp_e2e_cli import account, sealing
 from xmpp_e2e_cli.codes import UsageProblem
 from xmpp_e2e_cli.show import Output
+from xmpp_e2e_cli.trusting import SHARED
 from xmpp_e2e_cli.words import WORD_BYTES, first_line
 
 GOOD_LENGTH = 10
@@ -28,8 +29,6 @@ GOOD_LENGTH = 10
 others use must not be enough."""
 FEW_CHARACTERS = 5
 """So few different ones are a pattern: aaaa1111."""
-
-_NAMES = {"psk": "key", "srp": "password"}
 
 
 class NoSecret(UsageProblem):
@@ -86,9 +85,9 @@ class Sharing:
         """Nothing of this kind is shared any more. NothingShared."""
         with self._store() as store:
             if not [store.forget_secret(self._peer, kind, key_id) for key_id in store.secret_ids(self._peer, kind)]:
-                raise NothingShared(f"no {_NAMES[kind]} is shared with {self._peer}")
+                raise NothingShared(f"no {SHARED[kind]} is shared with {self._peer}")
         data = {"account": self._mine, "peer": self._peer, "done": "forgotten", "kind": kind}
-        self._out.result(data, f"Forgot the {_NAMES[kind]} that {self._mine} shared with {self._peer}.")
+        self._out.result(data, f"Forgot the {SHARED[kind]} that {self._mine} shared with {self._peer}.")
         self._out.tell("Keys of his that it has verified stay verified; xmpp-e2e trust forget forgets them.")
 
     def unlock(self) -> None:
@@ -125,7 +124,7 @@ class Sharing:
     def _stored(self, kind: str, replaced: bool) -> None:
         again = ", in the place of the one that was there" if replaced else ""
         self._out.tell(
-            f"{self._mine} shares a {_NAMES[kind]} with {self._peer}{again}. It has to prove each key of his that is not "
+            f"{self._mine} shares a {SHARED[kind]} with {self._peer}{again}. It has to prove each key of his that is not "
             "verified, before anything is sent or delivered."
         )
 

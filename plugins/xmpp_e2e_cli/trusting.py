@@ -10,12 +10,15 @@ from pathlib import Path
 from rich.text import Text
 from slixmpp import JID
 
+from slixmpp_e2e.proofs import GUESSES
 from slixmpp_e2e.store import SQLStore
 from xmpp_e2e.identity import Assurance, Fingerprint
 from xmpp_e2e_cli import account, show
 from xmpp_e2e_cli.codes import UsageProblem
 from xmpp_e2e_cli.show import Output
 
+SHARED = {"psk": "key", "srp": "password"}
+"""What people call a secret, by method."""
 NOTICED = "Programs that have a session with the peer now notice within a second or so."
 
 
@@ -64,11 +67,15 @@ class Trusting:
         with self._store() as store:
             own = account.own_fingerprint(store)
             keys, history = store.remembered(peer.bare).keys, store.history(peer.bare)
+            shared = [name for kind, name in SHARED.items() if store.secret_ids(peer.bare, kind)]
+            guesses = store.failures(peer.bare, "srp")
         data = {
             "account": self._mine,
             "fingerprint": str(own),
             "peer": peer.bare,
             "keys": [show.key_data(key) for key in keys],
+            "shared": shared,
+            "wrong_guesses": guesses,
             "history": [
                 {"at": line.at, "what": line.what, "fingerprint": str(line.fingerprint), "method": line.method}
                 for line in history
@@ -82,6 +89,10 @@ class Trusting:
         ]
         if not keys:
             lines.append("      no key is remembered")
+        lines += [f"      you share a {name}" for name in shared]
+        if guesses:
+            locked = f", and it is locked: xmpp-e2e trust unlock {peer.bare}" if guesses >= GUESSES else ""
+            lines.append(f"      wrong guesses of the password: {guesses}{locked}")
         self._out.result(data, *lines)
         if any(not key.blocked and key.assurance < Assurance.VERIFIED for key in keys):
             self._out.tell(

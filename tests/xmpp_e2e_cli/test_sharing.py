@@ -196,6 +196,20 @@ def test_unlock(alice: Command, home: Path) -> None:
     assert "was not locked" in alice("trust", "unlock", BOB).out
 
 
+def test_show_tells_what_is_shared(alice: Command) -> None:
+    """That there is something, never what; and how often somebody guessed."""
+    assert "share" not in alice("trust", "show", BOB).out
+    key = alice("psk", "new", BOB).out.strip()
+    with SQLStore.for_jid(ALICE) as store:
+        for _ in range(GUESSES):
+            store.count_failure(BOB, "srp")
+    shown, data = alice("trust", "show", BOB), alice("trust", "show", BOB, "--json").data
+    assert (data["shared"], data["wrong_guesses"]) == (["key"], GUESSES)
+    assert "you share a key" in shown.out
+    assert f"xmpp-e2e trust unlock {BOB}" in shown.out
+    assert key not in shown.out
+
+
 def test_the_exit_codes_of_proofs() -> None:
     """A locked password is a refused verification; a bad trust file has to be put right first."""
     assert code_of(Locked("")) is code_of(PeerDeclined("")) is Exit.REFUSED
