@@ -73,18 +73,18 @@ class Passing:
 class StepRelay(Middleman):
     """His two hellos say what the victims want to read; he proves nothing himself and passes steps on as they are."""
 
-    def __init__(self, *, needs: tuple[str, ...] = (), **sides: Any) -> None:
+    def __init__(self, *, needs: tuple[str, ...] = (), far: Pair | None = None, **sides: Any) -> None:
+        """``far``: his other connection, if it is not one with Bob in which he poses as Alice."""
         super().__init__(**sides)
+        if far is not None:
+            self._far, self.bob = far, far.bob
         self.steps: list[tuple[str, bytes]] = []
         """What he has passed on."""
         self._passing: dict[Session, Passing] = {}
         for mallory in (self._near.bob.session, self._far.alice.session):
             mallory.config = replace(mallory.config, need=needs, secrets=dict.fromkeys(SECRETS, bytes(32)))
-            inner = mallory._inner
-            inner._config = mallory.config
-            passing = self._passing[mallory] = Passing()
-            # from the first step on; what his hello says is made before that, by himself
-            inner._go_on = MethodType(_pass_on(passing), inner)  # type: ignore[method-assign]
+            mallory._inner._config = mallory.config
+            self._passing[mallory] = proves_nothing(mallory)
 
     def relay(self) -> StepRelay:
         """Carry everything, steps too, until nobody has any more to say."""
@@ -117,12 +117,16 @@ class StepRelay(Middleman):
         return self.relay()
 
 
-def _pass_on(passing: Passing) -> Any:
-    def go_on(inner: Inner, now: float) -> None:
-        inner._runs = passing  # type: ignore[assignment]
-        inner._judge(now)
+def proves_nothing(session: Session) -> Passing:
+    """Its hello is its own; from then on it proves nothing, wants nothing proved, and is done at once."""
+    inner, passing = session._inner, Passing()
 
-    return go_on
+    def go_on(self: Inner, now: float) -> None:
+        self._runs = passing  # type: ignore[assignment]
+        self._judge(now)
+
+    inner._go_on = MethodType(go_on, inner)  # type: ignore[method-assign]
+    return passing
 
 
 def unbound(monkeypatch: pytest.MonkeyPatch, *parts: str) -> None:

@@ -1,0 +1,153 @@
+"""Attack 9, what the inside adds: a needed proof is skipped, or talked down in a hello, or taken out of the signalling.
+
+What one side needs is its own policy. The other side's hello can only add to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from xml.etree.ElementTree import Element
+
+import pytest
+
+from tests.attacks.edits import METHOD, edits
+from tests.attacks.steps import KEYED, proved, proves_nothing, served, terms
+from tests.pair import Pair, Side, config, message, remembers
+from xmpp_e2e import events
+from xmpp_e2e.authenticate.hello import NegotiationAltered, build
+from xmpp_e2e.errors import AuthenticationFailed, LocalError, StreamError, TimedOut
+from xmpp_e2e.identity import Assurance, Role
+from xmpp_e2e.runs import Runs
+from xmpp_e2e.stages import Stage
+
+ROLES = pytest.mark.parametrize("rogue", list(Role))
+
+
+def against(rogue: Role, *need: str, **hello: tuple[str, ...]) -> tuple[Pair, Side, Side]:
+    """The victim needs these methods; the rogue says ``hello`` and is done without a step. The pair, the victim, the rogue."""
+    sides = {role: terms() if role is rogue else terms(*need) for role in Role}
+    pair = Pair(config("alice", **sides[Role.INITIATOR]), config("bob", **sides[Role.RESPONDER]))
+    inner = pair.side(rogue).session._inner
+    proves_nothing(pair.side(rogue).session)
+
+    def greet() -> None:
+        inner._header()
+        inner.out.element(build(replace(inner._our_hello(), **hello)))
+
+    inner._greet = greet  # type: ignore[method-assign]
+    served(pair.open(), pair.side(rogue.other))
+    return pair, pair.side(rogue.other), pair.side(rogue)
+
+
+def assert_nothing_came_of_it(victim: Side) -> None:
+    assert not victim.of(events.SessionStart)
+    assert not victim.stanzas
+    assert not proved(victim)
+    with pytest.raises(LocalError):
+        victim.session.send_stanza(message("secret"))
+
+
+@KEYED
+@ROLES
+def test_a_done_in_place_of_a_proof(method: str, rogue: Role) -> None:
+    """His done opens nothing: the victim sends none of its own, holds what he says, and gives up after five minutes."""
+    pair, victim, _ = against(rogue, method)
+    assert victim.session.stage is Stage.AWAITED
+    pair.says(rogue, message("trust me"))
+    assert_nothing_came_of_it(victim)
+    pair.pass_time(301.0)
+    assert isinstance(victim.failure, TimedOut)
+    assert_nothing_came_of_it(victim)
+
+
+@ROLES
+def test_one_of_two_is_not_both(rogue: Role) -> None:
+    """He proves that he knows the key, and is done without the password: the first is known, and still nothing flows."""
+    sides = {role: terms() if role is rogue else terms("psk", "srp") for role in Role}
+    pair = Pair(config("alice", **sides[Role.INITIATOR]), config("bob", **sides[Role.RESPONDER]))
+    session, victim = pair.side(rogue).session, pair.side(rogue.other)
+    genuine = session._inner._go_on
+
+    def go_on(now: float) -> None:
+        genuine(now)
+        if any(isinstance(event, events.Proved) for event in session._events):
+            proves_nothing(session)
+
+    session._inner._go_on = go_on  # type: ignore[method-assign]
+    served(pair.open(), victim)
+    assert proved(victim) == ["psk"]
+    assert not victim.of(events.SessionStart)
+    with pytest.raises(LocalError):
+        victim.session.send_stanza(message("secret"))
+
+
+@KEYED
+@ROLES
+def test_a_hello_that_needs_nothing(method: str, rogue: Role) -> None:
+    """Needing nothing himself takes nothing off the victim's needs."""
+    _, victim, _ = against(rogue, method, need=())
+    assert_nothing_came_of_it(victim)
+
+
+@KEYED
+@ROLES
+def test_a_hello_without_the_method(method: str, rogue: Role) -> None:
+    """He says that he has no such secret: the victim ends it at once, and names what is missing."""
+    _, victim, _ = against(rogue, method, methods=())
+    assert type(victim.failure) is AuthenticationFailed
+    assert f"needs {method}" in str(victim.failure)
+    assert_nothing_came_of_it(victim)
+
+
+@ROLES
+@pytest.mark.parametrize("need", ["fingerprint", "sas", "nonsense"])
+def test_a_hello_that_needs_what_there_is_not(rogue: Role, need: str) -> None:
+    """A need that nobody can meet by steps before a stanza flows ends it, and costs nobody a question."""
+    _, victim, _ = against(rogue, methods=(need,), need=(need,))
+    assert isinstance(victim.failure, AuthenticationFailed | StreamError)
+    assert not victim.of(events.Asked)
+    assert not victim.of(events.SessionStart)
+
+
+@KEYED
+@ROLES
+def test_the_signalling_without_the_method(method: str, rogue: Role) -> None:
+    """A server takes the method out of one half of the negotiation: both digests tell, before a step has convinced anybody."""
+
+    def strip(security: Element) -> None:
+        for each in security.findall(METHOD):
+            if each.get("name") == method:
+                security.remove(each)
+
+    pair = Pair(config("alice", **terms(method)), config("bob", **terms(method)), on_jingle=edits(rogue, strip))
+    served(pair.open())
+    for side in (pair.alice, pair.bob):
+        assert side.session.stage is Stage.CLOSED
+        assert_nothing_came_of_it(side)
+    assert isinstance(pair.bob.failure, NegotiationAltered)
+
+
+@KEYED
+@ROLES
+def test_control_a_victim_that_forgets_what_it_needs(monkeypatch: pytest.MonkeyPatch, method: str, rogue: Role) -> None:
+    """Control: were the needs not waited for, a done would do: open, at no more than the servers' word."""
+    monkeypatch.setattr(Runs, "wants", lambda self, methods: False)
+    pair, victim, other = against(rogue, method)
+    assert victim.session.stage is Stage.OPEN
+    assert victim.session.assurance is Assurance.VOUCHED
+    victim.session.send_stanza(message("secret"))
+    assert pair.run().side(rogue).stanzas == ["secret"]
+    assert other.session.stage is Stage.OPEN
+
+
+@KEYED
+@ROLES
+def test_only_the_pinned_key_itself_needs_no_proof(method: str, rogue: Role) -> None:
+    """A key that is not the pinned one gets no done for a done either, whatever was pinned before."""
+    victim = "bob" if rogue is Role.INITIATOR else "alice"
+    stale = {f"{victim}_remembers": remembers("mallory", Assurance.VERIFIED, "pin")}
+    sides = {role: terms() if role is rogue else terms(method) for role in Role}
+    pair = Pair(config("alice", **sides[Role.INITIATOR]), config("bob", **sides[Role.RESPONDER]), **stale)
+    proves_nothing(pair.side(rogue).session)
+    served(pair.open(), pair.side(rogue.other))
+    assert_nothing_came_of_it(pair.side(rogue.other))
