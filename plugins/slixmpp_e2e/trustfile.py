@@ -212,12 +212,12 @@ assert {_FIELDS.get(key, key) for key in KEYS} == {each.name for each in fields(
 
 def line_of(text: str, keys: tuple[str, ...]) -> int | None:
     """The number of the line, from 1, where these keys are set, or else the table around them; tomllib does not tell."""
-    lines = text.splitlines()
+    lines = [line.strip() for line in text.split("\n")]
     best, depth = None, 0
     table: tuple[str, ...] = ()
     for number, line in enumerate(lines):
         here = _keys_in(line)
-        if line.lstrip().startswith("["):
+        if line.startswith("["):
             if not here:
                 continue
             table = here
@@ -230,7 +230,7 @@ def line_of(text: str, keys: tuple[str, ...]) -> int | None:
 
 def _keys_in(line: str) -> tuple[str, ...]:
     """The keys of a table's header, or of the beginning of an assignment; none if it is neither."""
-    source = line if line.lstrip().startswith("[") else line.partition("=")[0] + "= 0"
+    source = line if line.startswith("[") else line.partition("=")[0] + "= 0"
     try:
         found: Any = tomllib.loads(source)
     except tomllib.TOMLDecodeError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from slixmpp_e2e.passwords import stretched
 from slixmpp_e2e.secretfile import psk_text
 from slixmpp_e2e.trustfile import Rules, TrustFileWrong
 from tests.slixmpp_e2e.test_trustfile import secret, trust
-from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, turns, until
+from tests.slixmpp_e2e.world import ALICE, BOB, PATIENCE, Heard, World, e2e, turns, until
+from xmpp_e2e.errors import LocalError
 from xmpp_e2e.identity import Assurance, Fingerprint, KnownKey, Remembered, Role, TrustModel
 from xmpp_e2e.trust.judge import OnKeyChange
 from xmpp_e2e.trust.policy import Policy
@@ -204,14 +206,14 @@ async def test_a_way_that_is_known_is_sought_anew(world: World, tmp_path: Path) 
     alice = await alice_with(world, tmp_path, "")
     failed = Heard(alice, "e2e_send_failed")
     alice.send_message(mto=BOB, mbody="yesterday")
-    await world.settle(alice)
+    while not world.in_clear("yesterday"):
+        await turns(1)
     trust(tmp_path, '["localhost"]\npolicy = "require"\n')
     while e2e(alice).switchboard.policy_with(BOBS) is not Policy.REQUIRE:
         await turns(1)
     alice.send_message(mto=BOB, mbody="today")
     await failed.take()
     assert world.in_clear("today") == []
-    assert world.in_clear("yesterday")
 
 
 async def test_a_file_that_became_bad_is_told_once(world: World, tmp_path: Path) -> None:
@@ -273,6 +275,47 @@ async def test_passwords_are_made_ready(tmp_path: Path, monkeypatch: pytest.Monk
         await turns(1)
     assert said.secrets("eve@localhost", ALICES) == {"srp": b"battery:alice@localhost:eve@localhost"}
     assert len(made) == 3
+    said.stop()
+
+
+async def test_a_password_that_is_replaced_while_it_is_made_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was made of the old one is of no use."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(password: str, ours: str, peer: str) -> bytes:
+        begun.set()
+        assert password != "correct" or go_on.wait(PATIENCE)
+        return password.encode()
+
+    monkeypatch.setattr(declared, "stretched", slow)
+    secret(tmp_path, "one", "correct")
+    said = rules(tmp_path, f'["{BOBS}"]\npassword_file = "one"\n')
+    board = Board()
+    said.start(board, ALICES)
+    assert await asyncio.to_thread(begun.wait, PATIENCE)
+    secret(tmp_path, "one", "battery")
+    await until(board.changes.get())
+    go_on.set()
+    while not said._stretched:
+        await turns(1)
+    assert list(said._stretched.values()) == [b"battery"]
+    said.stop()
+
+
+async def test_what_cannot_be_stretched_is_told_to_who_needs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An OpenSSL without Argon2id keeps no rule from being read."""
+
+    def impossible(password: str, ours: str, peer: str) -> bytes:
+        raise LocalError("no Argon2id")
+
+    monkeypatch.setattr(declared, "stretched", impossible)
+    secret(tmp_path, "one", "correct")
+    said = rules(tmp_path, f'["{BOBS}"]\npassword_file = "one"\n')
+    said.start(Board(), ALICES)
+    while said._preparing is not None:
+        await turns(1)
+    with pytest.raises(LocalError, match="no Argon2id"):
+        said.secrets(BOBS, ALICES)
     said.stop()
 
 

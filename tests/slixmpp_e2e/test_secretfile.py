@@ -75,6 +75,15 @@ def test_whose_file_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner
             secret_in(path)
 
 
+def test_where_modes_say_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are not looked at."""
+    path = file(tmp_path, b"correct horse", 0o644)
+    monkeypatch.setattr(os, "name", "nt")
+    taken = secret_in(path)
+    monkeypatch.undo()
+    assert taken == SECRET
+
+
 def test_what_is_no_file(tmp_path: Path) -> None:
     """Not there, a folder, or a pipe for which nobody waits."""
     for path, words in ((tmp_path / "none", "No such file"), (tmp_path, "directory|ordinary")):

@@ -155,6 +155,8 @@ def test_what_was_looked_into_is_noted(tmp_path: Path) -> None:
         ('["a"]\nx = 1\n["b"]\n', ("b", "x"), 3),
         ('["a"]\nx = """\n["b"]\nx = 1\n"""\n["b"]\nx = 2\n', ("b", "x"), 7),
         ('"a".x = 1\n', ("a", "x"), 1),
+        ('["a"]\nx = [\n  [1, 2],\n]\n  y = 1\n', ("a", "y"), 5),
+        ('["a"] # \x85\r\n\r\ny = 1\r\n', ("a", "y"), 3),
         ('["a"]\nx = [\n["b"]\n]\n# x = 1\n', ("b",), None),
         ("", ("b",), None),
     ],
