@@ -16,12 +16,23 @@ from xmpp_e2e.stages import DEADLINES
 from xmpp_e2e.stream.reader import Limits
 
 NO_BOUNDS = {
+    "xmpp_e2e.authenticate.dialogue.TAG_BYTES": "the size of a tag",
+    "xmpp_e2e.authenticate.psk.KEY_BYTES": "the size of a secret",
+    "xmpp_e2e.authenticate.sas.CODE_BYTES": "the size of a code",
+    "xmpp_e2e.authenticate.sas._NONCE_BYTES": "the size of a nonce",
+    "xmpp_e2e.authenticate.srp.STRETCHED_BYTES": "the size of a secret",
+    "xmpp_e2e.authenticate.srp._SALT_BYTES": "the size of a salt",
+    "xmpp_e2e.authenticate.srp._SECRET_BYTES": "the size of a secret",
+    "xmpp_e2e.authenticate.srp._MODULUS": "a number of RFC 5054",
     "xmpp_e2e.negotiate.jingle._XEP_0047_BLOCK_SIZE": "a number of XEP-0047",
     "xmpp_e2e.transport.ibb._SEQUENCE": "a number of XEP-0047",
     "xmpp_e2e.tls.channel._RECORD_OVERHEAD": "a number of RFC 8446",
     "xmpp_e2e.tls.channel._EXPORTER_BYTES": "a number of RFC 9266",
     "xmpp_e2e.tls.channel._PIECE": "another name of RECORD_BYTES",
     "slixmpp_e2e.adapter._FRONT": "a place in a list",
+    "slixmpp_e2e.passwords.MEMORY_KIB": "a cost on purpose",
+    "slixmpp_e2e.passwords.PASSES": "a cost on purpose",
+    "slixmpp_e2e.passwords.LANES": "a cost on purpose",
     "slixmpp_e2e.store.keyring._NAME_BYTES": "how long a name is",
     "slixmpp_e2e.store.passphrase.SALT_BYTES": "the size of a secret",
     "slixmpp_e2e.store.passphrase.MEMORY_KIB": "a cost on purpose",
