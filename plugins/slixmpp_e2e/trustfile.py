@@ -26,6 +26,9 @@ from xmpp_e2e.trust.policy import Policy
 FILE_BYTES = 1024 * 1024
 """The longest trust file: five thousand accounts. It is read in the event loop."""
 
+_NOT_TOML = (ValueError, RecursionError)
+"""What tomllib raises: TOMLDecodeError and, of numbers that are too long and brackets that are too many, these."""
+
 Stamp = tuple[int, int, int] | None
 """Of a file: when it was changed, its size, and which one it is; None if it cannot be found."""
 
@@ -99,7 +102,7 @@ class _Reading:
         self._text = self._load()
         try:
             tables = tomllib.loads(self._text)
-        except tomllib.TOMLDecodeError as error:
+        except _NOT_TOML as error:
             found = re.search(r" \(at line (\d+), column \d+\)$", str(error))
             where = f", line {found[1]}" if found else ""
             cause = str(error)[: found.start()] if found else str(error)
@@ -172,7 +175,10 @@ class _Reading:
         """What the file holds that ``value`` names, from the trust file's folder on."""
         if not isinstance(value, str) or not value or "\0" in value:
             raise ValueError("the path of a file is expected")
-        path = self._path.parent / Path(value).expanduser()
+        try:
+            path = self._path.parent / Path(value).expanduser()
+        except RuntimeError:
+            raise ValueError("there is no such user whose folder it could be in") from None
         self._stamps[path] = stamp(path)
         return secret_in(path)
 
@@ -233,7 +239,7 @@ def _keys_in(line: str) -> tuple[str, ...]:
     source = line if line.startswith("[") else line.partition("=")[0] + "= 0"
     try:
         found: Any = tomllib.loads(source)
-    except tomllib.TOMLDecodeError:
+    except _NOT_TOML:
         return ()
     keys = []
     while isinstance(found, dict) and found:
@@ -246,6 +252,6 @@ def _is_whole(text: str) -> bool:
     """Does a statement end with it? What looks like one may be a line within a longer value."""
     try:
         tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
+    except _NOT_TOML:
         return False
     return True

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from slixmpp_e2e.secretfile import psk_text
 from slixmpp_e2e.trustfile import FILE_BYTES, KEYS, NOTHING, Rule, Rules, Stamp, TrustFileWrong, line_of, read, stamp
@@ -13,6 +16,7 @@ from xmpp_e2e.identity import Assurance, Fingerprint, TrustModel
 from xmpp_e2e.trust.judge import OnKeyChange
 from xmpp_e2e.trust.policy import Policy
 
+PIECES = (*"[]\"'=\n.#{},~1\0 ", "bob@x.org", "x.org", "policy", "pin", "psk_file", "off", '["bob@x.org"]\n', 'pin = "')
 KEY, OTHER = Fingerprint(bytes(32)), Fingerprint(bytes(31) + b"\1")
 SECRET = bytes(range(32))
 
@@ -89,6 +93,7 @@ def test_an_account_and_its_domain(tmp_path: Path) -> None:
         ('["bob@x.org"]\npsk_file = "missing"\n', 2, "psk_file: the file cannot be read (No such file"),
         ('["bob@x.org"]\npsk_file = "open"\n', 2, "psk_file: other users can read the file (mode 0644): chmod 600"),
         ('["bob@x.org"]\npsk_file = "password"\n', 2, "psk_file: this is no key as `xmpp-e2e psk new`"),
+        ('["bob@x.org"]\npsk_file = "~nobody-here/x"\n', 2, "psk_file: there is no such user"),
         ('["x.org"]\npin = "x"\n', 2, "x.org / pin: this is for accounts"),
         ('["x.org"]\npsk_file = "x"\n', 2, "x.org / psk_file: this is for accounts"),
         ('["x.org"]\npassword_file = "x"\n', 2, "x.org / password_file: this is for accounts"),
@@ -121,6 +126,23 @@ def test_a_secret_in_the_place_of_a_path_is_not_repeated(tmp_path: Path, key: st
         rules(tmp_path, f'["bob@x.org"]\n{key} = "{psk_text(SECRET)}"\n')
     assert psk_text(SECRET) not in caught.value.explain()
     assert f"line 2, bob@x.org / {key}: the file cannot be read" in str(caught.value)
+
+
+@given(st.lists(st.sampled_from(PIECES)).map("".join) | st.text(max_size=30))
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_the_file_holds(tmp_path: Path, text: str) -> None:
+    """There are rules, or one error that has its name."""
+    path = tmp_path / "trust.toml"
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    with suppress(TrustFileWrong):
+        assert isinstance(read(path, {}), Rules)
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 5000, "a = " + "9" * 5000])
+def test_what_tomllib_does_not_call_wrong(tmp_path: Path, text: str) -> None:
+    """Too deep, or too long a number."""
+    with pytest.raises(TrustFileWrong):
+        rules(tmp_path, text)
 
 
 def test_a_file_that_is_none(tmp_path: Path) -> None:
