@@ -81,6 +81,8 @@ class Runs:
                 self._step = next(self._proof) if value is _START else self._proof.send(value)
             except StopIteration as convinced:
                 self._proof = None
+                if self._heard is not None and self._heard[0] == self.method:
+                    raise StreamError(f"the peer said more than {self.method} asks for", "policy-violation") from None
                 proven: Proven = convinced.value
                 return proven
             if not isinstance(self._step, Receive):

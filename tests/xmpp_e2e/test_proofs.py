@@ -11,7 +11,7 @@ from tests.pair import Pair, config, message, remembers
 from xmpp_e2e import events
 from xmpp_e2e.authenticate.base import GuessReturned, GuessSpent, SecretWanted, StringsShown
 from xmpp_e2e.authenticate.hello import REQUEST, build_step
-from xmpp_e2e.errors import AuthenticationFailed, LocalError
+from xmpp_e2e.errors import AuthenticationFailed, LocalError, StreamError
 from xmpp_e2e.identity import Assurance, Role
 from xmpp_e2e.stages import Stage
 
@@ -153,6 +153,17 @@ def test_one_side_may_be_through_before_the_other() -> None:
     for side in (opened.alice, opened.bob):
         assert [proved.method for proved in side.of(events.Proved)] == ["sas", "srp"]
         assert side.session.stage is Stage.OPEN
+
+
+def test_a_step_too_many() -> None:
+    """While his user compares, Bob cannot know that the peer says more than the method asks for; then he can, and ends it."""
+    opened = pair().open()
+    opened.alice.session.request("sas", opened.now)
+    opened.run().says(Role.INITIATOR, build_step("sas", b"more"))
+    opened.bob.session.answer(b"match", opened.now)
+    opened.run()
+    assert isinstance(opened.bob.failure, StreamError)
+    assert opened.bob.session.assurance is Assurance.VOUCHED
 
 
 @pytest.mark.parametrize("closer", list(Role))
