@@ -3,6 +3,8 @@
 # make check     what can be told without running it: style, types, layers, packages
 # make flood     a thousand hostile offers a second for a minute, at a client that goes on talking; says what it held
 # make soak      looks long for an order of events in which two sessions break a promise; `test` looks for seconds
+# make fuzz      looks for input that breaks a parser, SECONDS=… in all; `test` looks for seconds
+# make models    runs the models of docs/models by PROVERIF=… and writes what it says into docs/models/VERDICTS.md
 # make deletions leaves out every check of what guards, one at a time, and writes into docs/deletions.md which test fails
 # make interop   plays every scene on real servers and writes interop/RESULTS.md
 # make bench     measures what encryption costs, on a Prosody of its own, and writes interop/bench/RESULTS.md
@@ -13,6 +15,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 demo_ready := $(VENV)/demo.stamp
 test_ready := $(VENV)/test.stamp
+fuzz_ready := $(VENV)/fuzz.stamp
 
 # An interpreter that has gone, or a half-made environment: begin again.
 ifneq ($(wildcard $(VENV)),)
@@ -22,7 +25,7 @@ endif
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: demo test check flood soak deletions interop bench servers
+.PHONY: demo test check flood soak deletions fuzz interop bench models servers
 
 demo: $(demo_ready)
 	@$(BIN)/xmpp-e2e demo
@@ -44,6 +47,15 @@ flood: $(test_ready)
 
 soak: $(test_ready)
 	$(BIN)/python -m pytest tests/attacks/test_hostile_wire.py tests/attacks/test_hostile_peer.py --hypothesis-profile=soak
+
+# A minute for each parser.
+SECONDS ?= 480
+fuzz: $(fuzz_ready)
+	$(BIN)/python -m tests.fuzz.run $(SECONDS)
+
+PROVERIF ?= proverif
+models: $(test_ready)
+	$(BIN)/python -m tests.docs.models $(PROVERIF)
 
 # `make deletions only=--new` tries only what is not listed yet.
 deletions: $(test_ready)
@@ -70,3 +82,8 @@ $(test_ready): pyproject.toml
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) install --editable '.[cli,keyring,test]'
 	@touch $(demo_ready) $@
+
+# Apart from the rest: there are no wheels for every Python and every machine.
+$(fuzz_ready): $(test_ready)
+	@$(PIP) install --editable '.[fuzz]'
+	@touch $@

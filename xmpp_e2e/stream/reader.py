@@ -137,6 +137,7 @@ class Reader:
         self._preamble = b""
         self._content: str | None = None  # the default namespace that was declared last
         self._first = 0
+        self._before = b""  # the last byte of what was parsed before
         self._names = _Names()
         self._parser = _new_parser()
         self._parser.Parse(_COMMITMENT)
@@ -217,13 +218,22 @@ class Reader:
         except expat.ExpatError as error:
             self._parser.buffer_text = False  # makes pyexpat hand over what it has
             self._check_between()
-            condition = _CONDITIONS.get(error.code, "not-well-formed")
+            # expat keeps text back that ends in "]]>", which has no place in text: between elements the text is the breach
+            condition = "bad-format" if self._is_cdata_end(piece) else _CONDITIONS.get(error.code, "not-well-formed")
             what = expat.ErrorString(error.code)
             raise StreamError(f"the peer's stream breaks the rules of XML: {what}", condition) from None
         self._check_between()
         # Expat's position is now the end, or the beginning of a token that is not complete.
         self._token = self._parser.CurrentByteIndex
         self._boundary = self._first if self._stack else self._token
+        self._before = piece[-1:]
+
+    def _is_cdata_end(self, piece: bytes) -> bool:
+        """Did ``]]>`` between top-level elements stop the parser in ``piece``? It stops at the last of the three."""
+        if self._stack or self._opening is not None or self._complete:
+            return False
+        place = self._parser.ErrorByteIndex - (self._fed - len(piece)) + len(self._before)
+        return (self._before + piece)[place - 1 : place + 1] == b"]>"
 
     def _renew(self, rest: bytes) -> None:
         """Replace the parser by a new one that has seen ``_preamble`` and ``rest``, the unfinished element, only."""
