@@ -129,25 +129,33 @@ class Declared:
     # --- what changes ----------------------------------------------------------------------------------------------
 
     def _look(self) -> None:
-        assert self._path is not None
-        assert self._host is not None
-        self._timer = self._host.loop.call_later(LOOK_SECONDS, self._look)
-        if all(stamp(path) == was for path, was in self._stamps.items()):
+        host, path = self._host, self._path
+        assert host is not None
+        assert path is not None
+        if all(stamp(file) == was for file, was in self._stamps.items()):
+            self._timer = host.loop.call_later(LOOK_SECONDS, self._look)
             return
         stamps: dict[Path, Stamp] = {}
-        try:
-            new = read(self._path, stamps)
-        except TrustFileWrong as error:
-            self._host.trust_file_failed(error)
+        reading = host.loop.run_in_executor(None, read, path, stamps)
+        reading.add_done_callback(partial(self._was_read, stamps))
+
+    def _was_read(self, stamps: dict[Path, Stamp], done: asyncio.Future[Rules]) -> None:
+        host = self._host
+        if host is None or done.cancelled():
             return
-        finally:
-            self._stamps = stamps  # of a bad file too: it is told once, and read again when somebody has worked on it
+        self._stamps = stamps  # of a bad file too: it is told once, and read again when somebody has worked on it
+        self._timer = host.loop.call_later(LOOK_SECONDS, self._look)
+        try:
+            new = done.result()
+        except TrustFileWrong as error:
+            host.trust_file_failed(error)
+            return
         old, self.rules = self.rules, new
         log.info("the trust file was read again: %s accounts, %s domains", len(new.accounts), len(new.domains))
         for key in [key for key in self._stretched if _password(new, key[2]) != key[0]]:
             del self._stretched[key]
         self._prepare()
-        self._host.rules_changed(old, new)
+        host.rules_changed(old, new)
 
     def _prepare(self) -> None:
         """Stretch the next password that is not ready, in a thread: nobody is to wait for it later."""

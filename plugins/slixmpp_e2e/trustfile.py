@@ -24,7 +24,7 @@ from xmpp_e2e.trust.judge import OnKeyChange
 from xmpp_e2e.trust.policy import Policy
 
 FILE_BYTES = 1024 * 1024
-"""The longest trust file: five thousand accounts. It is read in the event loop."""
+"""The longest trust file: some thousand accounts. It is read in a second, by a thread if the program runs already."""
 
 _NOT_TOML = (ValueError, RecursionError)
 """What tomllib raises: TOMLDecodeError and, of numbers that are too long and brackets that are too many, these."""
@@ -222,13 +222,12 @@ def line_of(text: str, keys: tuple[str, ...]) -> int | None:
     best, depth = None, 0
     table: tuple[str, ...] = ()
     for number, line in enumerate(lines):
-        here = _keys_in(line)
+        here: tuple[str, ...] = ()
         if line.startswith("["):
-            if not here:
-                continue
-            table = here
-        elif here:
-            here = table + here
+            here = _keys_in(line)
+            table = here or table
+        elif keys[: len(table)] == table and (found := _keys_in(line)):
+            here = table + found
         if depth < len(here) <= len(keys) and keys[: len(here)] == here and _is_whole("\n".join(lines[:number])):
             best, depth = number + 1, len(here)
     return best

@@ -330,6 +330,27 @@ async def test_kept_passwords_are_bounded(tmp_path: Path, monkeypatch: pytest.Mo
     assert [key[1] for key in said._stretched] == ["2@bots.localhost", "3@bots.localhost"]
 
 
+async def test_a_plugin_that_ends_while_the_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it says now concerns nobody."""
+    begun, go_on = threading.Event(), threading.Event()
+    said, board = rules(tmp_path, ""), Board()
+
+    def slow(path: Path, stamps: object) -> Rules:
+        begun.set()
+        go_on.wait(PATIENCE)
+        return Rules()
+
+    monkeypatch.setattr(declared, "read", slow)
+    trust(tmp_path, "# more")
+    said.start(board, None)
+    assert await asyncio.to_thread(begun.wait, PATIENCE)
+    said.stop()
+    go_on.set()
+    await asyncio.get_running_loop().shutdown_default_executor()
+    await turns(3)
+    assert board.changes.empty()
+
+
 async def test_nobody_looks_after_the_end(world: World, tmp_path: Path) -> None:
     """The plugin is unloaded, and the file is nobody's business."""
     alice = await alice_with(world, tmp_path, "")
