@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 
 from xmpp_e2e.authenticate.base import Ask, Authenticator, Evidence, Proof, Proven, Receive, Send, Step
-from xmpp_e2e.errors import StreamError
+from xmpp_e2e.errors import E2EError, StreamError
 
 
 class Runs:
@@ -85,6 +85,9 @@ class Runs:
                     raise StreamError(f"the peer said more than {self.method} asks for", "policy-violation") from None
                 proven: Proven = convinced.value
                 return proven
+            except E2EError:
+                self._proof = None  # in an open session our own lack, of a key that is long enough, costs this run alone
+                raise
             if not isinstance(self._step, Receive):
                 return self._step
         return None

@@ -11,6 +11,7 @@ from tests.pair import Pair, config, message, remembers
 from xmpp_e2e import events
 from xmpp_e2e.authenticate.base import GuessReturned, GuessSpent, SecretWanted, StringsShown
 from xmpp_e2e.authenticate.hello import REQUEST, build_step
+from xmpp_e2e.authenticate.psk import WeakKey
 from xmpp_e2e.errors import AuthenticationFailed, LocalError, StreamError
 from xmpp_e2e.identity import Assurance, Role
 from xmpp_e2e.stages import Stage
@@ -245,3 +246,14 @@ def test_a_late_proof_has_its_own_time() -> None:
     again.run()
     again.pass_time(300.0)
     assert again.alice.session.stage is again.bob.session.stage is Stage.CLOSED
+
+
+def test_a_key_that_is_too_short_costs_its_run_alone() -> None:
+    """Our own side is told, nothing is sent, and another method can still run in the session."""
+    opened = Pair(config("alice", secrets={"psk": b"short"}, asks=ASKED), config("bob", secrets=SECRETS, asks=ASKED)).open()
+    with pytest.raises(WeakKey):
+        opened.alice.session.request("psk", opened.now)
+    assert opened.run().alice.session.stage is opened.bob.session.stage is Stage.OPEN
+    opened.alice.session.request("sas", opened.now)
+    opened.run()
+    assert isinstance(opened.alice.session.question, StringsShown)
