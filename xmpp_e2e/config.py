@@ -76,6 +76,8 @@ class Config:
     def __post_init__(self) -> None:
         if not MIN_BLOCK <= self.block_size <= MAX_BLOCK:
             raise ValueError(f"an in-band block has {MIN_BLOCK} to {MAX_BLOCK} bytes, not {self.block_size}")
+        if missing := set(self.need) - set(self.methods):
+            raise ValueError(f"{', '.join(sorted(missing))} cannot be needed: there is no secret, and nobody to ask for one")
 
     @property
     def methods(self) -> tuple[str, ...]:

@@ -91,6 +91,13 @@ def test_a_user_who_has_none_refuses() -> None:
     assert asking.alice.session.stage is asking.bob.session.stage is Stage.CLOSED
 
 
+@pytest.mark.parametrize("need", ["psk", "sas", "fingerprint"])
+def test_what_cannot_run_cannot_be_needed(need: str) -> None:
+    """The host's mistake, which the peer would take for a broken hello."""
+    with pytest.raises(ValueError, match="cannot be needed"):
+        config("alice", need=(need,), secrets={"srp": STRETCHED}, asks=ASKED)
+
+
 def test_nothing_was_asked() -> None:
     """An answer to no question is the host's mistake, and harms nothing."""
     opened = pair().open()
