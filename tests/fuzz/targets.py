@@ -72,6 +72,7 @@ def hellos(data: bytes) -> None:
     except StreamError:
         return
     assert auth.parse(auth.build(hello)) == hello
+    assert auth.build(hello).attrib["neg"] == element.attrib["neg"]
     with suppress(AuthenticationFailed):
         hello.check(_OURS)
         assert (hello.role, hello.sid, hello.neg) == (Role.RESPONDER, _OURS.sid, _OURS.neg)

@@ -83,7 +83,7 @@ def build(hello: Hello) -> Element:
 def parse(element: Element) -> Hello:
     """The hello in ``element``; StreamError ``bad-format`` if it is none."""
     try:
-        neg = base64.b64decode(element.attrib["neg"], validate=True)
+        neg = strict_base64(element.attrib["neg"])
         methods, need = (tuple(element.get(name, "").split()) for name in ("methods", "need"))
         if len(neg) != 32 or max(len(methods), len(need)) > _MAX_METHODS or not set(need) <= set(methods) or len(element):
             raise ValueError

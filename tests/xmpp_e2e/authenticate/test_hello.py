@@ -64,6 +64,7 @@ SEVENTEEN = " ".join(f"m{number}" for number in range(17))
     "attributes",
     [
         {"neg": "AA=="},
+        {"neg": "A" * 42 + "B="},
         {"neg": build(THEIRS).attrib["neg"].replace("A", "A\n", 1)},
         {"neg": build(THEIRS).attrib["neg"].rstrip("=")},
         {"neg": None},
