@@ -11,8 +11,8 @@ from slixmpp import ClientXMPP
 
 from slixmpp_e2e import outbox
 from slixmpp_e2e.link import Link
-from tests.attacks.relay import IQ, NOW, End
-from tests.pair import Pair
+from slixmpp_e2e.loopback.relay import IQ, NOW, End
+from tests.pair import Pair, identity
 from tests.slixmpp_e2e.world import ALICE, World, e2e, until
 from xmpp_e2e.errors import LocalError
 from xmpp_e2e.identity import Role
@@ -73,7 +73,9 @@ class Attacker:
     async def offer(self, device: str, *, refuses: bool = False) -> Mute:
         """One more session, as far as it gets."""
         # without flights, so that the first block that is refused comes before the session is open
-        end = Mute(self._world.server, Role.INITIATOR, device, ALICE, fast_open=not refuses)
+        end = Mute(
+            self._world.server.inject, Role.INITIATOR, device, ALICE, identity("mallory"), fast_open=not refuses
+        )
         end.other, end.refuses = end, refuses
         self.ends[device] = end
         end.session.offer(NOW)

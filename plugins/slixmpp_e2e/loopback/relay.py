@@ -1,6 +1,7 @@
-"""A server that is a man in the middle of two real clients: it ends Jingle, bytestream and TLS on both sides itself.
+"""A man in the middle of two real clients, for a server that attacks: he ends Jingle, bytestream and TLS on both sides.
 
-To Alice's client it is Bob, to Bob's it is Alice, under one key of its own; what it reads on one side it says on the other.
+To Alice's client he is Bob, to Bob's he is Alice, under one key of his own; what he reads on one side he says on the other.
+He needs no server of ours: one function that puts a stanza on the way to a victim, and to be shown what passes.
 """
 
 from __future__ import annotations
@@ -9,32 +10,35 @@ import itertools
 import os
 from collections.abc import Callable
 from copy import deepcopy
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
 from xml.etree.ElementTree import Element, SubElement
 
-from slixmpp_e2e.loopback import LoopbackServer
-from tests.pair import identity
 from xmpp_e2e import events
+from xmpp_e2e.authenticate.base import Question, StringsShown
 from xmpp_e2e.config import Config
 from xmpp_e2e.errors import E2EError, JingleError, TransportFailed
-from xmpp_e2e.identity import Remembered, Role
+from xmpp_e2e.identity import Fingerprint, Remembered, Role
 from xmpp_e2e.negotiate.jingle import NS_JINGLE
 from xmpp_e2e.session import Session
 from xmpp_e2e.stages import Stage
+from xmpp_e2e.tls.certificate import Identity
 from xmpp_e2e.transport.ibb import IBB, sid_of
+
+Inject: TypeAlias = Callable[[str, Element], None]
+"""``inject(to, stanza)`` sends a victim (full JID) a stanza, whomever it claims to be from: `LoopbackServer.inject` does."""
 
 IQ = "{jabber:client}iq"
 NOW = 0.0
-"""The server has all the time in the world."""
+"""He has all the time in the world: none of his deadlines ever comes."""
 
 
 class End:
-    """One end of the relay: it speaks with ``victim`` in the name of ``claimed``."""
+    """One of his two connections: he speaks with ``victim`` in the name of ``claimed``. ``terms`` are more of its Config."""
 
-    def __init__(self, server: LoopbackServer, role: Role, claimed: str, victim: str, **changes: Any) -> None:
-        self._server, self._role, self.claimed, self.victim = server, role, claimed, victim
-        terms = Config(ours=claimed, peer=victim, identity=identity("mallory"), random=os.urandom, **changes)
-        self.session = Session(role, terms, Remembered())
+    def __init__(self, inject: Inject, role: Role, claimed: str, victim: str, identity: Identity, **terms: Any) -> None:
+        self._inject, self._role, self.claimed, self.victim = inject, role, claimed, victim
+        self.session = Session(role, Config(claimed, victim, identity, os.urandom, **terms), Remembered())
         self._ibb: IBB | None = None
         self._replied: dict[str, Callable[[bool], None]] = {}
         self._ids = itertools.count()
@@ -43,9 +47,11 @@ class End:
         self._unsaid: list[Element] = []
         self.heard: list[str] = []
         """The texts that the victim said."""
+        self.shown: list[bytes] = []
+        """The codes of the short strings that his side was to compare, which is what the victim sees, too."""
 
     def takes(self, iq: Element) -> bool:
-        """An iq of the victim to whom we claim to be: is it for us?"""
+        """An iq of the victim to whom he claims to be: is it for him?"""
         kind = iq.get("type")
         if kind in ("result", "error"):
             replied = self._replied.pop(iq.get("id", ""), None)
@@ -68,26 +74,6 @@ class End:
         while self._events() or self._sent():
             pass
 
-    def _events(self) -> bool:
-        event = self.session.next_event()
-        if isinstance(event, events.SessionOffered):
-            self.session.accept(NOW)
-        elif isinstance(event, events.TransportAgreed):
-            self._ibb = IBB(self._role, event.sid, event.block_size)
-            if self._role is Role.INITIATOR:
-                self._ibb.open()
-                self.session.transport_ready(NOW)
-        elif isinstance(event, events.StanzaReceived):
-            self.heard.append(event.stanza.findtext("{jabber:client}body") or "")
-            self._unsaid.append(event.stanza)
-            self.hand_on()
-        elif isinstance(event, events.SessionStart):
-            assert self.other is not None
-            self.other.hand_on()
-        elif isinstance(event, events.SessionFailed | events.SessionEnd):
-            self.failure = event.error
-        return event is not None
-
     def hand_on(self) -> None:
         """Say on the other side what was read here and not said there yet."""
         assert self.other is not None
@@ -97,6 +83,44 @@ class End:
                 self.other.session.send_stanza(deepcopy(stanza))
             if waiting:
                 self.other.pump()
+
+    def show(self) -> None:
+        """Let short strings be compared on this side, too, if they are not already: people expect both to see some."""
+        if not self.shown and self.session.stage is Stage.OPEN and not self.session.proving:
+            self.session.request("sas", NOW)
+            self.pump()
+
+    def _events(self) -> bool:
+        event = self.session.next_event()
+        match event:
+            case events.SessionOffered():
+                self.session.accept(NOW)
+            case events.TransportAgreed(sid=sid, block_size=block_size):
+                self._ibb = IBB(self._role, sid, block_size)
+                if self._role is Role.INITIATOR:
+                    self._ibb.open()
+                    self.session.transport_ready(NOW)
+            case events.Asked(question):
+                self._asked(question)
+            case events.StanzaReceived(stanza):
+                self.heard.append(stanza.findtext("{jabber:client}body") or "")
+                self._unsaid.append(stanza)
+                self.hand_on()
+            case events.SessionStart():
+                assert self.other is not None
+                self.other.hand_on()
+            case events.SessionFailed(error=error) | events.SessionEnd(error=error):
+                self.failure = error
+        return event is not None
+
+    def _asked(self, question: Question) -> None:
+        """He has nothing against a guess, and finds that every two strings match."""
+        if self.session.question is question:
+            self.session.answer(b"match", NOW)
+        if isinstance(question, StringsShown):
+            self.shown.append(question.code)
+            assert self.other is not None
+            self.other.show()
 
     def _sent(self) -> bool:
         sent = False
@@ -144,24 +168,33 @@ class End:
         self._replied[iq_id] = replied
         iq = Element(IQ, {"type": "set", "id": iq_id, "from": self.claimed, "to": self.victim})
         iq.append(payload)
-        self._server.inject(self.victim, iq)
+        self._inject(self.victim, iq)
 
     def _reply(self, request: Element, kind: str) -> None:
         iq = Element(IQ, {"type": kind, "id": request.get("id", ""), "from": self.claimed, "to": self.victim})
         if kind == "error":
             error = SubElement(iq, "{jabber:client}error", {"type": "cancel"})
             SubElement(error, "{urn:ietf:params:xml:ns:xmpp-stanzas}item-not-found")
-        self._server.inject(self.victim, iq)
+        self._inject(self.victim, iq)
 
 
 class Relay:
-    """A hook of the loopback server: the next session that Alice's client offers to Bob's is relayed."""
+    """Relays the next session that Alice's client offers to Bob's (full JIDs).
 
-    def __init__(self, server: LoopbackServer, alice: str, bob: str) -> None:
-        self.near = End(server, Role.RESPONDER, bob, alice)
-        self.far = End(server, Role.INITIATOR, alice, bob)
+    It is a `Hook`: call it with each stanza that passes, stamped, and its sender's full JID; what it returns goes on.
+    ``server.interfere.append(Relay(server.inject, alice, bob))``. ``terms`` are those of the Configs on both sides: with
+    ``secrets`` of his own he takes part in ``psk`` and ``srp``, with ``asks=frozenset({"sas"})`` in comparisons.
+    """
+
+    def __init__(self, inject: Inject, alice: str, bob: str, **terms: Any) -> None:
+        identity = Identity.create(datetime.now(UTC))
+        self.near = End(inject, Role.RESPONDER, bob, alice, identity, **terms)
+        """He is Bob to Alice."""
+        self.far = End(inject, Role.INITIATOR, alice, bob, identity, **terms)
+        """He is Alice to Bob."""
         self.near.other, self.far.other = self.far, self.near
-        server.interfere.append(self)
+        self.fingerprint: Fingerprint = identity.fingerprint
+        """Of the key that both will see."""
 
     def __call__(self, stanza: Element, sender: str) -> Element | None:
         for end in (self.near, self.far):
