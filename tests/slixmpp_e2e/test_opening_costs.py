@@ -149,9 +149,9 @@ DATA, ANSWER = (ALICE, "data"), (BOB, "data")
     ("taken", "trips", "requests", "signalling", "transport"),
     [
         # what finishes the handshake and the first stanza share a block
-        (True, 3, [INITIATE, ACCEPT, OPEN, DATA, ANSWER], {ALICE: 2700, BOB: 3250}, {ALICE: 1070, BOB: 600}),
+        (True, 3, [INITIATE, ACCEPT, OPEN, DATA, ANSWER], {ALICE: 2770, BOB: 3320}, {ALICE: 1070, BOB: 600}),
         # the ClientHello, which was in the initiate in vain, and its answer take a block each
-        (False, 5, [INITIATE, ACCEPT, OPEN, DATA, ANSWER, DATA, ANSWER], {ALICE: 2700, BOB: 720}, {ALICE: 2530, BOB: 2480}),
+        (False, 5, [INITIATE, ACCEPT, OPEN, DATA, ANSWER, DATA, ANSWER], {ALICE: 2770, BOB: 790}, {ALICE: 2530, BOB: 2480}),
     ],
     ids=["flights", "the peer ignores flights"],
 )
