@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from xml.etree.ElementTree import Element
 
 import pytest
-from slixmpp import ClientXMPP
+from slixmpp import JID, ClientXMPP
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
 from slixmpp_e2e.loopback import LoopbackServer, Way, online
+from slixmpp_e2e.proofs import KEY_ID
 from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, until
 from xmpp_e2e.identity import Assurance
 from xmpp_e2e.negotiate.jingle import NS_JINGLE
@@ -108,13 +109,22 @@ def cost(world: World, since: int, trips: int, assurance: Assurance) -> Cost:
     return costs
 
 
-async def opening(world: World, prepare: Callable[[LoopbackServer], None] | None, known: bool, **bobs: Any) -> Cost:
-    """Alice's first message to Bob, who is online as she is: whatever is to be known about him by presence, she knows."""
+async def opening(
+    world: World,
+    prepare: Callable[[LoopbackServer], None] | None,
+    known: bool,
+    shared: Sequence[str] = (),
+    **bobs: Any,
+) -> Cost:
+    """Alice's first message to Bob, who is online as she is: whatever is to be known about him by presence, she knows.
+    ``shared``: methods for which both have the same secret."""
     trips = Trips()
     alice, bob = world.make(ALICE, load=False), world.make(BOB, load=False)
-    for client, config in ((alice, {}), (bob, bobs)):
+    for client, config, peer in ((alice, {}, BOB), (bob, bobs, ALICE)):
         trips.watch(client)
         world.load(client, **config)
+        for method in shared:
+            e2e(client).memory.put_secret(JID(peer).bare, method, KEY_ID, bytes(range(32)))
         await online(client, world.server)
     if known:
         ended = Heard(bob, "e2e_session_end")
@@ -174,3 +184,24 @@ async def test_an_opening_costs_no_more(
     for client in (ALICE, BOB):
         assert spent.signalling[client] <= signalling[client]
         assert spent.transport[client] <= transport[client]
+
+
+@pytest.mark.parametrize(
+    ("shared", "taken", "trips"),
+    [(["psk"], True, 5), (["srp"], True, 7), (["psk", "srp"], True, 9), (["psk", "srp"], False, 11)],
+    ids=["psk", "srp", "psk and srp", "psk and srp, the peer ignores flights"],
+)
+async def test_a_proof_costs_no_more(world: World, shared: list[str], taken: bool, trips: int) -> None:
+    """Five trips with a key, seven with a password and nine with both, and two more without flights."""
+    spent = await opening(world, slow, False, shared, fast_open=taken)
+    assert spent.assurance is Assurance.VERIFIED
+    assert spent.trips == trips
+    assert spent.results == len(spent.requests)
+
+
+async def test_what_is_proved_costs_nothing_later(world: World) -> None:
+    """The next session with the same keys takes three trips and five iqs, as if nothing were shared."""
+    spent = await opening(world, slow, True, ["psk", "srp"])
+    assert spent.assurance is Assurance.VERIFIED
+    assert spent.trips == 3
+    assert spent.requests == [INITIATE, ACCEPT, OPEN, DATA, ANSWER]
