@@ -58,6 +58,7 @@ class Inner:
         self._runs: Runs | None = None
         self._steps = 0
         """What the peer has said of proofs."""
+        self._secrets = dict(config.secrets)
         self._wished: set[str] = set()
         """Methods that our own side has asked for in the open session."""
 
@@ -138,13 +139,15 @@ class Inner:
         self._held.clear()
         self._reader, self._runs = reader.Reader(), None
 
-    def request(self, method: str, now: float) -> None:
+    def request(self, method: str, now: float, secret: bytes | None = None) -> None:
         """Let ``method`` run in the open session; the initiator begins it, the responder asks him to. LocalError."""
         if self._progress.stage is not Stage.OPEN:
             raise LocalError(f"{method} cannot run now: the session is {self._progress.stage.value}")
         if method not in LATE or self._runs is None or not self._runs.may_begin(method):
             raise LocalError(f"{method} cannot run: it has run in this session, or there is no such method")
         self._wished.add(method)
+        if secret is not None:
+            self._secrets[method] = secret
         if self._role is Role.INITIATOR:
             self._runs.add((method,))
             self._go_on(now)
@@ -182,8 +185,8 @@ class Inner:
             match due:
                 case Send(payload):
                     self.out.element(auth.build_step(self._runs.method, payload))
-                case Ask(SecretWanted(method)) if method in self._config.secrets:
-                    self._runs.answer(self._config.secrets[method])
+                case Ask(SecretWanted(method)) if method in self._secrets:
+                    self._runs.answer(self._secrets[method])
                 case Ask(question):
                     self._progress.wait_for_a_person(now)
                     self._told.append(events.Asked(question))

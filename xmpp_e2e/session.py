@@ -127,9 +127,10 @@ class Session:
         with self._guarded(now):
             self._inner.remember(remembered, now)
 
-    def request(self, method: str, now: float) -> None:
-        """Let an authenticator run in the open session, for more assurance. LocalError if it cannot."""
-        self._inner.request(method, now)
+    def request(self, method: str, now: float, secret: bytes | None = None) -> None:
+        """Let an authenticator run in the open session, for more assurance. ``secret``: in place of the one of the terms.
+        LocalError if it cannot."""
+        self._inner.request(method, now, secret)
 
     def answer(self, reply: bytes, now: float) -> None:
         """To ``question``; LocalError if nothing was asked."""

@@ -7,8 +7,9 @@ from slixmpp.plugins import register_plugin
 
 from slixmpp_e2e.link import Happened, Link
 from slixmpp_e2e.plugin import E2E
+from slixmpp_e2e.prompts import Compare
 from slixmpp_e2e.reports import Plaintext, SendFailed, SessionRefused, StoreFailed, TrustFileFailed
 
 register_plugin(E2E)
 
-__all__ = ["E2E", "Happened", "Link", "Plaintext", "SendFailed", "SessionRefused", "StoreFailed", "TrustFileFailed"]
+__all__ = ["E2E", "Compare", "Happened", "Link", "Plaintext", "SendFailed", "SessionRefused", "StoreFailed", "TrustFileFailed"]

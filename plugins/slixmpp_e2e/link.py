@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 from xml.etree.ElementTree import Element
@@ -16,8 +17,12 @@ from slixmpp import Iq
 from slixmpp_e2e.carrier import IBBCarrier
 from slixmpp_e2e.iqs import OwnIqs
 from slixmpp_e2e.namespaces import of_client
+from slixmpp_e2e.passwords import stretched
+from slixmpp_e2e.prompts import NOBODY, Compare, Prompts
 from xmpp_e2e import events
 from xmpp_e2e.authenticate.base import Question
+from xmpp_e2e.authenticate.psk import strong
+from xmpp_e2e.authenticate.strings import Form
 from xmpp_e2e.errors import E2EError, TransportFailed
 from xmpp_e2e.identity import Assurance, Fingerprint, Remembered, Role
 from xmpp_e2e.negotiate.jingle import Reason
@@ -51,6 +56,11 @@ class Host(Protocol):
 
     def happened(self, link: Link, event: events.Event) -> None:
         """A core event, in order."""
+
+    async def verify(
+        self, link: Link, method: str, *, prompts: Prompts = NOBODY, form: Form = Form.DECIMAL, secret: bytes | None = None
+    ) -> None:
+        """Let a method prove the peer's key in an open session."""
 
     def writable(self, link: Link) -> None:
         """Stanzas may be given to the link."""
@@ -174,6 +184,25 @@ class Link:
         """Until it is over; returns None if it ended by farewells on both sides."""
         return await asyncio.shield(self._ended)
 
+    async def verify_sas(self, confirm: Callable[[Compare], Awaitable[bool] | bool], form: str = "decimal") -> None:
+        """Let both users compare a short string; returns when both have said that it is the same.
+
+        ``confirm`` gets a Compare, whose ``.text`` has the ``form``, ``decimal``, ``emoji`` or ``words``, and says whether it
+        is. This and the next two prove the peer's key in the open session, on both sides, for now and for later sessions;
+        they raise PeerDeclined if he takes no part, LocalError if the method cannot run (twice in one session it cannot),
+        and whatever has ended the session if the proof failed.
+        """
+        await self._host.verify(self, "sas", prompts=Prompts(sas=confirm), form=Form(form))
+
+    async def verify_password(self, password: str) -> None:
+        """Let the two of you prove that you know the same password. A wrong one is counted; Locked after too many."""
+        bare = (jid.partition("/")[0] for jid in (self.ours, self.peer))
+        await self._host.verify(self, "srp", secret=await asyncio.to_thread(stretched, password, *bare))
+
+    async def verify_key(self, key: bytes) -> None:
+        """Let the two of you prove that you hold the same random key. WeakKey for fewer than 16 bytes."""
+        await self._host.verify(self, "psk", secret=strong(key))
+
     async def close(self) -> None:
         """Say farewell, and wait for the peer's."""
         self.end()
@@ -218,10 +247,12 @@ class Link:
                 self._over(event.error)
         self._finish()
 
-    def request(self, method: str) -> None:
-        """Let an authenticator run in the open session. LocalError if it cannot."""
-        self._core.request(method, self._now)
-        self.pump()
+    def request(self, method: str, secret: bytes | None = None) -> None:
+        """Let an authenticator run in the open session, with this secret or with what is set up. LocalError if it cannot."""
+        try:
+            self._core.request(method, self._now, secret)
+        finally:
+            self.pump()
 
     def answer(self, question: Question, reply: bytes) -> None:
         """To what an authenticator asked; nothing happens if that is not waited for any more."""

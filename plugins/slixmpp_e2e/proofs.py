@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+import shlex
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import TypeVar
 
 from slixmpp import JID
 
@@ -13,11 +16,14 @@ from slixmpp_e2e.declared import Declared
 from slixmpp_e2e.errors import SessionGone
 from slixmpp_e2e.link import Link
 from slixmpp_e2e.passwords import stretched
+from slixmpp_e2e.prompts import NOBODY, Compare, Prompts
 from xmpp_e2e import events
 from xmpp_e2e.authenticate.base import GuessReturned, GuessSpent, Question, SecretWanted, StringsShown
-from xmpp_e2e.authenticate.strings import Form, render
+from xmpp_e2e.authenticate.strings import Form
 from xmpp_e2e.errors import E2EError, LocalError
 from xmpp_e2e.trust.store import TrustStore
+
+_T = TypeVar("_T")
 
 GUESSES = 5
 """Wrong passwords in a row, of either side, after which none is tried any more until the user has unlocked it."""
@@ -38,46 +44,14 @@ class Locked(E2EError):
 
     likely = "The password was mistyped, here or there, or one of you has changed it."
     attack = "Somebody who poses as the peer guesses your password, one guess a session."
-    remedy = "Agree on a new password by another way, then unlock it: xmpp-e2e trust unlock JID."
-
-
-@dataclass(frozen=True)
-class Compare:
-    """Two people look at this and at what the other sees, and say whether it is the same."""
-
-    peer: str
-    """The full JID at the other end."""
-    code: bytes = field(repr=False)
-
-    @property
-    def decimal(self) -> str:
-        """Three numbers of four digits."""
-        return " ".join(render(self.code, Form.DECIMAL))
-
-    @property
-    def emoji(self) -> str:
-        """Seven pictures with their names."""
-        return "  ".join(render(self.code, Form.EMOJI))
-
-    @property
-    def words(self) -> str:
-        """Five English words."""
-        return " ".join(render(self.code, Form.WORDS))
-
-
-@dataclass(frozen=True)
-class Prompts:
-    """How the user is asked; None: not at all."""
-
-    password: Callable[[str], Awaitable[str | None]] | None = None
-    """Gets the peer's bare JID, gives the password, or None: there is none."""
-    sas: Callable[[Compare], Awaitable[bool]] | None = None
+    remedy = "Agree on a new password by another way, and unlock it then."
 
 
 @dataclass(frozen=True)
 class _Wish:
     prompts: Prompts
     """Of this one time."""
+    form: Form
     fulfilled: asyncio.Future[None]
 
 
@@ -103,7 +77,7 @@ class Proofs:
                 if secret is not None:
                     found[method] = secret
         if "srp" in found and self.is_locked(bare):
-            raise Locked(f"the password that you share with {bare} is locked after {GUESSES} wrong guesses")
+            raise _locked(bare)
         return found
 
     def asks(self, bare: str) -> frozenset[str]:
@@ -117,15 +91,26 @@ class Proofs:
         """Were too many guesses wrong?"""
         return self._store.failures(bare, "srp") >= GUESSES
 
-    async def verify(self, link: Link, method: str, prompts: Prompts) -> None:
+    async def verify(
+        self,
+        link: Link,
+        method: str,
+        prompts: Prompts = NOBODY,
+        *,
+        form: Form = Form.DECIMAL,
+        secret: bytes | None = None,
+    ) -> None:
         """Let ``method`` prove the peer's key in the open session; returns when it has. What makes the session end otherwise is
-        raised, or PeerDeclined, or LocalError if it cannot run."""
-        key, wish = (link, method), _Wish(prompts, self._loop.create_future())
+        raised, or PeerDeclined, or Locked, or LocalError if it cannot run. ``secret``: in place of what is set up."""
+        bare = JID(link.peer).bare
+        if method == "srp" and self.is_locked(bare):
+            raise _locked(bare)
+        key, wish = (link, method), _Wish(prompts, form, self._loop.create_future())
         if key in self._asked_for:
             raise LocalError(f"{method} runs with {link.peer} already")
         self._asked_for[key] = wish
         try:
-            link.request(method)
+            link.request(method, secret)
             ended = asyncio.ensure_future(link.ended())
             await asyncio.wait((wish.fulfilled, ended), return_when=asyncio.FIRST_COMPLETED)
             if wish.fulfilled.done():
@@ -168,11 +153,21 @@ class Proofs:
     async def _ask(self, link: Link, question: SecretWanted | StringsShown) -> None:
         method = "sas" if isinstance(question, StringsShown) else question.method
         wish = self._asked_for.get((link, method))
-        prompts = wish.prompts if wish is not None else self._prompts
+        prompts, form = (wish.prompts, wish.form) if wish is not None else (self._prompts, Form.DECIMAL)
         if isinstance(question, StringsShown):
-            matches = prompts.sas is not None and await prompts.sas(Compare(link.peer, question.code))
-            link.answer(question, b"match" if matches else b"")
+            matches = prompts.sas is not None and await _said(prompts.sas(Compare(link.peer, question.code, form.value)))
+            link.answer(question, b"match" if matches is True else b"")
             return
         peer, ours = JID(link.peer).bare, JID(link.ours).bare
-        password = await prompts.password(peer) if prompts.password is not None else None
+        password = await _said(prompts.password(peer)) if prompts.password is not None else None
         link.answer(question, await asyncio.to_thread(stretched, password, ours, peer) if password else b"")
+
+
+def _locked(bare: str) -> Locked:
+    wrong = f"the password that you share with {bare} is locked after {GUESSES} wrong guesses"
+    return Locked(f"{wrong}; this unlocks it: xmpp-e2e trust unlock {shlex.quote(bare)}")
+
+
+async def _said(answer: Awaitable[_T] | _T) -> _T:
+    """A user's answer, now or when it comes."""
+    return await answer if inspect.isawaitable(answer) else answer

@@ -12,7 +12,7 @@ from slixmpp import JID, InvalidJID
 
 from slixmpp_e2e.capacity import Limits
 from slixmpp_e2e.outbox import HOLD_BYTES
-from slixmpp_e2e.proofs import Prompts
+from slixmpp_e2e.prompts import Prompts
 from slixmpp_e2e.rates import Rate
 from slixmpp_e2e.store import KeyFile, Keyring, Sealer
 from xmpp_e2e.config import Deadlines

@@ -29,6 +29,7 @@ from slixmpp_e2e.link import Happened, Link
 from slixmpp_e2e.outbox import FAN_OUT, Outbox, Route, Target
 from slixmpp_e2e.own import Own
 from slixmpp_e2e.presences import Presences
+from slixmpp_e2e.prompts import NOBODY, Prompts
 from slixmpp_e2e.proofs import Proofs
 from slixmpp_e2e.reports import Plaintext, SendFailed, SessionRefused, StoreFailed, TrustFileFailed
 from slixmpp_e2e.sessions import Sessions
@@ -37,6 +38,7 @@ from slixmpp_e2e.store.errors import StoreError
 from slixmpp_e2e.trustfile import Rules, TrustFileWrong
 from slixmpp_e2e.watch import Watch
 from xmpp_e2e import events
+from xmpp_e2e.authenticate.strings import Form
 from xmpp_e2e.config import Config
 from xmpp_e2e.errors import E2EError, JingleError
 from xmpp_e2e.identity import Assurance, Remembered, Role
@@ -395,6 +397,18 @@ class Switchboard:
             adapter.inject(self.xmpp, stanza)
         finally:
             self.injecting = False
+
+    async def verify(
+        self,
+        link: Link,
+        method: str,
+        *,
+        prompts: Prompts = NOBODY,
+        form: Form = Form.DECIMAL,
+        secret: bytes | None = None,
+    ) -> None:
+        """Let a method prove the peer's key in an open session."""
+        await self.proofs.verify(link, method, prompts, form=form, secret=secret)
 
     # --- what links tell -------------------------------------------------------------------------------------------
 

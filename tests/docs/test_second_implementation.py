@@ -15,7 +15,7 @@ from slixmpp.xmlstream.matcher.base import MatcherBase
 
 from slixmpp_e2e.loopback import online
 from slixmpp_e2e.passwords import stretched
-from slixmpp_e2e.proofs import Compare
+from slixmpp_e2e.prompts import Compare
 from tests.docs import second_implementation, second_proofs, second_signalling
 from tests.docs.second_implementation import Endpoint
 from tests.docs.second_pair import CLIENT, ROLES, Wire

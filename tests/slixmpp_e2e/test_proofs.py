@@ -6,11 +6,13 @@ import pytest
 from slixmpp import ClientXMPP
 
 from slixmpp_e2e.passwords import stretched
-from slixmpp_e2e.proofs import GUESSES, Compare, Locked, PeerDeclined, Prompts
+from slixmpp_e2e.prompts import Compare
+from slixmpp_e2e.proofs import GUESSES, Locked, PeerDeclined
 from slixmpp_e2e.reports import SendFailed
 from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, until
-from xmpp_e2e.errors import AuthenticationFailed, PeerRefused
-from xmpp_e2e.identity import Assurance
+from xmpp_e2e.authenticate.psk import WeakKey
+from xmpp_e2e.errors import AuthenticationFailed, LocalError, PeerRefused
+from xmpp_e2e.identity import Assurance, Role
 
 ALICES, BOBS = "alice@localhost", "bob@localhost"
 KEY = bytes(range(32))
@@ -65,7 +67,7 @@ async def test_a_wrong_password_sends_nothing_and_is_locked_in_the_end(world: Wo
     alice.send_message(mto=BOB, mbody="in vain")
     told = await failed.take()
     assert isinstance(told.error, Locked)
-    assert "unlock" in told.error.explain()
+    assert f"xmpp-e2e trust unlock {BOBS}" in told.error.explain()
     assert len(heard) == 0
     assert world.in_clear("in vain") == []
 
@@ -82,7 +84,7 @@ async def test_who_is_locked_goes_on_without(world: World) -> None:
     assert isinstance(told.error, PeerRefused)
     report = await refused.take()
     assert report.peer == ALICES
-    assert "xmpp-e2e trust unlock" in str(report)
+    assert f"xmpp-e2e trust unlock {ALICES}" in str(report)
     await world.settle(alice, bob)
     assert len(lost) == 0
     assert world.in_clear("in vain") == []
@@ -98,7 +100,7 @@ async def test_two_people_compare_what_they_see(world: World) -> None:
 
     alice, bob = await world.client(ALICE), await world.client(BOB, sas=looks)
     ours, theirs = await world.session(alice, bob)
-    await until(e2e(alice).switchboard.proofs.verify(ours, "sas", Prompts(sas=looks)))
+    await until(ours.verify_sas(looks))
     await world.settle(alice, bob)
     assert seen[0] == seen[1]
     assert ours.assurance is theirs.assurance is Assurance.VERIFIED
@@ -109,7 +111,7 @@ async def test_a_peer_without_anybody_to_ask_declines(world: World) -> None:
     alice, bob = await world.pair()
     ours, _ = await world.session(alice, bob)
     with pytest.raises(PeerDeclined, match="takes no part in sas"):
-        await until(e2e(alice).switchboard.proofs.verify(ours, "sas", Prompts(sas=agrees)))
+        await until(ours.verify_sas(agrees))
     assert ours.is_open
 
 
@@ -118,7 +120,7 @@ async def test_a_password_for_one_session(world: World) -> None:
     alice = await world.client(ALICE)
     bob = await world.client(BOB, password=lambda peer: says("correct horse" if peer == ALICES else None))
     ours, theirs = await world.session(alice, bob)
-    await until(e2e(alice).switchboard.proofs.verify(ours, "srp", Prompts(password=lambda peer: says("correct horse"))))
+    await until(ours.verify_password("correct horse"))
     assert ours.assurance is theirs.assurance is Assurance.VERIFIED
 
 
@@ -127,4 +129,42 @@ async def test_whoever_gives_another_password_ends_the_session(world: World) -> 
     alice, bob = await world.client(ALICE), await world.client(BOB, password=lambda peer: says("wrong"))
     ours, _ = await world.session(alice, bob)
     with pytest.raises(AuthenticationFailed):
-        await until(e2e(alice).switchboard.proofs.verify(ours, "srp", Prompts(password=lambda peer: says("right"))))
+        await until(ours.verify_password("right"))
+
+
+@pytest.mark.parametrize("asks", list(Role))
+@pytest.mark.parametrize("method", ["psk", "srp"])
+async def test_a_secret_of_this_one_time(world: World, method: str, asks: Role) -> None:
+    """Either side may give it; the other, who has pinned the key and needs no proof, has the same set up."""
+    alice, bob = await world.pair()
+    other, peer, key = (bob, ALICES, alice) if asks is Role.INITIATOR else (alice, BOBS, bob)
+    share(other, peer, method, KEY if method == "psk" else of("correct horse"))
+    await e2e(other).trust.pin(peer, e2e(key).fingerprint)
+    link = next(link for link in await world.session(alice, bob) if link.role is asks)
+    await until(link.verify_key(KEY) if method == "psk" else link.verify_password("correct horse"))
+    await world.settle(alice, bob)
+    assert link.is_open
+    assert link.assurance is Assurance.VERIFIED
+
+
+async def test_a_password_is_no_key(world: World) -> None:
+    """It is refused before anything is said, and the session is unharmed."""
+    alice, bob = await world.pair()
+    ours, theirs = await world.session(alice, bob)
+    for link in (ours, theirs):
+        with pytest.raises(WeakKey):
+            await until(link.verify_key(b"correct horse"))
+        with pytest.raises(LocalError, match="at least one character"):
+            await until(link.verify_password(""))
+        assert link.is_open
+
+
+async def test_what_is_locked_is_not_tried(world: World) -> None:
+    """Not with a password of this one time either."""
+    alice, bob = await world.pair()
+    ours, _ = await world.session(alice, bob)
+    for _ in range(GUESSES):
+        e2e(alice).switchboard._store.count_failure(BOBS, "srp")
+    with pytest.raises(Locked):
+        await until(ours.verify_password("correct horse"))
+    assert ours.is_open

@@ -37,7 +37,12 @@ class PskAuthenticator:
     def prove(self, evidence: Evidence) -> Proof:
         """I lv(T_I) · R lv(T_R). WeakKey for fewer than MIN_KEY_BYTES."""
         dialogue = Dialogue(self.name, evidence)
-        key = yield from dialogue.secret()
-        if len(key) < MIN_KEY_BYTES:
-            raise WeakKey(f"a pre-shared key has at least {MIN_KEY_BYTES} bytes, and this one {len(key)}")
+        key = strong((yield from dialogue.secret()))
         return (yield from dialogue.confirm(key, self.assurance))
+
+
+def strong(key: bytes) -> bytes:
+    """The key, if it is long enough to be one; else WeakKey."""
+    if len(key) < MIN_KEY_BYTES:
+        raise WeakKey(f"a pre-shared key has at least {MIN_KEY_BYTES} bytes, and this one {len(key)}")
+    return key
