@@ -22,8 +22,8 @@ AUTHENTICATORS: tuple[Authenticator, ...] = (
     SrpAuthenticator(),
     SasAuthenticator(),
 )
-"""Every authenticator there is. A new one is one file and one more name here."""
-BY_NAME: Mapping[str, Authenticator] = {each.name: each for each in AUTHENTICATORS}
+"""Every authenticator there is; the first is the one that runs by itself. A new one is one file and one more name here, or in
+``Config.authenticators`` of whoever wants to try it."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,8 @@ class Config:
     """Methods whose secret our user can be asked for."""
     deadlines: Deadlines = field(default_factory=Deadlines)
     """How long it waits for what."""
+    authenticators: tuple[Authenticator, ...] = AUTHENTICATORS
+    """Those that this session knows; each side announces its own."""
     block_size: int = 4096
     """The IBB block size that we offer and accept, raw bytes: Prosody does best with about 4 KiB."""
 
@@ -82,7 +84,7 @@ class Config:
     @property
     def methods(self) -> tuple[str, ...]:
         """Those that can run with this peer, in the order in which they would."""
-        usable = (each for each in AUTHENTICATORS if each.keyed and (each.name in self.secrets or each.name in self.asks))
+        usable = (each for each in self.authenticators if each.keyed and (each.name in self.secrets or each.name in self.asks))
         return tuple(each.name for each in sorted(usable, key=lambda each: each.rank))
 
     @property

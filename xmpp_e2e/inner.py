@@ -14,7 +14,7 @@ from xml.etree.ElementTree import Element
 from xmpp_e2e import events
 from xmpp_e2e.authenticate import hello as auth
 from xmpp_e2e.authenticate.base import Ask, Evidence, Proven, Question, SecretWanted, Send, convince
-from xmpp_e2e.config import AUTHENTICATORS, BY_NAME, Config
+from xmpp_e2e.config import Config
 from xmpp_e2e.errors import AuthenticationFailed, E2EError, LocalError, PeerRefused, StreamError, UntrustedKey
 from xmpp_e2e.identity import Assurance, Remembered, Role
 from xmpp_e2e.progress import Progress
@@ -30,9 +30,6 @@ HELD_BYTES = 64 * 1024
 MAX_STEPS = 32
 """Steps that a peer may send in a session, with whatever else he says of proofs, most of which we answer: all proofs together
 take five."""
-
-LATE = frozenset(each.name for each in AUTHENTICATORS if each.rank)
-"""What can still run in an open session: all but those that have run by themselves."""
 
 _OF_PROOFS = frozenset({auth.STEP, auth.REQUEST, auth.DECLINE, auth.RESULT})
 _STANZAS = frozenset(f"{{jabber:client}}{name}" for name in ("message", "presence", "iq"))
@@ -84,12 +81,12 @@ class Inner:
     def begin(self, evidence: Evidence, sid: str, neg: bytes, now: float) -> None:
         """TLS is up. The initiator greets first; the responder when it has checked the initiator's hello, and says by that
         also that it accepted the certificate, which the initiator's TLS cannot know."""
-        self._standing.shown(convince(AUTHENTICATORS[0], evidence))
+        self._standing.shown(convince(self._config.authenticators[0], evidence))
         # whom the user has verified needs no proof again: the key is one
         verified = self._standing.weigh().assurance is Assurance.VERIFIED
         need = () if verified else self._config.need
         self._hello = auth.Hello(self._role, sid, neg, methods=self._config.methods, need=need)
-        self._runs = Runs(evidence, BY_NAME)
+        self._runs = Runs(evidence, self._config.authenticators)
         if self._role is Role.INITIATOR:
             self._greet()
             self._runs.add(need)
@@ -143,7 +140,7 @@ class Inner:
         """Let ``method`` run in the open session; the initiator begins it, the responder asks him to. LocalError."""
         if self._progress.stage is not Stage.OPEN:
             raise LocalError(f"{method} cannot run now: the session is {self._progress.stage.value}")
-        if method not in LATE or self._runs is None or not self._runs.may_begin(method):
+        if self._runs is None or not self._runs.knows(method) or not self._runs.may_begin(method):
             raise LocalError(f"{method} cannot run: it has run in this session, or there is no such method")
         self._wished.add(method)
         if secret is not None:

@@ -6,7 +6,7 @@ It is told what came and asked what is to be done; the session says it on the wi
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from xmpp_e2e.authenticate.base import Ask, Authenticator, Evidence, Proof, Proven, Receive, Send, Step
 from xmpp_e2e.errors import E2EError, StreamError
@@ -15,8 +15,9 @@ from xmpp_e2e.errors import E2EError, StreamError
 class Runs:
     """Lets each wanted authenticator run to its proof, strictly one at a time."""
 
-    def __init__(self, evidence: Evidence, authenticators: Mapping[str, Authenticator]) -> None:
-        self._evidence, self._authenticators = evidence, authenticators
+    def __init__(self, evidence: Evidence, authenticators: Iterable[Authenticator]) -> None:
+        self._evidence = evidence
+        self._authenticators = {each.name: each for each in authenticators if each.rank}
         self._queue: deque[str] = deque()
         self._begun: set[str] = set()
         self._proof: Proof | None = None
@@ -36,6 +37,10 @@ class Runs:
     def active(self) -> bool:
         """Is one running, or waiting for its turn?"""
         return self._proof is not None or bool(self._queue)
+
+    def knows(self, method: str) -> bool:
+        """Is there such a method, other than those that have run by themselves?"""
+        return method in self._authenticators
 
     def wants(self, methods: Iterable[str]) -> bool:
         """Has any of these not come to its proof yet?"""

@@ -15,7 +15,7 @@ from xml.etree.ElementTree import Element
 
 from xmpp_e2e import events
 from xmpp_e2e.authenticate.base import Evidence, Question
-from xmpp_e2e.config import AUTHENTICATORS, Config
+from xmpp_e2e.config import Config
 from xmpp_e2e.encoding import labelled_hash
 from xmpp_e2e.errors import (
     E2EError,
@@ -56,7 +56,7 @@ class Session:
             config.ours,
             config.peer,
             certificate=config.identity.certificate_digest,
-            methods=tuple(method.name for method in AUTHENTICATORS),
+            methods=tuple(method.name for method in config.authenticators),
             block_size=config.block_size,
             random=config.random,
         )

@@ -15,7 +15,6 @@ from tests.attacks.edits import ACTIONS, METHOD, SECURITY, Edit, edits, ended_wi
 from tests.pair import NOBODY, Pair, config, message, remembers
 from tests.slixmpp_e2e.world import BOB, Heard, World, jingle
 from xmpp_e2e import events
-from xmpp_e2e.authenticate.fingerprint import FingerprintAuthenticator
 from xmpp_e2e.authenticate.hello import Hello, NegotiationAltered
 from xmpp_e2e.errors import AuthenticationFailed, FingerprintMismatch, LocalError, NoCommonMethod
 from xmpp_e2e.identity import Assurance, Remembered, Role, TrustModel
@@ -30,25 +29,14 @@ PEERS = {
 peers = pytest.mark.parametrize("remembered", PEERS.values(), ids=PEERS.keys())
 
 
-class Stronger(FingerprintAuthenticator):
-    """Stands for a better method, so that there is something to take away."""
-
-    name = "stronger"
-
-
-@pytest.fixture(autouse=True)
-def two_methods(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both sides allow two methods."""
-    monkeypatch.setattr("xmpp_e2e.session.AUTHENTICATORS", (FingerprintAuthenticator(), Stronger()))
-
-
 def add_method(security: Element) -> None:
-    SubElement(security, METHOD, {"name": "psk"})
+    SubElement(security, METHOD, {"name": "better"})
 
 
 def remove_method(security: Element) -> None:
     """Only the weakest is left."""
-    security.remove(security.findall(METHOD)[1])
+    for method in security.findall(METHOD)[1:]:
+        security.remove(method)
 
 
 def reorder_methods(security: Element) -> None:

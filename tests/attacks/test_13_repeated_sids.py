@@ -25,7 +25,7 @@ def doctored(element: Element) -> Element:
     again = deepcopy(element)
     for security in again.iter(SECURITY):
         security.set("nonce", "A" * 22 + "==")
-        SubElement(security, METHOD, {"name": "psk"})
+        SubElement(security, METHOD, {"name": "better"})
         for found in security.findall(FINGERPRINT):
             found.text = fingerprint_of("mallory")
     return again

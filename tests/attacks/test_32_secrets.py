@@ -147,7 +147,8 @@ async def test_sessions_that_open_and_that_fail(world: World, search: Search, ca
         search.secrets[f"{name}'s key file"] = e2e(client).memory.path.with_suffix(".key").read_bytes()
         for event in ("session_start", "session_end", "session_failed", "key_changed", "send_failed"):
             client.add_event_handler(f"e2e_{event}", lambda data: search.texts.append(f"{data!r} {data}"))
-    e2e(alice).memory.put_secret("bob@localhost", "psk", "1", SHARED)
+    for client, other in ((alice, "bob"), (bob, "alice")):
+        e2e(client).memory.put_secret(f"{other}@localhost", "psk", "1", SHARED)
     heard, failed = Heard(bob, "message"), Heard(alice, "e2e_session_failed")
     alice.send_message(mto=BOB, mbody="hello")
     search.texts.append(repr((await heard.take())["e2e"]["session"]))

@@ -15,7 +15,7 @@ from tests.conversation import SECRETS, End, evidence
 from tests.fuzz.grow import Choices, element_of
 from tests.xmpp_e2e.negotiate.example import INITIATE
 from xmpp_e2e.authenticate import hello as auth
-from xmpp_e2e.config import BY_NAME
+from xmpp_e2e.config import AUTHENTICATORS
 from xmpp_e2e.encoding import cut, lv, strict_base64
 from xmpp_e2e.errors import AuthenticationFailed, JingleError, StreamError, TransportFailed
 from xmpp_e2e.identity import Assurance, Role
@@ -58,7 +58,7 @@ _HELLOS = tuple(
     auth.build(auth.Hello(Role.RESPONDER, "5f3c", bytes(32), methods, need, require))
     for methods, need, require in ((("psk", "srp"), ("srp",), Assurance.VERIFIED), ((), (), Assurance.VOUCHED))
 )
-_TALKATIVE = tuple(name for name, method in BY_NAME.items() if method.rank)
+_TALKATIVE = tuple(each for each in AUTHENTICATORS if each.rank)
 _STEPS = (auth.build_step("psk", lv(bytes(32))), auth.build_step("srp", lv(bytes(16), bytes(512))))
 
 
@@ -94,9 +94,9 @@ def proofs(data: bytes) -> None:
     """An authenticator that hears anything at all fails as documented, and is not convinced by it."""
     choices = Choices(data)
     role = (Role.INITIATOR, Role.RESPONDER)[choices.number(2)]
-    name = _TALKATIVE[choices.number(len(_TALKATIVE))]
+    method = _TALKATIVE[choices.number(len(_TALKATIVE))]
     cheap = replace(evidence(role), random=lambda size: bytes(size - 1) + b"\x05")  # else most of the time goes into powers
-    end = End(BY_NAME[name], cheap, SECRETS.get(name, b""), says=b"differ")
+    end = End(method, cheap, SECRETS.get(method.name, b""), says=b"differ")
     while end.waits and choices.left:
         said = [_field(choices) for _ in range(choices.number(4))]
         end.hear(lv(*said) if choices.number(8) else choices.piece(255))

@@ -60,7 +60,7 @@ class Peer(Told):
     def __init__(self, peer: str = BOB, *, is_open: bool = True, ours: str = ALICE) -> None:
         super().__init__()
         self.peer, self.ours, self.is_open, self.token = peer, ours, is_open, "token"
-        self.assurance, self.fingerprint = Assurance.VOUCHED, KEY
+        self.assurance, self.fingerprint, self.proved = Assurance.VOUCHED, KEY, None
 
 
 class Board:
