@@ -27,7 +27,6 @@ from xmpp_e2e.identity import Fingerprint, Role
 
 KEYS = {Role.INITIATOR: Fingerprint.of(b"initiator"), Role.RESPONDER: Fingerprint.of(b"responder")}
 DIGEST = bytes(32)
-SECRETS = {"psk": hashlib.sha256(b"a key").digest(), "srp": hashlib.sha256(b"a stretched password").digest()}
 
 Wire = Callable[[Role, int, bytes], bytes]
 """Gets who says the how many-th step (from 0), and what; returns what the other hears."""
@@ -107,9 +106,14 @@ class End:
         return b""
 
 
+def secret_of(authenticator: Authenticator) -> bytes:
+    """What both ends know, 32 bytes, if it takes a secret."""
+    return hashlib.sha256(authenticator.name.encode()).digest() if authenticator.keyed else b""
+
+
 def ends(authenticator: Authenticator, **changes: object) -> tuple[End, End]:
     """Both ends of one connection, with the same secret; ``changes`` are the responder's alone."""
-    secret = SECRETS.get(authenticator.name, b"")
+    secret = secret_of(authenticator)
     initiator = End(authenticator, evidence(Role.INITIATOR), secret)
     terms = {"secret": secret, "evidence": evidence(Role.RESPONDER), **changes}
     return initiator, End(authenticator, **terms)  # type: ignore[arg-type]

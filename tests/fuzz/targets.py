@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from xml.etree.ElementTree import Element, fromstring, tostring
 
-from tests.conversation import SECRETS, End, evidence
+from tests.conversation import End, evidence, secret_of
 from tests.fuzz.grow import Choices, element_of
 from tests.xmpp_e2e.negotiate.example import INITIATE
 from xmpp_e2e.authenticate import hello as auth
@@ -96,7 +96,7 @@ def proofs(data: bytes) -> None:
     role = (Role.INITIATOR, Role.RESPONDER)[choices.number(2)]
     method = _TALKATIVE[choices.number(len(_TALKATIVE))]
     cheap = replace(evidence(role), random=lambda size: bytes(size - 1) + b"\x05")  # else most of the time goes into powers
-    end = End(method, cheap, SECRETS.get(method.name, b""), says=b"differ")
+    end = End(method, cheap, secret_of(method), says=b"differ")
     while end.waits and choices.left:
         said = [_field(choices) for _ in range(choices.number(4))]
         end.hear(lv(*said) if choices.number(8) else choices.piece(255))

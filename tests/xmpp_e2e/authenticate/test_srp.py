@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import srp._pysrp as library
 
-from tests.conversation import SECRETS, End, converse, ends, evidence
+from tests.conversation import End, converse, ends, evidence, secret_of
 from xmpp_e2e.authenticate.base import GuessReturned, GuessSpent, Proven
 from xmpp_e2e.authenticate.dialogue import Failed
 from xmpp_e2e.authenticate.srp import SrpAuthenticator
@@ -60,7 +60,7 @@ def test_the_arithmetic_is_that_of_rfc_5054() -> None:
 @pytest.mark.parametrize("role", list(Role))
 def test_a_number_that_gives_the_key_away_is_refused(role: Role, bad: int) -> None:
     """Whatever the secret is, such an A or B makes the key one that everybody knows (RFC 5054 §2.5.3, §2.5.4)."""
-    end = End(SRP, evidence(role), SECRETS["srp"])
+    end = End(SRP, evidence(role), secret_of(SRP))
     spelt = bad.to_bytes(max(1, (bad.bit_length() + 7) // 8))
     end.said.clear()
     end.hear(lv(spelt) if role is Role.RESPONDER else lv(bytes(16), spelt))
@@ -71,7 +71,7 @@ def test_a_number_that_gives_the_key_away_is_refused(role: Role, bad: int) -> No
 @pytest.mark.parametrize("role", list(Role))
 def test_a_number_is_spelt_in_one_way(role: Role) -> None:
     """A leading zero would be a second way to write the same."""
-    end = End(SRP, evidence(role), SECRETS["srp"])
+    end = End(SRP, evidence(role), secret_of(SRP))
     end.hear(lv(b"\0\x02") if role is Role.RESPONDER else lv(bytes(16), b"\0\x02"))
     assert isinstance(end.outcome, Failed)
 
@@ -79,7 +79,7 @@ def test_a_number_is_spelt_in_one_way(role: Role) -> None:
 def test_the_salt_has_16_bytes() -> None:
     """Neither more nor fewer."""
     for length in (15, 17):
-        end = End(SRP, evidence(Role.INITIATOR), SECRETS["srp"])
+        end = End(SRP, evidence(Role.INITIATOR), secret_of(SRP))
         end.hear(lv(bytes(length), b"\x02"))
         assert isinstance(end.outcome, Failed)
 
@@ -121,7 +121,7 @@ def test_each_run_has_numbers_of_its_own() -> None:
     steps = set()
     for seed in (1, 2):
         one, _ = ends(SRP)
-        end = End(SRP, evidence(Role.INITIATOR, seed=seed), SECRETS["srp"])
+        end = End(SRP, evidence(Role.INITIATOR, seed=seed), secret_of(SRP))
         steps.add(cut(end.said[0])[0])
         assert not isinstance(one.outcome, Proven)
     assert len(steps) == 2

@@ -1,0 +1,82 @@
+"""A new authenticator is one file: this is one, beside what it inherits by that, and the sessions that it opens."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import ClassVar
+
+import pytest
+
+from tests.pair import Pair, config
+from tests.xmpp_e2e.authenticate.contract import Confirms, Convinces, Talks
+from xmpp_e2e import AUTHENTICATORS, Assurance, Role, Stage, events
+from xmpp_e2e.authenticate.base import Evidence, Proof
+from xmpp_e2e.authenticate.dialogue import Dialogue
+
+NONCE = range(8, 9)
+
+
+class Toy:
+    """A shared secret, fresh by a nonce of each side: I lv(n_I) · R lv(n_R) · I lv(T_I) · R lv(T_R)."""
+
+    name: ClassVar[str] = "toy"
+    assurance: ClassVar[Assurance] = Assurance.VERIFIED
+    rank: ClassVar[int] = 9
+    keyed: ClassVar[bool] = True
+
+    def prove(self, evidence: Evidence) -> Proof:
+        """As the class says."""
+        dialogue = Dialogue(self.name, evidence)
+        secret = yield from dialogue.secret()
+        ours = evidence.random(NONCE.start)
+        if evidence.role is Role.INITIATOR:
+            yield from dialogue.say(ours)
+            nonces = [ours, *(yield from dialogue.hear(NONCE))]
+        else:
+            nonces = [*(yield from dialogue.hear(NONCE)), ours]
+            yield from dialogue.say(ours)
+        return (yield from dialogue.confirm(hashlib.sha256(secret + b"".join(nonces)).digest(), self.assurance))
+
+
+ALL = (*AUTHENTICATORS, Toy())
+
+
+@pytest.mark.parametrize("authenticator", [Toy()], ids=["toy"])
+class TestToy(Convinces, Talks, Confirms):
+    """It keeps what every authenticator keeps."""
+
+
+def pair(bobs_secret: bytes = b"a secret", **bobs: object) -> Pair:
+    """Alice needs it; both know it, unless ``bobs`` say something else."""
+    alice = config("alice", authenticators=ALL, need=("toy",), secrets={"toy": b"a secret"})
+    return Pair(alice, config("bob", **{"authenticators": ALL, "secrets": {"toy": bobs_secret}, **bobs}))
+
+
+def test_it_opens_a_session() -> None:
+    """Before a stanza flows, and both sides are sure of each other."""
+    opened = pair().open()
+    for side in (opened.alice, opened.bob):
+        assert [proved.method for proved in side.of(events.Proved)] == ["toy"]
+        assert (side.session.stage, side.session.assurance) == (Stage.OPEN, Assurance.VERIFIED)
+
+
+def test_the_wrong_secret_opens_none() -> None:
+    """It fails, and nothing was delivered."""
+    refused = pair(b"another").open()
+    assert [side.session.stage for side in (refused.alice, refused.bob)] == [Stage.CLOSED] * 2
+
+
+def test_whoever_does_not_know_it_is_told_so() -> None:
+    """A peer without it cannot prove what our policy needs."""
+    refused = pair(authenticators=AUTHENTICATORS, secrets={}).open()
+    assert "our policy needs toy" in str(refused.alice.failure)
+
+
+def test_it_runs_in_an_open_session() -> None:
+    """On a wish, like the others: of either side."""
+    for role in Role:
+        terms = {"authenticators": ALL, "secrets": {"toy": b"a secret"}}
+        between = Pair(config("alice", **terms), config("bob", **terms)).open()
+        between.side(role).session.request("toy", between.now)
+        between.run()
+        assert {side.session.assurance for side in (between.alice, between.bob)} == {Assurance.VERIFIED}
