@@ -241,18 +241,20 @@ class Inner:
     def _on_hello(self, element: Element, now: float) -> None:
         assert self._hello is not None
         hello = auth.parse(element)
-        hello.check(self._our_hello())
+        ours = self._our_hello()
+        hello.check(ours)
         self._progress.step(Input.HELLO, now)
         self._reader.relax(reader.OPEN)
         if hello.require > Assurance.VOUCHED or hello.need or self._hello.need:  # somebody may have to type a password
             self._progress.wait_for_a_person(now)
         assert self._runs is not None
-        ours, theirs = self._hello.need, hello.need
+        first, then = ours, hello
         if self._role is Role.RESPONDER:
-            self._greet()
-            ours, theirs = theirs, ours
-        self._runs.add(ours)
-        self._runs.add(theirs)
+            self._greet()  # and what is missing here the initiator sees for himself
+            first, then = then, first
+        hello.meet(ours)
+        self._runs.add(first.need)
+        self._runs.add(then.need)
         self._go_on(now)
 
     def _count(self, element: Element) -> None:

@@ -14,7 +14,7 @@ from tests.attacks.edits import METHOD, edits
 from tests.attacks.steps import KEYED, proved, proves_nothing, served, terms
 from tests.pair import Pair, Side, config, message, remembers
 from xmpp_e2e import events
-from xmpp_e2e.authenticate.hello import NegotiationAltered, build
+from xmpp_e2e.authenticate.hello import NegotiationAltered, NotSetUp, build
 from xmpp_e2e.errors import AuthenticationFailed, LocalError, StreamError, TimedOut
 from xmpp_e2e.identity import Assurance, Role
 from xmpp_e2e.runs import Runs
@@ -94,7 +94,7 @@ def test_a_hello_that_needs_nothing(method: str, rogue: Role) -> None:
 def test_a_hello_without_the_method(method: str, rogue: Role) -> None:
     """He says that he has no such secret: the victim ends it at once, and names what is missing."""
     _, victim, _ = against(rogue, method, methods=())
-    assert type(victim.failure) is AuthenticationFailed
+    assert isinstance(victim.failure, NotSetUp)
     assert f"needs {method}" in str(victim.failure)
     assert_nothing_came_of_it(victim)
 

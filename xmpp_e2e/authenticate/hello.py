@@ -35,6 +35,14 @@ class NegotiationAltered(AuthenticationFailed):
     remedy = "Nothing was delivered. Try again over another server; if it persists, do not trust the path."
 
 
+class NotSetUp(AuthenticationFailed):
+    """One side needs a proof for which the other has nothing."""
+
+    likely = "A password or a key is set up on one side only, or that side has nobody to ask for it."
+    attack = "Somebody who poses as the peer does not know it either."
+    remedy = "Set up the same on both sides (xmpp-e2e password JID, xmpp-e2e psk add JID), or forget it on this one."
+
+
 @dataclass(frozen=True)
 class Hello:
     """What one side says first."""
@@ -51,18 +59,20 @@ class Hello:
     """The sender's minimum: information for the other side's prompt."""
 
     def check(self, ours: Hello) -> None:
-        """Raise NegotiationAltered unless this, the peer's hello, mirrors ``ours``; AuthenticationFailed if one side needs
-        what the other does not have, since it could only wait for it."""
+        """Raise NegotiationAltered unless this, the peer's hello, mirrors ``ours``."""
         if self.role is not ours.role.other:
             raise NegotiationAltered("the peer's hello claims our own role: our bytes may have been reflected to us")
         if self.sid != ours.sid:
             raise NegotiationAltered("the peer's hello belongs to another session")
         if not hmac.compare_digest(self.neg, ours.neg):
             raise NegotiationAltered("the two sides did not see the same negotiation")
+
+    def meet(self, ours: Hello) -> None:
+        """Raise NotSetUp if one side needs what the other does not have: it could only wait for it."""
         if missing := set(self.need) - set(ours.methods):
-            raise AuthenticationFailed(f"the peer's policy needs {', '.join(sorted(missing))}, which is not set up here")
+            raise NotSetUp(f"the peer's policy needs {', '.join(sorted(missing))}, which is not set up here")
         if missing := set(ours.need) - set(self.methods):
-            raise AuthenticationFailed(f"our policy needs {', '.join(sorted(missing))}, which is not set up at the peer's")
+            raise NotSetUp(f"our policy needs {', '.join(sorted(missing))}, which is not set up at the peer's")
 
 
 def build(hello: Hello) -> Element:
