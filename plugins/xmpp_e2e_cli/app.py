@@ -9,7 +9,7 @@ import sys
 import traceback
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any
 
 import typer
 
@@ -17,8 +17,22 @@ from xmpp_e2e.errors import E2EError
 from xmpp_e2e.identity import TrustModel
 from xmpp_e2e.trust.judge import OnKeyChange
 from xmpp_e2e.trust.policy import Policy
-from xmpp_e2e_cli import account, connection, demo, listening, sealing, sending, sharing, show, trusting
+from xmpp_e2e_cli import account, connection, demo, listening, options, sealing, sending, show, verbs
 from xmpp_e2e_cli.codes import Exit, UsageProblem, code_of
+from xmpp_e2e_cli.options import (
+    Account,
+    CaFile,
+    DirectTls,
+    Host,
+    Json,
+    Model,
+    OwnJid,
+    PassphraseFile,
+    PasswordFile,
+    Plaintext,
+    Port,
+    TrustFile,
+)
 from xmpp_e2e_cli.sealing import Seal
 from xmpp_e2e_cli.show import Output
 from xmpp_e2e_cli.theatre import Kind
@@ -40,52 +54,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-trust = typer.Typer(
-    short_help="See and decide which keys are whose.",
-    help="What is remembered of peers' keys, and what you decide about them.", no_args_is_help=True, rich_markup_mode=None
-)
-app.add_typer(trust, name="trust")
-psk = typer.Typer(
-    short_help="Generated keys that you share with peers.",
-    help="Generated keys that you share with peers: each proves the peer before anything flows.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
-app.add_typer(psk, name="psk")
-
-WHOSE = "Your own account [env: XMPP_E2E_JID; else the only one]."
-Json: TypeAlias = Annotated[bool, typer.Option("--json", help="JSON on stdout, one object a line.")]
-Account: TypeAlias = Annotated[
-    str | None,
-    typer.Option("--account", "--from", "--jid", metavar="JID", help=WHOSE, show_default=False),
-]
-OwnJid: TypeAlias = Annotated[
-    str | None, typer.Argument(metavar="JID", help=WHOSE, show_default=False)
-]
-Peer: TypeAlias = Annotated[str, typer.Argument(metavar="JID", help="The peer's address.", show_default=False)]
-Key: TypeAlias = Annotated[str, typer.Argument(metavar="SHA256:…", help="The key's fingerprint.", show_default=False)]
-Host: TypeAlias = Annotated[str | None, typer.Option(help="The server's name or number, if not as DNS says.")]
-Port: TypeAlias = Annotated[int | None, typer.Option(min=1, max=65535, help="The server's port.", show_default=False)]
-CaFile: TypeAlias = Annotated[
-    Path | None, typer.Option(help="Believe these authorities (PEM) in place of the system's.", show_default=False)
-]
-DirectTls: TypeAlias = Annotated[bool, typer.Option("--direct-tls", help="With --host or --port: TLS at once, not STARTTLS.")]
-Plaintext: TypeAlias = Annotated[bool, typer.Option("--plaintext-loopback", hidden=True)]
-PasswordFile: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(help="Read the password from this file [else env: XMPP_E2E_PASSWORD, keyring, prompt].", show_default=False),
-]
-PassphraseFile: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(help="Read the store's passphrase from it [else env: XMPP_E2E_PASSPHRASE, prompt].", show_default=False),
-]
-SecretFile: TypeAlias = Annotated[
-    Path | None, typer.Option("--file", help="Read it from the first line of this file.", show_default=False)
-]
-TrustFile: TypeAlias = Annotated[
-    Path | None, typer.Option(help="What you want of whom, written down (docs/policy.md).", show_default=False)
-]
-Model: TypeAlias = Annotated[TrustModel, typer.Option("--trust-model", help="What must be proved before anything flows.")]
 
 
 def run(words: list[str]) -> int:
@@ -201,7 +169,7 @@ def listen(
     """Print messages as they come, each with its assurance, until Ctrl-C. Messages in clear are marked [none]."""
     out, mine = Output(as_json=json), account.choose(jid)
     server = connection.Server(host, port, ca_file, direct_tls, plaintext_loopback)
-    accept = _accept(accept_from)
+    accept = options.accept_from(accept_from)
     settings: dict[str, Any] = {
         "policy": policy.value,
         "trust_model": trust_model.value,
@@ -266,116 +234,11 @@ def send(
     out.result({"account": mine.bare, "delivered": data}, *lines)
 
 
-# --- trust -----------------------------------------------------------------------------------------------------------
 
 
-@trust.command(name="list")
-def trust_list(own: Account = None, json: Json = False) -> None:
-    """Every peer of whom a key is remembered, with all keys."""
-    trusting.Trusting(account.choose(own), Output(as_json=json)).overview()
-
-
-@trust.command(name="show")
-def trust_show(peer: Peer, own: Account = None, passphrase_file: PassphraseFile = None, json: Json = False) -> None:
-    """Your own fingerprint and a peer's, to compare."""
-    trusting.Trusting(account.choose(own), Output(as_json=json), passphrase_file).compare(account.parse_jid(peer))
-
-
-@trust.command(name="pin")
-def trust_pin(peer: Peer, key: Key, own: Account = None, json: Json = False) -> None:
-    """This key is the peer's: you have compared it by another way. It counts as verified."""
-    trusting.Trusting(account.choose(own), Output(as_json=json)).pin(account.parse_jid(peer), trusting.fingerprint_of(key))
-
-
-@trust.command(name="block")
-def trust_block(peer: Peer, key: Key, own: Account = None, json: Json = False) -> None:
-    """Refuse this key for good."""
-    trusting.Trusting(account.choose(own), Output(as_json=json)).block(account.parse_jid(peer), trusting.fingerprint_of(key))
-
-
-@trust.command(name="forget")
-def trust_forget(
-    peer: Peer,
-    key: Annotated[str | None, typer.Argument(metavar="SHA256:…", help="[default: all of his]", show_default=False)] = None,
-    own: Account = None,
-    json: Json = False,
-) -> None:
-    """Forget one key of a peer, or all of them: he is met anew."""
-    chosen = trusting.fingerprint_of(key) if key is not None else None
-    trusting.Trusting(account.choose(own), Output(as_json=json)).forget(account.parse_jid(peer), chosen)
-
-
-@trust.command(name="unlock")
-def trust_unlock(peer: Peer, own: Account = None, json: Json = False) -> None:
-    """Forget wrong guesses of the password that you share with a peer: it is tried again."""
-    sharing.Sharing(account.choose(own), account.parse_jid(peer), Output(as_json=json)).unlock()
-
-
-# --- secrets that are shared -----------------------------------------------------------------------------------------
-
-
-@psk.command(name="new")
-def psk_new(
-    peer: Annotated[str | None, typer.Argument(metavar="JID", help="Store it for this peer.", show_default=False)] = None,
-    own: Account = None,
-    passphrase_file: PassphraseFile = None,
-    json: Json = False,
-) -> None:
-    """Make a key and print it, for you to take to the peer; with a JID it is stored for him, too."""
-    out = Output(as_json=json)
-    if peer is None:
-        sharing.tell_key(out, sharing.new_key(), {})
-    else:
-        sharing.Sharing(account.choose(own), account.parse_jid(peer), out, passphrase_file).make_key()
-
-
-@psk.command(name="add")
-def psk_add(
-    peer: Peer,
-    file: SecretFile = None,
-    own: Account = None,
-    passphrase_file: PassphraseFile = None,
-    json: Json = False,
-) -> None:
-    """Store a key that the peer has made, from a file or standard input."""
-    sharing.Sharing(account.choose(own), account.parse_jid(peer), Output(as_json=json), passphrase_file).add_key(file)
-
-
-@psk.command(name="forget")
-def psk_forget(peer: Peer, own: Account = None, json: Json = False) -> None:
-    """Share no key with a peer any more."""
-    sharing.Sharing(account.choose(own), account.parse_jid(peer), Output(as_json=json)).forget("psk")
-
-
-@app.command(name="password", short_help="Share a password with a peer.")
-def password_(
-    peer: Peer,
-    file: SecretFile = None,
-    forget: Annotated[bool, typer.Option("--forget", help="Share none any more.")] = False,
-    own: Account = None,
-    passphrase_file: PassphraseFile = None,
-    json: Json = False,
-) -> None:
-    """Share a password with a peer, asked for twice: it proves him before anything flows."""
-    shared = sharing.Sharing(account.choose(own), account.parse_jid(peer), Output(as_json=json), passphrase_file)
-    if forget:
-        shared.forget("srp")
-    else:
-        shared.set_password(file)
-
-
-# --- what the options mean -------------------------------------------------------------------------------------------
-
-
-def _accept(words: list[str] | None) -> str | list[str]:
-    """The plugin's ``accept_from``: ``roster``, ``anyone``, or a list of JIDs and domains."""
-    if not words:
-        return "roster"
-    if len(words) == 1 and words[0] in ("roster", "anyone"):
-        return words[0]
-    if {"roster", "anyone"} & set(words):
-        raise UsageProblem("--accept-from takes `roster`, or `anyone`, or JIDs: not one together with another")
-    return [account.parse_jid(word).bare if "@" in word else word for word in words]
+app.command(name="password", short_help="Share a password with a peer.")(verbs.password)
+app.add_typer(verbs.trust, name="trust")
+app.add_typer(verbs.psk, name="psk")
 
 
 def _body(message: str | None, out: Output) -> str:
