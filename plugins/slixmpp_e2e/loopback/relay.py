@@ -6,7 +6,6 @@ He needs no server of ours: one function that puts a stanza on the way to a vict
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Callable
 from copy import deepcopy
@@ -41,7 +40,6 @@ class End:
         self.session = Session(role, Config(claimed, victim, identity, os.urandom, **terms), Remembered())
         self._ibb: IBB | None = None
         self._replied: dict[str, Callable[[bool], None]] = {}
-        self._ids = itertools.count()
         self.other: End | None = None
         self.failure: E2EError | None = None
         self._unsaid: list[Element] = []
@@ -61,6 +59,8 @@ class End:
             return replied is not None
         payload = iq[0] if len(iq) else Element("nothing")
         if payload.tag == f"{{{NS_JINGLE}}}jingle":
+            if not self._concerns(payload):
+                return False
             self._jingle(iq, payload)
         elif self._ibb is not None and sid_of(payload) == self._ibb.sid:
             self._block(iq, payload, self._ibb)
@@ -145,6 +145,12 @@ class End:
         except TransportFailed as error:
             self.session.transport_failed(error, NOW)
 
+    def _concerns(self, jingle: Element) -> bool:
+        """Is it about his session? The end of an earlier one may still be on its way."""
+        if self.session.stage is Stage.IDLE:
+            return jingle.get("action") == "session-initiate"
+        return jingle.get("sid") == self.session.sid
+
     def _jingle(self, iq: Element, jingle: Element) -> None:
         try:
             self.session.receive_jingle(jingle, NOW)
@@ -164,7 +170,7 @@ class End:
             self._reply(iq, "result")
 
     def _request(self, payload: Element, replied: Callable[[bool], None]) -> None:
-        iq_id = f"{self._role.value}-{next(self._ids)}"
+        iq_id = os.urandom(8).hex()
         self._replied[iq_id] = replied
         iq = Element(IQ, {"type": "set", "id": iq_id, "from": self.claimed, "to": self.victim})
         iq.append(payload)

@@ -1,0 +1,25 @@
+"""The man in the middle minds his own sessions; what he does in them is in tests/attacks."""
+
+from __future__ import annotations
+
+from xml.etree.ElementTree import Element
+
+from slixmpp_e2e.loopback import parse
+from slixmpp_e2e.loopback.relay import Relay
+from xmpp_e2e.stages import Stage
+
+ALICE, BOB = "alice@localhost/a", "bob@localhost/b"
+
+
+def test_the_end_of_an_earlier_session_passes_by() -> None:
+    """A session-terminate that was still on its way when he came goes on as it is, and does not end what he is about to begin."""
+    said: list[Element] = []
+    relay = Relay(lambda to, stanza: said.append(stanza), ALICE, BOB)
+    for sender, to in ((ALICE, BOB), (BOB, ALICE)):
+        stray = parse(
+            f"<iq type='set' id='1' from='{sender}' to='{to}'>"
+            "<jingle xmlns='urn:xmpp:jingle:1' action='session-terminate' sid='of before'/></iq>"
+        )
+        assert relay(stray, sender) is stray
+    assert {relay.near.session.stage, relay.far.session.stage} == {Stage.IDLE}
+    assert said == []
