@@ -14,6 +14,7 @@ from xml.etree.ElementTree import Element
 from xmpp_e2e import events
 from xmpp_e2e.authenticate import hello as auth
 from xmpp_e2e.authenticate.base import Ask, Evidence, Proven, Question, SecretWanted, Send, convince
+from xmpp_e2e.authenticate.dialogue import Failed
 from xmpp_e2e.config import Config
 from xmpp_e2e.errors import AuthenticationFailed, E2EError, LocalError, PeerRefused, StreamError, UntrustedKey
 from xmpp_e2e.identity import Assurance, Remembered, Role
@@ -319,6 +320,9 @@ class Inner:
             self._progress.step(Input.DONE, now)
 
     def _on_abort(self, element: Element, now: float) -> None:
+        if self.proving:
+            assert self._runs is not None
+            raise Failed(f"{self._config.peer} gave up on the proof by {self._runs.method} inside TLS, which never says why")
         raise AuthenticationFailed(f"{self._config.peer} gave up on the session inside TLS, which never says why")
 
     def _on_stream_error(self, element: Element, now: float) -> None:

@@ -36,7 +36,7 @@ def test_relayed_steps_convince_nobody(method: str, who: Role | None) -> None:
     """Bob hears a tag that is none on his connection; who needs the proof opens nothing, sends nothing, is sure of nothing."""
     middle = between(method, who)
     assert isinstance(middle.bob.failure, Failed)
-    assert "whose key the peer refuses" in middle.bob.failure.explain()
+    assert "with a session of his own to each of you" in middle.bob.failure.explain()
     assert [name for name, _ in middle.steps].count(method) == 2 * CONFIRMING[method] - 1  # the last is Alice's tag
     assert not proved(middle.alice)
     assert not proved(middle.bob)

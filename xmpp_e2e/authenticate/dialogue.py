@@ -25,6 +25,19 @@ _PURPOSE = {Role.INITIATOR: b"xmpp-e2e/1 confirm I", Role.RESPONDER: b"xmpp-e2e/
 class Failed(AuthenticationFailed):
     """The peer does not know the secret, or somebody is in between. One error for all causes: there is one on the wire."""
 
+    likely = (
+        "The secret that you share is not the same on both sides: mistyped, or changed on one of them;"
+        " or the person there sees another string."
+    )
+    attack = (
+        "Somebody in the middle, with a session of his own to each of you, causes exactly this;"
+        " so does somebody who poses as the peer and guesses."
+    )
+    remedy = (
+        "Nothing was sent in clear; but in a session that was open before, he has read along."
+        " Ask the peer by another way, and try again. If it fails with the right secret, do not use this path."
+    )
+
 
 class Dialogue:
     """Says and hears steps, and keeps the log that the confirmation covers."""

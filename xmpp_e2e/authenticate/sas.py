@@ -29,7 +29,10 @@ class StringsDiffer(AuthenticationFailed):
 
     likely = "A string was misread, or that of another session was compared."
     attack = "Somebody is in the middle, with a session of his own to each of you: exactly this is what he would cause."
-    remedy = "Open a new session and compare again. If it happens twice, do not use this path."
+    remedy = (
+        "Whoever is in the middle has read what was said in this session."
+        " Open a new one and compare again. If it happens twice, do not use this path."
+    )
 
 
 class SasAuthenticator:
