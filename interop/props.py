@@ -1,4 +1,4 @@
-"""What scenes share: an ear for events, a session to begin with, a bot."""
+"""What scenes share: an ear for events, a session to begin with, what two know, a person who looks, a bot."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 from slixmpp import JID, Message
 from slixmpp.basexmpp import BaseXMPP
 
-from slixmpp_e2e import E2E, Link
+from slixmpp_e2e import E2E, Compare, Link
+from slixmpp_e2e.passwords import stretched
+from slixmpp_e2e.proofs import KEY_ID
 
 HEARD_SECONDS = 40.0
 """What is due comes within milliseconds, and within seconds under Debian's limits; later it does not come."""
@@ -65,6 +67,36 @@ async def session(alice: BaseXMPP, bob: BaseXMPP) -> tuple[Link, Link]:
     ours = await e2e(alice).connect(bob.boundjid.full)
     await ours.opened()
     return ours, (await started.take()).session
+
+
+def share(one: BaseXMPP, other: BaseXMPP, **secrets: bytes) -> None:
+    """The user of ``one`` has set up secrets with the account of ``other``, by method, as ``xmpp-e2e psk`` and ``password`` do:
+    ``psk=`` a key, ``srp=`` a stretched password."""
+    for method, secret in secrets.items():
+        e2e(one).memory.put_secret(other.boundjid.bare, method, KEY_ID, secret)
+
+
+def agreed(one: BaseXMPP, other: BaseXMPP, password: str) -> bytes:
+    """What two accounts make of a password."""
+    return stretched(password, one.boundjid.bare, other.boundjid.bare)
+
+
+def proved(one: BaseXMPP, other: BaseXMPP) -> list[tuple[str, str]]:
+    """What ``one`` remembers of each key of the account of ``other``: its level, and how that was found out."""
+    return [(str(key.assurance), key.method) for key in e2e(one).trust.show(other.boundjid.bare).keys]
+
+
+class Person:
+    """Somebody who is shown what to compare, and says whether it is the same."""
+
+    def __init__(self) -> None:
+        self.saw: list[Compare] = []
+        self.finds_it_the_same = True
+
+    def looks(self, shown: Compare) -> bool:
+        """What the plugin asks."""
+        self.saw.append(shown)
+        return self.finds_it_the_same
 
 
 def say(client: BaseXMPP, to: JID | str, body: str) -> None:

@@ -80,7 +80,7 @@ class Stage:
     def __init__(self, server: Server) -> None:
         self.server = server
         self._clients: list[BaseXMPP] = []
-        self._folder = tempfile.TemporaryDirectory(prefix="xmpp-e2e-stage-")
+        self._temporary = tempfile.TemporaryDirectory(prefix="xmpp-e2e-stage-")
 
     async def __aenter__(self) -> Self:
         self.server.forget()
@@ -93,7 +93,12 @@ class Stage:
             for client in self._clients:
                 await self._see_off(client)
         finally:
-            self._folder.cleanup()
+            self._temporary.cleanup()
+
+    @property
+    def folder(self) -> Path:
+        """For the files of the scene, until it ends."""
+        return Path(self._temporary.name)
 
     def jid(self, name: str) -> str:
         """The bare JID of the account ``name``."""
@@ -190,7 +195,7 @@ class Stage:
         return [handled.text for word in words for handled in record.mentions(word)]
 
     def _store(self, name: str, device: str) -> str:
-        return str(Path(self._folder.name, f"{name}-{device.encode().hex()}.db"))
+        return str(self.folder / f"{name}-{device.encode().hex()}.db")
 
     async def _see_off(self, client: BaseXMPP) -> None:
         await offline(cast(ClientXMPP, client))  # which does for a component, too

@@ -6,7 +6,7 @@ import pytest
 
 from interop.scenes import debian_limits, many_stanzas, tie_break
 from interop.theatre import Scene, Theatre, scenes
-from slixmpp_e2e import presences
+from slixmpp_e2e import declared, passwords, presences, proofs
 
 LIMITED = {"changed_key", "debian_limits", "echo_bot", "first_message", "presence_and_iq", "require_without_e2e"}
 """What is played under Debian's limits here; `make interop` plays everything."""
@@ -30,6 +30,9 @@ async def play(monkeypatch: pytest.MonkeyPatch, theatre: Theatre, scene: Scene, 
     monkeypatch.setattr(many_stanzas, "EVERY", 50)
     monkeypatch.setattr(debian_limits, "LETTER", debian_limits.LETTER[:8000])
     monkeypatch.setattr(debian_limits, "COUNT", 10)
+    monkeypatch.setattr(proofs, "GUESSES", 2)
+    monkeypatch.setattr(passwords, "MEMORY_KIB", 64)
+    monkeypatch.setattr(declared, "LOOK_SECONDS", 0.1)
     if scene.name == "peer_offline":
         monkeypatch.setattr(presences, "ARRIVAL_SECONDS", 0.2)  # who never comes is not waited for
     result = await theatre.play(scene, server)
