@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from slixmpp import JID
 
+from slixmpp_e2e.keyuri import keys_in
 from xmpp_e2e.identity import Fingerprint, Remembered
 from xmpp_e2e.trust.store import Change, TrustStore
 
@@ -20,9 +21,11 @@ class Trust:
         self._changed = changed
 
     async def pin(self, jid: str, fingerprint: str | Fingerprint) -> None:
-        """This key is the peer's: the user has compared it."""
+        """This key is the peer's: the user has compared it, or has it by a way that he trusts. A URI of it (XEP-0434) will do,
+        too; ValueError if that is for somebody else."""
         bare = JID(jid).bare
-        self._store.pin(bare, _parsed(fingerprint), time.time())
+        for key in keys_in(fingerprint, bare):
+            self._store.pin(bare, key, time.time())
         self._changed(bare)
 
     async def block(self, jid: str, fingerprint: str | Fingerprint) -> None:

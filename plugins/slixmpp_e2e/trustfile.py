@@ -17,6 +17,7 @@ from typing import Any
 
 from slixmpp import JID, InvalidJID
 
+from slixmpp_e2e.keyuri import keys_in
 from slixmpp_e2e.secretfile import psk_in, secret_in
 from xmpp_e2e.errors import LocalError
 from xmpp_e2e.identity import Assurance, Fingerprint, TrustModel
@@ -97,6 +98,8 @@ class _Reading:
     def __init__(self, path: Path, stamps: dict[Path, Stamp]) -> None:
         self._path, self._stamps = path, stamps
         self._text = ""
+        self._bare = ""
+        """Whose table is read."""
 
     def rules(self) -> Rules:
         self._text = self._load()
@@ -114,6 +117,7 @@ class _Reading:
             kind = accounts if jid.local else domains
             if jid.bare in kind:
                 raise self._wrong((name,), f"{jid.bare} has another table already")
+            self._bare = jid.bare
             kind[jid.bare] = self._rule(name, table, domain=not jid.local)
         return Rules(accounts, domains)
 
@@ -165,8 +169,8 @@ class _Reading:
     def pins(self, value: object) -> tuple[Fingerprint, ...]:
         listed: list[object] = value if isinstance(value, list) else [value]
         if not listed or not all(isinstance(entry, str) for entry in listed):
-            raise ValueError("a fingerprint, SHA256:…, or a list of them is expected")
-        return tuple(Fingerprint.parse(str(entry)) for entry in listed)
+            raise ValueError("a fingerprint, SHA256:…, or the URI of a key, or a list of them is expected")
+        return tuple(key for entry in listed for key in keys_in(str(entry), self._bare))
 
     def psk(self, value: object) -> bytes:
         return psk_in(self.password(value))

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from slixmpp_e2e.keyuri import key_uri
 from xmpp_e2e.errors import E2EError
 from xmpp_e2e.identity import TrustModel
 from xmpp_e2e.trust.judge import OnKeyChange
@@ -113,7 +114,8 @@ def init(
 @app.command(short_help="Print the fingerprint of your own key.")
 def fingerprint(
     jid: OwnJid = None,
-    qr: Annotated[bool, typer.Option("--qr", help="Also as a QR code, for a terminal with a dark background.")] = False,
+    uri: Annotated[bool, typer.Option("--uri", help="As a URI, which names the account too.")] = False,
+    qr: Annotated[bool, typer.Option("--qr", help="Also the URI as a QR code, for a terminal with a dark background.")] = False,
     passphrase_file: PassphraseFile = None,
     json: Json = False,
 ) -> None:
@@ -121,8 +123,9 @@ def fingerprint(
     out, mine = Output(as_json=json), account.choose(jid)
     with closing(account.open_store(mine, passphrase_file)) as store:
         own = account.own_fingerprint(store)
-    lines = [str(own), *([show.qr(mine.bare, own)] if qr else [])]
-    out.result({"account": mine.bare, "fingerprint": str(own)}, *lines)
+    link = key_uri(mine.bare, own)
+    lines = [link if uri else str(own), *([show.qr(link)] if qr else [])]
+    out.result({"account": mine.bare, "fingerprint": str(own), "uri": link}, *lines)
 
 
 @app.command(name="seal", short_help="See or change what protects your key.")

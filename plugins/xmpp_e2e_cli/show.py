@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from xmpp_e2e.errors import E2EError
-from xmpp_e2e.identity import Assurance, Fingerprint, KnownKey
+from xmpp_e2e.identity import Assurance, KnownKey
 from xmpp_e2e_cli.codes import code_of
 
 WIDTH = 80
@@ -103,9 +103,9 @@ def message_line(sender: str, assurance: Assurance, body: str) -> Text:
     return head.append(clean(body).replace("\n", "\n    "))
 
 
-def qr(jid: str, fingerprint: Fingerprint) -> str:
-    """A QR code (ISO/IEC 18004) in half blocks, of what ``trust pin`` takes: ``JID SHA256:…``. Light on dark."""
-    rows = [list(row) for row in segno.make(f"{jid} {fingerprint}", error="l", micro=False).matrix_iter(border=2)]
+def qr(text: str) -> str:
+    """A QR code (ISO/IEC 18004) in half blocks. Light on dark."""
+    rows = [list(row) for row in segno.make(text, error="l", micro=False).matrix_iter(border=2)]
     if len(rows) % 2:
         rows.append([0] * len(rows[0]))
     blocks = {(0, 0): "█", (0, 1): "▀", (1, 0): "▄", (1, 1): " "}

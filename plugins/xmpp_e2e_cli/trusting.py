@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 from rich.text import Text
 from slixmpp import JID
 
+from slixmpp_e2e.keyuri import is_uri, keys_in, read_uri
 from slixmpp_e2e.proofs import GUESSES
 from slixmpp_e2e.store import SQLStore
 from xmpp_e2e.identity import Assurance, Fingerprint
@@ -32,6 +32,20 @@ def fingerprint_of(text: str) -> Fingerprint:
         return Fingerprint.parse(text)
     except ValueError as error:
         raise UsageProblem(str(error)) from None
+
+
+def to_pin(peer: str, key: str | None) -> tuple[JID, tuple[Fingerprint, ...]]:
+    """Whose, and which: a JID and a fingerprint or the URI of a key, or such a URI alone, which names the JID. UsageProblem."""
+    try:
+        if key is not None:
+            whose = account.parse_jid(peer)
+            return whose, keys_in(key, whose.bare)
+        if is_uri(peer):
+            bare, keys = read_uri(peer)
+            return JID(bare), keys
+    except ValueError as error:
+        raise UsageProblem(str(error)) from None
+    raise UsageProblem(f"which key of {peer}? Its fingerprint, SHA256:…, comes behind the JID; a URI, xmpp:…, says both")
 
 
 def day(at: float) -> str:
@@ -100,15 +114,18 @@ class Trusting:
                 f"face. If it is the same: xmpp-e2e trust pin {peer.bare} SHA256:…"
             )
 
-    def pin(self, peer: JID, fingerprint: Fingerprint) -> None:
-        """This key is the peer's: the user has compared it."""
-        changed = self._decide(lambda store: store.pin(peer.bare, fingerprint, time.time()))
-        said = "is pinned: it is verified from now on" if changed else "was verified before"
-        self._done("pinned", peer, fingerprint, changed, f"The key {fingerprint} of {peer.bare} {said}.")
+    def pin(self, peer: JID, fingerprints: tuple[Fingerprint, ...]) -> None:
+        """These keys are the peer's: the user has compared them."""
+        for fingerprint in fingerprints:
+            with self._store() as store:
+                changed = store.pin(peer.bare, fingerprint, time.time())
+            said = "is pinned: it is verified from now on" if changed else "was verified before"
+            self._done("pinned", peer, fingerprint, changed, f"The key {fingerprint} of {peer.bare} {said}.")
 
     def block(self, peer: JID, fingerprint: Fingerprint) -> None:
         """This key is refused for good."""
-        changed = self._decide(lambda store: store.block(peer.bare, fingerprint, time.time()))
+        with self._store() as store:
+            changed = store.block(peer.bare, fingerprint, time.time())
         said = "is blocked until you forget it" if changed else "was blocked before"
         self._done("blocked", peer, fingerprint, changed, f"The key {fingerprint} of {peer.bare} {said}.")
 
@@ -123,10 +140,6 @@ class Trusting:
         if fingerprint:
             text = f"Forgot the key {fingerprint} of {peer.bare}."
         self._done("forgotten", peer, fingerprint, True, text)
-
-    def _decide(self, change: Callable[[SQLStore], bool]) -> bool:
-        with self._store() as store:
-            return change(store)
 
     def _done(self, what: str, peer: JID, fingerprint: Fingerprint | None, changed: bool, text: str) -> None:
         shown = str(fingerprint) if fingerprint else None

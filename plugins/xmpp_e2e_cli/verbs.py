@@ -38,9 +38,20 @@ def trust_show(peer: Peer, own: Account = None, passphrase_file: PassphraseFile 
 
 
 @trust.command(name="pin")
-def trust_pin(peer: Peer, key: Key, own: Account = None, json: Json = False) -> None:
-    """This key is the peer's: you have compared it by another way. It counts as verified."""
-    trusting.Trusting(account.choose(own), Output(as_json=json)).pin(account.parse_jid(peer), trusting.fingerprint_of(key))
+def trust_pin(
+    peer: Annotated[
+        str, typer.Argument(metavar="JID|URI", help="The peer's address; or the URI of his key.", show_default=False)
+    ],
+    key: Annotated[
+        str | None, typer.Argument(metavar="SHA256:…", help="The key's fingerprint; or its URI.", show_default=False)
+    ] = None,
+    own: Account = None,
+    json: Json = False,
+) -> None:
+    """This key is the peer's: you have compared it by another way. It counts as verified.
+
+    A URI, xmpp:…, is what `xmpp-e2e fingerprint --uri` prints at the peer's, and --qr shows."""
+    trusting.Trusting(account.choose(own), Output(as_json=json)).pin(*trusting.to_pin(peer, key))
 
 
 @trust.command(name="block")

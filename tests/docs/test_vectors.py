@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from base64 import b64encode
+from base64 import b64encode, urlsafe_b64decode
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from cryptography import x509
@@ -91,6 +92,13 @@ def test_fingerprints() -> None:
     pairs += [(bytes.fromhex(other["SPKI"]), other["for people"]) for other in known["of other keys"]]
     for each, people in pairs:
         assert "SHA256:" + b64encode(hashlib.sha256(each).digest()).decode().rstrip("=") == people
+    for case in known["as URIs"]:
+        path, _, query = case["URI"].removeprefix("xmpp:").partition("?")
+        assert unquote(path) == case["of"]
+        kind, encryption, trust = query.split(";")
+        assert (kind, encryption) == ("trust-message", "encryption=urn:x-xmpp-e2e:security:0")
+        digest = urlsafe_b64decode(trust.removeprefix("trust=") + "=")
+        assert "SHA256:" + b64encode(digest).decode().rstrip("=") == case["key"]
 
 
 def test_passwords() -> None:

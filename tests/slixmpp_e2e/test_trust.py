@@ -6,8 +6,9 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from slixmpp import ClientXMPP
+from slixmpp import JID, ClientXMPP
 
+from slixmpp_e2e.keyuri import key_uri
 from slixmpp_e2e.store import SQLStore
 from slixmpp_e2e.trust import Trust
 from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, turns, until
@@ -15,6 +16,17 @@ from xmpp_e2e.errors import UntrustedKey
 from xmpp_e2e.identity import Assurance, Fingerprint
 
 OTHER = Fingerprint(bytes(range(32)))
+
+
+async def test_a_uri_pins_its_account_and_no_other(world: World) -> None:
+    """Whatever a user has pasted, a fingerprint or a URI, can be handed on."""
+    alice = await world.client(ALICE)
+    trust, bare = e2e(alice).trust, JID(BOB).bare
+    await trust.pin(BOB, key_uri(BOB, OTHER))
+    assert [(key.fingerprint, key.assurance) for key in trust.show(BOB).keys] == [(OTHER, Assurance.VERIFIED)]
+    with pytest.raises(ValueError, match=f"a key of {bare}"):
+        await trust.pin(ALICE, key_uri(BOB, OTHER))
+    assert trust.show(ALICE).keys == ()
 
 
 async def test_a_held_message_is_delivered_once_the_key_is_pinned(world: World) -> None:

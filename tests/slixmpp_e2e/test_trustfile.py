@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from slixmpp_e2e.keyuri import key_uri
 from slixmpp_e2e.secretfile import psk_text
 from slixmpp_e2e.trustfile import FILE_BYTES, KEYS, NOTHING, Rule, Rules, Stamp, TrustFileWrong, line_of, read, stamp
 from tests.docs import documents
@@ -50,7 +51,7 @@ def test_everything_that_can_be_said(tmp_path: Path) -> None:
         trust_model = "server-untrusted"
         on_key_change = "reject"
         require = "verified"
-        pin = ["{KEY}", "{OTHER}"]
+        pin = ["{KEY}", "{key_uri('bob@example.org', OTHER)}"]
         psk_file = "bob.psk"
         password_file = "{elsewhere}"
         """,
@@ -87,6 +88,7 @@ def test_an_account_and_its_domain(tmp_path: Path) -> None:
         ('["bob@x.org"]\nrequire = "certain"\n', 2, "require: 'certain' is no assurance level"),
         ('["bob@x.org"]\npin = [\n  "SHA256:x",\n]\n', 2, "pin: 'SHA256:x' is no key fingerprint"),
         ('["bob@x.org"]\npin = []\n', 2, "pin: a fingerprint"),
+        (f'["bob@x.org"]\npin = "{key_uri("eve@x.org", KEY)}"\n', 2, "pin: this URI has a key of eve@x.org, and not of bob"),
         ('["bob@x.org"]\npin = [1]\n', 2, "pin: a fingerprint"),
         ('["bob@x.org"]\npsk_file = 1\n', 2, "psk_file: the path of a file"),
         ('["bob@x.org"]\npsk_file = ""\n', 2, "psk_file: the path of a file"),

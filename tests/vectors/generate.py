@@ -16,6 +16,7 @@ from typing import Any
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
+from slixmpp_e2e.keyuri import key_uri
 from slixmpp_e2e.passwords import MEMORY_KIB, PASSES, opaque, stretched
 from tests.conversation import End, converse
 from xmpp_e2e.authenticate import strings
@@ -58,6 +59,8 @@ def dice(text: str) -> Callable[[int], bytes]:
 
 
 EXPORTER = fixed("exporter")
+JIDS = ("alice@example.org", "100%+1@example.org", "jörg@bücher.example")
+KEYS = (key_fingerprint(CERTIFICATE), Fingerprint.of(b""), Fingerprint.of(fixed("key", 91)))
 
 
 def signal(role: Role) -> Signal:
@@ -128,6 +131,7 @@ def fingerprints() -> Any:
         "on the wire": shown.hex(":").upper(),
         "of the key, for people": str(key_fingerprint(CERTIFICATE)),
         "of other keys": [{"SPKI": spki, "for people": str(Fingerprint.of(spki))} for spki in (b"", fixed("key", 91))],
+        "as URIs": [{"of": jid, "key": str(key), "URI": key_uri(jid, key)} for jid, key in zip(JIDS, KEYS, strict=True)],
     }
 
 

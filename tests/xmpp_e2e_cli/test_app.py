@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import segno
 
 from slixmpp_e2e.store import SQLStore, path_for
 from tests.xmpp_e2e_cli.conftest import Done
@@ -138,6 +139,36 @@ def test_pin_show_block_forget(alice: Command) -> None:
     assert alice("trust", "forget", "bob@home.test", str(KEY)).code == 0
     assert alice("trust", "list", "--json").data["peers"] == {}
     assert alice("trust", "forget", "bob@home.test").code == 1
+
+
+def test_a_key_is_pinned_by_its_uri(alice: Command, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    """As `fingerprint` prints it at the peer's: alone it suffices; for somebody else it is an error that says whose it is."""
+    with monkeypatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(home / "bob"))
+        assert alice("init", "bob@home.test").code == 0
+        own = command_data(alice("fingerprint", "--json"))
+        assert alice("fingerprint", "--uri").out.strip() == own["uri"]
+    done = alice("trust", "pin", own["uri"], "--json")
+    assert (done.data["peer"], done.data["fingerprint"], done.data["changed"]) == ("bob@home.test", own["fingerprint"], True)
+    assert level(alice) == "verified"
+    assert "verified before" in alice("trust", "pin", "bob@home.test", own["uri"]).out
+    other = alice("trust", "pin", "carol@home.test", own["uri"])
+    assert (other.code, "a key of bob@home.test, and not of carol@home.test" in other.err) == (1, True)
+    for words in (["bob@home.test"], ["xmpp:bob@home.test"], [own["uri"], str(KEY)]):
+        assert alice("trust", "pin", *words).code == 1
+
+
+def test_the_qr_code_holds_the_uri(alice: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What somebody scans is what `trust pin` takes."""
+    shown: list[str] = []
+
+    def made(text: str, **_: object) -> segno.QRCode:
+        shown.append(text)
+        return segno.QRCode(segno.encoder.encode(text))
+
+    monkeypatch.setattr(segno, "make", made)
+    alice("fingerprint", "--qr")
+    assert shown == [alice("fingerprint", "--uri").out.strip()]
 
 
 def level(command: Command) -> str:
