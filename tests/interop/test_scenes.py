@@ -7,12 +7,27 @@ from typing import Any
 
 import pytest
 
-from interop.scenes import farewell, first_message, presence_and_iq, two_devices
+from interop.scenes import (
+    each_as_he_trusts,
+    farewell,
+    first_message,
+    key_and_password,
+    pinned_by_hand,
+    presence_and_iq,
+    shared_key,
+    shared_key_missing,
+    shared_password,
+    trust_file,
+    two_devices,
+    wrong_password,
+)
 from interop.servers.loopback import Loopback
 from interop.stage import Stage
 from interop.theatre import SERVERS, Scene, Theatre
 from slixmpp_e2e.errors import PeerWithoutE2E
+from slixmpp_e2e.proofs import Proofs
 from tests.interop.playing import play, played_on
+from xmpp_e2e.identity import Assurance, TrustModel
 
 ALONE = ("loopback", "prosody", "ejabberd")
 TWO = ("federation", "exchanged")
@@ -38,4 +53,23 @@ async def test_without_encryption_a_scene_fails(monkeypatch: pytest.MonkeyPatch,
     async with Loopback() as server, Stage(server) as stage:
         monkeypatch.setattr(stage, "encrypted", partial(stage.encrypted, policy="off"))
         with pytest.raises((AssertionError, PeerWithoutE2E)):
+            await scene.play(stage)
+
+
+@pytest.mark.parametrize("scene", [shared_key, shared_key_missing, shared_password, wrong_password, key_and_password])
+async def test_without_proofs_a_scene_fails(monkeypatch: pytest.MonkeyPatch, scene: Any) -> None:
+    """Control: where nothing that was set up is asked for, they do not pass."""
+    monkeypatch.setattr("interop.props.HEARD_SECONDS", 1.0)
+    monkeypatch.setattr(Proofs, "secrets", lambda *_: {})
+    async with Loopback() as server, Stage(server) as stage:
+        with pytest.raises(AssertionError):
+            await scene.play(stage)
+
+
+@pytest.mark.parametrize("scene", [pinned_by_hand, each_as_he_trusts, trust_file])
+async def test_whoever_trusts_the_server_does_not_pass(monkeypatch: pytest.MonkeyPatch, scene: Any) -> None:
+    """Control: where the server's word is enough, nothing waits for a better one."""
+    monkeypatch.setattr(TrustModel, "minimum", property(lambda self: Assurance.VOUCHED))
+    async with Loopback() as server, Stage(server) as stage:
+        with pytest.raises(AssertionError):
             await scene.play(stage)
