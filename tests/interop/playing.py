@@ -24,7 +24,7 @@ def played_on(*servers: str) -> pytest.MarkDecorator:
 
 
 async def play(monkeypatch: pytest.MonkeyPatch, theatre: Theatre, scene: Scene, server: str) -> None:
-    """Raise what the scene raises, with all that is known of it."""
+    """Perform a shorter one, if need be."""
     monkeypatch.setattr(tie_break, "TIMES", 3)
     monkeypatch.setattr(many_stanzas, "COUNT", 100)
     monkeypatch.setattr(many_stanzas, "EVERY", 50)
@@ -35,6 +35,11 @@ async def play(monkeypatch: pytest.MonkeyPatch, theatre: Theatre, scene: Scene, 
     monkeypatch.setattr(declared, "LOOK_SECONDS", 0.1)
     if scene.name == "peer_offline":
         monkeypatch.setattr(presences, "ARRIVAL_SECONDS", 0.2)  # who never comes is not waited for
+    await perform(theatre, scene, server)
+
+
+async def perform(theatre: Theatre, scene: Scene, server: str) -> None:
+    """Raise what the scene raises, with all that is known of it."""
     result = await theatre.play(scene, server)
     if result.error is not None:
         result.error.add_note(result.log)
