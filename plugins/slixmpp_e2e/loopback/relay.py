@@ -131,9 +131,13 @@ class End:
                 self._request(payload, lambda good, tag=tag: self._answered(tag, good))  # type: ignore[misc]
                 sent = True
         for element in self.session.jingle_to_send():
-            self._request(element, lambda good: None)
+            self._request(element, self._heeded)
             sent = True
         return sent
+
+    def _heeded(self, good: bool) -> None:
+        if not good:
+            self.session.receive_jingle_error("an error", NOW)
 
     def _answered(self, tag: int, good: bool) -> None:
         assert self._ibb is not None
@@ -210,6 +214,8 @@ class Relay:
 
     def _taken(self, end: End, iq: Element) -> bool:
         if end is self.near and iq.find(f"{{{NS_JINGLE}}}jingle[@action='session-initiate']") is not None:
+            if self.far.session.stage is not Stage.IDLE:
+                return False
             self.far.session.offer(NOW)
             self.far.pump()
         return end.takes(iq)

@@ -12,7 +12,7 @@ ALICE, BOB = "alice@localhost/a", "bob@localhost/b"
 
 
 def test_the_end_of_an_earlier_session_passes_by() -> None:
-    """A session-terminate that was still on its way when he came goes on as it is, and does not end what he is about to begin."""
+    """A session-terminate that was still on its way when he came goes on as it is."""
     said: list[Element] = []
     relay = Relay(lambda to, stanza: said.append(stanza), ALICE, BOB)
     for sender, to in ((ALICE, BOB), (BOB, ALICE)):
@@ -23,3 +23,20 @@ def test_the_end_of_an_earlier_session_passes_by() -> None:
         assert relay(stray, sender) is stray
     assert {relay.near.session.stage, relay.far.session.stage} == {Stage.IDLE}
     assert said == []
+
+
+def test_he_relays_one_session() -> None:
+    """The first that is offered; the next goes on as it is."""
+    said: list[Element] = []
+    relay = Relay(lambda to, stanza: said.append(stanza), ALICE, BOB)
+    offers = [
+        parse(
+            f"<iq type='set' id='{sid}' from='{ALICE}' to='{BOB}'>"
+            f"<jingle xmlns='urn:xmpp:jingle:1' action='session-initiate' sid='{sid}'/></iq>"
+        )
+        for sid in ("first", "next")
+    ]
+    assert relay(offers[0], ALICE) is None
+    so_far = len(said)
+    assert relay(offers[1], ALICE) is offers[1]
+    assert len(said) == so_far
