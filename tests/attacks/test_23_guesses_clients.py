@@ -1,0 +1,189 @@
+"""Attack 23 end to end: a server between two real clients guesses the password that they share, at both, one run after another.
+
+Five wrong guesses lock it, whether the clients were restarted meanwhile or another process of the same account was asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from xml.etree.ElementTree import Element
+
+import pytest
+from slixmpp import ClientXMPP
+
+from slixmpp_e2e.loopback import Relay, offline
+from slixmpp_e2e.proofs import GUESSES, Locked
+from slixmpp_e2e.store import SQLStore
+from tests.attacks.steps import SECRETS
+from tests.slixmpp_e2e.store.processes import Running
+from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, jingle, turns, until
+from xmpp_e2e.authenticate.dialogue import Failed
+from xmpp_e2e.errors import PeerRefused
+from xmpp_e2e.identity import Assurance
+
+SECRET = "the treasure is under the oak"
+ALICES, BOBS = "alice@localhost", "bob@localhost"
+RIGHT = SECRETS["srp"]
+
+ANOTHER = """
+import asyncio, sys
+from slixmpp import ClientXMPP
+import slixmpp_e2e
+from slixmpp_e2e.loopback import connect, no_tls
+
+class Server:
+    port = int(sys.argv[1])
+
+async def main():
+    xmpp = ClientXMPP("alice@localhost/b", "alice's", ssl_context=no_tls())
+    xmpp.register_plugin("e2e", {"store": sys.argv[2]}, module=slixmpp_e2e)
+    failed, started = asyncio.Queue(), asyncio.Event()
+    xmpp.add_event_handler("e2e_send_failed", failed.put_nowait)
+    xmpp.add_event_handler("session_start", lambda _: started.set())
+    connect(xmpp, Server)
+    await started.wait()
+    xmpp.send_presence()
+    await xmpp.get_roster()
+    for _ in range(int(sys.argv[4])):
+        xmpp.send_message(mto="bob@localhost/b", mbody=sys.argv[3], mtype="chat")
+        print(type((await failed.get()).error).__name__, flush=True)
+    await xmpp.disconnect()
+
+asyncio.run(main())
+"""
+"""Alice's other program: it writes so many times, and prints how each of them failed."""
+
+
+class Guesser:
+    """A hook: between Bob and each of Alice's devices, in every session that is offered; he says ``guess`` to both sides."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.relays: list[Relay] = []
+        self.guess = b""
+        world.server.interfere.append(self)
+
+    def __call__(self, stanza: Element, sender: str) -> Element | None:
+        if jingle("session-initiate")(stanza, sender) and sender.startswith(ALICES):
+            guess = self.guess or hashlib.sha256(b"%d" % len(self.relays)).digest()
+            self.relays.append(Relay(self._world.server.inject, sender, BOB, secrets={"srp": guess}))
+        for relay in self.relays:
+            if relay(stanza, sender) is None:
+                return None
+        return stanza
+
+    @property
+    def heard(self) -> list[str]:
+        """What anybody has said to him."""
+        return [text for relay in self.relays for end in (relay.near, relay.far) for text in end.heard]
+
+
+def share(client: ClientXMPP, peer: str) -> None:
+    e2e(client).switchboard._store.put_secret(peer, "srp", "1", RIGHT)
+
+
+def count(alice: ClientXMPP, bob: ClientXMPP, *, guesses: int) -> None:
+    """So many were made before."""
+    for _ in range(guesses):
+        for client, peer in ((alice, BOBS), (bob, ALICES)):
+            e2e(client).switchboard._store.count_failure(peer, "srp")
+
+
+def counted(client: ClientXMPP, peer: str) -> int:
+    return e2e(client).switchboard._store.failures(peer, "srp")
+
+
+async def restarted(world: World, client: ClientXMPP) -> ClientXMPP:
+    """The same account and store, in a client that knows nothing else."""
+    jid = client.boundjid.full
+    world.unload(client)
+    await turns()
+    await offline(client)
+    return await world.client(jid)
+
+
+async def tries(client: ClientXMPP) -> Exception:
+    """Write to Bob; why it failed."""
+    failed = Heard(client, "e2e_send_failed")
+    client.send_message(mto=BOB, mbody=SECRET, mtype="chat")
+    error: Exception = (await failed.take()).error
+    return error
+
+
+async def test_the_sixth_guess_is_none_after_a_restart(world: World) -> None:
+    """Both clients are restarted after each guess; the sixth session is refused on both sides before anything is said in it,
+    though he would be right this time. When the users have unlocked it the genuine peers find each other."""
+    alice, bob = await world.pair()
+    share(alice, BOBS)
+    share(bob, ALICES)
+    guesser, heard = Guesser(world), []
+    count(alice, bob, guesses=2)
+    for guesses in range(3, GUESSES + 1):
+        heard.append(Heard(bob, "message"))
+        assert isinstance(await tries(alice), Failed)
+        await world.settle(alice, bob)
+        assert (counted(alice, BOBS), counted(bob, ALICES)) == (guesses, guesses)
+        alice, bob = await restarted(world, alice), await restarted(world, bob)
+    guesser.guess = RIGHT
+    locked = await tries(alice)
+    assert isinstance(locked, Locked)
+    assert "is locked after 5 wrong guesses" in str(locked)
+    assert "xmpp-e2e trust unlock bob@localhost" in locked.explain()
+    assert len(guesser.relays) == GUESSES - 2  # nothing was offered
+    assert isinstance(await at_bobs(world, bob, guesser), PeerRefused)
+    assert guesser.heard == []
+    assert not any(map(len, heard))
+    assert world.in_clear(SECRET) == []
+    world.server.interfere.clear()
+    for client, peer in ((alice, BOBS), (bob, ALICES)):
+        e2e(client).switchboard._store.clear_failures(peer, "srp")
+    link, _ = await world.session(alice, bob)
+    assert link.assurance is Assurance.VERIFIED
+
+
+async def at_bobs(world: World, bob: ClientXMPP, guesser: Guesser) -> Exception | None:
+    """He offers Bob a session in Alice's name; what comes of it."""
+    refused = Heard(bob, "e2e_session_refused")
+    relay = Relay(world.server.inject, ALICE, BOB, secrets={"srp": guesser.guess})
+    guesser.relays.append(relay)
+    relay.far.session.offer(0.0)
+    relay.far.pump()
+    assert isinstance((await refused.take()).error, Locked)
+    await world.settle(bob)
+    return relay.far.failure
+
+
+async def test_guesses_of_all_processes_count(world: World) -> None:
+    """Three were counted in one process of Alice's, two are in another, and then there is no sixth in either."""
+    alice, bob = await world.pair()
+    share(alice, BOBS)
+    share(bob, ALICES)
+    store = e2e(alice).memory.path
+    guesser, heard = Guesser(world), Heard(bob, "message")
+    count(alice, bob, guesses=2)
+    assert isinstance(await tries(alice), Failed)
+    with Running(ANOTHER, world.server.port, store, SECRET, 3) as another:
+        told = await until(asyncio.to_thread(another.rest))
+    assert told.split() == ["Failed", "Failed", "Locked"]
+    guesser.guess = RIGHT
+    assert isinstance(await tries(alice), Locked)
+    assert (counted(alice, BOBS), counted(bob, ALICES)) == (GUESSES, GUESSES)
+    assert len(guesser.relays) == GUESSES - 2
+    assert guesser.heard == []
+    assert len(heard) == 0
+    assert world.in_clear(SECRET) == []
+
+
+async def test_control_what_is_not_counted_is_guessed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control: with a store that forgets, the sixth guess is made, and if it is right he is believed."""
+    monkeypatch.setattr(SQLStore, "count_failure", lambda *_: 0)
+    alice, bob = await world.pair()
+    share(alice, BOBS)
+    share(bob, ALICES)
+    guesser, heard = Guesser(world), Heard(bob, "message")
+    count(alice, bob, guesses=GUESSES)
+    guesser.guess = RIGHT
+    alice.send_message(mto=BOB, mbody=SECRET, mtype="chat")
+    assert (await heard.take())["e2e"]["assurance"] is Assurance.VERIFIED
+    assert guesser.heard == [SECRET]
