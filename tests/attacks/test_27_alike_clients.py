@@ -1,0 +1,106 @@
+"""Attack 27 end to end: what two real clients say when a proof fails does not tell a wrong secret from another connection.
+
+Compared are every byte inside TLS, every stanza at the server, and every word that the users are told.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import pytest
+from slixmpp import ClientXMPP
+
+from tests.attacks.steps import KEYED, SECRETS
+from tests.attacks.test_27_alike import SPOILING, wrong_context, wrong_exporter, wrong_log, wrong_secret
+from tests.slixmpp_e2e.world import BOB, Heard, World, e2e
+from xmpp_e2e.authenticate.dialogue import Failed
+from xmpp_e2e.errors import E2EError
+from xmpp_e2e.identity import Role
+from xmpp_e2e.inner import Inner
+from xmpp_e2e.tls.channel import Channel
+
+SECRET = "the treasure is under the oak"
+ALICES, BOBS = "alice@localhost", "bob@localhost"
+RANDOM = re.compile(r"(?<=[>'\"])[A-Za-z0-9+/=-]{20,}(?=[<'\"])")
+"""Ids, digests, ciphertext: random in each session, the same for no two runs."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """All that can be seen of one run, random values apart."""
+
+    inside: list[tuple[Role, str]]
+    """What each said in TLS, to the byte; random values by their length."""
+    outside: list[tuple[str, str]]
+    """What the server carried, for whom; random values left out, since signatures differ in length by a byte or two."""
+    told: list[str]
+    """What Alice and Bob were told."""
+
+
+def share(client: ClientXMPP, peer: str, method: str, secret: bytes) -> None:
+    store = e2e(client).switchboard._store
+    store.put_secret(peer, method, "1", secret)
+    store.clear_failures(peer, "srp")
+
+
+async def played(world: World, alice: ClientXMPP, bob: ClientXMPP, method: str, cause: SPOILING) -> Seen:
+    """Alice writes; the proof fails for ``cause``, and she is told."""
+    inside: list[tuple[Role, str]] = []
+    failed, at_bobs = Heard(alice, "e2e_send_failed"), Heard(bob, "e2e_session_failed")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        held = cause(monkeypatch)
+        share(alice, BOBS, method, SECRETS[method])
+        share(bob, ALICES, method, held[method])
+        genuine = Channel.send
+
+        def send(self: Channel, plaintext: bytes) -> None:
+            inside.append((self.role, RANDOM.sub(lambda value: "~" * len(value[0]), plaintext.decode())))
+            genuine(self, plaintext)
+
+        monkeypatch.setattr(Channel, "send", send)
+        begun = len(world.server.seen)
+        alice.send_message(mto=BOB, mbody=SECRET, mtype="chat")
+        told = [(await failed.take()).error, (await at_bobs.take()).detail.error]
+        await world.settle(alice, bob)
+    outside = [(handled.client, RANDOM.sub("~", handled.text)) for handled in world.server.seen[begun:]]
+    return Seen(inside, outside, [f"{type(error).__name__}\n{error.explain()}" for error in told])
+
+
+def spoken(outside: list[tuple[str, str]]) -> dict[str, list[str]]:
+    """By client, in order: how what concerns two clients is interleaved is a matter of the event loop."""
+    return {client: [text for whose, text in outside if whose == client] for client in (f"{ALICES}/a", BOB)}
+
+
+@KEYED
+async def test_every_cause_looks_the_same(world: World, method: str) -> None:
+    """Inside to the byte, outside by stanza, and to both users."""
+    alice, bob = await world.pair()
+    first = await played(world, alice, bob, method, wrong_secret)
+    for cause in (wrong_exporter, wrong_context, wrong_log):
+        other = await played(world, alice, bob, method, cause)
+        assert other.inside == first.inside
+        assert spoken(other.outside) == spoken(first.outside)
+        assert other.told == first.told
+    assert any("session-terminate" in text for _, text in first.outside)
+    assert first.inside[-1][1].endswith("</stream:stream>")
+    assert world.in_clear(SECRET) == []
+
+
+@KEYED
+async def test_control_a_cause_that_is_said_is_seen(world: World, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    """Control: were clients to say what was wrong, inside or in the signalling, the comparison would see it."""
+    alice, bob = await world.pair()
+    seen = []
+    for cause, reason in ((wrong_secret, "general-error"), (wrong_exporter, "security-error")):
+
+        def tell(self: Inner, error: E2EError, cause: SPOILING = cause) -> None:
+            self.out.error("reset" if cause is wrong_secret else "policy-violation")
+            self.out.farewell()
+
+        monkeypatch.setattr(Inner, "abort", tell)
+        monkeypatch.setattr(Failed, "jingle_reason", reason)
+        seen.append(await played(world, alice, bob, method, cause))
+    one, other = seen
+    assert one.inside != other.inside
+    assert spoken(one.outside) != spoken(other.outside)
