@@ -20,6 +20,7 @@ from xmpp_e2e.trust.judge import OnKeyChange
 from xmpp_e2e.trust.policy import Policy
 from xmpp_e2e_cli import account, connection, demo, listening, options, sealing, sending, show, verbs
 from xmpp_e2e_cli.codes import Exit, UsageProblem, code_of
+from xmpp_e2e_cli.demo import Kind
 from xmpp_e2e_cli.options import (
     Account,
     CaFile,
@@ -36,7 +37,6 @@ from xmpp_e2e_cli.options import (
 )
 from xmpp_e2e_cli.sealing import Seal
 from xmpp_e2e_cli.show import Output
-from xmpp_e2e_cli.theatre import Kind
 
 STDIN_BYTES = 1024 * 1024
 """A message is one stanza, and far smaller; whoever pipes more has piped the wrong thing."""

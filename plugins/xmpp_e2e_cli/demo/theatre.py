@@ -1,4 +1,4 @@
-"""The servers of the demonstration: each records all that it handles, and attacks on command."""
+"""The servers of the demonstration: each records all that it handles, and lets somebody in between on command."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import contextlib
 import enum
 import importlib
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+from xml.etree.ElementTree import Element
 
-from slixmpp_e2e.loopback import LoopbackServer, Way
-from slixmpp_e2e.loopback.hostile import swap_fingerprint
+from slixmpp_e2e.loopback import Hook, LoopbackServer, Way
 from xmpp_e2e_cli.codes import ServerUnreachable, UsageProblem
 from xmpp_e2e_cli.connection import Server
 
 PASSWORDS = {"alice": "wonderland", "bob": "builder"}
 """On servers that live for seconds, on this machine only."""
-REPOSITORY = Path(__file__).resolve().parents[2]
+DOMAIN = "home.test"
+REPOSITORY = Path(__file__).resolve().parents[3]
 """Where the folder interop is, in a checkout."""
 
 
@@ -54,8 +54,11 @@ class Theatre(Protocol):
     def handled(self) -> list[Handled]:
         """Every stanza so far, in order."""
 
-    def swap(self, fingerprint: str) -> None:
-        """From now on: put this fingerprint (text of XEP-0320's element) into every session-accept that passes."""
+    def inject(self, to: str, stanza: Element) -> None:
+        """Send a client (full JID) a stanza, from whomever it claims to be. Only while somebody is `between`."""
+
+    def between(self, hook: Hook) -> contextlib.AbstractAsyncContextManager[None]:
+        """For so long, what becomes of each iq between the two is up to ``hook``."""
 
 
 class NoProsody(UsageProblem):
@@ -82,9 +85,18 @@ class Loopback:
         """Every stanza so far, in order."""
         return [Handled(seen.way is Way.RECEIVED, seen.client, seen.text) for seen in self.running.seen]
 
-    def swap(self, fingerprint: str) -> None:
-        """From now on: put this fingerprint into every session-accept that passes."""
-        self.running.interfere.append(swap_fingerprint(fingerprint, actions=("session-accept",)))
+    def inject(self, to: str, stanza: Element) -> None:
+        """Send a client a stanza."""
+        self.running.inject(to, stanza)
+
+    @contextlib.asynccontextmanager
+    async def between(self, hook: Hook) -> AsyncIterator[None]:
+        """A hook of the server."""
+        self.running.interfere.append(hook)
+        try:
+            yield
+        finally:
+            self.running.interfere.remove(hook)
 
 
 @dataclass
@@ -93,11 +105,14 @@ class Prosody:
 
     running: Any
     """interop.servers.prosody.Prosody, which only a checkout has."""
-    orders: Path
-    """The file that mod_tamper reads."""
+    middleman: Any
+    """interop.servers.prosody.middleman.Middleman: what Prosody hands all iqs to as soon as it is there."""
+    stack: contextlib.AsyncExitStack
+    """Of what ends before the server does."""
     title: str = ""
     domain: str = ""
     server: Server = field(default_factory=Server)
+    arrived: bool = False
 
     def __post_init__(self) -> None:
         running = self.running
@@ -109,15 +124,27 @@ class Prosody:
         """Every stanza so far, in order."""
         return [Handled(seen.direction == "in", seen.client, seen.text) for seen in self.running.handled()]
 
-    def swap(self, fingerprint: str) -> None:
-        """From now on: put this fingerprint into every session-accept that passes."""
-        self.orders.write_text(fingerprint)
+    def inject(self, to: str, stanza: Element) -> None:
+        """Send a client a stanza."""
+        self.middleman.inject(to, stanza)
+
+    @contextlib.asynccontextmanager
+    async def between(self, hook: Hook) -> AsyncIterator[None]:
+        """A hook of the middleman; he comes with the first one, and stays."""
+        if not self.arrived:
+            self.arrived = True
+            await self.stack.enter_async_context(self.middleman)
+        self.middleman.hooks.append(hook)
+        try:
+            yield
+        finally:
+            self.middleman.hooks.remove(hook)
 
 
 @contextlib.asynccontextmanager
 async def loopback() -> AsyncIterator[Theatre]:
     """The embedded server, running."""
-    async with LoopbackServer("home.test", PASSWORDS) as running:
+    async with LoopbackServer(DOMAIN, PASSWORDS) as running:
         yield Loopback(running)
 
 
@@ -128,19 +155,16 @@ async def prosody() -> AsyncIterator[Theatre]:
         raise NoProsody("--server prosody works from a checkout of the repository, whose folder interop starts it")
     if str(REPOSITORY) not in sys.path:
         sys.path.append(str(REPOSITORY))
-    interop, process = (importlib.import_module(f"interop.servers.{name}") for name in ("prosody", "process"))
-    with tempfile.TemporaryDirectory(prefix="xmpp-e2e-demo-") as folder:
-        orders = Path(folder) / "orders"
-        extra = f'tamper_file = "{orders}"'
-        running = interop.Prosody("home.test", PASSWORDS, modules=("tamper",), extra=extra)
+    names = ("prosody", "prosody.middleman", "process")
+    interop, middleman, process = (importlib.import_module(f"interop.servers.{name}") for name in names)
+    extra = middleman.extra(DOMAIN)
+    running = interop.Prosody(DOMAIN, PASSWORDS, modules=(middleman.MODULE,), extra=extra)
+    async with contextlib.AsyncExitStack() as stack:
         try:
-            await running.__aenter__()
+            await stack.enter_async_context(running)
         except process.ServerFailed as error:
             raise ServerUnreachable(f"no Prosody could be started: {error}") from error
-        try:
-            yield Prosody(running, orders)
-        finally:
-            await running.__aexit__(*sys.exc_info())
+        yield Prosody(running, middleman.Middleman(running), stack)
 
 
 THEATRES: Mapping[Kind, Callable[[], contextlib.AbstractAsyncContextManager[Theatre]]] = {

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import TextIO, TypeVar
 
+from rich.columns import Columns
 from rich.console import Console
+from rich.panel import Panel
 from rich.text import Text
 
 from xmpp_e2e_cli.codes import Untold
@@ -35,6 +37,12 @@ class Story:
         """The first line."""
         self._console.print(Text(text, "bold"), width=self._width)
 
+    def part(self, text: str) -> None:
+        """What the scenes that follow have in common, if anything."""
+        if text:
+            self._console.print()
+            self._print(Text(), Text(text, "bold"))
+
     def scene(self, number: int, title: str) -> None:
         """A new scene."""
         head = f"{number}  {title} "
@@ -60,6 +68,17 @@ class Story:
         """Something as it is: code, a stanza, an error. The caller shows only what is there."""
         for line in clean(text).splitlines():
             self._print(Text(" " * (INDENT + 2)), Text(line, style))
+
+    def screens(self, screens: Sequence[tuple[str, str]]) -> None:
+        """What people see, title and text, side by side where there is room. The caller shows only what is there."""
+        shown = Columns([Panel.fit(Text(clean(text)), title=title) for title, text in screens], equal=True)
+        options = self._console.options.update(width=self._width - INDENT - 2)
+        for line in self._console.render_lines(shown, options, pad=False):
+            text = Text(" " * (INDENT + 2))
+            for segment in line:
+                text.append(segment.text, segment.style)
+            text.rstrip()
+            self._console.print(text, soft_wrap=True)
 
     def gap(self) -> None:
         """An empty line."""
