@@ -14,10 +14,11 @@ from slixmpp import ClientXMPP
 from tests.attacks.steps import KEYED, SECRETS
 from tests.attacks.test_27_alike import SPOILING, wrong_context, wrong_exporter, wrong_log, wrong_secret
 from tests.slixmpp_e2e.world import BOB, Heard, World, e2e
-from xmpp_e2e.authenticate.dialogue import Failed
 from xmpp_e2e.errors import E2EError
 from xmpp_e2e.identity import Role
 from xmpp_e2e.inner import Inner
+from xmpp_e2e.negotiate.jingle import Reason
+from xmpp_e2e.session import Session
 from xmpp_e2e.tls.channel import Channel
 
 SECRET = "the treasure is under the oak"
@@ -92,14 +93,21 @@ async def test_control_a_cause_that_is_said_is_seen(world: World, monkeypatch: p
     """Control: were clients to say what was wrong, inside or in the signalling, the comparison would see it."""
     alice, bob = await world.pair()
     seen = []
-    for cause, reason in ((wrong_secret, "general-error"), (wrong_exporter, "security-error")):
+    terminate = Session._terminate
+    for cause, condition, reason in (
+        (wrong_secret, "reset", Reason.GENERAL_ERROR),
+        (wrong_exporter, "policy-violation", Reason.SECURITY_ERROR),
+    ):
 
-        def tell(self: Inner, error: E2EError, cause: SPOILING = cause) -> None:
-            self.out.error("reset" if cause is wrong_secret else "policy-violation")
+        def tell(self: Inner, error: E2EError, condition: str = condition) -> None:
+            self.out.error(condition)
             self.out.farewell()
 
+        def signal(self: Session, _: Reason, reason: Reason = reason) -> None:
+            terminate(self, reason)
+
         monkeypatch.setattr(Inner, "abort", tell)
-        monkeypatch.setattr(Failed, "jingle_reason", reason)
+        monkeypatch.setattr(Session, "_terminate", signal)
         seen.append(await played(world, alice, bob, method, cause))
     one, other = seen
     assert one.inside != other.inside
