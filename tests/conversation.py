@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from xmpp_e2e.authenticate.base import (
     Ask,
     Authenticator,
+    Computation,
     Evidence,
     Proof,
     Proven,
@@ -97,6 +98,8 @@ class End:
             self.outcome = refused
 
     def _answer(self, ask: Ask) -> bytes:
+        if isinstance(ask.question, Computation):
+            return ask.question.run()
         self.asked.append(ask.question)
         match ask.question:
             case SecretWanted():

@@ -163,6 +163,8 @@ class Pair:
                 side.session.accept(self.now)
             elif isinstance(event, events.TransportAgreed) and role is Role.INITIATOR:
                 self._connect()
+            elif isinstance(event, events.Computing):
+                side.session.answer(event.computation.run(), self.now)
 
     def collect(self, role: Role) -> list[Element | bytes]:
         """What ``role`` has to say now, after its events have been dealt with: bytes, and signalling after them."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
-from xmpp_e2e.authenticate.base import Question
+from xmpp_e2e.authenticate.base import Computation, Question
 from xmpp_e2e.errors import E2EError
 from xmpp_e2e.identity import Assurance, Fingerprint
 
@@ -70,6 +70,13 @@ class Asked:
 
 
 @dataclass(frozen=True)
+class Computing:
+    """An authenticator has something to compute that takes tenths of a second: call ``answer()`` with what it returns."""
+
+    computation: Computation
+
+
+@dataclass(frozen=True)
 class Proved:
     """An authenticator has proved the peer's key, perhaps in a session that was open already: it is worth this much."""
 
@@ -125,6 +132,7 @@ Event = (
     | Secured
     | KeyChanged
     | Asked
+    | Computing
     | Proved
     | Declined
     | SessionStart

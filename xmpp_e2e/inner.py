@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element
 
 from xmpp_e2e import events
 from xmpp_e2e.authenticate import hello as auth
-from xmpp_e2e.authenticate.base import Ask, Evidence, Proven, Question, SecretWanted, Send, convince
+from xmpp_e2e.authenticate.base import Ask, Computation, Evidence, Proven, Question, SecretWanted, Send, convince
 from xmpp_e2e.authenticate.dialogue import Failed
 from xmpp_e2e.config import Config
 from xmpp_e2e.errors import AuthenticationFailed, E2EError, LocalError, PeerRefused, StreamError, UntrustedKey
@@ -185,6 +185,8 @@ class Inner:
                     self.out.element(auth.build_step(self._runs.method, payload))
                 case Ask(SecretWanted(method)) if method in self._secrets:
                     self._runs.answer(self._secrets[method])
+                case Ask(Computation() as computation):
+                    self._told.append(events.Computing(computation))
                 case Ask(question):
                     self._progress.wait_for_a_person(now)
                     self._told.append(events.Asked(question))

@@ -6,9 +6,9 @@ import asyncio
 import inspect
 import shlex
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from slixmpp import JID
 
@@ -18,7 +18,7 @@ from slixmpp_e2e.link import Link
 from slixmpp_e2e.passwords import stretched
 from slixmpp_e2e.prompts import NOBODY, Compare, Prompts
 from xmpp_e2e import events
-from xmpp_e2e.authenticate.base import GuessReturned, GuessSpent, Question, SecretWanted, StringsShown
+from xmpp_e2e.authenticate.base import Computation, GuessReturned, GuessSpent, Question, SecretWanted, StringsShown
 from xmpp_e2e.authenticate.strings import Form
 from xmpp_e2e.errors import E2EError, LocalError
 from xmpp_e2e.trust.store import TrustStore
@@ -137,9 +137,19 @@ class Proofs:
                 self._store.clear_failures(bare, method)
                 link.answer(question, b"")
             case SecretWanted() | StringsShown():
-                task = self._loop.create_task(self._ask(link, question))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                self._spawn(self._ask(link, question))
+
+    def compute(self, link: Link, computation: Computation) -> None:
+        """In a thread: powers of 4096 bits would hold up the loop."""
+        self._spawn(self._compute(link, computation))
+
+    async def _compute(self, link: Link, computation: Computation) -> None:
+        link.answer(computation, await asyncio.to_thread(computation.run))
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def proved(self, link: Link, event: events.Proved) -> None:
         """Remember whose key it is, and how that was found out: in an open session now, else when it opens."""

@@ -430,6 +430,8 @@ class Switchboard:
                 return
         elif isinstance(event, events.Asked):
             self.proofs.asked(link, event.question)
+        elif isinstance(event, events.Computing):
+            self.proofs.compute(link, event.computation)
         elif isinstance(event, events.Declined):
             self.proofs.declined(link, event.method)
         elif isinstance(event, events.Proved):

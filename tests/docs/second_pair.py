@@ -65,6 +65,8 @@ class Ours:
                     self.session.transport_ready(0.0)
             elif isinstance(event, events.Asked) and isinstance(event.question, GuessSpent | GuessReturned):
                 self.session.answer(b"", 0.0)
+            elif isinstance(event, events.Computing):
+                self.session.answer(event.computation.run(), 0.0)
         if self._ibb is not None:
             while data := self.session.data_to_send():
                 self._ibb.send(data)

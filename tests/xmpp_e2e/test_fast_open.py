@@ -49,10 +49,11 @@ def trips(pair: Pair, text: str = "first") -> int:
         cargo = say()
         for role in Role:
             pair.arrive(role.other, cargo[role])
-        for side in (pair.alice, pair.bob):
-            while isinstance(side.session.question, GuessSpent | GuessReturned):
-                side.session.answer(b"", pair.now)
-        pair.collect_events(Role.RESPONDER)
+        for role in Role:
+            pair.collect_events(role)
+            while isinstance(pair.side(role).session.question, GuessSpent | GuessReturned):
+                pair.side(role).session.answer(b"", pair.now)
+                pair.collect_events(role)
         if pair.bob.stanzas:
             return count
     raise AssertionError("the stanza never arrived")

@@ -74,7 +74,14 @@ class StringsShown:
     """8 bytes, of which renderings show the first bits."""
 
 
-Question = SecretWanted | GuessSpent | GuessReturned | StringsShown
+@dataclass(frozen=True)
+class Computation:
+    """What takes long enough to hold up others: run it in a thread, say, and answer with what it returns."""
+
+    run: Callable[[], bytes] = field(repr=False)
+
+
+Question = SecretWanted | GuessSpent | GuessReturned | StringsShown | Computation
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """The ``srp`` method: both sides know the same password, and a run gives one guess to whoever is at the other end, no more.
 
 SRP-6a with the arithmetic of RFC 5054 §2.5, group of 4096 bits (§3), SHA-256. Neither side is a server that stores a verifier:
-the responder makes one afresh for each run. Of the library only the arithmetic is used: its verdicts are wrong for B = 0.
+the responder makes one afresh for each run. Of the library only the arithmetic is used: its verdicts are wrong for B = 0. A
+power takes some 50 ms, so they are for the host to compute.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from typing import Any, ClassVar
 
 import srp._pysrp as _srp
 
-from xmpp_e2e.authenticate.base import Evidence, Proof, Step
+from xmpp_e2e.authenticate.base import Ask, Computation, Evidence, Proof, Step
 from xmpp_e2e.authenticate.dialogue import Dialogue
+from xmpp_e2e.encoding import cut, lv
 from xmpp_e2e.errors import LocalError
 from xmpp_e2e.identity import Assurance, Role
 
@@ -51,29 +53,44 @@ class SrpAuthenticator:
 
 
 def _as_initiator(dialogue: Dialogue, stretched: bytes, random: Callable[[int], bytes]) -> Generator[Step, bytes, bytes]:
-    user = _srp.User(_USER, stretched, bytes_a=random(_SECRET_BYTES), **_GROUP)
-    _, ours = user.start_authentication()
-    yield from dialogue.say(ours)
+    secret = random(_SECRET_BYTES)
+    user: Any = None
+
+    def begin() -> bytes:
+        nonlocal user
+        user = _srp.User(_USER, stretched, bytes_a=secret, **_GROUP)
+        _, ours = user.start_authentication()
+        return bytes(ours)
+
+    yield from dialogue.say((yield Ask(Computation(begin))))
     salt, theirs = yield from dialogue.hear(range(_SALT_BYTES, _SALT_BYTES + 1), _NUMBER)
     _check(dialogue, theirs)
-    if user.process_challenge(salt, theirs) is None:
+
+    def agree() -> bytes:
+        return user.K if user.process_challenge(salt, theirs) is not None else b""
+
+    key = yield Ask(Computation(agree))
+    if not key:
         raise dialogue.failed()
-    key: bytes = user.K
     return key
 
 
 def _as_responder(dialogue: Dialogue, stretched: bytes, random: Callable[[int], bytes]) -> Generator[Step, bytes, bytes]:
     (theirs,) = yield from dialogue.hear(_NUMBER)
     _check(dialogue, theirs)
-    salt = random(_SALT_BYTES)
-    exponent = _srp.gen_x(_srp._hash_map[_srp.SHA256], salt, _USER, stretched)
-    verifier = _srp.long_to_bytes(pow(5, exponent, _MODULUS))
-    server = _srp.Verifier(_USER, salt, verifier, theirs, bytes_b=random(_SECRET_BYTES), **_GROUP)
-    _, ours = server.get_challenge()
+    salt, secret = random(_SALT_BYTES), random(_SECRET_BYTES)
+
+    def agree() -> bytes:
+        exponent = _srp.gen_x(_srp._hash_map[_srp.SHA256], salt, _USER, stretched)
+        verifier = _srp.long_to_bytes(pow(5, exponent, _MODULUS))
+        server = _srp.Verifier(_USER, salt, verifier, theirs, bytes_b=secret, **_GROUP)
+        _, ours = server.get_challenge()
+        # The key without a verdict: a public way to it leads through M1, which is never sent here.
+        server._derive_H_AMK()
+        return lv(ours, server.K)
+
+    ours, key = cut((yield Ask(Computation(agree))))
     yield from dialogue.say(salt, ours)
-    # The key without a verdict: a public way to it leads through M1, which is never sent here.
-    server._derive_H_AMK()
-    key: bytes = server.K
     return key
 
 

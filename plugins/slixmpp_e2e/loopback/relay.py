@@ -102,6 +102,8 @@ class End:
                     self.session.transport_ready(NOW)
             case events.Asked(question):
                 self._asked(question)
+            case events.Computing(computation):
+                self.session.answer(computation.run(), NOW)
             case events.StanzaReceived(stanza):
                 self.heard.append(stanza.findtext("{jabber:client}body") or "")
                 self._unsaid.append(stanza)
