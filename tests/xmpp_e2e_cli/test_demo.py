@@ -50,7 +50,7 @@ TOLD = (
     r"compare a short string .*│ (\d{4} \d{4} \d{4}) │ │ (?!\1).* It is not the same, .* Alice reads: .* the middle",
     r"They share a key, .* Both refuse\. Alice reads: .* They share a password\. Both refuse",
     r"have met before .* told of a new key\. Alice reads: .* xmpp-e2e trust pin bob@home\.test.* and `known` no more",
-    r"key is verified .* until she gives up, .* THE KEY OF bob@home\.test HAS CHANGED",
+    r"have verified a key .* until she gives up, .* THE KEY OF bob@home\.test HAS CHANGED",
     r"everything that was written",
 )
 """In what was told, as one line."""

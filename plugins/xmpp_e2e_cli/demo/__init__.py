@@ -51,7 +51,7 @@ PARTS: tuple[tuple[str, tuple[tuple[str, Scene], ...]], ...] = (
             ("In between two who compare a short string", attacks.when_strings_are_compared),
             ("In between two who share a key, or a password", attacks.when_a_secret_is_shared),
             ("In between two who have met before", attacks.when_they_know_each_other),
-            ("In between two, and one key is verified", attacks.when_a_key_is_verified),
+            ("In between two who have verified a key", attacks.when_a_key_is_verified),
         ),
     ),
 )

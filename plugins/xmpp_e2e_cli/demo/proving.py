@@ -53,7 +53,7 @@ async def a_fingerprint(play: Play) -> None:
     await play.round_trip(GREETING)
     session = alice.session
     same = session.fingerprint == bob.e2e.fingerprint and bob.session.fingerprint == alice.e2e.fingerprint
-    story.fact("Each reads the own fingerprint to the other, on the telephone. It is the one that the other sees.", same)
+    story.fact("On the telephone they read their fingerprints to each other. Each is the one that the other sees.", same)
     for actor, other in ((alice, bob), (bob, alice)):
         await actor.e2e.trust.pin(other.account, other.e2e.fingerprint)
     story.fact(f"Both pin it: xmpp-e2e trust pin {bob.account} SHA256:…", alice.session is session)
