@@ -12,7 +12,7 @@ import gc
 import logging
 import secrets
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from OpenSSL import SSL
 
 from slixmpp_e2e.loopback import online
 from slixmpp_e2e.loopback.hostile import swap_fingerprint
+from slixmpp_e2e.passwords import stretched
 from slixmpp_e2e.store import (
     KeyFile,
     Passphrase,
@@ -39,7 +40,11 @@ from slixmpp_e2e.store import (
 from tests.pair import identity
 from tests.slixmpp_e2e.store.processes import execute
 from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, until
+from xmpp_e2e.authenticate import sas
+from xmpp_e2e.authenticate.base import Evidence, Proven, Step
+from xmpp_e2e.authenticate.dialogue import Dialogue
 from xmpp_e2e.errors import E2EError
+from xmpp_e2e.identity import Assurance
 from xmpp_e2e.tls import channel
 from xmpp_e2e_cli.__main__ import main
 
@@ -169,6 +174,60 @@ async def test_sessions_that_open_and_that_fail(world: World, search: Search, ca
     await heard.take()
     world.unload(alice)
     await world.settle(bob)
+    finish(search, caplog)
+
+
+async def test_proofs_that_succeed_and_that_fail(
+    world: World, search: Search, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A password, right and wrong, set up and asked for; a key; strings that are compared: what people share, what is made of
+    it, what it is bound to, and the numbers that are thrown for it."""
+    confirm, short_code = Dialogue.confirm, sas.short_code
+
+    def keyed(self: Dialogue, key: bytes, assurance: Assurance, *, counted: bool = False) -> Generator[Step, bytes, Proven]:
+        search.secrets[f"agreed key {len(search.secrets)}"] = key
+        search.secrets[f"exporter {len(search.secrets)}"] = self._evidence.exporter
+        return (yield from confirm(self, key, assurance, counted=counted))
+
+    def compared(evidence: Evidence, initiators: bytes, responders: bytes) -> bytes:
+        search.secrets["initiator's number"], search.secrets["responder's number"] = initiators, responders
+        return short_code(evidence, initiators, responders)
+
+    monkeypatch.setattr(Dialogue, "confirm", keyed)
+    monkeypatch.setattr(sas, "short_code", compared)
+    words = {"alice": WORDS, "bob": WORDS}
+    search.secrets["stretched"] = stretched(WORDS, "alice@localhost", "bob@localhost")
+    search.secrets["wrong, stretched"] = stretched(WRONG, "alice@localhost", "bob@localhost")
+    alice = await world.client(ALICE)
+    bob = await world.client(BOB, password=lambda _: words["bob"], sas=lambda _: True)
+    for client in (alice, bob):
+        for event in ("session_start", "session_end", "session_failed", "send_failed", "verify_request"):
+            client.add_event_handler(f"e2e_{event}", lambda data: search.texts.append(f"{data!r} {data}"))
+    link, _ = await world.session(alice, bob)
+    await until(link.verify_password(words["alice"]))
+    await until(link.verify_sas(lambda _: True))
+    search.every_repr()
+    await until(link.close())
+    link, _ = await world.session(alice, bob)
+    words["bob"] = WRONG
+    with pytest.raises(E2EError) as caught:
+        await until(link.verify_password(words["alice"]))
+    search.said(caught.value)
+
+    for client, other in ((alice, "bob"), (bob, "alice")):
+        await e2e(client).trust.forget(f"{other}@localhost")
+        e2e(client).memory.put_secret(f"{other}@localhost", "psk", "1", SHARED)
+    link, _ = await world.session(alice, bob)
+    await until(link.close())
+    await e2e(alice).trust.forget("bob@localhost")
+    e2e(bob).memory.put_secret("alice@localhost", "psk", "1", SHARED[::-1])
+    failed = Heard(alice, "e2e_session_failed")
+    alice.send_message(mto=BOB, mbody="hello")
+    search.said((await failed.take()).detail.error)
+    await world.settle(alice, bob)
+    assert sum(name.startswith("agreed key") for name in search.secrets) == 8
+    assert "responder's number" in search.secrets
+    search.secrets["shared, reversed"] = SHARED[::-1]
     finish(search, caplog)
 
 
