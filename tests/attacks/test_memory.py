@@ -36,7 +36,7 @@ def test_offers_of_more_content_are_answered_so_often() -> None:
         pair.run()
     rejects = pair.bob.jingle_sent[before:]
     assert [element.get("action") for element in rejects] == ["content-reject"] * CONTENT_REJECTS
-    assert {error.condition for error in pair.bob.errors} == {"resource-constraint"}
+    assert {(error.condition, error.type) for error in pair.bob.errors} == {("resource-constraint", "wait")}
     assert len(pair.bob.errors) == 9 * CONTENT_REJECTS
 
 

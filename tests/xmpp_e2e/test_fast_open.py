@@ -13,7 +13,7 @@ from OpenSSL import SSL
 from tests.pair import NOBODY, Pair, config, identity, message, remembers
 from xmpp_e2e import events
 from xmpp_e2e.authenticate.base import GuessReturned, GuessSpent
-from xmpp_e2e.errors import FingerprintMismatch, TimedOut, TLSFailed
+from xmpp_e2e.errors import FingerprintMismatch, JingleError, TimedOut, TLSFailed
 from xmpp_e2e.identity import Role
 from xmpp_e2e.negotiate.jingle import NS_SECURITY
 from xmpp_e2e.stages import Stage
@@ -125,6 +125,8 @@ def test_an_unasked_flight_is_refused() -> None:
         return [element]
 
     pair = Pair(config("alice", fast_open=False), on_jingle=plant).open()
+    assert isinstance(pair.alice.failure, JingleError)
+    assert pair.alice.failure.condition == "bad-request"
     assert "not asked for" in str(pair.alice.failure)
     assert pair.alice.session.stage is Stage.CLOSED
 

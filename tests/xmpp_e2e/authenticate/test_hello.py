@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element, SubElement
 
 import pytest
 
-from xmpp_e2e.authenticate.hello import Hello, NegotiationAltered, NotSetUp, build, parse
+from xmpp_e2e.authenticate.hello import STEP, Hello, NegotiationAltered, NotSetUp, build, build_step, parse, parse_step
 from xmpp_e2e.errors import StreamError
 from xmpp_e2e.identity import Assurance, Role
 
@@ -96,3 +96,42 @@ def test_a_hello_has_no_children() -> None:
     SubElement(element, "more")
     with pytest.raises(StreamError, match="hello is malformed"):
         parse(element)
+
+
+@pytest.mark.parametrize("payload", [b"", b"a", bytes(768)], ids=["nothing", "a byte", "the most"])
+def test_a_step_is_read_back(payload: bytes) -> None:
+    """A step of up to 1024 characters survives the wire with its method."""
+    assert parse_step(build_step("psk", payload)) == ("psk", payload)
+
+
+def test_a_step_without_text_says_nothing() -> None:
+    """As XML has it, an element without text is one with an empty text."""
+    assert parse_step(Element(STEP, method="psk")) == ("psk", b"")
+
+
+def nameless() -> Element:
+    return Element(STEP)
+
+
+def with_more(payload: bytes) -> Element:
+    element = build_step("psk", payload)
+    SubElement(element, "more")
+    return element
+
+
+def unstrict() -> Element:
+    element = build_step("psk", b"a")
+    element.text = "YQ"
+    return element
+
+
+@pytest.mark.parametrize(
+    "element",
+    [build_step("psk", bytes(769)), nameless(), unstrict(), with_more(b"a"), with_more(b"")],
+    ids=["too long", "no method", "no padding", "an element inside", "nothing but an element inside"],
+)
+def test_what_is_malformed_is_no_step(element: Element) -> None:
+    """More than 1024 characters, no method, loose base64, or anything inside: refused, and never half of it taken."""
+    with pytest.raises(StreamError, match="step is malformed") as refused:
+        parse_step(element)
+    assert refused.value.condition == "bad-format"

@@ -136,6 +136,7 @@ REFUSED: dict[str, tuple[Edit, str]] = {
     "two colons": (saying(PRINTED, COLONS.replace(":", "::", 1)), "not hexadecimal"),
     "colon within a byte": (saying(PRINTED, "0:0" + COLONS[2:]), "not hexadecimal"),
     "no hexadecimal": (saying(PRINTED, "GG" + COLONS[2:]), "not hexadecimal"),
+    "a no-break space before a fingerprint": (saying(PRINTED, f"\u00a0{COLONS}"), "not hexadecimal"),
     "space in a fingerprint": (saying(PRINTED, COLONS.replace(":", " ")), "not hexadecimal"),
     "a fingerprint with elements": (holding(PRINTED, "b"), "<fingerprint/> holds elements"),
     "seventeen methods": (methods(*(f"m{index}" for index in range(17))), "17 methods"),
@@ -207,6 +208,7 @@ ALLOWED: dict[str, tuple[Edit, Jingle]] = {
         saying(ASSERTION, "a" * MAX_ASSERTION),
         with_security(security(assertion="a" * MAX_ASSERTION)),
     ),
+    "the shortest flight": (saying(FLIGHT, b64(b"f")), with_security(security(flight=b"f"))),
     "the longest flight": (
         saying(FLIGHT, b64(b"f" * MAX_FLIGHT)),
         with_security(security(flight=b"f" * MAX_FLIGHT)),

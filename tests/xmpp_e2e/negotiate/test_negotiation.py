@@ -9,6 +9,7 @@ import pytest
 
 from tests.pair import Pair
 from xmpp_e2e.errors import JingleError, PeerIncompatible, SecurityStripped, UnsupportedTransport
+from xmpp_e2e.events import TransportAgreed
 from xmpp_e2e.identity import Role
 
 
@@ -84,3 +85,12 @@ def test_an_accept_answers_what_was_offered(edit: Callable[[Element], None], mes
     pair = Pair(on_jingle=on_jingle).open()
     assert isinstance(pair.alice.failure, JingleError)
     assert message in str(pair.alice.failure)
+    assert pair.alice.failure.condition == "bad-request"
+
+
+def test_ids_cannot_be_guessed() -> None:
+    """The ids of the session and of its bytestream are 128 random bits each."""
+    pair = Pair().open()
+    (agreed,) = pair.alice.of(TransportAgreed)
+    assert [len(bytes.fromhex(sid)) for sid in (pair.alice.session.sid, agreed.sid)] == [16, 16]
+    assert pair.alice.session.sid != agreed.sid
