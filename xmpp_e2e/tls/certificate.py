@@ -71,16 +71,16 @@ class Identity:
         utc = created.replace(tzinfo=None) if offset is None else created.replace(tzinfo=None) - offset
         name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, SUBJECT)])
         # The serial number comes from the key and the date has no hours: a certificate tells nothing of its making.
-        serial = int.from_bytes(hashlib.sha256(_spki(key.public_key())).digest()[:16], "big")
+        serial = int.from_bytes(hashlib.sha256(_spki(key.public_key())).digest()[:16])
         certificate = (
             x509.CertificateBuilder()
             .subject_name(name)
             .issuer_name(name)
             .public_key(key.public_key())
             .serial_number(serial)
-            .not_valid_before(utc.replace(hour=0, minute=0, second=0, microsecond=0))
+            .not_valid_before(utc.replace(hour=0, minute=0, second=0))
             # RFC 5280 §4.1.2.5: the date that means "no end".
-            .not_valid_after(utc.replace(year=9999, month=12, day=31, hour=23, minute=59, second=59, microsecond=0))
+            .not_valid_after(utc.replace(year=9999, month=12, day=31, hour=23, minute=59, second=59))
             .add_extension(_SIGNS_ONLY, critical=True)
             .sign(key, hashes.SHA256())
         )
