@@ -19,6 +19,7 @@ from xmpp_e2e.identity import TrustModel
 from xmpp_e2e.trust.judge import OnKeyChange
 from xmpp_e2e.trust.policy import Policy
 from xmpp_e2e_cli import account, connection, demo, listening, options, sealing, sending, show, verbs
+from xmpp_e2e_cli.asking import Person
 from xmpp_e2e_cli.codes import Exit, UsageProblem, code_of
 from xmpp_e2e_cli.demo import Kind
 from xmpp_e2e_cli.options import (
@@ -33,6 +34,7 @@ from xmpp_e2e_cli.options import (
     PasswordFile,
     Plaintext,
     Port,
+    Timeout,
     TrustFile,
 )
 from xmpp_e2e_cli.sealing import Seal
@@ -183,8 +185,11 @@ def listen(
     password = account.password_for(mine, password_file)
 
     async def listening_() -> None:
-        client = connection.make_client(mine, password, server, settings)
+        person = Person.at_terminal(out)
+        client = connection.make_client(mine, password, server, settings | (person.settings if person is not None else {}))
         async with connection.online(client, server) as e2e:
+            if person is not None:
+                person.watch(client)
             heard = accept if isinstance(accept, str) else frozenset(accept)
             await listening.Listener(client, out, echo=echo, accept=heard).run(e2e)
 
@@ -201,7 +206,7 @@ def send(
     trust_model: Model = TrustModel.SERVER_AUTHENTICATES,
     trust_file: TrustFile = None,
     subscribe: Annotated[bool, typer.Option("--subscribe", help="Ask the peer to let you see his presence.")] = False,
-    timeout: Annotated[float, typer.Option(min=1.0, help="Seconds to wait for each of the peer's answers.")] = 60.0,
+    timeout: Timeout = 60.0,
     host: Host = None,
     port: Port = None,
     ca_file: CaFile = None,
@@ -224,10 +229,13 @@ def send(
     errand = sending.Errand(to, body, timeout, subscribe)
 
     async def sending_() -> list[sending.Delivered]:
-        client = connection.make_client(mine, password, server, settings)
+        person = Person.at_terminal(out)
+        client = connection.make_client(mine, password, server, settings | (person.settings if person is not None else {}))
         out.tell(f"logging in as {mine.bare}")
         async with connection.online(client, server) as e2e:
-            return await sending.deliver(client, e2e, errand, lambda text: out.tell(show.clean(text)))
+            if person is not None:
+                person.watch(client)
+            return await sending.deliver(client, e2e, errand, out.tell_plainly)
 
     delivered = asyncio.run(sending_())
     data = [

@@ -44,6 +44,7 @@ TrustFile: TypeAlias = Annotated[
     Path | None, typer.Option(help="What you want of whom, written down (docs/policy.md).", show_default=False)
 ]
 Model: TypeAlias = Annotated[TrustModel, typer.Option("--trust-model", help="What must be proved before anything flows.")]
+Timeout: TypeAlias = Annotated[float, typer.Option(min=1.0, help="Seconds to wait for each of the peer's answers.")]
 
 
 def accept_from(words: list[str] | None) -> str | list[str]:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,19 +81,10 @@ async def deliver(client: ClientXMPP, e2e: E2E, errand: Errand, tell: Tell) -> l
     """
     if e2e.memory.policy(errand.peer.bare).policy is Policy.OFF:
         raise RefusedByPolicy(f"the policy for {errand.peer.bare} is `off`, and this command sends encrypted or not at all")
-    devices = [errand.peer.full] if errand.peer.resource else await _devices(client, errand, tell)
-    changes: dict[Link, KeyChanged] = {}
-
-    def changed(happened: Happened) -> None:
-        assert isinstance(happened.detail, KeyChanged)
-        changes[happened.session] = happened.detail
-        if happened.detail.decision == "accept":  # else it becomes the error
-            tell(happened.detail.text)
-
-    client.add_event_handler("e2e_key_changed", changed)
+    devices = await online_devices(client, errand.peer, errand.seconds, tell, subscribe=errand.subscribe)
     tell(f"opening a session with {', '.join(devices)}")
-    outcomes = await asyncio.gather(*(_one(client, e2e, device, errand, changes) for device in devices))
-    client.del_event_handler("e2e_key_changed", changed)
+    with key_changes(client, tell) as changes:
+        outcomes = await asyncio.gather(*(_one(client, e2e, device, errand, changes) for device in devices))
     delivered = [outcome for outcome in outcomes if isinstance(outcome, Delivered)]
     failed = [(device, o) for device, o in zip(devices, outcomes, strict=True) if isinstance(o, E2EError)]
     if not delivered:
@@ -107,16 +99,34 @@ async def _one(
     client: ClientXMPP, e2e: E2E, device: str, errand: Errand, changes: dict[Link, KeyChanged]
 ) -> Delivered | E2EError:
     try:
-        link = await _opened(e2e, device, errand.seconds, changes)
+        link = await opened(e2e, device, errand.seconds, changes)
         message: Any = client.make_message(mto=device, mbody=errand.body, mtype="chat")
         # Into this session, not by way of a queue: whatever happens, it goes in there or nowhere.
         link.send(message.xml)
-        return await _closed(link, errand.seconds)
+        return await closed(link, errand.seconds)
     except E2EError as error:
         return error
 
 
-async def _opened(e2e: E2E, device: str, seconds: float, changes: dict[Link, KeyChanged]) -> Link:
+@contextmanager
+def key_changes(client: ClientXMPP, tell: Tell) -> Iterator[dict[Link, KeyChanged]]:
+    """What happens to peers' keys meanwhile. What is accepted is told; the rest becomes the error."""
+    changes: dict[Link, KeyChanged] = {}
+
+    def changed(happened: Happened) -> None:
+        assert isinstance(happened.detail, KeyChanged)
+        changes[happened.session] = happened.detail
+        if happened.detail.decision == "accept":
+            tell(happened.detail.text)
+
+    client.add_event_handler("e2e_key_changed", changed)
+    try:
+        yield changes
+    finally:
+        client.del_event_handler("e2e_key_changed", changed)
+
+
+async def opened(e2e: E2E, device: str, seconds: float, changes: dict[Link, KeyChanged]) -> Link:
     """A session through which stanzas flow; KeyHeld if it waits for our own user, who has to act first."""
     try:
         async with asyncio.timeout(seconds):
@@ -141,7 +151,7 @@ def _why(link: Link, change: KeyChanged | None) -> str:
     )
 
 
-async def _closed(link: Link, seconds: float) -> Delivered:
+async def closed(link: Link, seconds: float) -> Delivered:
     """Farewells on both sides: then the message is known to have arrived. Raises what went wrong instead."""
     assurance, fingerprint = link.assurance, link.fingerprint
     assert fingerprint is not None
@@ -159,9 +169,15 @@ async def _closed(link: Link, seconds: float) -> Delivered:
 # --- where is he? ----------------------------------------------------------------------------------------------------
 
 
-async def _devices(client: ClientXMPP, errand: Errand, tell: Tell) -> list[str]:
-    """The full JIDs of the peer's online devices, best priority first. PeerOffline, NoPresence."""
-    bare = errand.peer.bare
+async def online_devices(
+    client: ClientXMPP, peer: JID, seconds: float, tell: Tell, *, subscribe: bool = False
+) -> list[str]:
+    """The full JIDs of the peer's online devices, best priority first; or the one that is named. PeerOffline, NoPresence.
+
+    ``subscribe``: ask him to let us see them, and wait so many seconds for that."""
+    if peer.resource:
+        return [peer.full]
+    bare = peer.bare
     appeared = asyncio.Event()
     patience, absent = PRESENCE_SECONDS, f"{bare} is not online"
 
@@ -174,11 +190,11 @@ async def _devices(client: ClientXMPP, errand: Errand, tell: Tell) -> list[str]:
         await client.get_roster()
         client.send_presence(ppriority=QUIET)
         if client.client_roster[bare]["subscription"] not in ("to", "both") and bare != client.boundjid.bare:
-            if not errand.subscribe:
+            if not subscribe:
                 raise NoPresence(f"{bare} does not let {client.boundjid.bare} see his presence")
             tell(f"asking {bare} for permission to see his presence (a subscription request); waiting for his answer")
             client.send_presence_subscription(bare)
-            patience, absent = errand.seconds, f"{bare} is not online, or has not answered the request"
+            patience, absent = seconds, f"{bare} is not online, or has not answered the request"
         # The server answers in order: what it had to tell at once has been told before this answer.
         await client.get_roster()
         if not appeared.is_set():

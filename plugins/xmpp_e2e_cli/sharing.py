@@ -62,7 +62,7 @@ class Sharing:
     def add_key(self, file: Path | None) -> None:
         """A key that the peer has made. NoSecret."""
         try:
-            key = psk_in(_key_from(file))
+            key = psk_in(key_from(file))
         except ValueError as error:
             raise NoSecret(f"{error}: for a password there is xmpp-e2e password {self._peer}") from None
         self._done("psk", self._put("psk", key))
@@ -165,7 +165,8 @@ def weakness(password: str, jids: tuple[str, ...]) -> str | None:
 _COMMON = ("password", "passwort", "12345678", "qwertyuiop", "qwertzuiop", "letmein", "iloveyou", "correcthorsebatterystaple")
 
 
-def _key_from(file: Path | None) -> str:
+def key_from(file: Path | None) -> str:
+    """What is to be a key, from the file, the terminal, or standard input. NoSecret."""
     if file is not None:
         return first_line(file, "key", NoSecret)
     if sys.stdin.isatty():

@@ -62,6 +62,15 @@ class Output:
         """Progress, on stderr."""
         _write(self.progress, line)
 
+    def tell_plainly(self, text: str) -> None:
+        """Progress that may quote a peer."""
+        self.tell(clean(text))
+
+    def ask(self, question: str) -> None:
+        """A question, on stderr; the answer is typed behind it."""
+        self.progress.print(question, soft_wrap=True, end="")
+        self.progress.file.flush()
+
     def event(self, name: str, data: dict[str, Any], line: Text | str) -> None:
         """Something that happened meanwhile: a line of JSON on stdout, or else a line for people on stderr."""
         if self.as_json:

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import asyncio
+from typing import Annotated, Any
 
 import typer
 
-from xmpp_e2e_cli import account, sharing, trusting
-from xmpp_e2e_cli.options import Account, Json, Key, PassphraseFile, Peer, SecretFile
+from xmpp_e2e.authenticate.strings import Form
+from xmpp_e2e_cli import account, connection, sending, sharing, show, trusting, verifying
+from xmpp_e2e_cli.asking import Person
+from xmpp_e2e_cli.options import (
+    Account,
+    CaFile,
+    DirectTls,
+    Host,
+    Json,
+    Key,
+    PassphraseFile,
+    PasswordFile,
+    Peer,
+    Plaintext,
+    Port,
+    SecretFile,
+    Timeout,
+)
 from xmpp_e2e_cli.show import Output
+from xmpp_e2e_cli.verifying import Method
 
 trust = typer.Typer(
     short_help="See and decide which keys are whose.",
@@ -52,6 +70,50 @@ def trust_pin(
 
     A URI, xmpp:…, is what `xmpp-e2e fingerprint --uri` prints at the peer's, and --qr shows."""
     trusting.Trusting(account.choose(own), Output(as_json=json)).pin(*trusting.to_pin(peer, key))
+
+
+@trust.command(name="verify")
+def trust_verify(
+    peer: Annotated[str, typer.Argument(metavar="PEER", help="A JID; a bare one means his first device.", show_default=False)],
+    sas: Annotated[bool, typer.Option("--sas", help="Both see the same numbers, and compare them [default].")] = False,
+    password: Annotated[bool, typer.Option("--password", help="Both know the same password, asked for now.")] = False,
+    key: Annotated[bool, typer.Option("--key", help="Both hold the same key: see psk.")] = False,
+    form: Annotated[Form | None, typer.Option(help="What to compare [default: decimal].", show_default=False)] = None,
+    file: SecretFile = None,
+    own: Account = None,
+    timeout: Timeout = 60.0,
+    host: Host = None,
+    port: Port = None,
+    ca_file: CaFile = None,
+    direct_tls: DirectTls = False,
+    plaintext_loopback: Plaintext = False,
+    password_file: PasswordFile = None,
+    passphrase_file: PassphraseFile = None,
+    json: Json = False,
+) -> None:
+    """Prove a peer's key in a session with him: he is online, and takes part.
+
+    Both keys are verified from then on, on both sides."""
+    out, mine, whom = Output(as_json=json), account.choose(own), account.parse_jid(peer)
+    server = connection.Server(host, port, ca_file, direct_tls, plaintext_loopback)
+    settings: dict[str, Any] = {"policy": "require", "accept_from": [], "seal": account.unlocked(mine, passphrase_file)}
+    login = account.password_for(mine, password_file)
+    options = {Method.SAS: sas, Method.PASSWORD: password, Method.KEY: key}
+    wanted = verifying.proof(whom, [method for method, named in options.items() if named], form, file)
+
+    async def verify() -> sending.Delivered:
+        person = Person.at_terminal(out)
+        client = connection.make_client(mine, login, server, settings | wanted.settings(person))
+        out.tell(f"logging in as {mine.bare}")
+        async with connection.online(client, server) as e2e:
+            if person is not None:
+                person.watch(client)
+            return await verifying.verify(client, e2e, whom, wanted, person, timeout, out.tell_plainly)
+
+    done = asyncio.run(verify())
+    data = {"account": mine.bare, "peer": done.peer, "assurance": str(done.assurance), "method": wanted.method.value}
+    text = f"{show.one_line(done.peer)} [{done.assurance}] {done.fingerprint} by {wanted.method.value}"
+    out.result(data | {"fingerprint": str(done.fingerprint)}, text)
 
 
 @trust.command(name="block")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
+import pty
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+import termios
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -74,6 +77,8 @@ class Process:
         """Of stdout, as far as they were waited for."""
         self.told: list[str] = []
         """The same of stderr."""
+        self.keyboard: int | None = None
+        """Of its terminal, if it has one."""
 
     async def line(self) -> str:
         """The next line of stdout."""
@@ -90,6 +95,19 @@ class Process:
                 line = (await self._err.readline()).decode()
             assert line, f"it ended: {self.told}"
             self.told.append(line)
+
+    async def shows(self, text: str) -> None:
+        """Until this is on its terminal."""
+        while text not in "".join(self.told):
+            async with asyncio.timeout(PATIENCE):
+                chunk = (await self._err.read(4096)).decode(errors="replace")
+            assert chunk, f"it ended: {self.told}"
+            self.told.append(chunk.replace("\r\n", "\n"))
+
+    def types(self, line: str) -> None:
+        """A line, at its terminal."""
+        assert self.keyboard is not None
+        os.write(self.keyboard, f"{line}\n".encode())
 
     def events(self, name: str) -> list[Any]:
         """Those of this name that have come."""
@@ -127,6 +145,28 @@ async def pipe() -> tuple[asyncio.StreamReader, int]:
     return reader, write
 
 
+def screen(loop: asyncio.AbstractEventLoop, master: int) -> asyncio.StreamReader:
+    """What is shown on a terminal, until nobody has it open any more."""
+    reader = asyncio.StreamReader()
+
+    def shown() -> None:
+        try:
+            reader.feed_data(os.read(master, 4096))
+        except OSError:  # EIO: that is how a terminal ends (Linux)
+            loop.remove_reader(master)
+            reader.feed_eof()
+
+    loop.add_reader(master, shown)
+    return reader
+
+
+def at_a_terminal(words: Sequence[str]) -> int:
+    """The command, with its standard input as the terminal of a session of its own: `/dev/tty` is that, too."""
+    os.setsid()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    return main(words)
+
+
 class People:
     """Starts processes for people, and ends those that are left."""
 
@@ -136,6 +176,7 @@ class People:
         self.main: Run = main
         """The command."""
         self._started: list[Process] = []
+        self._terminals: list[int] = []
 
     async def start(
         self, name: str, *words: str, text: bytes | None = None, alone: bool = False, **environment: str
@@ -161,6 +202,21 @@ class People:
         self._started.append(process)
         return process
 
+    async def sit(self, name: str, *words: str, **environment: str) -> Process:
+        """Start at a terminal, from which it reads, and on which it shows what is not a result."""
+        surroundings = os.environ | {"XDG_DATA_HOME": str(self._home / name), "TERM": "dumb"}
+        surroundings |= {"XMPP_E2E_PASSWORD": PASSWORDS[name]} | environment
+        (master, slave), (out, own_out) = pty.openpty(), await pipe()
+        forked = Forked(at_a_terminal, words, (slave, own_out, slave), surroundings, self._home)
+        shown = screen(asyncio.get_running_loop(), master)
+        process = Process(forked.pid, partial(asyncio.to_thread, forked.wait, PATIENCE), out, shown)
+        process.keyboard = master
+        for descriptor in (slave, own_out):
+            os.close(descriptor)
+        self._started.append(process)
+        self._terminals.append(master)
+        return process
+
     async def run(self, name: str, *words: str, text: bytes | None = None, **environment: str) -> Done:
         """Start, and wait for the end."""
         return await (await self.start(name, *words, text=text, alone=False, **environment)).done()
@@ -178,6 +234,8 @@ class People:
         """End what still runs."""
         for process in self._started:
             await process.stop()
+        for terminal in self._terminals:
+            os.close(terminal)
 
 
 @pytest.fixture

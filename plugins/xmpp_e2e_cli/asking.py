@@ -1,0 +1,131 @@
+"""A person at the terminal who is asked while sessions run: is it the same, and what is the password? One question at a time.
+
+What is typed is read by the event loop, not by a thread: nobody who ends the program has to press Return for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any
+
+from slixmpp import JID, ClientXMPP
+
+from slixmpp_e2e import Happened
+from slixmpp_e2e.prompts import Compare
+from xmpp_e2e_cli import show
+from xmpp_e2e_cli.codes import UsageProblem
+from xmpp_e2e_cli.show import Output
+
+LINE_BYTES = 4096
+"""The longest line that a terminal gives (n_tty of Linux)."""
+_YES = frozenset({"y", "yes"})
+
+
+class NoTerminal(UsageProblem):
+    """There is nobody to ask."""
+
+    remedy = "Run it in a terminal; or let a password or a key prove him: --password --file FILE, or --key."
+
+
+def is_there() -> bool:
+    """Is there somebody who sees what we ask, and can answer?"""
+    return sys.stdin.isatty() and sys.stderr.isatty() and find_spec("termios") is not None
+
+
+class Person:
+    """Whoever sits at the terminal, as what the plugin's settings ``sas`` and ``password`` ask."""
+
+    def __init__(self, out: Output) -> None:
+        self._out = out
+        self._turn = asyncio.Lock()
+        self._asked: tuple[str, asyncio.Future[str]] | None = None
+        """By whose session (a bare JID), and the line that will be the answer."""
+
+    @classmethod
+    def at_terminal(cls, out: Output) -> Person | None:
+        """If somebody is there."""
+        return cls(out) if is_there() else None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Of the plugin, which lead to him."""
+        return {"sas": self.compares, "password": self.knows}
+
+    def watch(self, client: ClientXMPP) -> None:
+        """From now on take back what is asked for a session that ends."""
+        for event in ("e2e_session_end", "e2e_session_failed"):
+            client.add_event_handler(event, self._over)
+
+    async def compares(self, shown: Compare) -> bool:
+        """Does he say that it is the same? The other side chooses a form, so that each is shown."""
+        return await self.confirms(shown, {"numbers": shown.decimal, "pictures": shown.emoji, "words": shown.words})
+
+    async def confirms(self, shown: Compare, forms: dict[str, str]) -> bool:
+        """The same, with these forms, by name."""
+        width = max(map(len, forms))
+        question = [
+            f"Compare this with what {show.one_line(shown.peer)} sees, by telephone or face to face:",
+            *(f"  {name:{width}}  {text}" for name, text in forms.items()),
+            "Is it the same on both sides? [y/N] ",
+        ]
+        same = (await self._answer(shown.peer, "\n".join(question))).strip().casefold() in _YES
+        said = "the same: you have verified his key" if same else "not the same: his key is not verified, and the session ends"
+        self._out.tell(f"You say that it is {said}.")
+        return same
+
+    async def waits(self, peer: str) -> None:
+        """Until he says that the other is ready, too, of whose answer we learn nothing; or the session ends."""
+        await self._answer(peer, "Wait until he has answered, too; then press Return. ")
+
+    async def knows(self, peer: str) -> str | None:
+        """The password that he shares with a peer; None: he knows of none."""
+        question = f"{show.one_line(peer)} wants to prove a password that you two share. It is (empty: there is none): "
+        return await self._answer(peer, question, hidden=True) or None
+
+    async def _answer(self, peer: str, question: str, *, hidden: bool = False) -> str:
+        """A line without its end; empty if he closes the input, or the session ends."""
+        loop, descriptor = asyncio.get_running_loop(), sys.stdin.fileno()
+        async with self._turn:
+            line: asyncio.Future[str] = loop.create_future()
+            self._asked = JID(peer).bare, line
+
+            def typed() -> None:
+                if not line.done():
+                    line.set_result(os.read(descriptor, LINE_BYTES).decode(errors="replace").rstrip("\n"))
+
+            with _terminal(descriptor, hidden=hidden):
+                self._out.ask(question)
+                loop.add_reader(descriptor, typed)
+                try:
+                    return await line
+                finally:
+                    loop.remove_reader(descriptor)
+                    self._asked = None
+                    if hidden:
+                        self._out.tell("")
+
+    def _over(self, happened: Happened) -> None:
+        if self._asked is not None and self._asked[0] == JID(happened.peer).bare and not self._asked[1].done():
+            self._out.tell("\nThat session is over; there is nothing to answer any more.")
+            self._asked[1].set_result("")
+
+
+@contextmanager
+def _terminal(descriptor: int, *, hidden: bool) -> Iterator[None]:
+    """What was typed before the question is no answer to it; and a password is not to be seen."""
+    import termios  # not everywhere, and the other commands are
+
+    before = termios.tcgetattr(descriptor)
+    during = list(before)
+    if hidden:
+        during[3] &= ~termios.ECHO
+    termios.tcsetattr(descriptor, termios.TCSAFLUSH, during)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
