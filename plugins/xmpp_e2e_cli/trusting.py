@@ -111,7 +111,8 @@ class Trusting:
         if any(not key.blocked and key.assurance < Assurance.VERIFIED for key in keys):
             self._out.tell(
                 "Compare: the peer reads you what `xmpp-e2e fingerprint` prints on his side, by telephone or face to\n"
-                f"face. If it is the same: xmpp-e2e trust pin {peer.bare} SHA256:…"
+                f"face. If it is the same: xmpp-e2e trust pin {peer.bare} SHA256:…\n"
+                f"Or compare some numbers while both of you are online: xmpp-e2e trust verify {peer.bare}"
             )
 
     def pin(self, peer: JID, fingerprints: tuple[Fingerprint, ...]) -> None:
