@@ -234,12 +234,30 @@ def test_data_to_send_is_handed_out_once() -> None:
 
 
 def test_what_waits_outlives_what_comes() -> None:
-    """Records that were not fetched yet are still there after bytes of the peer."""
+    """Records that were not fetched yet are still there after bytes of the peer, and again after they were."""
     initiator, responder = connected()
-    initiator.send(b"words")
-    responder.send(b"others")
-    assert initiator.receive(responder.data_to_send()) == b"others"
-    assert responder.receive(initiator.data_to_send()) == b"words"
+    for _ in range(2):
+        initiator.send(b"words")
+        responder.send(b"others")
+        assert initiator.receive(responder.data_to_send()) == b"others"
+        assert responder.receive(initiator.data_to_send()) == b"words"
+
+
+def test_a_flight_that_was_not_lent_outlives_what_comes() -> None:
+    """The ClientHello waits until it is fetched, whatever comes before that."""
+    initiator, _ = channels()
+    initiator.receive(b"\x16")
+    assert initiator.data_to_send()
+
+
+def test_what_follows_a_flight_outlives_what_comes() -> None:
+    """The answer to the first flight makes that one superfluous, and nothing that is written after it."""
+    initiator, responder = channels()
+    responder.receive(initiator.first_flight())
+    initiator.receive(responder.data_to_send())
+    initiator.receive(b"\x17")
+    responder.receive(initiator.data_to_send())
+    assert responder.established
 
 
 def test_established_is_set_once() -> None:
