@@ -18,7 +18,7 @@ from tests.slixmpp_e2e.world import BOB, Heard, World, jingle
 from xmpp_e2e import events
 from xmpp_e2e.authenticate.hello import NegotiationAltered
 from xmpp_e2e.errors import AuthenticationFailed, E2EError, LocalError, PeerIncompatible, PeerMisbehaved, PeerRefused
-from xmpp_e2e.identity import Role
+from xmpp_e2e.identity import Assurance, Role
 from xmpp_e2e.negotiate.jingle import NS_JINGLE, NS_XMLSTREAM, Security
 from xmpp_e2e.negotiate.offer import Signal
 from xmpp_e2e.stages import Stage
@@ -117,10 +117,12 @@ def test_a_statement_arrives_as_it_was_or_not_at_all(role: Role, edit: Edit) -> 
 
 @pytest.mark.usefixtures("asserted")
 def test_a_statement_that_nobody_touched_is_in_no_way() -> None:
-    """It is worth nothing in this version, and the session opens."""
+    """It is worth nothing in this version: the session opens, and is vouched for by the servers, as without."""
     pair = Pair().open()
     assert all(element.find(f".//{ASSERTION}") is not None for element in pair.alice.jingle_sent[:1] + pair.bob.jingle_sent[:1])
-    assert pair.alice.session.stage is pair.bob.session.stage is Stage.OPEN
+    for side in (pair.alice, pair.bob):
+        assert side.session.stage is Stage.OPEN
+        assert side.session.assurance is Assurance.VOUCHED
 
 
 @roles
