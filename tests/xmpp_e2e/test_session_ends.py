@@ -61,13 +61,14 @@ def test_close_notify_without_farewell_is_truncation(closing: bool) -> None:
 
 
 def test_a_refused_offer_says_so() -> None:
-    """An iq error on the offer ends the session with the condition that came."""
+    """An iq error on the offer ends the session with the condition that came, and needs no answer."""
     pair = Pair(on_jingle=lambda role, element: [])
     pair.open()
     pair.alice.session.receive_jingle_error("service-unavailable", pair.now)
     pair.run()
     assert isinstance(pair.alice.failure, PeerRefused)
     assert "service-unavailable" in str(pair.alice.failure)
+    assert [element.get("action") for element in pair.alice.jingle_sent] == ["session-initiate"]
 
 
 @pytest.mark.parametrize("role", Role)
@@ -123,16 +124,18 @@ def test_session_info() -> None:
 
 
 def test_more_contents_are_declined() -> None:
-    """content-add is answered by a content-reject that names the content and repeats nothing else of it."""
+    """Each content-add is answered by a content-reject that names the content and repeats nothing else of it."""
     pair = Pair().open()
     (initiate,) = [el for el in pair.alice.jingle_sent if el.get("action") == "session-initiate"]
     initiate.set("action", "content-add")
-    initiate[0].set("name", "another")
-    pair.deliver(Role.RESPONDER, initiate)
+    for name in ("another", "a third"):
+        initiate[0].set("name", name)
+        pair.deliver(Role.RESPONDER, initiate)
     pair.run()
-    reject = pair.bob.jingle_sent[-1]
-    assert reject.get("action") == "content-reject"
-    assert [(child.get("name"), len(child)) for child in reject if child.tag.endswith("}content")] == [("another", 0)]
+    for reject, name in zip(pair.bob.jingle_sent[-2:], ("another", "a third"), strict=True):
+        assert (reject.get("action"), reject.get("sid")) == ("content-reject", pair.alice.session.sid)
+        assert [(child.get("name"), len(child)) for child in reject if child.tag.endswith("}content")] == [(name, 0)]
+        assert reject.find("{urn:xmpp:jingle:1}reason/{urn:xmpp:jingle:1}decline") is not None
     assert pair.bob.session.stage is Stage.OPEN
 
 

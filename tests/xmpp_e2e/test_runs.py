@@ -1,0 +1,96 @@
+"""Which authenticator's turn it is, and what becomes of the others' steps."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.conversation import evidence
+from tests.pair import config
+from xmpp_e2e.authenticate.base import Ask, SecretWanted, Send
+from xmpp_e2e.encoding import lv
+from xmpp_e2e.errors import StreamError
+from xmpp_e2e.identity import Role
+from xmpp_e2e.runs import Runs
+
+COMMITMENT = lv(bytes(32))
+
+
+def begun(role: Role, *methods: str) -> Runs:
+    """The first of these asks or says something, and the others wait."""
+    runs = Runs(evidence(role), config().authenticators)
+    runs.add(methods)
+    assert runs.advance() is not None
+    return runs
+
+
+@pytest.mark.parametrize("role", Role)
+def test_the_declined_method_ends_and_the_next_begins(role: Role) -> None:
+    """A method that the peer declines while it asks is asked no more, and leaves its turn to the one that waits."""
+    runs = begun(role, "psk", "sas")
+    assert runs.question == Ask(SecretWanted("psk"))
+    runs.drop("psk")
+    assert runs.question is None
+    assert not runs.wants(("psk",))
+    assert runs.wants(("sas",))
+    due = runs.advance()
+    assert runs.method == "sas"
+    assert isinstance(due, Send) if role is Role.INITIATOR else due is None
+
+
+def test_an_answer_that_came_too_late_is_not_the_next_ones() -> None:
+    """What our side has answered to a method that was declined is not taken for an answer to another's question."""
+    runs = begun(Role.RESPONDER, "psk", "srp")
+    runs.answer(bytes(32))
+    runs.drop("psk")
+    assert runs.advance() == Ask(SecretWanted("srp"))
+    assert runs.advance() is None
+
+
+def test_a_declined_method_that_waits_never_begins() -> None:
+    """The one that runs goes on, and is the last."""
+    runs = begun(Role.INITIATOR, "psk", "sas")
+    runs.drop("sas")
+    assert runs.question == Ask(SecretWanted("psk"))
+    assert not runs.wants(("sas",))
+    runs.drop("psk")
+    assert runs.advance() is None
+    assert not runs.active
+
+
+def test_declining_what_is_not_there_changes_nothing() -> None:
+    """A method that neither runs nor waits, or ran before, cannot be dropped."""
+    runs = begun(Role.INITIATOR, "psk")
+    runs.drop("sas")
+    assert runs.question == Ask(SecretWanted("psk"))
+    runs.drop("psk")
+    runs.drop("psk")
+    assert not runs.active
+
+
+def test_a_step_of_the_declined_method_is_forgotten() -> None:
+    """What had come ahead for it does not stand in the way of the next one's step."""
+    runs = begun(Role.RESPONDER, "psk", "sas")
+    runs.receive("psk", lv(bytes(32)))
+    runs.drop("psk")
+    runs.receive("sas", COMMITMENT)
+    assert isinstance(runs.advance(), Send)
+    assert runs.method == "sas"
+
+
+def test_a_step_of_the_next_method_is_kept() -> None:
+    """What had come ahead for the next one is heard in its turn."""
+    runs = begun(Role.RESPONDER, "psk", "sas")
+    runs.receive("sas", COMMITMENT)
+    runs.drop("psk")
+    assert isinstance(runs.advance(), Send)
+    assert runs.method == "sas"
+
+
+@pytest.mark.parametrize("method", ["fingerprint", "sas", "tomorrow"])
+def test_a_step_out_of_turn_is_refused(method: str) -> None:
+    """Steps of the method that runs and of the next are taken; those of one that waits longer, or of none that runs, are not."""
+    runs = begun(Role.RESPONDER, "psk", "srp", "sas")
+    with pytest.raises(StreamError, match=f"step of {method}, which is not running") as refused:
+        runs.receive(method, COMMITMENT)
+    assert refused.value.condition == "policy-violation"
+    runs.receive("srp", COMMITMENT)
