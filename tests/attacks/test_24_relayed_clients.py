@@ -231,21 +231,25 @@ class Person:
 
 
 class Comparison:
-    """Alice and Bob, with him in between, compare strings in an open session: she asks for it."""
+    """Alice and Bob, with him in between, compare strings in a session that Alice has opened; she or Bob asks for it."""
 
-    def __init__(self, alices: bool, bobs: bool) -> None:
+    def __init__(self, alices: bool, bobs: bool, *, bob_asks: bool = False) -> None:
         self.at_alices, self.at_bobs = Person(alices), Person(bobs)
+        self._bob_asks = bob_asks
         self.error: E2EError | None = None
-        """How it ended at hers."""
+        """How it ended where it was asked for."""
 
     async def run(self, world: World, relay: Relay | None) -> Comparison:
-        """Until it has ended at Alice's."""
-        self.alice, self.bob = await world.client(ALICE), await world.client(BOB, sas=self.at_bobs)
+        """Until it has ended there."""
+        self.alice, self.bob = await world.client(ALICE, sas=self.at_alices), await world.client(BOB, sas=self.at_bobs)
         if relay is not None:
             between(world, relay)
         self.ours, self.theirs = await world.session(self.alice, self.bob)
         try:
-            await until(self.ours.verify_sas(self.at_alices))
+            if self._bob_asks:
+                await until(self.theirs.verify_sas(self.at_bobs))
+            else:
+                await until(self.ours.verify_sas(self.at_alices))
         except E2EError as error:
             self.error = error
         await world.settle(self.alice, self.bob)
@@ -257,10 +261,12 @@ class Comparison:
         return {self.ours.assurance, self.theirs.assurance}
 
 
-async def test_two_people_see_two_strings(world: World) -> None:
+@pytest.mark.parametrize("bob_asks", [False, True], ids=["alice asks", "bob asks"])
+async def test_two_people_see_two_strings(world: World, bob_asks: bool) -> None:
     """He runs the method honestly on both sides. They say that their strings differ, and both sessions end."""
-    run = await Comparison(alices=False, bobs=False).run(world, Relay(world.server.inject, ALICE, BOB, asks=COMPARES))
-    for told in (run.error, await until(run.theirs.ended())):
+    run = Comparison(alices=False, bobs=False, bob_asks=bob_asks)
+    await run.run(world, Relay(world.server.inject, ALICE, BOB, asks=COMPARES))
+    for told in (run.error, await until(run.ours.ended()), await until(run.theirs.ended())):
         assert isinstance(told, StringsDiffer)
         assert "Somebody is in the middle, with a session of his own to each of you" in told.explain()
         assert "has read what was said in this session" in told.explain()

@@ -6,9 +6,11 @@ signalling. What a user is told at either end does not depend on it either.
 
 from __future__ import annotations
 
+import hmac
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 from xml.etree.ElementTree import tostring
 
@@ -18,6 +20,7 @@ from tests.attacks.edits import ended_with
 from tests.attacks.steps import KEYED, SECRETS, served, terms
 from tests.pair import Pair, config
 from xmpp_e2e import events
+from xmpp_e2e.authenticate import dialogue
 from xmpp_e2e.authenticate.base import Evidence, GuessReturned, GuessSpent
 from xmpp_e2e.authenticate.dialogue import Dialogue, Failed
 from xmpp_e2e.errors import E2EError
@@ -140,6 +143,24 @@ def test_a_guess_is_counted_whatever_was_wrong() -> None:
     """One at each end, in every case, and none is returned: what is counted does not tell the causes apart either."""
     for cause in CAUSES:
         assert played("srp", Role.INITIATOR, cause).asked == [[GuessSpent.__name__]] * 2
+
+
+@KEYED
+@pytest.mark.parametrize("right", [True, False], ids=["right secret", "wrong secret"])
+def test_tags_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch, method: str, right: bool) -> None:
+    """How long a look at a tag takes does not tell how much of it was right: no other comparison decides."""
+    looks: list[tuple[bytes, bytes]] = []
+
+    def compare(heard: bytes, expected: bytes) -> bool:
+        looks.append((heard, expected))
+        return hmac.compare_digest(heard, expected)
+
+    monkeypatch.setattr(dialogue, "hmac", SimpleNamespace(digest=hmac.digest, compare_digest=compare))
+    held = SECRETS if right else wrong_secret(monkeypatch)
+    pair = served(Pair(config("alice", **terms(method)), config("bob", **terms(secrets=held))).open())
+    assert pair.bob.session.stage is (Stage.OPEN if right else Stage.CLOSED)
+    assert [heard == expected for heard, expected in looks] == ([True, True] if right else [False])
+    assert {len(tag) for look in looks for tag in look} == {dialogue.TAG_BYTES}
 
 
 def test_control_the_right_secret_looks_otherwise() -> None:
