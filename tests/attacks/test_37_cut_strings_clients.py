@@ -1,4 +1,4 @@
-"""Attack 37 end to end: a server between two real clients sees that the strings differ before the people do, and cuts both lines.
+"""Attack 37 end to end: a server between two real clients sees that strings differ before the people do, and cuts both lines.
 
 He may try again as often as they do: each time is a new session, with one try, and they are told of each that was cut.
 """
