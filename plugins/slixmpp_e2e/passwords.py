@@ -6,11 +6,10 @@ learns of a password is of no use with another.
 
 from __future__ import annotations
 
-import unicodedata
-
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
+from slixmpp_e2e.opaque import opaque
 from xmpp_e2e.authenticate.srp import STRETCHED_BYTES
 from xmpp_e2e.encoding import labelled_hash
 from xmpp_e2e.errors import LocalError
@@ -22,18 +21,14 @@ MEMORY_KIB, PASSES, LANES = 64 * 1024, 3, 1
 def stretched(password: str, ours: str, peer: str) -> bytes:
     """What two accounts (bare JIDs) make of their password, 32 bytes. It takes some 140 ms and 64 MiB: not for the loop.
 
-    LocalError for an empty one, or without Argon2id (OpenSSL 3.2)."""
-    if not password:
-        raise LocalError("a password has at least one character")
+    LocalError for one that OpaqueString does not allow, or without Argon2id (OpenSSL 3.2)."""
+    try:
+        typed = opaque(password)
+    except ValueError as error:
+        raise LocalError(f"this cannot be a password: {error}") from None
     salt = labelled_hash("pw-salt", *sorted(jid.encode() for jid in (ours, peer)))[:16]
     try:
         kdf = Argon2id(salt=salt, length=STRETCHED_BYTES, iterations=PASSES, lanes=LANES, memory_cost=MEMORY_KIB)
     except UnsupportedAlgorithm:
         raise LocalError("passwords need Argon2id, and the OpenSSL here has none: it takes version 3.2 or later") from None
-    return kdf.derive(opaque(password))
-
-
-def opaque(text: str) -> bytes:
-    """The same text gives the same bytes on each keyboard: any space is a space, and characters are composed."""
-    spaced = "".join(" " if unicodedata.category(character) == "Zs" else character for character in text)
-    return unicodedata.normalize("NFC", spaced).encode()
+    return kdf.derive(typed)

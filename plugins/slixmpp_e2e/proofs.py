@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 import shlex
 import time
 from collections.abc import Awaitable, Coroutine
@@ -22,6 +23,8 @@ from xmpp_e2e.authenticate.base import Computation, GuessReturned, GuessSpent, Q
 from xmpp_e2e.authenticate.strings import Form
 from xmpp_e2e.errors import E2EError, LocalError
 from xmpp_e2e.trust.store import TrustStore
+
+log = logging.getLogger("slixmpp_e2e")
 
 _T = TypeVar("_T")
 
@@ -170,7 +173,12 @@ class Proofs:
             return
         peer, ours = JID(link.peer).bare, JID(link.ours).bare
         password = await _said(prompts.password(peer)) if prompts.password is not None else None
-        link.answer(question, await asyncio.to_thread(stretched, password, ours, peer) if password else b"")
+        try:
+            reply = await asyncio.to_thread(stretched, password, ours, peer) if password else b""
+        except LocalError as error:  # else it would be waited for until the deadline
+            log.warning("a password for %s cannot be used: %s", peer, error)
+            reply = b""
+        link.answer(question, reply)
 
 
 def _locked(bare: str) -> Locked:

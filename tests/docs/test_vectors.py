@@ -13,6 +13,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from slixmpp_e2e.opaque import opaque
 from tests.conversation import End
 from tests.docs import documents, second_proofs
 from tests.docs.second_proofs import Broken, Talk, labelled, lv, shown, split, stretched
@@ -108,6 +109,9 @@ def test_passwords() -> None:
         case["w"] for case in known["cases"]
     ]
     assert known["cases"][1]["w"] == known["cases"][2]["w"]
+    for refused in known["refused"]:
+        with pytest.raises(ValueError, match="RFC 8265"):
+            opaque(refused)
 
 
 def secrets(method: str, case: dict[str, Any]) -> tuple[bytes, bytes, bytes]:

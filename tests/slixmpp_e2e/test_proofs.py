@@ -11,7 +11,7 @@ from slixmpp_e2e.proofs import GUESSES, Locked, PeerDeclined
 from slixmpp_e2e.reports import SendFailed
 from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, until
 from xmpp_e2e.authenticate.psk import WeakKey
-from xmpp_e2e.errors import AuthenticationFailed, LocalError, PeerRefused
+from xmpp_e2e.errors import AuthenticationFailed, E2EError, LocalError, PeerRefused
 from xmpp_e2e.identity import Assurance, Role
 
 ALICES, BOBS = "alice@localhost", "bob@localhost"
@@ -154,9 +154,19 @@ async def test_a_password_is_no_key(world: World) -> None:
     for link in (ours, theirs):
         with pytest.raises(WeakKey):
             await until(link.verify_key(b"correct horse"))
-        with pytest.raises(LocalError, match="at least one character"):
+        with pytest.raises(LocalError, match="cannot be a password"):
             await until(link.verify_password(""))
         assert link.is_open
+
+
+async def test_what_cannot_be_a_password_is_none(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever types it at the peer's wish ends the proof at once, as if he had typed nothing; it is not in the log."""
+    alice, bob = await world.client(ALICE), await world.client(BOB, password=lambda peer: "tabs\tmoretabs")
+    ours, _ = await world.session(alice, bob)
+    with pytest.raises(E2EError):
+        await until(ours.verify_password("correct horse"))
+    assert "cannot be used" in caplog.text
+    assert "moretabs" not in caplog.text
 
 
 async def test_what_is_locked_is_not_tried(world: World) -> None:

@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from slixmpp_e2e.keyuri import key_uri
-from slixmpp_e2e.passwords import MEMORY_KIB, PASSES, opaque, stretched
+from slixmpp_e2e.opaque import opaque
+from slixmpp_e2e.passwords import MEMORY_KIB, PASSES, stretched
 from tests.conversation import End, converse
 from xmpp_e2e.authenticate import strings
 from xmpp_e2e.authenticate.base import Authenticator, Evidence, Proven
@@ -145,6 +146,7 @@ def passwords() -> Any:
         "salt": salt,
         "Argon2id": {"KiB": MEMORY_KIB, "passes": PASSES, "lanes": 1, "bytes": len(STRETCHED)},
         "cases": [{"typed": each, "bytes": opaque(each), "w": stretched(each, *reversed(bare))} for each in typed],
+        "refused": ["", "a\tb", "a\u200bb", "\u1100"],
     }
 
 

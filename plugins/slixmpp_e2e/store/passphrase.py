@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import os
-import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
@@ -15,6 +14,7 @@ from typing import ClassVar
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
+from slixmpp_e2e.opaque import opaque
 from slixmpp_e2e.store.errors import KeyWrong, PassphraseWrong, SealUnavailable
 from slixmpp_e2e.store.seal import KEY_BYTES, Cipher
 
@@ -95,7 +95,11 @@ class Passphrase(Cipher):
         except UnsupportedAlgorithm:
             cause = "a passphrase needs Argon2id, and the OpenSSL of this computer has none: it takes version 3.2 or later"
             raise SealUnavailable(self._store, cause) from None
-        return kdf.derive(_opaque(self._asked()))
+        try:
+            typed = opaque(self._asked())
+        except ValueError as error:
+            raise SealUnavailable(self._store, f"this cannot be its passphrase: {error}") from None
+        return kdf.derive(typed)
 
     def _asked(self) -> str:
         if callable(self._source):
@@ -109,9 +113,3 @@ class Passphrase(Cipher):
                 raise SealUnavailable(self._store, "no passphrase was given to open its secrets")
             self._source = said
         return self._source
-
-
-def _opaque(text: str) -> bytes:
-    """The same passphrase gives the same bytes on each keyboard: any space is a space, and characters are composed."""
-    spaced = "".join(" " if unicodedata.category(character) == "Zs" else character for character in text)
-    return unicodedata.normalize("NFC", spaced).encode()
