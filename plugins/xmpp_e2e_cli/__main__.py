@@ -6,7 +6,7 @@ import importlib.util
 import sys
 from collections.abc import Sequence
 
-EXTRA = ("typer", "rich", "segno")
+EXTRA = ("typer", "rich", "segno", "zxcvbn")
 """What the extra ``cli`` installs."""
 
 

@@ -17,7 +17,7 @@ from slixmpp import JID
 from slixmpp_e2e.store import KeyFile, Keyring, Passphrase, Sealer, SQLStore, key_beside, path_for
 from xmpp_e2e_cli.codes import UsageProblem
 from xmpp_e2e_cli.show import Output
-from xmpp_e2e_cli.words import first_line
+from xmpp_e2e_cli.words import first_line, weakness
 
 PASSPHRASE_VARIABLE = "XMPP_E2E_PASSPHRASE"
 NEW_PASSPHRASE_VARIABLE = "XMPP_E2E_NEW_PASSPHRASE"
@@ -53,12 +53,13 @@ def chosen(account: JID, file: Path | None, variable: str) -> Callable[[], str]:
     """Who says the passphrase that a store is to have; at the terminal twice, as nobody sees what he types."""
 
     def ask() -> str:
-        if said := _from(file, variable):
-            return said
-        typed = _typed(f"New passphrase for the store of {account.bare}: ")
-        if _typed("The same again: ") != typed:
-            raise NoPassphrase("the two are not the same")
-        return typed
+        if not (said := _from(file, variable)):
+            said = _typed(f"New passphrase for the store of {account.bare}: ")
+            if _typed("The same again: ") != said:
+                raise NoPassphrase("the two are not the same")
+        if weak := weakness(said, (account.bare,)):
+            Output().tell(f"This is a weak passphrase: {weak} Whoever gets hold of the store can try as long as he likes.")
+        return said
 
     return ask
 

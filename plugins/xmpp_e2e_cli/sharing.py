@@ -22,13 +22,7 @@ from xmpp_e2e_cli import account, sealing
 from xmpp_e2e_cli.codes import UsageProblem
 from xmpp_e2e_cli.show import Output
 from xmpp_e2e_cli.trusting import SHARED
-from xmpp_e2e_cli.words import WORD_BYTES, first_line
-
-GOOD_LENGTH = 10
-"""Characters. Whoever guesses has five tries until it is locked, and four after each time that it went well: what thousands of
-others use must not be enough."""
-FEW_CHARACTERS = 5
-"""So few different ones are a pattern: aaaa1111."""
+from xmpp_e2e_cli.words import WORD_BYTES, first_line, weakness
 
 
 class NoSecret(UsageProblem):
@@ -73,9 +67,7 @@ class Sharing:
             pass
         password = first_line(file, "password", NoSecret) if file is not None else self._typed()
         if weak := weakness(password, (self._mine, self._peer)):
-            self._out.tell(
-                f"This is a weak password: {weak}. Whoever poses as the peer gets some guesses. Better: four words by chance."
-            )
+            self._out.tell(f"This is a weak password: {weak} Whoever poses as the peer gets a guess with each session.")
         self._done("srp", self._put("srp", stretched(password, self._mine, self._peer)))
         with self._store() as store:
             if store.failures(self._peer, "srp") >= GUESSES:
@@ -143,26 +135,6 @@ class Sharing:
 def tell_key(out: Output, key: bytes, data: dict[str, object]) -> None:
     """The one place where a key is shown: it has just been made, and somebody has to take it to the peer."""
     out.result({**data, "psk": psk_text(key)}, psk_text(key))
-
-
-def weakness(password: str, jids: tuple[str, ...]) -> str | None:
-    """What makes it easy to guess, or None: nothing that can be seen so easily."""
-    folded = password.casefold()
-    names = {word.casefold() for jid in jids for word in jid.partition("@")[0::2]}
-    if len(password) < GOOD_LENGTH:
-        return f"it has fewer than {GOOD_LENGTH} characters"
-    if len(set(folded)) < FEW_CHARACTERS:
-        return f"it has fewer than {FEW_CHARACTERS} different characters"
-    if password.isdecimal():
-        return "it is a number"
-    if any(len(name) > 1 and name in folded and len(folded) - len(name) < GOOD_LENGTH for name in names):
-        return "it is little more than one of your names"
-    if any(word in folded and len(folded) - len(word) < FEW_CHARACTERS for word in _COMMON):
-        return "it is one of those that are tried first"
-    return None
-
-
-_COMMON = ("password", "passwort", "12345678", "qwertyuiop", "qwertzuiop", "letmein", "iloveyou", "correcthorsebatterystaple")
 
 
 def key_from(file: Path | None) -> str:
