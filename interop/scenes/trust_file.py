@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 
-from interop.props import Heard, e2e, echo, say, share
+from interop.props import Heard, agreed, e2e, echo, say, share
 from interop.stage import Stage
 from slixmpp_e2e.secretfile import psk_text
 from xmpp_e2e.errors import AuthenticationFailed
 
-KEYS = {"alice": bytes(range(32)), "carol": bytes(range(1, 33))}
+KEY, PASSWORD = bytes(range(32)), "white, no sugar"
 
 
 def write(stage: Stage, name: str, text: str) -> None:
@@ -21,16 +21,16 @@ def write(stage: Stage, name: str, text: str) -> None:
 
 
 async def play(stage: Stage) -> None:
-    """Alice is in it with her key; Carol with hers, and Dave with a fingerprint, are added while the bot runs."""
-    for name, key in KEYS.items():
-        write(stage, f"{name}.psk", psk_text(key))
+    """Alice is in it with her key; Carol with a password, and Dave with a fingerprint, are added while the bot runs."""
+    write(stage, "alice.psk", psk_text(KEY))
+    write(stage, "carol.password", PASSWORD)
     file = f'["{stage.jid("alice")}"]\npsk_file = "alice.psk"\n'
     write(stage, "trust.toml", file)
     trust_file = stage.folder / "trust.toml"
     bot = await stage.encrypted("bob", prepare=echo, trust_model="server-untrusted", trust_file=trust_file)
     alice, carol, dave = people = [await stage.encrypted(name) for name in ("alice", "carol", "dave")]
-    share(alice, bot, psk=KEYS["alice"])
-    share(carol, bot, psk=KEYS["carol"])
+    share(alice, bot, psk=KEY)
+    share(carol, bot, srp=agreed(carol, bot, PASSWORD))
     orders = Heard(bot, "message")
     answers = {client: Heard(client, "message") for client in people}
     refused = Heard(carol, "e2e_send_failed")
@@ -44,7 +44,7 @@ async def play(stage: Stage) -> None:
     assert [order["from"] for order in orders.all()] == [alice.boundjid]
     assert not any(map(len, answers.values()))
 
-    file += f'["{stage.jid("carol")}"]\npsk_file = "carol.psk"\n'
+    file += f'["{stage.jid("carol")}"]\npassword_file = "carol.password"\n'
     file += f'["{stage.jid("dave")}"]\npin = "{e2e(dave).fingerprint}"\n'
     write(stage, "trust.toml", file)
     assert await answers[dave].body() == "You said: Make coffee!"
