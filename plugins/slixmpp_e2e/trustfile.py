@@ -18,6 +18,7 @@ from typing import Any
 from slixmpp import JID, InvalidJID
 
 from slixmpp_e2e.keyuri import keys_in
+from slixmpp_e2e.opaque import opaque
 from slixmpp_e2e.secretfile import psk_in, secret_in
 from xmpp_e2e.errors import LocalError
 from xmpp_e2e.identity import Assurance, Fingerprint, TrustModel
@@ -173,9 +174,14 @@ class _Reading:
         return tuple(key for entry in listed for key in keys_in(str(entry), self._bare))
 
     def psk(self, value: object) -> bytes:
-        return psk_in(self.password(value))
+        return psk_in(self.secret(value))
 
     def password(self, value: object) -> str:
+        password = self.secret(value)
+        opaque(password)  # it says so if this can be none
+        return password
+
+    def secret(self, value: object) -> str:
         """What the file holds that ``value`` names, from the trust file's folder on."""
         if not isinstance(value, str) or not value or "\0" in value:
             raise ValueError("the path of a file is expected")

@@ -250,6 +250,7 @@ def send(
 app.command(name="password", short_help="Share a password with a peer.")(verbs.password)
 app.add_typer(verbs.trust, name="trust")
 app.add_typer(verbs.psk, name="psk")
+app.add_typer(verbs.config, name="config")
 
 
 def _body(message: str | None, out: Output) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.text import Text
 from slixmpp import JID
 
+from slixmpp_e2e import trustfile
 from slixmpp_e2e.keyuri import is_uri, keys_in, read_uri
 from slixmpp_e2e.proofs import GUESSES
 from slixmpp_e2e.store import SQLStore
@@ -16,6 +17,7 @@ from xmpp_e2e.identity import Assurance, Fingerprint
 from xmpp_e2e_cli import account, show
 from xmpp_e2e_cli.codes import UsageProblem
 from xmpp_e2e_cli.show import Output
+from xmpp_e2e_cli.words import weakness
 
 SHARED = {"psk": "key", "srp": "password"}
 """What people call a secret, by method."""
@@ -53,6 +55,21 @@ def day(at: float) -> str:
     return time.strftime("%Y-%m-%d", time.localtime(at))
 
 
+def check_file(path: Path, out: Output) -> None:
+    """Is it a trust file that can be used? TrustFileWrong; passwords that are easy to guess are told, and no more."""
+    rules = trustfile.read(path.expanduser(), {})
+    for bare, rule in rules.accounts.items():
+        if rule.password is not None and (weak := weakness(rule.password, (bare,))):
+            out.tell(f"the password for {show.one_line(bare)} is weak: {weak}")
+    accounts, domains = sorted(rules.accounts), sorted(rules.domains)
+    told = f"{path} is good: rules for {_counted(len(accounts), 'account')} and {_counted(len(domains), 'domain')}"
+    out.result({"file": str(path), "accounts": accounts, "domains": domains}, told)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' if count != 1 else ''}"
+
+
 class Trusting:
     """The verbs, for one account."""
 
@@ -82,7 +99,7 @@ class Trusting:
             own = account.own_fingerprint(store)
             keys, history = store.remembered(peer.bare).keys, store.history(peer.bare)
             shared = [name for kind, name in SHARED.items() if store.secret_ids(peer.bare, kind)]
-            guesses = store.failures(peer.bare, "srp")
+            guesses, cut = store.failures(peer.bare, "srp"), store.failures(peer.bare, "sas")
         data = {
             "account": self._mine,
             "fingerprint": str(own),
@@ -90,6 +107,7 @@ class Trusting:
             "keys": [show.key_data(key) for key in keys],
             "shared": shared,
             "wrong_guesses": guesses,
+            "cut_comparisons": cut,
             "history": [
                 {"at": line.at, "what": line.what, "fingerprint": str(line.fingerprint), "method": line.method}
                 for line in history
@@ -107,7 +125,11 @@ class Trusting:
         if guesses:
             locked = f", and it is locked: xmpp-e2e trust unlock {peer.bare}" if guesses >= GUESSES else ""
             lines.append(f"      wrong guesses of the password: {guesses}{locked}")
+        if cut:
+            lines.append(f"      comparisons (sas) that failed or were cut off: {cut}")
         self._out.result(data, *lines)
+        if cut:
+            self._out.tell("Somebody in the middle cuts off a comparison of which he sees that it will fail.")
         if any(not key.blocked and key.assurance < Assurance.VERIFIED for key in keys):
             self._out.tell(
                 "Compare: the peer reads you what `xmpp-e2e fingerprint` prints on his side, by telephone or face to\n"
@@ -137,7 +159,7 @@ class Trusting:
         if not count:
             which = f"the key {fingerprint}" if fingerprint else "a key"
             raise NothingKnown(f"{which} of {peer.bare} is not remembered; xmpp-e2e trust list shows what is")
-        text = f"Forgot {count} key{'s' if count > 1 else ''} of {peer.bare}: the next key that he shows is a first contact."
+        text = f"Forgot {_counted(count, 'key')} of {peer.bare}: the next key that he shows is a first contact."
         if fingerprint:
             text = f"Forgot the key {fingerprint} of {peer.bare}."
         self._done("forgotten", peer, fingerprint, True, text)

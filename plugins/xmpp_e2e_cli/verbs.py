@@ -1,8 +1,9 @@
-"""The commands about a peer: ``trust`` decides about his keys, ``psk`` and ``password`` share a secret with him."""
+"""The commands about peers: ``trust`` decides about keys, ``psk`` and ``password`` share a secret, ``config`` checks files."""
 
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -35,6 +36,14 @@ trust = typer.Typer(
 psk = typer.Typer(
     short_help="Generated keys that you share with peers.",
     help="Generated keys that you share with peers: each proves the peer before anything flows.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+config = typer.Typer(
+    short_help="Check what is written down for programs.",
+    help="What is written down for programs that nobody watches.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -138,6 +147,15 @@ def trust_forget(
 def trust_unlock(peer: Peer, own: Account = None, json: Json = False) -> None:
     """Forget wrong guesses of the password that you share with a peer: it is tried again."""
     sharing.Sharing(account.choose(own), account.parse_jid(peer), Output(as_json=json)).unlock()
+
+
+@config.command(name="check")
+def config_check(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A trust file (docs/policy.md).", show_default=False)],
+    json: Json = False,
+) -> None:
+    """Can this trust file be used, with all that it names? If not: which line, and why."""
+    trusting.check_file(file, Output(as_json=json))
 
 
 # --- secrets that are shared -----------------------------------------------------------------------------------------

@@ -90,6 +90,7 @@ def test_an_account_and_its_domain(tmp_path: Path) -> None:
         ('["bob@x.org"]\npin = []\n', 2, "pin: a fingerprint"),
         (f'["bob@x.org"]\npin = "{key_uri("eve@x.org", KEY)}"\n', 2, "pin: this URI has a key of eve@x.org, and not of bob"),
         ('["bob@x.org"]\npin = [1]\n', 2, "pin: a fingerprint"),
+        ('["bob@x.org"]\npassword_file = "tab"\n', 2, "password_file: it may not hold such characters"),
         ('["bob@x.org"]\npsk_file = 1\n', 2, "psk_file: the path of a file"),
         ('["bob@x.org"]\npsk_file = ""\n', 2, "psk_file: the path of a file"),
         ('["bob@x.org"]\npsk_file = "missing"\n', 2, "psk_file: the file cannot be read (No such file"),
@@ -113,6 +114,7 @@ def test_an_account_and_its_domain(tmp_path: Path) -> None:
 def test_what_is_wrong_is_found(tmp_path: Path, text: str, line: int, words: str) -> None:
     """File, line and key, and what can stand there."""
     secret(tmp_path, "open", psk_text(SECRET), 0o644)
+    secret(tmp_path, "tab", "horse\tback")
     secret(tmp_path, "password", "correct horse")
     with pytest.raises(TrustFileWrong) as caught:
         rules(tmp_path, text)

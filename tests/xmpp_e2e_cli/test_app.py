@@ -75,10 +75,10 @@ def test_the_fingerprint_of_the_only_account_needs_no_name(alice: Command) -> No
     assert alice("fingerprint").out == own["fingerprint"] + "\n"
 
 
-def command_data(done: Done) -> dict[str, str]:
+def command_data(done: Done) -> dict[str, Any]:
     """What a command that succeeded said in JSON."""
     assert done.code == 0, done.err
-    data: dict[str, str] = done.data
+    data: dict[str, Any] = done.data
     return data
 
 
@@ -217,6 +217,36 @@ def test_a_malformed_fingerprint_is_1_and_changes_nothing(alice: Command, key: s
 def test_what_was_decided_tells_that_open_sessions_go_on(alice: Command) -> None:
     """Another process is not reached by the store alone."""
     assert trusting.NOTICED in alice("trust", "block", "bob@home.test", str(KEY)).err
+
+
+# --- trust files -----------------------------------------------------------------------------------------------------
+
+
+def test_a_trust_file_is_checked(command: Command, home: Path) -> None:
+    """It needs no account. What is wrong has its line and its key; a weak password is told, and not shown."""
+    trust, word = home / "trust.toml", home / "word"
+    word.write_text("hunter2\n")
+    word.chmod(0o600)
+    trust.write_text(f'["bob@home.test"]\npin = "{KEY}"\npassword_file = "word"\n["home.test"]\npolicy = "require"\n')
+    good = command("config", "check", str(trust))
+    assert (good.code, good.out) == (0, f"{trust} is good: rules for 1 account and 1 domain\n")
+    assert "the password for bob@home.test is weak" in good.err
+    assert "hunter2" not in good.err
+    assert command_data(command("config", "check", str(trust), "--json"))["accounts"] == ["bob@home.test"]
+    word.chmod(0o644)
+    bad = command("config", "check", str(trust))
+    assert (bad.code, bad.out) == (1, "")
+    assert f"{trust}, line 3, bob@home.test / password_file: other users can read the file" in bad.err
+    assert command("config", "check", str(home / "none.toml")).code == 1
+
+
+def test_comparisons_that_were_cut_are_shown(alice: Command) -> None:
+    """For whoever sits in the middle cuts what would unmask him."""
+    assert "cut off" not in alice("trust", "show", "bob@home.test").out
+    with SQLStore.for_jid("alice@home.test") as store:
+        store.count_failure("bob@home.test", "sas")
+    assert alice("trust", "show", "bob@home.test", "--json").data["cut_comparisons"] == 1
+    assert "cut off: 1" in alice("trust", "show", "bob@home.test").out
 
 
 # --- how it says no --------------------------------------------------------------------------------------------------
