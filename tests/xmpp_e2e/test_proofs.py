@@ -264,3 +264,17 @@ def test_a_key_that_is_too_short_costs_its_run_alone() -> None:
     opened.alice.session.request("sas", opened.now)
     opened.run()
     assert isinstance(opened.alice.session.question, StringsShown)
+
+
+@pytest.mark.parametrize("wants", list(Role))
+def test_a_secret_may_come_with_the_wish(wants: Role) -> None:
+    """It serves for the terms' own, and nothing is asked; a peer who has it in his terms is convinced, and convinces."""
+    ours: dict[str, object] = {}
+    theirs: dict[str, object] = {"secrets": SECRETS}
+    terms = (ours, theirs) if wants is Role.INITIATOR else (theirs, ours)
+    opened = Pair(config("alice", **terms[0]), config("bob", **terms[1])).open()
+    opened.side(wants).session.request("psk", opened.now, KEY)
+    opened.run()
+    for side in (opened.alice, opened.bob):
+        assert side.session.assurance is Assurance.VERIFIED
+        assert not side.of(events.Asked)

@@ -88,7 +88,7 @@ def test_a_step_of_the_next_method_is_kept() -> None:
 
 @pytest.mark.parametrize("method", ["fingerprint", "sas", "tomorrow"])
 def test_a_step_out_of_turn_is_refused(method: str) -> None:
-    """Steps of the method that runs and of the next are taken; those of one that waits longer, or of none that runs, are not."""
+    """Steps of the method that runs and of the next are taken; those of one that waits longer or does not run are not."""
     runs = begun(Role.RESPONDER, "psk", "srp", "sas")
     with pytest.raises(StreamError, match=f"step of {method}, which is not running") as refused:
         runs.receive(method, COMMITMENT)
