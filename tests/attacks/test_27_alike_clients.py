@@ -34,7 +34,7 @@ class Seen:
     inside: list[tuple[Role, str]]
     """What each said in TLS, to the byte; random values by their length."""
     outside: list[tuple[str, str]]
-    """What the server carried, for whom; random values left out, since signatures differ in length by a byte or two."""
+    """What the server carried, and for whom; random values left out, since signatures differ in length by a byte or two."""
     told: list[str]
     """What Alice and Bob were told."""
 
@@ -68,9 +68,14 @@ async def played(world: World, alice: ClientXMPP, bob: ClientXMPP, method: str, 
     return Seen(inside, outside, [f"{type(error).__name__}\n{error.explain()}" for error in told])
 
 
-def spoken(outside: list[tuple[str, str]]) -> dict[str, list[str]]:
-    """By client, in order: how what concerns two clients is interleaved is a matter of the event loop."""
-    return {client: [text for whose, text in outside if whose == client] for client in (f"{ALICES}/a", BOB)}
+def spoken(outside: list[tuple[str, str]]) -> dict[str, tuple[list[str], set[str]]]:
+    """By client: the signalling in order, and how the blocks look; how TLS is cut into them is a matter of the event loop, and
+    what is in them is compared inside."""
+    said = {}
+    for client in (f"{ALICES}/a", BOB):
+        texts = [re.sub("seq=.[0-9]+.", "", text) for whose, text in outside if whose == client]
+        said[client] = [text for text in texts if "<jingle" in text], {text for text in texts if "<jingle" not in text}
+    return said
 
 
 @KEYED
