@@ -14,4 +14,4 @@ def opaque(text: str) -> bytes:
         return _PROFILE.enforce(text).encode()
     except UnicodeEncodeError as error:  # from None: the error carries the text
         kind = error.reason.partition("/")[2].replace("_", " ")
-        raise ValueError(f"it may not hold such characters, or be empty (RFC 8265: {kind})") from None
+        raise ValueError(f"it is empty, or has characters in it that RFC 8265 does not allow ({kind})") from None

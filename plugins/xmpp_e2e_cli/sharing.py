@@ -66,9 +66,10 @@ class Sharing:
         with self._store():  # is there one? Nobody types for nothing
             pass
         password = first_line(file, "password", NoSecret) if file is not None else self._typed()
+        value = stretched(password, self._mine, self._peer)
         if weak := weakness(password, (self._mine, self._peer)):
             self._out.tell(f"This is a weak password: {weak} Whoever poses as the peer gets a guess with each session.")
-        self._done("srp", self._put("srp", stretched(password, self._mine, self._peer)))
+        self._done("srp", self._put("srp", value))
         with self._store() as store:
             if store.failures(self._peer, "srp") >= GUESSES:
                 self._out.tell(f"It is locked after {GUESSES} wrong guesses: xmpp-e2e trust unlock {self._peer}")

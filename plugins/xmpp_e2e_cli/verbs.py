@@ -81,14 +81,16 @@ def trust_pin(
     trusting.Trusting(account.choose(own), Output(as_json=json)).pin(*trusting.to_pin(peer, key))
 
 
-@trust.command(name="verify")
+@trust.command(name="verify", short_help="Prove a key while its owner is online.")
 def trust_verify(
     peer: Annotated[str, typer.Argument(metavar="PEER", help="A JID; a bare one means his first device.", show_default=False)],
     sas: Annotated[bool, typer.Option("--sas", help="Both see the same numbers, and compare them [default].")] = False,
     password: Annotated[bool, typer.Option("--password", help="Both know the same password, asked for now.")] = False,
     key: Annotated[bool, typer.Option("--key", help="Both hold the same key: see psk.")] = False,
     form: Annotated[Form | None, typer.Option(help="What to compare [default: decimal].", show_default=False)] = None,
-    file: SecretFile = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", help="The password is the first line of this file.", show_default=False)
+    ] = None,
     own: Account = None,
     timeout: Timeout = 60.0,
     host: Host = None,
@@ -105,10 +107,10 @@ def trust_verify(
     Both keys are verified from then on, on both sides."""
     out, mine, whom = Output(as_json=json), account.choose(own), account.parse_jid(peer)
     server = connection.Server(host, port, ca_file, direct_tls, plaintext_loopback)
-    settings: dict[str, Any] = {"policy": "require", "accept_from": [], "seal": account.unlocked(mine, passphrase_file)}
-    login = account.password_for(mine, password_file)
     options = {Method.SAS: sas, Method.PASSWORD: password, Method.KEY: key}
     wanted = verifying.proof(whom, [method for method, named in options.items() if named], form, file)
+    settings: dict[str, Any] = {"policy": "require", "accept_from": [], "seal": account.unlocked(mine, passphrase_file)}
+    login = account.password_for(mine, password_file)
 
     async def verify() -> sending.Delivered:
         person = Person.at_terminal(out)
@@ -143,13 +145,13 @@ def trust_forget(
     trusting.Trusting(account.choose(own), Output(as_json=json)).forget(account.parse_jid(peer), chosen)
 
 
-@trust.command(name="unlock")
+@trust.command(name="unlock", short_help="Forget wrong guesses of a shared password.")
 def trust_unlock(peer: Peer, own: Account = None, json: Json = False) -> None:
     """Forget wrong guesses of the password that you share with a peer: it is tried again."""
     sharing.Sharing(account.choose(own), account.parse_jid(peer), Output(as_json=json)).unlock()
 
 
-@config.command(name="check")
+@config.command(name="check", short_help="Can this trust file be used?")
 def config_check(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A trust file (docs/policy.md).", show_default=False)],
     json: Json = False,
@@ -161,7 +163,7 @@ def config_check(
 # --- secrets that are shared -----------------------------------------------------------------------------------------
 
 
-@psk.command(name="new")
+@psk.command(name="new", short_help="Make a key and print it; with a JID, store it, too.")
 def psk_new(
     peer: Annotated[str | None, typer.Argument(metavar="JID", help="Store it for this peer.", show_default=False)] = None,
     own: Account = None,

@@ -90,7 +90,7 @@ def test_an_account_and_its_domain(tmp_path: Path) -> None:
         ('["bob@x.org"]\npin = []\n', 2, "pin: a fingerprint"),
         (f'["bob@x.org"]\npin = "{key_uri("eve@x.org", KEY)}"\n', 2, "pin: this URI has a key of eve@x.org, and not of bob"),
         ('["bob@x.org"]\npin = [1]\n', 2, "pin: a fingerprint"),
-        ('["bob@x.org"]\npassword_file = "tab"\n', 2, "password_file: it may not hold such characters"),
+        ('["bob@x.org"]\npassword_file = "tab"\n', 2, "password_file: it is empty, or has characters"),
         ('["bob@x.org"]\npsk_file = 1\n', 2, "psk_file: the path of a file"),
         ('["bob@x.org"]\npsk_file = ""\n', 2, "psk_file: the path of a file"),
         ('["bob@x.org"]\npsk_file = "missing"\n', 2, "psk_file: the file cannot be read (No such file"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import termios
 from pathlib import Path
 
 import pytest
@@ -96,6 +98,20 @@ async def test_a_password_that_both_type(people: People) -> None:
     assert (done.code, " [verified] SHA256:" in done.out, done.out.endswith("by srp\n")) == (0, True, True), done.err
     assert WORDS not in done.err + "".join(bob.told)
     assert await trusted(people, "bob", ALICE) == ("verified", "srp")
+
+
+async def test_ctrl_c_at_a_question_ends_at_once(people: People, home: Path) -> None:
+    """Nobody has to press Return, and what is typed afterwards is seen again."""
+    bob = await listening(people)
+    (home / "word").write_text(WORDS)
+    alice = await people.start("alice", "trust", "verify", BOB, "--password", "--file", str(home / "word"), *people.server)
+    await bob.shows("wants to prove a password")
+    assert bob.keyboard is not None
+    assert not termios.tcgetattr(bob.keyboard)[3] & termios.ECHO
+    os.write(bob.keyboard, b"\x03")
+    assert (await bob.done()).code == 0
+    assert termios.tcgetattr(bob.keyboard)[3] & termios.ECHO
+    assert (await alice.done()).code != 0
 
 
 async def test_a_wrong_password_is_5_and_counted(people: People, home: Path) -> None:
