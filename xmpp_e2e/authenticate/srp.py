@@ -95,6 +95,7 @@ def _as_responder(dialogue: Dialogue, stretched: bytes, random: Callable[[int], 
 
 
 def _check(dialogue: Dialogue, number: bytes) -> None:
-    """0 < x < N and spelt in one way only. 0 and N give a key that everybody knows (RFC 5054 §2.5.3, §2.5.4)."""
-    if number[0] == 0 or not 0 < int.from_bytes(number) < _MODULUS:
+    """0 < x < N and spelt in one way only, without a zero in front, so 0 itself cannot be spelt. 0 and N give a key that
+    everybody knows (RFC 5054 §2.5.3, §2.5.4)."""
+    if number[0] == 0 or int.from_bytes(number) >= _MODULUS:
         raise dialogue.failed()
