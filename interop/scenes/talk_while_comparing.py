@@ -11,10 +11,10 @@ from slixmpp_e2e import Compare
 
 async def play(stage: Stage) -> None:
     """Alice answers at once; Bob has to look for his glasses."""
-    asked, found = asyncio.Event(), asyncio.Event()
+    found, asked = asyncio.Event(), list[Compare]()
 
     async def looks(shown: Compare) -> bool:
-        asked.set()
+        asked.append(shown)
         await found.wait()
         return True
 
@@ -22,7 +22,8 @@ async def play(stage: Stage) -> None:
     heard = {client: Heard(client, "message") for client in (alice, bob)}
     ours, theirs = await session(alice, bob)
     await ours.verify_sas(Person().looks)
-    await asked.wait()
+    await stage.settle(alice, bob)
+    assert asked
     for said, alices in (("Where are my glasses?", "vouched"), ("Here are my glasses!", "verified")):
         for client, peer, level in ((alice, bob, "verified"), (bob, alice, alices)):
             say(peer, client.boundjid, said)

@@ -7,16 +7,22 @@ from typing import Any
 
 import pytest
 
+from interop.props import NotHeard, Person
 from interop.scenes import (
+    compare_strings,
+    different_strings,
     each_as_he_trusts,
     farewell,
     first_message,
     key_and_password,
     pinned_by_hand,
     presence_and_iq,
+    prove_later,
     shared_key,
     shared_key_missing,
     shared_password,
+    talk_while_comparing,
+    tie_break_proved,
     trust_file,
     two_devices,
     wrong_password,
@@ -56,7 +62,10 @@ async def test_without_encryption_a_scene_fails(monkeypatch: pytest.MonkeyPatch,
             await scene.play(stage)
 
 
-@pytest.mark.parametrize("scene", [shared_key, shared_key_missing, shared_password, wrong_password, key_and_password])
+SET_UP = [shared_key, shared_key_missing, shared_password, wrong_password, key_and_password, tie_break_proved]
+
+
+@pytest.mark.parametrize("scene", SET_UP)
 async def test_without_proofs_a_scene_fails(monkeypatch: pytest.MonkeyPatch, scene: Any) -> None:
     """Control: where nothing that was set up is asked for, they do not pass."""
     monkeypatch.setattr("interop.props.HEARD_SECONDS", 1.0)
@@ -73,3 +82,26 @@ async def test_whoever_trusts_the_server_does_not_pass(monkeypatch: pytest.Monke
     async with Loopback() as server, Stage(server) as stage:
         with pytest.raises(AssertionError):
             await scene.play(stage)
+
+
+@pytest.mark.parametrize("scene", [compare_strings, talk_while_comparing, prove_later])
+async def test_what_is_not_proved_later_is_missed(monkeypatch: pytest.MonkeyPatch, scene: Any) -> None:
+    """Control: where nothing is proved in the open session, they do not pass."""
+
+    async def nothing(*_: object, **__: object) -> None:
+        """It returns as if all were well."""
+
+    monkeypatch.setattr("interop.props.HEARD_SECONDS", 1.0)
+    monkeypatch.setattr(Proofs, "verify", nothing)
+    async with Loopback() as server, Stage(server) as stage:
+        with pytest.raises((AssertionError, IndexError)):
+            await scene.play(stage)
+
+
+async def test_who_does_not_look_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control: where nobody finds the strings different the session goes on."""
+    monkeypatch.setattr("interop.props.HEARD_SECONDS", 1.0)
+    monkeypatch.setattr(Person, "looks", lambda self, shown: not self.saw.append(shown))
+    async with Loopback() as server, Stage(server) as stage:
+        with pytest.raises(NotHeard):
+            await different_strings.play(stage)
