@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import SSL
 
+from slixmpp_e2e import passwords
 from slixmpp_e2e.loopback import online
 from slixmpp_e2e.loopback.hostile import swap_fingerprint
 from slixmpp_e2e.passwords import stretched
@@ -119,7 +120,8 @@ def search(
         return made
 
     monkeypatch.setattr(channel, "_context", context)
-    monkeypatch.setattr(passphrase, "MEMORY_KIB", 8)
+    for module in (passphrase, passwords):
+        monkeypatch.setattr(module, "MEMORY_KIB", 8)
     gc.freeze()  # what other tests have left knows none of these secrets, and may be a million objects
     yield search
     gc.unfreeze()

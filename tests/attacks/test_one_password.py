@@ -22,6 +22,12 @@ ALICES, BOBS, CAROLS = "alice@localhost", "bob@localhost", "carol@localhost"
 CAROL = f"{CAROLS}/c"
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stretching costs is not the point here."""
+    monkeypatch.setattr(passwords, "MEMORY_KIB", 8)
+
+
 async def written_to_carol(world: World, held: bytes) -> tuple[Relay, Heard, Heard]:
     """Alice writes to Carol, and a server in between holds this for a proof."""
     alice, carol = await world.client(ALICE), await world.client(CAROL)
