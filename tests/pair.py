@@ -111,6 +111,8 @@ class Pair:
         self.on_jingle, self.on_data = on_jingle, on_data
         self.alice = Side(Session(Role.INITIATOR, alice or config("alice"), alice_remembers))
         self.bob = Side(Session(Role.RESPONDER, bob or config("bob"), bob_remembers))
+        self.declines = True
+        """Does whoever is asked for a proof that he has not set up decline at once?"""
         self._opened = False
         self._wires: dict[Role, deque[bytes]] = {Role.INITIATOR: deque(), Role.RESPONDER: deque()}
 
@@ -161,6 +163,8 @@ class Pair:
             side.events.append(event)
             if isinstance(event, events.SessionOffered):
                 side.session.accept(self.now)
+            elif isinstance(event, events.VerifyRequest) and not event.begun and self.declines:
+                side.session.decline(event.method, self.now)
             elif isinstance(event, events.TransportAgreed) and role is Role.INITIATOR:
                 self._connect()
             elif isinstance(event, events.Computing):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
 from xmpp_e2e.authenticate.base import Computation, Question
+from xmpp_e2e.authenticate.strings import Form
 from xmpp_e2e.errors import E2EError
 from xmpp_e2e.identity import Assurance, Fingerprint
 
@@ -67,6 +68,8 @@ class Asked:
     """An authenticator asks our side something: call ``answer()``. Until then it waits, for minutes if it must."""
 
     question: Question
+    form: Form = Form.DECIMAL
+    """How strings are shown, on both sides."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,44 @@ class Declined:
     """The peer does not take part in a method that we asked for."""
 
     method: str
+
+
+@dataclass(frozen=True)
+class VerifyRequest:
+    """The peer wants a proof beyond what the hellos need."""
+
+    method: str
+    form: str
+    """Of ``sas``: ``decimal``, ``emoji`` or ``words``."""
+    begun: bool
+    """Does it run, since the terms let it? Else call ``request()`` or ``decline()``: it waits for that, for minutes."""
+
+
+@dataclass(frozen=True)
+class VerifyResult:
+    """What the peer's user says of the strings. It is for the user to know: his own answer counts."""
+
+    method: str
+    match: bool
+
+
+@dataclass(frozen=True)
+class VerifyCut:
+    """The strings were shown, and it ended before both users had said whether they are the same. Whoever is in the middle, and
+    sees that they differ, would do that."""
+
+    method: str
+
+
+@dataclass(frozen=True)
+class KeyHeld:
+    """Nothing flows until the user pins the peer's key, or something proves it: call ``request()``."""
+
+    fingerprint: Fingerprint
+    methods: tuple[str, ...]
+    """Keyed methods for which the peer has a secret, or can ask its user."""
+    text: str
+    """Why, for a person, with the command that resolves it."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +176,10 @@ Event = (
     | Computing
     | Proved
     | Declined
+    | VerifyRequest
+    | VerifyResult
+    | VerifyCut
+    | KeyHeld
     | SessionStart
     | StanzaReceived
     | SessionEnd

@@ -13,17 +13,31 @@ from xml.etree.ElementTree import Element
 
 from xmpp_e2e import events
 from xmpp_e2e.authenticate import hello as auth
-from xmpp_e2e.authenticate.base import Ask, Computation, Evidence, Proven, Question, SecretWanted, Send, convince
+from xmpp_e2e.authenticate.base import (
+    MATCH,
+    Ask,
+    Computation,
+    Evidence,
+    Proven,
+    Question,
+    SecretWanted,
+    Send,
+    StringsShown,
+    convince,
+)
 from xmpp_e2e.authenticate.dialogue import Failed
+from xmpp_e2e.authenticate.sas import StringsDiffer
+from xmpp_e2e.authenticate.strings import Form
 from xmpp_e2e.config import Config
-from xmpp_e2e.errors import AuthenticationFailed, E2EError, LocalError, PeerRefused, StreamError, UntrustedKey
+from xmpp_e2e.errors import AuthenticationFailed, E2EError, GivenUp, LocalError, PeerRefused, StreamError, UntrustedKey
 from xmpp_e2e.identity import Assurance, Remembered, Role
 from xmpp_e2e.progress import Progress
 from xmpp_e2e.runs import Runs
-from xmpp_e2e.stages import PROVING, Input, Stage
+from xmpp_e2e.stages import GREETING, PROVING, Input, Stage
 from xmpp_e2e.standing import Standing
 from xmpp_e2e.stream import outflow, reader, writer
 from xmpp_e2e.trust.judge import Decision, KeyKind
+from xmpp_e2e.wishes import Wish, Wishes
 
 HELD_BYTES = 64 * 1024
 """Stanza bytes that are held until our own policy is met: twice what an honest peer sends."""
@@ -31,6 +45,9 @@ HELD_BYTES = 64 * 1024
 MAX_STEPS = 32
 """Steps that a peer may send in a session, with whatever else he says of proofs, most of which we answer: all proofs together
 take five."""
+
+_LATE_STAGES = GREETING | {Stage.OPEN}
+"""When a proof can run that no hello needs."""
 
 _OF_PROOFS = frozenset({auth.STEP, auth.REQUEST, auth.DECLINE, auth.RESULT})
 _STANZAS = frozenset(f"{{jabber:client}}{name}" for name in ("message", "presence", "iq"))
@@ -57,8 +74,10 @@ class Inner:
         self._steps = 0
         """What the peer has said of proofs."""
         self._secrets = dict(config.secrets)
-        self._wished: set[str] = set()
-        """Methods that our own side has asked for in the open session."""
+        self._wishes = Wishes()
+        self._theirs: tuple[str, ...] = ()
+        """Keyed methods that the peer has named."""
+        self._held_told = False
 
     @property
     def complete(self) -> bool:
@@ -137,27 +156,58 @@ class Inner:
         self._held.clear()
         self._reader, self._runs = reader.Reader(), None
 
-    def request(self, method: str, now: float, secret: bytes | None = None) -> None:
-        """Let ``method`` run in the open session; the initiator begins it, the responder asks him to. LocalError."""
-        if self._progress.stage is not Stage.OPEN:
-            raise LocalError(f"{method} cannot run now: the session is {self._progress.stage.value}")
-        if self._runs is None or not self._runs.knows(method) or not self._runs.may_begin(method):
+    def request(self, method: str, now: float, secret: bytes | None = None, form: Form = Form.DECIMAL) -> None:
+        """Let ``method`` run beyond what the hellos need; the initiator begins it, the responder asks him to. If the peer has
+        asked for it, this agrees, and the form is the peer's. LocalError."""
+        stage = self._progress.stage
+        if stage not in _LATE_STAGES or self._runs is None:
+            raise LocalError(f"{method} cannot run now: the session is {stage.value}")
+        if not self._runs.knows(method) or not self._runs.may_begin(method):
             raise LocalError(f"{method} cannot run: it has run in this session, or there is no such method")
-        self._wished.add(method)
         if secret is not None:
             self._secrets[method] = secret
-        if self._role is Role.INITIATOR:
-            self._runs.add((method,))
-            self._go_on(now)
-        else:
-            self.out.element(Element(auth.REQUEST, {"method": method}))
+        theirs = self._wishes.of(method)
+        if theirs is not None and not theirs.ours:
+            self._begin(method, theirs.form, theirs.step, now)
+        elif self._role is Role.INITIATOR:
+            self._begin(method, form, None, now)
+        elif theirs is None:
+            self._wishes.add(method, Wish(form, ours=True))
+            self.out.element(auth.build_late(auth.REQUEST, method, form))
+            self._wait(now)
+
+    def decline(self, method: str, now: float) -> None:
+        """To what the peer has asked for. LocalError if he has not."""
+        if method not in self._wishes.waiting:
+            raise LocalError(f"{method} was not asked for")
+        self._wishes.drop(method)
+        self.out.element(auth.build_late(auth.DECLINE, method))
+        self._wait(now)
 
     def _is_able(self, method: str) -> bool:
-        return method in self._config.methods or method in self._config.asks or method in self._wished
+        return method in self._config.methods or method in self._config.asks or method in self._wishes
+
+    def _begin(self, method: str, form: Form, step: bytes | None, now: float) -> None:
+        """Both sides want it, as far as we know. ``step``: the initiator's first, if that is the peer."""
+        assert self._runs is not None
+        self._wishes.add(method, Wish(form, ours=True))
+        self._runs.add((method,))
+        if step is not None:
+            self._runs.receive(method, step)
+        try:
+            self._go_on(now)
+        except LocalError:
+            if step is not None:
+                self.out.element(auth.build_late(auth.DECLINE, method))
+            self._wait(now)
+            raise
 
     def answer(self, reply: bytes, now: float) -> None:
         """To ``question``."""
         assert self._runs is not None
+        if isinstance(self.question, StringsShown):
+            match = self._wishes.said[True] = reply == MATCH
+            self.out.element(auth.build_late(auth.RESULT, "sas", match=str(match).lower()))
         self._runs.answer(reply)
         self._go_on(now)
 
@@ -182,20 +232,34 @@ class Inner:
         while (due := self._runs.advance()) is not None:
             match due:
                 case Send(payload):
-                    self.out.element(auth.build_step(self._runs.method, payload))
+                    self._say(self._runs.method, payload)
                 case Ask(SecretWanted(method)) if method in self._secrets:
                     self._runs.answer(self._secrets[method])
                 case Ask(Computation() as computation):
                     self._told.append(events.Computing(computation))
                 case Ask(question):
                     self._progress.wait_for_a_person(now)
-                    self._told.append(events.Asked(question))
+                    self._wishes.strings_shown |= isinstance(question, StringsShown)
+                    self._told.append(events.Asked(question, self._wishes.form(self._runs.method)))
                 case Proven():
                     self._standing.shown(due)
                     self._told.append(events.Proved(due.method, due.assurance, due.key))
-        if self._progress.stage is Stage.OPEN:
-            self._progress.prove_late(now, self._runs.active)
+        self._wait(now)
         self._judge(now)
+
+    def _say(self, method: str, payload: bytes) -> None:
+        """One step; the initiator's first tells how strings are shown."""
+        wish = self._wishes.of(method)
+        first = self._role is Role.INITIATOR and wish is not None and not wish.announced
+        if wish is not None:
+            wish.announced = True
+        self.out.element(auth.build_step(method, payload, wish.form if wish is not None and first else Form.DECIMAL))
+
+    def _wait(self, now: float) -> None:
+        """In the open session a proof has its own time: while it runs, is asked for, or people compare."""
+        if self._progress.stage is Stage.OPEN and self._runs is not None:
+            asked = any(self._runs.may_begin(method) for method in self._wishes.methods)
+            self._progress.prove_late(now, self._runs.active or asked or self._wishes.comparing)
 
     def _judge(self, now: float) -> None:
         """May our stanzas flow to the key that was shown, and the peer's to us?"""
@@ -211,13 +275,22 @@ class Inner:
         if verdict.decision is Decision.REJECT or (verdict.decision is Decision.HOLD and self._proof is not None):
             raise UntrustedKey(verdict.reason)
         if verdict.decision is Decision.HOLD:
-            self._progress.wait_for_a_person(now)
+            self._hold(verdict.reason, now)
             return
         # a key that is new for a known peer gets no stanza before it has answered with a hello
         stage = self._progress.stage
         early = stage is Stage.SECURED and self.out.begun and verdict.kind.expected
         if early or stage in (Stage.GREETED, Stage.AWAITED):
             self._prove(now)
+
+    def _hold(self, reason: str, now: float) -> None:
+        """The user, or a proof, has to act; told when a proof could, if none is on its way."""
+        assert self._runs is not None
+        assert self._standing.evidence is not None
+        self._progress.wait_for_a_person(now)
+        if self._progress.stage in GREETING and not self._runs.active and not self._held_told:
+            self._held_told = True
+            self._told.append(events.KeyHeld(self._standing.evidence.key, self._theirs, reason))
 
     def _prove(self, now: float) -> None:
         proof = self._proof = self._standing.best
@@ -230,6 +303,7 @@ class Inner:
     def _open(self, proof: Proven, happened: Input, now: float) -> None:
         """The only way into OPEN, and it takes a proof."""
         self._progress.step(happened, now, proof)
+        self._wait(now)
         self._told.append(events.SessionStart(self.assurance, proof.key))
         held, self._held, self._held_bytes = self._held, [], 0
         for stanza in held:
@@ -251,6 +325,7 @@ class Inner:
         if hello.require > Assurance.VOUCHED or hello.need or self._hello.need:  # somebody may have to type a password
             self._progress.wait_for_a_person(now)
         assert self._runs is not None
+        self._theirs = hello.methods
         first, then = ours, hello
         if self._role is Role.RESPONDER:
             self._greet()  # and what is missing here the initiator sees for himself
@@ -271,49 +346,90 @@ class Inner:
         method, payload = auth.parse_step(element)
         if self._progress.stage is Stage.CLOSING:
             return
-        begins = self._progress.stage is Stage.OPEN and self._role is Role.RESPONDER and self._runs.may_begin(method)
-        if begins and not self._is_able(method):
-            self.out.element(Element(auth.DECLINE, {"method": method}))
-            return
-        if begins:
-            self._runs.add((method,))
-        self._runs.receive(method, payload)
-        self._go_on(now)
+        if self._progress.stage in _LATE_STAGES and self._role is Role.RESPONDER and self._runs.may_begin(method):
+            if self._wishes.waiting:
+                raise StreamError(f"the peer began {method} when his last wish was not answered", "policy-violation")
+            self._wanted(method, auth.form_of(element), payload, now)
+        else:
+            self._runs.receive(method, payload)
+            self._go_on(now)
 
     def _on_request(self, element: Element, now: float) -> None:
-        """The responder wants a method to run in the open session."""
+        """The responder wants a method to run beyond what the hellos need."""
         assert self._runs is not None
         method = element.get("method", "")
         if self._role is not Role.INITIATOR:
             self._progress.refuse(Input.STEP)
-        if not self._in_the_open() or self._runs.wants((method,)):
+        if not self._is_late() or self._runs.wants((method,)) or method in self._wishes.waiting:
             return  # both sides want it at once
-        if self._runs.may_begin(method) and self._is_able(method):
-            self._runs.add((method,))
-            self._go_on(now)
+        self._wanted(method, auth.form_of(element), None, now)
+
+    def _wanted(self, method: str, form: Form | None, step: bytes | None, now: float) -> None:
+        """The peer wants a method, and has begun it if he is the initiator."""
+        assert self._runs is not None
+        if form is None or not self._runs.knows(method) or not self._runs.may_begin(method):
+            self.out.element(auth.build_late(auth.DECLINE, method))
+            return
+        able = self._is_able(method)
+        if method not in self._wishes:
+            self._told.append(events.VerifyRequest(method, form.value, begun=able))
+        if able:
+            self._begin(method, form, step, now)
         else:
-            self.out.element(Element(auth.DECLINE, {"method": method}))
+            self._wishes.add(method, Wish(form, ours=False, step=step))
+            self._wait(now)
 
     def _on_decline(self, element: Element, now: float) -> None:
         assert self._runs is not None
-        if not self._in_the_open():
-            return
         method = element.get("method", "")
+        if not self._is_late():
+            return
+        if self._progress.stage is not Stage.OPEN and method not in self._wishes:
+            self._progress.refuse(Input.STEP)  # what a hello needs is not declined
+        if method == self._runs.method:
+            self._cut()
         self._runs.drop(method)
-        self._progress.prove_late(now, self._runs.active)
+        self._wishes.drop(method)
         self._told.append(events.Declined(method))
+        self._go_on(now)
 
     def _on_result(self, element: Element, now: float) -> None:
         """What the peer's user says of the strings: information; our own user's answer counts."""
-        self._in_the_open()
+        if not self._is_late():
+            return
+        if not self._wishes.strings_shown:
+            if self._progress.stage is not Stage.OPEN:
+                self._progress.refuse(Input.STEP)
+            return
+        match = element.get("match")
+        if element.get("method") != "sas" or match not in ("true", "false"):
+            raise StreamError("the peer's result is malformed", "bad-format")
+        if False in self._wishes.said:
+            return
+        self._wishes.said[False] = match == "true"
+        self._told.append(events.VerifyResult("sas", match == "true"))
+        if match == "false":
+            raise StringsDiffer(f"the user of {self._config.peer} says that the strings are not the same")
+        self._wait(now)
 
-    def _in_the_open(self) -> bool:
-        """Is this the open session, where alone such things are said? They are refused before, and of no use when they crossed
+    def _is_late(self) -> bool:
+        """Are both hellos checked, before which nothing of the kind is said? It is refused then, and of no use when it crossed
         our farewell."""
         stage = self._progress.stage
-        if stage not in (Stage.OPEN, Stage.CLOSING):
+        if stage not in _LATE_STAGES and stage is not Stage.CLOSING:
             self._progress.refuse(Input.STEP)
-        return stage is Stage.OPEN
+        return stage in _LATE_STAGES
+
+    def _cut(self) -> None:
+        """It is over with the strings, before both users have spoken: somebody who sees that they differ would do that."""
+        if self._wishes.comparing:
+            self._wishes.strings_shown = False
+            self._told.append(events.VerifyCut("sas"))
+
+    def end(self, error: E2EError) -> None:
+        """The session ends over ``error``."""
+        if not isinstance(error, GivenUp):
+            self._cut()
 
     def _on_done(self, element: Element, now: float) -> None:
         if self._proof is not None:
@@ -362,4 +478,5 @@ class Inner:
         was = self._progress.stage
         self._progress.step(Input.FAREWELL, now)
         if was is Stage.OPEN:
+            self._cut()
             self.out.farewell()

@@ -48,9 +48,11 @@ class Progress:
             self.proof_deadline = now + self._deadlines.human
 
     def wait_for_a_person(self, now: float) -> None:
-        """Somebody, here or there, has to act before it opens."""
+        """Somebody, here or there, has to act before it opens, or now that it is open, and has all the time for it."""
         if self.stage in PROVING:
             self.deadline = now + self._deadlines.human
+        elif self.stage is Stage.OPEN:
+            self.proof_deadline = now + self._deadlines.human
 
     def refuse(self, happened: Input) -> Never:
         """What happened has no place here."""

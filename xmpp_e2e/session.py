@@ -15,6 +15,7 @@ from xml.etree.ElementTree import Element
 
 from xmpp_e2e import events
 from xmpp_e2e.authenticate.base import Evidence, Question
+from xmpp_e2e.authenticate.strings import Form
 from xmpp_e2e.config import Config
 from xmpp_e2e.encoding import labelled_hash
 from xmpp_e2e.errors import (
@@ -127,10 +128,16 @@ class Session:
         with self._guarded(now):
             self._inner.remember(remembered, now)
 
-    def request(self, method: str, now: float, secret: bytes | None = None) -> None:
-        """Let an authenticator run in the open session, for more assurance. ``secret``: in place of the one of the terms.
-        LocalError if it cannot."""
-        self._inner.request(method, now, secret)
+    def request(self, method: str, now: float, secret: bytes | None = None, form: Form = Form.DECIMAL) -> None:
+        """Let an authenticator run beyond what the hellos need, for more assurance, or agree to what the peer has asked for
+        (``VerifyRequest``). ``secret``: in place of the one of the terms; ``form``: how strings are shown, if we are the first
+        to ask. LocalError if it cannot run, which leaves the session unharmed."""
+        with self._guarded(now, LocalError):
+            self._inner.request(method, now, secret, form)
+
+    def decline(self, method: str, now: float) -> None:
+        """To a ``VerifyRequest`` of the peer's. LocalError if there is none."""
+        self._inner.decline(method, now)
 
     def answer(self, reply: bytes, now: float) -> None:
         """To ``question``; LocalError if nothing was asked."""
@@ -350,6 +357,8 @@ class Session:
         if successor(self.stage, Input.FAIL) is None:
             return
         was = self.stage
+        if was not in (Stage.CLOSING, Stage.LEAVING):
+            self._inner.end(error)
         self._progress.step(Input.FAIL, now)
         if was in _UNCONNECTED:
             self._channel = None
@@ -374,9 +383,11 @@ class Session:
         self._jingle.append(signalling.build(Jingle(action=Action.SESSION_TERMINATE, sid=self.sid, reason=reason)))
 
     @contextmanager
-    def _guarded(self, now: float) -> Iterator[None]:
-        """Whatever breaks a rule in here ends the session."""
+    def _guarded(self, now: float, *unharmed: type[E2EError]) -> Iterator[None]:
+        """Whatever breaks a rule in here ends the session, but for what leaves it ``unharmed``."""
         try:
             yield
+        except unharmed:
+            raise
         except E2EError as error:
             self._fail(error, now)

@@ -122,6 +122,8 @@ BEFORE_OPEN = frozenset(
     {_S.OFFERED, _S.INVITED, _S.CONNECTING, _S.HANDSHAKING, _S.SECURED, _S.EARLY, _S.GREETED, _S.PROVED, _S.AWAITED}
 )
 PROVING = frozenset({_S.SECURED, _S.EARLY, _S.GREETED, _S.PROVED, _S.AWAITED})
+GREETING = PROVING - {_S.SECURED, _S.EARLY}
+"""Both hellos are checked, and it is not open yet."""
 
 DEADLINES: dict[Stage, float] = {
     _S.OFFERED: 60.0,

@@ -8,8 +8,19 @@ from slixmpp.plugins import register_plugin
 from slixmpp_e2e.link import Happened, Link
 from slixmpp_e2e.plugin import E2E
 from slixmpp_e2e.prompts import Compare
-from slixmpp_e2e.reports import Plaintext, SendFailed, SessionRefused, StoreFailed, TrustFileFailed
+from slixmpp_e2e.reports import Plaintext, SendFailed, SessionRefused, StoreFailed, TrustFileFailed, VerifyCut
 
 register_plugin(E2E)
 
-__all__ = ["E2E", "Compare", "Happened", "Link", "Plaintext", "SendFailed", "SessionRefused", "StoreFailed", "TrustFileFailed"]
+__all__ = [
+    "E2E",
+    "Compare",
+    "Happened",
+    "Link",
+    "Plaintext",
+    "SendFailed",
+    "SessionRefused",
+    "StoreFailed",
+    "TrustFileFailed",
+    "VerifyCut",
+]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xmpp_e2e.errors import E2EError, LocalError
+from xmpp_e2e.errors import E2EError, LocalError, UntrustedKey
 
 
 class PeerWithoutE2E(E2EError):
@@ -76,3 +76,11 @@ class PlaintextRefused(E2EError):
     likely = "The peer wrote from a client without this encryption."
     attack = "A server that forges messages in his name would have to send them like this."
     remedy = "Ask the peer to use a client with it, or relax the policy for him: policy `prefer`."
+
+
+class Unproved(UntrustedKey):
+    """A key is held until it is proved, and the peer takes part in nothing that could."""
+
+    likely = "His program has nobody to ask: no `sas`, no `password` in its settings, and no password or key for you."
+    attack = "Somebody who shows a key of his own would rather not have it compared."
+    remedy = "Nothing was sent. Compare fingerprints with him by another way and pin his key, or set up a key or a password."

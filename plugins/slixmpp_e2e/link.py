@@ -27,7 +27,7 @@ from xmpp_e2e.errors import E2EError, TransportFailed
 from xmpp_e2e.identity import Assurance, Fingerprint, Remembered, Role
 from xmpp_e2e.negotiate.jingle import Reason
 from xmpp_e2e.session import Session
-from xmpp_e2e.stages import Stage
+from xmpp_e2e.stages import GREETING, Stage
 
 STALL_SECONDS = 60.0
 """A path that has not answered a block for so long is dead: slow links answer within seconds."""
@@ -188,9 +188,9 @@ class Link:
         """Let both users compare a short string; returns when both have said that it is the same.
 
         ``confirm`` gets a Compare, whose ``.text`` has the ``form``, ``decimal``, ``emoji`` or ``words``, and says whether it
-        is. This and the next two prove the peer's key in the open session, on both sides, for now and for later sessions;
-        they raise PeerDeclined if he takes no part, LocalError if the method cannot run (twice in one session it cannot),
-        and whatever has ended the session if the proof failed.
+        is. This and the next two prove the peer's key when both hellos are checked, on both sides, for now and for later
+        sessions; if he has asked for the same, they agree to that. They raise PeerDeclined if he takes no part, LocalError
+        if the method cannot run (twice in one session it cannot), and whatever has ended the session if the proof failed.
         """
         await self._host.verify(self, "sas", prompts=Prompts(sas=confirm), form=Form(form))
 
@@ -202,6 +202,12 @@ class Link:
     async def verify_key(self, key: bytes) -> None:
         """Let the two of you prove that you hold the same random key. WeakKey for fewer than 16 bytes."""
         await self._host.verify(self, "psk", secret=strong(key))
+
+    def decline(self, method: str) -> None:
+        """Take no part in what the peer has asked for (``e2e_verify_request``); the session goes on. LocalError if he has not
+        asked, or it runs already."""
+        self._core.decline(method, self._now)
+        self.pump()
 
     async def close(self) -> None:
         """Say farewell, and wait for the peer's."""
@@ -247,16 +253,20 @@ class Link:
                 self._over(event.error)
         self._finish()
 
-    def request(self, method: str, secret: bytes | None = None) -> None:
-        """Let an authenticator run in the open session, with this secret or with what is set up. LocalError if it cannot."""
+    def request(self, method: str, secret: bytes | None = None, form: Form = Form.DECIMAL) -> None:
+        """Let an authenticator run, with this secret or with what is set up. LocalError if it cannot."""
         try:
-            self._core.request(method, self._now, secret)
+            self._core.request(method, self._now, secret, form)
         finally:
             self.pump()
 
+    def is_asked(self, question: Question) -> bool:
+        """Is the answer still waited for?"""
+        return self._core.question is question
+
     def answer(self, question: Question, reply: bytes) -> None:
         """To what an authenticator asked; nothing happens if that is not waited for any more."""
-        if self._core.question is question:
+        if self.is_asked(question):
             self._core.answer(reply, self._now)
             self.pump()
 
@@ -364,7 +374,7 @@ class Link:
 
     def _notice(self) -> None:
         """The hellos are no event of the core, yet users may wait for them."""
-        if self.stage in (Stage.GREETED, Stage.PROVED, Stage.AWAITED, Stage.OPEN) and not self._greeted.done():
+        if (self.stage in GREETING or self.is_open) and not self._greeted.done():
             self._greeted.set_result(None)
 
     def _connect(self, agreed: events.TransportAgreed) -> None:

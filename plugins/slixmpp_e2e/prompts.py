@@ -17,6 +17,9 @@ class Compare:
     code: bytes = field(repr=False)
     form: str = Form.DECIMAL.value
     """``decimal``, ``emoji`` or ``words``: that of ``text``, on both sides."""
+    cut: int = 0
+    """How many comparisons with this peer, since one succeeded, have ended before both of you had spoken. It may have been
+    accidents; it is what somebody in the middle would do who saw that the strings differ."""
 
     @property
     def text(self) -> str:

@@ -7,21 +7,25 @@ import inspect
 import logging
 import shlex
 import time
-from collections.abc import Awaitable, Coroutine
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections import deque
+from collections.abc import Awaitable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
 
 from slixmpp import JID
 
 from slixmpp_e2e.declared import Declared
-from slixmpp_e2e.errors import SessionGone
+from slixmpp_e2e.errors import SessionGone, Unproved
 from slixmpp_e2e.link import Link
 from slixmpp_e2e.passwords import stretched
 from slixmpp_e2e.prompts import NOBODY, Compare, Prompts
+from slixmpp_e2e.reports import VerifyCut
+from slixmpp_e2e.store.errors import StoreError
 from xmpp_e2e import events
-from xmpp_e2e.authenticate.base import Computation, GuessReturned, GuessSpent, Question, SecretWanted, StringsShown
+from xmpp_e2e.authenticate.base import MATCH, Computation, GuessReturned, GuessSpent, Question, SecretWanted, StringsShown
 from xmpp_e2e.authenticate.strings import Form
 from xmpp_e2e.errors import E2EError, LocalError
+from xmpp_e2e.stages import Stage
 from xmpp_e2e.trust.store import TrustStore
 
 log = logging.getLogger("slixmpp_e2e")
@@ -54,19 +58,38 @@ class Locked(E2EError):
 class _Wish:
     prompts: Prompts
     """Of this one time."""
-    form: Form
     fulfilled: asyncio.Future[None]
+    words: set[str] = field(default_factory=set)
+    """Whose users have found short strings the same: ours, theirs."""
+
+    def is_met(self) -> None:
+        """There is a proof."""
+        if not self.fulfilled.done():
+            self.fulfilled.set_result(None)
+
+
+class Host(Protocol):
+    """What this needs of the plugin."""
+
+    loop: asyncio.AbstractEventLoop
+
+    def verify_cut(self, report: VerifyCut) -> None:
+        """A comparison ended before both users had spoken."""
+
+    def store_failed(self, error: StoreError) -> None:
+        """It could not be counted."""
 
 
 class Proofs:
     """The proofs of all sessions of one client."""
 
-    def __init__(
-        self, store: TrustStore, declared: Declared, prompts: Prompts, loop: asyncio.AbstractEventLoop
-    ) -> None:
-        self._store, self._declared, self._prompts, self._loop = store, declared, prompts, loop
+    def __init__(self, host: Host, store: TrustStore, declared: Declared, prompts: Prompts) -> None:
+        self._host, self._store, self._declared, self._prompts = host, store, declared, prompts
         self._asked_for: dict[tuple[Link, str], _Wish] = {}
-        """What the user wants proved in a session that is open."""
+        """What the user wants proved beyond what is set up."""
+        self._guesses: dict[str, deque[tuple[Link, GuessSpent]]] = {}
+        """By account: the guess that is under way, and those that wait for its outcome. One at a time, for of those that are
+        made at once none would know of the others."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     def secrets(self, bare: str, ours: str) -> dict[str, bytes]:
@@ -103,44 +126,62 @@ class Proofs:
         form: Form = Form.DECIMAL,
         secret: bytes | None = None,
     ) -> None:
-        """Let ``method`` prove the peer's key in the open session; returns when it has. What makes the session end otherwise is
+        """Let ``method`` prove the peer's key; returns when it has, on both sides. What makes the session end otherwise is
         raised, or PeerDeclined, or Locked, or LocalError if it cannot run. ``secret``: in place of what is set up."""
         bare = JID(link.peer).bare
         if method == "srp" and self.is_locked(bare):
             raise _locked(bare)
-        key, wish = (link, method), _Wish(prompts, form, self._loop.create_future())
+        key, wish = (link, method), _Wish(prompts, self._host.loop.create_future())
         if key in self._asked_for:
             raise LocalError(f"{method} runs with {link.peer} already")
         self._asked_for[key] = wish
+        ended = asyncio.ensure_future(link.ended())
         try:
-            link.request(method, secret)
-            ended = asyncio.ensure_future(link.ended())
+            link.request(method, secret, form)
             await asyncio.wait((wish.fulfilled, ended), return_when=asyncio.FIRST_COMPLETED)
-            if wish.fulfilled.done():
-                ended.cancel()
-                wish.fulfilled.result()
-            else:
+            if not wish.fulfilled.done():
                 raise ended.result() or SessionGone(f"the session with {link.peer} has ended")
+            wish.fulfilled.result()
         finally:
+            ended.cancel()
             del self._asked_for[key]
 
-    def declined(self, link: Link, method: str) -> None:
-        """The peer takes no part in it."""
-        if (wish := self._asked_for.get((link, method))) is not None and not wish.fulfilled.done():
-            wish.fulfilled.set_exception(PeerDeclined(f"{link.peer} takes no part in {method}"))
+    # --- what links tell -------------------------------------------------------------------------------------------
 
-    def asked(self, link: Link, question: Question) -> None:
+    def happened(self, link: Link, event: events.Event) -> None:
+        """What concerns a proof. StoreError if it cannot be counted, or remembered."""
+        match event:
+            case events.Asked(question, form):
+                self._asked(link, question, form)
+            case events.Proved(method):
+                self._proved(link, event)
+                self._word(link, method, "ours")
+            case events.VerifyResult(method, True):
+                self._word(link, method, "theirs")
+            case events.Declined(method):
+                if (wish := self._asked_for.get((link, method))) is not None and not wish.fulfilled.done():
+                    wish.fulfilled.set_exception(PeerDeclined(f"{link.peer} takes no part in {method}"))
+            case events.VerifyCut(method):
+                self._cut(link, method)
+            case events.KeyHeld():
+                self._held(link, event)
+            case events.SessionEnd() | events.SessionFailed():
+                self._guessed(link)
+
+    def _asked(self, link: Link, question: Question, form: Form) -> None:
         """Answer, now or when the user has."""
-        bare = JID(link.peer).bare
         match question:
-            case GuessSpent(method):
-                self._store.count_failure(bare, method)
-                link.answer(question, b"")
+            case GuessSpent():
+                waiting = self._guesses.setdefault(JID(link.peer).bare, deque())
+                waiting.append((link, question))
+                if len(waiting) == 1:
+                    self._guess(link, question)
             case GuessReturned(method):
-                self._store.clear_failures(bare, method)
+                self._store.clear_failures(JID(link.peer).bare, method)
                 link.answer(question, b"")
+                self._guessed(link)
             case SecretWanted() | StringsShown():
-                self._spawn(self._ask(link, question))
+                self._spawn(self._ask(link, question, form))
 
     def compute(self, link: Link, computation: Computation) -> None:
         """In a thread: powers of 4096 bits would hold up the loop."""
@@ -149,36 +190,102 @@ class Proofs:
     async def _compute(self, link: Link, computation: Computation) -> None:
         link.answer(computation, await asyncio.to_thread(computation.run))
 
-    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _guess(self, link: Link, question: GuessSpent) -> None:
+        """Counted before anybody learns whether it is right: of all processes together there are no more than five."""
+        bare = JID(link.peer).bare
+        try:
+            count = self._store.count_failure(bare, question.method)
+        except StoreError as error:
+            link.fail(error)
+            return
+        if count > GUESSES:
+            link.fail(_locked(bare))
+        else:
+            link.answer(question, b"")
 
-    def proved(self, link: Link, event: events.Proved) -> None:
+    def _guessed(self, link: Link) -> None:
+        """Its guess was right, or it is over: the next, if it is still wanted."""
+        bare = JID(link.peer).bare
+        waiting = self._guesses.get(bare, deque())
+        was_first = bool(waiting) and waiting[0][0] is link
+        for entry in [entry for entry in waiting if entry[0] is link]:
+            waiting.remove(entry)
+        if not waiting:
+            self._guesses.pop(bare, None)
+        elif was_first:
+            self._guess(*waiting[0])
+
+    def _proved(self, link: Link, event: events.Proved) -> None:
         """Remember whose key it is, and how that was found out: in an open session now, else when it opens."""
+        bare = JID(link.peer).bare
+        if event.method == "sas":
+            self._store.clear_failures(bare, "sas")
         if link.is_open:
-            self._store.accept(JID(link.peer).bare, event.fingerprint, event.assurance, event.method, time.time())
+            self._store.accept(bare, event.fingerprint, event.assurance, event.method, time.time())
         else:
             link.proved = event
-        if (wish := self._asked_for.get((link, event.method))) is not None and not wish.fulfilled.done():
-            wish.fulfilled.set_result(None)
 
-    async def _ask(self, link: Link, question: SecretWanted | StringsShown) -> None:
+    def _word(self, link: Link, method: str, whose: str) -> None:
+        """It is proved here, or (``theirs``) at the peer's, of which only short strings tell."""
+        if (wish := self._asked_for.get((link, method))) is not None:
+            wish.words.add(whose)
+            if method != "sas" or len(wish.words) == 2:
+                wish.is_met()
+
+    def _cut(self, link: Link, method: str) -> None:
+        try:
+            self._host.verify_cut(VerifyCut(link.peer, self._store.count_failure(JID(link.peer).bare, method)))
+        except StoreError as error:
+            self._host.store_failed(error)
+
+    def _held(self, link: Link, event: events.KeyHeld) -> None:
+        """Whom we can ask, we ask."""
+        able = self.asks(JID(link.peer).bare)
+        methods = [method for method in ("sas", "srp") if method in able and (method == "sas" or method in event.methods)]
+        if methods:
+            self._spawn(self._prove(link, methods))
+
+    async def _prove(self, link: Link, methods: Sequence[str]) -> None:
+        """By the first of these in which the peer takes part; if he does in none, nothing is waited for."""
+        for method in methods:
+            try:
+                await self.verify(link, method, self._prompts)
+            except PeerDeclined:
+                continue
+            except E2EError:
+                pass  # it is over, and that is told; or the user has begun it himself
+            return
+        if link.stage in (Stage.GREETED, Stage.AWAITED):  # and not pinned meanwhile
+            tried = ", ".join(methods)
+            link.fail(Unproved(f"the key of {link.peer} must be verified, and he takes no part in what could: {tried}"))
+
+    async def _ask(self, link: Link, question: SecretWanted | StringsShown, form: Form) -> None:
+        try:
+            link.answer(question, await self._answer(link, question, form))
+        except E2EError as error:
+            link.fail(error)
+
+    async def _answer(self, link: Link, question: SecretWanted | StringsShown, form: Form) -> bytes:
+        """Of the user."""
         method = "sas" if isinstance(question, StringsShown) else question.method
         wish = self._asked_for.get((link, method))
-        prompts, form = (wish.prompts, wish.form) if wish is not None else (self._prompts, Form.DECIMAL)
-        if isinstance(question, StringsShown):
-            matches = prompts.sas is not None and await _said(prompts.sas(Compare(link.peer, question.code, form.value)))
-            link.answer(question, b"match" if matches is True else b"")
-            return
+        prompts = wish.prompts if wish is not None else self._prompts
         peer, ours = JID(link.peer).bare, JID(link.ours).bare
+        if isinstance(question, StringsShown):
+            compare = Compare(link.peer, question.code, form.value, self._store.failures(peer, "sas"))
+            matches = prompts.sas is not None and await _said(prompts.sas(compare))
+            return MATCH if matches is True else b""
         password = await _said(prompts.password(peer)) if prompts.password is not None else None
         try:
-            reply = await asyncio.to_thread(stretched, password, ours, peer) if password else b""
+            return await asyncio.to_thread(stretched, password, ours, peer) if password else b""
         except LocalError as error:  # else it would be waited for until the deadline
             log.warning("a password for %s cannot be used: %s", peer, error)
-            reply = b""
-        link.answer(question, reply)
+            return b""
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._host.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
 def _locked(bare: str) -> Locked:

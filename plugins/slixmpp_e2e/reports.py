@@ -49,6 +49,24 @@ class SessionRefused:
 
 
 @dataclass(frozen=True)
+class VerifyCut:
+    """``e2e_verify_cut``: short strings were shown, and it ended before both users had said whether they are the same."""
+
+    peer: str
+    """His full JID."""
+    count: int
+    """How often that has happened with his account since a comparison succeeded, this time included."""
+
+    def __str__(self) -> str:
+        """What happened, what it may mean and what to do."""
+        return (
+            f"A comparison of short strings with {self.peer} was cut before both of you had spoken (so often: {self.count})."
+            " Most likely a connection was lost, or somebody took too long. Somebody in the middle, who sees that the strings"
+            " differ, would do just that, to try again. If it goes on, compare fingerprints, or take another path."
+        )
+
+
+@dataclass(frozen=True)
 class StoreFailed:
     """``e2e_store_failed``: the store did not do what was asked, and no other event tells of it."""
 

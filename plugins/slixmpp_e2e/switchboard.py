@@ -31,7 +31,7 @@ from slixmpp_e2e.own import Own
 from slixmpp_e2e.presences import Presences
 from slixmpp_e2e.prompts import NOBODY, Prompts
 from slixmpp_e2e.proofs import Proofs
-from slixmpp_e2e.reports import Plaintext, SendFailed, SessionRefused, StoreFailed, TrustFileFailed
+from slixmpp_e2e.reports import Plaintext, SendFailed, SessionRefused, StoreFailed, TrustFileFailed, VerifyCut
 from slixmpp_e2e.sessions import Sessions
 from slixmpp_e2e.settings import Settings
 from slixmpp_e2e.store.errors import StoreError
@@ -49,7 +49,15 @@ from xmpp_e2e.trust.store import TrustStore
 
 log = logging.getLogger("slixmpp_e2e")
 
-_TOLD = (events.SessionStart, events.SessionEnd, events.SessionFailed, events.KeyChanged)
+_TOLD = (
+    events.SessionStart,
+    events.SessionEnd,
+    events.SessionFailed,
+    events.KeyChanged,
+    events.KeyHeld,
+    events.VerifyRequest,
+    events.VerifyResult,
+)
 """The core events that users hear of, as ``e2e_session_start`` and so on."""
 APPROACHED = 4096
 """Accounts to which we have offered sessions that may offer some to us in turn; the one of longest ago goes first."""
@@ -75,7 +83,7 @@ class Switchboard:
         self.outbox = Outbox(self)
         self.sessions = Sessions(self, self.iqs, self.loop.time, settings.limits)
         self._watch = Watch(self, store)
-        self.proofs = Proofs(store, self._declared, settings.prompts, self.loop)
+        self.proofs = Proofs(self, store, self._declared, settings.prompts)
         self._kept: list[StanzaBase] = []
         self.injecting = False
         self._filters = Filters(self)
@@ -428,21 +436,40 @@ class Switchboard:
                 # what is not remembered would be met anew, as a stranger, without a word about another key
                 link.fail(error)
                 return
-        elif isinstance(event, events.Asked):
-            self.proofs.asked(link, event.question)
         elif isinstance(event, events.Computing):
             self.proofs.compute(link, event.computation)
-        elif isinstance(event, events.Declined):
-            self.proofs.declined(link, event.method)
-        elif isinstance(event, events.Proved):
-            self.proofs.proved(link, event)
+        elif isinstance(event, events.VerifyRequest):
+            self._requested(link, event)
+        elif isinstance(event, events.KeyHeld):
+            log.warning("%s", event.text)
         elif isinstance(event, events.SessionEnd | events.SessionFailed):
             if isinstance(event, events.SessionFailed):
                 self.outbox.avoid((link.ours, link.peer))
             self._ended(link, event.error)
+        try:
+            self.proofs.happened(link, event)
+        except StoreError as error:
+            link.fail(error)  # what is not counted, or not remembered, would be as if it had not been
         if isinstance(event, _TOLD):
             log.info("%s %s", link.peer, event)
             self.xmpp.event(_name(event), Happened(link, event))
+
+    def _requested(self, link: Link, event: events.VerifyRequest) -> None:
+        """The peer wants a proof; if nobody here can answer, he is not left waiting."""
+        if event.begun or self.xmpp.event_handled(_name(event)):
+            return
+        log.warning(
+            "%s wants a proof by %s, which is declined: nobody can be asked (the setting `sas` or `password`, or a handler of"
+            " e2e_verify_request)",
+            link.peer,
+            event.method,
+        )
+        link.decline(event.method)
+
+    def verify_cut(self, report: VerifyCut) -> None:
+        """Tell that a comparison ended before both users had spoken."""
+        log.warning("%s", report)
+        self.xmpp.event("e2e_verify_cut", report)
 
     def _started(self, link: Link, event: events.SessionStart) -> None:
         bare = JID(link.peer).bare

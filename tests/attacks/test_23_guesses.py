@@ -109,11 +109,20 @@ def test_a_session_is_one_guess(guesser: Role) -> None:
 
 
 def test_a_right_password_is_no_guess() -> None:
-    """The initiator takes back what he has counted; the responder has counted nothing."""
+    """Each takes back what he has counted."""
     pair = served(Pair(config("alice", **terms("srp")), config("bob", **terms())).open())
     assert pair.alice.session.stage is Stage.OPEN
-    assert guesses(pair, Role.INITIATOR) == [GuessSpent, GuessReturned]
-    assert guesses(pair, Role.RESPONDER) == []
+    for role in Role:
+        assert guesses(pair, role) == [GuessSpent, GuessReturned]
+
+
+def test_a_responder_counts_before_he_looks() -> None:
+    """Until the host has said that it is stored, nobody learns whether the tag was right: not even in another session."""
+    pair = Pair(config("alice", **terms("srp")), config("bob", **terms())).open()
+    pair.alice.session.answer(b"", pair.now)
+    pair.run()
+    assert isinstance(pair.bob.session.question, GuessSpent)
+    assert not proved(pair.bob)
 
 
 # --- control ---------------------------------------------------------------------------------------------------------

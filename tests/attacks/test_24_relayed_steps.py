@@ -6,10 +6,12 @@ connection is noise on the other.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.attacks.middleman import Middleman
-from tests.attacks.steps import CONFIRMING, KEYED, StepRelay, proved, served, shown, terms, unbound
+from tests.attacks.steps import ASKED, CONFIRMING, KEYED, StepRelay, proved, served, shown, terms, unbound
 from tests.pair import identity, message
 from xmpp_e2e import events
 from xmpp_e2e.authenticate.dialogue import Failed
@@ -98,7 +100,7 @@ def test_strings_of_two_connections_differ() -> None:
     for pair in (middle._near, middle._far):
         for side in (pair.alice, pair.bob):
             inner = side.session._inner
-            inner._wished.add("sas")
+            inner._config = replace(inner._config, asks=ASKED)
     middle.open()
     middle.alice.session.request("sas", middle._near.now)
     middle._far.alice.session.request("sas", middle._far.now)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from xml.etree.ElementTree import Element
 
 import pytest
 
 from tests.attacks.middleman import Middleman
-from tests.attacks.steps import proved, shown, terms
+from tests.attacks.steps import ASKED, proved, shown, terms
 from tests.pair import Pair, Side, config
 from xmpp_e2e import events
 from xmpp_e2e.authenticate import hello as auth
@@ -20,7 +21,7 @@ def comparing() -> Middleman:
     """A run on either side; both people have their strings before them."""
     middle = Middleman(alice=terms(), bob=terms())
     for mallory in (middle._near.bob, middle._far.alice):
-        mallory.session._inner._wished.add("sas")
+        mallory.session._inner._config = replace(mallory.session.config, asks=ASKED)
     middle.open()
     middle.alice.session.request("sas", middle._near.now)
     middle._far.alice.session.request("sas", middle._far.now)

@@ -11,11 +11,13 @@ from tests.pair import Pair, config, message
 from xmpp_e2e import events
 from xmpp_e2e.authenticate import hello as auth
 from xmpp_e2e.authenticate.base import StringsShown
+from xmpp_e2e.authenticate.strings import Form
 from xmpp_e2e.encoding import lv
 from xmpp_e2e.errors import LocalError, StreamError
-from xmpp_e2e.identity import Assurance, Role
+from xmpp_e2e.identity import Assurance, Role, TrustModel
 from xmpp_e2e.inner import MAX_STEPS
 from xmpp_e2e.stages import Stage
+from xmpp_e2e.wishes import Wish
 
 NAMES = ["", "fingerprint", "psk", "srp", "sas", "x" * 200]
 
@@ -83,16 +85,56 @@ def test_a_step_of_another_method(method: str) -> None:
     assert_closed(pair, Role.RESPONDER)
 
 
-@pytest.mark.parametrize("name", ["request", "decline", "result"])
+@pytest.mark.parametrize("name", ["decline", "result"])
 @pytest.mark.parametrize("speaker", list(Role))
-def test_what_belongs_into_an_open_session(name: str, speaker: Role) -> None:
-    """A needed method is not declined, and nothing is asked for or told, before both are done."""
+def test_what_is_needed_is_not_declined(name: str, speaker: Role) -> None:
+    """Nor is told of strings that were never shown, before both are done."""
     asking = terms("psk", secrets={}, asks=frozenset({"psk"}))
     alice, bob = (asking, terms("psk")) if speaker is Role.RESPONDER else (terms("psk"), asking)
     pair = Pair(config("alice", **alice), config("bob", **bob)).open()
     pair.says(speaker, said(name, method="psk", match="true"))
     assert_closed(pair, speaker.other)
     assert not pair.side(speaker.other).of(events.SessionStart)
+
+
+def test_what_is_needed_need_not_be_asked_for() -> None:
+    """It runs already: a request for it changes nothing."""
+    asking = terms("psk", secrets={}, asks=frozenset({"psk"}))
+    pair = Pair(config("alice", **asking), config("bob", **terms("psk"))).open()
+    steps = pair.bob.session._inner._steps
+    pair.says(Role.RESPONDER, said("request", method="psk"))
+    pair.alice.session.answer(SECRETS["psk"], pair.now)
+    served(pair)
+    assert pair.bob.session._inner._steps == steps + 1
+    assert proved(pair.alice) == proved(pair.bob) == ["psk"]
+
+
+@pytest.mark.parametrize("stage", ["held", "open"])
+def test_a_responder_alone_asks(stage: str) -> None:
+    """The initiator begins what he wants; a request of his ends the session, before it is open, too."""
+    held = {"trust_model": TrustModel.SERVER_UNTRUSTED} if stage == "held" else {}
+    pair = Pair(config("alice", **terms(**held)), config("bob", **terms())).open()
+    assert (pair.bob.session.stage is Stage.OPEN) == (stage == "open")
+    assert_closed(pair.says(Role.INITIATOR, said("request", method="sas")), Role.RESPONDER)
+
+
+@pytest.mark.parametrize("stage", ["held", "open"])
+@pytest.mark.parametrize("form", ["", "EMOJI", "emoji ", "hexadecimal"])
+def test_an_unknown_form_is_declined(form: str, stage: str) -> None:
+    """Nobody is shown what the other cannot show, and the session is as it was."""
+    held = {"trust_model": TrustModel.SERVER_UNTRUSTED} if stage == "held" else {}
+    request, begin = said("request", method="sas"), step("sas", lv(bytes(32)))
+    for speaker, word in ((Role.RESPONDER, request), (Role.INITIATOR, begin)):
+        pair = Pair(config("alice", **terms(**held)), config("bob", **terms())).open()
+        word.set("form", form)
+        stages = pair.alice.session.stage, pair.bob.session.stage
+        # who says it had not asked, and so, before it is open, refuses the decline
+        listener = pair.side(speaker.other)
+        pair.side(speaker).session._inner._wishes.add("sas", Wish(Form.DECIMAL, ours=True))
+        pair.says(speaker, word)
+        assert (pair.alice.session.stage, pair.bob.session.stage) == stages
+        assert [declined.method for declined in pair.side(speaker).of(events.Declined)] == ["sas"]
+        assert not listener.of(events.Asked) + listener.of(events.VerifyRequest)
 
 
 # --- once more -------------------------------------------------------------------------------------------------------

@@ -73,6 +73,7 @@ class Endpoint(Signalling):
     def compared(self, same: bool) -> None:
         """What our user says of the code."""
         assert self._tls is not None
+        self._write(f"<result xmlns='{AUTH}' method='sas' match='{str(same).lower()}'/>".encode())
         if same:
             self.runs.proven.append("sas")
         else:
@@ -242,11 +243,11 @@ class Endpoint(Signalling):
             self._flush()
         elif tag == f"{{{AUTH}}}step" and self._checked:
             if not self._said_farewell:
-                self.runs.step(element, self.open)
+                self.runs.step(element)
                 self._flush()
-        elif tag in _LATE and self._done and self._peer_done:
+        elif tag in _LATE and self._checked:
             if not self._said_farewell:
-                self._on_late(tag, element.get("method", ""))
+                self._on_late(tag, element)
         elif tag in (f"{{{AUTH}}}abort", f"{{{STREAMS}}}error"):
             raise Broken("")
         elif tag.startswith(f"{{{CLIENT}}}") and self._peer_done:
@@ -257,11 +258,14 @@ class Endpoint(Signalling):
             known = tag.startswith((f"{{{CLIENT}}}", f"{{{AUTH}}}"))
             raise Broken("policy-violation" if known else "unsupported-stanza-type")
 
-    def _on_late(self, tag: str, method: str) -> None:
+    def _on_late(self, tag: str, element: Element) -> None:
+        method = element.get("method", "")
         if tag == f"{{{AUTH}}}request":
             self.runs.requested(method)
         elif tag == f"{{{AUTH}}}decline":
             self.runs.refused(method)
+        elif method == "sas" and element.get("match") == "false":
+            raise Broken("")
         self._flush()
 
     def _check_hello(self, hello: Element) -> None:

@@ -58,6 +58,8 @@ class Ours:
             self.side.events.append(event)
             if isinstance(event, events.SessionOffered):
                 self.session.accept(0.0)
+            elif isinstance(event, events.VerifyRequest) and not event.begun:
+                self.session.decline(event.method, 0.0)
             elif isinstance(event, events.TransportAgreed):
                 self._ibb = IBB(self.session.role, event.sid, event.block_size)
                 if self.session.role is Role.INITIATOR:

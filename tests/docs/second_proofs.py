@@ -268,14 +268,14 @@ class Runs:
         self._queue += [each for each in ORDER if each in methods and each not in self._begun and each not in self._queue]
         self._go()
 
-    def step(self, element: Element, late: bool) -> None:
-        """A step came; ``late``: in the open session."""
+    def step(self, element: Element) -> None:
+        """A step came."""
         method, text = element.get("method", ""), element.text or ""
         payload = base64.b64decode(text)
         if len(element) or len(text) > 1024 or base64.b64encode(payload).decode() != text:
             raise Broken("bad-format")
         running = self._run is not None and self.talks[-1].method == method
-        if late and not self._initiator and not running and method not in self._begun:
+        if not self._initiator and not running and method not in (*self._begun, *self._queue):
             if method not in self._able:
                 self._say("decline", method)
                 return

@@ -131,7 +131,7 @@ def test_every_other_number() -> None:
         f"is held, in order, at most {_kib(HELD_BYTES)}",
         f"at most {auth._MAX_METHODS} names, divided by white space",
         f"of more than {auth._MAX_STEP} characters",
-        f"In an open session a method has {HUMAN_DEADLINE:.0f} s",
+        f"In an open session each of these has {HUMAN_DEADLINE:.0f} s",
         f"ours makes {psk.KEY_BYTES} bytes and refuses fewer than {psk.MIN_KEY_BYTES}",
         f"{passwords.MEMORY_KIB // 1024} MiB, {passwords.PASSES} passes, {passwords.LANES} lane, {STRETCHED_BYTES} bytes",
         f"{_NUMBER.start} to {_NUMBER.stop - 1} bytes: the first is not zero",

@@ -103,6 +103,7 @@ def test_two_people_compare(role: Role, who: str, same: bool) -> None:
     wire.we_answer(b"match")
     wire.theirs.compared(same)
     wire.run()
+    assert wire.ours.side.of(events.VerifyResult) == [events.VerifyResult("sas", same)]
     assert wire.proofs == (["sas"], ["sas"] if same else [])
     assert (wire.ours.session.stage is Stage.OPEN) == wire.theirs.open == same
 

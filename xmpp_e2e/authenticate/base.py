@@ -68,7 +68,7 @@ class GuessReturned:
 
 @dataclass(frozen=True)
 class StringsShown:
-    """Two people compare what their clients show them. The answer is ``b"match"``, or anything else for "they differ"."""
+    """Two people compare what their clients show them. The answer is MATCH, or anything else for "they differ"."""
 
     code: bytes = field(repr=False)
     """8 bytes, of which renderings show the first bits."""
@@ -80,6 +80,9 @@ class Computation:
 
     run: Callable[[], bytes] = field(repr=False)
 
+
+MATCH = b"match"
+"""The answer to StringsShown of somebody who sees the same."""
 
 Question = SecretWanted | GuessSpent | GuessReturned | StringsShown | Computation
 

@@ -75,23 +75,20 @@ class Dialogue:
         """Show that we know ``key`` and see that the peer does. The initiator goes first, and the responder shows nothing
         that depends on ``key`` before he has seen that: else one run would give whoever asks a dictionary to search at leisure.
 
-        ``counted``: the key is as good as a person's password, so each run is a guess, and guesses are counted.
+        ``counted``: the key is as good as a person's password, so each run is a guess for whoever is at the other end. It is
+        counted before he can learn whether it is right, by our tag or by our looking at his, and taken back if it is: of runs
+        that happen at once none goes past the count.
         """
-        guess = Ask(GuessSpent(self._method))
         if self._evidence.role is Role.INITIATOR:
             if counted:
-                yield guess
+                yield Ask(GuessSpent(self._method))
             yield from self.say(self._tag(key, Role.INITIATOR))
             yield from self._expect(self._tag(key, Role.RESPONDER))
-            if counted:
-                yield Ask(GuessReturned(self._method))
         else:
-            try:
-                yield from self._expect(self._tag(key, Role.INITIATOR))
-            except Failed:
-                if counted:
-                    yield guess
-                raise
+            yield from self._expect(self._tag(key, Role.INITIATOR), counted=counted)
+        if counted:
+            yield Ask(GuessReturned(self._method))
+        if self._evidence.role is Role.RESPONDER:
             yield from self.say(self._tag(key, Role.RESPONDER))
         return Proven(self._method, assurance, self._evidence.key)
 
@@ -99,8 +96,10 @@ class Dialogue:
         """The one failure that there is."""
         return Failed(f"the proof by {self._method} failed")
 
-    def _expect(self, tag: bytes) -> Generator[Step, bytes, None]:
+    def _expect(self, tag: bytes, *, counted: bool = False) -> Generator[Step, bytes, None]:
         (heard,) = yield from self.hear(range(TAG_BYTES, TAG_BYTES + 1))
+        if counted:
+            yield Ask(GuessSpent(self._method))
         if not hmac.compare_digest(heard, tag):
             raise self.failed()
 

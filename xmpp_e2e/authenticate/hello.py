@@ -11,6 +11,7 @@ import hmac
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
+from xmpp_e2e.authenticate.strings import Form
 from xmpp_e2e.encoding import strict_base64
 from xmpp_e2e.errors import AuthenticationFailed, StreamError
 from xmpp_e2e.identity import Assurance, Role
@@ -109,9 +110,26 @@ def parse(element: Element) -> Hello:
         raise StreamError("the peer's hello is malformed", "bad-format") from None
 
 
-def build_step(method: str, payload: bytes) -> Element:
-    """The element of one step of a method."""
-    element = Element(STEP, {"method": method})
+def build_late(tag: str, method: str, form: Form = Form.DECIMAL, **attributes: str) -> Element:
+    """A request, decline or result about a method; ``form`` is how its strings are to be shown."""
+    return Element(tag, {"method": method, **_said_form(form), **attributes})
+
+
+def form_of(element: Element) -> Form | None:
+    """How strings are to be shown, by a request or an initiator's first step; None: in a way that we do not know."""
+    try:
+        return Form(element.get("form", Form.DECIMAL.value))
+    except ValueError:
+        return None
+
+
+def _said_form(form: Form) -> dict[str, str]:
+    return {} if form is Form.DECIMAL else {"form": form.value}
+
+
+def build_step(method: str, payload: bytes, form: Form = Form.DECIMAL) -> Element:
+    """The element of one step of a method; ``form`` belongs to the initiator's first of ``sas``."""
+    element = Element(STEP, {"method": method, **_said_form(form)})
     element.text = base64.b64encode(payload).decode()
     return element
 

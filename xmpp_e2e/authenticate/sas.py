@@ -13,7 +13,7 @@ from typing import ClassVar
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-from xmpp_e2e.authenticate.base import Ask, Evidence, Proof, Proven, StringsShown
+from xmpp_e2e.authenticate.base import MATCH, Ask, Evidence, Proof, Proven, StringsShown
 from xmpp_e2e.authenticate.dialogue import Dialogue
 from xmpp_e2e.encoding import labelled_hash, lv
 from xmpp_e2e.errors import AuthenticationFailed
@@ -59,7 +59,7 @@ class SasAuthenticator:
             if not hmac.compare_digest(commitment, _commitment(evidence, theirs)):
                 raise dialogue.failed()
             code = short_code(evidence, theirs, ours)
-        if (yield Ask(StringsShown(code))) != b"match":
+        if (yield Ask(StringsShown(code))) != MATCH:
             raise StringsDiffer("the two sides do not see the same string")
         return Proven(self.name, self.assurance, evidence.key)
 

@@ -1,0 +1,285 @@
+"""What users want proved beyond what hellos need: asked for, agreed to, shown, answered, cut."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.pair import Pair, config, message
+from tests.xmpp_e2e.test_proofs import SECRETS, served
+from xmpp_e2e import events
+from xmpp_e2e.authenticate import hello
+from xmpp_e2e.authenticate.base import MATCH, StringsShown
+from xmpp_e2e.authenticate.psk import WeakKey
+from xmpp_e2e.authenticate.sas import StringsDiffer
+from xmpp_e2e.authenticate.strings import Form
+from xmpp_e2e.config import Deadlines
+from xmpp_e2e.errors import AuthenticationFailed, LocalError, StreamError, TimedOut
+from xmpp_e2e.identity import Assurance, Role, TrustModel
+from xmpp_e2e.stages import Stage
+
+ROLES = pytest.mark.parametrize("wants", list(Role))
+ASKED = frozenset({"sas"})
+HELD = {"trust_model": TrustModel.SERVER_UNTRUSTED}
+
+
+def pair(*, asks: frozenset[str] = ASKED, alice: Any = None, bob: Any = None) -> Pair:
+    """It is open, unless the terms of one hold the other's key."""
+    between = Pair(config("alice", asks=asks, **(alice or {})), config("bob", asks=asks, **(bob or {})))
+    between.declines = False
+    return between.open()
+
+
+def answers(between: Pair, role: Role, reply: bytes = MATCH) -> None:
+    between.side(role).session.answer(reply, between.now)
+    between.run()
+
+
+def stages(between: Pair) -> set[Stage]:
+    """Where both are."""
+    return {between.alice.session.stage, between.bob.session.stage}
+
+
+def wish(between: Pair, role: Role, method: str = "sas", secret: bytes | None = None, form: Form = Form.DECIMAL) -> Pair:
+    """The user of one side wants it."""
+    between.side(role).session.request(method, between.now, secret, form)
+    return between.run()
+
+
+# --- asked for -------------------------------------------------------------------------------------------------------
+
+
+@ROLES
+@pytest.mark.parametrize("form", list(Form))
+def test_who_asks_says_how_it_is_shown(wants: Role, form: Form) -> None:
+    """Both sides are told the same form, and the other that he is asked."""
+    between = wish(pair(), wants, form=form)
+    for side in (between.alice, between.bob):
+        [asked] = side.of(events.Asked)
+        assert asked.form is form
+    assert between.side(wants.other).of(events.VerifyRequest) == [events.VerifyRequest("sas", form.value, begun=True)]
+    assert not between.side(wants).of(events.VerifyRequest)
+
+
+def test_the_initiators_form_counts_when_wishes_cross() -> None:
+    """It is the one that he says with his first step."""
+    between = pair()
+    for role, form in ((Role.INITIATOR, Form.WORDS), (Role.RESPONDER, Form.EMOJI)):
+        between.side(role).session.request("sas", between.now, None, form)
+    between.run()
+    assert [asked.form for side in (between.alice, between.bob) for asked in side.of(events.Asked)] == [Form.WORDS] * 2
+
+
+@ROLES
+def test_what_is_not_set_up_waits_for_the_user(wants: Role) -> None:
+    """Nothing is shown before he has agreed; then it runs in the form that was asked for, whatever he would have asked for."""
+    between = wish(pair(asks=frozenset()), wants, form=Form.EMOJI)
+    other = between.side(wants.other)
+    assert other.of(events.VerifyRequest) == [events.VerifyRequest("sas", "emoji", begun=False)]
+    assert not other.of(events.Asked) + between.side(wants).of(events.Asked)
+    wish(between, wants.other, form=Form.WORDS)
+    assert [asked.form for side in (between.alice, between.bob) for asked in side.of(events.Asked)] == [Form.EMOJI] * 2
+    for role in Role:
+        answers(between, role)
+    assert between.alice.session.assurance is between.bob.session.assurance is Assurance.VERIFIED
+
+
+@ROLES
+def test_he_may_decline(wants: Role) -> None:
+    """The session goes on, and another method can be asked for."""
+    between = wish(pair(asks=frozenset()), wants)
+    other = between.side(wants.other).session
+    other.decline("sas", between.now)
+    between.run()
+    assert [declined.method for declined in between.side(wants).of(events.Declined)] == ["sas"]
+    with pytest.raises(LocalError, match="was not asked for"):
+        other.decline("sas", between.now)
+    wish(wish(between, wants, "srp", SECRETS["srp"]), wants.other, "srp", SECRETS["srp"])
+    served(between)
+    assert between.alice.session.assurance is between.bob.session.assurance is Assurance.VERIFIED
+
+
+@ROLES
+def test_a_password_is_agreed_to_with_another(wants: Role) -> None:
+    """It is a proof like any: whoever gives another one ends the session."""
+    between = wish(wish(pair(), wants, "srp", SECRETS["srp"]), wants.other, "srp", bytes(32))
+    served(between)
+    assert between.alice.session.stage is between.bob.session.stage is Stage.CLOSED
+
+
+def test_a_weak_key_is_no_agreement() -> None:
+    """Bob is told, Alice that he takes no part, and the session goes on."""
+    between = wish(pair(), Role.INITIATOR, "psk", SECRETS["psk"])
+    with pytest.raises(WeakKey):
+        between.bob.session.request("psk", between.now, b"short")
+    between.run()
+    assert [declined.method for declined in between.alice.of(events.Declined)] == ["psk"]
+    assert between.alice.session.stage is between.bob.session.stage is Stage.OPEN
+
+
+@ROLES
+@pytest.mark.parametrize("set_up", [True, False])
+def test_a_wish_that_nobody_answers_has_its_time(wants: Role, set_up: bool) -> None:
+    """Five minutes for the user who is asked, and five from then on to compare; the session ends at both sides."""
+    between = wish(pair(asks=frozenset()), wants)
+    between.pass_time(299.0)
+    if set_up:
+        wish(between, wants.other)
+        between.pass_time(299.0)
+    assert stages(between) == {Stage.OPEN}
+    between.pass_time(1.0)
+    assert stages(between) == {Stage.CLOSED}
+    assert isinstance(between.side(wants).failure, TimedOut)
+
+
+def test_the_time_of_a_wish_is_that_of_its_own_side() -> None:
+    """A responder whose request is never answered ends the session, however long the other side would wait."""
+    patient = {"deadlines": Deadlines(human=10_000.0)}
+    between = wish(pair(asks=frozenset(), alice=patient), Role.RESPONDER)
+    between.pass_time(300.0)
+    assert isinstance(between.bob.failure, TimedOut)
+
+
+def test_a_second_wish_before_the_first_is_answered() -> None:
+    """An initiator waits for the answer to his first step."""
+    between = wish(pair(asks=frozenset()), Role.INITIATOR)
+    between.alice.session._inner._runs.drop("sas")  # type: ignore[union-attr]
+    wish(between, Role.INITIATOR, "psk", SECRETS["psk"])
+    assert isinstance(between.bob.failure, StreamError)
+
+
+# --- before it is open -----------------------------------------------------------------------------------------------
+
+
+@ROLES
+@pytest.mark.parametrize("held_by", ["one", "both"])
+def test_strings_open_what_is_held(wants: Role, held_by: str) -> None:
+    """A key that has to be verified is told as held, once; the strings prove it, and stanzas flow."""
+    terms = {role: HELD if held_by == "both" or role is wants else {} for role in Role}
+    between = pair(alice=terms[Role.INITIATOR], bob=terms[Role.RESPONDER])
+    side = between.side(wants)
+    [held] = side.of(events.KeyHeld)
+    assert "xmpp-e2e trust pin" in held.text
+    assert not side.of(events.SessionStart)
+    wish(between, wants)
+    for role in Role:
+        answers(between, role)
+    assert between.alice.session.stage is between.bob.session.stage is Stage.OPEN
+    assert len(side.of(events.KeyHeld)) == 1
+    between.alice.session.send_stanza(message("at last, verified"))
+    assert between.run().bob.stanzas == ["at last, verified"]
+
+
+@ROLES
+def test_what_is_open_earlier_than_the_strings_are_compared(wants: Role) -> None:
+    """One needs no proof and his stanzas wait at the other's; the time to compare begins anew when it opens."""
+    between = wish(pair(**{"alice" if wants is Role.INITIATOR else "bob": HELD}), wants)  # type: ignore[arg-type]
+    answers(between, wants)
+    assert stages(between) == {Stage.OPEN}
+    between.pass_time(299.0)
+    assert isinstance(between.side(wants.other).session.question, StringsShown)
+    between.pass_time(1.0)
+    assert stages(between) == {Stage.CLOSED}
+
+
+def test_what_is_needed_is_not_told_as_held() -> None:
+    """A proof is on its way already, whoever needs it; what the other's hello names is told when none is."""
+    between = Pair(config("alice", secrets=SECRETS, **HELD), config("bob", secrets=SECRETS, need=("srp",))).open()
+    assert not between.alice.of(events.KeyHeld)
+    assert not served(between).alice.of(events.KeyHeld)
+    [held] = pair(alice=HELD, bob={"secrets": SECRETS}).alice.of(events.KeyHeld)
+    assert held.methods == ("psk", "srp")
+
+
+def test_before_the_hello_nothing_can_be_wished() -> None:
+    """Nor after the farewell."""
+    between = pair()
+    between.alice.session.close(between.now)
+    with pytest.raises(LocalError, match="cannot run now"):
+        between.alice.session.request("sas", between.now)
+    early = Pair(config("alice"), config("bob", asks=ASKED))
+    with pytest.raises(LocalError, match="cannot run now"):
+        early.alice.session.request("sas", early.now)
+
+
+# --- what the users say ----------------------------------------------------------------------------------------------
+
+
+@ROLES
+def test_each_hears_what_the_other_says(wants: Role) -> None:
+    """It changes nothing of his own key's worth: his own answer does."""
+    between = wish(pair(), wants)
+    answers(between, wants)
+    assert between.side(wants.other).of(events.VerifyResult) == [events.VerifyResult("sas", match=True)]
+    assert between.side(wants.other).session.assurance is Assurance.VOUCHED
+    answers(between, wants.other)
+    assert between.side(wants).of(events.VerifyResult) == [events.VerifyResult("sas", match=True)]
+    assert between.side(wants.other).session.assurance is Assurance.VERIFIED
+
+
+@ROLES
+@pytest.mark.parametrize("before", [True, False])
+def test_strings_that_differ_for_the_other(wants: Role, before: bool) -> None:
+    """Our user hears of it, and why it ends, even if he had said that they match; nobody is left to compare."""
+    between = wish(pair(), wants)
+    if before:
+        answers(between, wants)
+    answers(between, wants.other, b"differs")
+    ours = between.side(wants)
+    assert ours.of(events.VerifyResult) == [events.VerifyResult("sas", match=False)]
+    assert isinstance(ours.failure, StringsDiffer)
+    assert ours.session.question is None
+    assert isinstance(between.side(wants.other).failure, StringsDiffer)
+    assert not ours.of(events.VerifyCut) + between.side(wants.other).of(events.VerifyCut)
+
+
+# --- cut -------------------------------------------------------------------------------------------------------------
+
+ENDS = ["end of file", "terminate", "silence", "abort", "farewell", "decline"]
+
+
+@ROLES
+@pytest.mark.parametrize("answered", [True, False])
+@pytest.mark.parametrize("how", ENDS)
+def test_strings_that_are_cut_are_told(wants: Role, how: str, answered: bool) -> None:
+    """Shown, and over before both users have spoken: told once, whatever ends it, before the end itself."""
+    between = wish(pair(), Role.INITIATOR)
+    side, other = between.side(wants), between.side(wants.other).session
+    if answered:
+        answers(between, wants)
+    match how:
+        case "end of file":
+            between.end_transport(wants)
+        case "terminate":
+            between.on_data = lambda role, data: []
+            other.transport_failed(TimedOut("lost"), between.now)
+            between.run()
+        case "silence":
+            between.pass_time(300.0)
+        case "abort":
+            other._fail(AuthenticationFailed("not yet"), between.now)
+            between.run()
+        case "farewell":
+            other.close(between.now)
+            between.run()
+        case "decline":
+            other._inner.out.element(hello.build_late(hello.DECLINE, "sas"))
+            between.run()
+    assert side.of(events.VerifyCut) == [events.VerifyCut("sas")]
+    over = (events.SessionEnd, events.Declined)
+    assert next(event for event in side.events if isinstance(event, (events.VerifyCut, *over))) in side.of(events.VerifyCut)
+
+
+def test_what_both_have_compared_is_not_cut() -> None:
+    """Nor what our own user ends."""
+    between = wish(pair(), Role.INITIATOR)
+    for role in Role:
+        answers(between, role)
+    between.end_transport(Role.INITIATOR)
+    assert not between.alice.of(events.VerifyCut)
+    again = wish(pair(), Role.INITIATOR)
+    again.alice.session.close(again.now)
+    again.run()
+    assert not again.alice.of(events.VerifyCut)
+    assert again.bob.of(events.VerifyCut)
