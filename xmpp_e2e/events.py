@@ -126,6 +126,8 @@ class VerifyCut:
 class KeyHeld:
     """Nothing flows until the user pins the peer's key, or something proves it: call ``request()``."""
 
+    kind: str
+    """``first``, ``known``, ``new`` or ``changed``, as for KeyChanged."""
     fingerprint: Fingerprint
     methods: tuple[str, ...]
     """Keyed methods for which the peer has a secret, or can ask its user."""

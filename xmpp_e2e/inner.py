@@ -36,7 +36,7 @@ from xmpp_e2e.runs import Runs
 from xmpp_e2e.stages import GREETING, PROVING, Input, Stage
 from xmpp_e2e.standing import Standing
 from xmpp_e2e.stream import outflow, reader, writer
-from xmpp_e2e.trust.judge import Decision, KeyKind
+from xmpp_e2e.trust.judge import Decision, KeyKind, Verdict
 from xmpp_e2e.wishes import Wish, Wishes
 
 HELD_BYTES = 64 * 1024
@@ -275,7 +275,7 @@ class Inner:
         if verdict.decision is Decision.REJECT or (verdict.decision is Decision.HOLD and self._proof is not None):
             raise UntrustedKey(verdict.reason)
         if verdict.decision is Decision.HOLD:
-            self._hold(verdict.reason, now)
+            self._hold(verdict, now)
             return
         # a key that is new for a known peer gets no stanza before it has answered with a hello
         stage = self._progress.stage
@@ -283,14 +283,15 @@ class Inner:
         if early or stage in (Stage.GREETED, Stage.AWAITED):
             self._prove(now)
 
-    def _hold(self, reason: str, now: float) -> None:
+    def _hold(self, verdict: Verdict, now: float) -> None:
         """The user, or a proof, has to act; told when a proof could, if none is on its way."""
         assert self._runs is not None
         assert self._standing.evidence is not None
         self._progress.wait_for_a_person(now)
         if self._progress.stage in GREETING and not self._runs.active and not self._held_told:
             self._held_told = True
-            self._told.append(events.KeyHeld(self._standing.evidence.key, self._theirs, reason))
+            key = self._standing.evidence.key
+            self._told.append(events.KeyHeld(verdict.kind.value, key, self._theirs, verdict.reason))
 
     def _prove(self, now: float) -> None:
         proof = self._proof = self._standing.best

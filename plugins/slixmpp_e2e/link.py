@@ -185,12 +185,13 @@ class Link:
         return await asyncio.shield(self._ended)
 
     async def verify_sas(self, confirm: Callable[[Compare], Awaitable[bool] | bool], form: str = "decimal") -> None:
-        """Let both users compare a short string; returns when both have said that it is the same.
+        """Let both users compare a short string; returns when ours has said that it is the same.
 
         ``confirm`` gets a Compare, whose ``.text`` has the ``form``, ``decimal``, ``emoji`` or ``words``, and says whether it
-        is. This and the next two prove the peer's key when both hellos are checked, on both sides, for now and for later
-        sessions; if he has asked for the same, they agree to that. They raise PeerDeclined if he takes no part, LocalError
-        if the method cannot run (twice in one session it cannot), and whatever has ended the session if the proof failed.
+        is; what the peer's user says, ``e2e_verify_result`` tells. This and the next two prove the peer's key when both
+        hellos are checked, for now and for later sessions; if he has asked for the same, they agree to that. They raise
+        PeerDeclined if he takes no part, LocalError if the method cannot run (twice in one session it cannot), and whatever
+        has ended the session if the proof failed.
         """
         await self._host.verify(self, "sas", prompts=Prompts(sas=confirm), form=Form(form))
 

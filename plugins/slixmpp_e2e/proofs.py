@@ -9,7 +9,7 @@ import shlex
 import time
 from collections import deque
 from collections.abc import Awaitable, Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from slixmpp import JID
@@ -26,6 +26,7 @@ from xmpp_e2e.authenticate.base import MATCH, Computation, GuessReturned, GuessS
 from xmpp_e2e.authenticate.strings import Form
 from xmpp_e2e.errors import E2EError, LocalError
 from xmpp_e2e.stages import Stage
+from xmpp_e2e.trust.judge import KeyKind
 from xmpp_e2e.trust.store import TrustStore
 
 log = logging.getLogger("slixmpp_e2e")
@@ -59,13 +60,6 @@ class _Wish:
     prompts: Prompts
     """Of this one time."""
     fulfilled: asyncio.Future[None]
-    words: set[str] = field(default_factory=set)
-    """Whose users have found short strings the same: ours, theirs."""
-
-    def is_met(self) -> None:
-        """There is a proof."""
-        if not self.fulfilled.done():
-            self.fulfilled.set_result(None)
 
 
 class Host(Protocol):
@@ -126,8 +120,8 @@ class Proofs:
         form: Form = Form.DECIMAL,
         secret: bytes | None = None,
     ) -> None:
-        """Let ``method`` prove the peer's key; returns when it has, on both sides. What makes the session end otherwise is
-        raised, or PeerDeclined, or Locked, or LocalError if it cannot run. ``secret``: in place of what is set up."""
+        """Let ``method`` prove the peer's key; returns when it has, here. What makes the session end otherwise is raised, or
+        PeerDeclined, or Locked, or LocalError if it cannot run. ``secret``: in place of what is set up."""
         bare = JID(link.peer).bare
         if method == "srp" and self.is_locked(bare):
             raise _locked(bare)
@@ -153,11 +147,8 @@ class Proofs:
         match event:
             case events.Asked(question, form):
                 self._asked(link, question, form)
-            case events.Proved(method):
+            case events.Proved():
                 self._proved(link, event)
-                self._word(link, method, "ours")
-            case events.VerifyResult(method, True):
-                self._word(link, method, "theirs")
             case events.Declined(method):
                 if (wish := self._asked_for.get((link, method))) is not None and not wish.fulfilled.done():
                     wish.fulfilled.set_exception(PeerDeclined(f"{link.peer} takes no part in {method}"))
@@ -224,13 +215,8 @@ class Proofs:
             self._store.accept(bare, event.fingerprint, event.assurance, event.method, time.time())
         else:
             link.proved = event
-
-    def _word(self, link: Link, method: str, whose: str) -> None:
-        """It is proved here, or (``theirs``) at the peer's, of which only short strings tell."""
-        if (wish := self._asked_for.get((link, method))) is not None:
-            wish.words.add(whose)
-            if method != "sas" or len(wish.words) == 2:
-                wish.is_met()
+        if (wish := self._asked_for.get((link, event.method))) is not None and not wish.fulfilled.done():
+            wish.fulfilled.set_result(None)
 
     def _cut(self, link: Link, method: str) -> None:
         try:
@@ -239,7 +225,9 @@ class Proofs:
             self._host.store_failed(error)
 
     def _held(self, link: Link, event: events.KeyHeld) -> None:
-        """Whom we can ask, we ask."""
+        """Whom we can ask, we ask; but not about a key in the place of one that was verified: that is for the user to begin."""
+        if event.kind == KeyKind.CHANGED.value:
+            return
         able = self.asks(JID(link.peer).bare)
         methods = [method for method in ("sas", "srp") if method in able and (method == "sas" or method in event.methods)]
         if methods:

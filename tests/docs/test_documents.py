@@ -99,12 +99,14 @@ def test_the_events() -> None:
         "e2e_store_failed": StoreFailed,
         "e2e_trust_file_failed": TrustFileFailed,
         "e2e_session_refused": SessionRefused,
+        "e2e_verify_cut": VerifyCut,
     }
     assert set(listed) == {*core, *own}
     assert 'event("e2e_send_failed"' in plugin
     assert 'event("e2e_store_failed"' in plugin
     assert 'event("e2e_trust_file_failed"' in plugin
     assert 'event("e2e_session_refused"' in plugin
+    assert 'event("e2e_verify_cut"' in plugin
     assert set(re.findall(r'plaintext\("(\w+)"', plugin)) == {"refused", "received"}
     for name, words in listed.items():
         kind: type[Any] = Happened if name in core else own[name]
