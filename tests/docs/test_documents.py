@@ -20,6 +20,7 @@ from slixmpp_e2e import (
     SessionRefused,
     StoreFailed,
     TrustFileFailed,
+    VerifyCut,
     outbox,
     switchboard,
 )
