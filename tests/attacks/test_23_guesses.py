@@ -84,7 +84,18 @@ def test_a_salt_has_one_size(size: int) -> None:
     assert isinstance(pair.alice.failure, Failed)
 
 
-@pytest.mark.parametrize("payload", [b"", lv(), lv(b""), lv(SALT), lv(bytes(31)), lv(bytes(33)), lv(bytes(32), b""), b"\xff"])
+TAGS = {
+    "nothing": b"",
+    "empty": lv(b""),
+    "a salt": lv(SALT),
+    "short": lv(bytes(31)),
+    "long": lv(bytes(33)),
+    "two": lv(bytes(32), b""),
+    "no fields": b"\xff",
+}
+
+
+@pytest.mark.parametrize("payload", TAGS.values(), ids=TAGS.keys())
 def test_a_tag_that_is_none(payload: bytes) -> None:
     """The last word of a responder who knows nothing, an empty one too, convinces nobody."""
     pair = rogue(Role.RESPONDER)
