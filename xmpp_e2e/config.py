@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -24,6 +25,15 @@ AUTHENTICATORS: tuple[Authenticator, ...] = (
 )
 """Every authenticator there is; the first is the one that runs by itself. A new one is one file and one more name here, or in
 ``Config.authenticators`` of whoever wants to try it."""
+
+
+class Each(enum.Enum):
+    """When what two share must prove the peer's key."""
+
+    FIRST = "first"
+    """Until it is verified."""
+    ALWAYS = "always"
+    """In each session."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +73,9 @@ class Config:
     fast_open: bool = True
     """Let the first TLS flights travel in the signalling, which saves two one-way trips."""
     need: tuple[str, ...] = ()
-    """Methods that must run before our stanzas flow, unless the peer's key is verified already."""
+    """Methods that must run before our stanzas flow, unless the peer's key is verified already (``each``)."""
+    each: Each = Each.FIRST
+    """When they must."""
     secrets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     """By method, what we share with the peer: a key for ``psk``, a *stretched* password for ``srp``."""
     asks: frozenset[str] = frozenset()

@@ -28,7 +28,7 @@ from xmpp_e2e.authenticate.base import (
 from xmpp_e2e.authenticate.dialogue import Failed
 from xmpp_e2e.authenticate.sas import StringsDiffer
 from xmpp_e2e.authenticate.strings import Form
-from xmpp_e2e.config import Config
+from xmpp_e2e.config import Config, Each
 from xmpp_e2e.errors import AuthenticationFailed, E2EError, GivenUp, LocalError, PeerRefused, StreamError, UntrustedKey
 from xmpp_e2e.identity import Assurance, Remembered, Role
 from xmpp_e2e.progress import Progress
@@ -102,9 +102,9 @@ class Inner:
         """TLS is up. The initiator greets first; the responder when it has checked the initiator's hello, and says by that
         also that it accepted the certificate, which the initiator's TLS cannot know."""
         self._standing.shown(convince(self._config.authenticators[0], evidence))
-        # whom the user has verified needs no proof again: the key is one
+        # whom the user has verified needs no proof again, unless the user wants it: the key is one
         verified = self._standing.weigh().assurance is Assurance.VERIFIED
-        need = () if verified else self._config.need
+        need = () if verified and self._config.each is Each.FIRST else self._config.need
         self._hello = auth.Hello(self._role, sid, neg, methods=self._config.methods, need=need)
         self._runs = Runs(evidence, self._config.authenticators)
         if self._role is Role.INITIATOR:

@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 
 from slixmpp_e2e.passwords import stretched
 from slixmpp_e2e.trustfile import Rules, Stamp, TrustFileWrong, read, stamp
+from xmpp_e2e.config import Each
 from xmpp_e2e.identity import Assurance, KnownKey, Remembered, TrustModel
 from xmpp_e2e.trust.judge import OnKeyChange
 from xmpp_e2e.trust.policy import Policy
@@ -35,6 +36,7 @@ class Terms:
     trust_model: TrustModel
     on_key_change: OnKeyChange
     require: Assurance = Assurance.NONE
+    each: Each = Each.FIRST
 
 
 class Host(Protocol):
@@ -87,6 +89,7 @@ class Declared:
             trust_model=_first(account.trust_model, stored.trust_model, domain.trust_model, default.trust_model),
             on_key_change=_first(account.on_key_change, stored.on_key_change, domain.on_key_change, default.on_key_change),
             require=_first(account.require, domain.require, default.require, default.require),
+            each=_first(account.each, domain.each, default.each, default.each),
         )
 
     def names(self, bare: str) -> bool:

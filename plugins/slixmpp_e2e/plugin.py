@@ -82,7 +82,7 @@ class E2E(BasePlugin):
     def _open(self) -> None:
         unknown_keys(self.config)
         self.settings = Settings.parse(self.config, component=self.xmpp.is_component)
-        terms = Terms(self.settings.policy, self.settings.trust_model, self.settings.on_key_change)
+        terms = Terms(self.settings.policy, self.settings.trust_model, self.settings.on_key_change, each=self.settings.each)
         self.declared = Declared(self.settings.trust_file, terms)
         path = self.settings.store
         seal = self.settings.seal

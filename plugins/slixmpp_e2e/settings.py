@@ -15,7 +15,7 @@ from slixmpp_e2e.outbox import HOLD_BYTES
 from slixmpp_e2e.prompts import Prompts
 from slixmpp_e2e.rates import Rate
 from slixmpp_e2e.store import KeyFile, Keyring, Sealer
-from xmpp_e2e.config import Deadlines
+from xmpp_e2e.config import Deadlines, Each
 from xmpp_e2e.errors import LocalError
 from xmpp_e2e.identity import TrustModel
 from xmpp_e2e.trust.judge import OnKeyChange
@@ -38,6 +38,7 @@ DEFAULTS: dict[str, Any] = {
     "held_on_new_stream": "fail",
     "password": None,
     "sas": None,
+    "each": "first",
     **{f"{name}_seconds": seconds for name, seconds in asdict(Deadlines()).items()},
     **{name: astuple(limit) if isinstance(limit, Rate) else limit for name, limit in vars(Limits()).items()},
 }
@@ -72,6 +73,7 @@ class Settings:
     """None: the key file beside the store."""
     hold_seconds: float
     hold_bytes: int
+    each: Each
     reopen: bool
     prompts: Prompts
     deadlines: Deadlines
@@ -93,6 +95,7 @@ class Settings:
             hold_seconds=_seconds(config, "hold_seconds"),
             hold_bytes=_count(config, "hold_bytes"),
             prompts=Prompts(_prompt(config, "password"), _prompt(config, "sas")),
+            each=_word(config, "each", Each),
             reopen=_choice(config, "held_on_new_stream", ("fail", "reopen")) == "reopen",
             deadlines=Deadlines(
                 handshake=_seconds(config, "handshake_seconds"),

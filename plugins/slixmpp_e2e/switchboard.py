@@ -202,6 +202,7 @@ class Switchboard:
             fast_open=self._settings.fast_open,
             deadlines=self._settings.deadlines,
             need=tuple(secrets),
+            each=terms.each,
             secrets=secrets,
             asks=self.proofs.asks(bare),
         )

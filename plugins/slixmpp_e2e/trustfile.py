@@ -20,6 +20,7 @@ from slixmpp import JID, InvalidJID
 from slixmpp_e2e.keyuri import keys_in
 from slixmpp_e2e.opaque import opaque
 from slixmpp_e2e.secretfile import psk_in, secret_in
+from xmpp_e2e.config import Each
 from xmpp_e2e.errors import LocalError
 from xmpp_e2e.identity import Assurance, Fingerprint, TrustModel
 from xmpp_e2e.trust.judge import OnKeyChange
@@ -54,6 +55,8 @@ class Rule:
     """Keys that are the peer's: verified."""
     psk: bytes | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
+    each: Each | None = None
+    """When key and password must prove the peer's key."""
 
     @property
     def terms(self) -> Rule:
@@ -213,6 +216,7 @@ _PARSERS: dict[str, Callable[[_Reading, object], Any]] = {
     "trust_model": _word(TrustModel),
     "on_key_change": _word(OnKeyChange),
     "require": lambda reading, value: Assurance.parse(str(value)),
+    "each": _word(Each),
     "pin": _Reading.pins,
     "psk_file": _Reading.psk,
     "password_file": _Reading.password,

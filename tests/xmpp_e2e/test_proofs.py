@@ -12,6 +12,7 @@ from xmpp_e2e import events
 from xmpp_e2e.authenticate.base import GuessReturned, GuessSpent, SecretWanted, StringsShown
 from xmpp_e2e.authenticate.hello import REQUEST, build_step
 from xmpp_e2e.authenticate.psk import WeakKey
+from xmpp_e2e.config import Each
 from xmpp_e2e.errors import AuthenticationFailed, LocalError, StreamError
 from xmpp_e2e.identity import Assurance, Role
 from xmpp_e2e.stages import Stage
@@ -234,6 +235,23 @@ def test_a_verified_key_needs_no_proof_again() -> None:
     ).open()
     assert opened.alice.session.stage is opened.bob.session.stage is Stage.OPEN
     assert not opened.alice.of(events.Proved)
+
+
+@pytest.mark.parametrize("wants", list(Role))
+def test_a_verified_key_is_proved_again_where_that_is_wanted(wants: Role) -> None:
+    """In each session, whichever side wants it; and another secret opens nothing, verified or not."""
+    for secret, stage in ((STRETCHED, Stage.OPEN), (bytes(32), Stage.CLOSED)):
+        terms = {role: {"each": Each.ALWAYS, "need": ("srp",)} if role is wants else {} for role in Role}
+        opened = served(
+            Pair(
+                config("alice", secrets=SECRETS, **terms[Role.INITIATOR]),
+                config("bob", secrets={"srp": secret}, **terms[Role.RESPONDER]),
+                alice_remembers=remembers("bob", Assurance.VERIFIED, "srp"),
+                bob_remembers=remembers("alice", Assurance.VERIFIED, "srp"),
+            ).open()
+        )
+        assert opened.alice.session.stage is opened.bob.session.stage is stage
+        assert len(opened.alice.of(events.Proved)) == (stage is Stage.OPEN)
 
 
 def test_a_late_proof_has_its_own_time() -> None:
