@@ -12,6 +12,7 @@ from typing import Any
 from slixmpp import JID, ClientXMPP
 
 from slixmpp_e2e import E2E, Link
+from slixmpp_e2e.passwords import stretched
 from slixmpp_e2e.prompts import Compare
 from slixmpp_e2e.proofs import KEY_ID
 from xmpp_e2e.authenticate.strings import Form
@@ -65,7 +66,8 @@ _NAMES = {Form.DECIMAL: "numbers", Form.EMOJI: "pictures", Form.WORDS: "words"}
 
 
 def proof(peer: JID, chosen: list[Method], form: Form | None, file: Path | None) -> Proof:
-    """What the options mean, and the password that they ask for, which is in the file or asked for now. UsageProblem."""
+    """What the options mean, and the password that they ask for, which is in the file or asked for now. UsageProblem,
+    LocalError."""
     if len(chosen) > 1:
         raise UsageProblem("one proof at a time: --sas, or --password, or --key")
     method = chosen[0] if chosen else Method.SAS
@@ -77,7 +79,11 @@ def proof(peer: JID, chosen: list[Method], form: Form | None, file: Path | None)
         if not asking.is_there():
             raise NoTerminal("there is no terminal to show what two people compare, and to ask whether it is the same")
         return Proof(method, form or Form.DECIMAL)
-    return Proof(method, password=_password(peer, file) if method is Method.PASSWORD else "")
+    if method is Method.KEY:
+        return Proof(method)
+    password = _password(peer, file)
+    stretched(password, peer.bare, peer.bare)  # what cannot be done with it is told now, not in the session
+    return Proof(method, password=password)
 
 
 def _password(peer: JID, file: Path | None) -> str:

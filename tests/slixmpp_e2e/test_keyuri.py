@@ -45,6 +45,7 @@ def test_what_others_may_write() -> None:
         (f"xmpp:{BOB}", "no key in it"),
         (f"xmpp:{BOB}?message", "no key in it"),
         (f"xmpp:{BOB}?trust-message", "no key in it"),
+        (f"{HEAD};trust={BODY}".replace("trust-message", "message"), "no key in it"),
         (f"xmpp:{BOB}?omemo-sid-1234={'ab' * 32}", "no key in it"),
         (f"mailto:{BOB}?trust-message;encryption=urn:x-xmpp-e2e:security:0;trust={BODY}", "no key in it"),
         (f"xmpp:{BOB}?trust-message;encryption=urn:xmpp:omemo:2;trust={'ab' * 32}", "another encryption"),

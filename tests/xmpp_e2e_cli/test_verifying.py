@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import termios
 from pathlib import Path
 
 import pytest
 
 from tests.xmpp_e2e_cli.conftest import People, Process
+from xmpp_e2e_cli import asking
 
 ALICE, BOB = "alice@home.test", "bob@home.test"
 WORDS = "copper lantern wanders north"
@@ -138,6 +140,13 @@ async def test_a_password_that_he_has_set_up(people: People, home: Path) -> None
     assert await trusted(people, "alice", BOB) == await trusted(people, "bob", ALICE) == ("verified", "srp")
 
 
+async def test_what_cannot_be_a_password(people: People, home: Path) -> None:
+    """That is told before anybody logs in."""
+    (home / "word").write_text("horse\tback\n")
+    done = await people.run("alice", "trust", "verify", BOB, "--password", "--file", str(home / "word"), *people.server)
+    assert (done.code, "cannot be a password" in done.err, "logging in" in done.err) == (1, True, False)
+
+
 async def test_a_key_that_both_have(people: People) -> None:
     """It proves him when the session opens; if he is verified already, in the open session. Without one that is told."""
     none = await people.run("alice", "trust", "verify", BOB, "--key", *people.server)
@@ -170,3 +179,22 @@ async def test_without_a_terminal_nobody_compares(people: People, home: Path) ->
     done = await people.run("alice", "trust", "verify", BOB, "--password", "--file", str(home / "word"), *people.server)
     assert (done.code, "takes no part" in done.err) == (5, True), done.err
     assert (await bob.event("session_end"))["clean"]
+
+
+@pytest.mark.parametrize("piped", ["stdin", "stderr"])
+def test_who_cannot_see_or_answer_is_not_asked(monkeypatch: pytest.MonkeyPatch, piped: str) -> None:
+    """A message from a pipe must not be taken for an answer, and a question must not vanish in a log."""
+    for name in ("stdin", "stderr"):
+        monkeypatch.setattr(getattr(sys, name), "isatty", lambda: True)
+    assert asking.is_there()
+    monkeypatch.setattr(getattr(sys, piped), "isatty", lambda: False)
+    assert not asking.is_there()
+
+
+async def test_a_key_that_has_changed_is_4(people: People, home: Path) -> None:
+    """It is held, so there is no session to prove it in; what helps is told."""
+    assert (await people.run("alice", "trust", "pin", BOB, "SHA256:" + "A" * 43)).code == 0
+    await people.listen("bob")
+    (home / "word").write_text(WORDS)
+    done = await people.run("alice", "trust", "verify", BOB, "--password", "--file", str(home / "word"), *people.server)
+    assert (done.code, "xmpp-e2e trust pin" in done.err) == (4, True), done.err
