@@ -121,8 +121,9 @@ async def test_the_sixth_guess_is_none_after_a_restart(world: World) -> None:
     count(alice, bob, guesses=2)
     for guesses in range(3, GUESSES + 1):
         heard.append(Heard(bob, "message"))
+        at_bobs = Heard(bob, "e2e_session_failed")
         assert isinstance(await tries(alice), Failed)
-        await world.settle(alice, bob)
+        assert isinstance((await at_bobs.take()).detail.error, Failed)
         assert (counted(alice, BOBS), counted(bob, ALICES)) == (guesses, guesses)
         alice, bob = await restarted(world, alice), await restarted(world, bob)
     guesser.guess = RIGHT
@@ -131,7 +132,7 @@ async def test_the_sixth_guess_is_none_after_a_restart(world: World) -> None:
     assert "is locked after 5 wrong guesses" in str(locked)
     assert "xmpp-e2e trust unlock bob@localhost" in locked.explain()
     assert len(guesser.relays) == GUESSES - 2  # nothing was offered
-    assert isinstance(await at_bobs(world, bob, guesser), PeerRefused)
+    assert isinstance(await offered_to_bob(world, bob, guesser), PeerRefused)
     assert guesser.heard == []
     assert not any(map(len, heard))
     assert world.in_clear(SECRET) == []
@@ -142,7 +143,7 @@ async def test_the_sixth_guess_is_none_after_a_restart(world: World) -> None:
     assert link.assurance is Assurance.VERIFIED
 
 
-async def at_bobs(world: World, bob: ClientXMPP, guesser: Guesser) -> Exception | None:
+async def offered_to_bob(world: World, bob: ClientXMPP, guesser: Guesser) -> Exception | None:
     """He offers Bob a session in Alice's name; what comes of it."""
     refused = Heard(bob, "e2e_session_refused")
     relay = Relay(world.server.inject, ALICE, BOB, secrets={"srp": guesser.guess})
