@@ -13,7 +13,7 @@ from slixmpp import ClientXMPP
 from slixmpp_e2e.link import Link
 from slixmpp_e2e.loopback import Relay
 from slixmpp_e2e.prompts import Compare
-from tests.slixmpp_e2e.world import ALICE, BOB, World, e2e, until
+from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, until
 from xmpp_e2e.errors import E2EError
 from xmpp_e2e.identity import Assurance
 from xmpp_e2e.negotiate.jingle import Reason
@@ -56,6 +56,7 @@ async def test_every_run_that_is_cut_pins_nothing(world: World) -> None:
     """New strings each time; whoever says "the same" when it is over has said it to nobody, and both are as sure as before."""
     people = [Slow(), Slow()]
     alice, bob = await world.client(ALICE), await world.client(BOB, sas=people[1])
+    told = [Heard(client, "e2e_verify_cut") for client in (alice, bob)]
     strings: set[str] = set()
     links: list[Link] = []
     for _ in range(TRIES):
@@ -67,5 +68,7 @@ async def test_every_run_that_is_cut_pins_nothing(world: World) -> None:
         person.looked.set()
     await world.settle(alice, bob)
     assert {link.assurance for link in links} == {Assurance.VOUCHED}
-    for client, peer in ((alice, BOB), (bob, ALICE)):
+    for heard, client, peer in zip(told, (alice, bob), (BOB, ALICE), strict=True):
+        assert [(await heard.take()).count for _ in range(TRIES)] == list(range(1, TRIES + 1))
+        assert e2e(client).memory.failures(peer.partition("/")[0], "sas") == TRIES
         assert not e2e(client).switchboard._store.remembered(peer.partition("/")[0]).any_verified
