@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from xml.etree.ElementTree import Element
 
 import pytest
 
@@ -15,7 +16,7 @@ from xmpp_e2e.authenticate.psk import WeakKey
 from xmpp_e2e.authenticate.sas import StringsDiffer
 from xmpp_e2e.authenticate.strings import Form
 from xmpp_e2e.config import Deadlines
-from xmpp_e2e.errors import AuthenticationFailed, LocalError, StreamError, TimedOut
+from xmpp_e2e.errors import AuthenticationFailed, LocalError, StreamError, TimedOut, Truncated
 from xmpp_e2e.identity import Assurance, Role, TrustModel
 from xmpp_e2e.stages import Stage
 
@@ -283,3 +284,56 @@ def test_what_both_have_compared_is_not_cut() -> None:
     again.run()
     assert not again.alice.of(events.VerifyCut)
     assert again.bob.of(events.VerifyCut)
+
+
+@ROLES
+def test_a_word_is_not_taken_back(wants: Role) -> None:
+    """Of several results the first counts, and is told."""
+    between = wish(pair(), wants)
+    answers(between, wants.other)
+    for match in ("false", "true"):
+        between.says(wants.other, hello.build_late(hello.RESULT, "sas", match=match))
+    assert between.side(wants).of(events.VerifyResult) == [events.VerifyResult("sas", match=True)]
+    assert stages(between) == {Stage.OPEN}
+
+
+@pytest.mark.parametrize(
+    "said", [{"method": "psk", "match": "true"}, {"method": "sas"}, {"method": "sas", "match": "yes"}], ids=str
+)
+def test_a_result_that_is_none(said: dict[str, str]) -> None:
+    """Whoever says something else when strings are compared breaks the rules."""
+    between = wish(pair(), Role.INITIATOR).says(Role.INITIATOR, Element(hello.RESULT, said))
+    failure = between.bob.failure
+    assert isinstance(failure, StreamError)
+    assert failure.condition == "bad-format"
+
+
+def test_what_is_asked_for_twice_is_told_once() -> None:
+    """A responder who insists changes nothing."""
+    between = wish(pair(asks=frozenset()), Role.RESPONDER)
+    between.says(Role.RESPONDER, hello.build_late(hello.REQUEST, "sas", Form.WORDS))
+    assert between.alice.of(events.VerifyRequest) == [events.VerifyRequest("sas", "decimal", begun=False)]
+
+
+def test_what_our_own_user_ends_is_not_cut() -> None:
+    """He has closed the session, before it is open or after, and however the peer takes it."""
+    held = wish(pair(alice=HELD), Role.INITIATOR)
+    held.alice.session.close(held.now)
+    held.run()
+    assert not held.alice.of(events.VerifyCut)
+    between = wish(pair(), Role.INITIATOR)
+    between.on_data = lambda role, data: []
+    between.alice.session.close(between.now)
+    between.run().pass_time(5.0)
+    assert isinstance(between.alice.failure, Truncated)
+    assert not between.alice.of(events.VerifyCut)
+
+
+def test_a_comparison_is_cut_by_its_own_end_alone_and_once() -> None:
+    """Another method that the peer declines meanwhile says nothing of the strings; nor is a cut told again when all ends."""
+    between = wish(pair(), Role.INITIATOR)
+    between.says(Role.RESPONDER, hello.build_late(hello.DECLINE, "psk"))
+    assert not between.alice.of(events.VerifyCut)
+    between.says(Role.RESPONDER, hello.build_late(hello.DECLINE, "sas"))
+    between.end_transport(Role.INITIATOR)
+    assert between.alice.of(events.VerifyCut) == [events.VerifyCut("sas")]
