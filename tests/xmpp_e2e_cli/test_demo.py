@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import hmac
 import io
 import multiprocessing
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,8 +21,6 @@ from slixmpp_e2e import E2E
 from slixmpp_e2e.loopback import LoopbackServer
 from tests.xmpp_e2e_cli.conftest import Done
 from xmpp_e2e.authenticate import sas
-from xmpp_e2e.authenticate.base import Receive
-from xmpp_e2e.authenticate.dialogue import Dialogue
 from xmpp_e2e.identity import Assurance, Remembered
 from xmpp_e2e_cli import demo
 from xmpp_e2e_cli.codes import Untold
@@ -164,11 +164,8 @@ def test_a_server_that_does_not_attack_spoils_each_attack(
 
 def test_a_confirmation_that_nobody_checks_is_noticed(fails: Fails, monkeypatch: pytest.MonkeyPatch) -> None:
     """Were any tag good enough, the server would be taken for who it poses as: the message arrives."""
-
-    def anything(self: Dialogue, tag: bytes) -> Iterator[Receive]:
-        yield Receive()
-
-    monkeypatch.setattr(Dialogue, "_expect", anything)
+    blind = SimpleNamespace(digest=hmac.digest, compare_digest=lambda heard, tag: True)
+    monkeypatch.setattr("xmpp_e2e.authenticate.dialogue.hmac", blind)
     assert "an error was due" in fails("Both refuse", attacks.when_a_secret_is_shared)
 
 
