@@ -9,6 +9,7 @@ import pytest
 
 from interop.props import NotHeard, Person
 from interop.scenes import (
+    asked_by_itself,
     compare_strings,
     different_strings,
     each_as_he_trusts,
@@ -75,7 +76,7 @@ async def test_without_proofs_a_scene_fails(monkeypatch: pytest.MonkeyPatch, sce
             await scene.play(stage)
 
 
-@pytest.mark.parametrize("scene", [pinned_by_hand, each_as_he_trusts, trust_file])
+@pytest.mark.parametrize("scene", [asked_by_itself, pinned_by_hand, each_as_he_trusts, trust_file])
 async def test_whoever_trusts_the_server_does_not_pass(monkeypatch: pytest.MonkeyPatch, scene: Any) -> None:
     """Control: where the server's word is enough, nothing waits for a better one."""
     monkeypatch.setattr(TrustModel, "minimum", property(lambda self: Assurance.VOUCHED))
