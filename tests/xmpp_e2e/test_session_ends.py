@@ -6,14 +6,21 @@ from xml.etree.ElementTree import Element
 
 import pytest
 
-from tests.pair import Pair, body, config, message
+from tests.pair import Pair, Side, body, config, message
 from xmpp_e2e import events
-from xmpp_e2e.errors import GivenUp, JingleError, LocalError, PeerRefused, Truncated
+from xmpp_e2e.errors import GivenUp, JingleError, LocalError, PeerRefused, TLSFailed, TransportFailed, Truncated
 from xmpp_e2e.identity import Remembered, Role, TrustModel
+from xmpp_e2e.negotiate.jingle import Reason
 from xmpp_e2e.session import Session
 from xmpp_e2e.stages import Stage
 
 UNTRUSTED = {"trust_model": TrustModel.SERVER_UNTRUSTED}
+
+
+def reasons(side: Side) -> list[str]:
+    """Those of the terminates that it has sent."""
+    sent = (element.find("{urn:xmpp:jingle:1}reason") for element in side.jingle_sent)
+    return [reason[0].tag.rpartition("}")[2] for reason in sent if reason is not None]
 
 
 # --- cuts
@@ -44,6 +51,30 @@ def test_a_forged_terminate_is_truncation() -> None:
     pair.run()
     assert isinstance(pair.bob.failure, Truncated)
     assert not pair.bob.of(events.SessionEnd)[0].clean
+    assert "session-terminate" not in [element.get("action") for element in pair.bob.jingle_sent]
+
+
+def test_an_altered_record_is_the_end_of_an_open_session() -> None:
+    """Nothing more can be said inside once TLS has failed; outside the peer is told that it was for security."""
+    pair = Pair().open()
+    pair.alice.session.send_stanza(message("unaltered"))
+    pair.on_data = lambda role, data: [data[:-1] + bytes([data[-1] ^ 1])] if role is Role.INITIATOR else [data]
+    pair.run()
+    assert isinstance(pair.bob.failure, TLSFailed)
+    assert pair.bob.stanzas == []
+    assert reasons(pair.bob) == ["security-error"]
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_a_broken_bytestream_is_told_outside(opened: bool) -> None:
+    """The session ends with the carrier's own error, whose reason the peer hears."""
+    pair = Pair(on_jingle=lambda role, element: [element] if opened else []).open()
+    broken = TransportFailed("it broke")
+    pair.alice.session.transport_failed(broken, pair.now)
+    pair.on_jingle = lambda role, element: []
+    pair.run()
+    assert pair.alice.failure is broken
+    assert reasons(pair.alice) == ["failed-transport"]
 
 
 @pytest.mark.parametrize("closing", [False, True])
@@ -79,6 +110,26 @@ def test_giving_up_before_it_is_open(role: Role) -> None:
     pair.run()
     assert isinstance(pair.side(role).failure, GivenUp)
     assert pair.side(role.other).of(events.SessionFailed)
+
+
+@pytest.mark.parametrize(("given", "told"), [(Reason.SUCCESS, "cancel"), (Reason.BUSY, "busy")])
+def test_giving_up_an_offer_says_why(given: Reason, told: str) -> None:
+    """An offer that is taken back has not come to a success, whatever the host says; it may have another reason."""
+    pair = Pair(on_jingle=lambda role, element: []).open()
+    pair.alice.session.close(pair.now, given)
+    pair.run()
+    assert reasons(pair.alice) == [told]
+
+
+def test_a_terminate_is_not_answered() -> None:
+    """Who is told that it is over before it was open says nothing more."""
+    pair = Pair(bob=config("bob", **UNTRUSTED)).open()
+    pair.alice.session.close(pair.now)
+    pair.on_data = lambda role, data: []
+    pair.run()
+    assert isinstance(pair.bob.failure, PeerRefused)
+    assert reasons(pair.alice) == ["security-error"]
+    assert reasons(pair.bob) == []
 
 
 def test_an_abandoned_offer_says_nothing() -> None:
@@ -128,13 +179,16 @@ def test_more_contents_are_declined() -> None:
     pair = Pair().open()
     (initiate,) = [el for el in pair.alice.jingle_sent if el.get("action") == "session-initiate"]
     initiate.set("action", "content-add")
+    initiate[0].set("creator", "responder")
     for name in ("another", "a third"):
         initiate[0].set("name", name)
         pair.deliver(Role.RESPONDER, initiate)
     pair.run()
     for reject, name in zip(pair.bob.jingle_sent[-2:], ("another", "a third"), strict=True):
         assert (reject.get("action"), reject.get("sid")) == ("content-reject", pair.alice.session.sid)
-        assert [(child.get("name"), len(child)) for child in reject if child.tag.endswith("}content")] == [(name, 0)]
+        content = reject.find("{urn:xmpp:jingle:1}content")
+        assert content is not None
+        assert (content.attrib, len(content)) == ({"creator": "responder", "name": name}, 0)
         assert reject.find("{urn:xmpp:jingle:1}reason/{urn:xmpp:jingle:1}decline") is not None
     assert pair.bob.session.stage is Stage.OPEN
 

@@ -18,6 +18,7 @@ from xmpp_e2e.errors import (
 from xmpp_e2e.identity import Assurance, Remembered, Role, TrustModel
 from xmpp_e2e.inner import HELD_BYTES
 from xmpp_e2e.stages import Stage
+from xmpp_e2e.stream import writer
 
 UNTRUSTED = {"trust_model": TrustModel.SERVER_UNTRUSTED}
 PINNED = Assurance.VERIFIED, "pin"
@@ -85,6 +86,17 @@ def test_what_is_held_is_bounded() -> None:
     assert isinstance(pair.bob.failure, StreamError)
     assert "policy-violation" in pair.bob.failure.condition
     assert not pair.bob.stanzas
+
+
+def test_so_much_is_held_and_no_byte_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fills the room to its last byte is held; the next stanza, however short, is one too many."""
+    stanza = message("exactly so much")
+    monkeypatch.setattr("xmpp_e2e.inner.HELD_BYTES", len(writer.element(stanza)))
+    pair = Pair(bob=config("bob", **UNTRUSTED)).open()
+    pair.says(Role.INITIATOR, stanza)
+    assert pair.bob.session.stage is Stage.AWAITED
+    pair.says(Role.INITIATOR, message(""))
+    assert isinstance(pair.bob.failure, StreamError)
 
 
 def test_held_time_is_bounded() -> None:
@@ -163,3 +175,14 @@ def test_a_new_key_gets_nothing_early() -> None:
     assert Stage.EARLY not in stages
     assert [event.kind for event in pair.alice.of(events.KeyChanged)] == ["new"]
     assert pair.alice.session.stage is Stage.OPEN
+
+
+@pytest.mark.parametrize(("terms", "required"), [({}, Assurance.VOUCHED), (UNTRUSTED, Assurance.VERIFIED)], ids=["met", "held"])
+def test_the_hello_says_what_is_missing(
+    terms: dict[str, TrustModel], required: Assurance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hello requires what the policy does, and a proof only where the key would be held without one."""
+    said: list[auth.Hello] = []
+    monkeypatch.setattr(auth.Hello, "check", lambda self, ours: said.append(ours))
+    Pair(config("alice", **terms), config("bob")).open()
+    assert {hello.role: hello.require for hello in said}[Role.INITIATOR] is required
