@@ -192,6 +192,22 @@ async def test_a_peer_with_nobody_to_ask_is_refused_at_once(world: World, holds:
     assert world.in_clear("never said") == []
 
 
+async def test_what_is_pinned_meanwhile_needs_no_proof(world: World) -> None:
+    """The peer declines when the session has opened already: it goes on."""
+    alice, bob = await world.client(ALICE, sas=agrees, **UNTRUSTED), await world.client(BOB)
+    requested, heard = Heard(bob, "e2e_verify_request"), Heard(bob, "message")
+    await world.settle(alice, bob)
+    link = await until(e2e(alice).connect(BOB))
+    asked = (await requested.take()).session
+    await e2e(alice).trust.pin(BOBS, e2e(bob).fingerprint)
+    await until(link.opened())
+    asked.decline("sas")
+    await world.settle(alice, bob)
+    alice.send_message(mto=BOB, mbody="still the same session")
+    assert (await heard.take())["e2e"]["session"] is asked
+    assert link.is_open
+
+
 async def test_without_a_prompt_it_is_told_at_once(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """With the command that resolves it; and the program that has the session may still have it proved."""
     alice, bob = await world.client(ALICE), await world.client(BOB, sas=agrees)
