@@ -18,7 +18,7 @@ from xmpp_e2e.errors import E2EError
 from xmpp_e2e.identity import TrustModel
 from xmpp_e2e.trust.judge import OnKeyChange
 from xmpp_e2e.trust.policy import Policy
-from xmpp_e2e_cli import account, connection, demo, listening, options, sealing, sending, show, verbs
+from xmpp_e2e_cli import account, asking, connection, demo, listening, options, sealing, sending, show, verbs
 from xmpp_e2e_cli.asking import Person
 from xmpp_e2e_cli.codes import Exit, UsageProblem, code_of
 from xmpp_e2e_cli.demo import Kind
@@ -226,7 +226,7 @@ def send(
     settings["seal"], settings["trust_file"] = account.unlocked(mine, passphrase_file), trust_file
     password = account.password_for(mine, password_file)
     body = _body(message, out)
-    errand = sending.Errand(to, body, timeout, subscribe)
+    errand = sending.Errand(to, body, timeout, subscribe, asks=asking.is_there())
 
     async def sending_() -> list[sending.Delivered]:
         person = Person.at_terminal(out)

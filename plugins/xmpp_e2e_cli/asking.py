@@ -62,25 +62,18 @@ class Person:
             client.add_event_handler(event, self._over)
 
     async def compares(self, shown: Compare) -> bool:
-        """Does he say that it is the same? The other side chooses a form, so that each is shown."""
-        return await self.confirms(shown, {"numbers": shown.decimal, "pictures": shown.emoji, "words": shown.words})
-
-    async def confirms(self, shown: Compare, forms: dict[str, str]) -> bool:
-        """The same, with these forms, by name."""
-        width = max(map(len, forms))
+        """Does he say that it is the same?"""
         question = [
             f"Compare this with what {show.one_line(shown.peer)} sees, by telephone or face to face:",
-            *(f"  {name:{width}}  {text}" for name, text in forms.items()),
+            f"  {shown.text}",
             "Is it the same on both sides? [y/N] ",
         ]
+        if shown.cut:
+            question.insert(0, f"So many comparisons with him failed or were cut off before: {shown.cut}. Look closely.")
         same = (await self._answer(shown.peer, "\n".join(question))).strip().casefold() in _YES
         said = "the same: you have verified his key" if same else "not the same: his key is not verified, and the session ends"
         self._out.tell(f"You say that it is {said}.")
         return same
-
-    async def waits(self, peer: str) -> None:
-        """Until he says that the other is ready, too, of whose answer we learn nothing; or the session ends."""
-        await self._answer(peer, "Wait until he has answered, too; then press Return. ")
 
     async def knows(self, peer: str) -> str | None:
         """The password that he shares with a peer; None: he knows of none."""

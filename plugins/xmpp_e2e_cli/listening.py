@@ -11,8 +11,9 @@ from rich.text import Text
 from slixmpp import JID, ClientXMPP, Message, Presence
 
 from slixmpp_e2e import E2E, Happened, Plaintext, SendFailed, SessionRefused, TrustFileFailed
+from slixmpp_e2e.reports import VerifyCut
 from xmpp_e2e.errors import E2EError
-from xmpp_e2e.events import KeyChanged, SessionEnd, SessionFailed, SessionStart
+from xmpp_e2e.events import KeyChanged, KeyHeld, SessionEnd, SessionFailed, SessionStart, VerifyRequest, VerifyResult
 from xmpp_e2e.identity import Assurance, Fingerprint
 from xmpp_e2e_cli import show
 from xmpp_e2e_cli.codes import ConnectionLost
@@ -34,6 +35,10 @@ class Listener:
             "e2e_session_end": self._happened,
             "e2e_session_failed": self._happened,
             "e2e_key_changed": self._happened,
+            "e2e_key_held": self._happened,
+            "e2e_verify_request": self._wanted,
+            "e2e_verify_result": self._happened,
+            "e2e_verify_cut": self._cut,
             "e2e_send_failed": self._send_failed,
             "e2e_plaintext_refused": self._plaintext,
             "e2e_plaintext_received": self._plaintext,
@@ -122,6 +127,25 @@ class Listener:
         elif isinstance(detail, KeyChanged):
             data |= {"kind": detail.kind, "decision": detail.decision, "fingerprint": str(detail.fingerprint)}
             self._out.event("key_changed", data | {"message": detail.text}, show.clean(detail.text))
+        elif isinstance(detail, KeyHeld):
+            data |= {"kind": detail.kind, "fingerprint": str(detail.fingerprint)}
+            self._out.event("key_held", data | {"message": detail.text}, show.clean(detail.text))
+        elif isinstance(detail, VerifyResult):
+            said = "says that it is the same" if detail.match else "says that it is not the same"
+            self._out.event("verify_result", data | {"match": detail.match}, f"{peer} {said}")
+
+    def _wanted(self, happened: Happened) -> None:
+        """The peer wants a proof. If nobody is asked, nobody can answer: this program has no other way."""
+        detail = happened.detail
+        assert isinstance(detail, VerifyRequest)
+        if not detail.begun:
+            happened.session.decline(detail.method)
+        said = "" if detail.begun else ", which is declined: there is no terminal to ask at, and nothing is set up"
+        line = show.one_line(f"{happened.peer} wants a proof by {detail.method}{said}")
+        self._out.event("verify_request", {"peer": happened.peer, "method": detail.method, "declined": not detail.begun}, line)
+
+    def _cut(self, report: VerifyCut) -> None:
+        self._out.event("verify_cut", {"peer": report.peer, "count": report.count}, show.clean(str(report)))
 
     def _send_failed(self, report: SendFailed) -> None:
         data = {"to": str(report.stanza["to"]), "error": type(report.error).__name__, "message": str(report.error)}

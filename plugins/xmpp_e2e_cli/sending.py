@@ -16,6 +16,7 @@ from slixmpp import JID, ClientXMPP
 
 from slixmpp_e2e import E2E, Happened, Link
 from slixmpp_e2e.errors import PeerOffline, PeerWithoutE2E
+from xmpp_e2e.config import Deadlines
 from xmpp_e2e.errors import E2EError, TimedOut, UntrustedKey
 from xmpp_e2e.events import KeyChanged
 from xmpp_e2e.identity import Assurance, Fingerprint
@@ -72,6 +73,8 @@ class Errand:
     """For each session: until the peer has opened it, and again until he has said farewell."""
     subscribe: bool = False
     """Ask for the peer's presence if we may not see it."""
+    asks: bool = False
+    """Is there a person at the terminal, who can prove a key that would be held?"""
 
 
 async def deliver(client: ClientXMPP, e2e: E2E, errand: Errand, tell: Tell) -> list[Delivered]:
@@ -83,7 +86,7 @@ async def deliver(client: ClientXMPP, e2e: E2E, errand: Errand, tell: Tell) -> l
         raise RefusedByPolicy(f"the policy for {errand.peer.bare} is `off`, and this command sends encrypted or not at all")
     devices = await online_devices(client, errand.peer, errand.seconds, tell, subscribe=errand.subscribe)
     tell(f"opening a session with {', '.join(devices)}")
-    with key_changes(client, tell) as changes:
+    with _key_changes(client, tell) as changes:
         outcomes = await asyncio.gather(*(_one(client, e2e, device, errand, changes) for device in devices))
     delivered = [outcome for outcome in outcomes if isinstance(outcome, Delivered)]
     failed = [(device, o) for device, o in zip(devices, outcomes, strict=True) if isinstance(o, E2EError)]
@@ -99,7 +102,7 @@ async def _one(
     client: ClientXMPP, e2e: E2E, device: str, errand: Errand, changes: dict[Link, KeyChanged]
 ) -> Delivered | E2EError:
     try:
-        link = await opened(e2e, device, errand.seconds, changes)
+        link = await _opened(e2e, device, errand, changes)
         message: Any = client.make_message(mto=device, mbody=errand.body, mtype="chat")
         # Into this session, not by way of a queue: whatever happens, it goes in there or nowhere.
         link.send(message.xml)
@@ -109,7 +112,7 @@ async def _one(
 
 
 @contextmanager
-def key_changes(client: ClientXMPP, tell: Tell) -> Iterator[dict[Link, KeyChanged]]:
+def _key_changes(client: ClientXMPP, tell: Tell) -> Iterator[dict[Link, KeyChanged]]:
     """What happens to peers' keys meanwhile. What is accepted is told; the rest becomes the error."""
     changes: dict[Link, KeyChanged] = {}
 
@@ -126,12 +129,15 @@ def key_changes(client: ClientXMPP, tell: Tell) -> Iterator[dict[Link, KeyChange
         client.del_event_handler("e2e_key_changed", changed)
 
 
-async def opened(e2e: E2E, device: str, seconds: float, changes: dict[Link, KeyChanged]) -> Link:
-    """A session through which stanzas flow; KeyHeld if it waits for our own user, who has to act first."""
+async def _opened(e2e: E2E, device: str, errand: Errand, changes: dict[Link, KeyChanged]) -> Link:
+    """A session through which stanzas flow; KeyHeld if it waits for our own user, who has to act first. About a key that is
+    new in the place of a verified one nobody is asked."""
+    seconds = max(errand.seconds, Deadlines().human) if errand.asks else errand.seconds
     try:
         async with asyncio.timeout(seconds):
             link = await e2e.connect(device)
-            if link.stage in _OURS_TO_DECIDE and not link.proving:
+            may_ask = errand.asks and link not in changes
+            if link.stage in _OURS_TO_DECIDE and not link.proving and not may_ask:
                 link.end()
                 raise KeyHeld(_why(link, changes.get(link)))
             await link.opened()

@@ -114,7 +114,7 @@ def trust_verify(
 
     async def verify() -> sending.Delivered:
         person = Person.at_terminal(out)
-        client = connection.make_client(mine, login, server, settings | wanted.settings(person))
+        client = connection.make_client(mine, login, server, settings | wanted.settings)
         out.tell(f"logging in as {mine.bare}")
         async with connection.online(client, server) as e2e:
             if person is not None:

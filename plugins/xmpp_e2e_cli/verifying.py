@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import getpass
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from slixmpp import JID, ClientXMPP
 
-from slixmpp_e2e import E2E, Link
+from slixmpp_e2e import E2E, Happened, Link
 from slixmpp_e2e.passwords import stretched
-from slixmpp_e2e.prompts import Compare
 from slixmpp_e2e.proofs import KEY_ID
 from xmpp_e2e.authenticate.strings import Form
-from xmpp_e2e.errors import LocalError
+from xmpp_e2e.errors import AuthenticationFailed, LocalError, TimedOut
+from xmpp_e2e.events import VerifyResult
 from xmpp_e2e.identity import Assurance
 from xmpp_e2e_cli import asking, sharing
 from xmpp_e2e_cli.asking import NoTerminal, Person
 from xmpp_e2e_cli.codes import UsageProblem
-from xmpp_e2e_cli.sending import Delivered, Tell, closed, key_changes, online_devices, opened
+from xmpp_e2e_cli.sending import Delivered, Tell, closed, online_devices
 from xmpp_e2e_cli.words import first_line
 
 
@@ -33,6 +35,14 @@ class Method(enum.Enum):
     KEY = "psk"
 
 
+class Differs(AuthenticationFailed):
+    """Two people do not agree about what they see."""
+
+    likely = "He has pressed the wrong key, has not seen the same, or the connection was lost."
+    attack = "Somebody in the middle shows each of you something else."
+    remedy = "Ask him. If he has seen something else: xmpp-e2e trust forget JID SHA256:…; trust show has the fingerprint."
+
+
 @dataclass(frozen=True)
 class Proof:
     """What is to prove the peer's key."""
@@ -41,13 +51,13 @@ class Proof:
     form: Form = Form.DECIMAL
     password: str = field(default="", repr=False)
 
-    def settings(self, person: Person | None) -> dict[str, Any]:
+    @property
+    def settings(self) -> dict[str, Any]:
         """Of the plugin: whoever has set the password up needs it when the session opens."""
-        asked = {} if person is None else person.settings
-        return asked | {"password": lambda peer: self.password} if self.method is Method.PASSWORD else asked
+        return {"password": lambda peer: self.password} if self.method is Method.PASSWORD else {}
 
     async def run(self, link: Link, person: Person | None, key: bytes | None) -> None:
-        """In an open session; returns when it has proved the peer's key. ``key``: the pre-shared one."""
+        """When both hellos are checked; returns when it has proved the peer's key here. ``key``: the pre-shared one."""
         if self.method is Method.PASSWORD:
             await link.verify_password(self.password)
         elif self.method is Method.KEY:
@@ -55,14 +65,7 @@ class Proof:
             await link.verify_key(key)
         else:
             assert person is not None
-            await link.verify_sas(self._shown_to(person), form=self.form.value)
-            await person.waits(link.peer)
-
-    def _shown_to(self, person: Person) -> Callable[[Compare], Awaitable[bool]]:
-        return lambda shown: person.confirms(shown, {_NAMES[self.form]: shown.text})
-
-
-_NAMES = {Form.DECIMAL: "numbers", Form.EMOJI: "pictures", Form.WORDS: "words"}
+            await link.verify_sas(person.compares, form=self.form.value)
 
 
 def proof(peer: JID, chosen: list[Method], form: Form | None, file: Path | None) -> Proof:
@@ -110,13 +113,58 @@ async def verify(
     if len(devices) > 1:
         tell(f"{peer.bare} has {len(devices)} devices online, each with a key of its own; one of them is verified now")
     tell(f"opening a session with {peer}")
-    with key_changes(client, tell) as changes:
-        link = await opened(e2e, peer.full, seconds, changes)
-    tell(f"the session with {link.peer} is open; waiting for the proof, in which he has to take part")
+    says = _Says(client)
+    client.add_event_handler("e2e_key_changed", lambda happened: tell(happened.detail.text))
+    async with _in_time(seconds, f"{peer} did not answer within {seconds:g} seconds"):
+        link = await e2e.connect(peer.full)
+    tell(f"there is a session with {link.peer}; waiting for the proof, in which he has to take part")
     try:
         await wanted.run(link, person, key)
-    except LocalError:
-        if not (link.is_open and link.assurance is Assurance.VERIFIED):
-            raise
+        if wanted.method is Method.SAS:
+            await says.the_same(link, tell)
+    except LocalError as error:
+        await _was_proved(link, seconds, error)
         tell("what you two share has proved the key already, when the session opened")
+    async with _in_time(seconds, f"{link.peer} did not open the session within {seconds:g} seconds"):
+        await link.opened()
     return await closed(link, seconds)
+
+
+async def _was_proved(link: Link, seconds: float, error: LocalError) -> None:
+    """What cannot run has run already: then the session opens, and its key is verified."""
+    async with _in_time(seconds, str(error)):
+        await link.opened()
+    if not (link.is_open and link.assurance is Assurance.VERIFIED):
+        raise error
+
+
+@asynccontextmanager
+async def _in_time(seconds: float, otherwise: str) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise TimedOut(otherwise) from None
+
+
+class _Says:
+    """What the peers' users say of the strings."""
+
+    def __init__(self, client: ClientXMPP) -> None:
+        self._said: asyncio.Future[Happened] = asyncio.get_running_loop().create_future()
+        client.add_event_handler("e2e_verify_result", self._heard)
+
+    def _heard(self, happened: Happened) -> None:
+        if not self._said.done():
+            self._said.set_result(happened)
+
+    async def the_same(self, link: Link, tell: Tell) -> None:
+        """Until he has said so. Differs if he says that they are not; and what has ended the session, if that was before."""
+        tell("waiting for what he says")
+        ended = asyncio.ensure_future(link.ended())
+        await asyncio.wait((self._said, ended), return_when=asyncio.FIRST_COMPLETED)
+        ended.cancel()
+        detail = self._said.result().detail if self._said.done() else None
+        if not isinstance(detail, VerifyResult) or not detail.match:
+            raise Differs(f"you said that it is the same, and {link.peer} did not: his key counts as verified here")
+        tell("he says that it is the same, too")

@@ -25,9 +25,10 @@ async def listening(people: People, *words: str) -> Process:
     return bob
 
 
-def forms(process: Process) -> dict[str, str]:
-    """What somebody sees, by name."""
-    return dict(re.findall(r"^  (numbers|pictures|words) +(.*)$", "".join(process.told), re.MULTILINE))
+def shown(process: Process) -> str:
+    """What somebody compares."""
+    (text,) = re.findall(r"^  (\S.*)\n" + re.escape(ASKED), "".join(process.told), re.MULTILINE)
+    return str(text)
 
 
 async def trusted(people: People, name: str, peer: str) -> tuple[str, str]:
@@ -37,19 +38,16 @@ async def trusted(people: People, name: str, peer: str) -> tuple[str, str]:
 
 
 async def test_two_people_compare(people: People) -> None:
-    """She chooses words, he sees all forms; both say yes, and both keys are verified."""
+    """She chooses words, and he sees the same; both say yes, and both keys are verified."""
     bob = await listening(people)
     alice = await people.sit("alice", "trust", "verify", BOB, "--form", "words", "--json", *people.server)
     for process in (alice, bob):
         await process.shows(ASKED)
-    assert list(forms(alice)) == ["words"]
-    assert list(forms(bob)) == ["numbers", "pictures", "words"]
-    assert forms(alice)["words"] == forms(bob)["words"]
+    assert shown(alice) == shown(bob)
+    assert re.fullmatch(r"(\w+ ){4}\w+", shown(bob))
     alice.types("y")
-    await alice.shows("press Return")
+    await alice.shows("waiting for what he says")
     bob.types("Yes")
-    await bob.shows("you have verified his key")
-    alice.types("")
     done = await alice.done()
     assert done.code == 0, done.err
     data = done.data
@@ -63,7 +61,7 @@ async def test_what_is_not_the_same_is_5(people: People) -> None:
     alice = await people.sit("alice", "trust", "verify", BOB, *people.server)
     for process in (alice, bob):
         await process.shows(ASKED)
-    assert forms(alice)["numbers"] == forms(bob)["numbers"]
+    assert shown(alice) == shown(bob)
     bob.types("")
     await bob.shows("not the same")
     done = await alice.done()
@@ -81,7 +79,7 @@ async def test_what_was_typed_before_the_question_is_no_answer(people: People) -
     for process in (alice, bob):
         await process.shows(ASKED)
     alice.types("y")
-    await alice.shows("press Return")
+    await alice.shows("waiting for what he says")
     assert "You say" not in "".join(bob.told)
     bob.types("no")
     assert (await alice.done()).code == 5
@@ -191,10 +189,35 @@ def test_who_cannot_see_or_answer_is_not_asked(monkeypatch: pytest.MonkeyPatch, 
     assert not asking.is_there()
 
 
-async def test_a_key_that_has_changed_is_4(people: People, home: Path) -> None:
-    """It is held, so there is no session to prove it in; what helps is told."""
+async def test_a_key_that_has_changed_can_be_proved(people: People) -> None:
+    """It is held, and she hears that; what two people compare resolves it."""
     assert (await people.run("alice", "trust", "pin", BOB, "SHA256:" + "A" * 43)).code == 0
-    await people.listen("bob")
+    bob = await listening(people)
+    alice = await people.sit("alice", "trust", "verify", BOB, *people.server)
+    for process in (alice, bob):
+        await process.shows(ASKED)
+        process.types("y")
+    done = await alice.done()
+    assert (done.code, "HAS CHANGED" in done.err, "by sas" in done.out) == (0, True, True), done.err
+
+
+async def test_a_message_waits_for_two_people(people: People) -> None:
+    """At a terminal, and where the server is not trusted, `send` asks before the first message; without one it does not go."""
+    bob = await listening(people)
+    words = ("send", BOB, "-m", "attack at dawn", "--trust-model", "server-untrusted", *people.server)
+    alice = await people.sit("alice", *words)
+    for process in (alice, bob):
+        await process.shows(ASKED)
+        process.types("y")
+    done = await alice.done()
+    assert (done.code, "[verified]" in done.out) == (0, True), done.err
+    assert "attack at dawn" in await bob.line()
+
+
+async def test_whoever_declines_says_so(people: People, home: Path) -> None:
+    """A listener without a terminal tells who wanted what."""
+    bob, _ = await people.listen("bob")
     (home / "word").write_text(WORDS)
-    done = await people.run("alice", "trust", "verify", BOB, "--password", "--file", str(home / "word"), *people.server)
-    assert (done.code, "xmpp-e2e trust pin" in done.err) == (4, True), done.err
+    await people.run("alice", "trust", "verify", BOB, "--password", "--file", str(home / "word"), *people.server)
+    wanted = await bob.event("verify_request")
+    assert (wanted["method"], wanted["declined"], wanted["peer"].partition("/")[0]) == ("srp", True, ALICE)
