@@ -172,6 +172,7 @@ def test_a_step_too_many() -> None:
     opened.bob.session.answer(b"match", opened.now)
     opened.run()
     assert isinstance(opened.bob.failure, StreamError)
+    assert opened.bob.failure.condition == "policy-violation"
     assert opened.bob.session.assurance is Assurance.VOUCHED
 
 

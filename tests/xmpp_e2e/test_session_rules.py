@@ -48,8 +48,9 @@ def heard_by(pair: Pair, role: Role) -> bytearray:
 
 
 def test_a_fresh_session_knows_nothing() -> None:
-    """Without TLS there is no key; memory, time and bytes change nothing yet."""
+    """Before anything happened there is no id, and without TLS no key; memory, time and bytes change nothing yet."""
     session = Session(Role.INITIATOR, config(), NOBODY)
+    assert session.sid == ""
     assert session.established is None
     assert session.fingerprint is None
     session.remember(BLOCKED, 0.0)
