@@ -69,7 +69,7 @@ class Person:
             "Is it the same on both sides? [y/N] ",
         ]
         if shown.cut:
-            question.insert(0, f"So many comparisons with him failed or were cut off before: {shown.cut}. Look closely.")
+            question.insert(0, f"So many comparisons with him were cut off before: {shown.cut}. Look closely.")
         same = (await self._answer(shown.peer, "\n".join(question))).strip().casefold() in _YES
         said = "the same: you have verified his key" if same else "not the same: his key is not verified, and the session ends"
         self._out.tell(f"You say that it is {said}.")

@@ -126,7 +126,7 @@ class Trusting:
             locked = f", and it is locked: xmpp-e2e trust unlock {peer.bare}" if guesses >= GUESSES else ""
             lines.append(f"      wrong guesses of the password: {guesses}{locked}")
         if cut:
-            lines.append(f"      comparisons (sas) that failed or were cut off: {cut}")
+            lines.append(f"      comparisons (sas) that were cut off: {cut}")
         self._out.result(data, *lines)
         if cut:
             self._out.tell("Somebody in the middle cuts off a comparison of which he sees that it will fail.")

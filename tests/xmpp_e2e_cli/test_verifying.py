@@ -6,12 +6,16 @@ import os
 import re
 import sys
 import termios
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.xmpp_e2e_cli.conftest import People, Process
-from xmpp_e2e_cli import asking
+from xmpp_e2e.errors import LocalError
+from xmpp_e2e.identity import Assurance
+from xmpp_e2e_cli import asking, verifying
 
 ALICE, BOB = "alice@home.test", "bob@home.test"
 WORDS = "copper lantern wanders north"
@@ -82,7 +86,8 @@ async def test_what_was_typed_before_the_question_is_no_answer(people: People) -
     await alice.shows("waiting for what he says")
     assert "You say" not in "".join(bob.told)
     bob.types("no")
-    assert (await alice.done()).code == 5
+    done = await alice.done()
+    assert (done.code, "his key counts as verified here" in done.err, "trust forget" in done.err) == (5, True, True)
     assert await trusted(people, "bob", ALICE) == ("vouched", "route")
 
 
@@ -177,6 +182,20 @@ async def test_without_a_terminal_nobody_compares(people: People, home: Path) ->
     done = await people.run("alice", "trust", "verify", BOB, "--password", "--file", str(home / "word"), *people.server)
     assert (done.code, "takes no part" in done.err) == (5, True), done.err
     assert (await bob.event("session_end"))["clean"]
+
+
+@pytest.mark.parametrize("assurance", [Assurance.KNOWN, Assurance.VERIFIED])
+async def test_what_could_not_run_has_proved_nothing_by_that(assurance: Assurance) -> None:
+    """It counts only if the key is verified."""
+
+    class Opened:
+        async def opened(self) -> None:
+            """At once."""
+
+    link: Any = Opened()
+    link.assurance = assurance
+    with pytest.raises(LocalError) if assurance is Assurance.KNOWN else nullcontext():
+        await verifying._was_proved(link, 1.0, LocalError("it cannot run"))
 
 
 @pytest.mark.parametrize("piped", ["stdin", "stderr"])
