@@ -221,7 +221,7 @@ class E2E(BasePlugin):
         go on. ConfigError."""
         allowed = accept_from(who, self.xmpp.is_component)
         self.settings = replace(self.settings, accept_from=allowed)
-        self.switchboard.accept_from(allowed)
+        self.switchboard.callers.allow(allowed)
         if allowed == "roster" and self.xmpp.session_bind_event.is_set():
             self._spawn(self._load_roster())
 

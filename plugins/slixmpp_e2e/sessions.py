@@ -36,11 +36,15 @@ class Host(Protocol):
     def new_link(self, session: Session) -> Link:
         """What carries it."""
 
-    def is_listed(self, peer: str) -> bool:
-        """May this full JID open a session with us, by ``accept_from``? Costs no look-up in the store."""
-
     def admits(self, peer: str) -> bool:
         """Do the policies agree?"""
+
+
+class Callers(Protocol):
+    """Who may open sessions with us."""
+
+    def is_listed(self, peer: str) -> bool:
+        """May this full JID, by ``accept_from``? Costs no look-up in the store."""
 
     def is_contact(self, peer: str) -> bool:
         """Is it one of whom the user has said so? Costs no look-up in the store."""
@@ -52,8 +56,8 @@ class Host(Protocol):
 class Sessions:
     """The registry."""
 
-    def __init__(self, host: Host, iqs: OwnIqs, clock: Callable[[], float], limits: Limits) -> None:
-        self._host, self._iqs, self._clock = host, iqs, clock
+    def __init__(self, host: Host, callers: Callers, iqs: OwnIqs, clock: Callable[[], float], limits: Limits) -> None:
+        self._host, self._callers, self._iqs, self._clock = host, callers, iqs, clock
         self._links: dict[Key, Link] = {}
         self._accounts: dict[str, dict[Link, None]] = {}
         self._open: dict[tuple[str, str], Link] = {}
@@ -183,9 +187,9 @@ class Sessions:
     def _look_into(self, peer: str, *, free: bool = False) -> None:
         """An iq came that belongs to no session. What is cheapest to find out comes first: a flood must end here."""
         nobody = NobodyHere("no session is accepted from this JID")
-        if not self._host.is_listed(peer):
+        if not self._callers.is_listed(peer):
             raise nobody
-        if not free and not self.capacity.listens(peer, self._clock(), contact=self._host.is_contact(peer)):
+        if not free and not self.capacity.listens(peer, self._clock(), contact=self._callers.is_contact(peer)):
             raise Refused("too many sessions are asked for")
         if not self._host.admits(peer):
             raise nobody
@@ -199,7 +203,7 @@ class Sessions:
                 raise JingleError("our own offer has precedence", "conflict", "tie-break")
             mine.abandon()  # and no room is made: his offer takes the place of ours, and counts as ours
             return self._host.new_link(self._host.new_session(Role.RESPONDER, ours, peer, Assurance.NONE))
-        acquainted = self._host.is_acquainted(peer)
+        acquainted = self._callers.is_acquainted(peer)
         if (given_up := self.capacity.make_room(peer, acquainted=acquainted)) is not None:
             given_up.end(Reason.BUSY)
         link = self._host.new_link(self._host.new_session(Role.RESPONDER, ours, peer, Assurance.NONE))

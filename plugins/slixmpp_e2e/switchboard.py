@@ -11,7 +11,6 @@ import logging
 import os
 import re
 import time
-from collections import OrderedDict
 from xml.etree.ElementTree import Element
 
 from slixmpp import JID, Iq, Presence
@@ -19,6 +18,7 @@ from slixmpp.basexmpp import BaseXMPP
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
 from slixmpp_e2e import adapter, discovery, mark
+from slixmpp_e2e.callers import Callers
 from slixmpp_e2e.classify import Rooms
 from slixmpp_e2e.declared import Declared
 from slixmpp_e2e.errors import PeerOffline, PeerWithoutE2E, SessionGone
@@ -59,8 +59,6 @@ _TOLD = (
     events.VerifyResult,
 )
 """The core events that users hear of, as ``e2e_session_start`` and so on."""
-APPROACHED = 4096
-"""Accounts to which we have offered sessions that may offer some to us in turn; the one of longest ago goes first."""
 
 
 class Switchboard:
@@ -76,12 +74,11 @@ class Switchboard:
         self._declared = declared
         self.iqs = OwnIqs(xmpp)
         self.inside = InsideIqs()
-        self._accept_from = settings.accept_from
-        self._approached: OrderedDict[str, None] = OrderedDict()
+        self.callers = Callers(xmpp, own, store, settings.accept_from)
         self.rooms = Rooms(xmpp, self._is_person)
         self.presences = Presences(self.loop)
         self.outbox = Outbox(self)
-        self.sessions = Sessions(self, self.iqs, self.loop.time, settings.limits)
+        self.sessions = Sessions(self, self.callers, self.iqs, self.loop.time, settings.limits)
         self._watch = Watch(self, store)
         self.proofs = Proofs(self, store, self._declared, settings.prompts)
         self._kept: list[StanzaBase] = []
@@ -186,7 +183,7 @@ class Switchboard:
         """A core session between two full JIDs, on the terms of the day."""
         bare = JID(peer).bare
         if role is Role.INITIATOR:
-            self._approach(JID(peer).bare)
+            self.callers.approach(bare)
         self._watch.start()  # before we ask what is remembered: whatever changes afterwards is noticed
         terms = self._declared.terms(bare, self._store.policy(bare))
         secrets = self._secrets(role, bare, JID(ours).bare)
@@ -227,48 +224,10 @@ class Switchboard:
         """What carries it."""
         return Link(self, session)
 
-    def accept_from(self, who: str | frozenset[str]) -> None:
-        """From now on these may open sessions with us, and others when we have approached them again."""
-        self._accept_from = who
-        self._approached.clear()
-
-    def _approach(self, bare: str) -> None:
-        """Whom we write to is no stranger: his answer may need a session of his own, and offers may cross."""
-        self._approached[bare] = None
-        self._approached.move_to_end(bare)
-        if len(self._approached) > APPROACHED:
-            self._approached.popitem(last=False)
-
-    def is_listed(self, peer: str) -> bool:
-        """May this full JID open a session with us, by ``accept_from`` or because we have offered one to its account ourselves?
-        The answer to others must not tell that we are here."""
-        jid = JID(peer)
-        if not self._own.is_open:
-            return False  # nor are we: our own key cannot be shown yet
-        if jid.full != peer:
-            return False  # another spelling than ours: his stanzas would come from one address, and ours go to another
-        if not jid.resource or not jid.local:
-            return False
-        allowed = self._accept_from
-        if allowed == "anyone" or jid.bare == self.xmpp.boundjid.bare or jid.bare in self._approached:
-            return True
-        return self.is_contact(peer) if allowed == "roster" else jid.bare in allowed or jid.domain in allowed
-
     def admits(self, peer: str) -> bool:
         """Do the policies agree? No occupant of a room may open a session: one with him would make a person of the room."""
         bare = JID(peer).bare
         return bare not in self.rooms and self.policy_with(bare).accepts_sessions
-
-    def is_contact(self, peer: str) -> bool:
-        """Does this account see our presence, is it named in ``accept_from``, or is it our own?"""
-        bare, roster, allowed = JID(peer).bare, self.xmpp.client_roster, self._accept_from
-        if bare == self.xmpp.boundjid.bare or (isinstance(allowed, frozenset) and bare in allowed):
-            return True
-        return roster.has_jid(bare) and roster[bare]["subscription"] in ("from", "both")
-
-    def is_acquainted(self, peer: str) -> bool:
-        """Is it, or has this account ever had encryption?"""
-        return self.is_contact(peer) or self._store.seen(JID(peer).bare)
 
     # --- the way out -----------------------------------------------------------------------------------------------
 

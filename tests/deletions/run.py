@@ -28,15 +28,17 @@ ROOT = Path(__file__).parents[2]
 STAGES = "xmpp_e2e/stages.py"
 PLUGIN = (
     *("filters", "classify", "mark", "inside", "iqs", "adapter", "outbox", "switchboard"),
-    *("trust", "own", "presences", "absent", "namespaces", "watch", "discovery"),
+    *("trust", "own", "callers", "presences", "absent", "namespaces", "watch", "discovery", "proofs"),
 )
 """Of the plugin, what stands between slixmpp and its stream; and what that asks."""
 MODULES = (
     *("xmpp_e2e/tls/*.py", "xmpp_e2e/authenticate/*.py", "xmpp_e2e/trust/*.py"),
-    *("xmpp_e2e/session.py", "xmpp_e2e/standing.py", STAGES, "xmpp_e2e/negotiate/*.py"),
+    *(f"xmpp_e2e/{name}.py" for name in ("session", "inner", "runs", "wishes", "progress", "standing")),
+    *(STAGES, "xmpp_e2e/negotiate/*.py"),
     *(f"plugins/slixmpp_e2e/{name}.py" for name in PLUGIN),
 )
-"""What guards: TLS, hello, trust, the session and its table, the signalling; and of the plugin as above."""
+"""What guards: TLS, hello, authenticators, trust, the session with its parts and its table, the signalling; and of the plugin as
+above."""
 TESTS = ("tests/xmpp_e2e", "tests/slixmpp_e2e", "tests/attacks", "tests/docs")
 SECONDS = 8
 """For a test that takes a second at most without a deletion."""

@@ -84,7 +84,7 @@ class Host:
 def registry(number: int) -> tuple[Sessions, list[Any]]:
     """So many sessions that we offer."""
     host: Any = Host()
-    sessions = Sessions(host, host, lambda: 0.0, Limits())
+    sessions = Sessions(host, host, host, lambda: 0.0, Limits())
     links: list[Any] = [sessions.ensure(ALICE, f"user{i}@host{i % 7}.test/x") for i in range(number)]
     for link in links:
         sessions.connected(link, link.sid)

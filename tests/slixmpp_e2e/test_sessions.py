@@ -12,7 +12,7 @@ from xml.etree.ElementTree import Element, canonicalize, fromstring
 import pytest
 from slixmpp.exceptions import IqError
 
-from slixmpp_e2e import switchboard
+from slixmpp_e2e import callers
 from slixmpp_e2e.loopback import Subscription, hostile
 from slixmpp_e2e.settings import ConfigError
 from tests.slixmpp_e2e.world import ALICE, BOB, PAYLOADS, Heard, World, an_offer, e2e, jingle, turns, until
@@ -206,11 +206,11 @@ async def test_offers_may_cross_whoever_is_accepted(world: World) -> None:
 
 async def test_whom_we_have_written_to_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The ones of longest ago are forgotten; each of them may write when he is written to again."""
-    monkeypatch.setattr(switchboard, "APPROACHED", 2)
-    board = e2e(world.make(ALICE, accept_from=[])).switchboard
+    monkeypatch.setattr(callers, "APPROACHED", 2)
+    known = e2e(world.make(ALICE, accept_from=[])).switchboard.callers
     for name in ("bob", "carol", "bob", "dave"):
-        board._approach(f"{name}@localhost")
-    assert [name for name in ("bob", "carol", "dave") if board.is_listed(f"{name}@localhost/x")] == ["bob", "dave"]
+        known.approach(f"{name}@localhost")
+    assert [name for name in ("bob", "carol", "dave") if known.is_listed(f"{name}@localhost/x")] == ["bob", "dave"]
 
 
 async def test_who_may_open_a_session_can_be_changed(world: World) -> None:
