@@ -29,7 +29,6 @@ from slixmpp_e2e.link import Happened, Link
 from slixmpp_e2e.outbox import FAN_OUT, Outbox, Route, Target
 from slixmpp_e2e.own import Own
 from slixmpp_e2e.presences import Presences
-from slixmpp_e2e.prompts import NOBODY, Prompts
 from slixmpp_e2e.proofs import Proofs
 from slixmpp_e2e.reports import Plaintext, SendFailed, SessionRefused, StoreFailed, TrustFileFailed, VerifyCut
 from slixmpp_e2e.sessions import Sessions
@@ -38,7 +37,6 @@ from slixmpp_e2e.store.errors import StoreError
 from slixmpp_e2e.trustfile import Rules, TrustFileWrong
 from slixmpp_e2e.watch import Watch
 from xmpp_e2e import events
-from xmpp_e2e.authenticate.strings import Form
 from xmpp_e2e.config import Config
 from xmpp_e2e.errors import E2EError, JingleError
 from xmpp_e2e.identity import Assurance, Remembered, Role
@@ -81,6 +79,7 @@ class Switchboard:
         self.sessions = Sessions(self, self.callers, self.iqs, self.loop.time, settings.limits)
         self._watch = Watch(self, store)
         self.proofs = Proofs(self, store, self._declared, settings.prompts)
+        self.verify = self.proofs.verify
         self._kept: list[StanzaBase] = []
         self.injecting = False
         self._filters = Filters(self)
@@ -366,18 +365,6 @@ class Switchboard:
         finally:
             self.injecting = False
 
-    async def verify(
-        self,
-        link: Link,
-        method: str,
-        *,
-        prompts: Prompts = NOBODY,
-        form: Form = Form.DECIMAL,
-        secret: bytes | None = None,
-    ) -> None:
-        """Let a method prove the peer's key in an open session."""
-        await self.proofs.verify(link, method, prompts, form=form, secret=secret)
-
     # --- what links tell -------------------------------------------------------------------------------------------
 
     def happened(self, link: Link, event: events.Event) -> None:
@@ -418,12 +405,8 @@ class Switchboard:
         """The peer wants a proof; if nobody here can answer, he is not left waiting."""
         if event.begun or self.xmpp.event_handled(_name(event)):
             return
-        log.warning(
-            "%s wants a proof by %s, which is declined: nobody can be asked (the setting `sas` or `password`, or a handler of"
-            " e2e_verify_request)",
-            link.peer,
-            event.method,
-        )
+        setup = "nobody can be asked: neither the setting `sas` or `password` nor a handler of e2e_verify_request is there"
+        log.warning("%s wants a proof by %s, which is declined: %s", link.peer, event.method, setup)
         link.decline(event.method)
 
     def verify_cut(self, report: VerifyCut) -> None:
