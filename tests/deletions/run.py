@@ -37,7 +37,7 @@ MODULES = (
     *(STAGES, "xmpp_e2e/negotiate/*.py"),
     *(f"plugins/slixmpp_e2e/{name}.py" for name in PLUGIN),
 )
-"""What guards: TLS, hello, authenticators, trust, the session with its parts and its table, the signalling; and of the plugin as
+"""What guards: TLS, hello, authenticators, trust, the session with its parts and its table, the signalling; and the plugin's as
 above."""
 TESTS = ("tests/xmpp_e2e", "tests/slixmpp_e2e", "tests/attacks", "tests/docs")
 SECONDS = 8
