@@ -130,14 +130,12 @@ def _key_changes(client: ClientXMPP, tell: Tell) -> Iterator[dict[Link, KeyChang
 
 
 async def _opened(e2e: E2E, device: str, errand: Errand, changes: dict[Link, KeyChanged]) -> Link:
-    """A session through which stanzas flow; KeyHeld if it waits for our own user, who has to act first. About a key that is
-    new in the place of a verified one nobody is asked."""
+    """A session through which stanzas flow; KeyHeld if it waits for our own user, who has to act first."""
     seconds = max(errand.seconds, Deadlines().human) if errand.asks else errand.seconds
     try:
         async with asyncio.timeout(seconds):
             link = await e2e.connect(device)
-            may_ask = errand.asks and link not in changes
-            if link.stage in _OURS_TO_DECIDE and not link.proving and not may_ask:
+            if link.stage in _OURS_TO_DECIDE and not link.proving:
                 link.end()
                 raise KeyHeld(_why(link, changes.get(link)))
             await link.opened()

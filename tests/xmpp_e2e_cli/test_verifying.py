@@ -105,6 +105,20 @@ async def test_a_password_that_both_type(people: People) -> None:
     assert await trusted(people, "bob", ALICE) == ("verified", "srp")
 
 
+async def test_a_question_is_taken_back(people: People) -> None:
+    """When its session is over; the next one is asked at once."""
+    bob = await listening(people)
+    for said in ("n", "y"):
+        bob.told.clear()
+        alice = await people.sit("alice", "trust", "verify", BOB, *people.server)
+        for process in (alice, bob):
+            await process.shows(ASKED)
+        alice.types(said)
+        if said == "n":
+            await bob.shows("nothing to answer any more")
+            assert (await alice.done()).code == 5
+
+
 async def test_ctrl_c_at_a_question_ends_at_once(people: People, home: Path) -> None:
     """Nobody has to press Return, and what is typed afterwards is seen again."""
     bob = await listening(people)
