@@ -268,6 +268,23 @@ def test_much_traffic_ends_a_session_cleanly(monkeypatch: pytest.MonkeyPatch) ->
     assert [end.clean for end in pair.alice.of(events.SessionEnd) + pair.bob.of(events.SessionEnd)] == [True, True]
 
 
+def test_a_session_may_use_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes up to the bound are no reason to end, and the next one is."""
+    pair = Pair().open()
+    channel = pair.bob.session._channel
+    assert channel is not None
+    used = []
+    for _ in range(2):
+        used.append(channel.used)
+        pair.alice.session.send_stanza(message("of one size"))
+        pair.run()
+    monkeypatch.setattr(module, "SESSION_BYTES", channel.used + used[1] - used[0])
+    pair.alice.session.send_stanza(message("of one size"))
+    assert pair.run().bob.session.stage is Stage.OPEN
+    pair.alice.session.send_stanza(message(""))
+    assert pair.run().bob.session.stage is Stage.CLOSED
+
+
 # --- the end
 
 
