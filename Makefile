@@ -6,6 +6,7 @@
 # make fuzz      looks for input that breaks a parser, SECONDS=… in all; `test` looks for seconds
 # make models    runs the models of docs/models by PROVERIF=… and writes what it says into docs/models/VERDICTS.md
 # make deletions leaves out every check of what guards, one at a time, and writes into docs/deletions.md which test fails
+# make mutants   lets mutmut change the guarding modules, and writes into docs/mutants.md what no test notices (takes hours)
 # make interop   plays every scene on real servers and writes interop/RESULTS.md
 # make bench     measures what encryption costs, on a Prosody of its own, and writes interop/bench/RESULTS.md
 
@@ -16,6 +17,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 demo_ready := $(VENV)/demo.stamp
 test_ready := $(VENV)/test.stamp
 fuzz_ready := $(VENV)/fuzz.stamp
+mutants_ready := $(VENV)/mutants.stamp
 
 # An interpreter that has gone, or a half-made environment: begin again.
 ifneq ($(wildcard $(VENV)),)
@@ -25,7 +27,7 @@ endif
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: demo test check flood soak deletions fuzz interop bench models servers
+.PHONY: demo test check flood soak deletions mutants fuzz interop bench models servers
 
 demo: $(demo_ready)
 	@$(BIN)/xmpp-e2e demo
@@ -61,6 +63,9 @@ models: $(test_ready)
 deletions: $(test_ready)
 	$(BIN)/python -m tests.deletions.run --workers=2 $(only)
 
+mutants: $(mutants_ready)
+	$(BIN)/python -m tests.mutants.run
+
 interop: servers $(test_ready)
 	$(BIN)/python -m interop.run
 
@@ -86,4 +91,8 @@ $(test_ready): pyproject.toml
 # Apart from the rest: there are no wheels for every Python and every machine.
 $(fuzz_ready): $(test_ready)
 	@$(PIP) install --editable '.[fuzz]'
+	@touch $@
+
+$(mutants_ready): $(test_ready)
+	@$(PIP) install --editable '.[mutants]'
 	@touch $@
