@@ -15,6 +15,7 @@ from tests.conversation import End, evidence, secret_of
 from tests.fuzz.grow import Choices, element_of
 from tests.xmpp_e2e.negotiate.example import INITIATE
 from xmpp_e2e.authenticate import hello as auth
+from xmpp_e2e.authenticate.strings import Form
 from xmpp_e2e.config import AUTHENTICATORS
 from xmpp_e2e.encoding import cut, lv, strict_base64
 from xmpp_e2e.errors import AuthenticationFailed, JingleError, StreamError, TransportFailed
@@ -88,6 +89,7 @@ def steps(data: bytes) -> None:
     except StreamError:
         return
     assert auth.build_step(method, payload).text == (element.text or "")
+    assert auth.form_of(element) in (None, *Form)
 
 
 def proofs(data: bytes) -> None:
