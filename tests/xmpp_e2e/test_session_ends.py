@@ -200,6 +200,13 @@ def test_a_block_size_out_of_range(size: int) -> None:
         config(block_size=size)
 
 
+@pytest.mark.parametrize("size", [256, 8192])
+def test_a_block_size_at_the_edge(size: int) -> None:
+    """The smallest and the largest that peers accept can be had."""
+    (agreed,) = Pair(config("alice", block_size=size)).open().alice.of(events.TransportAgreed)
+    assert agreed.block_size == min(size, config("bob").block_size)
+
+
 def test_local_misuse_is_a_local_error() -> None:
     """Calls out of order are the caller's fault, and harm nothing."""
     session = Session(Role.INITIATOR, config(), Remembered())
