@@ -10,7 +10,6 @@ from slixmpp.basexmpp import BaseXMPP
 
 from slixmpp_e2e import E2E, Compare, Link
 from slixmpp_e2e.passwords import stretched
-from slixmpp_e2e.proofs import KEY_ID
 
 HEARD_SECONDS = 40.0
 """What is due comes within milliseconds, and within seconds under Debian's limits; later it does not come."""
@@ -73,7 +72,7 @@ def share(one: BaseXMPP, other: BaseXMPP, **secrets: bytes) -> None:
     """The user of ``one`` has set up secrets with the account of ``other``, by method, as ``xmpp-e2e psk`` and ``password`` do:
     ``psk=`` a key, ``srp=`` a stretched password."""
     for method, secret in secrets.items():
-        e2e(one).memory.put_secret(other.boundjid.bare, method, KEY_ID, secret)
+        e2e(one).shared.put(other.boundjid.bare, method, secret)
 
 
 def agreed(one: BaseXMPP, other: BaseXMPP, password: str) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from interop.props import Heard, e2e, proved, say, session, share
 from interop.stage import Stage
-from slixmpp_e2e.proofs import KEY_ID
 
 KEY = bytes(range(32))
 
@@ -25,7 +24,7 @@ async def play(stage: Stage) -> None:
     ended = Heard(alice, "e2e_session_end")
     await first["e2e"]["session"].close()
     await ended.take()
-    e2e(bob).memory.forget_secret(alice.boundjid.bare, "psk", KEY_ID)
+    e2e(bob).shared.forget(alice.boundjid.bare, "psk")
     ours, theirs = await session(alice, bob)
     assert (str(ours.assurance), str(theirs.assurance)) == ("verified", "verified")
     await ours.close()

@@ -17,6 +17,7 @@ from slixmpp_e2e.declared import Declared, Terms
 from slixmpp_e2e.link import Link
 from slixmpp_e2e.own import Own
 from slixmpp_e2e.settings import DEFAULTS, ConfigError, Settings, accept_from, unknown_keys
+from slixmpp_e2e.shared import Shared
 from slixmpp_e2e.store import SQLStore, StoreError
 from slixmpp_e2e.switchboard import Switchboard
 from slixmpp_e2e.trust import Trust
@@ -55,6 +56,7 @@ class E2E(BasePlugin):
         self._tasks: set[asyncio.Task[Any]] = set()
         self.switchboard = Switchboard(self.xmpp, self.settings, self.memory, self.own, self.declared)
         self.trust = Trust(self.memory, self.switchboard.trust_changed)
+        self.shared = Shared(self.memory, self.xmpp.boundjid.bare)
         for event, handler in self._handlers.items():
             self.xmpp.add_event_handler(event, handler)
         if self.xmpp.session_bind_event.is_set():

@@ -36,9 +36,6 @@ _T = TypeVar("_T")
 GUESSES = 5
 """Wrong passwords in a row, of either side, after which none is tried any more until the user has unlocked it."""
 
-KEY_ID = "1"
-"""In the store, of what is set up with a peer: one secret of each kind."""
-
 
 class PeerDeclined(E2EError):
     """The peer does not take part in a proof."""

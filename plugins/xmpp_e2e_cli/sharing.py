@@ -14,8 +14,9 @@ from pathlib import Path
 from slixmpp import JID
 
 from slixmpp_e2e.passwords import stretched
-from slixmpp_e2e.proofs import GUESSES, KEY_ID
+from slixmpp_e2e.proofs import GUESSES
 from slixmpp_e2e.secretfile import psk_in, psk_text
+from slixmpp_e2e.shared import Shared
 from slixmpp_e2e.store import SQLStore
 from xmpp_e2e.authenticate.psk import KEY_BYTES
 from xmpp_e2e_cli import account, sealing
@@ -77,7 +78,7 @@ class Sharing:
     def forget(self, kind: str) -> None:
         """Nothing of this kind is shared any more. NothingShared."""
         with self._store() as store:
-            if not [store.forget_secret(self._peer, kind, key_id) for key_id in store.secret_ids(self._peer, kind)]:
+            if not Shared(store, self._mine).forget(self._peer, kind):
                 raise NothingShared(f"no {SHARED[kind]} is shared with {self._peer}")
         data = {"account": self._mine, "peer": self._peer, "done": "forgotten", "kind": kind}
         self._out.result(data, f"Forgot the {SHARED[kind]} that {self._mine} shared with {self._peer}.")
@@ -86,8 +87,7 @@ class Sharing:
     def unlock(self) -> None:
         """Wrong guesses are forgotten; it can be tried again."""
         with self._store() as store:
-            count = store.failures(self._peer, "srp")
-            store.clear_failures(self._peer, "srp")
+            count = Shared(store, self._mine).unlock(self._peer)
         text = f"{count} wrong guesses are forgotten: the password of {self._peer} can be tried again."
         if count < GUESSES:
             text = f"The password of {self._peer} was not locked ({count} wrong guesses, which are forgotten)."
@@ -102,12 +102,7 @@ class Sharing:
     def _put(self, kind: str, value: bytes) -> bool:
         """In the place of what there was, if there was anything."""
         with self._store() as store:
-            before = store.secret_ids(self._peer, kind)
-            store.put_secret(self._peer, kind, KEY_ID, value)
-            for key_id in before:
-                if key_id != KEY_ID:
-                    store.forget_secret(self._peer, kind, key_id)
-        return bool(before)
+            return Shared(store, self._mine).put(self._peer, kind, value)
 
     def _done(self, kind: str, replaced: bool) -> None:
         data = {"account": self._mine, "peer": self._peer, "done": "stored", "kind": kind, "replaced": replaced}

@@ -27,6 +27,7 @@ from slixmpp_e2e import (
 from slixmpp_e2e.filters import Filters
 from slixmpp_e2e.loopback import no_tls, online
 from slixmpp_e2e.settings import DEFAULTS
+from slixmpp_e2e.shared import Shared
 from slixmpp_e2e.trust import Trust
 from tests.docs import documents
 from tests.pair import identity, remembers
@@ -126,7 +127,7 @@ def test_the_api() -> None:
     for cell in cells:
         call = cell.removeprefix("await ").partition("(")[0]
         prefix, _, name = call.rpartition(".")
-        owner = {"e2e": E2E, "session": Link, "e2e.trust": Trust, "": owner}[prefix]
+        owner = {"e2e": E2E, "session": Link, "e2e.trust": Trust, "e2e.shared": Shared, "": owner}[prefix]
         assert hasattr(owner, name), cell
 
 

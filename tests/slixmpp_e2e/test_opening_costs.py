@@ -14,7 +14,7 @@ from slixmpp import JID, ClientXMPP
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
 from slixmpp_e2e.loopback import LoopbackServer, Way, online
-from slixmpp_e2e.proofs import KEY_ID
+from slixmpp_e2e.shared import KEY_ID
 from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, until
 from xmpp_e2e.identity import Assurance
 from xmpp_e2e.negotiate.jingle import NS_JINGLE

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from slixmpp_e2e.passwords import stretched
-from slixmpp_e2e.proofs import GUESSES, KEY_ID, Locked, PeerDeclined
+from slixmpp_e2e.proofs import GUESSES, Locked, PeerDeclined
 from slixmpp_e2e.secretfile import psk_in, psk_text
+from slixmpp_e2e.shared import KEY_ID
 from slixmpp_e2e.store import SQLStore
 from slixmpp_e2e.trustfile import TrustFileWrong
 from tests.xmpp_e2e_cli.conftest import Done, People

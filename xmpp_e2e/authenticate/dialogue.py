@@ -34,7 +34,7 @@ class Failed(AuthenticationFailed):
         " so does somebody who poses as the peer and guesses."
     )
     remedy = (
-        "Nothing was sent in clear; but in a session that was open before, he has read along."
+        "Nothing was sent in clear; but in a session that was open before, somebody in the middle has read along."
         " Ask the peer by another way, and try again. If it fails with the right secret, do not use this path."
     )
 

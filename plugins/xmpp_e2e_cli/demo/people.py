@@ -14,7 +14,6 @@ from slixmpp import JID, Message
 from slixmpp_e2e import E2E, Compare, Happened, Link, SendFailed
 from slixmpp_e2e.loopback import to_text
 from slixmpp_e2e.mark import Mark
-from slixmpp_e2e.proofs import KEY_ID
 from xmpp_e2e.errors import AuthenticationFailed, E2EError
 from xmpp_e2e.events import KeyChanged, SessionFailed
 from xmpp_e2e.identity import Assurance
@@ -105,7 +104,7 @@ class Actor:
 
     def shares(self, other: Actor, method: str, secret: bytes) -> None:
         """What ``xmpp-e2e psk`` and ``xmpp-e2e password`` do."""
-        self.e2e.memory.put_secret(other.account, method, KEY_ID, secret)
+        self.e2e.shared.put(other.account, method, secret)
 
     def proof(self, other: Actor) -> str:
         """By what the other's key was verified."""
@@ -115,10 +114,9 @@ class Actor:
     async def forget(self, other: Actor) -> None:
         """Everything about the other: they meet for the first time."""
         await self.e2e.trust.forget(other.account)
-        memory = self.e2e.memory
         for method in ("psk", "srp"):
-            memory.forget_secret(other.account, method, KEY_ID)
-            memory.clear_failures(other.account, method)
+            self.e2e.shared.forget(other.account, method)
+        self.e2e.shared.unlock(other.account)
         for queue in (self.inbox, self.refused, self.warned):
             while not queue.empty():
                 queue.get_nowait()
