@@ -9,7 +9,7 @@ import pytest
 import srp._pysrp as library
 
 from tests.conversation import End, converse, ends, evidence, secret_of
-from xmpp_e2e.authenticate.base import GuessReturned, GuessSpent, Proven
+from xmpp_e2e.authenticate.base import GuessReturned, GuessSpent, Proven, SecretWanted
 from xmpp_e2e.authenticate.dialogue import Failed
 from xmpp_e2e.authenticate.srp import SrpAuthenticator
 from xmpp_e2e.encoding import cut, lv
@@ -85,11 +85,11 @@ def test_the_salt_has_16_bytes() -> None:
 
 
 def test_a_right_guess_is_returned() -> None:
-    """The initiator counts it before he shows what depends on it, and takes it back; the responder counts nothing."""
+    """Each side counts it before the other can learn whether it is right, and takes it back."""
     one, other = ends(SRP)
     converse(one, other)
-    assert [type(question) for question in one.asked[1:]] == [GuessSpent, GuessReturned]
-    assert len(other.asked) == 1
+    for end in (one, other):
+        assert [type(question) for question in end.asked] == [SecretWanted, GuessSpent, GuessReturned]
 
 
 def test_a_wrong_guess_is_counted_on_both_sides() -> None:
