@@ -177,7 +177,9 @@ class Inner:
             self._wait(now)
 
     def decline(self, method: str, now: float) -> None:
-        """To what the peer has asked for. LocalError if he has not."""
+        """To what the peer has asked for; nothing, if he has gone meanwhile. LocalError if he has not asked."""
+        if self._progress.stage not in _LATE_STAGES:
+            return
         if method not in self._wishes.waiting:
             raise LocalError(f"{method} was not asked for")
         self._wishes.drop(method)

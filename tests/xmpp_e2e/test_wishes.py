@@ -87,6 +87,20 @@ def test_what_is_not_set_up_waits_for_the_user(wants: Role) -> None:
 
 
 @ROLES
+@pytest.mark.parametrize("over", [False, True], ids=["ends", "has ended"])
+def test_what_ends_is_not_declined(wants: Role, over: bool) -> None:
+    """Nothing is said behind a farewell: whoever declines as the session ends, or when it has, need not know."""
+    between = wish(pair(asks=frozenset()), wants)
+    other = between.side(wants.other).session
+    other.close(between.now)
+    if over:
+        between.run()
+    other.decline("sas", between.now)
+    between.run()
+    assert [end.clean for side in (between.alice, between.bob) for end in side.of(events.SessionEnd)] == [True, True]
+
+
+@ROLES
 def test_he_may_decline(wants: Role) -> None:
     """The session goes on, and another method can be asked for."""
     between = wish(pair(asks=frozenset()), wants)

@@ -317,10 +317,10 @@ def test_a_bit_flipped_anywhere(sound: Path, damage: Callable[[bytes], Path]) ->
             assert found[0] == whole[0]
             assert found[1] in {whole[1], None}
     assert len(errors) > 10
-    assert all(str(error).startswith(f"{path}: ") for error in errors)
+    assert all(str(error).startswith(f"{path}") for error in errors)
     # the name of the schema is a row like any other
     assert {type(error) for error in errors} <= {StoreDamaged, SealBroken, UnknownSchema}
-    assert all("from a backup" in error.explain() for error in errors)
+    assert all("from a backup" in error.explain() or isinstance(error, UnknownSchema) for error in errors)
 
 
 @pytest.mark.parametrize("content", [b"\x00", bytes(8192), b"\x00SQLite format 3" + bytes(4096)])
