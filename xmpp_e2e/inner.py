@@ -160,8 +160,9 @@ class Inner:
         """Let ``method`` run beyond what the hellos need; the initiator begins it, the responder asks him to. If the peer has
         asked for it, this agrees, and the form is the peer's. LocalError."""
         stage = self._progress.stage
-        if stage not in _LATE_STAGES or self._runs is None:
+        if stage not in _LATE_STAGES:
             raise LocalError(f"{method} cannot run now: the session is {stage.value}")
+        assert self._runs is not None
         if not self._runs.knows(method) or not self._runs.may_begin(method):
             raise LocalError(f"{method} cannot run: it has run in this session, or there is no such method")
         if secret is not None:

@@ -41,7 +41,6 @@ from xmpp_e2e.config import Config
 from xmpp_e2e.errors import E2EError, JingleError
 from xmpp_e2e.identity import Assurance, Remembered, Role
 from xmpp_e2e.session import Session
-from xmpp_e2e.stages import BEFORE_OPEN
 from xmpp_e2e.trust.policy import Incoming, Outgoing, Policy, incoming_plaintext, outgoing
 from xmpp_e2e.trust.store import TrustStore
 
@@ -131,13 +130,9 @@ class Switchboard:
         other terms end, and the next begin on these."""
         accounts = {JID(link.peer).bare for link in self.sessions} | self.outbox.accounts()
         for bare in accounts:
-            before, after = old.of(bare), new.of(bare)
-            if before == after:
-                continue
-            if [rule.terms for rule in before] != [rule.terms for rule in after]:
+            if [rule.terms for rule in old.of(bare)] != [rule.terms for rule in new.of(bare)]:
                 for link in self.sessions.of(bare):
-                    if link.is_open or link.stage in BEFORE_OPEN:
-                        link.end()
+                    link.end()
             self.trust_changed(bare)
 
     def trust_file_failed(self, error: TrustFileWrong) -> None:

@@ -278,6 +278,25 @@ async def test_passwords_are_made_ready(tmp_path: Path, monkeypatch: pytest.Monk
     said.stop()
 
 
+async def test_a_component_makes_none_ready(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It speaks for many accounts: with whom a password is shared is known when it is used. A client's is."""
+    made: asyncio.Queue[tuple[str, ...]] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+
+    def slow(*key: str) -> bytes:
+        loop.call_soon_threadsafe(made.put_nowait, key)
+        return bytes(32)
+
+    monkeypatch.setattr(declared, "stretched", slow)
+    secret(tmp_path, "one", "correct")
+    text = f'["{BOBS}"]\npassword_file = "one"\n'
+    bots = await world.component(trust_file=str(trust(tmp_path, text)))
+    await alice_with(world, tmp_path, text)
+    assert await until(made.get()) == ("correct", ALICES, BOBS)
+    assert e2e(bots).declared._preparing is None
+    assert made.empty()
+
+
 async def test_a_password_that_is_replaced_while_it_is_made_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was made of the old one is of no use."""
     begun, go_on = threading.Event(), threading.Event()

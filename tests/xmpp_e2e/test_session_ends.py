@@ -65,6 +65,16 @@ def test_an_altered_record_is_the_end_of_an_open_session() -> None:
     assert reasons(pair.bob) == ["security-error"]
 
 
+def test_nothing_is_said_after_tls_has_failed() -> None:
+    """But its own alert: what waited to be said is dropped."""
+    pair = Pair().open()
+    pair.alice.session.send_stanza(message("a secret" * 100))
+    pair.alice.session.receive_data(b"no record", pair.now)
+    assert len(pair.alice.session.data_to_send()) < 100
+    pair.collect_events(Role.INITIATOR)
+    assert isinstance(pair.alice.failure, TLSFailed)
+
+
 @pytest.mark.parametrize("opened", [False, True])
 def test_a_broken_bytestream_is_told_outside(opened: bool) -> None:
     """The session ends with the carrier's own error, whose reason the peer hears."""

@@ -19,6 +19,7 @@ from xmpp_e2e.config import Deadlines
 from xmpp_e2e.errors import AuthenticationFailed, LocalError, StreamError, TimedOut, Truncated
 from xmpp_e2e.identity import Assurance, Role, TrustModel
 from xmpp_e2e.stages import Stage
+from xmpp_e2e.stream.outflow import Outflow
 
 ROLES = pytest.mark.parametrize("wants", list(Role))
 ASKED = frozenset({"sas"})
@@ -46,6 +47,59 @@ def wish(between: Pair, role: Role, method: str = "sas", secret: bytes | None = 
     """The user of one side wants it."""
     between.side(role).session.request(method, between.now, secret, form)
     return between.run()
+
+
+def test_a_wish_is_said_once() -> None:
+    """The responder asks twice: the initiator hears it once, and nothing runs before he begins."""
+    between = pair(asks=frozenset())
+    for _ in range(2):
+        wish(between, Role.RESPONDER)
+        assert not between.bob.session.proving
+    assert len(between.alice.of(events.VerifyRequest)) == 1
+    assert between.alice.session._inner._steps == 1
+
+
+def test_numbers_are_what_needs_no_word() -> None:
+    """``decimal`` is not said on the wire."""
+    assert "form" not in hello.build_late(hello.REQUEST, "sas", Form.DECIMAL).attrib
+    assert hello.build_late(hello.REQUEST, "sas", Form.EMOJI).get("form") == "emoji"
+
+
+@ROLES
+def test_the_form_is_said_once(monkeypatch: pytest.MonkeyPatch, wants: Role) -> None:
+    """By who asks, and by the initiator's first step; on no other."""
+    between = pair()
+    said: list[Element] = []
+    say = Outflow.element
+
+    def noted(out: Outflow, element: Element) -> None:
+        said.append(element)
+        say(out, element)
+
+    monkeypatch.setattr(Outflow, "element", noted)
+    wish(between, wants, form=Form.EMOJI)
+    first = [("request", "emoji")] if wants is Role.RESPONDER else []
+    steps = [("step", "emoji"), ("step", None), ("step", None)]
+    assert [(element.tag.rpartition("}")[2], element.get("form")) for element in said] == [*first, *steps]
+
+
+@ROLES
+def test_a_wish_that_was_declined_has_no_deadline(wants: Role) -> None:
+    """The session lives on, though nobody has proved anything."""
+    between = wish(pair(asks=frozenset()), wants)
+    between.side(wants.other).session.decline("sas", between.now)
+    between.run().pass_time(2 * Deadlines().human)
+    assert stages(between) == {Stage.OPEN}
+
+
+def test_what_cannot_be_begun_is_nobodys_wish() -> None:
+    """Our own key is too short: the peer hears nothing of it, least of all that we decline, and nothing waits."""
+    between = pair()
+    with pytest.raises(WeakKey):
+        between.alice.session.request("psk", between.now, bytes(15))
+    between.run().pass_time(2 * Deadlines().human)
+    assert not between.bob.of(events.Declined) + between.bob.of(events.VerifyRequest)
+    assert stages(between) == {Stage.OPEN}
 
 
 # --- asked for -------------------------------------------------------------------------------------------------------
