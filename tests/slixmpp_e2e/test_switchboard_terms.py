@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from slixmpp_e2e.store import StoreError
 from slixmpp_e2e.switchboard import Switchboard
 from tests.slixmpp_e2e.world import ALICE, BOB, World, e2e
 from xmpp_e2e.identity import Assurance, Fingerprint, Role, TrustModel
@@ -19,6 +20,20 @@ KEY = Fingerprint(bytes(32))
 
 def board(world: World, **config: Any) -> Switchboard:
     return e2e(world.make(ALICE, **config)).switchboard
+
+
+@pytest.mark.parametrize("role", list(Role))
+async def test_a_store_that_fails_is_no_refusal(world: World, monkeypatch: pytest.MonkeyPatch, role: Role) -> None:
+    """That secrets cannot be read is told as what it is, whoever wants the session."""
+    known = board(world)
+    error = StoreError(e2e(world._clients[0]).memory.path, "unreadable")
+
+    def secrets(bare: str, ours: str) -> dict[str, bytes]:
+        raise error
+
+    monkeypatch.setattr(known.proofs, "secrets", secrets)
+    with pytest.raises(StoreError):
+        known.new_session(role, ALICE, BOB, Assurance.NONE)
 
 
 async def test_what_else_a_session_needs(world: World) -> None:
