@@ -252,15 +252,15 @@ class Inner:
 
     def _say(self, method: str, payload: bytes) -> None:
         """One step; the initiator's first tells how strings are shown."""
-        wish = self._wishes.of(method)
-        first = self._role is Role.INITIATOR and wish is not None and not wish.announced
-        if wish is not None:
-            wish.announced = True
-        self.out.element(auth.build_step(method, payload, wish.form if wish is not None and first else Form.DECIMAL))
+        wish, form = self._wishes.of(method), Form.DECIMAL
+        if wish is not None and self._role is Role.INITIATOR and not wish.announced:
+            wish.announced, form = True, wish.form
+        self.out.element(auth.build_step(method, payload, form))
 
     def _wait(self, now: float) -> None:
         """In the open session a proof has its own time: while it runs, is asked for, or people compare."""
-        if self._progress.stage is Stage.OPEN and self._runs is not None:
+        if self._progress.stage is Stage.OPEN:
+            assert self._runs is not None
             asked = any(self._runs.may_begin(method) for method in self._wishes.methods)
             self._progress.prove_late(now, self._runs.active or asked or self._wishes.comparing)
 

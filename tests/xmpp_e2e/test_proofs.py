@@ -13,9 +13,9 @@ from xmpp_e2e.authenticate.base import GuessReturned, GuessSpent, SecretWanted, 
 from xmpp_e2e.authenticate.hello import REQUEST, build_step
 from xmpp_e2e.authenticate.psk import WeakKey
 from xmpp_e2e.config import Each
-from xmpp_e2e.errors import AuthenticationFailed, LocalError, StreamError
+from xmpp_e2e.errors import AuthenticationFailed, LocalError, StreamError, TimedOut
 from xmpp_e2e.identity import Assurance, Role
-from xmpp_e2e.stages import Stage
+from xmpp_e2e.stages import HUMAN_DEADLINE, Stage
 
 KEY, STRETCHED = (hashlib.sha256(name).digest() for name in (b"key", b"password"))
 SECRETS = {"psk": KEY, "srp": STRETCHED}
@@ -57,6 +57,14 @@ def test_whoever_needs_them_they_run_and_it_opens(alice: tuple[str, ...], bob: t
     expected = Assurance.VERIFIED if alice or bob else Assurance.VOUCHED
     for side in (opened.alice, opened.bob):
         assert (side.session.stage, side.session.assurance) == (Stage.OPEN, expected)
+
+
+def test_a_proof_that_is_not_finished_is_the_openings() -> None:
+    """Before the session is open it has no deadline of its own, and nobody is told of an open one."""
+    late = pair(("srp",)).open()
+    late.pass_time(HUMAN_DEADLINE)
+    assert isinstance(late.alice.failure, TimedOut)
+    assert "open session" not in str(late.alice.failure)
 
 
 @pytest.mark.parametrize("method", ["psk", "srp"])

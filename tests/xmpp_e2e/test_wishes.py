@@ -102,6 +102,16 @@ def test_what_cannot_be_begun_is_nobodys_wish() -> None:
     assert stages(between) == {Stage.OPEN}
 
 
+def test_what_cannot_be_agreed_to_is_declined() -> None:
+    """The key that is given for the peer's wish is too short: he is told that it is declined, and nothing waits."""
+    between = wish(pair(), Role.INITIATOR, "psk", SECRETS["psk"])
+    with pytest.raises(WeakKey):
+        between.bob.session.request("psk", between.now, bytes(15))
+    between.run().pass_time(2 * Deadlines().human)
+    assert [declined.method for declined in between.alice.of(events.Declined)] == ["psk"]
+    assert stages(between) == {Stage.OPEN}
+
+
 # --- asked for -------------------------------------------------------------------------------------------------------
 
 
