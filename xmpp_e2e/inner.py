@@ -103,13 +103,14 @@ class Inner:
         also that it accepted the certificate, which the initiator's TLS cannot know."""
         self._standing.shown(convince(self._config.authenticators[0], evidence))
         # whom the user has verified needs no proof again, unless the user wants it: the key is one
-        verified = self._standing.weigh().assurance is Assurance.VERIFIED
+        verdict = self._standing.weigh()
+        verified = verdict.assurance is Assurance.VERIFIED
         need = () if verified and self._config.each is Each.FIRST else self._config.need
         self._hello = auth.Hello(self._role, sid, neg, methods=self._config.methods, need=need)
         self._runs = Runs(evidence, self._config.authenticators)
         if self._role is Role.INITIATOR:
             self._greet()
-            self._runs.add(need)
+            self._runs.add(need if verdict.kind is not KeyKind.BLOCKED else ())
             self._go_on(now)
 
     def remember(self, remembered: Remembered, now: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from xml.etree.ElementTree import Element
 
 import pytest
@@ -13,8 +14,8 @@ from xmpp_e2e.authenticate.base import GuessReturned, GuessSpent, SecretWanted, 
 from xmpp_e2e.authenticate.hello import REQUEST, build_step
 from xmpp_e2e.authenticate.psk import WeakKey
 from xmpp_e2e.config import Each
-from xmpp_e2e.errors import AuthenticationFailed, LocalError, StreamError, TimedOut
-from xmpp_e2e.identity import Assurance, Role
+from xmpp_e2e.errors import AuthenticationFailed, LocalError, StreamError, TimedOut, UntrustedKey
+from xmpp_e2e.identity import Assurance, Remembered, Role
 from xmpp_e2e.stages import HUMAN_DEADLINE, Stage
 
 KEY, STRETCHED = (hashlib.sha256(name).digest() for name in (b"key", b"password"))
@@ -57,6 +58,24 @@ def test_whoever_needs_them_they_run_and_it_opens(alice: tuple[str, ...], bob: t
     expected = Assurance.VERIFIED if alice or bob else Assurance.VOUCHED
     for side in (opened.alice, opened.bob):
         assert (side.session.stage, side.session.assurance) == (Stage.OPEN, expected)
+
+
+def test_a_blocked_key_is_not_asked_for_proof() -> None:
+    """It is refused at once, though a key is shared with whoever holds it, and gets no step."""
+    blocked = Remembered((replace(remembers("bob").keys[0], blocked=True),))
+    refused = Pair(config("alice", need=("psk",), secrets=SECRETS), config("bob", secrets=SECRETS), alice_remembers=blocked)
+    refused.open()
+    assert isinstance(refused.alice.failure, UntrustedKey)
+    assert refused.bob.session._inner._steps == 0
+
+
+def test_a_key_that_is_blocked_meanwhile_is_refused_at_once() -> None:
+    """No proof is waited for."""
+    waits = pair(("srp",)).open()
+    assert waits.alice.session.proving
+    waits.alice.session.remember(Remembered((replace(remembers("bob").keys[0], blocked=True),)), waits.now)
+    waits.collect_events(Role.INITIATOR)
+    assert isinstance(waits.alice.failure, UntrustedKey)
 
 
 def test_a_proof_that_is_not_finished_is_the_openings() -> None:

@@ -112,6 +112,16 @@ def test_what_cannot_be_agreed_to_is_declined() -> None:
     assert stages(between) == {Stage.OPEN}
 
 
+def test_the_peers_word_is_waited_for() -> None:
+    """Our own user has said that the strings are the same, and the proof is through; his has his time, and then it ends."""
+    between = wish(pair(), Role.INITIATOR)
+    between.alice.session.answer(MATCH, between.now)
+    assert not between.alice.session.proving
+    between.alice.session.handle_timer(between.now + Deadlines().human)
+    between.collect_events(Role.INITIATOR)
+    assert isinstance(between.alice.failure, TimedOut)
+
+
 # --- asked for -------------------------------------------------------------------------------------------------------
 
 
