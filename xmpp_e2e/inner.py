@@ -351,7 +351,7 @@ class Inner:
         method, payload = auth.parse_step(element)
         if self._progress.stage is Stage.CLOSING:
             return
-        if self._progress.stage in _LATE_STAGES and self._role is Role.RESPONDER and self._runs.may_begin(method):
+        if self._role is Role.RESPONDER and self._runs.may_begin(method):
             if self._wishes.waiting:
                 raise StreamError(f"the peer began {method} when his last wish was not answered", "policy-violation")
             self._wanted(method, auth.form_of(element), payload, now)

@@ -175,6 +175,38 @@ def test_what_ends_is_not_declined(wants: Role, over: bool) -> None:
 
 
 @ROLES
+def test_a_wish_waits_for_five_minutes(wants: Role) -> None:
+    """At the side that is asked, too, whatever the other does."""
+    asked = wish(pair(asks=frozenset()), wants).side(wants.other).session
+    assert asked.timer() == 1000.0 + Deadlines().human
+
+
+@ROLES
+def test_what_crosses_a_farewell_is_ignored(wants: Role) -> None:
+    """A decline, or the word of the other's user, of no use to whoever has left."""
+    declined, said = wish(pair(asks=frozenset()), wants), wish(pair(), wants)
+    for between in (declined, said):
+        between.side(wants).session.close(between.now)
+    declined.side(wants.other).session.decline("sas", declined.now)
+    said.side(wants.other).session.answer(MATCH, said.now)
+    declined.run()
+    said.run()
+    assert not declined.side(wants).of(events.Declined)
+    assert not said.side(wants).of(events.VerifyResult)
+    for between in (declined, said):
+        assert [end.clean for side in (between.alice, between.bob) for end in side.of(events.SessionEnd)] == [True, True]
+
+
+def test_a_peer_who_has_agreed_may_be_cut_off() -> None:
+    """His user says that the strings are the same, ours has yet to speak when the path breaks: told as a cut."""
+    between = wish(pair(), Role.INITIATOR)
+    answers(between, Role.RESPONDER)
+    between.alice.session.receive_data(b"", between.now)
+    between.collect_events(Role.INITIATOR)
+    assert [cut.method for cut in between.alice.of(events.VerifyCut)] == ["sas"]
+
+
+@ROLES
 def test_he_may_decline(wants: Role) -> None:
     """The session goes on, and another method can be asked for."""
     between = wish(pair(asks=frozenset()), wants)
