@@ -58,7 +58,6 @@ class Runs:
     def drop(self, method: str) -> None:
         """The peer declines it: forget it, if it runs or waits."""
         if method == self.method and self._proof is not None:
-            self._proof.close()
             self._proof = self._step = self._reply = None
             if self._heard is not None and self._heard[0] == method:
                 self._heard = None
@@ -110,7 +109,7 @@ class Runs:
             case Ask():
                 reply, self._reply = self._reply, None
                 return reply
-        if self._proof is None and self._queue:
+        if self._queue:
             self.method = self._queue.popleft()
             self._begun.add(self.method)
             self._proof = self._authenticators[self.method].prove(self._evidence)

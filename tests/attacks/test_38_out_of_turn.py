@@ -53,10 +53,20 @@ def step(session: Session) -> Element:
     return STEP
 
 
+def decline(session: Session) -> Element:
+    return auth.build_late(auth.DECLINE, "sas")
+
+
+def result(session: Session) -> Element:
+    return auth.build_late(auth.RESULT, "sas", match="true")
+
+
 CASES: dict[str, tuple[tuple[Callable[[Session], Element], ...], str]] = {
     "stanza before hello": ((stanza,), "policy-violation"),
     "done before hello": ((done,), "policy-violation"),
     "step before hello": ((step,), "policy-violation"),
+    "decline before hello": ((decline,), "policy-violation"),
+    "result before hello": ((result,), "policy-violation"),
     "stanza before done": ((genuine_hello, stanza), "policy-violation"),
     "second hello": ((genuine_hello, genuine_hello), "policy-violation"),
     "second done": ((genuine_hello, done, done), "policy-violation"),

@@ -23,6 +23,27 @@ def begun(role: Role, *methods: str) -> Runs:
     return runs
 
 
+def test_what_waits_counts() -> None:
+    """Before the first has begun, and behind it: none of them may begin a second time."""
+    runs = Runs(evidence(Role.RESPONDER), config().authenticators)
+    assert runs.may_begin("psk")
+    runs.add(("psk", "sas"))
+    assert runs.active
+    assert not runs.may_begin("psk")
+    assert runs.advance() is not None
+    assert not runs.may_begin("sas")
+
+
+def test_what_is_said_ahead_is_not_for_the_one_that_waits() -> None:
+    """A step of the next method is none of this one's, which goes on waiting for its own."""
+    runs = begun(Role.RESPONDER, "psk", "sas")
+    runs.answer(bytes(32))
+    assert runs.advance() is None
+    runs.receive("sas", COMMITMENT)
+    assert runs.advance() is None
+    assert runs.method == "psk"
+
+
 @pytest.mark.parametrize("role", Role)
 def test_the_declined_method_ends_and_the_next_begins(role: Role) -> None:
     """A method that the peer declines while it asks is asked no more, and leaves its turn to the one that waits."""
