@@ -181,6 +181,22 @@ def test_a_wish_waits_for_five_minutes(wants: Role) -> None:
     assert asked.timer() == 1000.0 + Deadlines().human
 
 
+def test_another_wish_gives_no_more_time() -> None:
+    """The first one's five minutes are those of all."""
+    between = wish(pair(asks=frozenset()), Role.RESPONDER)
+    between.pass_time(200)
+    wish(between, Role.RESPONDER, "srp", SECRETS["srp"])
+    assert len(between.alice.session._inner._wishes.waiting) == 2
+    assert between.alice.session.timer() == 1000.0 + Deadlines().human
+
+
+def test_nobody_declines_what_he_has_asked_for_himself() -> None:
+    """Before the session is open that ends it: he may have meant what a hello needs."""
+    between = pair(asks=frozenset(), alice=HELD)
+    between.says(Role.RESPONDER, *(hello.build_late(name, "sas") for name in (hello.REQUEST, hello.DECLINE)))
+    assert isinstance(between.alice.failure, StreamError)
+
+
 @ROLES
 def test_what_crosses_a_farewell_is_ignored(wants: Role) -> None:
     """A decline, or the word of the other's user, of no use to whoever has left."""
