@@ -51,7 +51,7 @@ class Progress:
         """Somebody, here or there, has to act before it opens, or now that it is open, and has all the time for it."""
         if self.stage in PROVING:
             self.deadline = now + self._deadlines.human
-        elif self.stage is Stage.OPEN:
+        else:
             self.proof_deadline = now + self._deadlines.human
 
     def refuse(self, happened: Input) -> Never:

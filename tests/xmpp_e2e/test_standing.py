@@ -28,6 +28,15 @@ def test_what_the_session_requires_counts() -> None:
     assert standing.weigh().decision is Decision.ACCEPT
 
 
+def test_what_was_proved_is_the_best() -> None:
+    """Of what a session has shown; before that it is the certificate."""
+    standing = shown(config())
+    assert standing.best == VOUCHED
+    proved = Proven("psk", Assurance.VERIFIED, VOUCHED.key)
+    standing.shown(proved)
+    assert standing.best == proved
+
+
 def test_keys_are_pinned_for_the_bare_address() -> None:
     """What the user is told to type leaves out the resource, even one with a slash in it."""
     terms = config(peer="bob@b.test/desk/left", required=Assurance.VERIFIED)
