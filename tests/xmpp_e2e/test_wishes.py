@@ -11,7 +11,7 @@ from tests.pair import NOBODY, Pair, config, message
 from tests.xmpp_e2e.test_proofs import SECRETS, served
 from xmpp_e2e import events
 from xmpp_e2e.authenticate import hello
-from xmpp_e2e.authenticate.base import MATCH, StringsShown
+from xmpp_e2e.authenticate.base import MATCH, SecretWanted, StringsShown
 from xmpp_e2e.authenticate.psk import WeakKey
 from xmpp_e2e.authenticate.sas import StringsDiffer
 from xmpp_e2e.authenticate.strings import Form
@@ -354,6 +354,15 @@ def test_each_hears_what_the_other_says(wants: Role) -> None:
     answers(between, wants.other)
     assert between.side(wants).of(events.VerifyResult) == [events.VerifyResult("sas", match=True)]
     assert between.side(wants.other).session.assurance is Assurance.VERIFIED
+
+
+def test_another_question_leaves_the_strings_compared() -> None:
+    """Alice has compared and is asked for a password when Bob says that the strings are the same: she hears it."""
+    between = wish(wish(pair(), Role.INITIATOR), Role.INITIATOR, "srp")
+    answers(between, Role.INITIATOR)
+    assert between.alice.session.question == SecretWanted("srp")
+    answers(between, Role.RESPONDER)
+    assert between.alice.of(events.VerifyResult) == [events.VerifyResult("sas", match=True)]
 
 
 @ROLES
