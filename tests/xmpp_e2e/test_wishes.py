@@ -283,7 +283,9 @@ def test_a_second_wish_before_the_first_is_answered() -> None:
     between = wish(pair(asks=frozenset()), Role.INITIATOR)
     between.alice.session._inner._runs.drop("sas")  # type: ignore[union-attr]
     wish(between, Role.INITIATOR, "psk", SECRETS["psk"])
-    assert isinstance(between.bob.failure, StreamError)
+    failure = between.bob.failure
+    assert isinstance(failure, StreamError)
+    assert failure.condition == "policy-violation"
 
 
 # --- before it is open -----------------------------------------------------------------------------------------------
