@@ -245,7 +245,7 @@ class Inner:
                     self._progress.wait_for_a_person(now)
                     self._wishes.strings_shown |= isinstance(question, StringsShown)
                     self._told.append(events.Asked(question, self._wishes.form(self._runs.method)))
-                case Proven():
+                case _:
                     self._standing.shown(due)
                     self._told.append(events.Proved(due.method, due.assurance, due.key))
         self._wait(now)

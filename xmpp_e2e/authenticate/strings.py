@@ -93,7 +93,7 @@ def render(code: bytes, form: Form = Form.DECIMAL) -> tuple[str, ...]:
             return tuple(str(1000 + number) for number in _cut(code, 13, 3))
         case Form.EMOJI:
             return tuple(_EMOJI[number] for number in _cut(code, 6, 7))
-        case Form.WORDS:
+        case _:
             lists = (_TWO_SYLLABLES, _THREE_SYLLABLES)
             return tuple(lists[place % 2][number] for place, number in enumerate(code[:5]))
 

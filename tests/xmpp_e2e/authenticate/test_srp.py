@@ -125,3 +125,12 @@ def test_each_run_has_numbers_of_its_own() -> None:
         steps.add(cut(end.said[0])[0])
         assert not isinstance(one.outcome, Proven)
     assert len(steps) == 2
+
+
+def test_what_the_library_refuses_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """u = 0, which nobody will ever see by chance, is refused by the library, and so here."""
+    monkeypatch.setattr(library.User, "process_challenge", lambda *_: None)
+    one, other = ends(SRP)
+    converse(one, other)
+    assert isinstance(one.outcome, Failed)
+    assert other.outcome is None
