@@ -7,7 +7,7 @@ import asyncio
 from slixmpp import JID
 
 from slixmpp_e2e.passwords import stretched
-from xmpp_e2e.authenticate.psk import MIN_KEY_BYTES, WeakKey
+from xmpp_e2e.authenticate.psk import strong
 from xmpp_e2e.trust.store import TrustStore
 
 KEY_ID = "1"
@@ -24,9 +24,7 @@ class Shared:
 
     def put_key(self, jid: str, key: bytes) -> bool:
         """A key of a random generator, 16 bytes at least, for ``psk``. True if it took the place of another. WeakKey."""
-        if len(key) < MIN_KEY_BYTES:
-            raise WeakKey(f"a pre-shared key has at least {MIN_KEY_BYTES} bytes, and this one {len(key)}")
-        return self.put(jid, "psk", key)
+        return self.put(jid, "psk", strong(key))
 
     async def put_password(self, jid: str, password: str) -> bool:
         """A password, for ``srp``; stored stretched (Argon2id), which takes some 140 ms in a thread. True if it took the place
