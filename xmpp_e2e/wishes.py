@@ -41,9 +41,9 @@ class Wishes:
         """Somebody wants it."""
         self._all[method] = wish
 
-    def drop(self, method: str) -> Wish | None:
+    def drop(self, method: str) -> None:
         """Nobody wants it any more."""
-        return self._all.pop(method, None)
+        self._all.pop(method, None)
 
     def form(self, method: str) -> Form:
         """How its strings are shown."""
