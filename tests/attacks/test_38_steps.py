@@ -10,7 +10,7 @@ from tests.attacks.steps import KEYED, SECRETS, proved, served, step, terms
 from tests.pair import Pair, config, message
 from xmpp_e2e import events
 from xmpp_e2e.authenticate import hello as auth
-from xmpp_e2e.authenticate.base import StringsShown
+from xmpp_e2e.authenticate.base import MATCH, StringsShown
 from xmpp_e2e.authenticate.strings import Form
 from xmpp_e2e.encoding import lv
 from xmpp_e2e.errors import LocalError, StreamError
@@ -149,17 +149,23 @@ def test_a_second_run_is_refused_here(method: str, wants: Role) -> None:
         pair.side(wants).session.request(method, pair.now)
 
 
-@pytest.mark.parametrize("method", ["psk", "srp", "sas"])
-def test_a_second_run_is_refused_there(method: str) -> None:
-    """A peer who begins it again is out of turn: one guess, one try at the strings, in a session."""
+def has_run(method: str) -> Pair:
+    """Both have proved each other by it, in an open session."""
     pair = opened()
     pair.alice.session.request(method, pair.now)
     served(pair)
     for side in (pair.alice, pair.bob):
         if isinstance(side.session.question, StringsShown):
-            side.session.answer(b"match", pair.now)
+            side.session.answer(MATCH, pair.now)
     pair.run()
     assert proved(pair.bob) == [method]
+    return pair
+
+
+@pytest.mark.parametrize("method", ["psk", "srp", "sas"])
+def test_a_second_run_is_refused_there(method: str) -> None:
+    """A peer who begins it again is out of turn: one guess, one try at the strings, in a session."""
+    pair = has_run(method)
     asked = len(pair.bob.of(events.Asked))
     pair.says(Role.INITIATOR, step(method, lv(bytes(32))))
     assert_closed(pair, Role.RESPONDER)
@@ -169,13 +175,7 @@ def test_a_second_run_is_refused_there(method: str) -> None:
 @pytest.mark.parametrize("method", ["psk", "srp", "sas"])
 def test_a_second_request_is_declined(method: str) -> None:
     """The responder asks for it again: declined, nobody is asked anything, and the session goes on."""
-    pair = opened()
-    pair.alice.session.request(method, pair.now)
-    served(pair)
-    for side in (pair.alice, pair.bob):
-        if isinstance(side.session.question, StringsShown):
-            side.session.answer(b"match", pair.now)
-    pair.run()
+    pair = has_run(method)
     steps = pair.alice.session._inner._steps
     pair.says(Role.RESPONDER, said("request", method=method))
     assert pair.alice.session._inner._steps == steps + 1

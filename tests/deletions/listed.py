@@ -18,7 +18,8 @@ _HEAD = "| in | the check | left out | what fails |\n|---|---|---|---|\n"
 
 
 def read(document: Path) -> dict[Key, str]:
-    """What fails by check: a test from `tests/` on in backticks, or a judgement in words, or `SURVIVED`."""
+    """The last cell of each row by the others (file, place, text, what was done): here what fails, a test from `tests/` on in
+    backticks, or a judgement in words, or `SURVIVED`."""
     listed: dict[Key, str] = {}
     path = ""
     for line in document.read_text(encoding="utf-8").splitlines():
@@ -36,7 +37,7 @@ def write(document: Path, checks: list[Check], listed: dict[Key, str]) -> None:
     for path, group in groupby(checks, lambda check: check.path):
         text += f"{_HEADING}{path}`\n\n{_HEAD}"
         for check in group:
-            cells = (f"`{check.place}`" if check.place else "", _coded(check.text), check.how, listed.get(check.key, SURVIVED))
+            cells = (f"`{check.place}`" if check.place else "", coded(check.text), check.how, listed.get(check.key, SURVIVED))
             text += "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
         text += "\n"
     document.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
@@ -52,7 +53,8 @@ def named(test: str) -> str:
     return f"`{test.removeprefix('tests/')}`"
 
 
-def _coded(text: str) -> str:
+def coded(text: str) -> str:
+    """Source text as a cell shows it."""
     return f"`` {text} ``" if "`" in text else f"`{text}`"
 
 

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.deletions.listed import coded
+
 DOCUMENT = "docs/mutants.md"
 OPEN = "**nobody has judged it**"
 _SURVIVES = (0, 33)
@@ -127,19 +129,6 @@ def _flat(text: str) -> str:
 # --- the document ------------------------------------------------------------------------------------------------------
 
 
-def read(document: Path) -> dict[Key, str]:
-    """Each mutant that is listed, and why nothing has to notice it."""
-    listed: dict[Key, str] = {}
-    path = ""
-    for line in document.read_text(encoding="utf-8").splitlines():
-        if line.startswith(_HEADING):
-            path = line.strip("# `")
-        elif line.startswith("| ") and path and not line.startswith("| in |"):
-            place, text, changed, why = (cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1])
-            listed[path, place.strip("`"), _uncoded(text), changed] = why
-    return listed
-
-
 def taken_from(document: Path) -> dict[str, tuple[str, int]]:
     """Each file that was mutated: the SHA-256 that it had, and how many mutants survived."""
     rows = _FILE_ROW.findall(document.read_text(encoding="utf-8"))
@@ -156,14 +145,6 @@ def write(document: Path, files: list[Mutated], judged: dict[Key, str]) -> None:
         if file.survivors:
             text += f"\n{_HEADING}{file.path}`\n\n{_HEAD}"
         for key in file.survivors:
-            cells = (f"`{key[1]}`", _coded(key[2]), key[3], judged.get(key, OPEN))
+            cells = (f"`{key[1]}`", coded(key[2]), key[3], judged.get(key, OPEN))
             text += "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
     document.write_text(text, encoding="utf-8")
-
-
-def _coded(text: str) -> str:
-    return f"`` {text} ``" if "`" in text else f"`{text}`"
-
-
-def _uncoded(cell: str) -> str:
-    return cell[3:-3] if cell.startswith("`` ") else cell.strip("`")

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.deletions.listed import read
 from tests.mutants import listed
 
 ROOT = Path(__file__).parents[2]
@@ -21,7 +22,7 @@ MEMORY_BYTES = 5 * 2**30
 def note(root: Path) -> list[listed.Key]:
     """Write down what the last run of mutmut has left; returns what nobody has judged."""
     document = root / listed.DOCUMENT
-    judged = listed.read(document)
+    judged = read(document)
     files = listed.results(root)
     listed.write(document, files, judged)
     return [key for file in files for key in file.survivors if judged.get(key, listed.OPEN) == listed.OPEN]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.deletions.listed import read
 from tests.mutants import listed
 from tests.mutants.run import ROOT, note
 
@@ -62,7 +63,7 @@ def test_each_file_is_listed() -> None:
     """Every file that mutmut mutates was, and what survived of it is in its table."""
     taken = listed.taken_from(DOCUMENT)
     assert list(taken) == listed.selected(ROOT), AGAIN
-    counted = Counter(path for path, *_ in listed.read(DOCUMENT))
+    counted = Counter(path for path, *_ in read(DOCUMENT))
     assert {path: survive for path, (_, survive) in taken.items() if survive} == counted
 
 
@@ -71,7 +72,7 @@ def test_each_reason_is_of_a_class() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
     classes = re.findall(r"^- \*\*([\w ]+)\*\*: ", text, re.MULTILINE)
     assert classes
-    for key, why in listed.read(DOCUMENT).items():
+    for key, why in read(DOCUMENT).items():
         assert why.partition(":")[0] in classes, (key, AGAIN)
 
 
@@ -104,7 +105,7 @@ def test_what_survives_is_listed_until_it_is_judged(run: Path) -> None:
     assert note(run) == found
     listed.write(document, listed.results(run), {words: "words: of a | person"})
     assert note(run) == [key for key in found if key != words]
-    assert listed.read(document)[words] == "words: of a | person"
+    assert read(document)[words] == "words: of a | person"
     assert listed.taken_from(document) == {"core/m.py": (listed.digest(run / "core/m.py"), 4)}
     assert document.read_text().startswith("# Mutants\n\nText.\n\n")
 

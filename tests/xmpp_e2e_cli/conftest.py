@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import getpass
 import json
 import os
 import pty
@@ -20,6 +21,7 @@ import pytest
 
 from slixmpp_e2e.loopback import LoopbackServer
 from tests.forked import Forked, Run
+from xmpp_e2e_cli import sealing
 from xmpp_e2e_cli.__main__ import main
 
 ROOT = Path(__file__).parents[2]
@@ -270,3 +272,12 @@ def colours(monkeypatch: pytest.MonkeyPatch) -> None:
     """rich believes that it writes to a terminal that knows colours."""
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm-256color")
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What a person types, in order; who asks too often gets IndexError."""
+    answers: list[str] = []
+    monkeypatch.setattr(sealing, "has_terminal", lambda: True)
+    monkeypatch.setattr(getpass, "getpass", lambda prompt: answers.pop(0))
+    return answers

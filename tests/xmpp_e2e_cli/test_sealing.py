@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from slixmpp_e2e.store import SQLStore, passphrase, path_for
 from tests.slixmpp_e2e.store.test_keyring import Fake
 from tests.xmpp_e2e_cli.conftest import Done, People
 from xmpp_e2e.identity import Fingerprint
-from xmpp_e2e_cli import sealing
 from xmpp_e2e_cli.app import app
 
 Command = Callable[..., Done]
@@ -31,15 +29,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passphrase, "MEMORY_KIB", 8)
     for name in ("XMPP_E2E_PASSPHRASE", "XMPP_E2E_NEW_PASSPHRASE"):
         monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def typed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What a person types, in order; who asks too often gets IndexError."""
-    answers: list[str] = []
-    monkeypatch.setattr(sealing, "has_terminal", lambda: True)
-    monkeypatch.setattr(getpass, "getpass", lambda prompt: answers.pop(0))
-    return answers
 
 
 @pytest.fixture

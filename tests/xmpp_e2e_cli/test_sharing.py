@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import io
 import sys
 from collections.abc import Callable
@@ -18,7 +17,6 @@ from slixmpp_e2e.store import SQLStore
 from slixmpp_e2e.trustfile import TrustFileWrong
 from tests.xmpp_e2e_cli.conftest import Done, People
 from xmpp_e2e.authenticate.psk import KEY_BYTES
-from xmpp_e2e_cli import sealing
 from xmpp_e2e_cli.codes import Exit, code_of
 
 Command = Callable[..., Done]
@@ -31,15 +29,6 @@ def alice(command: Command) -> Command:
     """The command line of Alice, who has a key of her own."""
     assert command("init", ALICE).code == 0
     return command
-
-
-@pytest.fixture
-def typed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What a person types, in order."""
-    answers: list[str] = []
-    monkeypatch.setattr(sealing, "has_terminal", lambda: True)
-    monkeypatch.setattr(getpass, "getpass", lambda prompt: answers.pop(0))
-    return answers
 
 
 def piped(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
