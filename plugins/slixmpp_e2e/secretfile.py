@@ -7,7 +7,7 @@ import os
 import stat
 from pathlib import Path
 
-from xmpp_e2e.authenticate.psk import MIN_KEY_BYTES
+from xmpp_e2e.authenticate.psk import WeakKey, strong
 
 SECRET_FILE_BYTES = 4096
 """The longest file that is read: keys have 48 characters, passwords some dozens; longer ones are some other file."""
@@ -65,6 +65,7 @@ def psk_in(text: str) -> bytes:
         key = b""
     if psk_text(key) != text:
         raise ValueError("this is no key as `xmpp-e2e psk new` prints them; what people think up is a password, not a key")
-    if len(key) < MIN_KEY_BYTES:
-        raise ValueError(f"a key has at least {MIN_KEY_BYTES} random bytes, and this one {len(key)}; a password is no key")
-    return key
+    try:
+        return strong(key)
+    except WeakKey as error:
+        raise ValueError(f"{error}; a password is no key") from None

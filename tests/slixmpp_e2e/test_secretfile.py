@@ -113,5 +113,5 @@ def test_what_is_no_key(text: str) -> None:
 
 def test_a_short_key() -> None:
     """Could be a password in disguise."""
-    with pytest.raises(ValueError, match="at least 16 random bytes, and this one 15"):
+    with pytest.raises(ValueError, match="at least 16 bytes, and this one 15; a password is no key"):
         psk_in(psk_text(bytes(15)))
