@@ -81,7 +81,8 @@ class Proofs:
         self._guesses: dict[str, deque[tuple[Link, GuessSpent]]] = {}
         """By account: the guess that is under way, and those that wait for its outcome. One at a time, for of those that are
         made at once none would know of the others."""
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], Link] = {}
+        """Each for a session: what it computes, or asks the user."""
 
     def secrets(self, bare: str, ours: str) -> dict[str, bytes]:
         """What is set up for a peer of this account of ours, by method, in the trust file or else in the store; each must prove
@@ -155,6 +156,7 @@ class Proofs:
                 self._held(link, event)
             case events.SessionEnd() | events.SessionFailed():
                 self._guessed(link)
+                self._forget(link)
 
     def _asked(self, link: Link, question: Question, form: Form) -> None:
         """Answer, now or when the user has."""
@@ -169,11 +171,11 @@ class Proofs:
                 link.answer(question, b"")
                 self._guessed(link)
             case SecretWanted() | StringsShown():
-                self._spawn(self._ask(link, question, form))
+                self._spawn(link, self._ask(link, question, form))
 
     def compute(self, link: Link, computation: Computation) -> None:
         """In a thread: powers of 4096 bits would hold up the loop."""
-        self._spawn(self._compute(link, computation))
+        self._spawn(link, self._compute(link, computation))
 
     async def _compute(self, link: Link, computation: Computation) -> None:
         link.answer(computation, await asyncio.to_thread(computation.run))
@@ -228,7 +230,7 @@ class Proofs:
         able = self.asks(JID(link.peer).bare)
         methods = [method for method in ("sas", "srp") if method in able and (method == "sas" or method in event.methods)]
         if methods:
-            self._spawn(self._prove(link, methods))
+            self._spawn(link, self._prove(link, methods))
 
     async def _prove(self, link: Link, methods: Sequence[str]) -> None:
         """By the first of these in which the peer takes part; if he does in none, nothing is waited for."""
@@ -267,10 +269,15 @@ class Proofs:
             log.warning("a password for %s cannot be used: %s", peer, error)
             return b""
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, link: Link, work: Coroutine[Any, Any, None]) -> None:
         task = self._host.loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = link
+        task.add_done_callback(self._tasks.pop)
+
+    def _forget(self, link: Link) -> None:
+        """Its session is over: nobody is asked for it any more."""
+        for task in [task for task, its in self._tasks.items() if its is link]:
+            task.cancel()
 
 
 def _locked(bare: str) -> Locked:

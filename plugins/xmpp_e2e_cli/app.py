@@ -188,8 +188,6 @@ def listen(
         person = Person.at_terminal(out)
         client = connection.make_client(mine, password, server, settings | (person.settings if person is not None else {}))
         async with connection.online(client, server) as e2e:
-            if person is not None:
-                person.watch(client)
             heard = accept if isinstance(accept, str) else frozenset(accept)
             await listening.Listener(client, out, echo=echo, accept=heard).run(e2e)
 
@@ -233,8 +231,6 @@ def send(
         client = connection.make_client(mine, password, server, settings | (person.settings if person is not None else {}))
         out.tell(f"logging in as {mine.bare}")
         async with connection.online(client, server) as e2e:
-            if person is not None:
-                person.watch(client)
             return await sending.deliver(client, e2e, errand, out.tell_plainly)
 
     delivered = asyncio.run(sending_())

@@ -13,9 +13,6 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
-from slixmpp import JID, ClientXMPP
-
-from slixmpp_e2e import Happened
 from slixmpp_e2e.prompts import Compare
 from xmpp_e2e_cli import show
 from xmpp_e2e_cli.codes import UsageProblem
@@ -43,8 +40,6 @@ class Person:
     def __init__(self, out: Output) -> None:
         self._out = out
         self._turn = asyncio.Lock()
-        self._asked: tuple[str, asyncio.Future[str]] | None = None
-        """By whose session (a bare JID), and the line that will be the answer."""
 
     @classmethod
     def at_terminal(cls, out: Output) -> Person | None:
@@ -56,11 +51,6 @@ class Person:
         """Of the plugin, which lead to him."""
         return {"sas": self.compares, "password": self.knows}
 
-    def watch(self, client: ClientXMPP) -> None:
-        """From now on take back what is asked for a session that ends."""
-        for event in ("e2e_session_end", "e2e_session_failed"):
-            client.add_event_handler(event, self._over)
-
     async def compares(self, shown: Compare) -> bool:
         """Does he say that it is the same?"""
         question = [
@@ -70,7 +60,7 @@ class Person:
         ]
         if shown.cut:
             question.insert(0, f"So many comparisons with him were cut off before: {shown.cut}. Look closely.")
-        same = (await self._answer(shown.peer, "\n".join(question))).strip().casefold() in _YES
+        same = (await self._answer("\n".join(question))).strip().casefold() in _YES
         said = "the same: you have verified his key" if same else "not the same: his key is not verified, and the session ends"
         self._out.tell(f"You say that it is {said}.")
         return same
@@ -78,14 +68,13 @@ class Person:
     async def knows(self, peer: str) -> str | None:
         """The password that he shares with a peer; None: he knows of none."""
         question = f"{show.one_line(peer)} wants to prove a password that you two share. It is (empty: there is none): "
-        return await self._answer(peer, question, hidden=True) or None
+        return await self._answer(question, hidden=True) or None
 
-    async def _answer(self, peer: str, question: str, *, hidden: bool = False) -> str:
-        """A line without its end; empty if he closes the input, or the session ends."""
+    async def _answer(self, question: str, *, hidden: bool = False) -> str:
+        """A line without its end; empty if he closes the input. Cancelled when its session ends."""
         loop, descriptor = asyncio.get_running_loop(), sys.stdin.fileno()
         async with self._turn:
             line: asyncio.Future[str] = loop.create_future()
-            self._asked = JID(peer).bare, line
 
             def typed() -> None:
                 if not line.done():
@@ -96,16 +85,13 @@ class Person:
                 loop.add_reader(descriptor, typed)
                 try:
                     return await line
+                except asyncio.CancelledError:
+                    self._out.tell("\nThat session is over; there is nothing to answer any more.")
+                    raise
                 finally:
                     loop.remove_reader(descriptor)
-                    self._asked = None
                     if hidden:
                         self._out.tell("")
-
-    def _over(self, happened: Happened) -> None:
-        if self._asked is not None and self._asked[0] == JID(happened.peer).bare and not self._asked[1].done():
-            self._out.tell("\nThat session is over; there is nothing to answer any more.")
-            self._asked[1].set_result("")
 
 
 @contextmanager

@@ -117,8 +117,6 @@ def trust_verify(
         client = connection.make_client(mine, login, server, settings | wanted.settings)
         out.tell(f"logging in as {mine.bare}")
         async with connection.online(client, server) as e2e:
-            if person is not None:
-                person.watch(client)
             return await verifying.verify(client, e2e, whom, wanted, person, timeout, out.tell_plainly)
 
     done = asyncio.run(verify())

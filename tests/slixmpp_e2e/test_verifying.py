@@ -119,6 +119,38 @@ async def test_strings_that_differ_for_the_peer(world: World, asks: Role) -> Non
     assert isinstance((await ends.take()).detail.error, StringsDiffer)
 
 
+@pytest.mark.parametrize("unloaded", [False, True], ids=["it ends", "the plugin ends"])
+async def test_a_question_ends_with_its_session(world: World, unloaded: bool) -> None:
+    """Nobody is left in front of a prompt whose answer is of no use; a question of another session stays."""
+    asked, gone = asyncio.Event(), asyncio.Event()
+
+    async def hesitates(shown: Compare) -> bool:
+        asked.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            gone.set()
+            raise
+        return False
+
+    _, other, ours, theirs = await sides(world, Role.INITIATOR, sas=hesitates)
+    proving = asyncio.ensure_future(ours.verify_sas(Looks(at_once=False)))
+    await until(asked.wait())
+    proofs = e2e(other).switchboard.proofs
+    elsewhere = asyncio.Event()
+    bystander: Any = object()
+    proofs._spawn(bystander, elsewhere.wait())
+    if unloaded:
+        world.unload(other)
+    else:
+        await until(theirs.close())
+    await until(gone.wait())
+    assert list(proofs._tasks.values()) == [bystander]
+    elsewhere.set()
+    proving.cancel()
+    await asyncio.gather(proving, return_exceptions=True)
+
+
 async def test_a_comparison_that_is_cut_is_counted(world: World) -> None:
     """Across restarts, and shown with the next one; a late "the same" pins nothing; one that succeeds ends the count."""
     mine, his = Looks(at_once=False), Looks()
