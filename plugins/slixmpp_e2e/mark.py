@@ -8,17 +8,14 @@ reach the wire.
 from __future__ import annotations
 
 import secrets
-from collections import OrderedDict
 from typing import ClassVar, Protocol
+from weakref import WeakValueDictionary
 
 from slixmpp import Iq, Message, Presence
 from slixmpp.xmlstream import ElementBase, register_stanza_plugin
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
 from xmpp_e2e.identity import Assurance, Fingerprint
-
-_ENDED_BOUND = 1024
-"""Ended sessions whose stanzas can still be asked how they came: a handler looks at a stanza soon after it was injected."""
 
 
 class Protected(Protocol):
@@ -30,23 +27,22 @@ class Protected(Protocol):
     def fingerprint(self) -> Fingerprint | None: ...
 
 
-_live: dict[str, Protected] = {}
-_ended: OrderedDict[str, Protected] = OrderedDict()
+_sessions: WeakValueDictionary[str, Protected] = WeakValueDictionary()
+"""As long as a client keeps them: of a client that has gone nothing stays here."""
+_live: set[str] = set()
 
 
 def admit(session: Protected) -> str:
-    """A fresh token for the stanzas of ``session``."""
+    """A fresh token for the stanzas of ``session``, which can be asked about it while somebody keeps it."""
     token = secrets.token_hex(16)
-    _live[token] = session
+    _sessions[token] = session
+    _live.add(token)
     return token
 
 
 def retire(token: str) -> None:
     """No stanza can come from the session of ``token`` any more; what came before can still be asked."""
-    if (session := _live.pop(token, None)) is not None:
-        _ended[token] = session
-        while len(_ended) > _ENDED_BOUND:
-            _ended.popitem(last=False)
+    _live.discard(token)
 
 
 class Mark(ElementBase):
@@ -60,8 +56,7 @@ class Mark(ElementBase):
 
     def get_session(self) -> Protected | None:
         """The session that the stanza came through."""
-        token = self.xml.get("token", "")
-        return _live.get(token) or _ended.get(token)
+        return _sessions.get(self.xml.get("token", ""))
 
     def get_assurance(self) -> Assurance:
         """What is proved of the key that the stanza came under."""

@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import time
+from collections import deque
 from xml.etree.ElementTree import Element
 
 from slixmpp import JID, Iq, Presence
@@ -56,6 +57,8 @@ _TOLD = (
     events.VerifyResult,
 )
 """The core events that users hear of, as ``e2e_session_start`` and so on."""
+_PAST_BOUND = 1024
+"""Ended sessions whose stanzas can still be asked how they came: a handler looks at a stanza soon after it was injected."""
 
 
 class Switchboard:
@@ -80,6 +83,7 @@ class Switchboard:
         self.proofs = Proofs(self, store, self._declared, settings.prompts)
         self.verify = self.proofs.verify
         self._kept: list[StanzaBase] = []
+        self._past: deque[Link] = deque(maxlen=_PAST_BOUND)
         self.injecting = False
         self._filters = Filters(self)
         adapter.add_filters(xmpp, self._filters.incoming, self._filters.first, self._filters.outgoing)
@@ -438,6 +442,8 @@ class Switchboard:
         """The link is over, and everything it had to say has been said."""
         self.sessions.finished(link)
         mark.retire(link.token)
+        if link.token:
+            self._past.append(link)
 
 
 def _absent(to: str, advertised: bool | None) -> E2EError:

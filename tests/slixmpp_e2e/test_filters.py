@@ -269,7 +269,8 @@ def test_what_we_inject_keeps_its_marker(desk: Desk) -> None:
         assurance = Assurance.VERIFIED
         fingerprint = Fingerprint(bytes(32))
 
-    token = mark.admit(Session())
+    session = Session()
+    token = mark.admit(session)
     desk.answers["judge_plaintext"] = Incoming.REFUSE
     outcomes = []
     for injecting, shown in ((True, token), (True, "x"), (False, token)):

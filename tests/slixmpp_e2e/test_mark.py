@@ -82,7 +82,8 @@ def test_a_marker_takes_the_place_of_all_others() -> None:
         assurance = Assurance.VERIFIED
         fingerprint = Fingerprint(bytes(32))
 
-    token = mark.admit(Session())
+    session = Session()
+    token = mark.admit(session)
     message = Message()
     for _ in range(2):
         message.xml.append(copy.deepcopy(_marker("x")))
@@ -162,21 +163,18 @@ async def test_a_handler_may_ask_after_the_session_has_ended(world: World) -> No
     assert mark.token_of(message) is None
 
 
-def test_what_is_remembered_of_ended_sessions_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The oldest tokens go first."""
-    monkeypatch.setattr(mark, "_ENDED_BOUND", 2)
+def test_of_a_session_that_nobody_keeps_nothing_is_kept_here() -> None:
+    """It would keep its client, and everything that the client has."""
 
     class Session:
         assurance = Assurance.VERIFIED
         fingerprint = Fingerprint(bytes(32))
 
-    tokens = [mark.admit(Session()) for _ in range(3)]
-    stanzas = []
-    for token in tokens:
-        stanzas.append(Message())
-        mark.put(stanzas[-1], token)
-    assert [mark.token_of(stanza) for stanza in stanzas] == tokens
-    for token in (*tokens, ""):  # of a session that never opened
-        mark.retire(token)
-    assert [stanza["e2e"]["assurance"] for stanza in stanzas] == [Assurance.NONE, Assurance.VERIFIED, Assurance.VERIFIED]
-    assert [mark.token_of(stanza) for stanza in stanzas] == [None] * 3
+    session: Session | None = Session()
+    stanza = Message()
+    mark.put(stanza, mark.admit(session))
+    mark.retire(stanza.xml[0].get("token"))
+    mark.retire("")  # of one that never opened
+    assert (stanza["e2e"]["assurance"], mark.token_of(stanza)) == (Assurance.VERIFIED, None)
+    session = None
+    assert (stanza["e2e"]["assurance"], stanza["e2e"]["session"]) == (Assurance.NONE, None)

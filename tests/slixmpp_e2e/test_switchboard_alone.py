@@ -15,6 +15,7 @@ from slixmpp_e2e.errors import PeerOffline, PeerWithoutE2E, SessionGone
 from slixmpp_e2e.inside import Asked
 from slixmpp_e2e.outbox import Route
 from slixmpp_e2e.store import StoreError
+from slixmpp_e2e.switchboard import _PAST_BOUND
 from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e
 from xmpp_e2e import events
 from xmpp_e2e.errors import PeerRefused
@@ -449,10 +450,20 @@ async def test_a_session_starts(board: Board, known: bool) -> None:
     [key] = board.memory.remembered(BARE).keys
     assert key.assurance is (Assurance.VERIFIED if known else Assurance.VOUCHED)
     assert board.memory.seen(BARE)
-    assert (mark._live[link.token], board.told.did("opened")) == (link, [(link,)])
+    assert (mark._sessions[link.token], board.told.did("opened")) == (link, [(link,)])
+    assert link.token in mark._live
     board.it.finished(link)
     assert link.token not in mark._live
     assert board.told.did("finished") == [(link,)]
+
+
+async def test_the_last_sessions_can_be_asked_after_their_end(board: Board) -> None:
+    """What came through them is not forgotten at once; a session that never opened brought nothing."""
+    links = [Peer() for _ in range(_PAST_BOUND + 2)]
+    links[-1].token = ""
+    for link in links:
+        board.it.finished(link)
+    assert list(board.it._past) == links[1:-1]
 
 
 async def test_what_cannot_be_remembered_does_not_start(board: Board) -> None:
