@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 STAGES = "xmpp_e2e/stages.py"
 PLUGIN = (
     *("filters", "classify", "mark", "inside", "iqs", "adapter", "outbox", "switchboard"),
-    *("trust", "own", "callers", "presences", "absent", "namespaces", "watch", "discovery"),
+    *("trust", "own", "callers", "presences", "absent", "namespaces", "watch", "discovery", "proofs"),
 )
 """Of the plugin, what stands between slixmpp and its stream; and what that asks."""
 MODULES = (

@@ -21,7 +21,7 @@ from xmpp_e2e import events
 from xmpp_e2e.authenticate.base import GuessReturned, GuessSpent
 from xmpp_e2e.authenticate.sas import StringsDiffer
 from xmpp_e2e.authenticate.strings import Form
-from xmpp_e2e.errors import AuthenticationFailed, TransportFailed
+from xmpp_e2e.errors import AuthenticationFailed, LocalError, TransportFailed
 from xmpp_e2e.identity import Assurance, Role
 
 ASKS = pytest.mark.parametrize("asks", list(Role))
@@ -149,6 +149,35 @@ async def test_a_question_ends_with_its_session(world: World, unloaded: bool) ->
     elsewhere.set()
     proving.cancel()
     await asyncio.gather(proving, return_exceptions=True)
+
+
+async def test_a_proof_is_asked_for_once_at_a_time(world: World) -> None:
+    """The second call is refused, and the first one goes on; when it has ended nothing is left of it."""
+    mine, his = Looks(at_once=False), Looks()
+    _, _, ours, _ = await sides(world, Role.INITIATOR, sas=his)
+    before = asyncio.all_tasks()
+    first = asyncio.ensure_future(ours.verify_sas(mine))
+    await until(mine.seen.get())
+    with pytest.raises(LocalError, match="runs with bob@localhost/b already"):
+        await until(ours.verify_sas(agrees))
+    mine.decides.set()
+    await until(first)
+    await until(_none_but(before))
+
+
+async def _none_but(tasks: set[Any]) -> None:
+    """Until no other task runs than these and this."""
+    while left := asyncio.all_tasks() - tasks - {asyncio.current_task()}:
+        await asyncio.wait(left)
+
+
+async def test_strings_are_compared_though_guesses_are_locked(world: World) -> None:
+    """What locks a password locks nothing else."""
+    one, _, ours, _ = await sides(world, Role.INITIATOR, sas=Looks())
+    for _ in range(GUESSES):
+        e2e(one).switchboard._store.count_failure(BOBS, "srp")
+    await until(ours.verify_sas(agrees))
+    assert ours.assurance is Assurance.VERIFIED
 
 
 async def test_a_comparison_that_is_cut_is_counted(world: World) -> None:

@@ -33,7 +33,7 @@ class Talks:
     """Kept by those that take steps."""
 
     # One method for several classes: each is another authenticator's.
-    @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.differing_executors])
+    @settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.differing_executors])
     @given(data=st.data())
     def test_a_step_that_is_changed_convinces_nobody(self, authenticator: Authenticator, data: st.DataObject) -> None:
         """Any bit of any step, or any other step in its place: AuthenticationFailed at one end at least, and no other error;
