@@ -81,12 +81,11 @@ class Layout:
         return self.root / "handled.jsonl"
 
 
-def free_port() -> int:
-    """A port on 127.0.0.1 that nobody used a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def free_ports(number: int) -> list[int]:
+    """Ports on 127.0.0.1 that nobody used a moment ago, no two alike."""
+    with contextlib.ExitStack() as probes:
+        bound = [probes.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)]
+        return [probe.getsockname()[1] for probe in bound]
 
 
 class Terms(TypedDict, total=False):
@@ -239,9 +238,8 @@ class Daemon(abc.ABC):
 
     def _prepare(self) -> Child:
         """Write everything that it starts from, and start it."""
-        self.port = free_port()
-        self.s2s_port = free_port() if self._federated else None
-        self.component_port = free_port()
+        self.port, self.component_port, *others = free_ports(3 if self._federated else 2)
+        self.s2s_port = others[0] if others else None
         authority = self._authority or Authority()
         self.ca_file.write_bytes(authority.pem)
         command = self._write(authority, self._rosters())

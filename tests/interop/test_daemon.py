@@ -145,18 +145,25 @@ async def test_a_failing_start_shows_the_log_and_leaves_nothing(
 @each
 async def test_a_taken_port_is_given_up(monkeypatch: pytest.MonkeyPatch, kind: Kind) -> None:
     """If somebody takes the port between the choice and the start, another one is tried."""
-    choose = daemon.free_port
-    choices: list[int] = []
+    choose = daemon.free_ports
+    choices: list[list[int]] = []
     with socket.create_server(("127.0.0.1", 0)) as taken:
 
-        def choice() -> int:
-            choices.append(choose() if choices else taken.getsockname()[1])
+        def choice(number: int) -> list[int]:
+            choices.append(choose(number))
+            if len(choices) == 1:
+                choices[0][0] = taken.getsockname()[1]
             return choices[-1]
 
-        monkeypatch.setattr(daemon, "free_port", choice)
+        monkeypatch.setattr(daemon, "free_ports", choice)
         async with kind() as server:
-            assert (server.port, server.component_port) == tuple(choices[2:])
+            assert [server.port, server.component_port] == choices[1]
             assert server.port != taken.getsockname()[1]
+
+
+def test_no_two_ports_are_alike() -> None:
+    """A server that listens twice on one port does not start."""
+    assert len(set(daemon.free_ports(100))) == 100
 
 
 @each
