@@ -9,6 +9,7 @@ import shlex
 import time
 from collections import deque
 from collections.abc import Awaitable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -172,6 +173,16 @@ class Proofs:
                 self._guessed(link)
             case SecretWanted() | StringsShown():
                 self._spawn(link, self._ask(link, question, form))
+
+    def expect(self, link: Link, method: str, seconds: float) -> None:
+        """The user has heard that the peer wants a proof: if he neither agrees nor declines in time, it is declined."""
+        self._spawn(link, self._decline(link, method, seconds))
+
+    async def _decline(self, link: Link, method: str, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        with suppress(LocalError):  # he has answered
+            link.decline(method)
+            log.warning("%s wants a proof by %s, and nobody has answered him: it is declined", link.peer, method)
 
     def compute(self, link: Link, computation: Computation) -> None:
         """In a thread: powers of 4096 bits would hold up the loop."""

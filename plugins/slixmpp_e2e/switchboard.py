@@ -61,6 +61,10 @@ _PAST_BOUND = 1024
 """Ended sessions whose stanzas can still be asked how they came: a handler looks at a stanza soon after it was injected."""
 
 
+_ANSWERED = 0.8
+"""The part of the time for people after which a wish of the peer's is declined that nobody has answered: he is still there."""
+
+
 class Switchboard:
     """Everything of one client that lives as long as the plugin is loaded."""
 
@@ -401,8 +405,11 @@ class Switchboard:
             self.xmpp.event(_name(event), Happened(link, event))
 
     def _requested(self, link: Link, event: events.VerifyRequest) -> None:
-        """The peer wants a proof; if nobody here can answer, he is not left waiting."""
-        if event.begun or self.xmpp.event_handled(_name(event)):
+        """The peer wants a proof; if nobody here answers, he is not left waiting."""
+        if event.begun:
+            return
+        if self.xmpp.event_handled(_name(event)):
+            self.proofs.expect(link, event.method, _ANSWERED * self._settings.deadlines.human)
             return
         setup = "nobody can be asked: neither the setting `sas` or `password` nor a handler of e2e_verify_request is there"
         log.warning("%s wants a proof by %s, which is declined: %s", link.peer, event.method, setup)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from slixmpp_e2e import switchboard
 from slixmpp_e2e.errors import Unproved
 from slixmpp_e2e.link import Happened, Link
 from slixmpp_e2e.prompts import Compare
@@ -89,6 +90,29 @@ async def test_a_handler_answers(world: World, asks: Role) -> None:
     await until(ours.verify_sas(agrees))
     assert (await results.take()).detail.match is True
     assert ours.is_open
+    assert ours.assurance is theirs.assurance is Assurance.VERIFIED
+
+
+async def test_a_handler_that_only_looks_costs_no_session(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When most of the time for people is over, what it has not answered is declined; what it has agreed to is not."""
+    _, other, ours, theirs = await sides(world, Role.INITIATOR)
+    requested = Heard(other, "e2e_verify_request")
+    with monkeypatch.context() as patched, caplog.at_level(logging.WARNING, "slixmpp_e2e"):
+        patched.setattr(switchboard, "_ANSWERED", 0.0)
+        with pytest.raises(PeerDeclined):
+            await until(ours.verify_password("correct horse"))
+    assert "nobody has answered" in caplog.text
+    mine, his = Looks(), Looks(at_once=False)
+    both = [asyncio.ensure_future(ours.verify_sas(mine))]
+    for _ in range(2):
+        await requested.take()
+    both.append(asyncio.ensure_future(theirs.verify_sas(his)))
+    await until(his.seen.get())
+    await e2e(other).switchboard.proofs._decline(theirs, "sas", 0.0)
+    his.decides.set()
+    await until(asyncio.gather(*both))
     assert ours.assurance is theirs.assurance is Assurance.VERIFIED
 
 
