@@ -260,8 +260,9 @@ class Proofs:
     async def _ask(self, link: Link, question: SecretWanted | StringsShown, form: Form) -> None:
         try:
             link.answer(question, await self._answer(link, question, form))
-        except E2EError as error:
-            link.fail(error)
+        except Exception as error:  # of the program's own prompt, too: the peer does not wait for it until the deadline
+            log.warning("what %s asks could not be answered", link.peer, exc_info=error)
+            link.fail(error if isinstance(error, E2EError) else LocalError(f"the user could not be asked: {error!r}"))
 
     async def _answer(self, link: Link, question: SecretWanted | StringsShown, form: Form) -> bytes:
         """Of the user."""
