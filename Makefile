@@ -1,5 +1,5 @@
 # make demo      Alice and Bob on an embedded server: no account, no root, nothing installed outside .venv
-# make test      everything: installs Prosody and ejabberd if they are absent (root, Debian), then `check`, then the tests
+# make test      everything: installs Prosody and ejabberd if they are absent (root, Debian), looks at the style, runs the tests
 # make check     what can be told without running it: style, types, layers, packages
 # make flood     a thousand hostile offers a second for a minute, at a client that goes on talking; says what it held
 # make soak      looks long for an order of events in which two sessions break a promise; `test` looks for seconds
@@ -27,26 +27,28 @@ endif
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: demo test check flood soak deletions mutants fuzz interop bench models servers
+.PHONY: demo test style check flood soak deletions mutants fuzz interop bench models servers
 
 demo: $(demo_ready)
 	@$(BIN)/xmpp-e2e demo
 
 # Every branch of the core is taken by these, and only in these it is counted: that makes them half as slow again.
 CORE := tests/xmpp_e2e tests/docs tests/attacks/test_38_steps.py tests/attacks/test_38_out_of_turn.py tests/attacks/test_memory.py
-SPREAD := --numprocesses=2 --dist=loadfile
 
-test: servers check
-	$(BIN)/python -m pytest $(SPREAD) --cov --cov-report= $(CORE)
+# The rest is done by three on two cores: much of it waits for servers.
+test: servers style
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --cov --cov-report= $(CORE)
 	$(BIN)/python -m tests.branches
-	$(BIN)/python -m pytest $(SPREAD) --ignore=tests/packaging $(CORE:%=--ignore=%)
+	$(BIN)/python -m pytest --numprocesses=3 --dist=loadfile $(CORE:%=--ignore=%)
 
-# tests/packaging plants violations that the contracts of import-linter must find, looks into the wheel, and runs
-# tests/installed in a fresh environment, outside the repository.
-check: $(test_ready)
+style: $(test_ready)
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# tests/packaging plants violations that the contracts of import-linter must find, looks into the wheel, and runs
+# tests/installed in a fresh environment, outside the repository.
+check: style
 	$(BIN)/python -m pytest tests/packaging
 
 flood: $(test_ready)

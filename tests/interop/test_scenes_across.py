@@ -1,4 +1,4 @@
-"""Every scene across two servers; `make interop` does the same at full length."""
+"""Scenes across two servers; `make interop` does the same at full length."""
 
 from __future__ import annotations
 
