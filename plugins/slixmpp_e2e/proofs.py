@@ -7,6 +7,7 @@ import inspect
 import logging
 import shlex
 import time
+import traceback
 from collections import deque
 from collections.abc import Awaitable, Coroutine, Sequence
 from contextlib import suppress
@@ -260,9 +261,13 @@ class Proofs:
     async def _ask(self, link: Link, question: SecretWanted | StringsShown, form: Form) -> None:
         try:
             link.answer(question, await self._answer(link, question, form))
-        except Exception as error:  # of the program's own prompt, too: the peer does not wait for it until the deadline
-            log.warning("what %s asks could not be answered", link.peer, exc_info=error)
-            link.fail(error if isinstance(error, E2EError) else LocalError(f"the user could not be asked: {error!r}"))
+        except E2EError as error:
+            link.fail(error)
+        except Exception as error:  # of the program's own prompt: the peer does not wait for it until the deadline
+            # its text may hold what was typed
+            where = "".join(traceback.format_tb(error.__traceback__))
+            log.warning("what %s asks could not be answered: the prompt raised %s\n%s", link.peer, type(error).__name__, where)
+            link.fail(LocalError(f"the user could not be asked: the prompt raised {type(error).__name__}"))
 
     async def _answer(self, link: Link, question: SecretWanted | StringsShown, form: Form) -> bytes:
         """Of the user."""
