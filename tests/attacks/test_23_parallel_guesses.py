@@ -5,14 +5,13 @@ Whatever has begun, five guesses are five guesses: the next is refused, though i
 
 from __future__ import annotations
 
-from xml.etree.ElementTree import Element
-
 import pytest
 from slixmpp import ClientXMPP
 
-from slixmpp_e2e.loopback.relay import IQ, NOW, End
+from slixmpp_e2e.loopback.relay import NOW, End
 from slixmpp_e2e.proofs import GUESSES
 from slixmpp_e2e.store import SQLStore
+from tests.attacks.posers import Posers
 from tests.attacks.steps import SECRETS
 from tests.pair import identity
 from tests.slixmpp_e2e.world import ALICE, World, e2e
@@ -41,20 +40,8 @@ class Device(End):
         self.pump()
 
 
-class Devices:
-    """A hook: all of them."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self.ends: dict[str, Device] = {}
-        world.server.interfere.append(self)
-
-    def __call__(self, stanza: Element, sender: str) -> Element | None:
-        end = self.ends.get(stanza.get("to", ""))
-        if end is None or stanza.tag != IQ:
-            return stanza
-        end.takes(stanza)
-        return None
+class Devices(Posers[Device]):
+    """All of them."""
 
     async def begin(self, alice: ClientXMPP, secret: bytes) -> Device:
         """One more run, as far as its proof."""

@@ -11,7 +11,8 @@ from slixmpp import ClientXMPP
 
 from slixmpp_e2e import outbox
 from slixmpp_e2e.link import Link
-from slixmpp_e2e.loopback.relay import IQ, NOW, End
+from slixmpp_e2e.loopback.relay import NOW, End
+from tests.attacks.posers import Posers
 from tests.pair import Pair, identity
 from tests.slixmpp_e2e.world import ALICE, World, e2e, until
 from xmpp_e2e.errors import LocalError
@@ -55,20 +56,12 @@ class Mute(End):
         self._request(jingle, lambda good: None)
 
 
-class Attacker:
-    """A hook: Bob's server, which makes sessions with Alice in the names of his devices."""
+class Attacker(Posers[Mute]):
+    """Bob's server, which makes sessions with Alice in the names of his devices."""
 
     def __init__(self, world: World, victim: ClientXMPP) -> None:
-        self._world, self._victim = world, victim
-        self.ends: dict[str, Mute] = {}
-        world.server.interfere.append(self)
-
-    def __call__(self, stanza: Element, sender: str) -> Element | None:
-        end = self.ends.get(stanza.get("to", ""))
-        if end is None or stanza.tag != IQ:
-            return stanza
-        end.takes(stanza)
-        return None
+        super().__init__(world)
+        self._victim = victim
 
     async def offer(self, device: str, *, refuses: bool = False) -> Mute:
         """One more session, as far as it gets."""
