@@ -9,7 +9,7 @@ from slixmpp import JID, Message
 from slixmpp.basexmpp import BaseXMPP
 
 from slixmpp_e2e import E2E, Compare, Link
-from slixmpp_e2e.passwords import stretched
+from slixmpp_e2e.trust.passwords import stretched
 
 HEARD_SECONDS = 40.0
 """What is due comes within milliseconds, and within seconds under Debian's limits; later it does not come."""

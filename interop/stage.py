@@ -14,8 +14,8 @@ from slixmpp import ClientXMPP, ComponentXMPP
 from slixmpp.basexmpp import BaseXMPP
 
 import slixmpp_e2e
-from slixmpp_e2e.loopback import no_tls, offline
-from slixmpp_e2e.loopback.record import Record, Way
+from xmpp_loopback import no_tls, offline
+from xmpp_loopback.record import Record, Way
 
 LOGIN_SECONDS = 30.0
 """STARTTLS, SASL and binding take a few ms on the loopback; under Debian's limits and a full machine more."""

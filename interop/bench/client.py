@@ -18,7 +18,7 @@ from slixmpp import JID, ClientXMPP, Message
 
 import slixmpp_e2e
 from interop.props import e2e
-from slixmpp_e2e.loopback import no_tls, offline
+from xmpp_loopback import no_tls, offline
 
 HOST = "127.0.0.1"
 PATIENCE = 60.0

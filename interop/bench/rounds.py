@@ -13,7 +13,7 @@ from interop.bench.client import WORD
 from interop.bench.hand import Hand, WrongResult
 from interop.bench.proxy import Proxy, quiet
 from interop.servers.prosody import Prosody
-from slixmpp_e2e.loopback.record import Record, Way
+from xmpp_loopback.record import Record, Way
 
 DOMAIN, PASSWORD, KINDS = "a.test", "wonderland", ("plaintext", "e2e")
 CROWD_OF_ONE = 50

@@ -6,7 +6,7 @@ import os
 
 from interop.props import Heard, agreed, e2e, echo, say, share
 from interop.stage import Stage
-from slixmpp_e2e.secretfile import psk_text
+from slixmpp_e2e.trust.trust_file.secret_file import psk_text
 from xmpp_e2e.errors import AuthenticationFailed
 
 KEY, PASSWORD = bytes(range(32)), "white, no sugar"

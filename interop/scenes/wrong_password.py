@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from interop.props import Heard, agreed, e2e, say, share
 from interop.stage import Stage
-from slixmpp_e2e import proofs
+from slixmpp_e2e.verification import verifier as proofs
 from xmpp_e2e.errors import AuthenticationFailed
 
 

@@ -10,9 +10,9 @@ from typing import Self
 
 from slixmpp import ClientXMPP, ComponentXMPP
 
+import xmpp_loopback as loopback
 from interop.servers.daemon import ACCOUNTS, COMPONENT, COMPONENT_SECRET
 from interop.servers.setup import Setup
-from slixmpp_e2e import loopback
 
 LOG_STANZAS = 10
 """How much of what it handled an error quotes: it keeps no other log."""

@@ -5,10 +5,10 @@
 
 from slixmpp.plugins import register_plugin
 
-from slixmpp_e2e.link import Happened, Link
+from slixmpp_e2e.events import Plaintext, SendFailed, SessionRefused, StoreFailed, TrustFileFailed, VerifyCut
 from slixmpp_e2e.plugin import E2E
 from slixmpp_e2e.prompts import Compare
-from slixmpp_e2e.reports import Plaintext, SendFailed, SessionRefused, StoreFailed, TrustFileFailed, VerifyCut
+from slixmpp_e2e.sessions.driver import Happened, Link
 
 register_plugin(E2E)
 

@@ -12,15 +12,15 @@ from typing import Any, ClassVar
 from slixmpp import JID, ClientXMPP
 from slixmpp.plugins import BasePlugin
 
-from slixmpp_e2e import adapter, discovery
-from slixmpp_e2e.declared import Declared, Terms
-from slixmpp_e2e.link import Link
-from slixmpp_e2e.own import Own
+from slixmpp_e2e.client import Switchboard
+from slixmpp_e2e.sessions.driver import Link
 from slixmpp_e2e.settings import DEFAULTS, ConfigError, Settings, accept_from, unknown_keys
-from slixmpp_e2e.shared import Shared
 from slixmpp_e2e.store import SQLStore, StoreError
-from slixmpp_e2e.switchboard import Switchboard
-from slixmpp_e2e.trust import Trust
+from slixmpp_e2e.trust.keys import Trust
+from slixmpp_e2e.trust.own_key import Own
+from slixmpp_e2e.trust.secrets import Shared
+from slixmpp_e2e.trust.trust_file.watcher import Declared, Terms
+from slixmpp_e2e.xmpp import adapter, discovery
 from xmpp_e2e.errors import E2EError, GivenUp, TransportFailed
 from xmpp_e2e.identity import Assurance, Fingerprint, TrustModel
 from xmpp_e2e.tls.certificate import Identity

@@ -10,10 +10,10 @@ from typing import Any, TypeGuard, TypeVar
 
 from slixmpp import JID, InvalidJID
 
-from slixmpp_e2e.capacity import Limits
-from slixmpp_e2e.outbox import HOLD_BYTES
+from slixmpp_e2e.messages.queue import HOLD_BYTES
 from slixmpp_e2e.prompts import Prompts
-from slixmpp_e2e.rates import Rate
+from slixmpp_e2e.sessions.admission.limits import Limits
+from slixmpp_e2e.sessions.admission.rate_limit import Rate
 from slixmpp_e2e.store import KeyFile, Keyring, Sealer
 from xmpp_e2e.config import Deadlines, Each
 from xmpp_e2e.errors import LocalError

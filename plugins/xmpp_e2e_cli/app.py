@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from slixmpp_e2e.keyuri import key_uri
+from slixmpp_e2e.trust.trust_uri import key_uri
 from xmpp_e2e.errors import E2EError
 from xmpp_e2e.identity import TrustModel
 from xmpp_e2e.trust.judge import OnKeyChange

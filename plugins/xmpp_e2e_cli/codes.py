@@ -14,8 +14,8 @@ from slixmpp_e2e.errors import (
     SessionGone,
     TooManySessions,
 )
-from slixmpp_e2e.proofs import Locked, PeerDeclined
 from slixmpp_e2e.store import KeyBlocked, StoreError
+from slixmpp_e2e.verification.verifier import Locked, PeerDeclined
 from xmpp_e2e import errors
 
 

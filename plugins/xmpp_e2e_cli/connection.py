@@ -15,9 +15,9 @@ from slixmpp import JID, ClientXMPP
 
 import slixmpp_e2e
 from slixmpp_e2e import E2E
-from slixmpp_e2e.loopback import no_tls, offline
 from xmpp_e2e.errors import E2EError
 from xmpp_e2e_cli.codes import CertificateRefused, NoTLS, PasswordRefused, ServerUnreachable, UsageProblem
+from xmpp_loopback import no_tls, offline
 
 LOGIN_SECONDS = 60.0
 """A slow server on a slow line has answered by then."""

@@ -11,7 +11,7 @@ from rich.text import Text
 from slixmpp import JID, ClientXMPP, Message, Presence
 
 from slixmpp_e2e import E2E, Happened, Plaintext, SendFailed, SessionRefused, TrustFileFailed
-from slixmpp_e2e.reports import VerifyCut
+from slixmpp_e2e.events import VerifyCut
 from xmpp_e2e.errors import E2EError
 from xmpp_e2e.events import KeyChanged, KeyHeld, SessionEnd, SessionFailed, SessionStart, VerifyRequest, VerifyResult
 from xmpp_e2e.identity import Assurance, Fingerprint

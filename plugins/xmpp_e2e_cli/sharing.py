@@ -13,11 +13,11 @@ from pathlib import Path
 
 from slixmpp import JID
 
-from slixmpp_e2e.passwords import stretched
-from slixmpp_e2e.proofs import GUESSES
-from slixmpp_e2e.secretfile import psk_in, psk_text
-from slixmpp_e2e.shared import Shared
 from slixmpp_e2e.store import SQLStore
+from slixmpp_e2e.trust.passwords import stretched
+from slixmpp_e2e.trust.secrets import Shared
+from slixmpp_e2e.trust.trust_file.secret_file import psk_in, psk_text
+from slixmpp_e2e.verification.verifier import GUESSES
 from xmpp_e2e.authenticate.psk import KEY_BYTES
 from xmpp_e2e_cli import account, sealing
 from xmpp_e2e_cli.codes import UsageProblem

@@ -9,10 +9,10 @@ from pathlib import Path
 from rich.text import Text
 from slixmpp import JID
 
-from slixmpp_e2e import trustfile
-from slixmpp_e2e.keyuri import is_uri, keys_in, read_uri
-from slixmpp_e2e.proofs import GUESSES
 from slixmpp_e2e.store import SQLStore
+from slixmpp_e2e.trust.trust_file import parse as trustfile
+from slixmpp_e2e.trust.trust_uri import is_uri, keys_in, read_uri
+from slixmpp_e2e.verification.verifier import GUESSES
 from xmpp_e2e.identity import Assurance, Fingerprint
 from xmpp_e2e_cli import account, show
 from xmpp_e2e_cli.codes import UsageProblem

@@ -14,8 +14,8 @@ from typing import Any
 from slixmpp import JID, ClientXMPP
 
 from slixmpp_e2e import E2E, Happened, Link
-from slixmpp_e2e.passwords import stretched
-from slixmpp_e2e.shared import KEY_ID
+from slixmpp_e2e.trust.passwords import stretched
+from slixmpp_e2e.trust.secrets import KEY_ID
 from xmpp_e2e.authenticate.strings import Form
 from xmpp_e2e.errors import AuthenticationFailed, LocalError, TimedOut
 from xmpp_e2e.events import VerifyResult

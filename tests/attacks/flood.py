@@ -20,9 +20,9 @@ from xml.etree.ElementTree import Element
 
 from slixmpp import ClientXMPP, Message
 
-from slixmpp_e2e.loopback import LoopbackServer
 from tests.slixmpp_e2e.world import ACCOUNTS, ALICE, BOB, SID, Heard, World, an_offer, e2e, until
 from xmpp_e2e.negotiate.jingle import MAX_FLIGHT, NS_JINGLE, NS_SECURITY
+from xmpp_loopback import LoopbackServer
 
 CAROL = "carol@localhost/c"
 OUTSTANDING = 500

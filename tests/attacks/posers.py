@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Generic, TypeVar
 from xml.etree.ElementTree import Element
 
-from slixmpp_e2e.loopback.relay import IQ, End
 from tests.slixmpp_e2e.world import World
+from xmpp_loopback.relay import IQ, End
 
 E = TypeVar("E", bound=End)
 

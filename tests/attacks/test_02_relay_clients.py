@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from slixmpp import ClientXMPP
 
-from slixmpp_e2e.link import Link
-from slixmpp_e2e.loopback import Relay
+from slixmpp_e2e.sessions.driver import Link
 from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, echo, until
 from xmpp_e2e.errors import GivenUp, UntrustedKey
 from xmpp_e2e.identity import Assurance, Remembered
+from xmpp_loopback import Relay
 
 SECRET = "the treasure is under the oak"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from slixmpp_e2e.loopback import hostile
 from tests.attacks.edits import edits, ended_with, fingerprint_of, swap_fingerprint
 from tests.pair import Pair, config, identity, message
 from tests.slixmpp_e2e.world import BOB, Heard, World, e2e
@@ -12,6 +11,7 @@ from xmpp_e2e import events
 from xmpp_e2e.errors import E2EError, FingerprintMismatch, LocalError, PeerRefused, TLSFailed
 from xmpp_e2e.identity import Role
 from xmpp_e2e.stages import Stage
+from xmpp_loopback import hostile
 
 FAST = pytest.mark.parametrize("fast", [True, False], ids=["flights", "no flights"])
 

@@ -12,7 +12,6 @@ from xml.etree.ElementTree import Element
 
 import pytest
 
-from slixmpp_e2e.loopback import hostile
 from tests.attacks.edits import ACTIONS, NS_JINGLE, SECURITY
 from tests.pair import BOB as BOB_JID
 from tests.pair import JingleHook, Pair, Side, config, identity, message
@@ -25,6 +24,7 @@ from xmpp_e2e.negotiate.jingle import Action, Jingle
 from xmpp_e2e.session import Session
 from xmpp_e2e.stages import Stage
 from xmpp_e2e.transport.ibb import NS_IBB
+from xmpp_loopback import hostile
 
 CAROL = "carol@c.test/sofa"
 SECRET = "pay Bob ten thousand"

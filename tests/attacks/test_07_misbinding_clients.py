@@ -12,7 +12,7 @@ import pytest
 from slixmpp import ClientXMPP, Iq
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
-from slixmpp_e2e.discovery import FEATURES
+from slixmpp_e2e.xmpp.discovery import FEATURES
 from tests.attacks.test_07_misbinding import believe_the_header
 from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e
 from xmpp_e2e.authenticate.hello import Hello, NegotiationAltered

@@ -6,12 +6,12 @@ import pytest
 from slixmpp import ClientXMPP
 
 from slixmpp_e2e.errors import PeerOffline, PeerWithoutE2E
-from slixmpp_e2e.loopback import hostile, offline
 from tests.attacks.edits import SECURITY
 from tests.slixmpp_e2e.world import BOB, Heard, World, e2e, jingle, turns, until
 from xmpp_e2e.errors import E2EError, PeerRefused, SecurityStripped
 from xmpp_e2e.negotiate.jingle import NS_JINGLE, NS_SECURITY
 from xmpp_e2e.trust.policy import OUTGOING, Outgoing
+from xmpp_loopback import hostile, offline
 
 SECRET = "the treasure is under the oak"
 TO = pytest.mark.parametrize("to", [BOB, "bob@localhost"], ids=["full", "bare"])

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from slixmpp import ClientXMPP
 
-from slixmpp_e2e.loopback import hostile
 from tests.pair import NOBODY, Pair, config, message, remembers
 from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, jingle, until
 from xmpp_e2e import events
@@ -17,6 +16,7 @@ from xmpp_e2e.session import Session
 from xmpp_e2e.stages import Stage
 from xmpp_e2e.tls.channel import HYBRID_GROUPS
 from xmpp_e2e.trust.judge import OnKeyChange
+from xmpp_loopback import hostile
 
 # --- the core: what comes out for each person does not depend on the role ----------------------------------------------
 

@@ -9,9 +9,9 @@ from xml.etree.ElementTree import Element
 
 import pytest
 
-from slixmpp_e2e.loopback import Way, to_text
 from tests.attacks.test_13_repeated_sids import doctored
 from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, jingle, until
+from xmpp_loopback import Way, to_text
 
 CAROL = "carol@localhost/c"
 ERRORS = "{urn:xmpp:jingle:errors:1}"
@@ -69,7 +69,7 @@ async def test_a_second_half_changes_nothing(world: World, action: str) -> None:
 async def test_the_same_sid_from_another_jid(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Carol throws the same dice as Alice: two sessions with Bob under one sid, and one sid for two bytestreams. Neither
     touches the other, and the end of one is not that of the other."""
-    monkeypatch.setattr("slixmpp_e2e.switchboard.os", SimpleNamespace(urandom=lambda count: b"\x13" * count))
+    monkeypatch.setattr("slixmpp_e2e.client.os", SimpleNamespace(urandom=lambda count: b"\x13" * count))
     alice, bob = await world.pair()
     carol = await world.client(CAROL)
     await world.settle(bob, carol)

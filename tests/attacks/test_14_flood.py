@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from slixmpp_e2e import capacity
-from slixmpp_e2e.rates import Rate
+from slixmpp_e2e.sessions.admission import limits as capacity
+from slixmpp_e2e.sessions.admission.rate_limit import Rate
 from tests.attacks.flood import OUTSTANDING, flood
 from tests.slixmpp_e2e.world import World, e2e
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from slixmpp_e2e.loopback import hostile
 from tests.slixmpp_e2e.world import ALICE, BOB, SID, World, an_offer, e2e, jingle, turns
 from xmpp_e2e.errors import TransportFailed
 from xmpp_e2e.stages import DEADLINES, Stage
 from xmpp_e2e.transport.ibb import NS_IBB
+from xmpp_loopback import hostile
 
 
 def timers() -> list[Any]:

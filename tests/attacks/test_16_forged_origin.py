@@ -8,7 +8,6 @@ from xml.etree.ElementTree import Element, SubElement
 
 import pytest
 
-from slixmpp_e2e.loopback import hostile
 from tests.pair import ALICE as CORE_ALICE
 from tests.pair import BOB as CORE_BOB
 from tests.pair import Pair, message
@@ -16,6 +15,7 @@ from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e
 from xmpp_e2e import events
 from xmpp_e2e.negotiate.jingle import NS_JINGLE
 from xmpp_e2e.transport.ibb import NS_IBB
+from xmpp_loopback import hostile
 
 PROTECTION = "{urn:x-xmpp-e2e:local:0}protection"
 FOREIGN = [{"from": "boss@corp.test/desk"}, {"to": "eve@e.test"}, {"from": "boss@corp.test", "to": "eve@e.test"}]

@@ -15,9 +15,9 @@ from slixmpp.exceptions import IqError
 from slixmpp.xmlstream.handler import Callback
 from slixmpp.xmlstream.matcher import StanzaPath
 
-from slixmpp_e2e.inside import InsideIqs
-from slixmpp_e2e.loopback import hostile
+from slixmpp_e2e.messages.iq_tracking import InsideIqs
 from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, jingle, until
+from xmpp_loopback import hostile
 
 QUERY = "{urn:example:query}query"
 FORGERS = ["localhost", "bob@localhost", BOB, "alice@localhost", ALICE, None]

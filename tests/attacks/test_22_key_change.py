@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from slixmpp import ClientXMPP
 
-from slixmpp_e2e.loopback import offline
 from tests.pair import Pair, config, message, remembers
 from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, turns, until
 from xmpp_e2e import events
@@ -20,6 +19,7 @@ from xmpp_e2e.identity import Assurance, Remembered, Role, TrustModel
 from xmpp_e2e.stages import Stage
 from xmpp_e2e.trust.judge import OnKeyChange, judge
 from xmpp_e2e_cli.codes import code_of
+from xmpp_loopback import offline
 
 SECRET = "the treasure is under the oak"
 VERIFIED = remembers("mallory", Assurance.VERIFIED, "pin")

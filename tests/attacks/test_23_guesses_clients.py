@@ -12,15 +12,15 @@ from xml.etree.ElementTree import Element
 import pytest
 from slixmpp import ClientXMPP
 
-from slixmpp_e2e.loopback import Relay, offline
-from slixmpp_e2e.proofs import GUESSES, Locked
 from slixmpp_e2e.store import SQLStore
+from slixmpp_e2e.verification.verifier import GUESSES, Locked
 from tests.attacks.steps import SECRETS
 from tests.slixmpp_e2e.store.processes import Running
 from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, jingle, turns
 from xmpp_e2e.authenticate.dialogue import Failed
 from xmpp_e2e.errors import PeerRefused
 from xmpp_e2e.identity import Assurance
+from xmpp_loopback import Relay, offline
 
 SECRET = "the treasure is under the oak"
 ALICES, BOBS = "alice@localhost", "bob@localhost"
@@ -30,7 +30,7 @@ ANOTHER = """
 import asyncio, sys
 from slixmpp import ClientXMPP
 import slixmpp_e2e
-from slixmpp_e2e.loopback import connect, no_tls
+from xmpp_loopback import connect, no_tls
 
 class Server:
     port = int(sys.argv[1])

@@ -8,9 +8,8 @@ from __future__ import annotations
 import pytest
 from slixmpp import ClientXMPP
 
-from slixmpp_e2e.loopback.relay import NOW, End
-from slixmpp_e2e.proofs import GUESSES
 from slixmpp_e2e.store import SQLStore
+from slixmpp_e2e.verification.verifier import GUESSES
 from tests.attacks.posers import Posers
 from tests.attacks.steps import SECRETS
 from tests.pair import identity
@@ -18,6 +17,7 @@ from tests.slixmpp_e2e.world import ALICE, World, e2e
 from xmpp_e2e.authenticate.base import GuessSpent, Question
 from xmpp_e2e.identity import Role
 from xmpp_e2e.stages import Stage
+from xmpp_loopback.relay import NOW, End
 
 BOBS = "bob@localhost"
 

@@ -11,10 +11,8 @@ from xml.etree.ElementTree import Element
 import pytest
 from slixmpp import ClientXMPP
 
-from slixmpp_e2e.loopback import Relay
-from slixmpp_e2e.loopback.relay import End
+from slixmpp_e2e.events import SendFailed
 from slixmpp_e2e.prompts import Compare
-from slixmpp_e2e.reports import SendFailed
 from tests.attacks.steps import KEYED, SECRETS, proves_nothing, unbound
 from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, until
 from xmpp_e2e.authenticate import hello as auth
@@ -24,6 +22,8 @@ from xmpp_e2e.encoding import lv
 from xmpp_e2e.errors import E2EError
 from xmpp_e2e.identity import Assurance
 from xmpp_e2e.stages import PROVING, Stage
+from xmpp_loopback import Relay
+from xmpp_loopback.relay import End
 
 SECRET = "the treasure is under the oak"
 ALICES, BOBS = "alice@localhost", "bob@localhost"

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from slixmpp import ClientXMPP, Message
 
-from slixmpp_e2e import mark
-from slixmpp_e2e.loopback import Way, back_online
-from tests.slixmpp_e2e.test_adapter import clients, cut, waiting
+from slixmpp_e2e.xmpp import marker as mark
 from tests.slixmpp_e2e.test_switchboard import ask
 from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, block, e2e, turns
+from tests.slixmpp_e2e.xmpp.test_adapter import clients, cut, waiting
+from xmpp_loopback import Way, back_online
 
 SECRET = "attack at daybreak"
 

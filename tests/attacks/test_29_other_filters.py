@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from slixmpp_e2e import classify
-from slixmpp_e2e.loopback import online
+from slixmpp_e2e.messages import scope as classify
 from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World
+from xmpp_loopback import online
 
 SECRET = "attack at daybreak"
 LONGER = 1.1

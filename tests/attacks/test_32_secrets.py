@@ -21,10 +21,6 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import SSL
 
-from slixmpp_e2e import passwords
-from slixmpp_e2e.loopback import online
-from slixmpp_e2e.loopback.hostile import swap_fingerprint
-from slixmpp_e2e.passwords import stretched
 from slixmpp_e2e.store import (
     KeyFile,
     Passphrase,
@@ -36,8 +32,10 @@ from slixmpp_e2e.store import (
     StoredIdentity,
     StoreError,
     StoreFull,
-    passphrase,
 )
+from slixmpp_e2e.store.key_protection import passphrase
+from slixmpp_e2e.trust import passwords
+from slixmpp_e2e.trust.passwords import stretched
 from tests.pair import identity
 from tests.slixmpp_e2e.store.processes import execute
 from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, until
@@ -48,6 +46,8 @@ from xmpp_e2e.errors import E2EError
 from xmpp_e2e.identity import Assurance
 from xmpp_e2e.tls import channel
 from xmpp_e2e_cli.__main__ import main
+from xmpp_loopback import online
+from xmpp_loopback.hostile import swap_fingerprint
 
 OURS = ("xmpp_e2e", "slixmpp_e2e", "xmpp_e2e_cli")
 WORDS, WRONG, SHARED = secrets.token_urlsafe(24), secrets.token_urlsafe(24), secrets.token_bytes(32)

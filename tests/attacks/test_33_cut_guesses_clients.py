@@ -10,9 +10,8 @@ from xml.etree.ElementTree import Element
 
 import pytest
 
-from slixmpp_e2e.loopback.relay import End
-from slixmpp_e2e.proofs import GUESSES, Locked
 from slixmpp_e2e.store import SQLStore
+from slixmpp_e2e.verification.verifier import GUESSES, Locked
 from tests.attacks.steps import SECRETS, proves_nothing
 from tests.attacks.test_33_cut_guesses import late
 from tests.pair import identity
@@ -23,6 +22,7 @@ from xmpp_e2e.encoding import lv
 from xmpp_e2e.errors import E2EError
 from xmpp_e2e.identity import Role
 from xmpp_e2e.negotiate.jingle import Reason
+from xmpp_loopback.relay import End
 
 SECRET = "the treasure is under the oak"
 BOBS = "bob@localhost"

@@ -9,8 +9,7 @@ import pytest
 from slixmpp import ClientXMPP
 from slixmpp.exceptions import IqError
 
-from slixmpp_e2e.link import Link
-from slixmpp_e2e.loopback import hostile
+from slixmpp_e2e.sessions.driver import Link
 from tests.pair import Pair, message
 from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, until
 from xmpp_e2e import events
@@ -19,6 +18,7 @@ from xmpp_e2e.identity import Role
 from xmpp_e2e.negotiate.jingle import NS_JINGLE, Action, Jingle, Reason, build
 from xmpp_e2e.stages import Stage
 from xmpp_e2e.transport.ibb import NS_IBB
+from xmpp_loopback import hostile
 
 REASONS = [Reason.SUCCESS, Reason.SECURITY_ERROR, Reason.GONE]
 SECRET = "the treasure is under the oak"

@@ -10,13 +10,13 @@ import asyncio
 import pytest
 from slixmpp import ClientXMPP
 
-from slixmpp_e2e.link import Link
-from slixmpp_e2e.loopback import Relay
 from slixmpp_e2e.prompts import Compare
+from slixmpp_e2e.sessions.driver import Link
 from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, until
 from xmpp_e2e.errors import E2EError
 from xmpp_e2e.identity import Assurance
 from xmpp_e2e.negotiate.jingle import Reason
+from xmpp_loopback import Relay
 
 TRIES = 3
 

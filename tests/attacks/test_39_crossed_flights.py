@@ -13,7 +13,6 @@ from xml.etree.ElementTree import Element
 
 import pytest
 
-from slixmpp_e2e.loopback import hostile
 from tests.pair import NOBODY, Pair, Side, config, message
 from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, block, e2e, jingle, until
 from xmpp_e2e import events
@@ -22,6 +21,7 @@ from xmpp_e2e.identity import Role
 from xmpp_e2e.session import Session
 from xmpp_e2e.stages import Stage
 from xmpp_e2e.tls.channel import Channel
+from xmpp_loopback import hostile
 
 FLIGHT = ".//{urn:x-xmpp-e2e:security:0}flight"
 TIE_BREAK = ".//{urn:xmpp:jingle:errors:1}tie-break"

@@ -13,10 +13,10 @@ import pytest
 from slixmpp import ClientXMPP
 from slixmpp.exceptions import IqError, IqTimeout
 
-from slixmpp_e2e.loopback import LoopbackServer
 from tests.slixmpp_e2e.world import ALICE, BOB, World, e2e, turns
 from xmpp_e2e.negotiate.jingle import NS_JINGLE, NS_SECURITY
 from xmpp_e2e.transport.ibb import NS_IBB
+from xmpp_loopback import LoopbackServer
 
 SECRET = "the treasure is under the oak"
 OTHERS = {ALICE: BOB, BOB: ALICE}

@@ -9,9 +9,9 @@ from xml.etree.ElementTree import Element
 import pytest
 from slixmpp import ClientXMPP
 
-from slixmpp_e2e.loopback import Hook, LoopbackServer, Way, hostile, online, paths
 from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, block, e2e, echo, until
 from xmpp_e2e.errors import E2EError, TLSFailed, TransportFailed
+from xmpp_loopback import Hook, LoopbackServer, Way, hostile, online, paths
 
 SECRET = "the treasure is under the oak"
 BIG = SECRET + "." * 40_000

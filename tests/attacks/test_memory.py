@@ -9,9 +9,8 @@ from xml.etree.ElementTree import Element, SubElement
 import pytest
 from slixmpp import ClientXMPP
 
-from slixmpp_e2e import outbox
-from slixmpp_e2e.link import Link
-from slixmpp_e2e.loopback.relay import NOW, End
+from slixmpp_e2e.messages import queue as outbox
+from slixmpp_e2e.sessions.driver import Link
 from tests.attacks.posers import Posers
 from tests.pair import Pair, identity
 from tests.slixmpp_e2e.world import ALICE, World, e2e, until
@@ -20,6 +19,7 @@ from xmpp_e2e.identity import Role
 from xmpp_e2e.negotiate.jingle import NS_JINGLE
 from xmpp_e2e.negotiate.negotiation import CONTENT_REJECTS
 from xmpp_e2e.transport.ibb import FIRST_WINDOW, NS_IBB
+from xmpp_loopback.relay import NOW, End
 
 
 def content_add(sid: str) -> Element:

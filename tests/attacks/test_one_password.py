@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import pytest
 
-from slixmpp_e2e import passwords
-from slixmpp_e2e.loopback import Relay
-from slixmpp_e2e.passwords import stretched
+from slixmpp_e2e.trust import passwords
+from slixmpp_e2e.trust.passwords import stretched
 from tests.slixmpp_e2e.world import ALICE, Heard, World, e2e
 from xmpp_e2e.authenticate.dialogue import Failed
 from xmpp_e2e.encoding import labelled_hash
 from xmpp_e2e.identity import Assurance
+from xmpp_loopback import Relay
 
 SECRET = "the treasure is under the oak"
 PASSWORD = "correct horse"

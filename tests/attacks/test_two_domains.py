@@ -6,12 +6,12 @@ from xml.etree.ElementTree import Element
 
 import pytest
 
-from slixmpp_e2e.loopback import Hook, hostile
 from tests.slixmpp_e2e.world import ALICE_AT_A as ALICE
 from tests.slixmpp_e2e.world import BOB_AT_B as BOB
 from tests.slixmpp_e2e.world import Heard, World, block, e2e, echo, until
 from xmpp_e2e.errors import E2EError, FingerprintMismatch
 from xmpp_e2e.negotiate.jingle import NS_SECURITY
+from xmpp_loopback import Hook, hostile
 
 SECRET = "the treasure is under the oak"
 WHERE = pytest.mark.parametrize("where", ["Alice's server", "Bob's server", "the path"])

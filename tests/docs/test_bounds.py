@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from slixmpp_e2e.rates import Rate
+from slixmpp_e2e.sessions.admission.rate_limit import Rate
 from tests.docs import documents
 from xmpp_e2e.stages import DEADLINES
 from xmpp_e2e.stream.reader import Limits
@@ -29,17 +29,17 @@ NO_BOUNDS = {
     "xmpp_e2e.tls.channel._RECORD_OVERHEAD": "a number of RFC 8446",
     "xmpp_e2e.tls.channel._EXPORTER_BYTES": "a number of RFC 9266",
     "xmpp_e2e.tls.channel._PIECE": "another name of RECORD_BYTES",
-    "slixmpp_e2e.adapter._FRONT": "a place in a list",
-    "slixmpp_e2e.passwords.MEMORY_KIB": "a cost on purpose",
-    "slixmpp_e2e.passwords.PASSES": "a cost on purpose",
-    "slixmpp_e2e.passwords.LANES": "a cost on purpose",
-    "slixmpp_e2e.store.keyring._NAME_BYTES": "how long a name is",
-    "slixmpp_e2e.store.passphrase.SALT_BYTES": "the size of a secret",
-    "slixmpp_e2e.store.passphrase.MEMORY_KIB": "a cost on purpose",
-    "slixmpp_e2e.store.passphrase.PASSES": "a cost on purpose",
-    "slixmpp_e2e.store.passphrase.LANES": "a cost on purpose",
-    "slixmpp_e2e.store.seal.KEY_BYTES": "the size of a secret",
-    "slixmpp_e2e.store.seal.NONCE_BYTES": "the size of a secret",
+    "slixmpp_e2e.xmpp.adapter._FRONT": "a place in a list",
+    "slixmpp_e2e.trust.passwords.MEMORY_KIB": "a cost on purpose",
+    "slixmpp_e2e.trust.passwords.PASSES": "a cost on purpose",
+    "slixmpp_e2e.trust.passwords.LANES": "a cost on purpose",
+    "slixmpp_e2e.store.key_protection.keyring._NAME_BYTES": "how long a name is",
+    "slixmpp_e2e.store.key_protection.passphrase.SALT_BYTES": "the size of a secret",
+    "slixmpp_e2e.store.key_protection.passphrase.MEMORY_KIB": "a cost on purpose",
+    "slixmpp_e2e.store.key_protection.passphrase.PASSES": "a cost on purpose",
+    "slixmpp_e2e.store.key_protection.passphrase.LANES": "a cost on purpose",
+    "slixmpp_e2e.store.key_protection.key_file.KEY_BYTES": "the size of a secret",
+    "slixmpp_e2e.store.key_protection.key_file.NONCE_BYTES": "the size of a secret",
 }
 """The other numbers, and what they are."""
 PACKAGES = (("xmpp_e2e", documents.ROOT / "xmpp_e2e"), ("slixmpp_e2e", documents.ROOT / "plugins/slixmpp_e2e"))

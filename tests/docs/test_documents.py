@@ -11,24 +11,13 @@ import pytest
 import typer
 from slixmpp import JID, ClientXMPP
 
-from slixmpp_e2e import (
-    E2E,
-    Happened,
-    Link,
-    Plaintext,
-    SendFailed,
-    SessionRefused,
-    StoreFailed,
-    TrustFileFailed,
-    VerifyCut,
-    outbox,
-    switchboard,
-)
-from slixmpp_e2e.filters import Filters
-from slixmpp_e2e.loopback import no_tls, online
+from slixmpp_e2e import E2E, Happened, Link, Plaintext, SendFailed, SessionRefused, StoreFailed, TrustFileFailed, VerifyCut
+from slixmpp_e2e import client as switchboard
+from slixmpp_e2e.messages import queue as outbox
+from slixmpp_e2e.messages.filters import Filters
 from slixmpp_e2e.settings import DEFAULTS
-from slixmpp_e2e.shared import Shared
-from slixmpp_e2e.trust import Trust
+from slixmpp_e2e.trust.keys import Trust
+from slixmpp_e2e.trust.secrets import Shared
 from tests.docs import documents
 from tests.pair import identity, remembers
 from tests.slixmpp_e2e.conftest import world as world
@@ -39,6 +28,7 @@ from xmpp_e2e.trust.judge import Decision, OnKeyChange, judge
 from xmpp_e2e.trust.policy import INCOMING, OUTGOING, Incoming, Outgoing, Policy, Situation
 from xmpp_e2e_cli.app import app
 from xmpp_e2e_cli.codes import Exit
+from xmpp_loopback import no_tls, online
 
 ROOT = documents.ROOT
 POLICIES = (Policy.OFF, Policy.PREFER, Policy.REQUIRE)

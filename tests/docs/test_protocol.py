@@ -9,9 +9,12 @@ import re
 from typing import Any
 from xml.etree.ElementTree import Element, fromstring
 
-from slixmpp_e2e import capacity, passwords, proofs, sessions
-from slixmpp_e2e.discovery import FEATURES
-from slixmpp_e2e.link import STALL_SECONDS
+from slixmpp_e2e.sessions import registry as sessions
+from slixmpp_e2e.sessions.admission import limits as capacity
+from slixmpp_e2e.sessions.driver import STALL_SECONDS
+from slixmpp_e2e.trust import passwords
+from slixmpp_e2e.verification import verifier as proofs
+from slixmpp_e2e.xmpp.discovery import FEATURES
 from tests.docs import documents
 from xmpp_e2e import stream
 from xmpp_e2e.authenticate import hello as auth

@@ -13,9 +13,8 @@ from slixmpp import ClientXMPP, Iq
 from slixmpp.xmlstream.handler import Callback
 from slixmpp.xmlstream.matcher.base import MatcherBase
 
-from slixmpp_e2e.loopback import online
-from slixmpp_e2e.passwords import stretched
 from slixmpp_e2e.prompts import Compare
+from slixmpp_e2e.trust.passwords import stretched
 from tests.docs import second_implementation, second_proofs, second_signalling
 from tests.docs.second_implementation import Endpoint
 from tests.docs.second_pair import CLIENT, ROLES, Wire
@@ -30,6 +29,7 @@ from xmpp_e2e.identity import Assurance, Role
 from xmpp_e2e.negotiate.jingle import NS_JINGLE
 from xmpp_e2e.stages import Stage
 from xmpp_e2e.transport.ibb import NS_IBB
+from xmpp_loopback import online
 
 FLIGHTS = pytest.mark.parametrize("flights", [True, False], ids=["flights", "no flights"])
 

@@ -13,7 +13,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from slixmpp_e2e.opaque import opaque
+from slixmpp_e2e.precis import opaque
 from tests.conversation import End
 from tests.docs import documents, second_proofs
 from tests.docs.second_proofs import Broken, Talk, labelled, lv, shown, split, stretched

@@ -6,7 +6,10 @@ import pytest
 
 from interop.scenes import debian_limits, many_stanzas, tie_break
 from interop.theatre import Scene, Theatre, scenes
-from slixmpp_e2e import declared, passwords, presences, proofs
+from slixmpp_e2e.trust import passwords
+from slixmpp_e2e.trust.trust_file import watcher as declared
+from slixmpp_e2e.verification import verifier as proofs
+from slixmpp_e2e.xmpp import presence as presences
 
 LIMITED = {"changed_key", "debian_limits", "echo_bot", "first_message", "presence_and_iq", "require_without_e2e"}
 """What is played under Debian's limits here; `make interop` plays everything."""

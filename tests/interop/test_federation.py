@@ -22,8 +22,8 @@ from interop.servers.names import NameServer
 from interop.servers.process import ServerFailed
 from interop.servers.prosody import Peer, Prosody
 from interop.servers.setup import Setup
-from slixmpp_e2e.loopback import no_tls, offline
 from tests.interop.processes import gone
+from xmpp_loopback import no_tls, offline
 
 SECONDS = 30.0
 """Whatever is due comes within a few hundred milliseconds, unless the cores are busy."""

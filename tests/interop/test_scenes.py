@@ -32,7 +32,7 @@ from interop.servers.loopback import Loopback
 from interop.stage import Stage
 from interop.theatre import SERVERS, Scene, Theatre
 from slixmpp_e2e.errors import PeerWithoutE2E
-from slixmpp_e2e.proofs import Proofs
+from slixmpp_e2e.verification.verifier import Proofs
 from tests.interop.playing import play, played_on
 from xmpp_e2e.identity import Assurance, TrustModel
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from slixmpp_e2e import presences
-from slixmpp_e2e.loopback import LoopbackServer
+from slixmpp_e2e.xmpp import presence as presences
 from tests.slixmpp_e2e.disk import mounted
 from tests.slixmpp_e2e.world import ACCOUNTS, BOTS, BOTS_SECRET, World
+from xmpp_loopback import LoopbackServer
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from xml.etree.ElementTree import Element
 from slixmpp import Message
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
-from slixmpp_e2e.link import Link
-from slixmpp_e2e.outbox import Outbox, Route, Target
+from slixmpp_e2e.messages.queue import Outbox, Route, Target
+from slixmpp_e2e.sessions.driver import Link
 from tests.slixmpp_e2e.world import ALICE, turns
 from xmpp_e2e.errors import E2EError, NoRoom, UnsendableStanza
 

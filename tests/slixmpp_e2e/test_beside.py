@@ -15,13 +15,13 @@ from slixmpp.plugins.base import PLUGIN_REGISTRY
 from slixmpp.xmlstream.handler import Callback
 from slixmpp.xmlstream.matcher import MatchXPath
 
-from slixmpp_e2e import capacity
-from slixmpp_e2e.link import Link
-from slixmpp_e2e.loopback import hostile, online
-from slixmpp_e2e.rates import Rate
+from slixmpp_e2e.sessions.admission import limits as capacity
+from slixmpp_e2e.sessions.admission.rate_limit import Rate
+from slixmpp_e2e.sessions.driver import Link
 from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, until
 from xmpp_e2e.errors import TransportFailed
 from xmpp_e2e.negotiate.jingle import NS_JINGLE
+from xmpp_loopback import hostile, online
 
 RTP = "urn:xmpp:jingle:apps:rtp:1"
 CAROL = "carol@localhost/c"

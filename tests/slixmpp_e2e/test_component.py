@@ -8,10 +8,10 @@ import pytest
 from slixmpp import ClientXMPP, ComponentXMPP
 from slixmpp.exceptions import IqError
 
-from slixmpp_e2e.loopback import Way, to_text
 from tests.slixmpp_e2e.world import ALICE, BOTS, Heard, World, e2e, echo, turns, until
 from xmpp_e2e.errors import E2EError, PeerRefused
 from xmpp_e2e.negotiate.jingle import NS_SECURITY
+from xmpp_loopback import Way, to_text
 
 SECRET = "the treasure is under the oak"
 ECHO, HELP = f"echo@{BOTS}/bot", f"help@{BOTS}/bot"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from slixmpp import ClientXMPP
 
-from slixmpp_e2e.link import Link
+from slixmpp_e2e.sessions.driver import Link
 from slixmpp_e2e.store import SQLStore, StoreFull
 from tests.slixmpp_e2e.disk import exhaust
 from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, until

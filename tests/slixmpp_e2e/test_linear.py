@@ -11,17 +11,17 @@ from xml.etree.ElementTree import Element
 import pytest
 from slixmpp import ClientXMPP, Iq, Message
 
-from slixmpp_e2e import outbox
-from slixmpp_e2e.capacity import Limits
-from slixmpp_e2e.inside import InsideIqs
-from slixmpp_e2e.iqs import OwnIqs
-from slixmpp_e2e.loopback import no_tls
-from slixmpp_e2e.outbox import Outbox, Route
-from slixmpp_e2e.sessions import Sessions
+from slixmpp_e2e.messages import queue as outbox
+from slixmpp_e2e.messages.iq_tracking import InsideIqs
+from slixmpp_e2e.messages.queue import Outbox, Route
+from slixmpp_e2e.sessions.admission.limits import Limits
+from slixmpp_e2e.sessions.registry import Sessions
+from slixmpp_e2e.xmpp.iq_channel import OwnIqs
 from tests.slixmpp_e2e.world import ALICE
 from xmpp_e2e.errors import TransportFailed
 from xmpp_e2e.identity import Role
 from xmpp_e2e.stages import Stage
+from xmpp_loopback import no_tls
 
 FEW, MANY = 30, 240
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slixmpp_e2e.opaque import opaque
+from slixmpp_e2e.precis import opaque
 
 
 @pytest.mark.parametrize("typed", ["Gr\u00fc\u00dfe vom S\u00fcden", "Gru\u0308\u00dfe\u00a0vom\u3000S\u00fcden"])

@@ -13,13 +13,13 @@ import pytest
 from slixmpp import ClientXMPP
 
 import slixmpp_e2e
-from slixmpp_e2e import mark
-from slixmpp_e2e.discovery import FEATURES
-from slixmpp_e2e.loopback import connect, offline
 from slixmpp_e2e.settings import ConfigError
+from slixmpp_e2e.xmpp import marker as mark
+from slixmpp_e2e.xmpp.discovery import FEATURES
 from tests.slixmpp_e2e.test_switchboard import ask
 from tests.slixmpp_e2e.world import ACCOUNTS, ALICE, BOB, Heard, World, e2e, echo, jingle, turns, until
 from xmpp_e2e.errors import TimedOut, TransportFailed
+from xmpp_loopback import connect, offline
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "echo_bot.py"
 

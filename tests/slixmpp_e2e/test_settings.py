@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from slixmpp_e2e.capacity import Limits
-from slixmpp_e2e.rates import Rate
+from slixmpp_e2e.sessions.admission.limits import Limits
+from slixmpp_e2e.sessions.admission.rate_limit import Rate
 from slixmpp_e2e.settings import DEFAULTS, ConfigError, Settings, unknown_keys
 from slixmpp_e2e.store import Keyring, Passphrase
 from xmpp_e2e.config import Deadlines

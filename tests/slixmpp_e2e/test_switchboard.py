@@ -10,13 +10,14 @@ import pytest
 from slixmpp import ClientXMPP, Iq
 from slixmpp.exceptions import IqError
 
-from slixmpp_e2e import adapter, discovery, switchboard
+from slixmpp_e2e import client as switchboard
 from slixmpp_e2e.errors import PeerOffline, PeerWithoutE2E, PlaintextRefused
-from slixmpp_e2e.loopback import Hook, hostile, offline
-from slixmpp_e2e.reports import SendFailed
+from slixmpp_e2e.events import SendFailed
+from slixmpp_e2e.xmpp import adapter, discovery
 from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, jingle, until
 from xmpp_e2e.errors import PeerRefused, SecurityStripped
 from xmpp_e2e.negotiate.jingle import NS_SECURITY
+from xmpp_loopback import Hook, hostile, offline
 
 QUERY = "{urn:example:query}query"
 SECRET = "attack at dawn"

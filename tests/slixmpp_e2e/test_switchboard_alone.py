@@ -10,12 +10,13 @@ from xml.etree.ElementTree import fromstring
 import pytest
 from slixmpp import Iq, Message, Presence
 
-from slixmpp_e2e import adapter, discovery, mark
+from slixmpp_e2e.client import _PAST_BOUND
 from slixmpp_e2e.errors import PeerOffline, PeerWithoutE2E, SessionGone
-from slixmpp_e2e.inside import Asked
-from slixmpp_e2e.outbox import Route
+from slixmpp_e2e.messages.iq_tracking import Asked
+from slixmpp_e2e.messages.queue import Route
 from slixmpp_e2e.store import StoreError
-from slixmpp_e2e.switchboard import _PAST_BOUND
+from slixmpp_e2e.xmpp import adapter, discovery
+from slixmpp_e2e.xmpp import marker as mark
 from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e
 from xmpp_e2e import events
 from xmpp_e2e.errors import PeerRefused

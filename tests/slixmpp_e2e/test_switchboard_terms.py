@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from slixmpp_e2e.client import Switchboard
 from slixmpp_e2e.store import StoreError
-from slixmpp_e2e.switchboard import Switchboard
 from tests.slixmpp_e2e.world import ALICE, BOB, World, e2e
 from xmpp_e2e.identity import Assurance, Fingerprint, Role, TrustModel
 from xmpp_e2e.trust.judge import OnKeyChange

@@ -14,8 +14,10 @@ from slixmpp.basexmpp import BaseXMPP
 
 import slixmpp_e2e
 from slixmpp_e2e import E2E
-from slixmpp_e2e.link import Link
-from slixmpp_e2e.loopback import (
+from slixmpp_e2e.sessions.driver import Link
+from xmpp_e2e.negotiate.jingle import NS_JINGLE
+from xmpp_e2e.transport.ibb import NS_IBB
+from xmpp_loopback import (
     Federation,
     LoopbackServer,
     component_online,
@@ -25,8 +27,6 @@ from slixmpp_e2e.loopback import (
     online,
     to_text,
 )
-from xmpp_e2e.negotiate.jingle import NS_JINGLE
-from xmpp_e2e.transport.ibb import NS_IBB
 
 T = TypeVar("T")
 

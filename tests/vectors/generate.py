@@ -16,9 +16,9 @@ from typing import Any
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-from slixmpp_e2e.keyuri import key_uri
-from slixmpp_e2e.opaque import opaque
-from slixmpp_e2e.passwords import MEMORY_KIB, PASSES, stretched
+from slixmpp_e2e.precis import opaque
+from slixmpp_e2e.trust.passwords import MEMORY_KIB, PASSES, stretched
+from slixmpp_e2e.trust.trust_uri import key_uri
 from tests.conversation import End, converse
 from xmpp_e2e.authenticate import strings
 from xmpp_e2e.authenticate.base import Authenticator, Evidence, Proven

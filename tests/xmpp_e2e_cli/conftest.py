@@ -19,10 +19,10 @@ from typing import Any
 
 import pytest
 
-from slixmpp_e2e.loopback import LoopbackServer
 from tests.forked import Forked, Run
 from xmpp_e2e_cli import sealing
 from xmpp_e2e_cli.__main__ import main
+from xmpp_loopback import LoopbackServer
 
 ROOT = Path(__file__).parents[2]
 PASSWORDS = {"alice": "wonderland-7", "bob": "builder-8", "carol": "carols-9"}

@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 
 from slixmpp_e2e import E2E
-from slixmpp_e2e.loopback import LoopbackServer
 from tests.xmpp_e2e_cli.conftest import Done
 from xmpp_e2e.authenticate import sas
 from xmpp_e2e.identity import Assurance, Remembered
@@ -29,6 +28,7 @@ from xmpp_e2e_cli.demo.people import Actor, Scene
 from xmpp_e2e_cli.demo.record import blocks, readable, words
 from xmpp_e2e_cli.demo.story import Story
 from xmpp_e2e_cli.demo.theatre import Handled
+from xmpp_loopback import LoopbackServer
 
 Command = Callable[..., Done]
 TOLD = (

@@ -11,7 +11,8 @@ import pytest
 import typer
 from keyring.backends.fail import Keyring as NoKeyring
 
-from slixmpp_e2e.store import SQLStore, passphrase, path_for
+from slixmpp_e2e.store import SQLStore, path_for
+from slixmpp_e2e.store.key_protection import passphrase
 from tests.slixmpp_e2e.store.test_keyring import Fake
 from tests.xmpp_e2e_cli.conftest import Done, People
 from xmpp_e2e.identity import Fingerprint

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from slixmpp import ClientXMPP
 
-from slixmpp_e2e.loopback import LoopbackServer, no_tls, offline, online
-from slixmpp_e2e.loopback.hostile import swap_fingerprint
 from slixmpp_e2e.store import PeerPolicy, SQLStore, path_for
 from tests.xmpp_e2e_cli.conftest import PASSWORDS, Done, People
 from xmpp_e2e.identity import Fingerprint
 from xmpp_e2e.trust.policy import Policy
 from xmpp_e2e_cli import sending
 from xmpp_e2e_cli.__main__ import main
+from xmpp_loopback import LoopbackServer, no_tls, offline, online
+from xmpp_loopback.hostile import swap_fingerprint
 
 OTHER = Fingerprint(bytes(32))
 """Nobody's key."""

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from slixmpp_e2e.passwords import stretched
-from slixmpp_e2e.proofs import GUESSES, Locked, PeerDeclined
-from slixmpp_e2e.secretfile import psk_in, psk_text
-from slixmpp_e2e.shared import KEY_ID
 from slixmpp_e2e.store import SQLStore
-from slixmpp_e2e.trustfile import TrustFileWrong
+from slixmpp_e2e.trust.passwords import stretched
+from slixmpp_e2e.trust.secrets import KEY_ID
+from slixmpp_e2e.trust.trust_file.parse import TrustFileWrong
+from slixmpp_e2e.trust.trust_file.secret_file import psk_in, psk_text
+from slixmpp_e2e.verification.verifier import GUESSES, Locked, PeerDeclined
 from tests.xmpp_e2e_cli.conftest import Done, People
 from xmpp_e2e.authenticate.psk import KEY_BYTES
 from xmpp_e2e_cli.codes import Exit, code_of

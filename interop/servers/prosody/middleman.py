@@ -13,8 +13,8 @@ from slixmpp.xmlstream.stanzabase import StanzaBase
 from interop.servers.daemon import COMPONENT
 from interop.servers.prosody import Prosody
 from interop.stage import log_in
-from slixmpp_e2e.loopback import Hook, offline, to_text
-from slixmpp_e2e.loopback.hooks import through
+from xmpp_loopback import Hook, offline, to_text
+from xmpp_loopback.hooks import through
 
 MODULE = "middleman"
 """What the server must load."""

@@ -25,9 +25,9 @@ from slixmpp_e2e.store.errors import (
     TooManyKeys,
     UnknownSchema,
 )
-from slixmpp_e2e.store.keyring import Keyring
-from slixmpp_e2e.store.passphrase import Passphrase
-from slixmpp_e2e.store.seal import KeyFile, Sealer
+from slixmpp_e2e.store.key_protection.key_file import KeyFile, Sealer
+from slixmpp_e2e.store.key_protection.keyring import Keyring
+from slixmpp_e2e.store.key_protection.passphrase import Passphrase
 from slixmpp_e2e.store.sql import SQLStore, key_beside, path_for
 from xmpp_e2e.trust.store import Change, PeerPolicy, StoredIdentity
 

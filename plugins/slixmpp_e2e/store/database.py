@@ -17,7 +17,7 @@ from sqlalchemy import Connection, StaticPool, create_engine, event
 from slixmpp_e2e.store import migrate, tables
 from slixmpp_e2e.store.causes import BUSY_SECONDS, explained, inaccessible
 from slixmpp_e2e.store.errors import NotAStore, StoreDamaged
-from slixmpp_e2e.store.seal import Sealer, restrict
+from slixmpp_e2e.store.key_protection.key_file import Sealer, restrict
 
 _WAL_ATTEMPTS = 10
 """Switching to WAL ignores the timeout and is refused at once while another process looks at the file; so many would

@@ -22,8 +22,8 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, sel
 from slixmpp_e2e.store import tables
 from slixmpp_e2e.store.database import Database, open_database
 from slixmpp_e2e.store.errors import StoreError
+from slixmpp_e2e.store.key_protection.key_file import KeyFile, Sealer
 from slixmpp_e2e.store.keys import PeerKeys, decided, parsed
-from slixmpp_e2e.store.seal import KeyFile, Sealer
 from slixmpp_e2e.store.vault import Vault
 from xmpp_e2e.identity import Assurance, Fingerprint, Remembered, TrustModel
 from xmpp_e2e.trust.judge import OnKeyChange

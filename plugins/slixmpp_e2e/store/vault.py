@@ -17,8 +17,8 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, delete, insert, s
 
 from slixmpp_e2e.store import tables
 from slixmpp_e2e.store.errors import SealBroken, SealedOtherwise, StoreDamaged
+from slixmpp_e2e.store.key_protection.key_file import KeyFile, Sealer
 from slixmpp_e2e.store.keys import parsed
-from slixmpp_e2e.store.seal import KeyFile, Sealer
 from xmpp_e2e.trust.store import StoredIdentity
 
 SECRET_BYTES = 4096

@@ -6,8 +6,6 @@ import os
 from datetime import UTC, datetime
 from typing import Any
 
-from slixmpp_e2e.loopback.hostile import swap_fingerprint
-from slixmpp_e2e.loopback.relay import Relay
 from xmpp_e2e.authenticate.psk import KEY_BYTES
 from xmpp_e2e.authenticate.srp import STRETCHED_BYTES
 from xmpp_e2e.errors import AuthenticationFailed, E2EError, FingerprintMismatch, GivenUp
@@ -17,6 +15,8 @@ from xmpp_e2e.tls.certificate import Identity
 from xmpp_e2e_cli.demo.meeting import AGAIN
 from xmpp_e2e_cli.demo.people import Play
 from xmpp_e2e_cli.demo.proving import PASSWORD, share_key, share_password, wrong_guesses
+from xmpp_loopback.hostile import swap_fingerprint
+from xmpp_loopback.relay import Relay
 
 FOOLED = "The treasure is buried under the old oak."
 NEVER = "This sentence must never arrive anywhere."

@@ -12,8 +12,7 @@ from typing import Any, TypeAlias
 from slixmpp import JID, Message
 
 from slixmpp_e2e import E2E, Compare, Happened, Link, SendFailed
-from slixmpp_e2e.loopback import to_text
-from slixmpp_e2e.mark import Mark
+from slixmpp_e2e.xmpp.marker import Mark
 from xmpp_e2e.errors import AuthenticationFailed, E2EError
 from xmpp_e2e.events import KeyChanged, SessionFailed
 from xmpp_e2e.identity import Assurance
@@ -21,6 +20,7 @@ from xmpp_e2e_cli import connection
 from xmpp_e2e_cli.codes import Untold
 from xmpp_e2e_cli.demo.story import Story
 from xmpp_e2e_cli.demo.theatre import PASSWORDS, Theatre
+from xmpp_loopback import to_text
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 
-from slixmpp_e2e.passwords import stretched
-from slixmpp_e2e.proofs import GUESSES
+from slixmpp_e2e.trust.passwords import stretched
+from slixmpp_e2e.verification.verifier import GUESSES
 from xmpp_e2e.authenticate.psk import KEY_BYTES
 from xmpp_e2e.errors import AuthenticationFailed
 from xmpp_e2e.identity import Assurance

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Protocol
 from xml.etree.ElementTree import Element
 
-from slixmpp_e2e.loopback import Hook, LoopbackServer, Way
 from xmpp_e2e_cli.codes import ServerUnreachable, UsageProblem
 from xmpp_e2e_cli.connection import Server
+from xmpp_loopback import Hook, LoopbackServer, Way
 
 PASSWORDS = {"alice": "wonderland", "bob": "builder"}
 """On servers that live for seconds, on this machine only."""

@@ -25,9 +25,9 @@ from slixmpp_e2e.store import (
     StoreFull,
     StoreInaccessible,
     UnknownSchema,
-    passphrase,
     tables,
 )
+from slixmpp_e2e.store.key_protection import passphrase
 from tests.slixmpp_e2e.disk import DISK_KIB, exhaust
 from tests.slixmpp_e2e.store.processes import dump, execute, files, run
 from xmpp_e2e.identity import Assurance, Fingerprint

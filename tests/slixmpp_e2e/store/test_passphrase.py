@@ -22,9 +22,9 @@ from slixmpp_e2e.store import (
     StoreDamaged,
     StoredIdentity,
     StoreError,
-    passphrase,
     tables,
 )
+from slixmpp_e2e.store.key_protection import passphrase
 from tests.slixmpp_e2e.store.processes import execute, files
 from xmpp_e2e.identity import Fingerprint
 

@@ -22,9 +22,9 @@ from slixmpp_e2e.store import (
     StoredIdentity,
     StoreError,
     StoreInaccessible,
-    passphrase,
     tables,
 )
+from slixmpp_e2e.store.key_protection import passphrase
 from slixmpp_e2e.store.vault import Vault
 from tests.slixmpp_e2e.store.processes import dump, execute, files, run
 from xmpp_e2e.identity import Fingerprint
@@ -323,7 +323,10 @@ def test_the_change_is_on_the_disk_before_the_old_key_is_deleted(used: Path, mon
 
 KILLED = """
 import os, signal, sys
-from slixmpp_e2e.store import KeyFile, Passphrase, SQLStore, keyring, passphrase, seal, sql, vault
+from slixmpp_e2e.store import KeyFile, Passphrase, SQLStore, sql, vault
+from slixmpp_e2e.store.key_protection import keyring
+from slixmpp_e2e.store.key_protection import passphrase
+from slixmpp_e2e.store.key_protection import key_file as seal
 path, target, owner, name, calls, before = sys.argv[1:]
 passphrase.MEMORY_KIB = 8
 sealers = {"key-file": None, "passphrase": Passphrase("correct horse battery staple")}

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slixmpp_e2e.store import KeyFile, KeyMissing, KeyWrong, StoreInaccessible
-from slixmpp_e2e.store.seal import _associated
+from slixmpp_e2e.store.key_protection.key_file import _associated
 
 SECRET = b"a secret of some length"
 

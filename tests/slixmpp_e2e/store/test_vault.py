@@ -208,7 +208,7 @@ def test_the_wrong_key_is_told_from_a_broken_row(tmp_path: Path, store: SQLStore
 def test_a_key_that_nothing_was_sealed_with_yet_is_used(store: SQLStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """A change that broke off after the key was made leaves the key; the next one takes it instead of failing."""
     with monkeypatch.context() as patch:
-        patch.setattr("slixmpp_e2e.store.seal.KeyFile.seal", lambda *_: 1 / 0)
+        patch.setattr("slixmpp_e2e.store.key_protection.key_file.KeyFile.seal", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             store.put_secret(BOB, "psk", "1", SECRET)
     before = store.path.with_suffix(".key").read_bytes()

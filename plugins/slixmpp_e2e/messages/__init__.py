@@ -1,0 +1,1 @@
+"""Which way does each stanza go, and what waits until it can?"""

@@ -1,0 +1,1 @@
+"""Which sessions are there, and what drives each of them?"""

@@ -1,0 +1,1 @@
+"""Who may open a session with us, how many, and how fast?"""

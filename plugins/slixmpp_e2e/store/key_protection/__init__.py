@@ -1,0 +1,1 @@
+"""What protects the secrets in the store?"""

@@ -1,0 +1,1 @@
+"""What do we know of our own key and of the peers'?"""

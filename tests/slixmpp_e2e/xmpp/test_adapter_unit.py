@@ -1,0 +1,208 @@
+"""What the adapter does with slixmpp, without a connection."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from slixmpp import ClientXMPP, ComponentXMPP, Iq, Message
+from slixmpp.xmlstream.handler import Callback
+from slixmpp.xmlstream.matcher import StanzaPath
+from slixmpp.xmlstream.xmlstream import NotConnectedError
+
+from slixmpp_e2e.xmpp import adapter
+from tests.slixmpp_e2e.world import ALICE, BOB, BOTS, until
+from xmpp_loopback import no_tls
+
+
+class Client(ClientXMPP):
+    """It is never connected; what it writes can be looked at."""
+
+    def __init__(self) -> None:
+        super().__init__(ALICE, "", ssl_context=no_tls())
+        self.written: list[Any] = []
+        self.is_gone = False
+
+    def send_raw(self, data: Any) -> None:
+        """Keep it."""
+        if self.is_gone:
+            raise NotConnectedError
+        self.written.append(data)
+
+
+@pytest.fixture
+async def client() -> Client:
+    return Client()
+
+
+def say(body: str) -> Message:
+    message = Message()
+    message["body"] = body
+    return message
+
+
+def nothing(stanza: Any) -> Any:
+    """A filter of ours: what went through it once must not come again."""
+    raise AssertionError
+
+
+def test_our_filters_go_and_others_stay(client: Client) -> None:
+    """Ours stand first while they are there."""
+
+    def other(stanza: Any) -> Any:
+        return stanza
+
+    for mode in ("in", "out", "out_sync"):
+        client.add_filter(mode, other)
+    before = {mode: list(filters) for mode, filters in vars(client)["_XMLStream__filters"].items()}
+    adapter.add_filters(client, nothing, nothing, nothing)
+    there = vars(client)["_XMLStream__filters"]
+    assert (there["out"][0], there["out_sync"][0], nothing in there["in"]) == (nothing, nothing, True)
+    adapter.remove_filters(client, nothing, nothing, nothing)
+    assert vars(client)["_XMLStream__filters"] == before
+
+
+def test_what_is_written_passes_the_filters_behind_ours(client: Client) -> None:
+    """All of them, in order, and not ours; one that keeps the stanza has it."""
+    seen: list[str] = []
+
+    def other(name: str) -> Any:
+        def each(stanza: Any) -> Any:
+            seen.append(name)
+            return None if name == "two" and stanza["body"] == "kept" else stanza
+
+        return each
+
+    adapter.add_filters(client, nothing, nothing, nothing)
+    for name in ("one", "two", "three"):
+        client.add_filter("out_sync", other(name))
+    for body in ("kept", "goes"):
+        adapter.write(client, say(body), nothing)
+    assert seen == ["one", "two", "one", "two", "three"]
+    [written] = client.written
+    assert "<body>goes</body>" in written
+    adapter.write(client, say("goes"), nothing, b"<quicker/>")
+    assert client.written[1:] == [b"<quicker/>"]
+
+
+def test_nothing_breaks_without_a_connection(client: Client) -> None:
+    """XEP-0198 knows better than we what has to be sent again."""
+    client.is_gone = True
+    adapter.write(client, say("lost"), nothing)
+    assert client.written == []
+
+
+def test_only_who_has_asked_awaits_an_answer(client: Client) -> None:
+    """From whom he has asked, and by the id of his question; somebody who takes all results awaits none."""
+    client.register_handler(Callback("all", StanzaPath("iq@type=result"), lambda iq: None))
+    client.session_bind_event.set()  # before that slixmpp looks at the id only
+    question = client.make_iq_get(queryxmlns="urn:example", ito=BOB)
+    question.send(callback=lambda iq: None)
+    awaited = []
+    for iq_id, sender in ((question["id"], BOB), (question["id"], "carol@localhost/c"), ("other", BOB)):
+        reply: Any = client.make_iq_result(id=iq_id, ito=ALICE, ifrom=sender)
+        awaited.append(adapter.awaits(client, reply))
+    assert awaited == [True, False, False]
+
+
+def test_what_is_injected_is_not_counted(client: Client) -> None:
+    """With XEP-0198 or without it, the handlers get it."""
+    heard: list[str] = []
+    client.add_event_handler("message", lambda message: heard.append(message["body"]))
+    adapter.inject(client, say("one"))
+    management = count(client)
+    adapter.inject(client, say("two"))
+    assert (heard, management.handled) == (["one", "two"], 7)
+
+
+def count(client: Any, *, first: bool = False, ours: Any = None) -> Any:
+    """Load something like XEP-0198: its filter before ours, or behind it."""
+    management: Any = SimpleNamespace(handled=7)
+
+    def handle(stanza: Any) -> Any:
+        management.handled += 1
+        return stanza
+
+    management._handle_incoming = handle
+    for each in (handle, ours) if first else (ours, handle):
+        if each is not None:
+            client.add_filter("in", each)
+    client.plugin._plugins["xep_0198"] = management
+    client.plugin._enabled.add("xep_0198")
+    return management
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_what_we_keep_is_counted_once(client: Client, first: bool) -> None:
+    """By us, if XEP-0198 comes behind us and sees nothing of it."""
+    management = count(client, first=first, ours=nothing)
+    adapter.keep(client, say("kept"), nothing)
+    assert management.handled == 7 + (not first)
+
+
+async def test_where_nothing_is_counted_nothing_has_to_be(client: Client) -> None:
+    """XEP-0198 is not loaded, or loaded in a component, for which it does nothing."""
+    adapter.keep(client, say("kept"), nothing)
+    component = ComponentXMPP(BOTS, "")
+    management = count(component, ours=nothing)
+    adapter.keep(component, say("kept"), nothing)
+    assert management.handled == 7
+
+
+async def test_the_queue_is_sifted(client: Client) -> None:
+    """Stanzas that have yet to come to the filters are judged, and what is not stays, in order; the count stays right."""
+    queue = client.waiting_queue
+    while not queue.empty():
+        queue.get_nowait()
+        queue.task_done()
+    kept, bypass, dropped = say("kept"), say("bypass"), say("dropped")
+    judged: list[Any] = []
+
+    def admitted(stanza: Any) -> bool:
+        judged.append(stanza)
+        return stanza is kept
+
+    items: list[Any] = [("raw", True), (dropped, True), (kept, True), (bypass, False)]
+    for item in items:
+        queue.put_nowait(item)
+    adapter.sift(client, admitted)
+    assert judged == [dropped, kept]
+    left = [queue.get_nowait() for _ in range(queue.qsize())]
+    assert left == [items[0], *items[2:]]
+    for _ in left:
+        queue.task_done()
+    await until(queue.join())
+
+
+async def test_the_sender_is_ended(client: Client) -> None:
+    """If there is one; and it has ended when that returns."""
+    await adapter.end_sender(client)
+    over = []
+
+    async def send() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            over.append(True)
+
+    client._run_out_filters = asyncio.get_running_loop().create_task(send())
+    await asyncio.sleep(0)
+    await adapter.end_sender(client)
+    assert over == [True]
+
+
+def test_an_encrypting_filter_is_noticed(client: Client) -> None:
+    """XEP-0420: only one of that kind."""
+    client.add_filter("out_sync", nothing)
+    assert not adapter.encrypts(client)
+    add: Any = client.add_filter
+    add("out_sce", nothing)
+    assert adapter.encrypts(client)
+
+
+def test_a_stanza_of_another_kind_is_built(client: Client) -> None:
+    """Of an element, in the namespace of the stream."""
+    built = adapter.build(client, client.make_iq_get(ito=BOB).xml)
+    assert isinstance(built, Iq)

@@ -1,0 +1,180 @@
+"""`stanza["e2e"]` tells how a stanza came, cannot be forged, and never reaches the wire."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from typing import Any
+
+import pytest
+from slixmpp import Iq, Message
+
+from slixmpp_e2e.xmpp import marker as mark
+from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, until
+from xmpp_e2e.identity import Assurance, Fingerprint
+
+NS = "urn:x-xmpp-e2e:local:0"
+
+
+async def test_a_protected_stanza_tells_its_session(world: World) -> None:
+    """Session, assurance and the peer's key; the assurance is what the session has now."""
+    alice, bob = await world.pair()
+    _, theirs = await world.session(alice, bob)
+    heard = Heard(bob, "message")
+    alice.send_message(mto=BOB, mbody="one")
+    e2e_of = (await heard.take())["e2e"]
+    assert e2e_of["session"] is theirs
+    assert e2e_of["assurance"] is Assurance.VOUCHED
+    assert e2e_of["fingerprint"] == e2e(alice).fingerprint == theirs.fingerprint
+    await until(e2e(bob).trust.pin(ALICE, e2e(alice).fingerprint))
+    alice.send_message(mto=BOB, mbody="two")
+    assert (await heard.take())["e2e"]["assurance"] is theirs.assurance
+
+
+async def test_plaintext_tells_that_it_is(world: World) -> None:
+    """No session, assurance none, no key; asking leaves nothing behind in the stanza that could be sent on."""
+    alice, bob = await world.pair(policy="off")
+    heard = Heard(bob, "message")
+    alice.send_message(mto=BOB, mbody="one")
+    message = await heard.take()
+    assert message["e2e"]["session"] is None
+    assert message["e2e"]["assurance"] is Assurance.NONE
+    assert message["e2e"]["fingerprint"] is None
+    message.reply("two", clear=False).send()
+    await until(world.server.saw(lambda handled: "two" in handled.text))
+    assert world.in_clear(NS) == []
+
+
+@pytest.mark.parametrize("token", ["", "x", "0" * 32])
+@pytest.mark.parametrize("count", [1, 2])
+async def test_a_forged_marker_is_stripped(world: World, token: str, count: int) -> None:
+    """From the server, and from the peer inside his session: his counts only as what it is."""
+    alice, bob = await world.pair()
+    _, theirs = await world.session(alice, bob)
+    forged = f"<protection xmlns='{NS}' token='{token}'/>" * count
+    heard = Heard(bob, "message")
+    world.server.inject(BOB, f"<message from='{ALICE}' to='{BOB}'><body>x</body>{forged}</message>")
+    message = await heard.take()
+    assert message["e2e"]["assurance"] is Assurance.NONE
+    assert message.xml.find(f"{{{NS}}}protection[@token]") is None
+    sent = alice.make_message(mto=BOB, mbody="y")
+    sent["e2e"].xml.set("token", token)
+    sent.send()
+    message = await heard.take()
+    assert message["e2e"]["session"] is theirs
+    assert len(message.xml.findall(f"{{{NS}}}protection")) == 1
+
+
+async def test_a_true_marker_beside_a_second_one_counts_for_nothing(world: World) -> None:
+    """The token of a live session on a stanza with two markers: somebody plays games."""
+    alice, bob = await world.pair()
+    _, theirs = await world.session(alice, bob)
+    message = Message()
+    for token in (theirs.token, "x"):
+        message.xml.append(copy.deepcopy(_marker(token)))
+    assert mark.token_of(message) is None
+
+
+def test_a_marker_takes_the_place_of_all_others() -> None:
+    """What a stanza had before, however many and however deep, is gone when it is marked."""
+
+    class Session:
+        assurance = Assurance.VERIFIED
+        fingerprint = Fingerprint(bytes(32))
+
+    session = Session()
+    token = mark.admit(session)
+    message = Message()
+    for _ in range(2):
+        message.xml.append(copy.deepcopy(_marker("x")))
+    mark.put(message, token)
+    assert mark.token_of(message) == token
+    assert message["e2e"]["assurance"] is Assurance.VERIFIED
+    mark.retire(token)
+
+
+def test_a_stanza_without_its_marker_is_as_before() -> None:
+    """It does not claim to have one, and its other parts are the objects that they were."""
+    iq = Iq()
+    error = iq["error"]
+    mark.put(iq, "x")
+    assert "e2e" in iq.keys()  # noqa: SIM118
+    mark.strip(iq)
+    assert "e2e" not in iq.keys()  # noqa: SIM118
+    assert iq["error"] is error
+
+
+def _marker(token: str) -> Any:
+    marked = Message()
+    mark.put(marked, token)
+    return marked.xml[0]
+
+
+@pytest.mark.parametrize("policy", ["off", "prefer"])
+async def test_a_marker_never_leaves(world: World, policy: str) -> None:
+    """Not with a reply that keeps everything, nor inside a forwarded stanza, neither in clear nor through a session."""
+    alice, bob = await world.pair()
+    carol = await world.client("carol@localhost/c", policy=policy)
+    e2e(bob).set_policy("carol@localhost", policy)
+    await world.settle(alice, bob, carol)
+    await world.session(alice, bob)
+    heard, passed_on, replies = Heard(bob, "message"), Heard(carol, "message"), Heard(alice, "message")
+    alice.send_message(mto=BOB, mbody="secret")
+    message = await heard.take()
+    token = message.xml.find(f"{{{NS}}}protection").get("token")
+    taps: list[str] = []
+
+    def tap(stanza: Any) -> Any:
+        taps.append(str(stanza))
+        return stanza
+
+    for client in (alice, carol):
+        client.add_filter("in", tap)
+    message.reply("again", clear=False).send()
+    forwarded = bob.make_message(mto="carol@localhost/c", mbody="look")
+    forwarded.xml.append(copy.deepcopy(message.xml))
+    forwarded.send()
+    assert await replies.bodies(1) == ["again"]
+    assert await passed_on.bodies(1) == ["look"]
+    assert taps
+    assert not any(token in text for text in taps)
+    assert world.in_clear(token) == []
+
+
+async def test_a_handler_may_ask_after_the_session_has_ended(world: World) -> None:
+    """An asynchronous handler that takes its time still learns how the stanza came, though nothing new can come that way."""
+    alice, bob = await world.pair()
+    ours, theirs = await world.session(alice, bob)
+    go, seen = asyncio.Event(), asyncio.get_running_loop().create_future()
+
+    async def slow(message: Any) -> None:
+        await go.wait()
+        seen.set_result((message["e2e"]["assurance"], message["e2e"]["fingerprint"]))
+
+    arrived = Heard(bob, "message")
+    bob.add_event_handler("message", slow)
+    alice.send_message(mto=BOB, mbody="one")
+    message = await arrived.take()
+    await until(ours.close())
+    await until(theirs.ended())
+    go.set()
+    assert await until(seen) == (Assurance.VOUCHED, e2e(alice).fingerprint)
+    await world.settle(alice, bob)
+    assert mark.token_of(message) is None
+
+
+def test_of_a_session_that_nobody_keeps_nothing_is_kept_here() -> None:
+    """It would keep its client, and everything that the client has."""
+
+    class Session:
+        assurance = Assurance.VERIFIED
+        fingerprint = Fingerprint(bytes(32))
+
+    session: Session | None = Session()
+    stanza = Message()
+    mark.put(stanza, mark.admit(session))
+    mark.retire(stanza.xml[0].get("token"))
+    mark.retire("")  # of one that never opened
+    assert (stanza["e2e"]["assurance"], mark.token_of(stanza)) == (Assurance.VERIFIED, None)
+    session = None
+    assert (stanza["e2e"]["assurance"], stanza["e2e"]["session"]) == (Assurance.NONE, None)

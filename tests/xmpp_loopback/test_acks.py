@@ -1,0 +1,59 @@
+"""The counters of stream management."""
+
+from __future__ import annotations
+
+import pytest
+
+from xmpp_loopback import acks
+from xmpp_loopback.acks import Acks, AcksOverflow, InvalidAck
+
+
+def test_an_acknowledgement_frees_what_it_covers() -> None:
+    """The oldest leave the queue first."""
+    queue = Acks("token", resumable=True)
+    for text in "abc":
+        queue.sending(text)
+    queue.acknowledged(2)
+    assert queue.unacknowledged() == ("c",)
+
+
+def test_an_acknowledgement_of_what_was_never_sent_is_refused() -> None:
+    """Neither too many, nor fewer than before."""
+    queue = Acks("token", resumable=True)
+    for text in "abc":
+        queue.sending(text)
+    with pytest.raises(InvalidAck):
+        queue.acknowledged(4)
+    queue.acknowledged(3)
+    with pytest.raises(InvalidAck):
+        queue.acknowledged(2)
+
+
+def test_the_counters_wrap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After 2^32 stanzas, here after four, counting goes on from 0."""
+    monkeypatch.setattr(acks, "_MODULUS", 4)
+    queue = Acks("token", resumable=True)
+    for text in "abcde":
+        queue.sending(text)
+        queue.received()
+        queue.acknowledged(queue.handled)
+    assert queue.handled == 1
+    assert queue.unacknowledged() == ()
+
+
+def test_an_acknowledgement_is_asked_for_now_and_then() -> None:
+    """Once in eight stanzas."""
+    queue = Acks("token", resumable=True)
+    assert [number for number in range(1, 25) if queue.sending("x")] == [8, 16, 24]
+
+
+def test_the_queue_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that never acknowledges cannot make the server keep more than the limit; freed room counts again."""
+    monkeypatch.setattr(acks, "UNACKED_LIMIT", 10)
+    queue = Acks("token", resumable=True)
+    queue.sending("12345")
+    queue.sending("12345")
+    with pytest.raises(AcksOverflow):
+        queue.sending("1")
+    queue.acknowledged(1)
+    queue.sending("12345")

@@ -1,0 +1,154 @@
+"""A component connects (XEP-0114): it proves its secret, gets what is for its domain, and speaks for nobody else."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from slixmpp import ClientXMPP, ComponentXMPP
+from slixmpp.exceptions import IqError
+
+from xmpp_loopback import LoopbackServer, component_online, offline
+
+LogIn = Callable[..., Awaitable[ClientXMPP]]
+Settle = Callable[..., Awaitable[None]]
+OpenWire = Callable[[LoopbackServer], Awaitable[Any]]
+
+DOMAIN, SECRET = "bots.localhost", "component's"
+ACCOUNTS = {"alice": "alice's", "bob": "bob's"}
+HEADER = f"<stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams' to='{DOMAIN}'>"
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[LoopbackServer]:
+    async with LoopbackServer(accounts=ACCOUNTS, components={DOMAIN: SECRET}) as running:
+        yield running
+
+
+@pytest.fixture
+async def component(server: LoopbackServer) -> AsyncIterator[ComponentXMPP]:
+    """On the server."""
+    made = ComponentXMPP(DOMAIN, SECRET)
+    await component_online(made, server)
+    yield made
+    await offline(made)
+
+
+async def joined(wire: Any, secret: str = SECRET) -> str:
+    """What the server says to a component with this secret."""
+    await wire.say(HEADER)
+    header = await wire.hear(">") + await wire.hear(">")
+    stream = header.partition("id='")[2].partition("'")[0]
+    await wire.say(f"<handshake>{hashlib.sha1((stream + secret).encode()).hexdigest()}</handshake>")
+    answer: str = await wire.hear(">")
+    return answer
+
+
+async def test_messages_come_and_go_for_any_name_of_the_domain(component: ComponentXMPP, log_in: LogIn, inbox: Any) -> None:
+    """Bare, full or no name at all; answers come from the name that was asked."""
+    alice = await log_in("alice@localhost/x")
+    to_component, to_alice = inbox(component, "message"), inbox(alice, "message")
+    for name in (DOMAIN, f"echo@{DOMAIN}", f"help@{DOMAIN}/desk"):
+        alice.send_message(name, "hello")
+        message = await to_component.take()
+        assert (message["from"].full, message["to"].full, message["body"]) == ("alice@localhost/x", name, "hello")
+        message.reply("yes?").send()
+        assert (await to_alice.take())["from"].full == name
+
+
+async def test_iqs_of_a_component_are_answered(component: ComponentXMPP, log_in: LogIn) -> None:
+    """By clients and by the server; a client that is not there is an error."""
+    await log_in("alice@localhost/x", "xep_0030")
+    component.register_plugin("xep_0030")
+    disco = component.plugin["xep_0030"]
+    for jid in ("alice@localhost/x", "localhost"):
+        info = await disco.get_info(jid=jid, ifrom=f"echo@{DOMAIN}", timeout=10)
+        assert "http://jabber.org/protocol/disco#info" in info["disco_info"]["features"]
+    with pytest.raises(IqError):
+        await disco.get_info(jid="alice@localhost/absent", ifrom=f"echo@{DOMAIN}", timeout=10)
+
+
+async def test_a_component_gets_presence_only_where_subscribed(
+    server: LoopbackServer, component: ComponentXMPP, log_in: LogIn, inbox: Any, settle: Settle
+) -> None:
+    """``mutual`` is for accounts; who has it in his roster is seen by it, with all that comes later."""
+    server.set_subscription("alice@localhost", f"echo@{DOMAIN}", "from")
+    here, gone = inbox(component, "presence_available"), inbox(component, "presence_unavailable")
+    bob = await log_in("bob@localhost/y")
+    alice = await log_in("alice@localhost/x")
+    presence = await here.take()
+    assert (presence["from"].full, presence["to"].full) == ("alice@localhost/x", f"echo@{DOMAIN}")
+    await settle(alice, bob)
+    assert here.empty
+    server.disconnect("alice@localhost/x", abruptly=False)
+    assert (await gone.take())["from"].full == "alice@localhost/x"
+
+
+async def test_a_wrong_secret_is_refused(server: LoopbackServer, open_wire: OpenWire) -> None:
+    """And nothing is routed to who does not know it."""
+    wire = await open_wire(server)
+    await joined(wire, "guess")
+    assert "<not-authorized" in await wire.end()
+    assert DOMAIN not in server.neighbours
+
+
+@pytest.mark.parametrize("first", ["<message to='alice@localhost'/>", "<unheard-of/>"])
+async def test_nothing_comes_before_the_handshake(server: LoopbackServer, open_wire: OpenWire, first: str) -> None:
+    """Who has not proved the secret says nothing."""
+    wire = await open_wire(server)
+    await wire.say(HEADER + first)
+    assert "<not-authorized" in await wire.end()
+
+
+@pytest.mark.parametrize("sender", ["alice@localhost/x", "localhost", "echo@other.test", "", "@@"])
+async def test_no_other_domain_can_be_claimed(
+    server: LoopbackServer, open_wire: OpenWire, log_in: LogIn, inbox: Any, settle: Settle, sender: str
+) -> None:
+    """The stream ends, nothing is delivered, and the name is free again."""
+    alice = await log_in("alice@localhost/x")
+    got = inbox(alice, "message")
+    wire = await open_wire(server)
+    assert "<handshake/>" in await joined(wire)
+    await wire.say(f"<message from='{sender}' to='alice@localhost/x'><body>trust me</body></message>")
+    assert "<invalid-from" in await wire.end()
+    await settle(alice)
+    assert got.empty
+    assert "<handshake/>" in await joined(await open_wire(server))
+
+
+async def test_a_stanza_to_nobody_ends_the_stream(server: LoopbackServer, open_wire: OpenWire) -> None:
+    """A component has no account of its own that a server could take it to be for."""
+    wire = await open_wire(server)
+    await joined(wire)
+    await wire.say(f"<message from='echo@{DOMAIN}'/>")
+    assert "<invalid-from" in await wire.end()
+
+
+async def test_a_second_one_of_the_same_name_is_refused(
+    server: LoopbackServer, component: ComponentXMPP, open_wire: OpenWire, log_in: LogIn, inbox: Any
+) -> None:
+    """Who came first keeps the domain."""
+    wire = await open_wire(server)
+    await joined(wire)
+    assert "<conflict" in await wire.end()
+    got = inbox(component, "message")
+    (await log_in("alice@localhost/x")).send_message(DOMAIN, "still there?")
+    assert (await got.take())["body"] == "still there?"
+
+
+async def test_without_the_component_its_domain_is_not_found(server: LoopbackServer, log_in: LogIn, inbox: Any) -> None:
+    """Who writes to it hears that it is not there."""
+    alice = await log_in("alice@localhost/x")
+    errors = inbox(alice, "message_error")
+    alice.send_message(DOMAIN, "hello", mtype="chat")
+    assert (await errors.take())["error"]["condition"] == "remote-server-not-found"
+
+
+async def test_what_no_component_says_ends_the_stream(server: LoopbackServer, open_wire: OpenWire) -> None:
+    """After the handshake stanzas only."""
+    wire = await open_wire(server)
+    await joined(wire)
+    await wire.say("<handshake/>")
+    assert "<unsupported-stanza-type" in await wire.end()

@@ -1,0 +1,153 @@
+"""Where stanzas go: RFC 6121 §8.5, by real clients."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from slixmpp import ClientXMPP
+from slixmpp.exceptions import IqError
+
+from xmpp_loopback import LoopbackServer, Way, parse
+
+LogIn = Callable[..., Awaitable[ClientXMPP]]
+Settle = Callable[..., Awaitable[None]]
+
+
+async def test_a_message_to_a_full_jid_reaches_that_resource_only(log_in: LogIn, inbox: Any, settle: Settle) -> None:
+    """The other resource of the account hears nothing."""
+    alice, phone, desk = [await log_in(jid) for jid in ("alice@localhost/x", "bob@localhost/phone", "bob@localhost/desk")]
+    there, elsewhere = inbox(phone, "message"), inbox(desk, "message")
+    alice.send_message("bob@localhost/phone", "hello")
+    message = await there.take()
+    assert (message["body"], message["from"].full) == ("hello", "alice@localhost/x")
+    await settle(alice, desk)
+    assert elsewhere.empty
+
+
+async def test_a_message_to_a_bare_jid_reaches_all_willing_resources(log_in: LogIn, inbox: Any, settle: Settle) -> None:
+    """Available ones of non-negative priority: all of them (§8.5.2.1.1); a negative priority is left alone."""
+    alice = await log_in("alice@localhost/x")
+    phone, desk, shy = [await log_in(f"bob@localhost/{name}") for name in ("phone", "desk", "shy")]
+    shy.send_presence(ppriority=-1)
+    await settle(shy)
+    inboxes = [inbox(client, "message") for client in (phone, desk, shy)]
+    alice.send_message("bob@localhost", "hello")
+    assert [(await inboxes[0].take())["body"], (await inboxes[1].take())["body"]] == ["hello", "hello"]
+    await settle(alice, shy)
+    assert inboxes[2].empty
+    alice.send_message("bob@localhost/shy", "only you")
+    assert (await inboxes[2].take())["body"] == "only you"
+
+
+async def test_the_sender_is_stamped_by_the_server(wire: Any, log_in: LogIn, inbox: Any) -> None:
+    """Whatever a client claims, `from` is its own full JID."""
+    bob = await log_in("bob@localhost/y")
+    got = inbox(bob, "message")
+    mallory = await wire()
+    await mallory.bind("carol", "z")
+    await mallory.say("<message from='alice@localhost/x' to='bob@localhost/y'><body>trust me</body></message>")
+    assert (await got.take())["from"].full == "carol@localhost/z"
+
+
+@pytest.mark.parametrize(
+    ("to", "kind", "condition"),
+    [
+        ("bob@localhost/gone", "normal", "service-unavailable"),
+        ("bob@localhost/gone", "chat", None),
+        ("bob@localhost/gone", "headline", None),
+        ("bob@localhost", "groupchat", "service-unavailable"),
+        ("carol@localhost", "chat", "service-unavailable"),
+        ("carol@localhost", "normal", "service-unavailable"),
+        ("carol@localhost", "headline", None),
+        ("nobody@localhost", "chat", "service-unavailable"),
+        ("nobody@localhost/x", "chat", "service-unavailable"),
+        ("bob@elsewhere.test", "chat", "remote-server-not-found"),
+        ("bob@local host", "chat", "jid-malformed"),
+        ("localhost", "chat", None),
+        ("bob@localhost", "error", None),
+    ],
+)
+async def test_a_message_that_finds_nobody(
+    wire: Any, log_in: LogIn, inbox: Any, to: str, kind: str, condition: str | None
+) -> None:
+    """Each combination of RFC 6121 table 1 without offline storage: an error, or silence, or another resource."""
+    bob = await log_in("bob@localhost/here")
+    got = inbox(bob, "message")
+    alice = await wire()
+    await alice.bind("alice", "x")
+    await alice.say(f"<message id='m' type='{kind}' to='{to}'><body>?</body></message>")
+    await alice.say("<iq type='get' id='after'><ping xmlns='urn:xmpp:ping'/></iq>")
+    heard = await alice.hear('id="after"')
+    assert (f"<{condition} " in heard) if condition else ("error" not in heard)
+    assert got.empty is (kind != "chat" or to != "bob@localhost/gone")
+
+
+async def test_errors_breed_no_errors(server: LoopbackServer, wire: Any) -> None:
+    """A stanza of type error, and a result, that finds nobody vanishes."""
+    alice = await wire()
+    await alice.bind("alice", "x")
+    for to in ("bob@localhost/gone", "bob@localhost", "x@elsewhere.test", "localhost"):
+        await alice.say(f"<message type='error' to='{to}'/><iq type='error' id='1' to='{to}'/>")
+        await alice.say(f"<iq type='result' id='1' to='{to}'/><presence type='error' to='{to}'/>")
+    await alice.say("<iq type='get' id='after'><ping xmlns='urn:xmpp:ping'/></iq>")
+    await alice.hear('id="after"')
+    assert len([handled for handled in server.seen if handled.way is Way.SENT]) == 1
+
+
+async def test_an_iq_reaches_a_full_jid_and_its_answer_comes_back(log_in: LogIn) -> None:
+    """Two clients ask each other for their features."""
+    alice = await log_in("alice@localhost/x", "xep_0030")
+    bob = await log_in("bob@localhost/y", "xep_0030")
+    bob.plugin["xep_0030"].add_feature("urn:test:feature")
+    answer = await alice.plugin["xep_0030"].get_info(jid="bob@localhost/y", timeout=10)
+    assert answer["from"].full == "bob@localhost/y"
+    assert "urn:test:feature" in answer["disco_info"]["features"]
+
+
+@pytest.mark.parametrize(
+    ("to", "condition"),
+    [
+        ("bob@localhost/gone", "service-unavailable"),
+        ("nobody@localhost/x", "service-unavailable"),
+        ("bob@elsewhere.test/x", "remote-server-not-found"),
+        ("localhost/x", "service-unavailable"),
+    ],
+)
+async def test_an_iq_to_an_unknown_resource_is_answered(log_in: LogIn, to: str, condition: str) -> None:
+    """The sender gets an error from the address that it asked."""
+    alice = await log_in("alice@localhost/x", "xep_0199")
+    with pytest.raises(IqError) as failure:
+        await alice.plugin["xep_0199"].send_ping(to, timeout=10)
+    assert failure.value.condition == condition
+    assert failure.value.iq["from"].full == to
+
+
+async def test_everything_is_on_record(server: LoopbackServer, log_in: LogIn, inbox: Any) -> None:
+    """What came and what went are in `seen`, in order and as text."""
+    alice, bob = await log_in("alice@localhost/x"), await log_in("bob@localhost/y")
+    before = len(server.seen)
+    got = inbox(bob, "message")
+    alice.send_message("bob@localhost/y", "for the <record>")
+    await got.take()
+    came, went = server.mentions("for the <record>")
+    assert server.seen[before:] == [came, went]
+    assert (came.way, came.client) == (Way.RECEIVED, "alice@localhost/x")
+    assert (went.way, went.client) == (Way.SENT, "bob@localhost/y")
+    assert came.element.get("from") is None
+    assert went.element.get("from") == "alice@localhost/x"
+    assert "for the &lt;record&gt;" in came.text
+
+
+async def test_a_stanza_of_one_who_left_is_routed_without_him(server: LoopbackServer, log_in: LogIn, inbox: Any) -> None:
+    """`route` works for a sender who is gone; errors have nowhere to go."""
+    bob = await log_in("bob@localhost/y")
+    got = inbox(bob, "message")
+    gone = "alice@localhost/gone"
+    server.route(parse("<message to='nobody@localhost' type='chat'/>"), gone)
+    server.route(parse("<iq to='localhost' type='get' id='1'><ping xmlns='urn:xmpp:ping'/></iq>"), gone)
+    server.route(parse("<presence/>"), gone)
+    server.route(parse("<presence to='bob@localhost' type='probe'/>"), gone)
+    server.route(parse(f"<message to='bob@localhost' from='{gone}'><body>late</body></message>"), gone)
+    assert (await got.take())["body"] == "late"
