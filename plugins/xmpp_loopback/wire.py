@@ -7,6 +7,8 @@ from typing import TypeAlias
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
+from xmpp_e2e.stream.tokens import Tokens
+
 CLIENT = "jabber:client"
 STREAMS = "http://etherx.jabber.org/streams"
 STREAM_ERRORS = "urn:ietf:params:xml:ns:xmpp-streams"
@@ -74,14 +76,13 @@ class StreamReader:
         parser = expat.ParserCreate("UTF-8", "}")
         parser.buffer_text = True
         parser.buffer_size = _TEXT_BUFFER
-        if hasattr(parser, "SetReparseDeferralEnabled"):
-            parser.SetReparseDeferralEnabled(False)  # or a stanza may wait for the one after it
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
         parser.CharacterDataHandler = self._characters
         parser.CommentHandler = parser.ProcessingInstructionHandler = self._restricted
         parser.StartDoctypeDeclHandler = self._restricted
         self._parser = parser
+        self._tokens = Tokens()
         self._limit = limit
         self._depth = 0
         self._events: list[StreamEvent] = []
@@ -91,7 +92,7 @@ class StreamReader:
         self._begin = 0
         """Where the current stanza began, in bytes since the stream's first."""
         self._kept = bytearray()
-        """What came since the end of the last stanza; at most `limit` bytes stay."""
+        """What was parsed since the end of the last stanza; with what is not parsed yet, at most `limit` bytes stay."""
         self._kept_from = 0
         self._over = False
 
@@ -99,16 +100,17 @@ class StreamReader:
         """What ``data`` completes, in order. A `Violated` is the last event ever."""
         if self._over:
             return []
-        self._kept += data
+        tokens = self._tokens.cut(data)
+        self._kept += tokens
         try:
-            self._parser.Parse(data, False)
+            self._parser.Parse(tokens, self._tokens.broken)
         except expat.ExpatError:
             self._violate("not-well-formed")
         except _StopParsing as stop:
             self._violate(str(stop))
         if self._depth == 1 and not self._kept.strip():
             self._forget(len(self._kept))  # white space between stanzas keeps a connection alive and means nothing
-        if len(self._kept) > self._limit and not self._over:
+        if len(self._kept) + len(self._tokens) > self._limit and not self._over:
             self._violate("policy-violation")
         events, self._events = self._events, []
         return events

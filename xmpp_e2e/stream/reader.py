@@ -1,4 +1,5 @@
-"""An incremental, bounded reader of the inner stream (RFC 6120 §4, §11; XEP-0246/0247), on expat directly.
+"""An incremental, bounded reader of the inner stream (RFC 6120 §4, §11; XEP-0246/0247), on expat directly, which is handed
+whole tokens only.
 
 Only the XML that XMPP allows gets through (RFC 6120 §11.1): no DTD, entity, processing instruction, comment or XML
 declaration, no encoding but UTF-8; CDATA is ordinary text. The first breach ends the stream with the condition that
@@ -32,6 +33,7 @@ from xmpp_e2e.stream import (
     NS_CLIENT,
     NS_STREAM,
 )
+from xmpp_e2e.stream.tokens import TAG, Tokens
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,6 @@ Event = Header | Element | End
 _ROOT = f"{NS_STREAM}}}stream"
 _VERSION = re.compile(r"1\.[0-9]{1,9}")
 _WHITESPACE = " \t\r\n"
-_TAG = re.compile(rb"<(?:[^\"'>]|\"[^\"]*\"|'[^']*')*>")
 
 _COMMITMENT = b"  "
 """What a parser is fed first. Expat, though told UTF-8, still switches to UTF-16 upon a byte order mark or a NUL in the
@@ -132,16 +133,16 @@ class Reader:
         self._last = Element("")
         self._closed = False
         self._deepest = 0
-        # Positions count the bytes that this parser was fed, _COMMITMENT included.
-        self._opening: bytes | None = _COMMITMENT
+        self._tokens = Tokens()
+        self._opening: bytes | None = b""  # until the root has come, what is being parsed
         self._preamble = b""
         self._content: str | None = None  # the default namespace that was declared last
+        # Positions count the bytes that this parser was fed, _COMMITMENT included.
         self._first = 0
-        self._before = b""  # the last byte of what was parsed before
         self._names = _Names()
         self._parser = _new_parser()
         self._parser.Parse(_COMMITMENT)
-        self._fed = self._token = self._boundary = len(_COMMITMENT)
+        self._fed = self._boundary = len(_COMMITMENT)
         self._attach()
         self._parser.StartElementHandler = self._on_root
 
@@ -184,11 +185,11 @@ class Reader:
 
     def _advance(self) -> None:
         """Parse of what was fed as much as cannot exceed a limit, whatever it is."""
-        limits = self._limits
-        if (room := self._boundary + limits.stanza_bytes - self._fed) <= 0:
+        limits, kept = self._limits, len(self._tokens)
+        if (room := self._boundary + limits.stanza_bytes - self._fed - kept) <= 0:
             self._error = _too_much(f"a stanza of more than {limits.stanza_bytes} bytes")
             return
-        if (room := min(room, self._token + MAX_TAG - self._fed)) <= 0:
+        if (room := min(room, MAX_TAG - kept)) <= 0:
             self._error = _too_much(f"a tag of more than {MAX_TAG} bytes")
             return
         if limits.total_bytes is not None and (room := min(room, limits.total_bytes - self._total)) <= 0:
@@ -199,41 +200,37 @@ class Reader:
         self._total += len(piece)
         base = self._fed
         try:
-            self._parse(piece)
+            if not (tokens := self._tokens.cut(piece)):
+                return
+            self._parse(tokens)
             if self._boundary >= base and self._fed > RENEWAL_BYTES and self._opening is None and not self._complete:
-                self._renew(piece[self._boundary - base :])
+                self._renew(tokens[self._boundary - base :])
         except StreamError as error:
             self._error = error
 
-    def _parse(self, piece: bytes) -> None:
-        self._fed += len(piece)
+    def _parse(self, tokens: bytes) -> None:
+        base = self._fed
+        self._fed += len(tokens)
         if self._opening is not None:
-            self._opening += piece
+            self._opening = tokens
         # Text before a breach may be a breach itself, and then the earlier one.
         try:
-            self._parser.Parse(piece)
+            # As the last of all, what is broken is refused by the parser at once, whatever it would wait for.
+            self._parser.Parse(tokens, self._tokens.broken)
         except StreamError:
             self._check_between()
             raise
         except expat.ExpatError as error:
             self._parser.buffer_text = False  # makes pyexpat hand over what it has
             self._check_between()
-            # expat keeps text back that ends in "]]>", which has no place in text: between elements the text is the breach
-            condition = "bad-format" if self._is_cdata_end(piece) else _CONDITIONS.get(error.code, "not-well-formed")
+            # "]]>" has no place in text and ends with the error: between elements it is text that is the breach
+            stopped = tokens[: self._parser.ErrorByteIndex - base + 1]
+            between = stopped.endswith(b"]]>") and not self._stack and self._opening is None and not self._complete
+            condition = "bad-format" if between else _CONDITIONS.get(error.code, "not-well-formed")
             what = expat.ErrorString(error.code)
             raise StreamError(f"the peer's stream breaks the rules of XML: {what}", condition) from None
         self._check_between()
-        # Expat's position is now the end, or the beginning of a token that is not complete.
-        self._token = self._parser.CurrentByteIndex
-        self._boundary = self._first if self._stack else self._token
-        self._before = piece[-1:]
-
-    def _is_cdata_end(self, piece: bytes) -> bool:
-        """Did ``]]>`` between top-level elements stop the parser in ``piece``? It stops at the last of the three."""
-        if self._stack or self._opening is not None or self._complete:
-            return False
-        place = self._parser.ErrorByteIndex - (self._fed - len(piece)) + len(self._before)
-        return (self._before + piece)[place - 1 : place + 1] == b"]>"
+        self._boundary = self._first if self._stack else self._fed
 
     def _renew(self, rest: bytes) -> None:
         """Replace the parser by a new one that has seen ``_preamble`` and ``rest``, the unfinished element, only."""
@@ -278,7 +275,8 @@ class Reader:
             raise StreamError("the peer's stream is not of version 1", "unsupported-version")
         if "from" not in attributes or "to" not in attributes:
             raise StreamError("the peer's stream header does not say from whom to whom", "invalid-from")
-        opening = _TAG.match(self._opening or b"", parser.CurrentByteIndex)
+        place = parser.CurrentByteIndex - self._fed
+        opening = TAG.match((self._opening or b"")[place:])
         assert opening is not None, "expat has accepted this tag"
         self._preamble = _COMMITMENT + opening[0]
         self._opening = None
@@ -355,9 +353,6 @@ def _new_parser() -> expat.XMLParserType:
     parser = expat.ParserCreate("utf-8", "}", None)
     parser.buffer_size = 1024  # not 8192: a process holds a thousand readers, most of them idle
     parser.buffer_text = True
-    if hasattr(parser, "SetReparseDeferralEnabled"):
-        # Expat 2.6 would hold back the end of a long tag. What parsing again costs is bounded by Limits.
-        parser.SetReparseDeferralEnabled(False)
     return parser
 
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Any
 from unittest import mock
 from xml.etree.ElementTree import Element, tostring
-from xml.parsers import expat
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.deferral import defer
 from xmpp_e2e.errors import StreamError
 from xmpp_e2e.stream import MAX_ATTRIBUTES, MAX_DEPTH, MAX_NAME, MAX_NAMESPACE, MAX_TAG, reader
 from xmpp_e2e.stream.reader import GREETING, OPEN, End, Event, Header, Limits, Reader
@@ -26,6 +26,13 @@ HEADER = (
 HELLO = b"<hello xmlns='urn:x-test'/>"
 ROOMY = Limits(depth=MAX_DEPTH, stanza_bytes=400)
 Outcome = tuple[list[Any], str | None]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def deferring() -> Iterator[None]:
+    """Nothing here waits for more than it needs, though the parser would."""
+    with defer():
+        yield
 
 
 def outcome(pieces: Iterable[bytes], limits: Limits = OPEN, relaxed: Limits | None = None) -> Outcome:
@@ -131,29 +138,6 @@ def test_other_prefix_for_the_stream() -> None:
     """The stream namespace may have any prefix."""
     data = HEADER.replace(b"stream:", b"s:").replace(b":stream=", b":s=") + b"<a/></s:stream>"
     assert [type(event) for event in events(data)] == [Header, Element, End]
-
-
-def test_deferral_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An expat that would hold tags back is told not to."""
-    told = []
-
-    class Newer:
-        def __init__(self, *arguments: Any) -> None:
-            object.__setattr__(self, "parser", create(*arguments))
-
-        def SetReparseDeferralEnabled(self, enabled: bool) -> None:  # noqa: N802
-            told.append(enabled)
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(object.__getattribute__(self, "parser"), name)
-
-        def __setattr__(self, name: str, value: Any) -> None:
-            setattr(object.__getattribute__(self, "parser"), name, value)
-
-    create = expat.ParserCreate
-    monkeypatch.setattr(expat, "ParserCreate", Newer)
-    assert len(events(HEADER)) == 1
-    assert told == [False]
 
 
 # --- what does not ---------------------------------------------------------------------------------------------------
