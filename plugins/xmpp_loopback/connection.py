@@ -303,7 +303,9 @@ class Connection(asyncio.Protocol):
         try:
             jid = JID(f"{self._bare}/{resource}").full
         except InvalidJID:
-            self.write(to_text(error(iq, "jid-malformed") or iq))
+            refusal = error(iq, "jid-malformed")
+            assert refusal is not None  # every request is answered
+            self.write(to_text(refusal))
             return
         self.session = self._host.bind(self, jid)
         self._rules = self._BOUND

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 from sqlalchemy import Connection, delete, insert, inspect, select
@@ -102,15 +102,13 @@ def _copy(path: Path, version: str) -> Path:
     try:
         unfinished.unlink(missing_ok=True)  # of a process that was killed: we are alone in here
         os.close(os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-        with explained(unfinished):
+        with (
+            explained(unfinished),
             # Another connection sees what ours has found; ours cannot copy in the middle of its transaction.
-            source = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
-            target = sqlite3.connect(f"{unfinished.as_uri()}?mode=rw", uri=True)
-            try:
-                source.backup(target)
-            finally:
-                target.close()
-                source.close()
+            closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as source,
+            closing(sqlite3.connect(f"{unfinished.as_uri()}?mode=rw", uri=True)) as target,
+        ):
+            source.backup(target)
         with open(unfinished, "rb+") as file:
             os.fsync(file.fileno())
         unfinished.replace(copy)

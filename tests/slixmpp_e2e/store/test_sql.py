@@ -67,7 +67,8 @@ def test_the_default_folder_is_the_users(monkeypatch: pytest.MonkeyPatch, tmp_pa
     """XDG's data folder, on Linux."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     assert path_for(BOB).parent == Path(platformdirs.user_data_dir("xmpp-e2e", appauthor=False))
-    assert SQLStore.for_jid(BOB, tmp_path / "there").path == tmp_path / "there" / "bob@example.org.db"
+    with SQLStore.for_jid(BOB, tmp_path / "there") as store:
+        assert store.path == tmp_path / "there" / "bob@example.org.db"
 
 
 _JIDS = st.text(min_size=1, max_size=300).filter(lambda text: "/" not in text and text.isprintable())

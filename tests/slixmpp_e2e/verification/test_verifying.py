@@ -164,11 +164,13 @@ async def test_a_question_ends_with_its_session(world: World, unloaded: bool) ->
     elsewhere = asyncio.Event()
     bystander: Any = object()
     proofs._spawn(bystander, elsewhere.wait())
+    questions = [task for task, link in proofs._tasks.items() if link is theirs]
     if unloaded:
         world.unload(other)
     else:
         await until(theirs.close())
     await until(gone.wait())
+    await until(asyncio.wait(questions))
     assert list(proofs._tasks.values()) == [bystander]
     elsewhere.set()
     proving.cancel()
