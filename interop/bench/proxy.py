@@ -51,7 +51,6 @@ class Proxy:
 
     def _connect(self, client: _End) -> None:
         self._ends.append(client)
-        client.transport.pause_reading()
         task = asyncio.get_running_loop().create_task(self._join(client))
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
@@ -59,8 +58,8 @@ class Proxy:
     async def _join(self, client: _End) -> None:
         def made(server: _End) -> None:
             self._ends.append(server)
-            client.other, server.other = server, client
-            client.transport.resume_reading()
+            client.join(server)
+            server.join(client)
 
         await asyncio.get_running_loop().create_connection(
             lambda: _End(self, self.received, made), HOST, self._server_port
@@ -79,11 +78,11 @@ class _End(asyncio.Protocol):
     """One of the two connections: what comes by it goes to the other, later."""
 
     transport: asyncio.Transport
-    other: _End
 
     def __init__(self, proxy: Proxy, record: bytearray, made: Callable[[_End], None]) -> None:
         self._proxy, self._record, self._made = proxy, record, made
         self._loop = asyncio.get_running_loop()
+        self._other: _End | None = None
         self._under_way: deque[tuple[float, bytes]] = deque()
         self.gone: asyncio.Future[None] = self._loop.create_future()
 
@@ -99,8 +98,12 @@ class _End(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.gone.set_result(None)
-        if hasattr(self, "other"):
-            self._send(b"")
+        self._send(b"")
+
+    def join(self, other: _End) -> None:
+        """Here is the other one; what has come before it goes there, too."""
+        self._other = other
+        self._forward()
 
     def _send(self, data: bytes) -> None:
         """Empty ``data`` is the end."""
@@ -109,11 +112,13 @@ class _End(asyncio.Protocol):
             self._forward()
 
     def _forward(self) -> None:
+        if self._other is None:
+            return
         while self._under_way and self._under_way[0][0] <= self._loop.time():
             _, data = self._under_way.popleft()
             if data:
-                self.other.transport.write(data)
+                self._other.transport.write(data)
             else:
-                self.other.transport.close()
+                self._other.transport.close()
         if self._under_way:
             self._loop.call_at(self._under_way[0][0], self._forward)
