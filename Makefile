@@ -1,5 +1,6 @@
 # make demo      Alice and Bob on an embedded server: no account, no root, nothing installed outside .venv
 # make test      everything: installs Prosody and ejabberd if they are absent (root, Debian), looks at the style, runs the tests
+# make stock     the demo, and the tests of core and plugin, on Debian's own Python, in .venv-debian
 # make check     what can be told without running it: style, types, layers, packages
 # make flood     a thousand hostile offers a second for a minute, at a client that goes on talking; says what it held
 # make soak      looks long for an order of events in which two sessions break a promise; `test` looks for seconds
@@ -27,7 +28,7 @@ endif
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: demo test style check flood soak deletions mutants fuzz interop bench models servers
+.PHONY: demo test units stock style check flood soak deletions mutants fuzz interop bench models servers
 
 demo: $(demo_ready)
 	@$(BIN)/xmpp-e2e demo
@@ -40,6 +41,13 @@ test: servers style
 	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --cov --cov-report= $(CORE)
 	$(BIN)/python -m tests.branches
 	$(BIN)/python -m pytest --numprocesses=3 --dist=loadfile $(CORE:%=--ignore=%)
+
+units: $(test_ready)
+	$(BIN)/python -m pytest --numprocesses=3 --dist=loadfile tests/xmpp_e2e tests/slixmpp_e2e
+
+# Its expat is the system's, with the system's security updates; other Pythons bring one along.
+stock:
+	@$(MAKE) --no-print-directory PYTHON=/usr/bin/python3 VENV=.venv-debian demo units
 
 style: $(test_ready)
 	$(BIN)/ruff check
