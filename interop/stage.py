@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import tempfile
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -171,10 +170,7 @@ class Stage:
 
     async def cut(self, client: ClientXMPP) -> None:
         """Its TCP connection is gone, without a word."""
-        gone: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        client.add_event_handler("disconnected", gone.set_result, disposable=True)
-        client.abort()
-        await gone
+        await _hang_up(client)
 
     async def settle(self, *clients: ClientXMPP) -> None:
         """Return when all that these clients sent before was handled, and what the server sent them has arrived."""
@@ -239,9 +235,23 @@ async def log_in(client: BaseXMPP, connect: Callable[[], object]) -> bool:
             return await outcome
     except BaseException:
         client.cancel_connection_attempt()
-        with contextlib.suppress(asyncio.CancelledError):
-            await client.disconnect(wait=0)
+        await _hang_up(client)
         raise
     finally:
         for event, handler in handlers.items():
             client.del_event_handler(event, handler)
+
+
+async def _hang_up(client: BaseXMPP) -> None:
+    """End its TCP connection, and return when it is gone.
+
+    slixmpp may be about to do so itself, and its abort() closes before it aborts: asyncio of Python 3.11.2 cannot abort a
+    transport of TLS that was closed twice.
+    """
+    if client.transport is None:
+        return
+    gone: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+    client.add_event_handler("disconnected", gone.set_result, disposable=True)
+    if not client.transport.is_closing():
+        client.transport.abort()
+    await gone
