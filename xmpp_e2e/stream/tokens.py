@@ -31,7 +31,7 @@ _ENDS = {_TAG: b">", _REFERENCE: b";", _COMMENT: b"-->", _INSTRUCTION: b"?>"}
 TAG = re.compile(rb"<[^!?%b][^%b]*(?:(?:'[^%b<']*'|\"[^%b<\"]*\")[^%b]*)*>" % (_NEVER, _NEVER, _CONTROL, _CONTROL, _NEVER))
 """A whole one; of those that are broken as well it matches many."""
 _NO_TAG = re.compile(rb"<[!?]")
-_UNFINISHED = re.compile(rb"(?:\r|\]\]?|[\xc2-\xdf]|[\xe0-\xef].?|[\xf0-\xf4].{0,2})\Z", re.DOTALL)
+_UNFINISHED = re.compile(rb"(?:\r|\]\]?|[\xc2-\xdf]|[\xe0-\xef][\x80-\xbf]?|[\xf0-\xf4][\x80-\xbf]{0,2})\Z")
 """What may be, at the end of text, the beginning of a line break, of ``]]>`` or of a character."""
 
 
@@ -56,8 +56,9 @@ class Tokens:
     def cut(self, data: bytes) -> bytes:
         """All tokens that ``data``, which follows what was kept of earlier data, makes whole; the rest is kept."""
         kept = self._kept
-        if not kept and self._until is _TEXT and _NO_TAG.search(data) is None and TAG.fullmatch(data, data.rfind(b"<")):
-            return data  # as most do
+        plain = self._until is _TEXT and not (kept or self.broken or _NO_TAG.search(data))
+        if plain and TAG.fullmatch(data, data.rfind(b"<")):
+            return self._checked(data)  # as most are
         kept += data
         stop = 0
         while not self.broken:
@@ -79,6 +80,14 @@ class Tokens:
         del kept[: self._whole]
         self._seen -= self._whole
         self._whole = 0
+        return self._checked(tokens)
+
+    def _checked(self, tokens: bytes) -> bytes:
+        """For a character that broke off a parser would wait, too."""
+        try:
+            tokens.decode()
+        except UnicodeDecodeError:
+            self.broken = True
         return tokens
 
     def _skip(self, stop: int) -> None:
@@ -135,7 +144,7 @@ class Tokens:
         """No end is there. Text is whole wherever it is cut, unless that is within a character or the like."""
         size = len(self._kept)
         if self._until is self._outside or self._until is _SECTION:
-            unfinished = _UNFINISHED.search(self._kept, max(self._seen, size - 3))
+            unfinished = _UNFINISHED.search(self._kept, max(self._seen, size - 3))  # a character has four bytes at most
             self._whole = self._seen = unfinished.start() if unfinished else size
         else:
             self._seen = max(self._seen, size - len(b"--"))

@@ -66,6 +66,7 @@ def test_text_does_not_wait(text: str, section: bool) -> None:
     [
         *(b"<<", b"<>", b"<a <", b"<a &", b"<a b='<", b'<a b="<', b"<a b='\x00", b"<a\x1f", b"<!DOCTYPE a [", b"</a\x0b"),
         *(b"&;", b"&<", b"& ", b"&a ", b"&&", b"<!-- --a"),
+        *(b"\xe2x", b"\xe2\n", b"\xf0x", b"\xf0\x9f ", b"\xf0\x9f\xff"),
     ],
 )
 def test_what_can_be_no_token_waits_for_nothing(broken: bytes) -> None:
