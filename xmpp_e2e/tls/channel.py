@@ -249,6 +249,7 @@ class Channel:
             key = key_fingerprint(certificate)
             _check_not_ours(key, self._identity.fingerprint)
             _check_digest(certificate, self._expectation.digest)
+            # no test fails without `"unknown"`, here and below: OpenSSL names what it has agreed on; mypy asks
             group = connection.get_group_name() or "unknown"
             if self._require_pq:
                 _check_group(group)
@@ -257,7 +258,7 @@ class Channel:
             raise self._failed(refusal) from None
         return Established(
             protocol=protocol,
-            cipher=connection.get_cipher_name() or "unknown",
+            cipher=connection.get_cipher_name() or "unknown",  # no test fails without `"unknown"`
             group=group,
             peer_certificate=certificate,
             peer_key=key,
@@ -307,6 +308,7 @@ def _context(role: Role, identity: Identity, expectation: _Expectation) -> SSL.C
     """A context for one connection. Its groups are OpenSSL's own: naming one would turn the hybrid key exchange off."""
     context = SSL.Context(SSL.TLS_METHOD)
     context.set_min_proto_version(SSL.TLS1_3_VERSION)
+    # no test fails without this: OpenSSL knows nothing newer yet, and _check_protocol would refuse it
     context.set_max_proto_version(SSL.TLS1_3_VERSION)
     context.set_options(SSL.OP_NO_TICKET)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)

@@ -356,6 +356,7 @@ class Outbox:
         if item.pending or item.early:
             return
         self._release(item)
+        # no test fails without the first part, which is for mypy: without an error the stanza has gone somewhere
         if error is not None and not item.sent:
             self._host.send_failed(item.stanza, error)
 

@@ -86,4 +86,5 @@ async def supports(xmpp: BaseXMPP, ours: JID, peer: JID) -> bool | None:
 async def supporting(xmpp: BaseXMPP, ours: JID, jids: list[str]) -> dict[str, bool | None]:
     """Ask them all at once."""
     answers = await asyncio.gather(*(supports(xmpp, ours, JID(jid)) for jid in jids))
+    # no test fails without `strict`: asyncio.gather gives as many answers as it was asked for
     return dict(zip(jids, answers, strict=True))

@@ -90,6 +90,7 @@ def token_of(stanza: StanzaBase) -> str | None:
 
 def strip(stanza: StanzaBase) -> None:
     """Take every marker off, also of stanzas that are wrapped in this one (XEP-0297)."""
+    # no test fails without this shortcut: where there is no marker, none is taken off
     if next(stanza.xml.iter(_TAG), None) is None:
         return
     for parent in list(stanza.xml.iter()):
