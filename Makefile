@@ -6,8 +6,8 @@
 # make soak      looks long for an order of events in which two sessions break a promise; `test` looks for seconds
 # make fuzz      looks for input that breaks a parser, SECONDS=… in all; `test` looks for seconds
 # make models    runs the models of docs/models by PROVERIF=… and writes what it says into docs/models/VERDICTS.md
-# make deletions leaves out every check of what guards, one at a time, and writes into docs/deletions.md which test fails
-# make mutants   lets mutmut change the guarding modules, and writes into docs/mutants.md what no test notices (takes hours)
+# make deletions leaves out the checks of changed functions, one at a time, and finds the test that fails: docs/evidence.md
+# make mutants   lets mutmut change the guarding modules, and finds what no test notices (takes hours): docs/evidence.md
 # make interop   plays every scene on real servers and writes interop/RESULTS.md
 # make bench     measures what encryption costs, on a Prosody of its own, and writes interop/bench/RESULTS.md
 
@@ -38,8 +38,7 @@ CORE := tests/xmpp_e2e tests/docs tests/attacks/test_38_steps.py tests/attacks/t
 
 # The rest is done by three on two cores: much of it waits for servers.
 test: servers style
-	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --cov --cov-report= $(CORE)
-	$(BIN)/python -m tests.branches
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --cov $(CORE)
 	$(BIN)/python -m pytest --numprocesses=3 --dist=loadfile $(CORE:%=--ignore=%)
 
 units: $(test_ready)
@@ -74,12 +73,13 @@ PROVERIF ?= proverif
 models: $(test_ready)
 	$(BIN)/python -m tests.docs.models $(PROVERIF)
 
-# `make deletions only=--new` tries only what is not listed yet.
+# Of the functions that have changed since BASE; with ALL=1 of all, with NEW=1 of those for which no test is known.
+BASE ?= HEAD
 deletions: $(test_ready)
-	$(BIN)/python -m tests.deletions.run --workers=2 $(only)
+	$(BIN)/python -m tests.evidence.deletions.run --workers=2 --base=$(BASE) $(if $(ALL),--all) $(if $(NEW),--new)
 
 mutants: $(mutants_ready)
-	$(BIN)/python -m tests.mutants.run
+	$(BIN)/python -m tests.evidence.mutants.run
 
 interop: servers $(test_ready)
 	$(BIN)/python -m interop.run

@@ -69,13 +69,22 @@ class Watch:
 
 
 class Selection:
-    """A plugin of pytest: some tests only, in the order given."""
+    """A plugin of pytest: some tests only, or all of a file, in the order given."""
 
     def __init__(self, tests: list[str]) -> None:
-        self._order = {test: place for place, test in enumerate(tests)}
+        self._tests = tests
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items[:] = sorted((item for item in items if item.nodeid in self._order), key=lambda item: self._order[item.nodeid])
+        items[:] = chosen(items, self._tests)
+
+
+def chosen(items: list[pytest.Item], tests: list[str]) -> list[pytest.Item]:
+    """The tests of these names, and those of the files that are named."""
+    by_name: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        for name in (item.nodeid, item.nodeid.partition("::")[0]):
+            by_name.setdefault(name, []).append(item)
+    return [item for test in tests for item in by_name.get(test, ())]
 
 
 class Quick:
@@ -86,15 +95,14 @@ class Quick:
         self._answers = answers
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        items = {item.nodeid: item for item in session.items}
         gc.freeze()
 
         def run(job: dict[str, Any], watch: Watch) -> int:
             if not change(job["path"], job["source"]):
                 return UNCHANGED
             session.config.pluginmanager.register(watch)
-            chosen = [items[test] for test in job["tests"] if test in items]
-            for item, following in zip(chosen, (*chosen[1:], None), strict=True):
+            items = chosen(session.items, job["tests"])
+            for item, following in zip(items, (*items[1:], None), strict=True):
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
                 if watch.failed:
                     return 1

@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 
-from tests.deletions.checks import additions, find
+from tests.evidence.deletions.checks import Check, additions, find
 
 CASES = {
     "a refusal": ("if bad:\n    raise ValueError", [("bad", "never", "if (False):\n    raise ValueError")]),
@@ -78,6 +78,10 @@ CASES = {
 }
 
 
+def checks(source: str) -> list[Check]:
+    return [check for unit in find("m.py", source) for check in unit.checks]
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_what_is_found(case: str) -> None:
     """Each kind of check is found in a function, and what is left of the function without it is what one would write."""
@@ -86,7 +90,7 @@ def test_what_is_found(case: str) -> None:
     def function(lines: str) -> str:
         return "def f():\n" + textwrap.indent(lines, "    ")
 
-    found = find("m.py", function(body))
+    found = checks(function(body))
     assert [(check.text, check.how, check.without) for check in found] == [
         (text, how, function(without)) for text, how, without in expected
     ]
@@ -98,7 +102,7 @@ def test_what_is_found(case: str) -> None:
 
 def test_entries_of_tables() -> None:
     """Outside of functions each entry of a table can be left out; it is read by whoever imports the module."""
-    found = find("m.py", "A = {B: 1, **C}\nD: set = frozenset({E})\nF = (G, H)\nI, J = K, L\n")
+    found = checks("A = {B: 1, **C}\nD: set = frozenset({E})\nF = (G, H)\nI, J = K, L\n")
     assert [(check.text, check.without.splitlines()[line]) for line, check in zip((0, 0, 1, 2, 2), found, strict=True)] == [
         ("B: 1", "A = {**C}"),
         ("**C", "A = {B: 1}"),
@@ -110,19 +114,28 @@ def test_entries_of_tables() -> None:
 
 
 def test_places() -> None:
-    """A check is known by its function and its words, and by a number where they stand again."""
-    found = find("m.py", "class A:\n    async def f(self):\n        g()\n        g()\n\ndef f():\n    'é'; g()\n")
-    assert [(check.place, check.how, check.without.count("g()")) for check in found] == [
-        ("A.f", "left out", 2),
-        ("A.f", "left out (2)", 2),
-        ("f", "left out", 2),
+    """Checks are of a function, with what is inside it, or of a statement outside."""
+    method = "    async def f(self):\n        g()\n        def h():\n            g()\n"
+    source = f"class A:\n    B = (c,)\n{method}\ndef f():\n    'é'; g()\n"
+    found = find("m.py", source)
+    assert [(unit.place, [check.place for check in unit.checks]) for unit in found] == [
+        ("A", ["A"]),
+        ("A.f", ["A.f", "A.f.h"]),
+        ("f", ["f"]),
     ]
-    assert "'é'; pass" in found[2].without
+    assert "'é'; pass" in found[2].checks[0].without
+
+
+def test_comments_that_excuse() -> None:
+    """A comment on the line, or in one of its own above, says why no test fails; no other comment does."""
+    reason = "# no test fails without this: it is so"
+    source = f"def f():\n    {reason}\n    g()\n    h()  {reason}\n    i()\n    # because\n    j()\n"
+    assert [check.excuse for check in checks(source)] == [2, 4, 0, 0]
 
 
 def test_rows_that_are_not_there() -> None:
     """What the table of stages does not say is a check as well: each row can be added."""
     source = "import enum\n\nclass Stage(enum.Enum):\n    A = 1\n    B = 2\n\nclass Input(enum.Enum):\n    X = 1\n\n"
-    (check,) = additions("m.py", source + "TRANSITIONS = {(Stage.A, Input.X): Stage.B}\n")
+    (check,) = additions("m.py", source + "TRANSITIONS = {(Stage.A, Input.X): Stage.B}\n").checks
     assert check.text == "(Stage.B, Input.X): Stage.B"
     assert check.without.endswith("\n\nTRANSITIONS[Stage.B, Input.X] = Stage.B\n")

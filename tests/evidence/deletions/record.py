@@ -9,15 +9,15 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Generator, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import coverage
 import pytest
 from hypothesis import is_hypothesis_test
 
-from tests.deletions.checks import Check, places
-from tests.deletions.worker import OPTIONS, deterministic
+from tests.evidence.deletions.checks import Check, places
+from tests.evidence.deletions.worker import OPTIONS, deterministic
 
 RECORD = ".deletions.json"
 BATCHES = (12, 60, 240)
@@ -44,11 +44,12 @@ class Record:
                     self._by_place[module, place].append(name)
 
     def batches(self, check: Check, most: int = sum(BATCHES)) -> Iterator[list[str]]:
-        """Tests that execute its function; if it is in none, anything of its module, or that are the module's own: the most
-        promising first, ``most`` in all."""
-        names = set(self._by_place[check.path, check.place if check.lines else ""])
-        if not check.lines:
-            names |= {name for name in self._tests if name.startswith(_own(check))}
+        """Tests that execute its function; if it is in none, or in a new one, anything of its module, or that are the module's
+        own; all tests, if it is in a new module: the most promising first, ``most`` in all."""
+        names = set(self._by_place.get((check.path, check.place), ()) if check.lines else ())
+        if not names:
+            names = {name for name in self._tests if name.startswith(_own(check))}
+            names.update(self._by_place.get((check.path, ""), self._tests))
         promising = sorted(names, key=lambda name: self._rank(check, name))[:most]
         for size in BATCHES:
             if batch := promising[:size]:
@@ -69,13 +70,16 @@ def _own(check: Check) -> str:
     return f"{folder}/test_{module}"
 
 
-def record(root: Path, modules: Sequence[str], folders: Sequence[str]) -> Record:
-    """What is recorded, and of the files of tests that have changed since, what is recorded now; all of it, if modules have
-    been added."""
+def own_files(root: Path, check: Check, folders: Sequence[str]) -> list[str]:
+    """The files of tests that are called after its module."""
+    pattern = f"test_{PurePath(check.path).stem}*.py"
+    return [path.relative_to(root).as_posix() for folder in folders for path in sorted((root / folder).rglob(pattern))]
+
+
+def record(root: Path, folders: Sequence[str]) -> Record:
+    """What is recorded, and of the files of tests that have changed since, what is recorded now."""
     kept = root / RECORD
-    old = json.loads(kept.read_text()) if kept.exists() else {}
-    if not set(modules) <= set(old.get("modules", ())):
-        old = {"modules": list(modules), "files": {}, "tests": {}}
+    old = json.loads(kept.read_text()) if kept.exists() else {"files": {}, "tests": {}}
     paths = sorted(path for folder in folders for path in (root / folder).rglob("test_*.py"))
     files = {path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
     changed = [path for path in files if files[path] != old["files"].get(path)]
@@ -83,8 +87,8 @@ def record(root: Path, modules: Sequence[str], folders: Sequence[str]) -> Record
     tests = {name: test for name, test in old["tests"].items() if name.partition("::")[0] in same}
     if changed:
         print(f"recording what {len(changed)} files of tests execute …", flush=True)
-        tests |= _recorded(root, old["modules"], changed)
-        kept.write_text(json.dumps({"modules": old["modules"], "files": files, "tests": tests}))
+        tests |= _recorded(root, changed)
+        kept.write_text(json.dumps({"files": files, "tests": tests}))
     return Record(tests)
 
 
@@ -97,8 +101,8 @@ def inside(where: Path) -> dict[str, Any]:
 # --- in a process of its own: coverage must see the modules imported ---------------------------------------------------
 
 
-def _recorded(root: Path, modules: Sequence[str], files: Sequence[str]) -> dict[str, Test]:
-    command = [sys.executable, "-m", "tests.deletions.record", ",".join(modules), *files]
+def _recorded(root: Path, files: Sequence[str]) -> dict[str, Test]:
+    command = [sys.executable, "-m", "tests.evidence.deletions.record", *files]
     done = subprocess.run(command, **inside(root), check=True, stdout=subprocess.PIPE, text=True)
     tests: dict[str, Test] = json.loads(done.stdout.splitlines()[-1])
     return tests
@@ -131,23 +135,25 @@ class Recorder:
             self._failed.add(report.nodeid)
 
 
-def main(modules: Sequence[str], files: Sequence[str]) -> None:
-    """Run the files and say, in the last line, what they execute."""
-    where = {module: str(Path(module).resolve()) for module in modules}
-    measured = coverage.Coverage(data_file=None, include=list(where.values()), config_file=False)
+def main(files: Sequence[str]) -> None:
+    """Run the files and say, in the last line, what they execute: in the working directory, all that is no test."""
+    here = Path.cwd()
+    omit = [str(here / "tests" / "*"), str(here / ".*" / "*")]
+    measured = coverage.Coverage(data_file=None, include=[str(here / "*")], omit=omit, config_file=False)
     recorder = Recorder(measured)
     deterministic()
     measured.start()
     pytest.main([*OPTIONS, *files], plugins=[recorder])
     measured.stop()
-    data = measured.get_data()
-    for module, path in where.items():
+    executed = measured.get_data()
+    for path in executed.measured_files():
+        module = Path(path).relative_to(here).as_posix()
         place_of = places(Path(path).read_text(encoding="utf-8"))
-        for line, tests in data.contexts_by_lineno(path).items():
+        for line, tests in executed.contexts_by_lineno(path).items():
             for name in set(tests) & set(recorder.tests) if line in place_of else ():
                 recorder.tests[name]["places"].setdefault(module, {})[place_of[line]] = True
     print(f"\n{json.dumps(recorder.tests)}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1].split(","), sys.argv[2:])
+    main(sys.argv[1:])

@@ -7,13 +7,17 @@ and what only words a message (inside an f-string, or for the log) decides nothi
 from __future__ import annotations
 
 import ast
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
+
+from tests.evidence.shapes import shape
 
 _STRICT = frozenset({"validate", "strict"})
 """Keywords that make a call of the standard library refuse what it would otherwise let pass."""
+EXCUSE = "no test fails without"
+"""So begins a comment, on the line of a check or above it, that says why it is there nevertheless. It excuses one check."""
 _EXPRESSION = "({})"
 
 
@@ -28,29 +32,42 @@ class Check:
     text: str
     """What is left out, on one line."""
     how: str
-    """``never`` or ``always`` true, ``left out``, ``not caught`` or ``added``; with a number where the same stands again."""
+    """``never`` or ``always`` true, ``left out``, ``not caught`` or ``added``."""
     lines: frozenset[int]
     """Where it stands, from 1; empty if it is read when the module is imported."""
     without: str
     """The source of the module without it."""
-
-    @property
-    def key(self) -> tuple[str, str, str, str]:
-        """What tells it from all others, and outlives a change elsewhere in the module."""
-        return self.path, self.place, self.text, self.how
+    excuse: int = 0
+    """The line of the comment in which somebody says why no test fails without it; 0 if there is none."""
 
 
-def find(path: str, source: str) -> list[Check]:
-    """Every check in the module, in the order of its source."""
+@dataclass(frozen=True)
+class Unit:
+    """A function with what is inside it, or a statement outside of functions; and its checks, in the order of its source."""
+
+    path: str
+    place: str
+    """The function, with its class; of a statement the class that it is in, or nothing."""
+    shape: str
+    """What it is without its names, and which checks it has."""
+    checks: tuple[Check, ...]
+
+
+def find(path: str, source: str) -> list[Unit]:
+    """All that has checks in the module, in the order of its source."""
     finder = _Finder(path, source)
-    finder.visit(ast.parse(source))
-    seen: Counter[tuple[str, str, str, str]] = Counter()
-    checks = []
-    for check in finder.found:
-        seen[check.key] += 1
-        again = seen[check.key]
-        checks.append(check if again == 1 else replace(check, how=f"{check.how} ({again})"))
-    return checks
+    tree = ast.parse(source)
+    finder.visit(tree)
+    units = []
+    for _, group in groupby(finder.found, key=lambda found: found[0]):
+        found = list(group)
+        node, place, _ = found[0]
+        units.append(_unit(path, place, node, [check for _, _, check in found]))
+    return units
+
+
+def _unit(path: str, place: str, node: ast.AST, checks: list[Check]) -> Unit:
+    return Unit(path, place, shape(node, *(check.how for check in checks)), tuple(checks))
 
 
 def places(source: str) -> dict[int, str]:
@@ -70,7 +87,7 @@ def places(source: str) -> dict[int, str]:
     return found
 
 
-def additions(path: str, source: str) -> list[Check]:
+def additions(path: str, source: str) -> Unit:
     """Every row that the table of stages does not have: an input that would be let pass without a word."""
     module: dict[str, Any] = {"__name__": path}
     exec(compile(source, path, "exec"), module)
@@ -81,32 +98,46 @@ def additions(path: str, source: str) -> list[Check]:
                 row = f"{stage}, {happened}"
                 with_it = f"{source}\n\nTRANSITIONS[{row}] = {stage}\n"
                 found.append(Check(path, "", f"({row}): {stage}", "added", frozenset(), with_it))
-    return found
+    return _unit(path, "", ast.parse(source), found)
 
 
 class _Finder(ast.NodeVisitor):
     """Walks through a module and collects its checks."""
 
     def __init__(self, path: str, source: str) -> None:
-        self.found: list[Check] = []
+        self.found: list[tuple[ast.AST, str, Check]] = []
+        """Each with the function or statement that it is a part of, and the name of that."""
         self._path = path
         self._source = source.encode()
         self._starts = [0]
         for line in self._source.splitlines(keepends=True):
             self._starts.append(self._starts[-1] + len(line))
+        self._lines = source.splitlines()
         self._place: list[str] = []
         self._in_function = False
+        self._unit: tuple[ast.AST, str] = (ast.Module([], []), "")
 
     # --- where we are ----------------------------------------------------------------------------------------------
 
+    def visit_Module(self, node: ast.Module) -> None:
+        self._statements(node.body)
+
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
         self._place.append(node.name)
-        self.generic_visit(node)
+        self._statements(node.body)
         self._place.pop()
+
+    def _statements(self, body: list[ast.stmt]) -> None:
+        for statement in body:
+            if not self._in_function:
+                self._unit = (statement, ".".join(self._place))
+            self.visit(statement)
 
     def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         outside = self._in_function
         self._place.append(node.name)
+        if not outside:
+            self._unit = (node, ".".join(self._place))
         self._in_function = True
         for statement in node.body:
             self.visit(statement)
@@ -280,16 +311,24 @@ class _Finder(ast.NodeVisitor):
         gap = "\n" * self._source[start:end].count(b"\n")
         by = by[:-1] + gap + by[-1] if by[-1] in ")}" else by + gap
         lines = range(left_out.lineno, (left_out.end_lineno or left_out.lineno) + 1)
-        self.found.append(
-            Check(
-                path=self._path,
-                place=".".join(self._place),
-                text=" ".join((text or ast.unparse(left_out)).split()),
-                how=how,
-                lines=frozenset(lines) if self._in_function else frozenset(),
-                without=(self._source[:start] + by.encode() + self._source[end:]).decode(),
-            )
+        check = Check(
+            path=self._path,
+            place=".".join(self._place),
+            text=" ".join((text or ast.unparse(left_out)).split()),
+            how=how,
+            lines=frozenset(lines) if self._in_function else frozenset(),
+            without=(self._source[:start] + by.encode() + self._source[end:]).decode(),
+            excuse=self._excuse(left_out.lineno),
         )
+        self.found.append((*self._unit, check))
+
+    def _excuse(self, line: int) -> int:
+        """Where the comment is: at the end of the line, or in a line of its own above it."""
+        for number in (line, line - 1):
+            before, mark, comment = self._lines[number - 1].partition("# ")
+            if mark and comment.startswith(EXCUSE) and (number == line or not before.strip()):
+                return number
+        return 0
 
 
 def _binds(node: ast.AST) -> bool:
