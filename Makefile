@@ -38,7 +38,7 @@ CORE := tests/xmpp_e2e tests/docs tests/attacks/test_38_steps.py tests/attacks/t
 
 # The rest is done by three on two cores: much of it waits for servers.
 test: servers style
-	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --cov $(CORE)
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --cov --cov-report=term $(CORE)
 	$(BIN)/python -m pytest --numprocesses=3 --dist=loadfile $(CORE:%=--ignore=%)
 
 units: $(test_ready)
