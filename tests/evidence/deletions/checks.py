@@ -70,23 +70,6 @@ def _unit(path: str, place: str, node: ast.AST, checks: list[Check]) -> Unit:
     return Unit(path, place, shape(node, *(check.how for check in checks)), tuple(checks))
 
 
-def places(source: str) -> dict[int, str]:
-    """The function of each line that is in one."""
-    found: dict[int, str] = {}
-
-    def walk(node: ast.AST, outside: str) -> None:
-        for inner in ast.iter_child_nodes(node):
-            place = outside
-            if isinstance(inner, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                place = f"{outside}.{inner.name}" if outside else inner.name
-                if not isinstance(inner, ast.ClassDef):
-                    found.update(dict.fromkeys(range(inner.body[0].lineno, (inner.end_lineno or 0) + 1), place))
-            walk(inner, place)
-
-    walk(ast.parse(source), "")
-    return found
-
-
 def additions(path: str, source: str) -> Unit:
     """Every row that the table of stages does not have: an input that would be let pass without a word."""
     module: dict[str, Any] = {"__name__": path}

@@ -9,7 +9,7 @@ is in neither was not tried.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,16 @@ def read(file: Path, units: Sequence[Unit]) -> dict[Check, str]:
     for unit in moved:
         if entries := known.get(unit.shape, []):
             found.update(_outcomes(unit, entries.pop(0)))
+    return found
+
+
+def noticing(file: Path) -> dict[str, Counter[str]]:
+    """By the module that it was in: the tests that notice the loss of a check, and of how many."""
+    known: dict[str, list[Entry]] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    for entry in (entry for entries in known.values() for entry in entries):
+        for test, numbers in entry.get("fails", {}).items():
+            found[entry["in"].partition(" ")[0]][f"tests/{test}"] += len(numbers)
     return found
 
 

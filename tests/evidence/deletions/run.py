@@ -3,30 +3,32 @@
 By default the checks of the functions that have another shape than any in the commit BASE (HEAD, if none is named): what was
 only renamed, moved or worded anew is not tried again. ``ALL=1`` tries every check, ``NEW=1`` those for which no test is known.
 
-A check whose test is known has this test run; any other, and those whose test does not notice any more, the tests in the
-module's own files, and then all that execute it, the quickest first. What fails is written into tests/evidence/deletions.json.
-The exit code is 0 if for each check that was tried a test fails, or a comment says why none does.
+First comes the test that is known to notice, if one is; then the files of tests that are called after the module, or have
+changed since BASE; then the tests that notice any other check of the module; then those that notice any check at all. What
+fails is written into tests/evidence/deletions.json. The exit code is 0 if for each check that was tried a test fails, or a
+comment says why none does.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import replace
 from pathlib import Path, PurePath
 from queue import Queue
+from typing import Any
 
 from tests.evidence.deletions import data
 from tests.evidence.deletions.checks import EXCUSE, Check, Unit, additions, find
-from tests.evidence.deletions.record import BATCHES, Record, inside, own_files, record
 from tests.evidence.deletions.worker import PRELOAD
 
 ROOT = Path(__file__).parents[3]
@@ -47,6 +49,12 @@ above."""
 TESTS = ("tests/xmpp_e2e", "tests/slixmpp_e2e", "tests/attacks", "tests/docs")
 SECONDS = 8
 """For a test that takes a second at most without a deletion."""
+TOGETHER = 60
+"""So many tests are tried together: more take long to import, where that has to be done anew."""
+MORE = 3
+"""So many tests more may not end, before one that does not end is the answer."""
+PATIENCE = 3.0
+"""Seconds that a test of the plugin waits for what may never happen without a check."""
 
 
 def units(root: Path, modules: Sequence[str] = MODULES) -> list[Unit]:
@@ -63,16 +71,22 @@ def units(root: Path, modules: Sequence[str] = MODULES) -> list[Unit]:
 
 def changed(root: Path, base: str, today: list[Unit]) -> list[Check]:
     """The checks of what has a shape that nothing had in the commit ``base``, in any module of the same packages."""
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(["git", *arguments], cwd=root, check=True, capture_output=True, text=True).stdout
-
     packages = {PurePath(unit.path).parts[0] for unit in today}
-    paths = git("ls-tree", "-r", "--name-only", base, "--", *packages).splitlines()
-    then = [unit for path in paths if path.endswith(".py") for unit in _of_source(path, git("show", f"{base}:{path}"))]
-    left = Counter(unit.shape for unit in then)
+    paths = _git(root, "ls-tree", "-r", "--name-only", base, "--", *packages).splitlines()
+    modules = ((path, _git(root, "show", f"{base}:{path}")) for path in paths if path.endswith(".py"))
+    left = Counter(unit.shape for path, source in modules for unit in _of_source(path, source))
     left.subtract(unit.shape for unit in today)
     return [check for unit in today if left[unit.shape] < 0 for check in unit.checks]
+
+
+def changed_tests(root: Path, base: str) -> list[str]:
+    """The files of tests that are new or other than in the commit ``base``."""
+    said = _git(root, "diff", "--name-only", "--diff-filter=d", base) + _git(root, "ls-files", "--others", "--exclude-standard")
+    return [path for path in said.splitlines() if path.startswith(TESTS) and PurePath(path).match("test_*.py")]
+
+
+def _git(root: Path, *arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=root, check=True, capture_output=True, text=True).stdout
 
 
 def _of_source(path: str, source: str) -> list[Unit]:
@@ -84,6 +98,7 @@ class Workers:
     """Workers of both kinds, each in a copy of the repository."""
 
     def __init__(self, root: Path, folder: Path, count: int, tests: Sequence[str], preload: Sequence[str]) -> None:
+        self._root = root
         self._all: list[subprocess.Popen[str]] = []
         self._quick: Queue[subprocess.Popen[str]] = Queue()
         self._slow: Queue[subprocess.Popen[str]] = Queue()
@@ -91,12 +106,18 @@ class Workers:
             self._quick.put(self._start(root, folder / f"quick{number}", "quick", *tests))
             self._slow.put(self._start(root, folder / f"slow{number}", "slow", *preload))
 
-    def first_failure(self, check: Check, tests: list[str], seconds: int = SECONDS) -> tuple[str | None, bool]:
+    def first_failure(self, check: Check, tests: list[str], but: Sequence[str] = ()) -> tuple[str | None, bool]:
         """The test that fails first without the check, or does not end; and whether it failed, rather. A file stands for all
-        that is in it."""
-        said = self._ask(self._quick, check, tests, seconds) if check.lines or check.how == "added" else ""
-        test, failed = json.loads(said if said.strip() else self._ask(self._slow, check, tests, seconds))
+        that is in it, ``but`` for some."""
+        job = {"path": check.path, "source": check.without, "tests": tests, "but": but, "seconds": SECONDS}
+        said = self._ask(self._quick, job) if check.lines or check.how == "added" else ""
+        test, failed = json.loads(said if said.strip() else self._ask(self._slow, job))
         return test, failed
+
+    def passes(self, check: Check, test: str) -> bool:
+        """Does the test end in time, and well, with the check?"""
+        with_it = replace(check, without=(self._root / check.path).read_text(encoding="utf-8"))
+        return self.first_failure(with_it, [test])[0] is None
 
     def close(self) -> None:
         """End the workers, after what they are at."""
@@ -110,12 +131,11 @@ class Workers:
         self._all.append(worker)
         return worker
 
-    def _ask(self, idle: Queue[subprocess.Popen[str]], check: Check, tests: list[str], seconds: int) -> str:
+    def _ask(self, idle: Queue[subprocess.Popen[str]], job: dict[str, Any]) -> str:
         worker = idle.get()
         try:
             assert worker.stdin is not None
             assert worker.stdout is not None
-            job = {"path": check.path, "source": check.without, "tests": tests, "seconds": seconds}
             print(json.dumps(job), file=worker.stdin, flush=True)
             if not (said := worker.stdout.readline()):
                 raise RuntimeError("a worker has ended: do the tests import?")
@@ -135,22 +155,27 @@ def workers(root: Path, count: int, tests: Sequence[str], preload: Sequence[str]
             made.close()
 
 
-def search(made: Workers, recorded: Record, most: int, check: Check) -> str:
-    """What fails without the check, of so many tests at ``most``: a test, or `data.NOTHING`."""
+def inside(where: Path) -> dict[str, Any]:
+    """How a process is started that takes the project from this folder, however it is installed, and waits for nothing long."""
+    path = f"{where}{os.pathsep}{where / 'plugins'}"
+    return {"cwd": where, "env": {**os.environ, "PYTHONPATH": path, "PATIENCE": str(PATIENCE)}}
+
+
+def search(made: Workers, check: Check, batches: Iterable[list[str]]) -> str:
+    """What fails without the check: a test, or `data.NOTHING`. One that does not end is the answer if none is found soon that
+    fails: that one says what is wrong."""
     endless = None
-    for batch in recorded.batches(check, most):
-        while batch:
-            test, failed = made.first_failure(check, batch)
+    tried: list[str] = []
+    for batch in batches:
+        while not (endless and len(tried) > MORE):
+            test, failed = made.first_failure(check, batch, tried)
             if test is None:
                 break
-            if failed:
-                return test
-            # prefer one that says what is wrong
-            endless = endless or test
-            if test not in batch:
-                break
-            batch = batch[batch.index(test) + 1 :]
-            batch = batch[: BATCHES[0]]
+            tried.append(test)
+            if made.passes(check, test):  # a control: on a busy machine a slow test fails anyway
+                if failed:
+                    return test
+                endless = endless or test
         if endless:
             break
     return endless or data.NOTHING
@@ -165,14 +190,14 @@ class Run:
         modules: Sequence[str] = MODULES,
         tests: Sequence[str] = TESTS,
         preload: Sequence[str] = PRELOAD,
-        *,
-        most: int = sum(BATCHES),
+        changed: Sequence[str] = (),
     ) -> None:
-        """``most``: so many tests are tried for a check, when none in the module's own files fails."""
+        """``changed``: files of tests that may notice what is new."""
         self._root = root
         self._tests = tests
         self._preload = preload
-        self._most = most
+        self._changed = list(changed)
+        self._noticing = data.noticing(root / data.FILE)
         self.units = units(root, modules)
         self.outcomes = data.read(root / data.FILE, self.units)
         """What fails without each check that was tried."""
@@ -187,16 +212,12 @@ class Run:
         if not chosen:
             return
         with workers(self._root, count, self._tests, self._preload) as made, ThreadPoolExecutor(count) as pool:
-            open_ = []
-            for check, test in zip(chosen, pool.map(partial(self._near, made), chosen), strict=True):
-                if test is None:
-                    open_.append(check)
-                else:
-                    self._note(check, test)
-            if open_:
-                recorded = record(self._root, self._tests)
-                for check, test in zip(open_, pool.map(partial(search, made, recorded, self._most), open_), strict=True):
-                    self._note(check, test)
+            found = pool.map(lambda check: search(made, check, self._batches(check)), chosen)
+            for check, test in zip(chosen, found, strict=True):
+                self.outcomes[check] = test
+                data.write(self._root / data.FILE, self.units, self.outcomes)
+                where = f"{check.path}:{min(check.lines, default=0)}"
+                print(f"{where} {check.text} | {check.how} | {test or 'nothing'}", flush=True)
 
     def survivors(self, chosen: list[Check]) -> list[Check]:
         """Those of them that no test notices, and no comment excuses: one comment excuses one check."""
@@ -210,18 +231,20 @@ class Run:
                     found.append(check)
         return found
 
-    def _near(self, made: Workers, check: Check) -> str | None:
-        """What fails of the tests that need no search: the one that is known, and the module's own."""
-        for tests in ([self.outcomes.get(check)], own_files(self._root, check, self._tests)):
-            named = [test for test in tests if test]
-            if named and (test := made.first_failure(check, named)[0]):
-                return test
-        return None
-
-    def _note(self, check: Check, test: str) -> None:
-        self.outcomes[check] = test
-        data.write(self._root / data.FILE, self.units, self.outcomes)
-        print(f"{check.path}:{min(check.lines, default=0)} {check.text} | {check.how} | {test or 'nothing'}", flush=True)
+    def _batches(self, check: Check) -> Iterator[list[str]]:
+        """What may notice, the most promising first."""
+        if known := self.outcomes.get(check):
+            yield [known]
+        own = (self._root / folder for folder in self._tests)
+        files = (path for folder in own for path in sorted(folder.rglob(f"test_{PurePath(check.path).stem}*.py")))
+        yield [*(path.relative_to(self._root).as_posix() for path in files), *self._changed]
+        outcomes = list(self.outcomes.items())  # at once: they change meanwhile
+        here = self._noticing.get(check.path, Counter())
+        here = here + Counter(test for other, test in outcomes if test and other.path == check.path)
+        anywhere = sum(self._noticing.values(), Counter())
+        tests = list(dict.fromkeys([*(test for test, _ in here.most_common()), *(test for test, _ in anywhere.most_common())]))
+        for start in range(0, len(tests), TOGETHER):
+            yield tests[start : start + TOGETHER]
 
 
 def main() -> int:
@@ -232,10 +255,9 @@ def main() -> int:
     parser.add_argument("--all", action="store_true", help="every check")
     parser.add_argument("--new", action="store_true", help="every check for which no test is known")
     parser.add_argument("--totals", action="store_true", help="only say what is known")
-    parser.add_argument("--most", type=int, default=sum(BATCHES), help="so many tests are searched for a check")
     parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()
-    run = Run(most=options.most)
+    run = Run(changed=changed_tests(ROOT, options.base))
     chosen = run.checks
     if options.new:
         chosen = [check for check in chosen if not run.outcomes.get(check)]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.evidence.deletions import data, record
+from tests.evidence.deletions import data
 from tests.evidence.deletions.run import Run, changed
 
 EVIDENCE = Path(__file__).parents[1]
@@ -49,11 +49,11 @@ def test_negative():
 def toy(tmp_path: Path) -> Path:
     """A repository of its own."""
     (tmp_path / "tests/evidence/deletions").mkdir(parents=True)
-    for name in ("shapes", "deletions/checks", "deletions/record", "deletions/worker"):
+    for name in ("shapes", "deletions/checks", "deletions/worker"):
         shutil.copy(EVIDENCE / f"{name}.py", tmp_path / f"tests/evidence/{name}.py")
     (tmp_path / "toys").mkdir()
     (tmp_path / "toys/toy.py").write_text(TOY)
-    (tmp_path / "tests/test_half.py").write_text(TESTS)
+    (tmp_path / "tests/test_toy.py").write_text(TESTS)
     return tmp_path
 
 
@@ -70,33 +70,41 @@ def test_a_run(toy: Path) -> None:
     run = run_of(toy)
     run.over(run.checks, 1)
     assert outcomes(run) == {
-        "number < 0": "tests/test_half.py::test_negative",
+        "number < 0": "tests/test_toy.py::test_negative",
         "number > 10 ** 9": data.NOTHING,
-        "number > 100": "tests/test_half.py::test_hundreds",
+        "number > 100": "tests/test_toy.py::test_hundreds",
     }
     assert [check.text for check in run.survivors(run.checks)] == ["number > 10 ** 9"]
     assert (toy / "toys/toy.py").read_text() == TOY
     assert run_of(toy).outcomes == run.outcomes
 
 
-def test_own_tests_come_first(toy: Path) -> None:
-    """Where those that are called after the module notice, nothing is recorded."""
-    (toy / "tests/test_half.py").rename(toy / "tests/test_toy.py")
+def test_tests_that_are_called_otherwise(toy: Path) -> None:
+    """What notices other checks is tried, and so are files of tests that have changed, and no others."""
     run = run_of(toy)
-    run.over([check for check in run.checks if "*" not in check.text], 1)
-    assert list(run.outcomes.values()) == ["tests/test_toy.py::test_negative", "tests/test_toy.py::test_hundreds"]
-    assert not (toy / record.RECORD).exists()
+    run.over(run.checks, 1)
+    (toy / "tests/test_toy.py").rename(toy / "tests/test_half.py")
+    again = run_of(toy)
+    again.over(again.checks[:1], 1)
+    assert again.outcomes[again.checks[0]] == data.NOTHING
+    again = Run(toy, ("toys/toy.py",), ("tests",), preload=(), changed=["tests/test_half.py"])
+    again.over(again.checks[:1], 1)
+    assert again.outcomes[again.checks[0]] == "tests/test_half.py::test_negative"
+    (toy / "toys/toy.py").write_text(TOY.replace("number > 100", "100 < number"))
+    again = run_of(toy)
+    again.over(again.checks[:1], 1)
+    assert again.outcomes[again.checks[0]] == "tests/test_half.py::test_negative"
 
 
 def test_new_names_cost_nothing(toy: Path) -> None:
     """What is known of a function is known when it is called otherwise, with all that it names, in another module."""
     run = run_of(toy)
-    run.outcomes = dict.fromkeys(run.checks, "tests/test_half.py::test_half")
+    run.outcomes = dict.fromkeys(run.checks, "tests/test_toy.py::test_half")
     data.write(toy / data.FILE, run.units, run.outcomes)
     (toy / "toys/toy.py").unlink()
     (toy / "toys/games.py").write_text(TOY.replace("half", "halve").replace("number", "count").replace("there is", "we have"))
     moved = run_of(toy, "toys/games.py")
-    assert [moved.outcomes[check] for check in moved.checks] == ["tests/test_half.py::test_half"] * 3
+    assert [moved.outcomes[check] for check in moved.checks] == ["tests/test_toy.py::test_half"] * 3
     (toy / "toys/games.py").write_text(TOY.replace(" > 100:", " >= 100:"))
     assert not run_of(toy, "toys/games.py").outcomes
 
@@ -139,18 +147,18 @@ def test_modules_that_have_gone(toy: Path) -> None:
         run_of(toy, "toys/toy.py", "toys/games.py")
 
 
-def test_what_is_recorded_anew(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The files of tests that have changed."""
-    recorded: list[list[str]] = []
-
-    def recording(_: Path, files: list[str]) -> dict[str, record.Test]:
-        recorded.append(files)
-        return {}
-
-    monkeypatch.setattr(record, "_recorded", recording)
-    (toy / "tests/test_other.py").write_text("")
-    for _ in range(2):
-        record.record(toy, ["tests"])
-    (toy / "tests/test_other.py").write_text("changed = True")
-    record.record(toy, ["tests"])
-    assert recorded == [["tests/test_half.py", "tests/test_other.py"], ["tests/test_other.py"]]
+def test_slow_tests_notice_nothing(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that does not end, or fails, notices the loss of a check only if it passes with the check."""
+    monkeypatch.setattr("tests.evidence.deletions.run.SECONDS", 1)
+    slow = "import time\n\nfrom toys import toy\n\n\ndef test_slow():\n    time.sleep(5)\n\n\ndef test_bad():\n    toy.bad()\n"
+    (toy / "tests/test_toy.py").write_text(slow)
+    run = run_of(toy)
+    run.over(run.checks[:1], 1)
+    assert run.outcomes == {run.checks[0]: data.NOTHING}
+    count = "def half(number):\n    while number:\n        number -= 1\n        if number < 9:\n            break\n"
+    (toy / "toys/toy.py").write_text(count)
+    (toy / "tests/test_toy.py").write_text(f"{slow}\n\ndef test_end():\n    toy.half(0.5)\n")
+    run = run_of(toy)
+    chosen = [check for check in run.checks if check.how == "never" and "9" in check.text]
+    run.over(chosen, 1)
+    assert run.outcomes[chosen[0]] == "tests/test_toy.py::test_end"

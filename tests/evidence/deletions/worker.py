@@ -69,22 +69,23 @@ class Watch:
 
 
 class Selection:
-    """A plugin of pytest: some tests only, or all of a file, in the order given."""
+    """A plugin of pytest: those tests only that the job names."""
 
-    def __init__(self, tests: list[str]) -> None:
-        self._tests = tests
+    def __init__(self, job: dict[str, Any]) -> None:
+        self._job = job
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items[:] = chosen(items, self._tests)
+        items[:] = chosen(items, self._job)
 
 
-def chosen(items: list[pytest.Item], tests: list[str]) -> list[pytest.Item]:
-    """The tests of these names, and those of the files that are named."""
+def chosen(items: list[pytest.Item], job: dict[str, Any]) -> list[pytest.Item]:
+    """The tests that the job names, in its order, and those of the files that it names."""
     by_name: dict[str, list[pytest.Item]] = {}
     for item in items:
-        for name in (item.nodeid, item.nodeid.partition("::")[0]):
+        names = {item.nodeid, item.nodeid.partition("::")[0]}
+        for name in names if names.isdisjoint(job["but"]) else ():
             by_name.setdefault(name, []).append(item)
-    return [item for test in tests for item in by_name.get(test, ())]
+    return [item for test in job["tests"] for item in by_name.get(test, ())]
 
 
 class Quick:
@@ -101,7 +102,7 @@ class Quick:
             if not change(job["path"], job["source"]):
                 return UNCHANGED
             session.config.pluginmanager.register(watch)
-            items = chosen(session.items, job["tests"])
+            items = chosen(session.items, job)
             for item, following in zip(items, (*items[1:], None), strict=True):
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
                 if watch.failed:
@@ -117,11 +118,11 @@ def slow_run(job: dict[str, Any], watch: Watch) -> int:
     Path(job["path"]).write_text(job["source"])
     signal.alarm(IMPORT_SECONDS)
     files = dict.fromkeys(test.partition("::")[0] for test in job["tests"])
-    return pytest.main(["-x", _OWN_FILES, *OPTIONS, *files], plugins=[Selection(job["tests"]), watch])
+    return pytest.main(["-x", _OWN_FILES, *OPTIONS, *files], plugins=[Selection(job), watch])
 
 
 def answer(jobs: IO[str], answers: IO[str], run: Callable[[dict[str, Any], Watch], int]) -> None:
-    """Do the jobs (``path`` and ``source`` of the module, ``tests``, ``seconds`` for each), one line of JSON for another: the
+    """Do the jobs (``path`` and ``source`` of the module, ``tests`` ``but`` some, ``seconds`` for each), a line for a line: the
     test that fails first, or ends the process, or does not end in time (its module, if that cannot be imported), or null; and
     whether it failed, rather. An empty line if nothing could be changed."""
     for line in jobs:
