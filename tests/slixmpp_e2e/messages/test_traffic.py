@@ -81,6 +81,7 @@ async def interleaved(client: ClientXMPP, to: str, texts: list[str]) -> list[asy
     return answers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("warm", "count"), [(True, 1000), (False, 2 * UNANSWERED)], ids=["open", "cold"])
 async def test_everything_arrives_once_in_order_and_equal(world: World, warm: bool, count: int) -> None:
     """A thousand messages and a thousand iqs each way, interleaved, into an open session; and, into none yet, twice as many as

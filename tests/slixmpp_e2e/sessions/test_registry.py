@@ -79,6 +79,7 @@ class Interleaved:
             await turns(die.choice((1, 1, 5)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to", ["full", "bare"])
 async def test_two_who_write_at_the_same_instant_in_every_order(world: World, to: str) -> None:
     """A hundred times in all, three messages each, everything delayed by chance: each arrives once and in order, one session

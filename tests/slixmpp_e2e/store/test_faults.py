@@ -288,6 +288,7 @@ def test_a_page_that_the_journal_still_has(tmp_path: Path) -> None:
         assert store.secret(EVE, "large", "19") == bytes(4096)
 
 
+@pytest.mark.slow
 def test_a_bit_flipped_anywhere(sound: Path, damage: Callable[[bytes], Path]) -> None:
     """It is said, or it changes nothing that is sealed; no other error escapes; a store that does not open is left as it is.
 

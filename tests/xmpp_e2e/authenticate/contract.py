@@ -33,6 +33,7 @@ class Talks:
     """Kept by those that take steps."""
 
     # One method for several classes: each is another authenticator's.
+    @pytest.mark.slow
     @settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.differing_executors])
     @given(data=st.data())
     def test_a_step_that_is_changed_convinces_nobody(self, authenticator: Authenticator, data: st.DataObject) -> None:
