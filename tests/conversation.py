@@ -9,22 +9,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from xmpp_e2e.authenticate.base import (
-    Ask,
+    AskHost,
     Authenticator,
+    ChannelBinding,
+    CompareSas,
     Computation,
-    Evidence,
+    Effect,
+    Prompt,
     Proof,
-    Proven,
-    Question,
+    ProofSteps,
     Receive,
-    SecretWanted,
+    SecretNeeded,
     Send,
-    Step,
-    StringsShown,
 )
 from xmpp_e2e.encoding import labelled_hash
 from xmpp_e2e.errors import AuthenticationFailed, LocalError
-from xmpp_e2e.identity import Fingerprint, Role
+from xmpp_e2e.types import Fingerprint, Role
 
 KEYS = {Role.INITIATOR: Fingerprint.of(b"initiator"), Role.RESPONDER: Fingerprint.of(b"responder")}
 DIGEST = bytes(32)
@@ -38,11 +38,11 @@ def honest(speaker: Role, number: int, payload: bytes) -> bytes:
     return payload
 
 
-def evidence(role: Role, connection: bytes = b"one", seed: int = 1) -> Evidence:
+def evidence(role: Role, connection: bytes = b"one", seed: int = 1) -> ChannelBinding:
     """What one end sees of the connection of that name."""
     exporter = labelled_hash("test exporter", connection)
     dice = random.Random(f"{seed} {role}")
-    return Evidence(
+    return ChannelBinding(
         role, DIGEST, DIGEST, KEYS[role.other], exporter, labelled_hash("test context", connection), dice.randbytes
     )
 
@@ -52,23 +52,23 @@ class End:
     """One end: runs the generator until it is done, or waits for the other."""
 
     authenticator: Authenticator
-    evidence: Evidence
+    evidence: ChannelBinding
     secret: bytes = b""
     says: bytes = b"match"
     """Of two strings that are shown."""
-    outcome: Proven | AuthenticationFailed | LocalError | None = None
-    asked: list[Question] = field(default_factory=list)
+    outcome: Proof | AuthenticationFailed | LocalError | None = None
+    asked: list[Prompt] = field(default_factory=list)
     said: deque[bytes] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
-        self._proof: Proof = self.authenticator.prove(self.evidence)
+        self._proof: ProofSteps = self.authenticator.prove(self.evidence)
         self._waits = False
         self._go(lambda: next(self._proof))
 
     @property
     def code(self) -> bytes:
         """What was shown to compare."""
-        (shown,) = (question for question in self.asked if isinstance(question, StringsShown))
+        (shown,) = (question for question in self.asked if isinstance(question, CompareSas))
         return shown.code
 
     def hear(self, payload: bytes) -> None:
@@ -82,7 +82,7 @@ class End:
         """Does it wait for a step?"""
         return self._waits
 
-    def _go(self, advance: Callable[[], Step]) -> None:
+    def _go(self, advance: Callable[[], Effect]) -> None:
         try:
             step = advance()
             while not isinstance(step, Receive):
@@ -97,21 +97,21 @@ class End:
         except (AuthenticationFailed, LocalError) as refused:
             self.outcome = refused
 
-    def _answer(self, ask: Ask) -> bytes:
-        if isinstance(ask.question, Computation):
-            return ask.question.run()
-        self.asked.append(ask.question)
-        match ask.question:
-            case SecretWanted():
+    def _answer(self, ask: AskHost) -> bytes:
+        if isinstance(ask.prompt, Computation):
+            return ask.prompt.run()
+        self.asked.append(ask.prompt)
+        match ask.prompt:
+            case SecretNeeded():
                 return self.secret
-            case StringsShown():
+            case CompareSas():
                 return self.says
         return b""
 
 
 def secret_of(authenticator: Authenticator) -> bytes:
     """What both ends know, 32 bytes, if it takes a secret."""
-    return hashlib.sha256(authenticator.name.encode()).digest() if authenticator.keyed else b""
+    return hashlib.sha256(authenticator.name.encode()).digest() if authenticator.needs_shared_secret else b""
 
 
 def ends(authenticator: Authenticator, **changes: object) -> tuple[End, End]:
@@ -136,7 +136,7 @@ def converse(one: End, other: End, wire: Wire = honest) -> None:
                 progress = True
 
 
-def elsewhere(known: Evidence, connection: bytes) -> Evidence:
+def elsewhere(known: ChannelBinding, connection: bytes) -> ChannelBinding:
     """The same end, at another connection."""
     other = evidence(known.role, connection)
     return replace(known, exporter=other.exporter, context=other.context)

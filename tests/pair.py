@@ -13,14 +13,21 @@ from xml.etree.ElementTree import Element, SubElement, fromstring, tostring
 
 from xmpp_e2e import events
 from xmpp_e2e.config import Config
-from xmpp_e2e.errors import JingleError
-from xmpp_e2e.identity import Assurance, KnownKey, Remembered, Role
+from xmpp_e2e.errors import Code, E2EError, JingleError
+from xmpp_e2e.inner.conversation import Conversation
 from xmpp_e2e.session import Session
-from xmpp_e2e.stages import Stage
-from xmpp_e2e.tls.certificate import Identity
+from xmpp_e2e.states import State
+from xmpp_e2e.tls.certificate import OwnKey
+from xmpp_e2e.tls.connection import HandshakeResult
+from xmpp_e2e.types import (
+    Assurance,
+    KnownKey,
+    KnownKeys,
+    Role,
+)
 
 ALICE, BOB = "alice@a.test/phone", "bob@b.test/desk"
-NOBODY = Remembered()
+NOBODY = KnownKeys()
 CREATED = datetime(2024, 1, 1, tzinfo=UTC)
 
 JingleHook = Callable[[Role, Element], list[Element]]
@@ -30,9 +37,9 @@ DataHook = Callable[[Role, bytes], list[bytes]]
 
 
 @cache
-def identity(name: str) -> Identity:
+def identity(name: str) -> OwnKey:
     """The one identity of a name in this run."""
-    return Identity.create(CREATED)
+    return OwnKey.create(CREATED)
 
 
 def dice(seed: str) -> Callable[[int], bytes]:
@@ -45,12 +52,12 @@ def dice(seed: str) -> Callable[[int], bytes]:
 def config(name: str = "alice", **changes: Any) -> Config:
     """The terms of Alice with Bob, or of Bob with Alice."""
     ours, peer = (ALICE, BOB) if name == "alice" else (BOB, ALICE)
-    return replace(Config(ours=ours, peer=peer, identity=identity(name), random=dice(name)), **changes)
+    return replace(Config(own_jid=ours, peer_jid=peer, own_key=identity(name), random=dice(name)), **changes)
 
 
-def remembers(name: str, assurance: Assurance = Assurance.VOUCHED, method: str = "route") -> Remembered:
+def remembers(name: str, assurance: Assurance = Assurance.VOUCHED, method: str = "route") -> KnownKeys:
     """The key of ``name`` was accepted before."""
-    return Remembered((KnownKey(identity(name).fingerprint, assurance, method, 0.0),))
+    return KnownKeys((KnownKey(identity(name).fingerprint, assurance, method, 0.0),))
 
 
 def message(body: str, **attributes: str) -> Element:
@@ -63,6 +70,38 @@ def message(body: str, **attributes: str) -> Element:
 def body(stanza: Element) -> str:
     """What a message says."""
     return stanza.findtext("{jabber:client}body") or ""
+
+
+def talk(session: Session) -> Conversation:
+    """What the session says and hears inside TLS, which is up."""
+    assert session._conversation is not None
+    return session._conversation
+
+
+def prepare(session: Session, change: Callable[[Conversation], None]) -> None:
+    """Change what the session does inside TLS: before it says anything, or from now on."""
+    if session._conversation is not None:
+        change(session._conversation)
+        return
+    genuine = session._new_conversation
+
+    def new(result: HandshakeResult) -> Conversation:
+        made = genuine(result)
+        change(made)
+        return made
+
+    session._new_conversation = new  # type: ignore[method-assign]
+
+
+def mute(conversation: Conversation, greet: Callable[[], None] = lambda: None) -> None:
+    """It says no more by itself than ``greet``: no hello, no done."""
+    conversation._send_hello = greet  # type: ignore[method-assign]
+    conversation._verifications.assess = lambda now: None  # type: ignore[method-assign]
+
+
+def has_code(code: Code) -> Callable[[object], bool]:
+    """Is an error of this kind?"""
+    return lambda error: isinstance(error, E2EError) and error.code is code
 
 
 class Side:
@@ -86,11 +125,11 @@ class Side:
         return [event for event in self.events if isinstance(event, kind)]
 
     @property
-    def failure(self) -> Exception:
+    def failure(self) -> E2EError:
         """Why the session failed, or ended uncleanly."""
-        (event,) = self.of(events.SessionFailed) or self.of(events.SessionEnd)
+        (event,) = self.of(events.SessionFailed) or self.of(events.SessionClosed)
         assert event.error is not None
-        error: Exception = event.error
+        error: E2EError = event.error
         return error
 
 
@@ -102,8 +141,8 @@ class Pair:
         alice: Config | None = None,
         bob: Config | None = None,
         *,
-        alice_remembers: Remembered = NOBODY,
-        bob_remembers: Remembered = NOBODY,
+        alice_remembers: KnownKeys = NOBODY,
+        bob_remembers: KnownKeys = NOBODY,
         on_jingle: JingleHook = lambda role, element: [element],
         on_data: DataHook = lambda role, data: [data],
     ) -> None:
@@ -143,7 +182,7 @@ class Pair:
     def says(self, role: Role, *elements: Element) -> Self:
         """``role`` says more inside the stream than its session would."""
         for element in elements:
-            self.side(role).session._inner.out.element(element)
+            talk(self.side(role).session).out.element(element)
         return self.run()
 
     def end_transport(self, role: Role) -> Self:
@@ -162,13 +201,13 @@ class Pair:
         while (event := side.session.next_event()) is not None:
             side.events.append(event)
             if isinstance(event, events.SessionOffered):
-                side.session.accept(self.now)
-            elif isinstance(event, events.VerifyRequest) and not event.begun and self.declines:
-                side.session.decline(event.method, self.now)
+                side.session.accept_offer(self.now)
+            elif isinstance(event, events.VerificationRequested) and not event.started and self.declines:
+                side.session.decline_verification(event.method, self.now)
             elif isinstance(event, events.TransportAgreed) and role is Role.INITIATOR:
                 self._connect()
-            elif isinstance(event, events.Computing):
-                side.session.answer(event.computation.run(), self.now)
+            elif isinstance(event, events.ComputationRequested):
+                side.session.answer_prompt(event.computation.run(), self.now)
 
     def collect(self, role: Role) -> list[Element | bytes]:
         """What ``role`` has to say now, after its events have been dealt with: bytes, and signalling after them."""
@@ -204,5 +243,5 @@ class Pair:
     def _connect(self) -> None:
         """The initiator opens the bytestream; the responder sees it open."""
         for side in (self.alice, self.bob):
-            if side.session.stage is Stage.CONNECTING:
-                side.session.transport_ready(self.now)
+            if side.session.state is State.CONNECTING:
+                side.session.bytestream_ready(self.now)

@@ -1,19 +1,26 @@
 """End-to-end encryption for XMPP by TLS streams between two clients: the core, which performs no I/O.
 
 The story, in the order in which data flows: two clients agree to talk (``negotiate``: Jingle, fingerprints in the
-signalling), by some path through their servers (``transport``: in-band bytestreams); they make it private (``tls``: TLS 1.3,
-mutual certificates), make it XMPP again (``stream``: an XML stream inside), say who they are (``authenticate``: the hello, a
-proof), and ask whether that is who we know (``trust``: the judge, policy). ``session`` tells all of it in order and is the
-only module that knows every layer; ``stages`` is its state machine as one table; ``config`` is what a host decides before,
-``events`` what it learns, ``errors`` what can go wrong and what a person can do about it.
+signalling) by some path through their servers (``transport``: in-band bytestreams); they make it private (``tls``: TLS 1.3,
+mutual certificates) and make it XMPP again (``stream``: an XML stream inside). They say who they are (``inner``: the hello),
+prove it (``authenticate``: one file for each method) and compare the key with those that are known (``key_decision``).
+``session`` tells it all in order and is the only module that knows every layer; ``states`` is its state machine as one table.
+A host sets ``config`` before, receives ``events``, and handles ``errors``.
 """
 
 from xmpp_e2e.config import AUTHENTICATORS, Config
 from xmpp_e2e.errors import E2EError
-from xmpp_e2e.identity import Assurance, Fingerprint, KnownKey, Remembered, Role, TrustModel
 from xmpp_e2e.session import Session
-from xmpp_e2e.stages import Stage
-from xmpp_e2e.tls.certificate import Identity
+from xmpp_e2e.states import State
+from xmpp_e2e.tls.certificate import OwnKey
+from xmpp_e2e.types import (
+    Assurance,
+    Fingerprint,
+    KnownKey,
+    KnownKeys,
+    Role,
+    TrustModel,
+)
 
 __all__ = [
     "AUTHENTICATORS",
@@ -21,11 +28,11 @@ __all__ = [
     "Config",
     "E2EError",
     "Fingerprint",
-    "Identity",
     "KnownKey",
-    "Remembered",
+    "KnownKeys",
+    "OwnKey",
     "Role",
     "Session",
-    "Stage",
+    "State",
     "TrustModel",
 ]

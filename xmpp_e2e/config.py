@@ -1,4 +1,4 @@
-"""What a host decides before a session begins."""
+"""The settings of a session, which a host chooses before it begins."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from xmpp_e2e.authenticate.fingerprint import FingerprintAuthenticator
 from xmpp_e2e.authenticate.psk import PskAuthenticator
 from xmpp_e2e.authenticate.sas import SasAuthenticator
 from xmpp_e2e.authenticate.srp import SrpAuthenticator
-from xmpp_e2e.identity import Assurance, TrustModel
-from xmpp_e2e.stages import DEADLINES, HUMAN_DEADLINE, Stage
-from xmpp_e2e.tls.certificate import Identity
+from xmpp_e2e.key_decision import OnKeyChange
+from xmpp_e2e.states import STATE_TIMEOUTS, USER_TIMEOUT, State
+from xmpp_e2e.tls.certificate import OwnKey
 from xmpp_e2e.transport.ibb import MAX_BLOCK, MIN_BLOCK
-from xmpp_e2e.trust.judge import OnKeyChange
+from xmpp_e2e.types import Assurance, TrustModel
 
 AUTHENTICATORS: tuple[Authenticator, ...] = (
     FingerprintAuthenticator(),
@@ -27,8 +27,8 @@ AUTHENTICATORS: tuple[Authenticator, ...] = (
 ``Config.authenticators`` of whoever wants to try it."""
 
 
-class Each(enum.Enum):
-    """When what two share must prove the peer's key."""
+class VerifyWhen(enum.Enum):
+    """When the required methods must run."""
 
     FIRST = "first"
     """Until it is verified."""
@@ -37,69 +37,73 @@ class Each(enum.Enum):
 
 
 @dataclass(frozen=True)
-class Deadlines:
-    """Seconds; longer where links or persons are slow, shorter where nobody has time."""
+class Timeouts:
+    """Timeouts in seconds: longer for slow links or users, shorter for programs that cannot wait."""
 
-    handshake: float = DEADLINES[Stage.OFFERED]
-    """In place of 60; what is shorter, the farewells too, keeps its proportion to it."""
-    human: float = HUMAN_DEADLINE
-    """Where a person has to act."""
-    session: float = DEADLINES[Stage.OPEN]
-    """How long a session, and its keys, may live."""
+    step: float = STATE_TIMEOUTS[State.OFFER_SENT]
+    """Instead of 60 seconds a state; the shorter ones, closing too, keep their proportion to it."""
+    user: float = USER_TIMEOUT
+    """Where a user has to act."""
+    session: float = STATE_TIMEOUTS[State.OPEN]
+    """The longest life of a session and its keys."""
 
-    def of(self, stage: Stage) -> float:
-        """How long a session may stay in ``stage``, which is one of DEADLINES, when nobody has to act."""
-        return self.session if stage is Stage.OPEN else DEADLINES[stage] * self.handshake / DEADLINES[Stage.OFFERED]
+    def for_state(self, state: State) -> float:
+        """Return the longest stay in ``state``, one of STATE_TIMEOUTS, when no user has to act."""
+        return self.session if state is State.OPEN else STATE_TIMEOUTS[state] * self.step / STATE_TIMEOUTS[State.OFFER_SENT]
 
 
 @dataclass(frozen=True)
 class Config:
-    """The terms of one session with one peer."""
+    """The settings of one session with one peer."""
 
-    ours: str
+    own_jid: str
     """Our own full JID, as our server stamps it."""
-    peer: str
-    """The peer's full JID, as his server stamps it."""
-    identity: Identity
+    peer_jid: str
+    """The peer's full JID, as the peer's server stamps it."""
+    own_key: OwnKey
     """Our key and certificate."""
     random: Callable[[int], bytes] = field(repr=False)
-    """Where randomness comes from: ``random(n)`` gives n unpredictable bytes (a host passes ``os.urandom``)."""
+    """The source of randomness: ``random(n)`` gives n unpredictable bytes (a host passes ``os.urandom``)."""
     trust_model: TrustModel = TrustModel.SERVER_AUTHENTICATES
-    required: Assurance = Assurance.NONE
+    min_assurance: Assurance = Assurance.NONE
     """A minimum for this session, beyond that of the trust model."""
     on_key_change: OnKeyChange = OnKeyChange.BY_TRUST_MODEL
-    require_pq: bool = False
+    require_post_quantum: bool = False
     """Refuse a key exchange that is not safe against quantum computers."""
     fast_open: bool = True
     """Let the first TLS flights travel in the signalling, which saves two one-way trips."""
-    need: tuple[str, ...] = ()
-    """Methods that must run before our stanzas flow, unless the peer's key is verified already (``each``)."""
-    each: Each = Each.FIRST
-    """When they must."""
-    secrets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
-    """By method, what we share with the peer: a key for ``psk``, a *stretched* password for ``srp``."""
-    asks: frozenset[str] = frozenset()
+    required_methods: tuple[str, ...] = ()
+    """Methods that must run before our stanzas flow, unless the peer's key is verified already (see ``verify_when``)."""
+    verify_when: VerifyWhen = VerifyWhen.FIRST
+    """When they must run."""
+    shared_secrets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """The secrets that we share with the peer, by method: a key for ``psk``, a *derived* password for ``srp``."""
+    promptable_methods: frozenset[str] = frozenset()
     """Methods whose secret our user can be asked for."""
-    deadlines: Deadlines = field(default_factory=Deadlines)
-    """How long it waits for what."""
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    """How long the session waits."""
     authenticators: tuple[Authenticator, ...] = AUTHENTICATORS
-    """Those that this session knows; each side announces its own."""
+    """The authenticators of this session; each side announces its own."""
     block_size: int = 4096
     """The IBB block size that we offer and accept, raw bytes: Prosody does best with about 4 KiB."""
 
     def __post_init__(self) -> None:
         if not MIN_BLOCK <= self.block_size <= MAX_BLOCK:
             raise ValueError(f"an in-band block has {MIN_BLOCK} to {MAX_BLOCK} bytes, not {self.block_size}")
-        if missing := set(self.need) - set(self.methods):
+        if missing := set(self.required_methods) - set(self.methods):
             raise ValueError(f"{', '.join(sorted(missing))} cannot be needed: there is no secret, and nobody to ask for one")
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """Those that can run with this peer, in the order in which they would."""
-        usable = (each for each in self.authenticators if each.keyed and (each.name in self.secrets or each.name in self.asks))
-        return tuple(each.name for each in sorted(usable, key=lambda each: each.rank))
+        """The methods with a shared secret that can run with this peer, in their order."""
+        usable = (
+            each
+            for each in self.authenticators
+            if each.needs_shared_secret and (each.name in self.shared_secrets or each.name in self.promptable_methods)
+        )
+        return tuple(each.name for each in sorted(usable, key=lambda each: each.order))
 
     @property
-    def minimum(self) -> Assurance:
-        """What must be proved before our stanzas flow."""
-        return max(self.trust_model.minimum, self.required)
+    def needed_assurance(self) -> Assurance:
+        """The level that the key must reach before our stanzas flow."""
+        return max(self.trust_model.min_assurance, self.min_assurance)

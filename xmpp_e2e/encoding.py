@@ -13,13 +13,13 @@ _LABEL = "xmpp-e2e/1 "
 """Sets our hashes apart from everybody else's, and those of another version of the protocol from these."""
 
 
-def lv(*fields: bytes) -> bytes:
-    """Each field after its length (4 bytes, big-endian): fields can be cut apart again in one way only."""
+def length_prefixed(*fields: bytes) -> bytes:
+    """Join the fields, each after its length (4 bytes, big-endian), so that they can be split in one way only."""
     return b"".join(struct.pack(">I", len(field)) + field for field in fields)
 
 
-def cut(data: bytes) -> tuple[bytes, ...]:
-    """The fields that ``lv`` made ``data`` of; ValueError if it made it of none."""
+def split_length_prefixed(data: bytes) -> tuple[bytes, ...]:
+    """Return the fields that ``length_prefixed`` has joined; ValueError for other data."""
     fields = []
     while data:
         (length,) = struct.unpack_from(">I", data) if len(data) >= 4 else (len(data),)
@@ -32,7 +32,7 @@ def cut(data: bytes) -> tuple[bytes, ...]:
 
 def labelled_hash(label: str, *fields: bytes) -> bytes:
     """H of the protocol: SHA-256 over ``fields`` and the purpose that ``label`` names, 32 bytes."""
-    return hashlib.sha256(lv((_LABEL + label).encode(), *fields)).digest()
+    return hashlib.sha256(length_prefixed((_LABEL + label).encode(), *fields)).digest()
 
 
 def strict_base64(text: str) -> bytes:

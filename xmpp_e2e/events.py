@@ -1,23 +1,20 @@
-"""What a session tells its host.
-
-A host names its own events mechanically after these: ``SessionStart`` becomes ``e2e_session_start``. No event carries key
-material.
-"""
+"""The events of a session, for its host. No event carries key material, and none carries words for people."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
-from xmpp_e2e.authenticate.base import Computation, Question
-from xmpp_e2e.authenticate.strings import Form
+from xmpp_e2e.authenticate.base import Computation, Prompt
+from xmpp_e2e.authenticate.sas_text import SasForm
 from xmpp_e2e.errors import E2EError
-from xmpp_e2e.identity import Assurance, Fingerprint
+from xmpp_e2e.key_decision import KeyDecision
+from xmpp_e2e.types import Assurance, Fingerprint
 
 
 @dataclass(frozen=True)
 class SessionOffered:
-    """The peer offers a session that we could accept: call ``accept()`` or ``close()``."""
+    """The peer offers a session that we could accept: call ``accept_offer()`` or ``close()``."""
 
     methods: tuple[str, ...]
     """The authentication methods that the peer allows."""
@@ -25,7 +22,7 @@ class SessionOffered:
 
 @dataclass(frozen=True)
 class TransportAgreed:
-    """Both sides agreed: set up the bytestream, then call ``transport_ready()``."""
+    """Both sides agreed: set up the bytestream, then call ``bytestream_ready()``."""
 
     sid: str
     """The IBB session id (XEP-0047)."""
@@ -34,7 +31,7 @@ class TransportAgreed:
 
 
 @dataclass(frozen=True)
-class Secured:
+class TLSEstablished:
     """TLS is up and the certificate is the one that was signalled."""
 
     protocol: str
@@ -48,39 +45,52 @@ class Secured:
 
 
 @dataclass(frozen=True)
-class KeyChanged:
-    """The peer shows a key that we have not seen, though we remember others of his."""
+class _AboutKey:
+    assessment: KeyDecision
+    """The decision about the key, and the facts behind it."""
 
-    kind: str
-    """``new`` (none of his other keys is verified) or ``changed`` (one is: act!) or ``blocked``."""
-    fingerprint: Fingerprint
-    """The key that he shows now."""
-    remembered: tuple[Fingerprint, ...]
-    """The keys that we know as his."""
-    decision: str
-    """``accept``, ``hold`` (until he is pinned or proved) or ``reject``."""
-    text: str
-    """The same for a person, with the command that resolves it."""
+    @property
+    def status(self) -> str:
+        """``first``, ``known``, ``new``, ``changed`` or ``blocked``."""
+        return self.assessment.status.value
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """The key that the peer shows now."""
+        return self.assessment.fingerprint
+
+    @property
+    def decision(self) -> str:
+        """``accept``, ``hold`` (until the user pins the key or a proof succeeds) or ``reject``."""
+        return self.assessment.decision.value
 
 
 @dataclass(frozen=True)
-class Asked:
-    """An authenticator asks our side something: call ``answer()``. Until then it waits, for minutes if it must."""
+class KeyChanged(_AboutKey):
+    """The peer shows a key that is new, though we know others, or that the user has blocked."""
 
-    question: Question
-    form: Form = Form.DECIMAL
+    known: tuple[Fingerprint, ...]
+    """The peer's keys that we know."""
+
+
+@dataclass(frozen=True)
+class PromptRequested:
+    """An authenticator asks our side something: call ``answer_prompt()``. Until then it waits, for minutes if it must."""
+
+    prompt: Prompt
+    form: SasForm = SasForm.DECIMAL
     """How strings are shown, on both sides."""
 
 
 @dataclass(frozen=True)
-class Computing:
-    """An authenticator has something to compute that takes tenths of a second: call ``answer()`` with what it returns."""
+class ComputationRequested:
+    """An authenticator needs a computation of some tenths of a second: call ``answer_prompt()`` with its result."""
 
     computation: Computation
 
 
 @dataclass(frozen=True)
-class Proved:
+class KeyVerified:
     """An authenticator has proved the peer's key, perhaps in a session that was open already: it is worth this much."""
 
     method: str
@@ -89,33 +99,34 @@ class Proved:
 
 
 @dataclass(frozen=True)
-class Declined:
+class VerificationDeclined:
     """The peer does not take part in a method that we asked for."""
 
     method: str
 
 
 @dataclass(frozen=True)
-class VerifyRequest:
+class VerificationRequested:
     """The peer wants a proof beyond what the hellos need."""
 
     method: str
     form: str
     """Of ``sas``: ``decimal``, ``emoji`` or ``words``."""
-    begun: bool
-    """Does it run, since the terms let it? Else call ``request()`` or ``decline()``: it waits for that, for minutes."""
+    started: bool
+    """True if it runs already, as the config lets it. Otherwise it waits, for minutes, for ``request_verification()`` or
+    ``decline_verification()``."""
 
 
 @dataclass(frozen=True)
-class VerifyResult:
-    """What the peer's user says of the strings. It is for the user to know: his own answer counts."""
+class PeerSasResult:
+    """The peer's user has said whether the strings are the same. Information for our user, whose own answer counts."""
 
     method: str
     match: bool
 
 
 @dataclass(frozen=True)
-class VerifyCut:
+class SasInterrupted:
     """The strings were shown, and it ended before both users had said whether they are the same. Whoever is in the middle, and
     sees that they differ, would do that."""
 
@@ -123,20 +134,15 @@ class VerifyCut:
 
 
 @dataclass(frozen=True)
-class KeyHeld:
-    """Nothing flows until the user pins the peer's key, or something proves it: call ``request()``."""
+class VerificationRequired(_AboutKey):
+    """Nothing flows until the user pins the peer's key, or something proves it: call ``request_verification()``."""
 
-    kind: str
-    """``first``, ``known``, ``new`` or ``changed``, as for KeyChanged."""
-    fingerprint: Fingerprint
     methods: tuple[str, ...]
-    """Keyed methods for which the peer has a secret, or can ask its user."""
-    text: str
-    """Why, for a person, with the command that resolves it."""
+    """Methods with a secret that the peer has, or can ask its user for."""
 
 
 @dataclass(frozen=True)
-class SessionStart:
+class SessionOpened:
     """Both sides are done: stanzas flow."""
 
     assurance: Assurance
@@ -152,7 +158,7 @@ class StanzaReceived:
 
 
 @dataclass(frozen=True)
-class SessionEnd:
+class SessionClosed:
     """An open session is over."""
 
     clean: bool
@@ -163,8 +169,8 @@ class SessionEnd:
 
 @dataclass(frozen=True)
 class SessionFailed:
-    """A session did not come to be. Nothing was delivered here, and nothing was sent in clear; what we sent early may have been
-    delivered there, if the peer was done."""
+    """A session ended before it was open. Nothing was delivered here, and nothing was sent in plaintext. What we sent early may
+    have been delivered there, if the peer was done."""
 
     error: E2EError
 
@@ -172,18 +178,18 @@ class SessionFailed:
 Event = (
     SessionOffered
     | TransportAgreed
-    | Secured
+    | TLSEstablished
     | KeyChanged
-    | Asked
-    | Computing
-    | Proved
-    | Declined
-    | VerifyRequest
-    | VerifyResult
-    | VerifyCut
-    | KeyHeld
-    | SessionStart
+    | PromptRequested
+    | ComputationRequested
+    | KeyVerified
+    | VerificationDeclined
+    | VerificationRequested
+    | PeerSasResult
+    | SasInterrupted
+    | VerificationRequired
+    | SessionOpened
     | StanzaReceived
-    | SessionEnd
+    | SessionClosed
     | SessionFailed
 )

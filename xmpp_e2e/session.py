@@ -1,8 +1,8 @@
 """One session, told in the order in which it happens; the only module that knows every layer.
 
-Negotiate (Jingle), connect (a bytestream that the host carries), secure (TLS 1.3), greet (the hello), prove (an authenticator,
-then the trust judge), talk (stanzas), end. It performs no I/O and reads no clock: whatever happens is told to it with ``now``
-(seconds of any steady clock); what is to be done is fetched with ``next_event()``, ``jingle_to_send()``, ``data_to_send()``.
+Negotiate (Jingle), connect (a bytestream that the host carries), secure (TLS 1.3), talk (hello, proofs, stanzas), close. It
+performs no I/O and reads no clock: a host tells it what happens, with ``now`` (seconds of any steady clock), and fetches what
+there is to do with ``next_event()``, ``data_to_send()``, ``jingle_to_send()``.
 """
 
 from __future__ import annotations
@@ -14,72 +14,77 @@ from typing import ClassVar
 from xml.etree.ElementTree import Element
 
 from xmpp_e2e import events
-from xmpp_e2e.authenticate.base import Evidence, Question
-from xmpp_e2e.authenticate.strings import Form
+from xmpp_e2e.authenticate.base import ChannelBinding, Prompt
+from xmpp_e2e.authenticate.sas_text import SasForm
 from xmpp_e2e.config import Config
 from xmpp_e2e.encoding import labelled_hash
 from xmpp_e2e.errors import (
     E2EError,
-    GivenUp,
     JingleError,
     LocalError,
     PeerRefused,
-    TimedOut,
+    SessionCancelled,
+    StreamError,
+    Timeout,
     TLSFailed,
-    Truncated,
+    UncleanClose,
 )
-from xmpp_e2e.identity import Assurance, Fingerprint, Remembered, Role
-from xmpp_e2e.inner import Inner
+from xmpp_e2e.inner.context import Context
+from xmpp_e2e.inner.conversation import Conversation
 from xmpp_e2e.negotiate import jingle as signalling
 from xmpp_e2e.negotiate.jingle import Action, Jingle, Reason
 from xmpp_e2e.negotiate.negotiation import Negotiation
-from xmpp_e2e.progress import Progress
-from xmpp_e2e.stages import BEFORE_OPEN, LATE, PROVING, Input, Stage, successor
-from xmpp_e2e.tls.channel import Channel, Established
+from xmpp_e2e.state_machine import StateMachine
+from xmpp_e2e.states import AUTHENTICATING, NOT_YET_OPEN, TIMEOUT_MESSAGES, State, Trigger, next_state
+from xmpp_e2e.tls.connection import HandshakeResult, TLSConnection
+from xmpp_e2e.types import Assurance, Fingerprint, KnownKeys, Role
 
 SESSION_BYTES = 2**36
-"""After so many bytes a session ends and a new one is negotiated: far inside AES-GCM's bound (RFC 8446 §5.5)."""
+"""TLS bytes after which a session closes, so that a new one is negotiated: far inside AES-GCM's bound (RFC 8446 §5.5)."""
 
-_UNCONNECTED = frozenset({Stage.OFFERED, Stage.CONNECTING})
+_UNCONNECTED = frozenset({State.OFFER_SENT, State.CONNECTING})
 
 
 class Session:
     """Negotiates, encrypts and authenticates with one full JID; performs no I/O and reads no clock."""
 
-    def __init__(self, role: Role, config: Config, remembered: Remembered) -> None:
+    def __init__(self, role: Role, config: Config, known_keys: KnownKeys) -> None:
+        """``known_keys``: the peer's keys that the host knows."""
         self.role = role
         self.config = config
-        self._progress = Progress(config.deadlines)
+        self._known_keys = known_keys
+        self._machine = StateMachine(config.timeouts)
         self._events: deque[events.Event] = deque()
         self._jingle: list[Element] = []
         self._negotiation = Negotiation(
             role,
-            config.ours,
-            config.peer,
-            certificate=config.identity.certificate_digest,
+            config.own_jid,
+            config.peer_jid,
+            certificate_digest=config.own_key.certificate_digest,
             methods=tuple(method.name for method in config.authenticators),
             block_size=config.block_size,
             random=config.random,
         )
-        self._channel: Channel | None = None
-        self._inner = Inner(role, config, remembered, self._progress, self._events)
+        self._tls: TLSConnection | None = None
+        self._conversation: Conversation | None = None
+        """Once TLS is up."""
 
-    # --- what it knows ---------------------------------------------------------------------------------------------
+    # --- state ----------------------------------------------------------------------------------------------------
 
     @property
-    def stage(self) -> Stage:
-        """Where it is."""
-        return self._progress.stage
+    def state(self) -> State:
+        """The state that the session is in."""
+        return self._machine.state
 
     @property
     def assurance(self) -> Assurance:
-        """How sure it is of the peer's key."""
-        return self._inner.assurance
+        """How sure we are of the peer's key."""
+        return self._conversation.assurance if self._conversation else Assurance.NONE
 
     @property
-    def proving(self) -> bool:
-        """Does an authenticator run, or wait for its turn? What the key is worth is not known before it is through."""
-        return self._inner.proving
+    def is_verifying(self) -> bool:
+        """Return whether an authenticator runs or waits for its turn; its outcome decides about the key."""
+        return self._conversation is not None and self._conversation.is_verifying
 
     @property
     def sid(self) -> str:
@@ -87,207 +92,207 @@ class Session:
         return self._negotiation.sid
 
     @property
-    def established(self) -> Established | None:
-        """What TLS agreed on, once it is up."""
-        return self._channel.established if self._channel else None
+    def handshake_result(self) -> HandshakeResult | None:
+        """The outcome of the TLS handshake, once it is over."""
+        return self._tls.handshake_result if self._tls else None
 
     @property
     def fingerprint(self) -> Fingerprint | None:
-        """The peer's key, once TLS has shown it."""
-        return self.established.peer_key if self.established else None
+        """The peer's key, once TLS is up."""
+        return self.handshake_result.peer_key if self.handshake_result else None
 
     @property
-    def question(self) -> Question | None:
-        """What an authenticator has asked our side and waits for (``events.Asked`` told it)."""
-        return self._inner.question
+    def pending_prompt(self) -> Prompt | None:
+        """The prompt that our side has not answered (see ``events.PromptRequested``)."""
+        return self._conversation.pending_prompt if self._conversation else None
 
-    # --- what the user wants ---------------------------------------------------------------------------------------
+    # --- our side -------------------------------------------------------------------------------------------------
 
     def offer(self, now: float) -> None:
-        """Send session-initiate. The TLS object exists from here on, so that its first flight can travel early."""
-        self._progress.step(Input.OFFER, now)
-        self._channel = self._new_channel()
-        self._channel.start()
-        flight = self._channel.first_flight() if self.config.fast_open else None
-        self._jingle.append(self._negotiation.initiate(flight))
+        """Send session-initiate. TLS starts here, so that its first flight can travel in the signalling."""
+        self._machine.transition(Trigger.OFFER, now)
+        self._tls = self._new_tls()
+        self._tls.start()
+        flight = self._tls.flight_for_signalling() if self.config.fast_open else None
+        self._jingle.append(self._negotiation.build_offer(flight))
 
-    def accept(self, now: float) -> None:
-        """Accept what the peer offers (after ``SessionOffered``)."""
-        self._progress.step(Input.ACCEPT, now)
-        self._channel = self._new_channel()
-        with self._guarded(now):
-            self._consent(now)
+    def accept_offer(self, now: float) -> None:
+        """Accept the peer's offer (after ``SessionOffered``)."""
+        self._machine.transition(Trigger.ACCEPT, now)
+        self._tls = self._new_tls()
+        with self._fail_on_error(now):
+            tls = self._start_tls()
+            self._jingle.append(self._negotiation.build_accept(tls.data_to_send() or None))
 
     def send_stanza(self, stanza: Element) -> None:
-        """Send a stanza (in ``jabber:client``); LocalError when stanzas may not flow or there is no room, and then nothing is
-        sent. The errors of ``stream.writer.element`` apply."""
-        self._inner.send_stanza(stanza)
+        """Send a stanza (in ``jabber:client``). LocalError when stanzas may not flow or there is no room; nothing is sent then.
+        The errors of ``stream.writer.element`` apply."""
+        self._talk("no stanza can be sent").send_stanza(stanza)
 
-    def remember(self, remembered: Remembered, now: float) -> None:
-        """The host's memory of the peer has changed: the user pinned the key that is held, or raised or refused one in use."""
-        with self._guarded(now):
-            self._inner.remember(remembered, now)
+    def update_known_keys(self, known_keys: KnownKeys, now: float) -> None:
+        """Assess the peer's key again: the host knows other keys now, since its user has pinned or refused one, say."""
+        self._known_keys = known_keys
+        if self._conversation is not None:
+            with self._fail_on_error(now):
+                self._conversation.update_known_keys(known_keys, now)
 
-    def request(self, method: str, now: float, secret: bytes | None = None, form: Form = Form.DECIMAL) -> None:
-        """Let an authenticator run beyond what the hellos need, for more assurance, or agree to what the peer has asked for
-        (``VerifyRequest``). ``secret``: in place of the one of the terms; ``form``: how strings are shown, if we are the first
-        to ask. LocalError if it cannot run, which leaves the session unharmed."""
-        with self._guarded(now, LocalError):
-            self._inner.request(method, now, secret, form)
+    def request_verification(
+        self, method: str, now: float, secret: bytes | None = None, form: SasForm = SasForm.DECIMAL
+    ) -> None:
+        """Run an authenticator that no hello requires, or agree to the peer's request (``VerificationRequested``).
 
-    def decline(self, method: str, now: float) -> None:
-        """To a ``VerifyRequest`` of the peer's. LocalError if there is none."""
-        self._inner.decline(method, now)
+        ``secret``: instead of the one in the config. ``form``: how the SAS is shown, if we are the first to ask. LocalError if
+        it cannot run; the session is unharmed.
+        """
+        with self._fail_on_error(now, LocalError):
+            self._talk(f"{method} cannot run").request_verification(method, now, secret, form)
 
-    def answer(self, reply: bytes, now: float) -> None:
-        """To ``question``; LocalError if nothing was asked."""
-        if self.question is None:
+    def decline_verification(self, method: str, now: float) -> None:
+        """Decline the peer's request (``VerificationRequested``). LocalError if there is none."""
+        if self._conversation is not None:
+            self._conversation.decline_verification(method, now)
+
+    def answer_prompt(self, reply: bytes, now: float) -> None:
+        """Answer ``pending_prompt``. LocalError if there is none."""
+        if self._conversation is None or self._conversation.pending_prompt is None:
             raise LocalError("nothing was asked")
-        with self._guarded(now):
-            self._inner.answer(reply, now)
+        with self._fail_on_error(now):
+            self._conversation.answer_prompt(reply, now)
 
     def close(self, now: float, reason: Reason = Reason.SUCCESS) -> None:
-        """End the session: an open one by farewells on both sides, any other at once."""
-        if self.stage is Stage.OPEN:
-            self._progress.step(Input.CLOSE, now)
-            self._inner.out.farewell()
-        elif self.stage in BEFORE_OPEN:
-            given_up = GivenUp("the session was given up here before it was open")
-            self._fail(given_up, now, Reason.CANCEL if reason is Reason.SUCCESS else reason)
+        """End the session: an open one by a stream close on both sides, any other at once."""
+        if self._conversation is not None and self.state is State.OPEN:
+            self._machine.transition(Trigger.CLOSE, now)
+            self._conversation.out.close_stream()
+        elif self.state in NOT_YET_OPEN:
+            cancelled = SessionCancelled("the session was given up here before it was open")
+            self._fail(cancelled, now, Reason.CANCEL if reason is Reason.SUCCESS else reason)
 
-    def abandon(self, now: float) -> None:
+    def discard(self, now: float) -> None:
         """Drop an offer in favour of the peer's own (tie-break, XEP-0166 §7.2.16): its TLS object goes, and nothing is sent."""
-        self._fail(GivenUp("the peer's own offer took the place of ours"), now, tell=False)
+        self._fail(SessionCancelled("the peer's own offer took the place of ours"), now, tell=False)
 
-    def release(self) -> None:
-        """It is closed and all that it said was fetched: let go of TLS and the parser, some 150 KB, for hosts that still keep
-        it to say how a stanza came. LocalError before."""
-        if self.stage is not Stage.CLOSED:
-            raise LocalError(f"nothing can be let go of: the session is {self.stage.value}")
-        self._channel = None
-        self._inner.forget()
+    def free(self) -> None:
+        """Free TLS and the parser, some 150 KB, for hosts that keep a closed session to look up how a stanza came. Fetch first
+        what it has to say. LocalError unless it is closed."""
+        if self.state is not State.CLOSED:
+            raise LocalError(f"nothing can be freed: the session is {self.state.value}")
+        self._tls = None
+        if self._conversation is not None:
+            self._conversation.release()
 
-    # --- what happened ---------------------------------------------------------------------------------------------
+    # --- input ----------------------------------------------------------------------------------------------------
 
     def receive_jingle(self, element: Element, now: float) -> None:
-        """A <jingle/> of an iq from the peer for this session. Returns if the iq is to be answered with a result, and raises
-        JingleError if with that error (XEP-0166 §6)."""
+        """Handle the <jingle/> of an iq from the peer for this session. Answer the iq with a result, or, if this raises
+        JingleError, with that error (XEP-0166 §6)."""
         try:
             jingle = signalling.parse(element)
             self._ON_JINGLE.get(jingle.action, Session._on_other)(self, jingle, now)
         except JingleError as error:
-            if self.stage is Stage.OFFERED and element.get("action") == Action.SESSION_ACCEPT.value:
+            if self.state is State.OFFER_SENT and element.get("action") == Action.SESSION_ACCEPT.value:
                 self._fail(error, now)
             raise
 
     def receive_jingle_error(self, condition: str, now: float) -> None:
-        """An iq of ours was answered with a stanza error (RFC 6120 §8.3.3), or not at all."""
-        if self.stage in BEFORE_OPEN:
-            self._fail(PeerRefused(f"{self.config.peer} answered {condition} to the offer of a session"), now, tell=False)
+        """Handle a stanza error (RFC 6120 §8.3.3) in answer to an iq of ours, or no answer at all."""
+        if self.state in NOT_YET_OPEN:
+            self._fail(PeerRefused(f"{self.config.peer_jid} answered {condition} to the offer of a session"), now, tell=False)
 
-    def transport_ready(self, now: float) -> None:
-        """The bytestream is open."""
-        self._progress.step(Input.CONNECTED, now)
-        with self._guarded(now):
-            self._secure(now)
+    def bytestream_ready(self, now: float) -> None:
+        """Start to use the bytestream, which is open."""
+        self._machine.transition(Trigger.CONNECTED, now)
+        with self._fail_on_error(now):
+            self._start_conversation(now)
 
     def receive_data(self, data: bytes, now: float) -> None:
-        """Bytes that the bytestream delivered, in order; ``b""`` is its end."""
-        if self.stage not in (Stage.IDLE, Stage.CLOSED):
-            with self._guarded(now):
+        """Handle bytes of the bytestream, in order; ``b""`` is its end."""
+        if self.state not in (State.IDLE, State.CLOSED):
+            with self._fail_on_error(now):
                 self._receive(now, data)
 
-    def transport_failed(self, error: E2EError, now: float) -> None:
-        """The bytestream broke."""
+    def bytestream_failed(self, error: E2EError, now: float) -> None:
+        """End over a broken bytestream."""
         self._fail(error, now)
 
     def handle_timer(self, now: float) -> None:
-        """Time has come to ``now``."""
-        due = self._progress.timer
+        """Handle the time, if ``timer()`` is due."""
+        due = self._machine.timer
         if due is None or now < due:
             return
-        if due == self._progress.proof_deadline:
-            self._fail(TimedOut(f"a proof with {self.config.peer} was begun in the open session and not finished"), now)
-        elif self.stage is Stage.OPEN:
+        if due == self._machine.verification_deadline:
+            self._fail(Timeout(f"a proof with {self.config.peer_jid} was begun in the open session and not finished"), now)
+        elif self.state is State.OPEN:
             self.close(now)
-        elif self.stage in (Stage.CLOSING, Stage.LEAVING):
-            self._fail(Truncated(f"{self.config.peer} did not finish the farewell"), now)
+        elif self.state in (State.CLOSING, State.PEER_CLOSING):
+            self._fail(UncleanClose(f"{self.config.peer_jid} did not finish the farewell"), now)
         else:
-            self._fail(TimedOut(LATE[self.stage].format(peer=self.config.peer)), now)
+            self._fail(Timeout(TIMEOUT_MESSAGES[self.state].format(peer=self.config.peer_jid)), now)
 
-    # --- what the host must do -------------------------------------------------------------------------------------
+    # --- output -----------------------------------------------------------------------------------------------------
 
     def next_event(self) -> events.Event | None:
-        """The next thing that the host must know, in order; None if there is nothing."""
+        """Return the next event for the host, in order, or None."""
         return self._events.popleft() if self._events else None
 
     def jingle_to_send(self) -> list[Element]:
-        """<jingle/> payloads, each for an iq of type set to the peer, after all that ``data_to_send()`` has given so far."""
+        """Return <jingle/> payloads, each for an iq-set to the peer, to send after all that ``data_to_send()`` gave so far."""
         taken, self._jingle = self._jingle, []
         return taken
 
     def data_to_send(self) -> bytes:
-        """The next bytes for the bytestream; ``b""`` if there are none. Call it while the bytestream has room."""
-        if self._channel is None or self.stage in _UNCONNECTED:
+        """Return the next bytes for the bytestream, or ``b""``. Call it while the bytestream has room."""
+        if self._tls is None or self.state in _UNCONNECTED:
             return b""
-        if self._inner.out:
-            self._channel.send(self._inner.out.take())
-        return self._channel.data_to_send()
+        if self._conversation is not None and self._conversation.out:
+            self._tls.send(self._conversation.out.take())
+        return self._tls.data_to_send()
 
     def timer(self) -> float | None:
-        """When ``handle_timer()`` wants to be called next, on the clock of ``now``; None if never."""
-        return self._progress.timer
+        """Return when to call ``handle_timer()``, on the clock of ``now``, or None."""
+        return self._machine.timer
 
     # --- negotiate -------------------------------------------------------------------------------------------------
 
-    def _new_channel(self) -> Channel:
-        return Channel(self.role, self.config.identity, require_pq=self.config.require_pq)
+    def _new_tls(self) -> TLSConnection:
+        return TLSConnection(self.role, self.config.own_key, require_post_quantum=self.config.require_post_quantum)
 
     def _on_initiate(self, jingle: Jingle, now: float) -> None:
-        self._progress.step(Input.INITIATE, now)
-        with self._guarded(now):
-            self._consider(now, jingle)
-
-    def _consider(self, now: float, jingle: Jingle) -> None:
-        methods = self._negotiation.invited(jingle)
-        self._events.append(events.SessionOffered(methods))
+        self._machine.transition(Trigger.INITIATE, now)
+        with self._fail_on_error(now):
+            methods = self._negotiation.receive_offer(jingle)
+            self._events.append(events.SessionOffered(methods))
 
     def _on_accept(self, jingle: Jingle, now: float) -> None:
-        if successor(self.stage, Input.ACCEPTED) is None:
-            self._progress.refuse(Input.ACCEPTED)
-        with self._guarded(now):
-            self._settle(now, jingle)
+        if next_state(self.state, Trigger.ACCEPTED) is None:
+            self._machine.reject(Trigger.ACCEPTED)
+        with self._fail_on_error(now):
+            self._negotiation.receive_accept(jingle)
+            self._machine.transition(Trigger.ACCEPTED, now)
+            self._start_tls()
 
-    def _settle(self, now: float, jingle: Jingle) -> None:
-        self._negotiation.accepted(jingle)
-        self._progress.step(Input.ACCEPTED, now)
-        self._agreed()
-
-    def _consent(self, now: float) -> None:
-        channel = self._agreed()
-        self._jingle.append(self._negotiation.accept(channel.data_to_send() or None))
-
-    def _agreed(self) -> Channel:
-        """TLS learns which certificate the peer must show, and only then what the peer's wrote ahead in the signalling."""
-        assert self._channel is not None
-        self._channel.expect(self._negotiation.peer_certificate)
+    def _start_tls(self) -> TLSConnection:
+        """Tell TLS which certificate the peer must show, and only then what the peer's TLS wrote in the signalling."""
+        assert self._tls is not None
+        self._tls.expect_certificate(self._negotiation.peer_certificate_digest)
         flight = self._negotiation.peer_flight
-        if flight is not None and self.config.fast_open and self._channel.receive(flight):
+        if flight is not None and self.config.fast_open and self._tls.receive(flight):
             raise TLSFailed("the TLS flight in the peer's signalling carries more than a handshake")
         transport = self._negotiation.transport
         self._events.append(events.TransportAgreed(transport.sid, transport.block_size))
-        return self._channel
+        return self._tls
 
     def _on_terminate(self, jingle: Jingle, now: float) -> None:
-        """No more bytes will come. The reason is a hint for the log: a server can forge it."""
+        """No more bytes will come. The reason is only a hint for the log: a server can forge it."""
         reason = jingle.reason.value if jingle.reason else "no reason"
-        if self.stage in BEFORE_OPEN:
-            self._fail(PeerRefused(f"{self.config.peer} ended the session before it was open: {reason}"), now, tell=False)
+        if self.state in NOT_YET_OPEN:
+            error: E2EError = PeerRefused(f"{self.config.peer_jid} ended the session before it was open: {reason}")
         else:
-            self._fail(Truncated(f"the session was cut off ({reason}) without a farewell"), now, tell=False)
+            error = UncleanClose(f"the session was cut off ({reason}) without a farewell")
+        self._fail(error, now, tell=False)
 
     def _on_other(self, jingle: Jingle, now: float) -> None:
-        self._jingle += self._negotiation.meanwhile(jingle)
+        self._jingle += self._negotiation.handle_other(jingle)
 
     _ON_JINGLE: ClassVar[dict[Action, Callable[[Session, Jingle, float], None]]] = {
         Action.SESSION_INITIATE: _on_initiate,
@@ -295,99 +300,114 @@ class Session:
         Action.SESSION_TERMINATE: _on_terminate,
     }
 
-    # --- secure ----------------------------------------------------------------------------------------------------
+    # --- talk ------------------------------------------------------------------------------------------------------
+
+    def _talk(self, what: str) -> Conversation:
+        """Return the conversation; LocalError, saying what cannot be done, before TLS is up."""
+        if self._conversation is None:
+            raise LocalError(f"{what} now: the session is {self.state.value}")
+        return self._conversation
 
     def _receive(self, now: float, data: bytes) -> None:
-        assert self._channel is not None
-        plaintext = self._channel.receive(data)
-        self._secure(now)
-        self._inner.receive(plaintext, now)
-        if self._inner.complete:
-            self._close_channel()
-        if self._channel.peer_closed:
+        assert self._tls is not None
+        plaintext = self._tls.receive(data)
+        self._start_conversation(now)
+        if self._conversation is not None:
+            self._conversation.receive(plaintext, now)
+            if self._conversation.peer_closed:
+                self._close_tls(self._conversation)
+        elif plaintext:
+            raise StreamError("the peer talks before the bytestream is open", "policy-violation")
+        if self._tls.peer_closed:
             self._end(now)
         elif not data:
-            raise Truncated("the bytestream ended without a farewell")
-        elif self.stage is Stage.OPEN and self._channel.used > SESSION_BYTES:
+            raise UncleanClose("the bytestream ended without a farewell")
+        elif self.state is State.OPEN and self._tls.bytes_used > SESSION_BYTES:
             self.close(now)
 
-    def _secure(self, now: float) -> None:
-        """TLS is up, perhaps since the signalling, and the bytestream is, too."""
-        established = self.established
-        if established is None or self.stage is not Stage.HANDSHAKING:
+    def _start_conversation(self, now: float) -> None:
+        """Begin to talk as soon as both TLS, which may be up since the signalling, and the bytestream are there."""
+        result = self.handshake_result
+        if result is None or self.state is not State.HANDSHAKING:
             return
-        self._progress.step(Input.SECURE, now)
-        key = established.peer_key
-        self._events.append(events.Secured(established.protocol, established.cipher, established.group, key))
-        self._inner.begin(self._evidence(established), self.sid, self._negotiation.neg(), now)
+        self._machine.transition(Trigger.TLS_UP, now)
+        self._events.append(events.TLSEstablished(result.protocol, result.cipher, result.group, result.peer_key))
+        self._conversation = self._new_conversation(result)
+        self._conversation.start(now)
 
-    def _evidence(self, established: Established) -> Evidence:
-        """What proofs are bound to. The certificates are named, since the exporter does not cover the client's."""
-        ours, theirs = (
-            (self.config.ours, self.config.identity.certificate_digest),
-            (self.config.peer, established.certificate_digest),
-        )
-        (jid_i, digest_i), (jid_r, digest_r) = (ours, theirs) if self.role is Role.INITIATOR else (theirs, ours)
+    def _new_conversation(self, result: HandshakeResult) -> Conversation:
+        context = Context(self.role, self.config, self._machine, self._events)
+        binding = self._channel_binding(result)
+        return Conversation(context, self._known_keys, binding, self.sid, self._negotiation.digest())
+
+    def _channel_binding(self, result: HandshakeResult) -> ChannelBinding:
+        """Collect what proofs are bound to. The certificates are named, since the exporter does not cover the client's."""
+        own = (self.config.own_jid, self.config.own_key.certificate_digest)
+        peer = (self.config.peer_jid, result.certificate_digest)
+        (jid_i, digest_i), (jid_r, digest_r) = (own, peer) if self.role is Role.INITIATOR else (peer, own)
         jids = (jid_i.encode(), jid_r.encode())
-        bound = (established.exporter, *jids, self.sid.encode(), digest_i, digest_r, self._negotiation.neg())
-        return Evidence(
+        bound = (result.exporter, *jids, self.sid.encode(), digest_i, digest_r, self._negotiation.digest())
+        return ChannelBinding(
             role=self.role,
-            signalled=self._negotiation.peer_certificate,
-            certificate=established.certificate_digest,
-            key=established.peer_key,
-            exporter=established.exporter,
+            signalled_digest=self._negotiation.peer_certificate_digest,
+            certificate_digest=result.certificate_digest,
+            key=result.peer_key,
+            exporter=result.exporter,
             context=labelled_hash("context", *bound),
             random=self.config.random,
         )
 
-    # --- end -------------------------------------------------------------------------------------------------------
+    # --- close -----------------------------------------------------------------------------------------------------
 
     def _end(self, now: float) -> None:
-        """The peer's close_notify came: clean only if his farewell came before it."""
-        if not self._inner.complete:
-            raise Truncated("the peer closed TLS without a farewell")
-        closer = self.stage is Stage.CLOSING
-        self._progress.step(Input.END, now)
+        """End after the peer's close_notify: cleanly only if the peer closed its stream before."""
+        if self._conversation is None or not self._conversation.peer_closed:
+            raise UncleanClose("the peer closed TLS without a farewell")
+        closer = self.state is State.CLOSING
+        self._machine.transition(Trigger.END, now)
         if closer:
             self._terminate(Reason.SUCCESS)
-        self._events.append(events.SessionEnd(clean=True, error=None))
+        self._events.append(events.SessionClosed(clean=True, error=None))
 
     def _fail(self, error: E2EError, now: float, reason: Reason | None = None, *, tell: bool = True) -> None:
-        """End here and now. Inside TLS the peer learns that it failed, never why; outside, a coarse Jingle reason."""
-        if successor(self.stage, Input.FAIL) is None:
+        """End at once. Inside TLS the peer learns that the session failed, never why; outside, a coarse Jingle reason."""
+        if next_state(self.state, Trigger.FAIL) is None:
             return
-        was = self.stage
-        if was not in (Stage.CLOSING, Stage.LEAVING):
-            self._inner.end(error)
-        self._progress.step(Input.FAIL, now)
+        was = self.state
+        closing = was in (State.CLOSING, State.PEER_CLOSING)
+        if self._conversation is not None and not closing:
+            self._conversation.note_failure(error)
+        self._machine.transition(Trigger.FAIL, now)
         if was in _UNCONNECTED:
-            self._channel = None
-        elif self.established and not isinstance(error, TLSFailed):
-            if was not in (Stage.CLOSING, Stage.LEAVING):
-                self._inner.abort(error)
-            self._close_channel()
-        self._inner.out.take(None)
-        self._inner.forget()
+            self._tls = None
+        if self._conversation is not None:
+            if not isinstance(error, TLSFailed):
+                if not closing:
+                    self._conversation.send_abort(error)
+                self._close_tls(self._conversation)
+            self._conversation.out.take(None)
+            self._conversation.release()
         if tell:
-            self._terminate(Reason.SECURITY_ERROR if was in PROVING else reason or Reason(error.jingle_reason))
-        failed = events.SessionFailed(error) if was in BEFORE_OPEN else events.SessionEnd(clean=False, error=error)
+            self._terminate(Reason.SECURITY_ERROR if was in AUTHENTICATING else reason or Reason(error.jingle_reason))
+        failed = events.SessionFailed(error) if was in NOT_YET_OPEN else events.SessionClosed(clean=False, error=error)
         self._events.append(failed)
 
-    def _close_channel(self) -> None:
-        assert self._channel is not None
-        if self._inner.out:
-            self._channel.send(self._inner.out.take(None))
-        self._channel.close()
+    def _close_tls(self, conversation: Conversation) -> None:
+        assert self._tls is not None
+        if conversation.out:
+            self._tls.send(conversation.out.take(None))
+        self._tls.close()
 
     def _terminate(self, reason: Reason) -> None:
         self._jingle.append(signalling.build(Jingle(action=Action.SESSION_TERMINATE, sid=self.sid, reason=reason)))
 
     @contextmanager
-    def _guarded(self, now: float, *unharmed: type[E2EError]) -> Iterator[None]:
-        """Whatever breaks a rule in here ends the session, but for what leaves it ``unharmed``."""
+    def _fail_on_error(self, now: float, *unharmed: type[E2EError]) -> Iterator[None]:
+        """End the session over any error of ours inside, except those that leave it ``unharmed``."""
         try:
             yield
         except unharmed:
             raise
         except E2EError as error:
             self._fail(error, now)
+

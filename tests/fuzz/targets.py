@@ -14,15 +14,20 @@ from xml.etree.ElementTree import Element, fromstring, tostring
 from tests.conversation import End, evidence, secret_of
 from tests.fuzz.grow import Choices, element_of
 from tests.xmpp_e2e.negotiate.example import INITIATE
-from xmpp_e2e.authenticate import hello as auth
-from xmpp_e2e.authenticate.strings import Form
+from xmpp_e2e.authenticate.sas_text import SasForm
 from xmpp_e2e.config import AUTHENTICATORS
-from xmpp_e2e.encoding import cut, lv, strict_base64
-from xmpp_e2e.errors import AuthenticationFailed, JingleError, StreamError, TransportFailed
-from xmpp_e2e.identity import Assurance, Role
+from xmpp_e2e.encoding import length_prefixed, split_length_prefixed, strict_base64
+from xmpp_e2e.errors import (
+    AuthenticationFailed,
+    BytestreamFailed,
+    JingleError,
+    StreamError,
+)
+from xmpp_e2e.inner import elements as auth
 from xmpp_e2e.negotiate import jingle
 from xmpp_e2e.stream import reader
 from xmpp_e2e.transport import ibb
+from xmpp_e2e.types import Assurance, Role
 
 MAX_INPUT = 8 * 1024
 """Bytes of one input: twice what the longest example has, so that several bounds can be passed."""
@@ -56,11 +61,11 @@ def jingles(data: bytes) -> None:
 
 _OURS = auth.Hello(Role.INITIATOR, "5f3c", bytes(32), methods=("psk", "srp"))
 _HELLOS = tuple(
-    auth.build(auth.Hello(Role.RESPONDER, "5f3c", bytes(32), methods, need, require))
+    auth.build_hello(auth.Hello(Role.RESPONDER, "5f3c", bytes(32), methods, need, require))
     for methods, need, require in ((("psk", "srp"), ("srp",), Assurance.VERIFIED), ((), (), Assurance.VOUCHED))
 )
-_TALKATIVE = tuple(each for each in AUTHENTICATORS if each.rank)
-_STEPS = (auth.build_step("psk", lv(bytes(32))), auth.build_step("srp", lv(bytes(16), bytes(512))))
+_TALKATIVE = tuple(each for each in AUTHENTICATORS if each.order)
+_STEPS = (auth.build_step("psk", length_prefixed(bytes(32))), auth.build_step("srp", length_prefixed(bytes(16), bytes(512))))
 
 
 def hellos(data: bytes) -> None:
@@ -69,13 +74,13 @@ def hellos(data: bytes) -> None:
     if element is None:
         return
     try:
-        hello = auth.parse(element)
+        hello = auth.parse_hello(element)
     except StreamError:
         return
-    assert auth.parse(auth.build(hello)) == hello
-    assert auth.build(hello).attrib["neg"] == element.attrib["neg"]
+    assert auth.parse_hello(auth.build_hello(hello)) == hello
+    assert auth.build_hello(hello).attrib["neg"] == element.attrib["neg"]
     with suppress(AuthenticationFailed):
-        hello.check(_OURS)
+        hello.verify_matches(_OURS)
         assert (hello.role, hello.sid, hello.neg) == (Role.RESPONDER, _OURS.sid, _OURS.neg)
 
 
@@ -89,7 +94,7 @@ def steps(data: bytes) -> None:
     except StreamError:
         return
     assert auth.build_step(method, payload).text == (element.text or "")
-    assert auth.form_of(element) in (None, *Form)
+    assert auth.parse_sas_form(element) in (None, *SasForm)
 
 
 def proofs(data: bytes) -> None:
@@ -101,7 +106,7 @@ def proofs(data: bytes) -> None:
     end = End(method, cheap, secret_of(method), says=b"differ")
     while end.waits and choices.left:
         said = [_field(choices) for _ in range(choices.number(4))]
-        end.hear(lv(*said) if choices.number(8) else choices.piece(255))
+        end.hear(length_prefixed(*said) if choices.number(8) else choices.piece(255))
     assert end.waits or isinstance(end.outcome, AuthenticationFailed)
 
 
@@ -119,7 +124,7 @@ _HEADER = (
 )
 _MESSAGE = b"<message type='chat'><body>f\xc3\xb6g &amp; <![CDATA[rain]]></body><x xmlns='urn:x' y='z'><z/></x></message>"
 _STREAM = _HEADER + tostring(_HELLOS[0]) + b" " + _MESSAGE + b"</stream:stream>"
-_TIGHT = reader.Limits(depth=4, stanza_bytes=512, total_bytes=2048)
+_TIGHT = reader.ReaderLimits(depth=4, stanza_bytes=512, total_bytes=2048)
 _LIMITS = (reader.GREETING, reader.OPEN, _TIGHT)
 
 
@@ -132,7 +137,7 @@ def streams(data: bytes) -> None:
     assert list(_read([stream[place : place + size] for place in range(0, len(stream), size)], limits)) == whole
 
 
-def _read(pieces: list[bytes], limits: reader.Limits) -> Iterator[object]:
+def _read(pieces: list[bytes], limits: reader.ReaderLimits) -> Iterator[object]:
     under_test = reader.Reader(limits)
     for piece in pieces:
         under_test.feed(piece)
@@ -144,7 +149,7 @@ def _read(pieces: list[bytes], limits: reader.Limits) -> Iterator[object]:
             return
 
 
-def _comparable(event: reader.Event, limits: reader.Limits) -> object:
+def _comparable(event: reader.StreamItem, limits: reader.ReaderLimits) -> object:
     if not isinstance(event, Element):
         return event
     assert _depth(event) <= limits.depth
@@ -180,7 +185,7 @@ def bytestreams(data: bytes) -> None:
         stream.open()
     delivered = blocks = 0
     while choices.left and stream.failure is None:
-        with suppress(TransportFailed):
+        with suppress(BytestreamFailed):
             match choices.number(8):
                 case 0:
                     delivered += len(stream.read())
@@ -230,7 +235,7 @@ def base64s(data: bytes) -> None:
 def fields(data: bytes) -> None:
     """``cut`` refuses by ValueError; what it takes is the one way to write it."""
     with suppress(ValueError):
-        assert lv(*cut(data)) == data
+        assert length_prefixed(*split_length_prefixed(data)) == data
 
 
 # --- all -------------------------------------------------------------------------------------------------------------
@@ -258,5 +263,5 @@ TARGETS = {
     "stream": Target(streams, tuple(bytes((limit, 7, 1)) + _STREAM.removeprefix(_HEADER) for limit in range(3))),
     "bytestream": Target(bytestreams, (bytes((1, 7, 2, 0, 0, 7, 2, 0, 1, 0)), bytes((0, 2, 3, 0, 5, 9)))),
     "base64": Target(base64s, (b"", b"Zm9n", b"Zm8=", b"Zg==")),
-    "fields": Target(fields, (b"", lv(b""), lv(b"a", b"bc"))),
+    "fields": Target(fields, (b"", length_prefixed(b""), length_prefixed(b"a", b"bc"))),
 }

@@ -16,20 +16,20 @@ from typing import Any
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-from slixmpp_e2e.precis import opaque
-from slixmpp_e2e.trust.passwords import MEMORY_KIB, PASSES, stretched
-from slixmpp_e2e.trust.trust_uri import key_uri
+from slixmpp_e2e.precis import normalize_password
+from slixmpp_e2e.trust.passwords import MEMORY_KIB, PASSES, derive_srp_secret
+from slixmpp_e2e.trust.trust_uri import build_trust_uri
 from tests.conversation import End, converse
-from xmpp_e2e.authenticate import strings
-from xmpp_e2e.authenticate.base import Authenticator, Evidence, Proven
+from xmpp_e2e.authenticate import sas_text
+from xmpp_e2e.authenticate.base import Authenticator, ChannelBinding, Proof
 from xmpp_e2e.authenticate.psk import PskAuthenticator
 from xmpp_e2e.authenticate.sas import SasAuthenticator
 from xmpp_e2e.authenticate.srp import _MODULUS as MODULUS
 from xmpp_e2e.authenticate.srp import SrpAuthenticator
-from xmpp_e2e.encoding import cut, labelled_hash, lv
-from xmpp_e2e.identity import Fingerprint, Role
-from xmpp_e2e.negotiate.offer import ALPN, Signal, neg
+from xmpp_e2e.encoding import labelled_hash, length_prefixed, split_length_prefixed
+from xmpp_e2e.negotiate.digest import ALPN, SignalledHalf, negotiation_digest
 from xmpp_e2e.tls.certificate import key_fingerprint
+from xmpp_e2e.types import Fingerprint, Role
 
 HERE = Path(__file__).parent
 LETTERS = {Role.INITIATOR: "I", Role.RESPONDER: "R"}
@@ -64,10 +64,10 @@ JIDS = ("alice@example.org", "100%+1@example.org", "jörg@bücher.example")
 KEYS = (key_fingerprint(CERTIFICATE), Fingerprint.of(b""), Fingerprint.of(fixed("key", 91)))
 
 
-def signal(role: Role) -> Signal:
+def signal(role: Role) -> SignalledHalf:
     """What one side signals."""
     from_, to = (ALICE, BOB) if role is Role.INITIATOR else (BOB, ALICE)
-    return Signal(
+    return SignalledHalf(
         version="1",
         sid=SID,
         from_=from_,
@@ -84,7 +84,7 @@ def signal(role: Role) -> Signal:
 
 
 HALVES = {role: signal(role) for role in Role}
-NEG = neg(*HALVES.values())
+NEG = negotiation_digest(*HALVES.values())
 CONTEXT = labelled_hash(
     "context",
     EXPORTER,
@@ -105,7 +105,7 @@ def encoding() -> Any:
     """lv and H, and what is no lv."""
     fields: tuple[list[bytes], ...] = ([], [b""], [b"", b"a"], [b"ab", b"\0" * 300])
     return {
-        "lv": [{"fields": each, "lv": lv(*each)} for each in fields],
+        "lv": [{"fields": each, "lv": length_prefixed(*each)} for each in fields],
         "not lv": [b"\0", b"\0\0\0", b"\0\0\0\1", b"\0\0\0\1ab", b"\0\0\0\2a", b"\xff\xff\xff\xffa"],
         "H": [
             {"label": label, "fields": each, "H": labelled_hash(label, *each)}
@@ -132,7 +132,9 @@ def fingerprints() -> Any:
         "on the wire": shown.hex(":").upper(),
         "of the key, for people": str(key_fingerprint(CERTIFICATE)),
         "of other keys": [{"SPKI": spki, "for people": str(Fingerprint.of(spki))} for spki in (b"", fixed("key", 91))],
-        "as URIs": [{"of": jid, "key": str(key), "URI": key_uri(jid, key)} for jid, key in zip(JIDS, KEYS, strict=True)],
+        "as URIs": [
+            {"of": jid, "key": str(key), "URI": build_trust_uri(jid, key)} for jid, key in zip(JIDS, KEYS, strict=True)
+        ],
     }
 
 
@@ -145,7 +147,9 @@ def passwords() -> Any:
         "bare JIDs": bare,
         "salt": salt,
         "Argon2id": {"KiB": MEMORY_KIB, "passes": PASSES, "lanes": 1, "bytes": len(STRETCHED)},
-        "cases": [{"typed": each, "bytes": opaque(each), "w": stretched(each, *reversed(bare))} for each in typed],
+        "cases": [
+            {"typed": each, "bytes": normalize_password(each), "w": derive_srp_secret(each, *reversed(bare))} for each in typed
+        ],
         "refused": ["", "a\tb", "a\u200bb", "\u1100"],
     }
 
@@ -178,10 +182,12 @@ def srp() -> Any:
         "a leading zero": b"\0\2",
     }
     salt = fixed("salt", 16)
-    bad = [{"why": f"A is {why}", "to": "R", "payload": lv(number)} for why, number in spelt.items()]
-    bad += [{"why": f"B is {why}", "to": "I", "payload": lv(salt, number)} for why, number in spelt.items()]
-    bad += [{"why": f"a salt of {len(short)} bytes", "to": "I", "payload": lv(short, b"\2")} for short in (b"", salt[:15])]
-    bad += [{"why": "a field too many", "to": "R", "payload": lv(b"\2", b"")}, {"why": "no lv", "to": "R", "payload": b"\2"}]
+    bad = [{"why": f"A is {why}", "to": "R", "payload": length_prefixed(number)} for why, number in spelt.items()]
+    bad += [{"why": f"B is {why}", "to": "I", "payload": length_prefixed(salt, number)} for why, number in spelt.items()]
+    for short in (b"", salt[:15]):
+        bad.append({"why": f"a salt of {len(short)} bytes", "to": "I", "payload": length_prefixed(short, b"\2")})
+    bad.append({"why": "a field too many", "to": "R", "payload": length_prefixed(b"\2", b"")})
+    bad.append({"why": "no lv", "to": "R", "payload": b"\2"})
     return {**BOUND, "N": MODULUS.to_bytes(512), "g": GENERATOR, "cases": cases, "first step refused": bad}
 
 
@@ -202,9 +208,9 @@ def sas() -> Any:
 def lists() -> Any:
     """The pictures and words, by number."""
     return {
-        "emoji": strings._EMOJI,
-        "words of two syllables": strings._TWO_SYLLABLES,
-        "words of three syllables": strings._THREE_SYLLABLES,
+        "emoji": sas_text._EMOJI,
+        "words of two syllables": sas_text._TWO_SYLLABLES,
+        "words of three syllables": sas_text._THREE_SYLLABLES,
     }
 
 
@@ -234,17 +240,18 @@ def run(
     steps: list[dict[str, Any]] = []
 
     def wire(speaker: Role, number: int, payload: bytes) -> bytes:
-        steps.append({"from": LETTERS[speaker], "fields": list(cut(payload)), "text": b64encode(payload).decode()})
+        fields, text = list(split_length_prefixed(payload)), b64encode(payload).decode()
+        steps.append({"from": LETTERS[speaker], "fields": fields, "text": text})
         return payload
 
     seeds = seeds or dict.fromkeys(Role, "none")
     ends = []
     for role in Role:
         key = Fingerprint.of(LETTERS[role.other].encode())
-        evidence = Evidence(role, b"", b"", key, EXPORTER, CONTEXT, dice(seeds[role]))
+        evidence = ChannelBinding(role, b"", b"", key, EXPORTER, CONTEXT, dice(seeds[role]))
         ends.append(End(authenticator, evidence, secret))
     converse(ends[0], ends[1], wire)
-    assert all(isinstance(end.outcome, Proven) for end in ends)
+    assert all(isinstance(end.outcome, Proof) for end in ends)
     if codes is not None:
         codes += [end.code for end in ends]
     return steps
@@ -252,12 +259,12 @@ def run(
 
 def confirmation(method: str, key: bytes, steps: list[dict[str, Any]]) -> dict[str, bytes]:
     """What lies between a key and the tags, which are the last two of ``steps``."""
-    logged = [lv(step["from"].encode(), method.encode(), b64decode(step["text"])) for step in steps]
+    logged = [length_prefixed(step["from"].encode(), method.encode(), b64decode(step["text"])) for step in steps]
     extracted = hmac.digest(EXPORTER, key, "sha256")
     bound = labelled_hash("confirm-ctx", method.encode(), CONTEXT)
     told = {"K": key, "PRK": extracted, "bound": bound}
     for letter, count in (("I", len(steps) - 2), ("R", len(steps) - 1)):
-        expand = HKDFExpand(hashes.SHA256(), 32, lv(f"xmpp-e2e/1 confirm {letter}".encode(), bound))
+        expand = HKDFExpand(hashes.SHA256(), 32, length_prefixed(f"xmpp-e2e/1 confirm {letter}".encode(), bound))
         tag_key, transcript = expand.derive(extracted), labelled_hash("transcript", CONTEXT, b"".join(logged[:count]))
         (tag,) = steps[count]["fields"]
         assert hmac.digest(tag_key, transcript, "sha256") == tag
@@ -282,7 +289,7 @@ def agreement(a: bytes, b: bytes, steps: list[dict[str, Any]]) -> tuple[dict[str
 
 def renderings(code: bytes) -> dict[str, tuple[str, ...]]:
     """In each form."""
-    return {form.value: strings.render(code, form) for form in strings.Form}
+    return {form.value: sas_text.render(code, form) for form in sas_text.SasForm}
 
 
 def written(vector: Any) -> str:

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xmpp_e2e.encoding import labelled_hash, lv, strict_base64
+from xmpp_e2e.encoding import labelled_hash, length_prefixed, strict_base64
 
 
 def test_lv_is_length_then_value() -> None:
     """Each field follows its length in four bytes, the most significant first."""
-    assert lv(b"ab", b"", b"c" * 258) == b"\0\0\0\2ab" + b"\0\0\0\0" + b"\0\0\1\2" + b"c" * 258
-    assert lv() == b""
+    assert length_prefixed(b"ab", b"", b"c" * 258) == b"\0\0\0\2ab" + b"\0\0\0\0" + b"\0\0\1\2" + b"c" * 258
+    assert length_prefixed() == b""
 
 
 @pytest.mark.parametrize(
@@ -26,18 +26,18 @@ def test_lv_is_length_then_value() -> None:
         ((b"abc",), (b"abc", b"")),
         ((b"",), ()),
         ((b"a", b"b"), (b"b", b"a")),
-        ((lv(b"a", b"b"),), (b"a", b"b")),
+        ((length_prefixed(b"a", b"b"),), (b"a", b"b")),
     ],
 )
 def test_lv_keeps_fields_apart(one: tuple[bytes, ...], other: tuple[bytes, ...]) -> None:
     """Bytes that move from one field to the next, or a field more, make a difference."""
-    assert lv(*one) != lv(*other)
+    assert length_prefixed(*one) != length_prefixed(*other)
 
 
 @given(st.lists(st.binary(max_size=40), max_size=8))
 def test_lv_can_be_undone(fields: list[bytes]) -> None:
     """Whoever has the bytes can cut the fields apart again, so no two lists give the same bytes."""
-    rest, found = lv(*fields), []
+    rest, found = length_prefixed(*fields), []
     while rest:
         (length,) = struct.unpack(">I", rest[:4])
         found.append(rest[4 : 4 + length])

@@ -8,11 +8,19 @@ import pytest
 
 from tests.pair import Pair, Side, body, config, message
 from xmpp_e2e import events
-from xmpp_e2e.errors import GivenUp, JingleError, LocalError, PeerRefused, TLSFailed, TransportFailed, Truncated
-from xmpp_e2e.identity import Remembered, Role, TrustModel
+from xmpp_e2e.errors import (
+    BytestreamFailed,
+    JingleError,
+    LocalError,
+    PeerRefused,
+    SessionCancelled,
+    TLSFailed,
+    UncleanClose,
+)
 from xmpp_e2e.negotiate.jingle import Reason
 from xmpp_e2e.session import Session
-from xmpp_e2e.stages import Stage
+from xmpp_e2e.states import State
+from xmpp_e2e.types import KnownKeys, Role, TrustModel
 
 UNTRUSTED = {"trust_model": TrustModel.SERVER_UNTRUSTED}
 
@@ -29,15 +37,15 @@ def reasons(side: Side) -> list[str]:
 def test_an_open_session_ends_after_a_day() -> None:
     """Keys do not live for ever: after 24 hours the session ends cleanly."""
     pair = Pair().open().pass_time(24 * 3600 + 1)
-    assert pair.alice.of(events.SessionEnd)[0].clean
-    assert pair.bob.of(events.SessionEnd)[0].clean
+    assert pair.alice.of(events.SessionClosed)[0].clean
+    assert pair.bob.of(events.SessionClosed)[0].clean
 
 
 @pytest.mark.parametrize("role", Role)
 def test_end_of_transport_is_truncation(role: Role) -> None:
     """The end of the bytestream without a farewell is reported as unclean, however polite it looks outside."""
     pair = Pair().open().end_transport(role)
-    assert isinstance(pair.side(role).failure, Truncated)
+    assert isinstance(pair.side(role).failure, UncleanClose)
 
 
 def test_a_forged_terminate_is_truncation() -> None:
@@ -49,8 +57,8 @@ def test_a_forged_terminate_is_truncation() -> None:
     forged.append(reason)
     pair.deliver(Role.RESPONDER, forged)
     pair.run()
-    assert isinstance(pair.bob.failure, Truncated)
-    assert not pair.bob.of(events.SessionEnd)[0].clean
+    assert isinstance(pair.bob.failure, UncleanClose)
+    assert not pair.bob.of(events.SessionClosed)[0].clean
     assert "session-terminate" not in [element.get("action") for element in pair.bob.jingle_sent]
 
 
@@ -79,8 +87,8 @@ def test_nothing_is_said_after_tls_has_failed() -> None:
 def test_a_broken_bytestream_is_told_outside(opened: bool) -> None:
     """The session ends with the carrier's own error, whose reason the peer hears."""
     pair = Pair(on_jingle=lambda role, element: [element] if opened else []).open()
-    broken = TransportFailed("it broke")
-    pair.alice.session.transport_failed(broken, pair.now)
+    broken = BytestreamFailed("it broke")
+    pair.alice.session.bytestream_failed(broken, pair.now)
     pair.on_jingle = lambda role, element: []
     pair.run()
     assert pair.alice.failure is broken
@@ -93,12 +101,12 @@ def test_close_notify_without_farewell_is_truncation(closing: bool) -> None:
     pair = Pair().open()
     if closing:
         pair.bob.session.close(pair.now)
-    assert pair.alice.session._channel is not None
-    pair.alice.session._channel.close()
+    assert pair.alice.session._tls is not None
+    pair.alice.session._tls.close()
     pair.on_data = lambda role, data: [data] if role is Role.INITIATOR else []
     pair.on_jingle = lambda role, element: []
     pair.run()
-    assert isinstance(pair.bob.failure, Truncated)
+    assert isinstance(pair.bob.failure, UncleanClose)
 
 
 def test_a_refused_offer_says_so() -> None:
@@ -118,7 +126,7 @@ def test_giving_up_before_it_is_open(role: Role) -> None:
     pair = Pair(bob=config("bob", **UNTRUSTED)).open()
     pair.side(role).session.close(pair.now)
     pair.run()
-    assert isinstance(pair.side(role).failure, GivenUp)
+    assert isinstance(pair.side(role).failure, SessionCancelled)
     assert pair.side(role.other).of(events.SessionFailed)
 
 
@@ -145,7 +153,7 @@ def test_a_terminate_is_not_answered() -> None:
 def test_an_abandoned_offer_says_nothing() -> None:
     """An offer that the peer's own takes the place of (tie-break) goes without a word."""
     pair = Pair(on_jingle=lambda role, element: []).open()
-    pair.alice.session.abandon(pair.now)
+    pair.alice.session.discard(pair.now)
     pair.run()
     assert [element.get("action") for element in pair.alice.jingle_sent] == ["session-initiate"]
 
@@ -169,7 +177,7 @@ def test_out_of_order(action: str, condition: str, jingle_condition: str) -> Non
     pair.deliver(Role.RESPONDER, initiate)
     (error,) = pair.bob.errors
     assert (error.condition, error.jingle_condition, error.type) == (condition, jingle_condition, "wait")
-    assert pair.bob.session.stage is Stage.OPEN
+    assert pair.bob.session.state is State.OPEN
 
 
 def test_session_info() -> None:
@@ -200,7 +208,7 @@ def test_more_contents_are_declined() -> None:
         assert content is not None
         assert (content.attrib, len(content)) == ({"creator": "responder", "name": name}, 0)
         assert reject.find("{urn:xmpp:jingle:1}reason/{urn:xmpp:jingle:1}decline") is not None
-    assert pair.bob.session.stage is Stage.OPEN
+    assert pair.bob.session.state is State.OPEN
 
 
 @pytest.mark.parametrize("size", [255, 8193])
@@ -219,14 +227,14 @@ def test_a_block_size_at_the_edge(size: int) -> None:
 
 def test_local_misuse_is_a_local_error() -> None:
     """Calls out of order are the caller's fault, and harm nothing."""
-    session = Session(Role.INITIATOR, config(), Remembered())
+    session = Session(Role.INITIATOR, config(), KnownKeys())
     with pytest.raises(LocalError):
-        session.accept(0.0)
+        session.accept_offer(0.0)
     with pytest.raises(LocalError):
-        session.transport_ready(0.0)
+        session.bytestream_ready(0.0)
     with pytest.raises(LocalError):
         session.send_stanza(message("x"))
-    assert session.stage is Stage.IDLE
+    assert session.state is State.IDLE
 
 
 def test_body_helper_reads_what_was_sent() -> None:
@@ -236,7 +244,7 @@ def test_body_helper_reads_what_was_sent() -> None:
 
 def test_jingle_errors_are_raised_for_the_host() -> None:
     """Nonsense is answered as bad-request."""
-    session = Session(Role.RESPONDER, config("bob"), Remembered())
+    session = Session(Role.RESPONDER, config("bob"), KnownKeys())
     with pytest.raises(JingleError) as caught:
         session.receive_jingle(Element("{urn:xmpp:jingle:1}jingle", action="dance", sid="x"), 0.0)
     assert caught.value.condition == "bad-request"

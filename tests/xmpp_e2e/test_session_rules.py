@@ -7,18 +7,19 @@ from xml.etree.ElementTree import Element, SubElement
 
 import pytest
 
-from tests.pair import NOBODY, Pair, config, message, remembers
+from tests.pair import NOBODY, Pair, config, message, prepare, remembers, talk
 from xmpp_e2e import events
 from xmpp_e2e import session as module
-from xmpp_e2e.authenticate import hello as auth
 from xmpp_e2e.errors import AuthenticationFailed, JingleError, LocalError, PeerRefused, StreamError
-from xmpp_e2e.identity import Remembered, Role, TrustModel
+from xmpp_e2e.inner import elements as auth
+from xmpp_e2e.inner.conversation import Conversation
 from xmpp_e2e.negotiate.jingle import Reason
 from xmpp_e2e.session import Session
-from xmpp_e2e.stages import Input, Stage
-from xmpp_e2e.stream import outflow
+from xmpp_e2e.states import State, Trigger
+from xmpp_e2e.stream import send_buffer
+from xmpp_e2e.types import KnownKeys, Role, TrustModel
 
-BLOCKED = Remembered((replace(remembers("bob").keys[0], blocked=True),))
+BLOCKED = KnownKeys((replace(remembers("bob").keys[0], blocked=True),))
 NONSENSE = Element("{urn:example}nonsense")
 
 
@@ -31,7 +32,7 @@ def reason_of(element: Element) -> str:
 def heard_by(pair: Pair, role: Role) -> bytearray:
     """All that TLS will decrypt for ``role`` from now on."""
     heard = bytearray()
-    channel = pair.side(role).session._channel
+    channel = pair.side(role).session._tls
     assert channel is not None
     receive = channel.receive
 
@@ -51,12 +52,12 @@ def test_a_fresh_session_knows_nothing() -> None:
     """Before anything happened there is no id, and without TLS no key; memory, time and bytes change nothing yet."""
     session = Session(Role.INITIATOR, config(), NOBODY)
     assert session.sid == ""
-    assert session.established is None
+    assert session.handshake_result is None
     assert session.fingerprint is None
-    session.remember(BLOCKED, 0.0)
+    session.update_known_keys(BLOCKED, 0.0)
     session.handle_timer(10.0**6)
     session.receive_data(b"x", 0.0)
-    assert session.stage is Stage.IDLE
+    assert session.state is State.IDLE
     assert session.next_event() is None
 
 
@@ -64,37 +65,37 @@ def test_nothing_is_heard_after_the_end() -> None:
     """Bytes that come late, memory that changes late, and the timer leave a closed session as it ended."""
     pair = Pair().open()
     with pytest.raises(LocalError):
-        pair.alice.session.release()
+        pair.alice.session.free()
     pair.alice.session.close(pair.now)
     pair.run()
-    pair.alice.session.release()
+    pair.alice.session.free()
     pair.alice.session.close(pair.now)
     pair.alice.session.receive_data(b"late", pair.now)
-    pair.alice.session.remember(BLOCKED, pair.now)
+    pair.alice.session.update_known_keys(BLOCKED, pair.now)
     pair.alice.session.handle_timer(10.0**6)
     pair.run()
-    (end,) = pair.alice.of(events.SessionEnd)
+    (end,) = pair.alice.of(events.SessionClosed)
     assert end.clean
 
 
-@pytest.mark.parametrize("happened", Input)
-def test_who_is_at_fault(happened: Input) -> None:
+@pytest.mark.parametrize("happened", Trigger)
+def test_who_is_at_fault(happened: Trigger) -> None:
     """What comes at the wrong time is an error of the signalling, of the caller, or of the peer inside the stream."""
     session = Session(Role.INITIATOR, config(), NOBODY)
-    signalled = {Input.INITIATE, Input.ACCEPTED}
-    called = {Input.OFFER, Input.ACCEPT, Input.CONNECTED, Input.SECURE, Input.PROOF}
+    signalled = {Trigger.INITIATE, Trigger.ACCEPTED}
+    called = {Trigger.OFFER, Trigger.ACCEPT, Trigger.CONNECTED, Trigger.TLS_UP, Trigger.POLICY_MET}
     fault = JingleError if happened in signalled else LocalError if happened in called else StreamError
     with pytest.raises(fault):
-        session._progress.refuse(happened)
+        session._machine.reject(happened)
 
 
 def test_open_takes_a_proof() -> None:
     """Were one of the doors tried without a proof, the session would not open."""
     session = Session(Role.INITIATOR, config(), NOBODY)
-    session._progress.stage = Stage.PROVED
+    session._machine.state = State.DONE_SENT
     with pytest.raises(AssertionError, match="takes a proof"):
-        session._progress.step(Input.DONE, 0.0)
-    assert session.stage is Stage.PROVED
+        session._machine.transition(Trigger.DONE, 0.0)
+    assert session.state is State.DONE_SENT
 
 
 # --- signalling
@@ -118,14 +119,14 @@ def test_other_nonsense_leaves_the_offer() -> None:
     pair = Pair(on_jingle=lambda role, element: []).open()
     pair.deliver(Role.INITIATOR, Element("{urn:xmpp:jingle:1}jingle", action="session-info"))
     assert len(pair.alice.errors) == 1
-    assert pair.alice.session.stage is Stage.OFFERED
+    assert pair.alice.session.state is State.OFFER_SENT
 
 
 def test_a_late_error_leaves_an_open_session() -> None:
     """An iq error that comes when the session is open ends nothing: anybody on the path can make one up."""
     pair = Pair().open()
     pair.alice.session.receive_jingle_error("service-unavailable", pair.now)
-    assert pair.alice.session.stage is Stage.OPEN
+    assert pair.alice.session.state is State.OPEN
 
 
 @pytest.mark.parametrize("given", ["busy", None])
@@ -152,7 +153,7 @@ def test_what_the_path_is_told() -> None:
     assert reason_of(pair.bob.jingle_sent[-1]) == "security-error"
     pair = Pair().open()
     pair.says(Role.INITIATOR, NONSENSE)
-    assert reason_of(pair.bob.jingle_sent[-1]) == pair.bob.failure.jingle_reason  # type: ignore[attr-defined]
+    assert reason_of(pair.bob.jingle_sent[-1]) == pair.bob.failure.jingle_reason
 
 
 def test_nothing_leaves_before_the_bytestream_is_there() -> None:
@@ -160,7 +161,7 @@ def test_nothing_leaves_before_the_bytestream_is_there() -> None:
     pair = Pair(config("alice", fast_open=False))
     pair._connect = lambda: None  # type: ignore[method-assign]
     pair.open()
-    assert pair.alice.session.stage is Stage.CONNECTING
+    assert pair.alice.session.state is State.CONNECTING
     assert pair.alice.data_sent == b""
 
 
@@ -187,14 +188,17 @@ def test_only_the_responder_names_the_stream() -> None:
     sent: dict[Role, object] = {}
     pair = Pair()
     for role in Role:
-        session = pair.side(role).session
-        header = session._inner.out.header
 
-        def note(from_: str, to: str, *, id: str | None = None, role: Role = role, header: object = header) -> None:
-            sent[role] = id
-            header(from_, to, id=id)  # type: ignore[operator]
+        def change(conversation: Conversation, role: Role = role) -> None:
+            header = conversation.out.header
 
-        session._inner.out.header = note  # type: ignore[method-assign]
+            def note(from_: str, to: str, *, id: str | None) -> None:
+                sent[role] = id
+                header(from_, to, id=id)
+
+            conversation.out.header = note  # type: ignore[method-assign]
+
+        prepare(pair.side(role).session, change)
     pair.open()
     assert sent[Role.INITIATOR] is None
     assert sent[Role.RESPONDER]
@@ -203,7 +207,7 @@ def test_only_the_responder_names_the_stream() -> None:
 @pytest.mark.parametrize("condition", ["conflict", None])
 def test_the_peers_stream_error_is_told(condition: str | None) -> None:
     """A stream error of the peer ends the session with what it says."""
-    error = Element(outflow.ERROR)
+    error = Element(send_buffer.ERROR)
     if condition:
         SubElement(error, f"{{urn:ietf:params:xml:ns:xmpp-streams}}{condition}")
     pair = Pair().open().says(Role.INITIATOR, error)
@@ -226,7 +230,7 @@ def test_why_a_key_is_refused_is_not_heard() -> None:
     """Inside TLS, too, a refusal does not say why."""
     pair = Pair().open()
     heard = heard_by(pair, Role.RESPONDER)
-    pair.alice.session.remember(BLOCKED, pair.now)
+    pair.alice.session.update_known_keys(BLOCKED, pair.now)
     pair.run()
     assert isinstance(pair.bob.failure, AuthenticationFailed)
     assert auth.ABORT.rpartition("}")[2].encode() in heard
@@ -249,40 +253,40 @@ def test_a_stanza_gives_no_time() -> None:
 def test_what_limits_the_proof_does_not_limit_the_session() -> None:
     """The clock of the stages before is off once the session is open."""
     pair = Pair().open().pass_time(3600)
-    assert pair.alice.session.stage is pair.bob.session.stage is Stage.OPEN
+    assert pair.alice.session.state is pair.bob.session.state is State.OPEN
 
 
 def test_a_timer_that_comes_early_changes_nothing() -> None:
     """A host may call at any time."""
     pair = Pair().open()
     pair.alice.session.handle_timer(pair.now + 60)
-    assert pair.alice.session.stage is Stage.OPEN
+    assert pair.alice.session.state is State.OPEN
 
 
 def test_much_traffic_ends_a_session_cleanly(monkeypatch: pytest.MonkeyPatch) -> None:
     """After so many bytes it ends by farewells, so that a new one brings new keys; the opening itself is not cut short."""
     monkeypatch.setattr(module, "SESSION_BYTES", 1)
     pair = Pair(config("alice", fast_open=False)).open()
-    assert pair.alice.of(events.SessionStart)
-    assert pair.bob.of(events.SessionStart)
-    assert [end.clean for end in pair.alice.of(events.SessionEnd) + pair.bob.of(events.SessionEnd)] == [True, True]
+    assert pair.alice.of(events.SessionOpened)
+    assert pair.bob.of(events.SessionOpened)
+    assert [end.clean for end in pair.alice.of(events.SessionClosed) + pair.bob.of(events.SessionClosed)] == [True, True]
 
 
 def test_a_session_may_use_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bytes up to the bound are no reason to end, and the next one is."""
     pair = Pair().open()
-    channel = pair.bob.session._channel
+    channel = pair.bob.session._tls
     assert channel is not None
     used = []
     for _ in range(2):
-        used.append(channel.used)
+        used.append(channel.bytes_used)
         pair.alice.session.send_stanza(message("of one size"))
         pair.run()
-    monkeypatch.setattr(module, "SESSION_BYTES", channel.used + used[1] - used[0])
+    monkeypatch.setattr(module, "SESSION_BYTES", channel.bytes_used + used[1] - used[0])
     pair.alice.session.send_stanza(message("of one size"))
-    assert pair.run().bob.session.stage is Stage.OPEN
+    assert pair.run().bob.session.state is State.OPEN
     pair.alice.session.send_stanza(message(""))
-    assert pair.run().bob.session.stage is Stage.CLOSED
+    assert pair.run().bob.session.state is State.CLOSED
 
 
 # --- the end
@@ -292,9 +296,9 @@ def test_memory_does_not_spoil_a_farewell() -> None:
     """When the user blocks the key of a session that is closing, it closes as it would have."""
     pair = Pair().open()
     pair.alice.session.close(pair.now)
-    pair.alice.session.remember(BLOCKED, pair.now)
+    pair.alice.session.update_known_keys(BLOCKED, pair.now)
     pair.run()
-    assert pair.alice.of(events.SessionEnd)[0].clean
+    assert pair.alice.of(events.SessionClosed)[0].clean
 
 
 def test_who_closes_twice_closes_once() -> None:
@@ -302,9 +306,9 @@ def test_who_closes_twice_closes_once() -> None:
     pair = Pair().open()
     pair.alice.session.close(pair.now)
     pair.alice.session.close(pair.now)
-    assert pair.alice.session.stage is Stage.CLOSING
+    assert pair.alice.session.state is State.CLOSING
     pair.run()
-    assert pair.alice.of(events.SessionEnd)[0].clean
+    assert pair.alice.of(events.SessionClosed)[0].clean
 
 
 def test_no_farewell_is_said_twice() -> None:
@@ -314,8 +318,38 @@ def test_no_farewell_is_said_twice() -> None:
     session.close(pair.now)
     said = session.data_to_send()
     heard = heard_by(pair, Role.RESPONDER)
-    pair.bob.session._inner.out.element(NONSENSE)
+    talk(pair.bob.session).out.element(NONSENSE)
     session.receive_data(pair.bob.session.data_to_send(), pair.now)
     pair.bob.session.receive_data(said + session.data_to_send(), pair.now)
     assert heard.count(b"</stream:stream>") == 1
     assert b"error" not in heard
+
+
+def test_nobody_talks_before_the_bytestream_is_open() -> None:
+    """Alice's TLS is up by the signalling, her bytestream is not: what comes out of TLS ends the session."""
+    pair = Pair()
+    pair._connect = lambda: pair.bob.session.bytestream_ready(pair.now)  # type: ignore[method-assign]
+    pair.open()
+    alice, bob = pair.alice.session, pair.bob.session
+    assert alice._tls is not None
+    assert bob._tls is not None
+    assert alice.state is State.CONNECTING
+    bob.receive_data(alice._tls.data_to_send(), pair.now)
+    bob._tls.send(b"<stream:stream")
+    alice.receive_data(bob._tls.data_to_send(), pair.now)
+    pair.collect_events(Role.INITIATOR)
+    assert isinstance(pair.alice.failure, StreamError)
+    assert alice._conversation is None
+
+
+def test_before_tls_there_is_nobody_to_talk_to() -> None:
+    """New keys wait for TLS, a request that nobody made is declined in vain, and a session without TLS can be freed."""
+    pair = Pair(on_jingle=lambda role, element: [])
+    alice = pair.alice.session
+    alice.offer(pair.now)
+    alice.update_known_keys(remembers("bob"), pair.now)
+    alice.decline_verification("sas", pair.now)
+    assert alice.state is State.OFFER_SENT
+    alice.close(pair.now)
+    alice.free()
+    assert pair.alice.session.state is State.CLOSED

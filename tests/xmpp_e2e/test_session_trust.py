@@ -6,19 +6,25 @@ from dataclasses import replace
 
 import pytest
 
-from tests.pair import Pair, config, identity, message, remembers
+from tests.pair import Pair, config, identity, message, mute, prepare, remembers, talk
 from xmpp_e2e import events
-from xmpp_e2e.authenticate import hello as auth
 from xmpp_e2e.errors import (
     LocalError,
     StreamError,
-    TimedOut,
+    Timeout,
     UntrustedKey,
 )
-from xmpp_e2e.identity import Assurance, Remembered, Role, TrustModel
-from xmpp_e2e.inner import HELD_BYTES
-from xmpp_e2e.stages import Stage
+from xmpp_e2e.inner import elements as auth
+from xmpp_e2e.inner.gate import EARLY_BUFFER_BYTES
+from xmpp_e2e.key_decision import KeyStatus, OnKeyChange
+from xmpp_e2e.states import State
 from xmpp_e2e.stream import writer
+from xmpp_e2e.types import (
+    Assurance,
+    KnownKeys,
+    Role,
+    TrustModel,
+)
 
 UNTRUSTED = {"trust_model": TrustModel.SERVER_UNTRUSTED}
 PINNED = Assurance.VERIFIED, "pin"
@@ -33,7 +39,7 @@ def test_a_pinned_key_is_verified() -> None:
         bob_remembers=remembers("alice", *PINNED),
     ).open()
     assert pair.alice.session.assurance is pair.bob.session.assurance is Assurance.VERIFIED
-    assert pair.alice.session.stage is Stage.OPEN
+    assert pair.alice.session.state is State.OPEN
 
 
 def test_a_remembered_key_is_known() -> None:
@@ -46,23 +52,23 @@ def test_a_remembered_key_is_known() -> None:
 def test_held_until_the_user_pins() -> None:
     """Under server-untrusted an unknown key is held; when the user pins it the held stanzas are delivered, in order."""
     pair = Pair(bob=config("bob", **UNTRUSTED)).open()
-    assert pair.bob.session.stage.value == "awaited"
+    assert pair.bob.session.state.value == "done_received"
     for text in ("one", "two"):
         pair.alice.session.send_stanza(message(text))
     pair.run()
     assert pair.bob.stanzas == []
-    pair.bob.session.remember(remembers("alice", *PINNED), pair.now)
+    pair.bob.session.update_known_keys(remembers("alice", *PINNED), pair.now)
     pair.run()
     assert pair.bob.stanzas == ["one", "two"]
-    assert pair.alice.session.stage is pair.bob.session.stage is Stage.OPEN
+    assert pair.alice.session.state is pair.bob.session.state is State.OPEN
 
 
 def test_a_pin_raises_an_open_session() -> None:
     """When the user pins the key of an open session, it is verified from then on, without new keys."""
     pair = Pair().open()
-    pair.alice.session.remember(remembers("bob", *PINNED), pair.now)
+    pair.alice.session.update_known_keys(remembers("bob", *PINNED), pair.now)
     assert pair.alice.session.assurance is Assurance.VERIFIED
-    assert pair.alice.session.stage is Stage.OPEN
+    assert pair.alice.session.state is State.OPEN
 
 
 @pytest.mark.parametrize("blocked", [True, False], ids=["blocked", "another pinned"])
@@ -70,18 +76,18 @@ def test_a_refused_key_ends_an_open_session(blocked: bool) -> None:
     """When the user blocks the key of an open session, or pins another one, the session ends."""
     memory = remembers("mallory", *PINNED)
     if blocked:
-        memory = Remembered((replace(remembers("bob").keys[0], blocked=True),))
+        memory = KnownKeys((replace(remembers("bob").keys[0], blocked=True),))
     pair = Pair().open()
-    pair.alice.session.remember(memory, pair.now)
+    pair.alice.session.update_known_keys(memory, pair.now)
     pair.run()
     assert isinstance(pair.alice.failure, UntrustedKey)
-    assert pair.bob.session.stage is Stage.CLOSED
+    assert pair.bob.session.state is State.CLOSED
 
 
 def test_what_is_held_is_bounded() -> None:
     """A peer who sends more than an honest one may, before our policy is met, is cut off; nothing is delivered."""
     pair = Pair(bob=config("bob", **UNTRUSTED)).open()
-    flood = [message("x" * 10_000) for _ in range(HELD_BYTES // 10_000 + 1)]
+    flood = [message("x" * 10_000) for _ in range(EARLY_BUFFER_BYTES // 10_000 + 1)]
     pair.says(Role.INITIATOR, *flood)
     assert isinstance(pair.bob.failure, StreamError)
     assert pair.bob.failure.condition == "policy-violation"
@@ -91,10 +97,10 @@ def test_what_is_held_is_bounded() -> None:
 def test_so_much_is_held_and_no_byte_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """What fills the room to its last byte is held; the next stanza, however short, is one too many."""
     stanza = message("exactly so much")
-    monkeypatch.setattr("xmpp_e2e.inner.HELD_BYTES", len(writer.element(stanza)))
+    monkeypatch.setattr("xmpp_e2e.inner.gate.EARLY_BUFFER_BYTES", len(writer.element(stanza)))
     pair = Pair(bob=config("bob", **UNTRUSTED)).open()
     pair.says(Role.INITIATOR, stanza)
-    assert pair.bob.session.stage is Stage.AWAITED
+    assert pair.bob.session.state is State.DONE_RECEIVED
     pair.says(Role.INITIATOR, message(""))
     assert isinstance(pair.bob.failure, StreamError)
 
@@ -104,22 +110,34 @@ def test_held_time_is_bounded() -> None:
     pair = Pair(bob=config("bob", **UNTRUSTED)).open()
     pair.alice.session.send_stanza(message("secret"))
     pair.run().pass_time(299)
-    assert pair.bob.session.stage is Stage.AWAITED
+    assert pair.bob.session.state is State.DONE_RECEIVED
     pair.pass_time(2)
-    assert isinstance(pair.bob.failure, TimedOut)
+    assert isinstance(pair.bob.failure, Timeout)
     assert pair.alice.of(events.SessionFailed)
     assert not pair.bob.stanzas
+
+
+def test_a_refused_key_names_the_bare_address() -> None:
+    """The commands that a host shows are about the account, even if the resource has a slash in it."""
+    bob = "bob@b.test/desk/left"
+    alice = config("alice", peer_jid=bob, on_key_change=OnKeyChange.REJECT)
+    pair = Pair(alice, config("bob", own_jid=bob), alice_remembers=remembers("mallory")).open()
+    failure = pair.alice.failure
+    assert isinstance(failure, UntrustedKey)
+    assert failure.peer == "bob@b.test"
+    assert failure.assessment is not None
+    assert failure.assessment.status is KeyStatus.NEW
 
 
 def test_a_changed_key_is_held_and_told() -> None:
     """A key other than the verified one is held even though it is vouched for, and the user is told how to resolve it."""
     pair = Pair(alice_remembers=remembers("mallory", *PINNED)).open()
     (told,) = pair.alice.of(events.KeyChanged)
-    assert (told.kind, told.decision) == ("changed", "hold")
+    assert (told.status, told.decision) == ("changed", "hold")
     assert told.fingerprint == identity("bob").fingerprint
-    assert told.remembered == (identity("mallory").fingerprint,)
-    assert "xmpp-e2e trust pin bob@b.test SHA256:" in told.text
-    assert pair.alice.session.stage is Stage.AWAITED
+    assert told.known == (identity("mallory").fingerprint,)
+    assert told.fingerprint == identity("bob").fingerprint
+    assert pair.alice.session.state is State.DONE_RECEIVED
     with pytest.raises(LocalError):
         pair.alice.session.send_stanza(message("never"))
 
@@ -127,12 +145,12 @@ def test_a_changed_key_is_held_and_told() -> None:
 def test_the_peer_waits_as_long_as_our_user_may_take() -> None:
     """While a changed key is held for a person, the peer's side knows that it is, and waits just as long."""
     pair = Pair(bob_remembers=remembers("mallory", *PINNED)).open()
-    assert pair.bob.session.stage is Stage.AWAITED
+    assert pair.bob.session.state is State.DONE_RECEIVED
     pair.pass_time(299)
-    assert pair.alice.session.stage is Stage.PROVED
-    pair.bob.session.remember(remembers("alice", *PINNED), pair.now)
+    assert pair.alice.session.state is State.DONE_SENT
+    pair.bob.session.update_known_keys(remembers("alice", *PINNED), pair.now)
     pair.run()
-    assert pair.alice.of(events.SessionStart)
+    assert pair.alice.of(events.SessionOpened)
 
 
 def test_the_responder_never_speaks_first() -> None:
@@ -141,40 +159,36 @@ def test_the_responder_never_speaks_first() -> None:
     spoken: list[bytes] = []
 
     def on_data(role: Role, data: bytes) -> list[bytes]:
-        if pair.bob.session.stage is Stage.SECURED and not spoken:
-            pair.bob.session.remember(remembers("alice", *PINNED), pair.now)
+        if pair.bob.session.state is State.SECURED and not spoken:
+            pair.bob.session.update_known_keys(remembers("alice", *PINNED), pair.now)
             spoken.append(pair.bob.session.data_to_send())
-            assert pair.bob.session.stage is Stage.SECURED
+            assert pair.bob.session.state is State.SECURED
         return [data]
 
     pair.on_data = on_data
-
-    def greet() -> None:  # TLS's last flight and the hello travel apart
-        session._inner._header()
-
-    session = pair.alice.session
-    session._inner._greet = greet  # type: ignore[method-assign]
-    session._inner._judge = lambda now: None  # type: ignore[method-assign]
+    # TLS's last flight and the hello travel apart
+    prepare(pair.alice.session, lambda conversation: mute(conversation, conversation._send_header))
     pair.open()
-    session._inner.out.element(auth.build(session._inner._our_hello()))
+    alice = talk(pair.alice.session)
+    alice.out.element(auth.build_hello(alice._our_hello()))
     pair.run()
     assert spoken == [b""]
 
 
 def test_a_new_key_gets_nothing_early() -> None:
     """A new key of a known peer is accepted as the trust model says, told, and gets no stanza before its hello."""
-    stages: list[Stage] = []
+    stages: list[State] = []
 
     def on_data(role: Role, data: bytes) -> list[bytes]:
-        stages.append(pair.alice.session.stage)
+        stages.append(pair.alice.session.state)
         return [data]
 
     pair = Pair(alice_remembers=remembers("mallory"))
     pair.on_data = on_data
     pair.open()
-    assert Stage.EARLY not in stages
-    assert [event.kind for event in pair.alice.of(events.KeyChanged)] == ["new"]
-    assert pair.alice.session.stage is Stage.OPEN
+    assert State.SENT_DONE_EARLY not in stages
+    assert [event.status for event in pair.alice.of(events.KeyChanged)] == ["new"]
+    assert pair.alice.session.state is State.OPEN
 
 
 @pytest.mark.parametrize(("terms", "required"), [({}, Assurance.VOUCHED), (UNTRUSTED, Assurance.VERIFIED)], ids=["met", "held"])
@@ -183,6 +197,6 @@ def test_the_hello_says_what_is_missing(
 ) -> None:
     """A hello requires what the policy does, and a proof only where the key would be held without one."""
     said: list[auth.Hello] = []
-    monkeypatch.setattr(auth.Hello, "check", lambda self, ours: said.append(ours))
+    monkeypatch.setattr(auth.Hello, "verify_matches", lambda self, ours: said.append(ours))
     Pair(config("alice", **terms), config("bob")).open()
     assert {hello.role: hello.require for hello in said}[Role.INITIATOR] is required

@@ -6,30 +6,30 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
-from xmpp_e2e.identity import Assurance, Fingerprint, Role
+from xmpp_e2e.types import Assurance, Fingerprint, Role
 
 
 @dataclass(frozen=True)
-class Proven:
-    """The evidence that an authenticator returns, and the only key to an open session."""
+class Proof:
+    """The binding that an authenticator returns, and the only key to an open session."""
 
     method: str
     """The authenticator's name."""
     assurance: Assurance
-    """What the evidence is worth by itself, before anything that is remembered is added."""
+    """What the binding is worth by itself, before anything that is remembered is added."""
     key: Fingerprint
-    """The key that it is evidence for."""
+    """The key that it is binding for."""
 
 
 @dataclass(frozen=True)
-class Evidence:
+class ChannelBinding:
     """What an authenticator may look at: the channel as both ends of it see it."""
 
     role: Role
     """Our own."""
-    signalled: bytes
+    signalled_digest: bytes
     """SHA-256 of the peer's certificate as the negotiation announced it, 32 bytes."""
-    certificate: bytes
+    certificate_digest: bytes
     """SHA-256 of the certificate that TLS has seen, 32 bytes."""
     key: Fingerprint
     """The key in that certificate."""
@@ -45,14 +45,14 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class SecretWanted:
+class SecretNeeded:
     """The secret that is shared with the peer. The answer is its bytes; empty: there is none, and none will be had."""
 
     method: str
 
 
 @dataclass(frozen=True)
-class GuessSpent:
+class AttemptStarted:
     """Whoever is at the other end is about to learn whether one guess of the secret was right: count it, durably, then answer
     (with anything)."""
 
@@ -60,14 +60,14 @@ class GuessSpent:
 
 
 @dataclass(frozen=True)
-class GuessReturned:
+class AttemptSucceeded:
     """The guess was right, and counts no more. Answer with anything."""
 
     method: str
 
 
 @dataclass(frozen=True)
-class StringsShown:
+class CompareSas:
     """Two people compare what their clients show them. The answer is MATCH, or anything else for "they differ"."""
 
     code: bytes = field(repr=False)
@@ -82,9 +82,9 @@ class Computation:
 
 
 MATCH = b"match"
-"""The answer to StringsShown of somebody who sees the same."""
+"""The answer to CompareSas of somebody who sees the same."""
 
-Question = SecretWanted | GuessSpent | GuessReturned | StringsShown | Computation
+Prompt = SecretNeeded | AttemptStarted | AttemptSucceeded | CompareSas | Computation
 
 
 @dataclass(frozen=True)
@@ -100,40 +100,40 @@ class Receive:
 
 
 @dataclass(frozen=True)
-class Ask:
+class AskHost:
     """Ask our own side: the host, its store or its user."""
 
-    question: Question
+    prompt: Prompt
 
 
-Step = Send | Receive | Ask
-Proof = Generator[Step, bytes, Proven]
+Effect = Send | Receive | AskHost
+ProofSteps = Generator[Effect, bytes, Proof]
 """Yields what it needs and returns once convinced; raises ``AuthenticationFailed`` if it never will be."""
 
 
 class Authenticator(Protocol):
-    """Returns ``Proven`` or raises ``AuthenticationFailed``: there is no third outcome."""
+    """Returns ``Proof`` or raises ``AuthenticationFailed``: there is no third outcome."""
 
     name: ClassVar[str]
     """``<method name="…"/>`` on the wire."""
     assurance: ClassVar[Assurance]
     """What success is worth."""
-    rank: ClassVar[int]
+    order: ClassVar[int]
     """Of several that are needed the lower comes first. 0: it runs by itself, before all others, and asks nothing."""
-    keyed: ClassVar[bool]
+    needs_shared_secret: ClassVar[bool]
     """Does it take a secret that both sides hold beforehand?"""
 
-    def prove(self, evidence: Evidence) -> Proof:
-        """Convince yourself that ``evidence`` shows the peer's key."""
+    def prove(self, binding: ChannelBinding) -> ProofSteps:
+        """Convince yourself that ``binding`` shows the peer's key."""
         ...
 
 
-def convince(authenticator: Authenticator, evidence: Evidence) -> Proven:
+def run_to_end(authenticator: Authenticator, binding: ChannelBinding) -> Proof:
     """Run an authenticator that asks nothing."""
-    proof = authenticator.prove(evidence)
+    proof = authenticator.prove(binding)
     try:
         next(proof)
     except StopIteration as convinced:
-        proven: Proven = convinced.value
+        proven: Proof = convinced.value
         return proven
     raise AssertionError(f"{authenticator.name} asks for more than it is given")

@@ -1,7 +1,7 @@
 """The ``fingerprint`` method: the certificate is the one that the peer's server vouched for by passing on its digest.
 
 This is DTLS-SRTP's model (RFC 5763) with XMPP's stamped ``from`` in the place of SIP Identity (RFC 4474): as good as the
-servers on the path, and no better. A pinned or remembered key makes more of it; that is the trust judge's part.
+servers on the path, and no better. A key that is known is worth more: see ``key_decision``.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import hmac
 from typing import ClassVar
 
-from xmpp_e2e.authenticate.base import Evidence, Proof, Proven
-from xmpp_e2e.errors import FingerprintMismatch
-from xmpp_e2e.identity import Assurance
+from xmpp_e2e.authenticate.base import ChannelBinding, Proof, ProofSteps
+from xmpp_e2e.errors import Code, TLSFailed
+from xmpp_e2e.types import Assurance
 
 
 class FingerprintAuthenticator:
@@ -19,12 +19,12 @@ class FingerprintAuthenticator:
 
     name: ClassVar[str] = "fingerprint"
     assurance: ClassVar[Assurance] = Assurance.VOUCHED
-    rank: ClassVar[int] = 0
-    keyed: ClassVar[bool] = False
+    order: ClassVar[int] = 0
+    needs_shared_secret: ClassVar[bool] = False
 
-    def prove(self, evidence: Evidence) -> Proof:
-        """Return ``Proven`` if the two are equal; raise FingerprintMismatch if not."""
-        if not hmac.compare_digest(evidence.signalled, evidence.certificate):
-            raise FingerprintMismatch("the peer's certificate is not the one whose fingerprint was signalled")
-        return Proven(self.name, self.assurance, evidence.key)
+    def prove(self, binding: ChannelBinding) -> ProofSteps:
+        """Return ``Proof`` if the two are equal; raise TLSFailed (FINGERPRINT_MISMATCH) if not."""
+        if not hmac.compare_digest(binding.signalled_digest, binding.certificate_digest):
+            raise TLSFailed("the peer's certificate is not the one whose fingerprint was signalled", Code.FINGERPRINT_MISMATCH)
+        return Proof(self.name, self.assurance, binding.key)
         yield  # a generator, like every authenticator, though it asks nothing

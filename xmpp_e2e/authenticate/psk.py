@@ -1,6 +1,6 @@
 """The ``psk`` method: both sides hold the same generated key, and show each other that they do.
 
-For keys of a random generator only: whoever is at the other end could try passwords at leisure against the tag that he gets.
+For random keys only: the other end could try passwords at leisure against the tag that it gets.
 A password belongs to ``srp``.
 """
 
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from xmpp_e2e.authenticate.base import Evidence, Proof
-from xmpp_e2e.authenticate.dialogue import Dialogue
-from xmpp_e2e.errors import LocalError
-from xmpp_e2e.identity import Assurance
+from xmpp_e2e.authenticate.base import ChannelBinding, ProofSteps
+from xmpp_e2e.authenticate.proof_exchange import ProofExchange
+from xmpp_e2e.errors import Code, LocalError
+from xmpp_e2e.types import Assurance
 
 KEY_BYTES = 32
 """Of a key that we generate."""
@@ -22,8 +22,7 @@ MIN_KEY_BYTES = 16
 class WeakKey(LocalError):
     """A pre-shared key is too short."""
 
-    likely = "A password was given in the place of a key."
-    remedy = "Make a key with `xmpp-e2e psk new`, or use the password as one (method srp), which guessing does not break."
+    code = Code.WEAK_KEY
 
 
 class PskAuthenticator:
@@ -31,18 +30,18 @@ class PskAuthenticator:
 
     name: ClassVar[str] = "psk"
     assurance: ClassVar[Assurance] = Assurance.VERIFIED
-    rank: ClassVar[int] = 1
-    keyed: ClassVar[bool] = True
+    order: ClassVar[int] = 1
+    needs_shared_secret: ClassVar[bool] = True
 
-    def prove(self, evidence: Evidence) -> Proof:
+    def prove(self, binding: ChannelBinding) -> ProofSteps:
         """I lv(T_I) · R lv(T_R). WeakKey for fewer than MIN_KEY_BYTES."""
-        dialogue = Dialogue(self.name, evidence)
-        key = strong((yield from dialogue.secret()))
-        return (yield from dialogue.confirm(key, self.assurance))
+        exchange = ProofExchange(self.name, binding)
+        key = check_key_length((yield from exchange.shared_secret()))
+        return (yield from exchange.confirm_key(key, self.assurance))
 
 
-def strong(key: bytes) -> bytes:
-    """The key, if it is long enough to be one; else WeakKey."""
+def check_key_length(key: bytes) -> bytes:
+    """Return the key; WeakKey if it is too short."""
     if len(key) < MIN_KEY_BYTES:
         raise WeakKey(f"a pre-shared key has at least {MIN_KEY_BYTES} bytes, and this one {len(key)}")
     return key

@@ -1,6 +1,6 @@
 """The ``sas`` method: two people compare a short string that is new in each session.
 
-The initiator commits to his nonce before he sees the responder's, so whoever is in between has one try at making the strings
+The initiator commits to its nonce before it sees the responder's, so a man in the middle has one try at making the strings
 on both sides equal, at odds of 2⁻ⁿ for n bits (as ZRTP, RFC 6189 §4.4.1.1). A string made of the TLS exporter alone could be
 ground offline.
 """
@@ -13,26 +13,22 @@ from typing import ClassVar
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-from xmpp_e2e.authenticate.base import MATCH, Ask, Evidence, Proof, Proven, StringsShown
-from xmpp_e2e.authenticate.dialogue import Dialogue
-from xmpp_e2e.encoding import labelled_hash, lv
-from xmpp_e2e.errors import AuthenticationFailed
-from xmpp_e2e.identity import Assurance, Role
+from xmpp_e2e.authenticate.base import (
+    MATCH,
+    AskHost,
+    ChannelBinding,
+    CompareSas,
+    Proof,
+    ProofSteps,
+)
+from xmpp_e2e.authenticate.proof_exchange import ProofExchange
+from xmpp_e2e.encoding import labelled_hash, length_prefixed
+from xmpp_e2e.errors import AuthenticationFailed, Code
+from xmpp_e2e.types import Assurance, Role
 
 CODE_BYTES = 8
 _NONCE_BYTES = 32
 _HASH = range(32, 33)
-
-
-class StringsDiffer(AuthenticationFailed):
-    """The people say that their strings are not the same."""
-
-    likely = "A string was misread, or that of another session was compared."
-    attack = "Somebody is in the middle, with a session of his own to each of you: exactly this is what he would cause."
-    remedy = (
-        "Whoever is in the middle has read what was said in this session."
-        " Open a new one and compare again. If it happens twice, do not use this path."
-    )
 
 
 class SasAuthenticator:
@@ -40,35 +36,35 @@ class SasAuthenticator:
 
     name: ClassVar[str] = "sas"
     assurance: ClassVar[Assurance] = Assurance.VERIFIED
-    rank: ClassVar[int] = 3
-    keyed: ClassVar[bool] = False
+    order: ClassVar[int] = 3
+    needs_shared_secret: ClassVar[bool] = False
 
-    def prove(self, evidence: Evidence) -> Proof:
+    def prove(self, binding: ChannelBinding) -> ProofSteps:
         """I lv(C) · R lv(n_R) · I lv(n_I); then each side's own user says whether the strings are the same."""
-        dialogue = Dialogue(self.name, evidence)
-        ours = evidence.random(_NONCE_BYTES)
-        if evidence.role is Role.INITIATOR:
-            yield from dialogue.say(_commitment(evidence, ours))
-            (theirs,) = yield from dialogue.hear(_HASH)
-            yield from dialogue.say(ours)
-            code = short_code(evidence, ours, theirs)
+        exchange = ProofExchange(self.name, binding)
+        ours = binding.random(_NONCE_BYTES)
+        if binding.role is Role.INITIATOR:
+            yield from exchange.send(_commitment(binding, ours))
+            (theirs,) = yield from exchange.receive(_HASH)
+            yield from exchange.send(ours)
+            code = sas_code(binding, ours, theirs)
         else:
-            (commitment,) = yield from dialogue.hear(_HASH)
-            yield from dialogue.say(ours)
-            (theirs,) = yield from dialogue.hear(_HASH)
-            if not hmac.compare_digest(commitment, _commitment(evidence, theirs)):
-                raise dialogue.failed()
-            code = short_code(evidence, theirs, ours)
-        if (yield Ask(StringsShown(code))) != MATCH:
-            raise StringsDiffer("the two sides do not see the same string")
-        return Proven(self.name, self.assurance, evidence.key)
+            (commitment,) = yield from exchange.receive(_HASH)
+            yield from exchange.send(ours)
+            (theirs,) = yield from exchange.receive(_HASH)
+            if not hmac.compare_digest(commitment, _commitment(binding, theirs)):
+                raise exchange.failure()
+            code = sas_code(binding, theirs, ours)
+        if (yield AskHost(CompareSas(code))) != MATCH:
+            raise AuthenticationFailed("the two sides do not see the same string", Code.SAS_MISMATCH)
+        return Proof(self.name, self.assurance, binding.key)
 
 
-def short_code(evidence: Evidence, initiators: bytes, responders: bytes) -> bytes:
-    """What both people see, before it is rendered: CODE_BYTES bytes, of which the first bits are shown."""
-    extracted = hmac.digest(evidence.exporter, lv(initiators, responders), "sha256")
-    return HKDFExpand(hashes.SHA256(), CODE_BYTES, lv(b"xmpp-e2e/1 sas", evidence.context)).derive(extracted)
+def sas_code(binding: ChannelBinding, initiator_nonce: bytes, responder_nonce: bytes) -> bytes:
+    """Return the code that both users see once it is rendered: CODE_BYTES bytes, of which the first bits are shown."""
+    extracted = hmac.digest(binding.exporter, length_prefixed(initiator_nonce, responder_nonce), "sha256")
+    return HKDFExpand(hashes.SHA256(), CODE_BYTES, length_prefixed(b"xmpp-e2e/1 sas", binding.context)).derive(extracted)
 
 
-def _commitment(evidence: Evidence, nonce: bytes) -> bytes:
-    return labelled_hash("sas commit", evidence.context, nonce)
+def _commitment(binding: ChannelBinding, nonce: bytes) -> bytes:
+    return labelled_hash("sas commit", binding.context, nonce)

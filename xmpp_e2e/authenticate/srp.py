@@ -12,13 +12,19 @@ from typing import Any, ClassVar
 
 import srp._pysrp as _srp
 
-from xmpp_e2e.authenticate.base import Ask, Computation, Evidence, Proof, Step
-from xmpp_e2e.authenticate.dialogue import Dialogue
-from xmpp_e2e.encoding import cut, lv
+from xmpp_e2e.authenticate.base import (
+    AskHost,
+    ChannelBinding,
+    Computation,
+    Effect,
+    ProofSteps,
+)
+from xmpp_e2e.authenticate.proof_exchange import ProofExchange
+from xmpp_e2e.encoding import length_prefixed, split_length_prefixed
 from xmpp_e2e.errors import LocalError
-from xmpp_e2e.identity import Assurance, Role
+from xmpp_e2e.types import Assurance, Role
 
-STRETCHED_BYTES = 32
+DERIVED_PASSWORD_BYTES = 32
 """What a password becomes by Argon2id before it comes here."""
 _USER = "xmpp-e2e/1 srp"
 _SALT_BYTES = 16
@@ -38,21 +44,21 @@ class SrpAuthenticator:
 
     name: ClassVar[str] = "srp"
     assurance: ClassVar[Assurance] = Assurance.VERIFIED
-    rank: ClassVar[int] = 2
-    keyed: ClassVar[bool] = True
+    order: ClassVar[int] = 2
+    needs_shared_secret: ClassVar[bool] = True
 
-    def prove(self, evidence: Evidence) -> Proof:
+    def prove(self, binding: ChannelBinding) -> ProofSteps:
         """I lv(A) · R lv(salt, B) · I lv(T_I) · R lv(T_R)."""
-        dialogue = Dialogue(self.name, evidence)
-        stretched = yield from dialogue.secret()
-        if len(stretched) != STRETCHED_BYTES:
-            raise LocalError(f"a stretched password has {STRETCHED_BYTES} bytes, not {len(stretched)}")
-        agree = _as_initiator if evidence.role is Role.INITIATOR else _as_responder
-        key = yield from agree(dialogue, stretched, evidence.random)
-        return (yield from dialogue.confirm(key, self.assurance, counted=True))
+        exchange = ProofExchange(self.name, binding)
+        stretched = yield from exchange.shared_secret()
+        if len(stretched) != DERIVED_PASSWORD_BYTES:
+            raise LocalError(f"a stretched password has {DERIVED_PASSWORD_BYTES} bytes, not {len(stretched)}")
+        agree = _as_initiator if binding.role is Role.INITIATOR else _as_responder
+        key = yield from agree(exchange, stretched, binding.random)
+        return (yield from exchange.confirm_key(key, self.assurance, counted=True))
 
 
-def _as_initiator(dialogue: Dialogue, stretched: bytes, random: Callable[[int], bytes]) -> Generator[Step, bytes, bytes]:
+def _as_initiator(exchange: ProofExchange, stretched: bytes, random: Callable[[int], bytes]) -> Generator[Effect, bytes, bytes]:
     secret = random(_SECRET_BYTES)
     user: Any = None
 
@@ -62,22 +68,22 @@ def _as_initiator(dialogue: Dialogue, stretched: bytes, random: Callable[[int], 
         _, ours = user.start_authentication()
         return bytes(ours)
 
-    yield from dialogue.say((yield Ask(Computation(begin))))
-    salt, theirs = yield from dialogue.hear(range(_SALT_BYTES, _SALT_BYTES + 1), _NUMBER)
-    _check(dialogue, theirs)
+    yield from exchange.send((yield AskHost(Computation(begin))))
+    salt, theirs = yield from exchange.receive(range(_SALT_BYTES, _SALT_BYTES + 1), _NUMBER)
+    _check(exchange, theirs)
 
     def agree() -> bytes:
         return user.K if user.process_challenge(salt, theirs) is not None else b""
 
-    key = yield Ask(Computation(agree))
+    key = yield AskHost(Computation(agree))
     if not key:
-        raise dialogue.failed()
+        raise exchange.failure()
     return key
 
 
-def _as_responder(dialogue: Dialogue, stretched: bytes, random: Callable[[int], bytes]) -> Generator[Step, bytes, bytes]:
-    (theirs,) = yield from dialogue.hear(_NUMBER)
-    _check(dialogue, theirs)
+def _as_responder(exchange: ProofExchange, stretched: bytes, random: Callable[[int], bytes]) -> Generator[Effect, bytes, bytes]:
+    (theirs,) = yield from exchange.receive(_NUMBER)
+    _check(exchange, theirs)
     salt, secret = random(_SALT_BYTES), random(_SECRET_BYTES)
 
     def agree() -> bytes:
@@ -87,15 +93,15 @@ def _as_responder(dialogue: Dialogue, stretched: bytes, random: Callable[[int], 
         _, ours = server.get_challenge()
         # The key without a verdict: a public way to it leads through M1, which is never sent here.
         server._derive_H_AMK()
-        return lv(ours, server.K)
+        return length_prefixed(ours, server.K)
 
-    ours, key = cut((yield Ask(Computation(agree))))
-    yield from dialogue.say(salt, ours)
+    ours, key = split_length_prefixed((yield AskHost(Computation(agree))))
+    yield from exchange.send(salt, ours)
     return key
 
 
-def _check(dialogue: Dialogue, number: bytes) -> None:
+def _check(exchange: ProofExchange, number: bytes) -> None:
     """0 < x < N and spelt in one way only, without a zero in front, so 0 itself cannot be spelt. 0 and N give a key that
     everybody knows (RFC 5054 §2.5.3, §2.5.4)."""
     if number[0] == 0 or int.from_bytes(number) >= _MODULUS:
-        raise dialogue.failed()
+        raise exchange.failure()

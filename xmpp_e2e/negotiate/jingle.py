@@ -16,7 +16,7 @@ from xml.etree.ElementTree import Element, SubElement
 
 from xmpp_e2e.encoding import strict_base64
 from xmpp_e2e.errors import JingleError
-from xmpp_e2e.identity import Role
+from xmpp_e2e.types import Role
 
 NS_JINGLE = "urn:xmpp:jingle:1"
 NS_ERRORS = "urn:xmpp:jingle:errors:1"
@@ -125,7 +125,7 @@ class Security:
     nonce: bytes = field(repr=False)
     """16 random bytes."""
     assertion: str | None = field(default=None, repr=False)
-    """What the sender's domain signed about his key, still unread."""
+    """The statement that the sender's domain signed about their key, not parsed yet."""
     flight: bytes | None = field(default=None, repr=False)
     """TLS bytes that came ahead of the bytestream."""
     version: str = VERSION

@@ -5,36 +5,36 @@ from __future__ import annotations
 from collections.abc import Callable
 from xml.etree.ElementTree import Element
 
-from xmpp_e2e.errors import JingleError, PeerIncompatible, SecurityStripped, UnsupportedTransport
-from xmpp_e2e.identity import Role
+from xmpp_e2e.errors import Code, JingleError, PeerIncompatible
+from xmpp_e2e.negotiate import digest
 from xmpp_e2e.negotiate import jingle as signalling
-from xmpp_e2e.negotiate import offer
 from xmpp_e2e.negotiate.jingle import Action, Content, IBBTransport, Jingle, Reason, Security
+from xmpp_e2e.types import Role
 
 _NAME = "e2e"
 """The name of our one content."""
-CONTENT_REJECTS = 16
+MAX_CONTENT_REJECTS = 16
 """So many offers of more content are answered by content-reject, each an iq whose answer the host awaits; more is noise."""
 
 
 class Negotiation:
-    """Makes our half and takes the peer's; knows nothing of what the two are for."""
+    """Makes our half of the negotiation and takes the peer's."""
 
     def __init__(
         self,
         role: Role,
-        ours: str,
-        peer: str,
+        own_jid: str,
+        peer_jid: str,
         *,
-        certificate: bytes,
+        certificate_digest: bytes,
         methods: tuple[str, ...],
         block_size: int,
         random: Callable[[int], bytes],
     ) -> None:
-        self._role, self._ours, self._peer = role, ours, peer
-        self._certificate, self._methods = certificate, methods
+        self._role, self._own_jid, self._peer_jid = role, own_jid, peer_jid
+        self._certificate_digest, self._methods = certificate_digest, methods
         self._block_size, self._random = block_size, random
-        self._signals: dict[Role, offer.Signal] = {}
+        self._halves: dict[Role, digest.SignalledHalf] = {}
         self._rejected = 0
         self._flight_sent = False
         self._peer_flight: bytes | None = None
@@ -43,38 +43,38 @@ class Negotiation:
         """The bytestream that is offered, then agreed."""
 
     @property
-    def peer_certificate(self) -> bytes:
+    def peer_certificate_digest(self) -> bytes:
         """SHA-256 of the certificate that the peer announced, 32 bytes."""
-        return self._signals[self._role.other].fingerprint
+        return self._halves[self._role.other].fingerprint
 
-    def neg(self) -> bytes:
+    def digest(self) -> bytes:
         """The digest over both halves, 32 bytes: equal on both sides unless somebody edited one of them."""
-        return offer.neg(self._signals[Role.INITIATOR], self._signals[Role.RESPONDER])
+        return digest.negotiation_digest(self._halves[Role.INITIATOR], self._halves[Role.RESPONDER])
 
     @property
     def peer_flight(self) -> bytes | None:
         """The TLS bytes that came with the peer's half, ahead of the bytestream."""
         return self._peer_flight
 
-    def initiate(self, flight: bytes | None) -> Element:
+    def build_offer(self, flight: bytes | None) -> Element:
         """Our session-initiate, with our first TLS bytes if they may travel in it."""
         self.sid = self._random(16).hex()
         self.transport = IBBTransport(self._random(16).hex(), self._block_size)
         self._flight_sent = flight is not None
         return self._half(Action.SESSION_INITIATE, _NAME, flight)
 
-    def invited(self, jingle: Jingle) -> tuple[str, ...]:
-        """Take the peer's session-initiate; returns the methods that he allows. PeerIncompatible if we share no ground."""
+    def receive_offer(self, jingle: Jingle) -> tuple[str, ...]:
+        """Take the peer's session-initiate; return the methods that it allows. PeerIncompatible if we share no ground."""
         self.sid = jingle.sid
         security, transport = self._take(jingle)
         self.transport = IBBTransport(transport.sid, min(transport.block_size, self._block_size))
         return security.methods
 
-    def accept(self, flight: bytes | None) -> Element:
+    def build_accept(self, flight: bytes | None) -> Element:
         """Our session-accept, with all that our TLS wrote in answer to the peer's flight."""
-        return self._half(Action.SESSION_ACCEPT, self._signals[self._role.other].content_name, flight)
+        return self._half(Action.SESSION_ACCEPT, self._halves[self._role.other].content_name, flight)
 
-    def accepted(self, jingle: Jingle) -> None:
+    def receive_accept(self, jingle: Jingle) -> None:
         """Take the peer's session-accept. PeerIncompatible if we share no ground, JingleError if it answers something else."""
         security, transport = self._take(jingle)
         if security.flight is not None and not self._flight_sent:
@@ -85,10 +85,10 @@ class Negotiation:
             raise JingleError("the accept raises the block size", "bad-request")
         self.transport = transport
 
-    def meanwhile(self, jingle: Jingle) -> list[Element]:
-        """Deal with a message that changes nothing; returns what is to be sent beyond the answer. JingleError if refused."""
+    def handle_other(self, jingle: Jingle) -> list[Element]:
+        """Handle a message that changes nothing; return what to send beside the answer. JingleError if it is refused."""
         if jingle.action is Action.CONTENT_ADD:
-            if self._rejected >= CONTENT_REJECTS:
+            if self._rejected >= MAX_CONTENT_REJECTS:
                 raise JingleError("enough content was offered and rejected", "resource-constraint", type="wait")
             self._rejected += 1
             named = tuple(Content(content.name, content.creator, application=None) for content in jingle.contents)
@@ -100,10 +100,10 @@ class Negotiation:
         return []
 
     def _half(self, action: Action, name: str, flight: bytes | None) -> Element:
-        security = Security(self._certificate, self._methods, self._random(16), flight=flight)
+        security = Security(self._certificate_digest, self._methods, self._random(16), flight=flight)
         content = Content(name=name, transport=self.transport, security=security)
         jingle = Jingle(action=action, sid=self.sid, contents=(content,))
-        self._signals[self._role] = offer.signal(jingle, self._ours, self._peer)
+        self._halves[self._role] = digest.signalled_half(jingle, self._own_jid, self._peer_jid)
         return signalling.build(jingle)
 
     def _take(self, jingle: Jingle) -> tuple[Security, IBBTransport]:
@@ -111,11 +111,13 @@ class Negotiation:
         # no test fails without the second part, which is for mypy: `Jingle.secured` has <security/>
         if content is None or content.security is None:
             if any(other.application == signalling.NS_XMLSTREAM for other in jingle.contents):
-                raise SecurityStripped(f"{self._peer} signalled an XML stream without our <security/>")
-            raise PeerIncompatible(f"{self._peer} signals other applications than XML streams")
+                raise PeerIncompatible(
+                    f"{self._peer_jid} signalled an XML stream without our <security/>", Code.SECURITY_STRIPPED
+                )
+            raise PeerIncompatible(f"{self._peer_jid} signals other applications than XML streams")
         if content.transport is None:
-            raise UnsupportedTransport(f"{self._peer} offers no in-band bytestream")
-        offer.choose(self._methods, content.security.methods)
-        self._signals[self._role.other] = offer.signal(jingle, self._peer, self._ours)
+            raise PeerIncompatible(f"{self._peer_jid} offers no in-band bytestream", Code.UNSUPPORTED_TRANSPORT)
+        digest.common_methods(self._methods, content.security.methods)
+        self._halves[self._role.other] = digest.signalled_half(jingle, self._peer_jid, self._own_jid)
         self._peer_flight = content.security.flight
         return content.security, content.transport

@@ -37,7 +37,7 @@ from xmpp_e2e.stream.tokens import TAG, Tokens
 
 
 @dataclass(frozen=True)
-class Limits:
+class ReaderLimits:
     """What a reader puts up with."""
 
     depth: int
@@ -48,9 +48,9 @@ class Limits:
     """Bytes in all, from the beginning of the stream; None for no bound."""
 
 
-GREETING = Limits(depth=8, stanza_bytes=64 * 1024, total_bytes=64 * 1024)
+GREETING = ReaderLimits(depth=8, stanza_bytes=64 * 1024, total_bytes=64 * 1024)
 """Until the peer's hello is checked: twice what an honest peer sends before it is answered."""
-OPEN = Limits(depth=MAX_DEPTH, stanza_bytes=MAX_STANZA)
+OPEN = ReaderLimits(depth=MAX_DEPTH, stanza_bytes=MAX_STANZA)
 """Once the peer's hello is checked."""
 
 RENEWAL_BYTES = 256 * 1024
@@ -74,7 +74,7 @@ class End:
     """The peer's ``</stream:stream>``."""
 
 
-Event = Header | Element | End
+StreamItem = Header | Element | End
 """What a stream consists of; an Element is a top-level one, complete, without tail."""
 
 _ROOT = f"{NS_STREAM}}}stream"
@@ -114,14 +114,14 @@ class _Deep:
 class Reader:
     """Feed it bytes, then take events until there are none.
 
-    An event is consumed before the limits are applied to what follows it: after ``relax()`` in answer to an event, the
+    An event is consumed before the limits are applied to what follows it: after ``raise_limits()`` in answer to an event, the
     bytes behind that event are judged by the new limits even if they were fed together. The events, and the error that
     ends them, do not depend on how the bytes were cut.
     """
 
-    def __init__(self, limits: Limits = GREETING) -> None:
+    def __init__(self, limits: ReaderLimits = GREETING) -> None:
         self._limits = limits
-        self._events: deque[Event | _Deep] = deque()
+        self._events: deque[StreamItem | _Deep] = deque()
         self._error: StreamError | None = None
         self._complete = False
         self._input = b""
@@ -147,7 +147,7 @@ class Reader:
         self._parser.StartElementHandler = self._on_root
 
     @property
-    def complete(self) -> bool:
+    def closed(self) -> bool:
         """Has the peer's ``</stream:stream>`` come? Without it whatever ended the bytes has cut the stream off."""
         return self._complete
 
@@ -157,7 +157,7 @@ class Reader:
         self._input = self._input[self._taken :] + data
         self._taken = 0
 
-    def next_event(self) -> Event | None:
+    def next_event(self) -> StreamItem | None:
         """The next event, in order; None if more bytes are needed. StreamError once the peer has broken a rule, and at
         every call after that; what came before the breach has been returned by then."""
         while not self._events:
@@ -177,7 +177,7 @@ class Reader:
             return event.element
         return event
 
-    def relax(self, limits: Limits) -> None:
+    def raise_limits(self, limits: ReaderLimits) -> None:
         """Judge by ``limits`` from here on: all that lies behind the event that was returned last."""
         self._limits = limits
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 from xml.etree.ElementTree import Element
 from xml.parsers import expat
 
-from xmpp_e2e.errors import StanzaTooLarge, UnsendableStanza
+from xmpp_e2e.errors import Code, InvalidStanza
 from xmpp_e2e.stream import (
     MAX_ATTRIBUTES,
     MAX_DEPTH,
@@ -57,7 +57,7 @@ _CACHED_NAMES = 1024
 
 
 def header(from_: str, to: str, *, id: str | None = None) -> bytes:
-    """The stream header: full JIDs, and the id that the responder adds; UnsendableStanza if XML cannot carry one."""
+    """The stream header: full JIDs, and the id that the responder adds; InvalidStanza if XML cannot carry one."""
     stream = {"from": from_, "to": to, "version": "1.0"} | ({} if id is None else {"id": id})
     for value in stream.values():
         _check(value, "an address or id in the stream header")
@@ -68,7 +68,7 @@ def header(from_: str, to: str, *, id: str | None = None) -> bytes:
 def element(element: Element) -> bytes:
     """A top-level element as UTF-8 for a stream with our header; its tail is no part of it.
 
-    UnsendableStanza if XML 1.0 or the peer's reader would refuse it, StanzaTooLarge if it takes more than MAX_STANZA
+    InvalidStanza if XML 1.0 or the peer's reader would refuse it, or (STANZA_TOO_LARGE) if it takes more than MAX_STANZA
     bytes or one of its tags more than MAX_TAG.
     """
     pieces: list[str] = []
@@ -83,24 +83,28 @@ def element(element: Element) -> bytes:
         _find_forbidden(element)
     data = text.encode()
     if len(data) > MAX_STANZA:
-        raise StanzaTooLarge(f"the stanza takes {len(data)} bytes; a stream carries at most {MAX_STANZA}")
+        raise InvalidStanza(f"the stanza takes {len(data)} bytes; a stream carries at most {MAX_STANZA}", Code.STANZA_TOO_LARGE)
     if len(data) > MAX_TAG and (long := _LONG_TAG.search(data)):
         size = len(long[0]) + 1
-        raise StanzaTooLarge(f"attributes make a tag take {size} bytes; a stream carries at most {MAX_TAG} in one tag")
+        raise InvalidStanza(
+            f"attributes make a tag take {size} bytes; a stream carries at most {MAX_TAG} in one tag", Code.STANZA_TOO_LARGE
+        )
     return data
 
 
 def _write(pieces: list[str], element: Element, default: str, depth: int) -> None:
     """Append ``element`` where ``default`` is the default namespace. Recursion ends at MAX_DEPTH."""
     if depth > MAX_DEPTH:
-        raise UnsendableStanza(f"the stanza nests elements more than {MAX_DEPTH} deep")
+        raise InvalidStanza(f"the stanza nests elements more than {MAX_DEPTH} deep")
     if len(pieces) > MAX_STANZA:  # an element that is its own descendant many times over would never end
-        raise StanzaTooLarge(f"the stanza takes more than {MAX_STANZA} bytes, which is what a stream carries at most")
+        raise InvalidStanza(
+            f"the stanza takes more than {MAX_STANZA} bytes, which is what a stream carries at most", Code.STANZA_TOO_LARGE
+        )
     opening, closing, inner = _tags(element.tag, default)
     pieces.append(opening)
     attributes = element.items()
     if len(attributes) > MAX_ATTRIBUTES:
-        raise UnsendableStanza(f"an element has {len(attributes)} attributes; readers take at most {MAX_ATTRIBUTES}")
+        raise InvalidStanza(f"an element has {len(attributes)} attributes; readers take at most {MAX_ATTRIBUTES}")
     for index, (name, value) in enumerate(attributes):
         pieces.append(_attribute(name, index))
         pieces.append(value if not _SPECIAL(value) else value.translate(_ESCAPES))
@@ -155,7 +159,7 @@ def _attribute(name: str, index: int) -> str:
     namespace, local = _split(name)
     if not namespace:
         if local == "xmlns":
-            raise UnsendableStanza("an attribute is called xmlns, which is a namespace declaration and no attribute")
+            raise InvalidStanza("an attribute is called xmlns, which is a namespace declaration and no attribute")
         return f" {local}='"
     if namespace in _PREFIXES:
         return f" {_PREFIXES[namespace]}:{local}='"
@@ -165,16 +169,16 @@ def _attribute(name: str, index: int) -> str:
 def _split(name: str) -> tuple[str, str]:
     """Namespace (empty for none) and local name, both fit for the wire."""
     if not isinstance(name, str):
-        raise UnsendableStanza("a name in the stanza is no text; comments and instructions have no place in XMPP")
+        raise InvalidStanza("a name in the stanza is no text; comments and instructions have no place in XMPP")
     braced, brace, local = name.rpartition("}")
     namespace = braced[1:]
     if brace and (braced[:1] != "{" or not namespace or "}" in namespace or namespace == _NS_XMLNS):
-        raise UnsendableStanza(f"{name!a:.60} is not of the form {{namespace}}name, or its namespace is reserved")
+        raise InvalidStanza(f"{name!a:.60} is not of the form {{namespace}}name, or its namespace is reserved")
     if len(namespace) > MAX_NAMESPACE:
-        raise UnsendableStanza(f"a namespace has {len(namespace)} characters; readers take at most {MAX_NAMESPACE}")
+        raise InvalidStanza(f"a namespace has {len(namespace)} characters; readers take at most {MAX_NAMESPACE}")
     _check(namespace, "a namespace")
     if len(local) > MAX_NAME or not _is_name(local):
-        raise UnsendableStanza(f"{local!a:.60} is no XML name without a colon and of at most {MAX_NAME} characters")
+        raise InvalidStanza(f"{local!a:.60} is no XML name without a colon and of at most {MAX_NAME} characters")
     return namespace, local
 
 
@@ -195,7 +199,7 @@ def _is_name(name: str) -> bool:
 
 def _check(text: str, where: str) -> None:
     if found := _FORBIDDEN.search(text):
-        raise UnsendableStanza(f"XML cannot carry the character U+{ord(found[0]):04X}, which is in {where}")
+        raise InvalidStanza(f"XML cannot carry the character U+{ord(found[0]):04X}, which is in {where}")
 
 
 def _find_forbidden(element: Element) -> None:
@@ -215,4 +219,4 @@ def _find_foreign(element: Element) -> None:
         values = [holder.tag, holder.text, *(child.tail for child in holder), *holder.keys(), *holder.attrib.values()]
         for value in values:
             if value is not None and not isinstance(value, str):
-                raise UnsendableStanza(f"{holder.tag!a:.60} holds a {type(value).__name__} where only text can be sent")
+                raise InvalidStanza(f"{holder.tag!a:.60} holds a {type(value).__name__} where only text can be sent")

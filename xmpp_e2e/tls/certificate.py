@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from xmpp_e2e.errors import TLSFailed
-from xmpp_e2e.identity import Fingerprint
+from xmpp_e2e.types import Fingerprint
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -29,7 +29,7 @@ SUBJECT = "xmpp-e2e"
 
 
 @dataclass(frozen=True)
-class Identity:
+class OwnKey:
     """One device's certificate and the private key to it. ValueError unless they belong together."""
 
     certificate: bytes
@@ -51,7 +51,7 @@ class Identity:
             raise ValueError("the certificate of this identity belongs to another private key")
 
     def __repr__(self) -> str:
-        return f"Identity({self.fingerprint})"
+        return f"OwnKey({self.fingerprint})"
 
     @cached_property
     def certificate_digest(self) -> bytes:
@@ -64,7 +64,7 @@ class Identity:
         return key_fingerprint(self.certificate)
 
     @classmethod
-    def create(cls, created: datetime) -> Identity:
+    def create(cls, created: datetime) -> OwnKey:
         """A new ECDSA P-256 key in a new certificate, valid from the day of ``created`` (naive means UTC), for ever."""
         key = ec.generate_private_key(ec.SECP256R1())
         offset = created.utcoffset()

@@ -12,8 +12,8 @@ from binascii import a2b_base64, b2a_base64
 from typing import NewType, NoReturn
 from xml.etree.ElementTree import Element
 
-from xmpp_e2e.errors import LocalError, TransportFailed, TransportMisused
-from xmpp_e2e.identity import Role
+from xmpp_e2e.errors import BytestreamFailed, BytestreamViolation, LocalError
+from xmpp_e2e.types import Role
 
 NS_IBB = "http://jabber.org/protocol/ibb"
 OPEN, DATA, CLOSE = (f"{{{NS_IBB}}}{name}" for name in ("open", "data", "close"))
@@ -37,6 +37,13 @@ FIRST_WINDOW = 12
 """Stanzas without an answer at the beginning: about 48 KiB, what a server takes without a pause."""
 LAST_WINDOW = 32
 """Stanzas without an answer at most: a longer queue in a server adds delay and no speed."""
+
+HIGH_WATER = 256 * 1024
+"""Bytes of backlog from which a host stops pulling from its session: one full flight on its way, another ready.
+
+A bytestream takes whatever it is given (a TLS record that is left out would break everything after it), so its queue is
+bounded by this and by what the session hands out in one pull.
+"""
 
 _SEQUENCE = 1 << 16
 
@@ -64,7 +71,7 @@ def sid_of(payload: Element) -> str | None:
 
 
 class IBB:
-    """One side of one in-band bytestream. A ``Transport``.
+    """One side of one in-band bytestream.
 
     The window grows by one for each full window of answers that came while more was waiting. It never shrinks: nothing
     is sent twice here, so that an error, even one of type *wait*, is the end; and a peer or a server that is slow holds
@@ -76,7 +83,7 @@ class IBB:
         if not MIN_BLOCK <= block_size <= MAX_BLOCK:
             raise LocalError(f"an in-band block has {MIN_BLOCK} to {MAX_BLOCK} bytes, not {block_size}")
         self.sid = sid
-        self.failure: TransportFailed | None = None
+        self.failure: BytestreamFailed | None = None
         """Why the bytestream is dead, if it is."""
         self._role = role
         self._block_size = block_size
@@ -118,7 +125,7 @@ class IBB:
     def send(self, data: bytes) -> None:
         """Queue bytes; those of a responder wait there for the peer's <open/>. LocalError unless ``writable``.
 
-        Never refused for their number: the host pauses while ``backlog`` is at ``base.HIGH_WATER``.
+        Never refused for their number: the host pauses while ``backlog`` is at ``HIGH_WATER``.
         """
         if not self.writable:
             raise LocalError("the bytestream is closed; nothing can be sent over it any more")
@@ -163,7 +170,7 @@ class IBB:
     def failed(self, tag: int, condition: str) -> None:
         """The iq with this tag was answered by an error (RFC 6120 §8.3.3), or not at all.
 
-        Ends the bytestream and raises TransportFailed; reports after the first one mean nothing. A peer that no longer
+        Ends the bytestream and raises BytestreamFailed; reports after the first one mean nothing. A peer that no longer
         knows the bytestream which we are closing has closed it: no failure (XEP-0047 §2.3).
         """
         if tag not in self._outstanding:
@@ -171,20 +178,20 @@ class IBB:
         if tag == self._close_tag and condition == "item-not-found":
             self.acknowledged(tag)
             return
-        self._die(TransportFailed(f"a stanza of the bytestream was refused by the peer or a server: {condition}"))
+        self._die(BytestreamFailed(f"a stanza of the bytestream was refused by the peer or a server: {condition}"))
 
     # incoming
 
     def receive(self, payload: Element) -> Receipt:
         """Take one of the peer's payloads, which the host has routed here by ``sid_of()`` and the sender's full JID.
 
-        Returns the receipt to answer it by, when ``acknowledgements_due()`` names it. Raises TransportMisused with the
+        Returns the receipt to answer it by, when ``acknowledgements_due()`` names it. Raises BytestreamViolation with the
         condition to answer with: the bytestream is dead then, and nothing of this payload or after it is delivered.
         """
         if sid_of(payload) != self.sid:
             raise LocalError("a stanza of another bytestream was brought to this one")
         if self.failure:
-            raise TransportMisused("a stanza came for a bytestream that has failed", "item-not-found")
+            raise BytestreamViolation("a stanza came for a bytestream that has failed", "item-not-found")
         if (payload.tag, self._incoming) not in _LEGAL:
             self._misused(f"<{payload.tag.rpartition('}')[2]}/> came on a bytestream that {self._story}")
         if self._receipts - self._answered >= RECEIVE_BLOCKS:
@@ -307,9 +314,9 @@ class IBB:
         self._next_received = (self._next_received + 1) % _SEQUENCE
 
     def _misused(self, message: str, condition: str = "unexpected-request") -> NoReturn:
-        self._die(TransportMisused(message, condition))
+        self._die(BytestreamViolation(message, condition))
 
-    def _die(self, failure: TransportFailed) -> NoReturn:
+    def _die(self, failure: BytestreamFailed) -> NoReturn:
         """Nothing leaves any more and nothing arrives; what had arrived in order stays readable."""
         self.failure = failure
         self._queue.clear()

@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.conversation import KEYS, End, converse, elsewhere, ends, evidence
-from xmpp_e2e.authenticate.base import Authenticator, Proven
-from xmpp_e2e.encoding import lv
+from xmpp_e2e.authenticate.base import Authenticator, Proof
+from xmpp_e2e.encoding import length_prefixed
 from xmpp_e2e.errors import AuthenticationFailed
-from xmpp_e2e.identity import Role
+from xmpp_e2e.types import Role
 
 
 class Convinces:
@@ -26,7 +26,7 @@ class Convinces:
         one, other = ends(authenticator)
         converse(one, other)
         for end in (one, other):
-            assert end.outcome == Proven(authenticator.name, authenticator.assurance, KEYS[end.evidence.role.other])
+            assert end.outcome == Proof(authenticator.name, authenticator.assurance, KEYS[end.evidence.role.other])
 
 
 class Talks:
@@ -56,15 +56,15 @@ class Talks:
             if kind == "none":
                 return b""
             fields = data.draw(st.lists(st.binary(max_size=40), max_size=3))
-            return lv(*fields) if lv(*fields) != payload else b""
+            return length_prefixed(*fields) if length_prefixed(*fields) != payload else b""
 
         one, other = ends(authenticator)
         converse(one, other, wire)
-        if not authenticator.keyed and all(isinstance(end.outcome, Proven) for end in (one, other)):
+        if not authenticator.needs_shared_secret and all(isinstance(end.outcome, Proof) for end in (one, other)):
             assert one.code != other.code  # the people see it
         else:
             assert any(isinstance(end.outcome, AuthenticationFailed) for end in (one, other))
-            assert not all(isinstance(end.outcome, Proven) for end in (one, other))
+            assert not all(isinstance(end.outcome, Proof) for end in (one, other))
 
     def test_nothing_secret_is_in_a_repr(self, authenticator: Authenticator) -> None:
         """Neither the evidence nor a question shows what only the ends know."""
@@ -83,7 +83,7 @@ class Confirms:
         one, other = ends(authenticator, evidence=elsewhere(evidence(Role.RESPONDER), b"another"))
         converse(one, other)
         assert isinstance(other.outcome, AuthenticationFailed)
-        assert not isinstance(one.outcome, Proven)
+        assert not isinstance(one.outcome, Proof)
 
     @pytest.mark.parametrize("part", ["exporter", "context"])
     def test_each_part_of_the_binding_counts(self, authenticator: Authenticator, part: str) -> None:
@@ -93,7 +93,7 @@ class Confirms:
         one, other = ends(authenticator, evidence=changed)
         converse(one, other)
         assert isinstance(other.outcome, AuthenticationFailed)
-        assert not isinstance(one.outcome, Proven)
+        assert not isinstance(one.outcome, Proof)
 
     def test_another_secret_looks_like_another_connection(self, authenticator: Authenticator) -> None:
         """The same error, with the same words, whichever it was."""
@@ -101,7 +101,7 @@ class Confirms:
         for changes in ({"secret": bytes(32)}, {"evidence": elsewhere(evidence(Role.RESPONDER), b"another")}):
             one, other = ends(authenticator, **changes)
             converse(one, other)
-            assert not isinstance(one.outcome, Proven)
+            assert not isinstance(one.outcome, Proof)
             errors.add((type(other.outcome), str(other.outcome)))
         assert len(errors) == 1
 
@@ -112,7 +112,7 @@ class Confirms:
             for _ in range(_steps(authenticator)):
                 if end.waits and end.said:
                     end.hear(end.said.popleft())
-            assert not isinstance(end.outcome, Proven)
+            assert not isinstance(end.outcome, Proof)
 
     def test_without_a_secret_it_is_refused(self, authenticator: Authenticator) -> None:
         """Nobody proves anything with nothing."""

@@ -22,16 +22,16 @@ class TestConvinces(Convinces):
     """All."""
 
 
-@each(lambda it: it.rank)
+@each(lambda it: it.order)
 class TestTalks(Talks):
     """Those that take steps."""
 
 
-@each(lambda it: it.keyed)
+@each(lambda it: it.needs_shared_secret)
 class TestConfirms(Confirms):
     """Those that take a secret."""
 
 
 def test_names_and_ranks_are_unique() -> None:
     """Each method has a name of its own on the wire, and a place in the order."""
-    assert len({it.name for it in AUTHENTICATORS}) == len({it.rank for it in AUTHENTICATORS}) == len(AUTHENTICATORS)
+    assert len({it.name for it in AUTHENTICATORS}) == len({it.order for it in AUTHENTICATORS}) == len(AUTHENTICATORS)

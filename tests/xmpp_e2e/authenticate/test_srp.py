@@ -9,12 +9,17 @@ import pytest
 import srp._pysrp as library
 
 from tests.conversation import End, converse, ends, evidence, secret_of
-from xmpp_e2e.authenticate.base import GuessReturned, GuessSpent, Proven, SecretWanted
-from xmpp_e2e.authenticate.dialogue import Failed
+from tests.pair import has_code
+from xmpp_e2e.authenticate.base import (
+    AttemptStarted,
+    AttemptSucceeded,
+    Proof,
+    SecretNeeded,
+)
 from xmpp_e2e.authenticate.srp import SrpAuthenticator
-from xmpp_e2e.encoding import cut, lv
-from xmpp_e2e.errors import LocalError
-from xmpp_e2e.identity import Role
+from xmpp_e2e.encoding import length_prefixed, split_length_prefixed
+from xmpp_e2e.errors import Code, LocalError
+from xmpp_e2e.types import Role
 
 SRP = SrpAuthenticator()
 MODULUS, _ = library.get_ng(library.NG_4096, None, None)
@@ -63,8 +68,8 @@ def test_a_number_that_gives_the_key_away_is_refused(role: Role, bad: int) -> No
     end = End(SRP, evidence(role), secret_of(SRP))
     spelt = bad.to_bytes(max(1, (bad.bit_length() + 7) // 8))
     end.said.clear()
-    end.hear(lv(spelt) if role is Role.RESPONDER else lv(bytes(16), spelt))
-    assert isinstance(end.outcome, Failed)
+    end.hear(length_prefixed(spelt) if role is Role.RESPONDER else length_prefixed(bytes(16), spelt))
+    assert has_code(Code.PROOF_FAILED)(end.outcome)
     assert not end.said
 
 
@@ -72,16 +77,16 @@ def test_a_number_that_gives_the_key_away_is_refused(role: Role, bad: int) -> No
 def test_a_number_is_spelt_in_one_way(role: Role) -> None:
     """A leading zero would be a second way to write the same."""
     end = End(SRP, evidence(role), secret_of(SRP))
-    end.hear(lv(b"\0\x02") if role is Role.RESPONDER else lv(bytes(16), b"\0\x02"))
-    assert isinstance(end.outcome, Failed)
+    end.hear(length_prefixed(b"\0\x02") if role is Role.RESPONDER else length_prefixed(bytes(16), b"\0\x02"))
+    assert has_code(Code.PROOF_FAILED)(end.outcome)
 
 
 def test_the_salt_has_16_bytes() -> None:
     """Neither more nor fewer."""
     for length in (15, 17):
         end = End(SRP, evidence(Role.INITIATOR), secret_of(SRP))
-        end.hear(lv(bytes(length), b"\x02"))
-        assert isinstance(end.outcome, Failed)
+        end.hear(length_prefixed(bytes(length), b"\x02"))
+        assert has_code(Code.PROOF_FAILED)(end.outcome)
 
 
 def test_a_right_guess_is_returned() -> None:
@@ -89,16 +94,16 @@ def test_a_right_guess_is_returned() -> None:
     one, other = ends(SRP)
     converse(one, other)
     for end in (one, other):
-        assert [type(question) for question in end.asked] == [SecretWanted, GuessSpent, GuessReturned]
+        assert [type(question) for question in end.asked] == [SecretNeeded, AttemptStarted, AttemptSucceeded]
 
 
 def test_a_wrong_guess_is_counted_on_both_sides() -> None:
     """And the responder has sent nothing that depends on the password."""
     one, other = ends(SRP, secret=hashlib.sha256(b"another").digest())
     converse(one, other)
-    assert [type(question) for question in one.asked[1:]] == [GuessSpent]
-    assert [type(question) for question in other.asked[1:]] == [GuessSpent]
-    assert isinstance(other.outcome, Failed)
+    assert [type(question) for question in one.asked[1:]] == [AttemptStarted]
+    assert [type(question) for question in other.asked[1:]] == [AttemptStarted]
+    assert has_code(Code.PROOF_FAILED)(other.outcome)
     assert not other.said
 
 
@@ -106,8 +111,8 @@ def test_a_peer_who_goes_after_the_tag_keeps_the_guess() -> None:
     """Whoever learnt whether the guess was right, and says no more, is counted."""
     one, other = ends(SRP)
     converse(one, other, lambda role, count, payload: payload if (role, count) != (Role.INITIATOR, 1) else b"")
-    assert GuessSpent("srp") in one.asked
-    assert GuessReturned("srp") not in one.asked
+    assert AttemptStarted("srp") in one.asked
+    assert AttemptSucceeded("srp") not in one.asked
 
 
 def test_a_password_must_be_stretched() -> None:
@@ -122,8 +127,8 @@ def test_each_run_has_numbers_of_its_own() -> None:
     for seed in (1, 2):
         one, _ = ends(SRP)
         end = End(SRP, evidence(Role.INITIATOR, seed=seed), secret_of(SRP))
-        steps.add(cut(end.said[0])[0])
-        assert not isinstance(one.outcome, Proven)
+        steps.add(split_length_prefixed(end.said[0])[0])
+        assert not isinstance(one.outcome, Proof)
     assert len(steps) == 2
 
 
@@ -132,5 +137,5 @@ def test_what_the_library_refuses_has_failed(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(library.User, "process_challenge", lambda *_: None)
     one, other = ends(SRP)
     converse(one, other)
-    assert isinstance(one.outcome, Failed)
+    assert has_code(Code.PROOF_FAILED)(one.outcome)
     assert other.outcome is None

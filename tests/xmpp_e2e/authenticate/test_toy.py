@@ -9,9 +9,15 @@ import pytest
 
 from tests.pair import Pair, config
 from tests.xmpp_e2e.authenticate.contract import Confirms, Convinces, Talks
-from xmpp_e2e import AUTHENTICATORS, Assurance, Role, Stage, events
-from xmpp_e2e.authenticate.base import Evidence, Proof
-from xmpp_e2e.authenticate.dialogue import Dialogue
+from xmpp_e2e import (
+    AUTHENTICATORS,
+    Assurance,
+    Role,
+    State,
+    events,
+)
+from xmpp_e2e.authenticate.base import ChannelBinding, ProofSteps
+from xmpp_e2e.authenticate.proof_exchange import ProofExchange
 
 NONCE = range(8, 9)
 
@@ -21,21 +27,21 @@ class Toy:
 
     name: ClassVar[str] = "toy"
     assurance: ClassVar[Assurance] = Assurance.VERIFIED
-    rank: ClassVar[int] = 9
-    keyed: ClassVar[bool] = True
+    order: ClassVar[int] = 9
+    needs_shared_secret: ClassVar[bool] = True
 
-    def prove(self, evidence: Evidence) -> Proof:
+    def prove(self, binding: ChannelBinding) -> ProofSteps:
         """As the class says."""
-        dialogue = Dialogue(self.name, evidence)
-        secret = yield from dialogue.secret()
-        ours = evidence.random(NONCE.start)
-        if evidence.role is Role.INITIATOR:
-            yield from dialogue.say(ours)
-            nonces = [ours, *(yield from dialogue.hear(NONCE))]
+        exchange = ProofExchange(self.name, binding)
+        secret = yield from exchange.shared_secret()
+        ours = binding.random(NONCE.start)
+        if binding.role is Role.INITIATOR:
+            yield from exchange.send(ours)
+            nonces = [ours, *(yield from exchange.receive(NONCE))]
         else:
-            nonces = [*(yield from dialogue.hear(NONCE)), ours]
-            yield from dialogue.say(ours)
-        return (yield from dialogue.confirm(hashlib.sha256(secret + b"".join(nonces)).digest(), self.assurance))
+            nonces = [*(yield from exchange.receive(NONCE)), ours]
+            yield from exchange.send(ours)
+        return (yield from exchange.confirm_key(hashlib.sha256(secret + b"".join(nonces)).digest(), self.assurance))
 
 
 ALL = (*AUTHENTICATORS, Toy())
@@ -48,35 +54,35 @@ class TestToy(Convinces, Talks, Confirms):
 
 def pair(bobs_secret: bytes = b"a secret", **bobs: object) -> Pair:
     """Alice needs it; both know it, unless ``bobs`` say something else."""
-    alice = config("alice", authenticators=ALL, need=("toy",), secrets={"toy": b"a secret"})
-    return Pair(alice, config("bob", **{"authenticators": ALL, "secrets": {"toy": bobs_secret}, **bobs}))
+    alice = config("alice", authenticators=ALL, required_methods=("toy",), shared_secrets={"toy": b"a secret"})
+    return Pair(alice, config("bob", **{"authenticators": ALL, "shared_secrets": {"toy": bobs_secret}, **bobs}))
 
 
 def test_it_opens_a_session() -> None:
     """Before a stanza flows, and both sides are sure of each other."""
     opened = pair().open()
     for side in (opened.alice, opened.bob):
-        assert [proved.method for proved in side.of(events.Proved)] == ["toy"]
-        assert (side.session.stage, side.session.assurance) == (Stage.OPEN, Assurance.VERIFIED)
+        assert [proved.method for proved in side.of(events.KeyVerified)] == ["toy"]
+        assert (side.session.state, side.session.assurance) == (State.OPEN, Assurance.VERIFIED)
 
 
 def test_the_wrong_secret_opens_none() -> None:
     """It fails, and nothing was delivered."""
     refused = pair(b"another").open()
-    assert [side.session.stage for side in (refused.alice, refused.bob)] == [Stage.CLOSED] * 2
+    assert [side.session.state for side in (refused.alice, refused.bob)] == [State.CLOSED] * 2
 
 
 def test_whoever_does_not_know_it_is_told_so() -> None:
     """A peer without it cannot prove what our policy needs."""
-    refused = pair(authenticators=AUTHENTICATORS, secrets={}).open()
+    refused = pair(authenticators=AUTHENTICATORS, shared_secrets={}).open()
     assert "our policy needs toy" in str(refused.alice.failure)
 
 
 def test_it_runs_in_an_open_session() -> None:
     """On a wish, like the others: of either side."""
     for role in Role:
-        terms = {"authenticators": ALL, "secrets": {"toy": b"a secret"}}
+        terms = {"authenticators": ALL, "shared_secrets": {"toy": b"a secret"}}
         between = Pair(config("alice", **terms), config("bob", **terms)).open()
-        between.side(role).session.request("toy", between.now)
+        between.side(role).session.request_verification("toy", between.now)
         between.run()
         assert {side.session.assurance for side in (between.alice, between.bob)} == {Assurance.VERIFIED}

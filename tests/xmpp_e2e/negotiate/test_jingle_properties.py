@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from tests.xmpp_e2e.negotiate.example import COLONS, CONTENT, INITIATE, NONCE, SECURITY, at, initiate
 from xmpp_e2e.errors import JingleError
-from xmpp_e2e.identity import Role
 from xmpp_e2e.negotiate.jingle import (
     MAX_TEXT,
     NS_JINGLE,
@@ -24,6 +23,7 @@ from xmpp_e2e.negotiate.jingle import (
     build,
     parse,
 )
+from xmpp_e2e.types import Role
 
 NAMES = st.text(min_size=1, max_size=128)
 NAMESPACES = st.sampled_from(["urn:xmpp:jingle:apps:rtp:1", "urn:xmpp:jingle:apps:file-transfer:5", NS_XMLSTREAM])

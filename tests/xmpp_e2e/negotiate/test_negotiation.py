@@ -7,10 +7,10 @@ from xml.etree.ElementTree import Element
 
 import pytest
 
-from tests.pair import Pair
-from xmpp_e2e.errors import JingleError, PeerIncompatible, SecurityStripped, UnsupportedTransport
+from tests.pair import Pair, has_code
+from xmpp_e2e.errors import Code, JingleError
 from xmpp_e2e.events import TransportAgreed
-from xmpp_e2e.identity import Role
+from xmpp_e2e.types import Role
 
 
 def without(*names: str) -> Callable[[Element], None]:
@@ -33,15 +33,15 @@ def of_another_application(content: Element) -> None:
 
 @pytest.mark.parametrize("action", ["session-initiate", "session-accept"])
 @pytest.mark.parametrize(
-    ("edit", "failure"),
+    ("edit", "code"),
     [
-        (without("transport"), UnsupportedTransport),
-        (without("security"), SecurityStripped),
-        (of_another_application, PeerIncompatible),
+        (without("transport"), Code.UNSUPPORTED_TRANSPORT),
+        (without("security"), Code.SECURITY_STRIPPED),
+        (of_another_application, Code.PEER_INCOMPATIBLE),
     ],
     ids=["no transport", "no security", "another application"],
 )
-def test_what_a_half_lacks(action: str, edit: Callable[[Element], None], failure: type[Exception]) -> None:
+def test_what_a_half_lacks(action: str, edit: Callable[[Element], None], code: Code) -> None:
     """No bytestream and another application are two programs that do not fit; a stream without security is an attack."""
 
     def on_jingle(role: Role, element: Element) -> list[Element]:
@@ -51,7 +51,7 @@ def test_what_a_half_lacks(action: str, edit: Callable[[Element], None], failure
 
     pair = Pair(on_jingle=on_jingle).open()
     side = pair.bob if action == "session-initiate" else pair.alice
-    assert type(side.failure) is failure
+    assert has_code(code)(side.failure)
 
 
 def changed(name: str, value: str, where: str) -> Callable[[Element], None]:

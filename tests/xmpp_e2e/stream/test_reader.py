@@ -17,14 +17,22 @@ from hypothesis import strategies as st
 from tests.deferral import defer
 from xmpp_e2e.errors import StreamError
 from xmpp_e2e.stream import MAX_ATTRIBUTES, MAX_DEPTH, MAX_NAME, MAX_NAMESPACE, MAX_TAG, reader
-from xmpp_e2e.stream.reader import GREETING, OPEN, End, Event, Header, Limits, Reader
+from xmpp_e2e.stream.reader import (
+    GREETING,
+    OPEN,
+    End,
+    Header,
+    Reader,
+    ReaderLimits,
+    StreamItem,
+)
 
 HEADER = (
     b"<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'"
     b" from='a@x.example/1' to='b@y.example/2' version='1.0'>"
 )
 HELLO = b"<hello xmlns='urn:x-test'/>"
-ROOMY = Limits(depth=MAX_DEPTH, stanza_bytes=400)
+ROOMY = ReaderLimits(depth=MAX_DEPTH, stanza_bytes=400)
 Outcome = tuple[list[Any], str | None]
 
 
@@ -35,7 +43,7 @@ def deferring() -> Iterator[None]:
         yield
 
 
-def outcome(pieces: Iterable[bytes], limits: Limits = OPEN, relaxed: Limits | None = None) -> Outcome:
+def outcome(pieces: Iterable[bytes], limits: ReaderLimits = OPEN, relaxed: ReaderLimits | None = None) -> Outcome:
     """What comes out of ``pieces``, and the condition of the breach if any; ``relaxed`` from the first element on."""
     under_test = Reader(limits)
     seen: list[Any] = []
@@ -46,7 +54,7 @@ def outcome(pieces: Iterable[bytes], limits: Limits = OPEN, relaxed: Limits | No
                 if isinstance(event, Element):
                     assert event.tail is None
                     if relaxed:
-                        under_test.relax(relaxed)
+                        under_test.raise_limits(relaxed)
                 seen.append(tostring(event) if isinstance(event, Element) else event)
     except StreamError as error:
         return seen, error.condition
@@ -57,14 +65,14 @@ def drip(data: bytes) -> list[bytes]:
     return [data[index : index + 1] for index in range(len(data))]
 
 
-def condition(data: bytes, limits: Limits = OPEN) -> str | None:
+def condition(data: bytes, limits: ReaderLimits = OPEN) -> str | None:
     """The condition that ``data`` ends with, the same whole and byte by byte."""
     whole = outcome([data], limits)
     assert outcome(drip(data), limits) == whole
     return whole[1]
 
 
-def events(data: bytes, limits: Limits = OPEN) -> list[Event]:
+def events(data: bytes, limits: ReaderLimits = OPEN) -> list[StreamItem]:
     under_test = Reader(limits)
     under_test.feed(data)
     return list(iter(under_test.next_event, None))
@@ -120,11 +128,11 @@ def test_end() -> None:
     under_test = Reader(OPEN)
     under_test.feed(HEADER + b"<a/>")
     assert len(list(iter(under_test.next_event, None))) == 2
-    assert not under_test.complete
+    assert not under_test.closed
     under_test.feed(b" </stream:stream> \r\n")
     assert under_test.next_event() == End()
     assert under_test.next_event() is None
-    assert under_test.complete
+    assert under_test.closed
 
 
 def test_white_space_between_stanzas_is_free() -> None:
@@ -243,8 +251,8 @@ def nested(depth: int) -> bytes:
     return b"<a>" * depth + b"</a>" * depth
 
 
-@pytest.mark.parametrize(("limits", "depth"), [(OPEN, 64), (GREETING, 8), (Limits(100, 10_000), MAX_DEPTH)])
-def test_depth(limits: Limits, depth: int) -> None:
+@pytest.mark.parametrize(("limits", "depth"), [(OPEN, 64), (GREETING, 8), (ReaderLimits(100, 10_000), MAX_DEPTH)])
+def test_depth(limits: ReaderLimits, depth: int) -> None:
     """The documented depth is read, one more is a violation, and so it is before the element is complete."""
     assert condition(HEADER + nested(depth), limits) is None
     assert condition(HEADER + nested(depth + 1), limits) == "policy-violation"
@@ -312,8 +320,8 @@ def test_giant_attribute_in_small_pieces() -> None:
         under_test.next_event()
 
 
-@pytest.mark.parametrize("limits", [GREETING, Limits(depth=8, stanza_bytes=400, total_bytes=2000)])
-def test_total_bytes(limits: Limits) -> None:
+@pytest.mark.parametrize("limits", [GREETING, ReaderLimits(depth=8, stanza_bytes=400, total_bytes=2000)])
+def test_total_bytes(limits: ReaderLimits) -> None:
     """Until the limits are relaxed, small elements, white space and the header count together."""
     assert limits.total_bytes
     room = limits.total_bytes - len(HEADER)
@@ -327,8 +335,8 @@ def test_total_bytes(limits: Limits) -> None:
 
 def test_greeting_is_64_kib() -> None:
     """Before the peer's hello is checked there are 64 KiB in all and 8 levels."""
-    assert Limits(depth=8, stanza_bytes=65_536, total_bytes=65_536) == GREETING
-    assert Limits(depth=64, stanza_bytes=262_144) == OPEN
+    assert ReaderLimits(depth=8, stanza_bytes=65_536, total_bytes=65_536) == GREETING
+    assert ReaderLimits(depth=64, stanza_bytes=262_144) == OPEN
 
 
 def test_relaxing_applies_to_what_follows_the_event() -> None:
@@ -444,8 +452,8 @@ FRAGMENTS = st.sampled_from(
 BALANCED = st.sampled_from(
     [b"<b c='d>'/>", nested(4), b"<a>x&amp;y</a>", b" ", b"\r\n", "<b>é\U0001f600</b>".encode(), b"<c>" * 9]
 )
-SMALL = Limits(depth=4, stanza_bytes=100, total_bytes=500)
-RELAXED = Limits(depth=MAX_DEPTH, stanza_bytes=150)
+SMALL = ReaderLimits(depth=4, stanza_bytes=100, total_bytes=500)
+RELAXED = ReaderLimits(depth=MAX_DEPTH, stanza_bytes=150)
 
 
 @given(
@@ -458,7 +466,7 @@ def test_cuts_make_no_difference(fragments: list[bytes], cuts: list[int], renewa
     data = b"".join([HEADER, *fragments])
     borders = [0, *sorted(cut for cut in cuts if cut < len(data)), len(data)]
     pieces = [data[start:end] for start, end in pairwise(borders)]
-    limits = Limits(SMALL.depth, SMALL.stanza_bytes + len(HEADER), (SMALL.total_bytes or 0) + len(HEADER))
+    limits = ReaderLimits(SMALL.depth, SMALL.stanza_bytes + len(HEADER), (SMALL.total_bytes or 0) + len(HEADER))
     expected = outcome([data], limits, RELAXED)
     with mock.patch.object(reader, "RENEWAL_BYTES", renewal):
         assert outcome([data], limits, RELAXED) == expected

@@ -5,26 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from xmpp_e2e.identity import Role
-from xmpp_e2e.tls.certificate import Identity
-from xmpp_e2e.tls.channel import Channel, Established
+from xmpp_e2e.tls.certificate import OwnKey
+from xmpp_e2e.tls.connection import HandshakeResult, TLSConnection
+from xmpp_e2e.types import Role
 
 CREATED = datetime(2026, 2, 28)
-ALICE = Identity.create(CREATED)
-BOB = Identity.create(CREATED)
+ALICE = OwnKey.create(CREATED)
+BOB = OwnKey.create(CREATED)
 
 
-def channels(alice: Identity = ALICE, bob: Identity = BOB, *, require_pq: bool = False) -> tuple[Channel, Channel]:
+def channels(alice: OwnKey = ALICE, bob: OwnKey = BOB, *, require_pq: bool = False) -> tuple[TLSConnection, TLSConnection]:
     """Both expect each other; nothing has travelled."""
-    initiator = Channel(Role.INITIATOR, alice, require_pq=require_pq)
-    responder = Channel(Role.RESPONDER, bob, require_pq=require_pq)
+    initiator = TLSConnection(Role.INITIATOR, alice, require_post_quantum=require_pq)
+    responder = TLSConnection(Role.RESPONDER, bob, require_post_quantum=require_pq)
     initiator.start()
-    initiator.expect(bob.certificate_digest)
-    responder.expect(alice.certificate_digest)
+    initiator.expect_certificate(bob.certificate_digest)
+    responder.expect_certificate(alice.certificate_digest)
     return initiator, responder
 
 
-def connected(alice: Identity = ALICE, bob: Identity = BOB, *, require_pq: bool = False) -> tuple[Channel, Channel]:
+def connected(alice: OwnKey = ALICE, bob: OwnKey = BOB, *, require_pq: bool = False) -> tuple[TLSConnection, TLSConnection]:
     """The same, with the handshake done and nothing under way."""
     initiator, responder = channels(alice, bob, require_pq=require_pq)
     assert responder.receive(initiator.data_to_send()) == b""
@@ -34,9 +34,9 @@ def connected(alice: Identity = ALICE, bob: Identity = BOB, *, require_pq: bool 
     return initiator, responder
 
 
-def agreed(channel: Channel) -> Established:
-    assert channel.established is not None
-    return channel.established
+def agreed(channel: TLSConnection) -> HandshakeResult:
+    assert channel.handshake_result is not None
+    return channel.handshake_result
 
 
 def records(data: bytes) -> Iterator[bytes]:

@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from xmpp_e2e.errors import TLSFailed
-from xmpp_e2e.identity import Fingerprint
-from xmpp_e2e.tls.certificate import Identity, key_fingerprint
+from xmpp_e2e.tls.certificate import OwnKey, key_fingerprint
+from xmpp_e2e.types import Fingerprint
 
 CREATED = datetime(2026, 2, 28, 13, 14, 15, 16)
 Key = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey | rsa.RSAPrivateKey
@@ -39,20 +39,20 @@ def pkcs8(key: Key) -> bytes:
     return key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
 
 
-def parsed(identity: Identity) -> x509.Certificate:
+def parsed(identity: OwnKey) -> x509.Certificate:
     return x509.load_der_x509_certificate(identity.certificate)
 
 
 def test_new_certificate_names_nobody() -> None:
     """Everybody's certificate has the same subject and issuer, and no extension that could hold a name."""
-    certificate = parsed(Identity.create(CREATED))
+    certificate = parsed(OwnKey.create(CREATED))
     assert certificate.subject.rfc4514_string() == certificate.issuer.rfc4514_string() == "CN=xmpp-e2e"
     assert [extension.oid for extension in certificate.extensions] == [x509.KeyUsage.oid]
 
 
 def test_new_key_is_p256_and_only_signs() -> None:
     """The key is ECDSA P-256 and its one declared use is signing."""
-    certificate = parsed(Identity.create(CREATED))
+    certificate = parsed(OwnKey.create(CREATED))
     key = certificate.public_key()
     assert isinstance(key, ec.EllipticCurvePublicKey)
     assert isinstance(key.curve, ec.SECP256R1)
@@ -63,7 +63,7 @@ def test_new_key_is_p256_and_only_signs() -> None:
 
 def test_new_certificate_signs_itself() -> None:
     """The certificate is signed by the key that it holds."""
-    certificate = parsed(Identity.create(CREATED))
+    certificate = parsed(OwnKey.create(CREATED))
     certificate.verify_directly_issued_by(certificate)
 
 
@@ -78,30 +78,30 @@ def test_new_certificate_signs_itself() -> None:
 )
 def test_certificate_tells_the_day_and_not_the_hour(created: datetime) -> None:
     """It is valid from the beginning of its day in UTC, wherever it is made, without end."""
-    certificate = parsed(Identity.create(created))
+    certificate = parsed(OwnKey.create(created))
     assert certificate.not_valid_before_utc == datetime(2026, 2, 28, tzinfo=UTC)
     assert certificate.not_valid_after_utc == datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 
 def test_leap_day_has_no_counterpart_in_9999() -> None:
     """A key that is made on 29 February is made all the same."""
-    assert parsed(Identity.create(datetime(2028, 2, 29))).not_valid_before_utc == datetime(2028, 2, 29, tzinfo=UTC)
+    assert parsed(OwnKey.create(datetime(2028, 2, 29))).not_valid_before_utc == datetime(2028, 2, 29, tzinfo=UTC)
 
 
 def test_serial_number_comes_from_the_key() -> None:
     """The serial number is 128 bits of the key's hash: neither a clock nor a counter."""
-    identity = Identity.create(CREATED)
+    identity = OwnKey.create(CREATED)
     assert parsed(identity).serial_number == int.from_bytes(identity.fingerprint.digest[:16], "big")
 
 
 def test_two_identities_share_no_key() -> None:
     """Every call makes a key of its own."""
-    assert Identity.create(CREATED).fingerprint != Identity.create(CREATED).fingerprint
+    assert OwnKey.create(CREATED).fingerprint != OwnKey.create(CREATED).fingerprint
 
 
 def test_two_fingerprints_of_one_identity() -> None:
     """The wire carries the SHA-256 of the certificate, people that of the SubjectPublicKeyInfo."""
-    identity = Identity.create(CREATED)
+    identity = OwnKey.create(CREATED)
     assert identity.certificate_digest == hashlib.sha256(identity.certificate).digest()
     spki = parsed(identity).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     assert identity.fingerprint == key_fingerprint(identity.certificate) == Fingerprint.of(spki)
@@ -109,60 +109,60 @@ def test_two_fingerprints_of_one_identity() -> None:
 
 def test_identity_comes_back_from_its_two_parts() -> None:
     """Certificate and key are all that has to be stored."""
-    identity = Identity.create(CREATED)
-    assert Identity(identity.certificate, identity.private_key) == identity
+    identity = OwnKey.create(CREATED)
+    assert OwnKey(identity.certificate, identity.private_key) == identity
 
 
 def test_repr_shows_the_fingerprint_and_no_key() -> None:
     """A repr, of which logs and tracebacks are full, has the public fingerprint only."""
-    identity = Identity.create(CREATED)
-    assert repr(identity) == f"Identity({identity.fingerprint})"
+    identity = OwnKey.create(CREATED)
+    assert repr(identity) == f"OwnKey({identity.fingerprint})"
 
 
 def test_ed25519_identity_is_accepted() -> None:
     """An Ed25519 key from elsewhere may be an identity."""
     key = ed25519.Ed25519PrivateKey.generate()
-    assert Identity(certificate_of(key), pkcs8(key)).fingerprint == key_fingerprint(certificate_of(key))
+    assert OwnKey(certificate_of(key), pkcs8(key)).fingerprint == key_fingerprint(certificate_of(key))
 
 
 def test_foreign_key_is_refused() -> None:
     """A certificate with somebody else's private key is no identity."""
-    mine, other = Identity.create(CREATED), Identity.create(CREATED)
+    mine, other = OwnKey.create(CREATED), OwnKey.create(CREATED)
     with pytest.raises(ValueError, match="belongs to another private key"):
-        Identity(mine.certificate, other.private_key)
+        OwnKey(mine.certificate, other.private_key)
 
 
 def test_unreadable_private_key_is_refused_without_quoting_it() -> None:
     """What is no key is refused, and nothing of it appears in the error or its causes."""
-    identity = Identity.create(CREATED)
+    identity = OwnKey.create(CREATED)
     broken = identity.private_key[:-1]
     with pytest.raises(ValueError, match="no unencrypted PKCS#8 key") as raised:
-        Identity(identity.certificate, broken)
+        OwnKey(identity.certificate, broken)
     assert raised.value.__cause__ is None
     assert raised.value.__suppress_context__
 
 
 def test_encrypted_private_key_is_refused() -> None:
     """A key that is still sealed cannot be used."""
-    identity = Identity.create(CREATED)
+    identity = OwnKey.create(CREATED)
     key = load_der_private_key(identity.private_key, None)
     sealed = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, BestAvailableEncryption(b"seal"))
     with pytest.raises(ValueError, match="no unencrypted PKCS#8 key"):
-        Identity(identity.certificate, sealed)
+        OwnKey(identity.certificate, sealed)
 
 
 def test_unreadable_certificate_is_refused() -> None:
     """What is no certificate is no identity."""
-    identity = Identity.create(CREATED)
+    identity = OwnKey.create(CREATED)
     with pytest.raises(ValueError, match="unfit: the certificate cannot be read"):
-        Identity(identity.certificate[:-1], identity.private_key)
+        OwnKey(identity.certificate[:-1], identity.private_key)
 
 
 def test_own_key_of_another_kind_is_refused() -> None:
     """We do not show a key that we would not accept."""
     key = ec.generate_private_key(ec.SECP384R1())
     with pytest.raises(ValueError, match="unfit: the certificate's key is EC secp384r1"):
-        Identity(certificate_of(key), pkcs8(key))
+        OwnKey(certificate_of(key), pkcs8(key))
 
 
 def test_fingerprint_belongs_to_the_key_and_not_to_the_certificate() -> None:
@@ -197,7 +197,7 @@ def test_junk_is_no_certificate(junk: bytes) -> None:
 
 def test_an_algorithm_that_the_library_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A key of an algorithm that was not built in is refused like any other that is not accepted."""
-    identity = Identity.create(CREATED)
+    identity = OwnKey.create(CREATED)
 
     def refuse(*_: object, **__: object) -> None:
         raise UnsupportedAlgorithm("not built in")
@@ -207,7 +207,7 @@ def test_an_algorithm_that_the_library_lacks(monkeypatch: pytest.MonkeyPatch) ->
         key_fingerprint(identity.certificate)
     monkeypatch.setattr(serialization, "load_der_private_key", refuse)
     with pytest.raises(ValueError, match="no unencrypted PKCS#8"):
-        Identity(identity.certificate, identity.private_key)
+        OwnKey(identity.certificate, identity.private_key)
 
 
 def test_unknown_certificate_version_is_refused() -> None:

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xmpp_e2e.errors import LocalError, TransportFailed
-from xmpp_e2e.identity import Role
+from xmpp_e2e.errors import BytestreamFailed, LocalError
 from xmpp_e2e.transport.ibb import (
     CLOSE,
     DATA,
+    HIGH_WATER,
     IBB,
     LAST_WINDOW,
     MAX_BLOCK,
@@ -22,6 +22,7 @@ from xmpp_e2e.transport.ibb import (
     RECEIVE_QUEUE,
     Receipt,
 )
+from xmpp_e2e.types import Role
 
 PATTERN = bytes(range(251)) * 5000
 
@@ -335,9 +336,14 @@ def test_what_waits_is_dropped_by_a_failure() -> None:
         alice.learn(bob)
     assert bob.unanswered
     tag, _ = bob.ibb.stanzas_to_send()[0]
-    with pytest.raises(TransportFailed):
+    with pytest.raises(BytestreamFailed):
         bob.ibb.failed(tag, "service-unavailable")
     assert (bob.ibb.backlog, bob.ibb.stanzas_to_send(), bob.ibb.drained) == (0, [], True)
     bob.answer()
     assert not bob.unanswered
     assert bob.ibb.read() == PATTERN[: RECEIVE_QUEUE + 4096]
+
+
+def test_high_water_keeps_a_flight_ready() -> None:
+    """A host that pauses at high water has always left more than one full flight in the queue."""
+    assert HIGH_WATER >= 2 * RECEIVE_QUEUE

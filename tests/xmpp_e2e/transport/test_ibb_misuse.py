@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xmpp_e2e.errors import LocalError, TransportMisused
-from xmpp_e2e.identity import Role
+from xmpp_e2e.errors import BytestreamViolation, LocalError
 from xmpp_e2e.transport.ibb import CLOSE, DATA, IBB, MIN_BLOCK, NS_IBB, OPEN, RECEIVE_BLOCKS, RECEIVE_QUEUE
+from xmpp_e2e.types import Role
 
 SIZE = 512
 
@@ -52,7 +52,7 @@ def initiator(*before: Element) -> IBB:
 
 def refuse(ibb: IBB, offence: Element, condition: str) -> None:
     """``offence`` is refused with ``condition``; the bytestream is dead, and nothing more goes into or out of it."""
-    with pytest.raises(TransportMisused) as caught:
+    with pytest.raises(BytestreamViolation) as caught:
         ibb.receive(offence)
     assert caught.value.condition == condition
     assert ibb.failure is caught.value
@@ -60,7 +60,7 @@ def refuse(ibb: IBB, offence: Element, condition: str) -> None:
     assert not ibb.writable
     before = ibb.read()
     for seq in range(4):
-        with pytest.raises(TransportMisused) as again:
+        with pytest.raises(BytestreamViolation) as again:
             ibb.receive(block(seq))
         assert again.value.condition == "item-not-found"
     assert ibb.failure is caught.value
@@ -185,7 +185,7 @@ def test_bytes_are_bounded_against_a_peer_that_ignores_back_pressure() -> None:
     for seq in range(2 * RECEIVE_QUEUE // 8192):
         ibb.receive(block(seq, bytes(8192)))
         ibb.acknowledgements_due()
-    with pytest.raises(TransportMisused) as caught:
+    with pytest.raises(BytestreamViolation) as caught:
         ibb.receive(block(2 * RECEIVE_QUEUE // 8192, b"x"))
     assert caught.value.condition == "resource-constraint"
     assert ibb.read() == bytes(2 * RECEIVE_QUEUE)
@@ -198,7 +198,7 @@ def test_blocks_are_bounded_against_a_peer_that_ignores_back_pressure() -> None:
     ibb.stanzas_to_send()
     for seq in range(RECEIVE_BLOCKS):
         ibb.receive(block(seq, b"x"))
-    with pytest.raises(TransportMisused) as caught:
+    with pytest.raises(BytestreamViolation) as caught:
         ibb.receive(block(RECEIVE_BLOCKS, b"x"))
     assert caught.value.condition == "resource-constraint"
 
@@ -248,7 +248,7 @@ def test_hostile_wire(blocks: int, where: st.DataObject, attack: str) -> None:
     for payload in wire:
         try:
             ibb.receive(payload)
-        except TransportMisused:
+        except BytestreamViolation:
             refused += 1
     assert refused == len(wire) - good
     assert ibb.read() == b"".join(bytes([seq]) * 100 for seq in range(good))
@@ -264,7 +264,7 @@ def test_flipped_bits(data: bytes, where: st.DataObject) -> None:
     ibb = initiator()
     try:
         ibb.receive(block(0, text.decode()))
-    except TransportMisused:
+    except BytestreamViolation:
         assert ibb.read() == b""
     else:
         assert base64.b64encode(altered := ibb.read()) == text
@@ -294,5 +294,5 @@ def test_noise(role: Role, stream: list[tuple[str, dict[str, str], str | None]])
         element.text = text
         try:
             ibb.receive(element)
-        except (TransportMisused, LocalError):
+        except (BytestreamViolation, LocalError):
             continue

@@ -6,8 +6,7 @@ from xml.etree.ElementTree import Element, fromstring
 
 import pytest
 
-from xmpp_e2e.errors import LocalError, TransportFailed
-from xmpp_e2e.identity import Role
+from xmpp_e2e.errors import BytestreamFailed, LocalError
 from xmpp_e2e.transport.ibb import (
     CLOSE,
     DATA,
@@ -20,6 +19,7 @@ from xmpp_e2e.transport.ibb import (
     RECEIVE_QUEUE,
     sid_of,
 )
+from xmpp_e2e.types import Role
 
 
 def opened(block_size: int = 4096) -> IBB:
@@ -82,7 +82,7 @@ def test_open_is_for_once() -> None:
 def test_a_dead_bytestream_is_not_opened() -> None:
     """A bytestream that failed before it was opened cannot be opened any more."""
     ibb = IBB(Role.INITIATOR, "s", 4096)
-    with pytest.raises(TransportFailed):
+    with pytest.raises(BytestreamFailed):
         ibb.receive(Element(DATA, {"sid": "s", "seq": "0"}))
     with pytest.raises(LocalError):
         ibb.open()
@@ -294,7 +294,7 @@ def test_any_error_ends_the_bytestream(which: int, condition: str) -> None:
     ibb.send(b"block")
     ibb.close()
     sent = ibb.stanzas_to_send()
-    with pytest.raises(TransportFailed, match=condition) as caught:
+    with pytest.raises(BytestreamFailed, match=condition) as caught:
         ibb.failed(sent[which][0], condition)
     assert ibb.failure is caught.value
     assert caught.value.jingle_reason == "failed-transport"
@@ -313,7 +313,7 @@ def test_nothing_leaves_after_an_error() -> None:
     ibb = opened()
     ibb.send(bytes(200_000))
     [(tag, _), *_] = ibb.stanzas_to_send()
-    with pytest.raises(TransportFailed):
+    with pytest.raises(BytestreamFailed):
         ibb.failed(tag, "service-unavailable")
     assert (ibb.backlog, ibb.drained, ibb.writable, leaving(ibb)) == (0, True, False, [])
     with pytest.raises(LocalError):
@@ -323,7 +323,7 @@ def test_nothing_leaves_after_an_error() -> None:
 def test_an_error_before_open_left() -> None:
     """A bytestream that fails between open() and its <open/> never sends it, and has nothing left to send."""
     ibb = opened()
-    with pytest.raises(TransportFailed):
+    with pytest.raises(BytestreamFailed):
         ibb.receive(Element(DATA, {"sid": "stream1", "seq": "0"}))
     assert leaving(ibb) == []
     assert ibb.drained
@@ -335,7 +335,7 @@ def test_an_error_while_close_waits() -> None:
     ibb.send(bytes(200_000))
     ibb.close()
     [(tag, _), *_] = ibb.stanzas_to_send()
-    with pytest.raises(TransportFailed):
+    with pytest.raises(BytestreamFailed):
         ibb.failed(tag, "service-unavailable")
     assert ibb.drained
 

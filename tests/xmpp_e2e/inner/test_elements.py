@@ -1,0 +1,149 @@
+"""A hello is taken only if it is well formed and mirrors ours."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from xml.etree.ElementTree import Element, SubElement
+
+import pytest
+
+from tests.pair import has_code
+from xmpp_e2e.errors import AuthenticationFailed, Code, StreamError
+from xmpp_e2e.inner.elements import (
+    STEP,
+    Hello,
+    build_hello,
+    build_step,
+    parse_hello,
+    parse_step,
+)
+from xmpp_e2e.types import Assurance, Role
+
+OURS = Hello(Role.INITIATOR, "sid", bytes(32), methods=("psk", "srp"))
+THEIRS = Hello(Role.RESPONDER, "sid", bytes(32), methods=("psk", "sas"), need=("psk",), require=Assurance.VERIFIED)
+
+
+def test_a_mirrored_hello_is_taken() -> None:
+    """A hello that survives the wire and mirrors ours raises nothing."""
+    assert parse_hello(build_hello(THEIRS)) == THEIRS
+    THEIRS.verify_matches(OURS)
+
+
+@pytest.mark.parametrize(
+    ("altered", "message"),
+    [
+        (replace(THEIRS, role=Role.INITIATOR), "claims our own role"),
+        (replace(THEIRS, sid="another"), "another session"),
+        (replace(THEIRS, neg=bytes(31) + b"\x01"), "did not see the same negotiation"),
+    ],
+    ids=["role", "sid", "neg"],
+)
+def test_what_does_not_mirror_ours_was_altered(altered: Hello, message: str) -> None:
+    """Our own role, another session's id or another negotiation's digest: somebody was in between."""
+    with pytest.raises(AuthenticationFailed, match=message, check=has_code(Code.NEGOTIATION_ALTERED)):
+        altered.verify_matches(OURS)
+
+
+def test_a_need_that_we_cannot_meet_is_named() -> None:
+    """The peer wants a method that is not set up here: no session, and no word of an attack."""
+    with pytest.raises(
+        AuthenticationFailed, match="needs sas, which is not set up here", check=has_code(Code.METHOD_NOT_CONFIGURED)
+    ):
+        replace(THEIRS, need=("psk", "sas")).check_methods(OURS)
+
+
+def test_a_need_that_the_peer_cannot_meet_is_named() -> None:
+    """We want a method that is not set up at his side: at once no session, in place of one that waits for it."""
+    with pytest.raises(
+        AuthenticationFailed, match="needs srp, which is not set up at the peer's", check=has_code(Code.METHOD_NOT_CONFIGURED)
+    ):
+        THEIRS.check_methods(replace(OURS, need=("psk", "srp")))
+
+
+@pytest.mark.parametrize("count", [0, 16])
+def test_lists_have_room(count: int) -> None:
+    """As many methods as the bound says are taken, and none."""
+    names = tuple(f"m{number}" for number in range(count))
+    assert parse_hello(build_hello(replace(THEIRS, methods=names, need=names))).need == names
+
+
+SEVENTEEN = " ".join(f"m{number}" for number in range(17))
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"neg": "AA=="},
+        {"neg": "A" * 42 + "B="},
+        {"neg": build_hello(THEIRS).attrib["neg"].replace("A", "A\n", 1)},
+        {"neg": build_hello(THEIRS).attrib["neg"].rstrip("=")},
+        {"neg": None},
+        {"sid": None},
+        {"role": None},
+        {"role": "listener"},
+        {"require": None},
+        {"require": "absolute"},
+        {"methods": SEVENTEEN, "need": ""},
+        {"methods": SEVENTEEN, "need": SEVENTEEN},
+        {"methods": "psk", "need": "psk sas"},
+    ],
+    ids=str,
+)
+def test_what_is_malformed_is_no_hello(attributes: dict[str, str | None]) -> None:
+    """A digest of another length or spelling, an attribute that is missing or unknown, lists that are long or contradict."""
+    element = build_hello(THEIRS)
+    for name, value in attributes.items():
+        if value is None:
+            del element.attrib[name]
+        else:
+            element.set(name, value)
+    with pytest.raises(StreamError, match="hello is malformed") as refused:
+        parse_hello(element)
+    assert refused.value.condition == "bad-format"
+
+
+def test_a_hello_has_no_children() -> None:
+    """What a later version puts inside is not overlooked."""
+    element: Element = build_hello(THEIRS)
+    SubElement(element, "more")
+    with pytest.raises(StreamError, match="hello is malformed"):
+        parse_hello(element)
+
+
+@pytest.mark.parametrize("payload", [b"", b"a", bytes(768)], ids=["nothing", "a byte", "the most"])
+def test_a_step_is_read_back(payload: bytes) -> None:
+    """A step of up to 1024 characters survives the wire with its method."""
+    assert parse_step(build_step("psk", payload)) == ("psk", payload)
+
+
+def test_a_step_without_text_says_nothing() -> None:
+    """As XML has it, an element without text is one with an empty text."""
+    assert parse_step(Element(STEP, method="psk")) == ("psk", b"")
+
+
+def nameless() -> Element:
+    return Element(STEP)
+
+
+def with_more(payload: bytes) -> Element:
+    element = build_step("psk", payload)
+    SubElement(element, "more")
+    return element
+
+
+def unstrict() -> Element:
+    element = build_step("psk", b"a")
+    element.text = "YQ"
+    return element
+
+
+@pytest.mark.parametrize(
+    "element",
+    [build_step("psk", bytes(769)), nameless(), unstrict(), with_more(b"a"), with_more(b"")],
+    ids=["too long", "no method", "no padding", "an element inside", "nothing but an element inside"],
+)
+def test_what_is_malformed_is_no_step(element: Element) -> None:
+    """More than 1024 characters, no method, loose base64, or anything inside: refused, and never half of it taken."""
+    with pytest.raises(StreamError, match="step is malformed") as refused:
+        parse_step(element)
+    assert refused.value.condition == "bad-format"

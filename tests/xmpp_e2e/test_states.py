@@ -1,0 +1,79 @@
+"""The table of stages: what is not in it is illegal, and OPEN and CLOSED are what the rules at its head say."""
+
+from __future__ import annotations
+
+import pytest
+
+from xmpp_e2e.states import (
+    NOT_YET_OPEN,
+    STATE_TIMEOUTS,
+    TIMEOUT_MESSAGES,
+    TRANSITIONS,
+    State,
+    Trigger,
+    diagram,
+    next_state,
+)
+
+
+@pytest.mark.parametrize("stage", State)
+@pytest.mark.parametrize("happened", Trigger)
+def test_undefined_is_illegal(stage: State, happened: Trigger) -> None:
+    """Every pair leads where the table says, and every other pair nowhere."""
+    assert next_state(stage, happened) == TRANSITIONS.get((stage, happened))
+
+
+def test_open_has_two_doors() -> None:
+    """OPEN is entered with our proof and the peer's done, in either order, and in no other way."""
+    doors = {key for key, after in TRANSITIONS.items() if after is State.OPEN and key[0] is not State.OPEN}
+    assert doors == {(State.DONE_RECEIVED, Trigger.POLICY_MET), (State.DONE_SENT, Trigger.DONE)}
+
+
+def test_each_input_has_its_stages() -> None:
+    """What can happen when: said here a second time, so that no row comes or goes unnoticed."""
+    legal = {
+        Trigger.OFFER: {State.IDLE},
+        Trigger.INITIATE: {State.IDLE},
+        Trigger.ACCEPT: {State.OFFER_RECEIVED},
+        Trigger.ACCEPTED: {State.OFFER_SENT},
+        Trigger.CONNECTED: {State.CONNECTING},
+        Trigger.TLS_UP: {State.HANDSHAKING},
+        Trigger.HELLO: {State.SECURED, State.SENT_DONE_EARLY},
+        Trigger.POLICY_MET: {State.SECURED, State.HELLO_CHECKED, State.DONE_RECEIVED},
+        Trigger.STEP: {State.HELLO_CHECKED, State.DONE_SENT, State.DONE_RECEIVED, State.OPEN, State.CLOSING},
+        Trigger.DONE: {State.HELLO_CHECKED, State.DONE_SENT},
+        Trigger.STANZA: {State.DONE_RECEIVED, State.OPEN, State.CLOSING},
+        Trigger.CLOSE: {State.OPEN},
+        Trigger.PEER_CLOSED: {State.OPEN, State.CLOSING},
+        Trigger.FAIL: set(State) - {State.IDLE, State.CLOSED},
+        Trigger.END: {State.CLOSING, State.PEER_CLOSING},
+    }
+    assert {happened: {stage for stage, other in TRANSITIONS if other is happened} for happened in Trigger} == legal
+
+
+def test_closed_is_final() -> None:
+    """Nothing leaves CLOSED."""
+    assert not any(stage is State.CLOSED for stage, _ in TRANSITIONS)
+
+
+def test_stanzas_have_their_stages() -> None:
+    """A stanza is legal only when the peer is done, or when it was sent before our farewell reached him."""
+    legal = {stage for stage, happened in TRANSITIONS if happened is Trigger.STANZA}
+    assert legal == {State.DONE_RECEIVED, State.OPEN, State.CLOSING}
+
+
+def test_done_needs_a_hello() -> None:
+    """A done is legal only after a checked hello."""
+    assert {stage for stage, happened in TRANSITIONS if happened is Trigger.DONE} == {State.HELLO_CHECKED, State.DONE_SENT}
+
+
+def test_every_stage_that_waits_has_a_deadline() -> None:
+    """No stage between the first and the last lasts for ever."""
+    assert set(STATE_TIMEOUTS) == set(State) - {State.IDLE, State.CLOSED}
+    assert set(STATE_TIMEOUTS) - {State.OPEN, State.CLOSING, State.PEER_CLOSING} == NOT_YET_OPEN == set(TIMEOUT_MESSAGES)
+
+
+def test_the_diagram_shows_the_table() -> None:
+    """The drawn diagram has one arrow for each transition that is no failure."""
+    arrows = [line for line in diagram().splitlines() if "-->" in line]
+    assert len(arrows) == sum(happened is not Trigger.FAIL for _, happened in TRANSITIONS)

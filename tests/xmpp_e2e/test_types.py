@@ -1,0 +1,38 @@
+"""Fingerprints as people read and write them."""
+
+from __future__ import annotations
+
+import pytest
+
+from xmpp_e2e.types import Fingerprint
+
+SHOWN = Fingerprint(bytes(range(32)))
+
+
+def test_what_is_shown_can_be_typed() -> None:
+    """A fingerprint is read back from what is shown of it, with white space around."""
+    assert Fingerprint.parse(f" {SHOWN}\n") == SHOWN
+    assert repr(SHOWN) == f"Fingerprint({SHOWN})"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        str(SHOWN).removeprefix("SHA256:"),
+        str(SHOWN)[:-1],
+        str(SHOWN) + "=",
+        str(SHOWN)[:-1] + "?",
+        str(SHOWN)[:-1] + "9",  # other bits in the last character, which a digest of 32 bytes does not use
+    ],
+)
+def test_nothing_else_is_a_fingerprint(text: str) -> None:
+    """Another length, alphabet or spelling is refused, in words."""
+    with pytest.raises(ValueError, match="is no key fingerprint"):
+        Fingerprint.parse(text)
+
+
+def test_a_digest_has_32_bytes() -> None:
+    """Half a digest is none."""
+    with pytest.raises(ValueError, match="has 32 bytes, not 31"):
+        Fingerprint(bytes(31))

@@ -1,0 +1,346 @@
+"""Two honest channels back to back: what they agree on, and what they carry."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from OpenSSL import SSL
+
+from tests.xmpp_e2e.tls.honest import ALICE, BOB, CREATED, agreed, channels, connected, records
+from xmpp_e2e.errors import LocalError
+from xmpp_e2e.tls.certificate import OwnKey
+from xmpp_e2e.tls.connection import (
+    ALPN,
+    HANDSHAKE_BYTES,
+    RECORD_BYTES,
+    TLSConnection,
+)
+from xmpp_e2e.types import Role
+
+# --- the handshake ----------------------------------------------------------------------------------------------------
+
+
+def test_both_ends_agree() -> None:
+    """Both ends establish TLS 1.3 with the hybrid key exchange and know each other's certificate and key."""
+    initiator, responder = connected()
+    for channel, peer in ((initiator, BOB), (responder, ALICE)):
+        established = agreed(channel)
+        assert established.protocol == "TLSv1.3"
+        assert established.cipher == "TLS_AES_256_GCM_SHA384"
+        assert established.group == "X25519MLKEM768"
+        assert established.peer_certificate == peer.certificate
+        assert established.certificate_digest == peer.certificate_digest
+        assert established.peer_key == peer.fingerprint
+
+
+def test_default_key_exchange_satisfies_require_pq() -> None:
+    """Who demands post-quantum safety gets it from OpenSSL's own choice of groups."""
+    initiator, responder = connected(require_pq=True)
+    assert initiator.handshake_result
+    assert responder.handshake_result
+
+
+def test_exporter_is_shared_by_the_two_ends_and_by_nobody_else() -> None:
+    """Both ends derive the same 32 bytes, and another connection of the same two other ones."""
+    initiator, responder = connected()
+    again, _ = connected()
+    assert len(agreed(initiator).exporter) == 32
+    assert agreed(initiator).exporter == agreed(responder).exporter != agreed(again).exporter
+
+
+def test_exporter_is_the_one_of_rfc_9266() -> None:
+    """The exporter has the label of RFC 9266 §2 and an empty context."""
+    initiator, _ = connected()
+    expected = initiator._connection.export_keying_material(b"EXPORTER-Channel-Binding", 32, b"")
+    assert agreed(initiator).exporter == expected
+
+
+def test_exporter_is_in_no_repr() -> None:
+    """A repr shows what anybody may see, and neither the exporter nor the private key."""
+    initiator, _ = connected()
+    secret = agreed(initiator).exporter
+    for shown in (repr(agreed(initiator)), repr(initiator), repr(vars(initiator))):
+        assert repr(secret)[2:-1] not in shown
+        assert secret.hex() not in shown
+        assert repr(BOB.certificate)[2:-1] not in shown
+        assert repr(ALICE.private_key)[2:-1] not in shown
+
+
+def test_ed25519_identities_connect() -> None:
+    """Keys of the other accepted kind work on both sides."""
+    key = ed25519.Ed25519PrivateKey.generate()
+    name = x509.Name([])
+    certificate = x509.CertificateBuilder(name, name, key.public_key(), 1, CREATED, CREATED.replace(year=2027))
+    identity = OwnKey(
+        certificate.sign(key, None).public_bytes(Encoding.DER),
+        key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()),
+    )
+    for alice, bob in ((identity, BOB), (ALICE, identity)):
+        initiator, responder = connected(alice, bob)
+        assert agreed(initiator).peer_key == bob.fingerprint
+        assert agreed(responder).peer_key == alice.fingerprint
+
+
+def test_three_flights() -> None:
+    """The handshake is three flights of bounded size, and the little that follows is no session ticket."""
+    initiator, responder = channels()
+    sizes = []
+    for sender, receiver in ((initiator, responder), (responder, initiator)) * 2:
+        flight = sender.data_to_send()
+        sizes.append(len(flight))
+        receiver.receive(flight)
+    assert all(size <= limit for size, limit in zip(sizes, (1600, 2000, 600, 200), strict=True))
+    assert initiator.handshake_result
+    assert responder.handshake_result
+    assert initiator.data_to_send() == responder.data_to_send() == b""
+
+
+def test_first_flight_needs_no_fingerprint() -> None:
+    """The ClientHello is there before anything is known of the peer; the responder has nothing to begin with."""
+    initiator, responder = TLSConnection(Role.INITIATOR, ALICE), TLSConnection(Role.RESPONDER, BOB)
+    initiator.start()
+    responder.start()
+    assert initiator.data_to_send()[:1] == b"\x16"
+    assert responder.data_to_send() == b""
+
+
+def test_start_twice_makes_one_client_hello() -> None:
+    """A second start changes nothing."""
+    initiator = TLSConnection(Role.INITIATOR, ALICE)
+    initiator.start()
+    initiator.start()
+    assert len(list(records(initiator.data_to_send()))) == 1
+
+
+@given(st.lists(st.floats(0, 1), max_size=8))
+@settings(max_examples=20, deadline=None)
+def test_transport_may_cut_anywhere(places: list[float]) -> None:
+    """However the transport cuts the bytes, the handshake succeeds and the plaintext arrives whole and in order."""
+    initiator, responder = channels()
+    arrived = b""
+    for sender, receiver in ((initiator, responder), (responder, initiator), (initiator, responder)):
+        if sender.handshake_result:
+            sender.send(b"first data " * 1000)
+        flight = sender.data_to_send()
+        # Places are fractions, for a flight's length is not the same every time: ECDSA signatures differ by some bytes.
+        edges = [0, *sorted(round(place * len(flight)) for place in places), len(flight)]
+        for start, end in pairwise(edges):
+            if start < end:
+                arrived += receiver.receive(flight[start:end])
+    assert responder.handshake_result
+    assert arrived == b"first data " * 1000
+
+
+def test_byte_by_byte() -> None:
+    """A transport that brings single bytes works."""
+    initiator, responder = channels()
+    for sender, receiver in ((initiator, responder), (responder, initiator), (initiator, responder)):
+        for byte in sender.data_to_send():
+            receiver.receive(bytes([byte]))
+    assert responder.handshake_result
+
+
+def test_first_data_rides_with_the_last_flight() -> None:
+    """What the initiator sends behind its last flight comes out of the call that finishes the responder's handshake,
+    and the bound on handshakes does not count it."""
+    initiator, responder = channels()
+    responder.receive(initiator.data_to_send())
+    initiator.receive(responder.data_to_send())
+    initiator.send(bytes(2 * HANDSHAKE_BYTES))
+    assert responder.receive(initiator.data_to_send()) == bytes(2 * HANDSHAKE_BYTES)
+
+
+# --- what comes before what -------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_received_before_the_fingerprint_is_known() -> None:
+    """Bytes cannot be judged without the signalled fingerprint; refusing them harms nothing."""
+    initiator, responder = TLSConnection(Role.INITIATOR, ALICE), TLSConnection(Role.RESPONDER, BOB)
+    initiator.start()
+    flight = initiator.data_to_send()
+    with pytest.raises(LocalError, match="before it is known which certificate"):
+        responder.receive(flight)
+    responder.expect_certificate(ALICE.certificate_digest)
+    responder.receive(flight)
+    assert responder.data_to_send()
+
+
+def test_expectation_cannot_be_changed() -> None:
+    """The fingerprint is set once."""
+    initiator, _ = channels()
+    with pytest.raises(LocalError, match="already expects"):
+        initiator.expect_certificate(BOB.certificate_digest)
+
+
+@pytest.mark.parametrize("digest", [b"", b"x" * 31, b"x" * 33])
+def test_expectation_is_a_sha_256_digest(digest: bytes) -> None:
+    """Only 32 bytes are a fingerprint; above all, nothing is none."""
+    with pytest.raises(ValueError, match="32 bytes"):
+        TLSConnection(Role.INITIATOR, ALICE).expect_certificate(digest)
+
+
+def test_nothing_is_sent_before_the_handshake() -> None:
+    """No plaintext is taken while it is not known who would read it."""
+    initiator, responder = channels()
+    for channel in (initiator, responder):
+        with pytest.raises(LocalError, match="not established yet"):
+            channel.send(b"too early")
+        assert channel.handshake_result is None
+
+
+# --- what they carry --------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.integers(0, 3 * RECORD_BYTES), min_size=1, max_size=5))
+@settings(max_examples=20, deadline=None)
+def test_plaintext_arrives(sizes: list[int]) -> None:
+    """Plaintext of any size arrives in order, both ways."""
+    for sender, receiver in (connected(), connected()[::-1]):
+        sent = [bytes([index]) * size for index, size in enumerate(sizes)]
+        for plaintext in sent:
+            sender.send(plaintext)
+        data = sender.data_to_send()
+        assert (receiver.receive(data) if data else b"") == b"".join(sent)
+
+
+def test_records_fit_a_block() -> None:
+    """No record is larger than 4 KiB with its framing, and all but the last are exactly that."""
+    initiator, _ = connected()
+    initiator.send(bytes(3 * RECORD_BYTES))
+    sizes = [len(record) for record in records(initiator.data_to_send())]
+    assert sizes[:-1] == [RECORD_BYTES] * 3
+    assert sizes[-1] < RECORD_BYTES
+
+
+def test_larger_records_of_others_are_taken() -> None:
+    """A peer may use records of 16 KiB, the largest of RFC 8446."""
+    initiator, responder = connected()
+    initiator._connection.send(bytes(16 * 1024))
+    data = initiator._connection.bio_read(32 * 1024)
+    assert len(list(records(data))) == 1
+    assert responder.receive(data) == bytes(16 * 1024)
+
+
+def test_data_to_send_is_handed_out_once() -> None:
+    """What was fetched waits no longer."""
+    initiator, _ = connected()
+    initiator.send(b"once")
+    assert initiator.data_to_send()
+    assert initiator.data_to_send() == b""
+
+
+def test_what_waits_outlives_what_comes() -> None:
+    """Records that were not fetched yet are still there after bytes of the peer, and again after they were."""
+    initiator, responder = connected()
+    for _ in range(2):
+        initiator.send(b"words")
+        responder.send(b"others")
+        assert initiator.receive(responder.data_to_send()) == b"others"
+        assert responder.receive(initiator.data_to_send()) == b"words"
+
+
+def test_a_flight_that_was_not_lent_outlives_what_comes() -> None:
+    """The ClientHello waits until it is fetched, whatever comes before that."""
+    initiator, _ = channels()
+    initiator.receive(b"\x16")
+    assert initiator.data_to_send()
+
+
+def test_what_follows_a_flight_outlives_what_comes() -> None:
+    """The answer to the first flight makes that one superfluous, and nothing that is written after it."""
+    initiator, responder = channels()
+    responder.receive(initiator.flight_for_signalling())
+    initiator.receive(responder.data_to_send())
+    initiator.receive(b"\x17")
+    responder.receive(initiator.data_to_send())
+    assert responder.handshake_result
+
+
+def test_established_is_set_once() -> None:
+    """The handshake is examined when it is over, and never again."""
+    initiator, responder = connected()
+    before = agreed(responder)
+    initiator.send(b"words")
+    responder.receive(initiator.data_to_send())
+    assert responder.handshake_result is before
+
+
+def test_used_counts_the_bytes_of_both_ways() -> None:
+    """Every byte that travelled either way is counted, those of the handshake, of the goodbye and after it too."""
+    initiator, responder = channels()
+    travelled = 0
+    for sender, receiver in ((initiator, responder), (responder, initiator)) * 3:
+        if sender.handshake_result:
+            sender.send(b"counted" * 1000)
+            if travelled > 20_000:
+                sender.close()
+        data = sender.data_to_send()
+        travelled += len(data)
+        receiver.receive(data)
+    assert initiator.bytes_used == responder.bytes_used == travelled > 21_000
+    initiator.receive(b"ignored")
+    assert initiator.bytes_used == travelled + 7
+
+
+# --- what OpenSSL is told ---------------------------------------------------------------------------------------------
+
+
+class RecordingContext(SSL.Context):
+    """Notes the calls that decide about memory, caches and groups: their effect is not visible from outside."""
+
+    made: list[RecordingContext]
+
+    def __init__(self, method: int) -> None:
+        super().__init__(method)
+        self.calls: list[tuple[Any, ...]] = []
+        self.made.append(self)
+
+    def set_mode(self, mode: int) -> int:
+        if hasattr(self, "calls"):  # The base class sets modes of its own.
+            self.calls.append(("mode", mode))
+        return super().set_mode(mode)
+
+    def set_session_cache_mode(self, mode: int) -> int:
+        self.calls.append(("cache", mode))
+        return super().set_session_cache_mode(mode)
+
+    def set_tmp_ecdh(self, curve: Any) -> None:
+        self.calls.append(("group", curve))
+
+
+def test_context_is_fresh_and_frugal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each channel has a context of its own that caches no session, gives buffers back, and leaves the groups alone."""
+    made: list[RecordingContext] = []
+    monkeypatch.setattr(RecordingContext, "made", made, raising=False)
+    monkeypatch.setattr(SSL, "Context", RecordingContext)
+    connected()
+    connected()
+    assert len(made) == 4
+    for context in made:
+        assert context.calls == [("cache", SSL.SESS_CACHE_OFF), ("mode", SSL.MODE_RELEASE_BUFFERS)]
+
+
+def test_dropped_channel_is_freed_at_once() -> None:
+    """A channel is in no reference cycle, so a thousand dropped ones do not wait for the garbage collector."""
+    _, responder = connected()
+    freed = weakref.ref(responder._connection)
+    gc.disable()
+    try:
+        del _, responder
+        assert freed() is None
+    finally:
+        gc.enable()
+
+
+def test_application_protocol_is_the_one_of_the_protocol() -> None:
+    """The name on the wire never changes by accident."""
+    assert ALPN == b"xmpp-e2e/1"

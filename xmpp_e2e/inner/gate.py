@@ -1,0 +1,115 @@
+"""The gate before stanzas: it opens with our done, which takes a proof, and the peer's done, in either order."""
+
+from __future__ import annotations
+
+from xml.etree.ElementTree import Element
+
+from xmpp_e2e import events
+from xmpp_e2e.authenticate.base import Proof
+from xmpp_e2e.errors import StreamError, UntrustedKey
+from xmpp_e2e.inner import elements
+from xmpp_e2e.inner.context import Context
+from xmpp_e2e.inner.key_assessment import KeyAssessment
+from xmpp_e2e.key_decision import Decision, KeyDecision, KeyStatus
+from xmpp_e2e.states import HELLOS_CHECKED, State, Trigger
+from xmpp_e2e.stream import writer
+from xmpp_e2e.types import Assurance
+
+EARLY_BUFFER_BYTES = 64 * 1024
+"""Stanza bytes that are buffered until our own policy is met: twice what an honest peer sends."""
+
+
+class Gate:
+    """Decides whether stanzas may flow, and buffers those that come early."""
+
+    def __init__(self, context: Context, key: KeyAssessment) -> None:
+        self.key = key
+        self.assurance = Assurance.NONE
+        self.peer_methods: tuple[str, ...] = ()
+        """Methods with a secret that the peer's hello names."""
+        self._context = context
+        self._done: Proof | None = None
+        """The proof for which our done was sent."""
+        self._early: list[Element] = []
+        self._early_bytes = 0
+
+    def assess(self, now: float, *, verifying: bool, incomplete: bool) -> None:
+        """Send done if the key is good enough by now, or wait for the user. UntrustedKey if it never will be.
+
+        ``verifying``: a proof is on its way. ``incomplete``: one that we require is missing.
+        """
+        decision = self.key.assess()
+        self.assurance = decision.assurance
+        if (changed := self.key.changed_event(decision)) is not None:
+            self._context.events.append(changed)
+        if incomplete and decision.status is not KeyStatus.BLOCKED:
+            return  # its outcome decides
+        # our done cannot be taken back: a key that would have to wait now must end the session
+        if decision.decision is Decision.REJECT or (decision.decision is Decision.HOLD and self._done is not None):
+            raise UntrustedKey(decision, self._context.config.peer_jid.partition("/")[0])
+        if decision.decision is Decision.HOLD:
+            self._await_user(decision, now, verifying)
+        elif self._may_send_done(decision):
+            self._send_done(now)
+
+    def receive_done(self, now: float) -> None:
+        """Handle the peer's done."""
+        if self._done is not None:
+            self._open(self._done, Trigger.DONE, now)
+        else:
+            self._context.machine.transition(Trigger.DONE, now)
+
+    def receive_stanza(self, stanza: Element, now: float) -> None:
+        """Deliver a stanza, or buffer it until our policy is met."""
+        machine = self._context.machine
+        machine.transition(Trigger.STANZA, now)
+        if machine.state is not State.DONE_RECEIVED:
+            self._deliver(stanza)
+            return
+        self._early_bytes += len(writer.element(stanza))
+        if self._early_bytes > EARLY_BUFFER_BYTES:
+            raise StreamError("the peer sent more than is buffered before our policy is met", "policy-violation")
+        self._early.append(stanza)
+
+    def release(self) -> None:
+        """Drop the buffered stanzas: the session is closed."""
+        self._early.clear()
+
+    def _may_send_done(self, decision: KeyDecision) -> bool:
+        """Return whether our done is due. It goes out before the peer's hello only for a key that is no surprise."""
+        state = self._context.machine.state
+        if state is State.SECURED:
+            return self._context.out.started and decision.status.is_expected
+        return state in (State.HELLO_CHECKED, State.DONE_RECEIVED)
+
+    def _send_done(self, now: float) -> None:
+        proof = self._done = self.key.strongest
+        self._context.out.element(Element(elements.DONE))
+        machine = self._context.machine
+        if machine.state is State.DONE_RECEIVED:
+            self._open(proof, Trigger.POLICY_MET, now)
+        else:
+            machine.transition(Trigger.POLICY_MET, now)
+
+    def _open(self, proof: Proof, trigger: Trigger, now: float) -> None:
+        """Enter OPEN; there is no other way into it, and it takes a proof."""
+        self._context.machine.transition(trigger, now, proof)
+        self._context.events.append(events.SessionOpened(self.assurance, proof.key))
+        early, self._early, self._early_bytes = self._early, [], 0
+        for stanza in early:
+            self._deliver(stanza)
+
+    def _await_user(self, decision: KeyDecision, now: float, verifying: bool) -> None:
+        """Wait until the user or a proof acts; say so if both hellos are checked and no proof is on its way."""
+        self._context.machine.extend_for_user(now)
+        if self._context.machine.state in HELLOS_CHECKED and not verifying:
+            required = self.key.required_event(decision, self.peer_methods)
+            if required is not None:
+                self._context.events.append(required)
+
+    def _deliver(self, stanza: Element) -> None:
+        """The session says who talks to whom, never the stanza."""
+        config = self._context.config
+        stanza.set("from", config.peer_jid)
+        stanza.set("to", config.own_jid)
+        self._context.events.append(events.StanzaReceived(stanza))

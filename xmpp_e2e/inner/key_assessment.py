@@ -1,0 +1,60 @@
+"""How good the peer's key is: the proofs of this session, weighed with the keys that the host knows."""
+
+from __future__ import annotations
+
+from xmpp_e2e.authenticate.base import Proof
+from xmpp_e2e.config import Config
+from xmpp_e2e.events import KeyChanged, VerificationRequired
+from xmpp_e2e.key_decision import KeyDecision, KeyStatus, decide
+from xmpp_e2e.types import Assurance, KnownKeys
+
+
+class KeyAssessment:
+    """Decides again whenever a proof or the known keys have changed; announces each surprise once."""
+
+    def __init__(self, config: Config, known_keys: KnownKeys, signalled: Proof) -> None:
+        """``signalled``: the proof that the signalling is."""
+        self.known_keys = known_keys
+        """The peer's keys that the host knows now."""
+        self.proof: Proof | None = None
+        """The last proof of an authenticator in this session."""
+        self._signalled = signalled
+        self._config = config
+        self._announced: KeyStatus | None = None
+        self._required = False
+
+    @property
+    def strongest(self) -> Proof:
+        """The strongest proof of the key."""
+        return self.proof or self._signalled
+
+    def add_proof(self, proof: Proof) -> None:
+        """Take what an authenticator has proved."""
+        self.proof = proof
+
+    def assess(self) -> KeyDecision:
+        """Decide about the key, by all that is known now."""
+        return decide(
+            self.known_keys,
+            self._signalled.key,
+            self._signalled.assurance,
+            proved=self.proof.assurance if self.proof else Assurance.NONE,
+            trust_model=self._config.trust_model,
+            on_key_change=self._config.on_key_change,
+            min_assurance=self._config.min_assurance,
+        )
+
+    def changed_event(self, decision: KeyDecision) -> KeyChanged | None:
+        """Return the event for the user, once for each kind of surprise; None for a key that was expected."""
+        if decision.status is self._announced or decision.status.is_expected:
+            return None
+        self._announced = decision.status
+        known = tuple(key.fingerprint for key in self.known_keys.keys)
+        return KeyChanged(decision, known)
+
+    def required_event(self, decision: KeyDecision, methods: tuple[str, ...]) -> VerificationRequired | None:
+        """Return the event that says that the user has to act; None if it was returned before."""
+        if self._required:
+            return None
+        self._required = True
+        return VerificationRequired(decision, methods)

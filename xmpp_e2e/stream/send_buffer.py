@@ -1,0 +1,67 @@
+"""Our direction of the inner stream until TLS takes it: header, elements, close; what waits here is bounded."""
+
+from __future__ import annotations
+
+from xml.etree.ElementTree import Element, SubElement
+
+from xmpp_e2e.errors import SendBufferFull
+from xmpp_e2e.stream import NS_STREAM, writer
+
+SEND_BUFFER_BYTES = 16 * 1024 * 1024
+"""Plaintext that may wait for a slow bytestream: minutes of an unlimited server, and what one peer may cost in memory."""
+CHUNK_BYTES = 64 * 1024
+"""Plaintext that is taken at a time, so that the bytestream's back-pressure reaches us."""
+EARLY_STANZA_BYTES = 32 * 1024
+"""Stanza bytes that may be sent before the peer's done: a few messages, and half of what a receiver holds."""
+
+ERROR = f"{{{NS_STREAM}}}error"
+_NS_CONDITIONS = "urn:ietf:params:xml:ns:xmpp-streams"
+
+
+class SendBuffer:
+    """Writes the stream, and buffers it until it is taken."""
+
+    def __init__(self) -> None:
+        self._waiting = bytearray()
+        self._early = 0
+        self.started = False
+        """True once the header is written."""
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def header(self, from_: str, to: str, *, id: str | None) -> None:
+        """Write the stream header, first of all."""
+        self._waiting += writer.header(from_, to, id=id)
+        self.started = True
+
+    def element(self, element: Element) -> None:
+        """Write an element that is no stanza."""
+        self._waiting += writer.element(element)
+
+    def stanza(self, stanza: Element, *, early: bool) -> None:
+        """Write a stanza. SendBufferFull if too much waits, or (``early``) if the peer's done must come first; the writer's
+        errors apply."""
+        data = writer.element(stanza)
+        room = EARLY_STANZA_BYTES - self._early if early else SEND_BUFFER_BYTES - len(self._waiting)
+        if len(data) > room:
+            raise SendBufferFull(f"{len(data)} bytes do not fit: {room} are free until the peer has taken what was sent before")
+        if early:
+            self._early += len(data)
+        self._waiting += data
+
+    def error(self, condition: str) -> None:
+        """Write a stream error (RFC 6120 §4.9)."""
+        element = Element(ERROR)
+        SubElement(element, f"{{{_NS_CONDITIONS}}}{condition}")
+        self.element(element)
+
+    def close_stream(self) -> None:
+        """Write ``</stream:stream>``."""
+        self._waiting += writer.CLOSER
+
+    def take(self, limit: int | None = CHUNK_BYTES) -> bytes:
+        """Take the next bytes, at most ``limit`` (None: all)."""
+        piece = bytes(self._waiting[:limit])
+        del self._waiting[:limit]
+        return piece

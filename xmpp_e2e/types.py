@@ -1,0 +1,143 @@
+"""Values that every module may import: roles, assurance, fingerprints and the keys that are known of a peer."""
+
+from __future__ import annotations
+
+import base64
+import enum
+import hashlib
+from dataclasses import dataclass, field
+
+
+class Role(enum.Enum):
+    """Who started the Jingle session. The initiator is the TLS client, always."""
+
+    INITIATOR = "initiator"
+    RESPONDER = "responder"
+
+    @property
+    def other(self) -> Role:
+        return Role.RESPONDER if self is Role.INITIATOR else Role.INITIATOR
+
+
+class Assurance(enum.IntEnum):
+    """How sure we are that the key at the other end is the peer's, lowest first.
+
+    A policy is a comparison: ``session.assurance >= Assurance.VERIFIED``.
+    """
+
+    NONE = 0
+    """Plain XMPP: nothing end to end."""
+    VOUCHED = 1
+    """The fingerprint came in a stanza stamped by the peer's server."""
+    VOUCHED_SIGNED = 2
+    """The peer's domain signed a statement of who holds the key."""
+    KNOWN = 3
+    """The same key as in an earlier session."""
+    VERIFIED = 4
+    """Proved by a pinned fingerprint, a pre-shared key, a password or a short authentication string."""
+
+    def __str__(self) -> str:
+        return self.name.lower().replace("_", "-")
+
+    def __format__(self, spec: str) -> str:
+        return format(str(self), spec)
+
+    @classmethod
+    def parse(cls, word: str) -> Assurance:
+        """The level that ``word`` names (as ``str()`` writes it); ValueError for any other word."""
+        for level in cls:
+            if str(level) == word:
+                return level
+        raise ValueError(f"{word!r} is no assurance level; the levels are {', '.join(map(str, cls))}")
+
+
+class TrustModel(enum.Enum):
+    """Which of the three threat models of the 2009 review a user has in mind."""
+
+    SERVER_TRUSTED = "server-trusted"
+    SERVER_AUTHENTICATES = "server-authenticates"
+    SERVER_UNTRUSTED = "server-untrusted"
+
+    @property
+    def min_assurance(self) -> Assurance:
+        """The level that the key must reach before a stanza flows."""
+        return _MINIMUM[self]
+
+
+_MINIMUM = {
+    TrustModel.SERVER_TRUSTED: Assurance.NONE,
+    TrustModel.SERVER_AUTHENTICATES: Assurance.VOUCHED,
+    TrustModel.SERVER_UNTRUSTED: Assurance.VERIFIED,
+}
+
+_PREFIX = "SHA256:"
+
+
+@dataclass(frozen=True, order=True)
+class Fingerprint:
+    """The fingerprint of a *key*, the one kind that people see and pin: SHA-256 over the SPKI (DER).
+
+    Written ``SHA256:`` + unpadded base64 (43 characters), as OpenSSH does.
+    """
+
+    digest: bytes
+    """32 bytes."""
+
+    def __post_init__(self) -> None:
+        if len(self.digest) != 32:
+            raise ValueError(f"a SHA-256 fingerprint has 32 bytes, not {len(self.digest)}")
+
+    def __repr__(self) -> str:
+        return f"Fingerprint({self})"
+
+    def __str__(self) -> str:
+        return _PREFIX + base64.b64encode(self.digest).decode().rstrip("=")
+
+    @classmethod
+    def of(cls, spki: bytes) -> Fingerprint:
+        """The fingerprint of a SubjectPublicKeyInfo in DER."""
+        return cls(hashlib.sha256(spki).digest())
+
+    @classmethod
+    def parse(cls, text: str) -> Fingerprint:
+        """The fingerprint that ``text`` spells; ValueError if it is not ``SHA256:`` and 43 base64 characters."""
+        word = text.strip()
+        try:
+            if word.startswith(_PREFIX) and len(word) == len(_PREFIX) + 43:
+                parsed = cls(base64.b64decode(word[len(_PREFIX) :] + "=", validate=True))
+                if str(parsed) == word:
+                    return parsed
+        except ValueError:
+            pass
+        raise ValueError(f"{text!r} is no key fingerprint: expected SHA256: and 43 base64 characters")
+
+
+@dataclass(frozen=True)
+class KnownKey:
+    """One key of a peer that was accepted before."""
+
+    fingerprint: Fingerprint
+    assurance: Assurance
+    """The highest level that it ever reached: VOUCHED, VOUCHED_SIGNED or VERIFIED."""
+    verified_by: str
+    """How: ``route``, ``signed``, ``pin``, ``psk``, ``srp`` or ``sas``."""
+    first_seen: float
+    """When it was first accepted, seconds since the epoch."""
+    blocked: bool = False
+    """The user has refused this key for good."""
+
+
+@dataclass(frozen=True)
+class KnownKeys:
+    """The keys that are known of one peer (a bare JID)."""
+
+    keys: tuple[KnownKey, ...] = field(default=())
+
+    def find(self, fingerprint: Fingerprint) -> KnownKey | None:
+        """Return the key with this fingerprint, or None."""
+        return next((key for key in self.keys if key.fingerprint == fingerprint), None)
+
+    @property
+    def any_verified(self) -> bool:
+        """True if a key of this peer was ever verified or pinned. A blocked one counts: its user wants no surprise."""
+        return any(key.assurance is Assurance.VERIFIED for key in self.keys)
