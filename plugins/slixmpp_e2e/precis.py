@@ -1,4 +1,4 @@
-"""Passwords and passphrases as bytes, the same on each keyboard: the profile OpaqueString of PRECIS (RFC 8265 §4.2)."""
+"""Normalize passwords and passphrases, so that each keyboard gives the same bytes: PRECIS OpaqueString (RFC 8265 §4.2)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from precis_i18n import get_profile
 _PROFILE = get_profile("OpaqueString")
 
 
-def opaque(text: str) -> bytes:
-    """Any space is a space, and characters are composed. ValueError for what the profile does not allow, which is not repeated:
-    nothing at all, control characters, those that join others or are unknown to the Unicode of this Python."""
+def normalize_password(text: str) -> bytes:
+    """Return the text in UTF-8, with composed characters and each kind of space as U+0020.
+
+    ValueError if the profile does not allow it: an empty text, control characters, characters that join others or that the
+    Unicode of this Python does not know. The message does not repeat the text.
+    """
     try:
         return _PROFILE.enforce(text).encode()
     except UnicodeEncodeError as error:  # from None: the error carries the text

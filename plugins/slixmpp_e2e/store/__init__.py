@@ -1,62 +1,51 @@
-"""Where a host remembers: identity, keys of peers, policies and sealed secrets, in one SQL database per account.
+"""Answer what is stored for one account: our identity, the keys of peers, policies and encrypted secrets, in one SQL database.
 
-``errors`` and ``causes`` say what can go wrong; ``tables`` is the schema, ``migrate`` and ``migrations`` bring older stores
-to it; ``seal`` is the cryptography with the key in a file, ``passphrase`` and ``keyring`` have it from elsewhere;
-``database`` opens the file, ``keys`` and ``vault`` work on rows, and ``sql`` is the store
-(``xmpp_e2e.trust.store.TrustStore``) over them all.
+``errors`` and ``error_mapping`` say what can go wrong. ``tables`` is the schema, and ``migrate`` brings older stores to it.
+``key_protection`` keeps the key that encrypts secrets. ``database`` opens the file, ``key_table`` and ``secret_table`` work on
+rows, and ``sql_store`` is the store that the rest of the plugin uses.
+
+This room may import only the vocabulary of the plugin and the core. Rows come out as values of the core; every failure is a
+``StoreError``.
 """
 
 from slixmpp_e2e.store.errors import (
-    EntryMissing,
     KeyBlocked,
-    KeyMissing,
-    KeyWrong,
-    MigrationFailed,
     NotAStore,
-    PassphraseWrong,
-    SealBroken,
-    SealedOtherwise,
-    SealUnavailable,
-    StoreBusy,
+    ProtectionError,
+    ProtectionKeyMissing,
+    SchemaError,
     StoreDamaged,
     StoreError,
-    StoreFull,
     StoreInaccessible,
-    TooManyKeys,
-    UnknownSchema,
+    StoreReason,
+    WrongKey,
 )
-from slixmpp_e2e.store.key_protection.key_file import KeyFile, Sealer
+from slixmpp_e2e.store.key_protection.key_file import KeyFile
 from slixmpp_e2e.store.key_protection.keyring import Keyring
 from slixmpp_e2e.store.key_protection.passphrase import Passphrase
-from slixmpp_e2e.store.sql import SQLStore, key_beside, path_for
-from xmpp_e2e.trust.store import Change, PeerPolicy, StoredIdentity
+from slixmpp_e2e.store.key_protection.protection import KeyProtection
+from slixmpp_e2e.store.sql_store import SQLStore, key_file_beside, path_for
+from slixmpp_e2e.store.values import Change, PeerPolicy, StoredOwnKey
 
 __all__ = [
     "Change",
-    "EntryMissing",
     "KeyBlocked",
     "KeyFile",
-    "KeyMissing",
-    "KeyWrong",
+    "KeyProtection",
     "Keyring",
-    "MigrationFailed",
     "NotAStore",
     "Passphrase",
-    "PassphraseWrong",
     "PeerPolicy",
+    "ProtectionError",
+    "ProtectionKeyMissing",
     "SQLStore",
-    "SealBroken",
-    "SealUnavailable",
-    "SealedOtherwise",
-    "Sealer",
-    "StoreBusy",
+    "SchemaError",
     "StoreDamaged",
     "StoreError",
-    "StoreFull",
     "StoreInaccessible",
-    "StoredIdentity",
-    "TooManyKeys",
-    "UnknownSchema",
-    "key_beside",
+    "StoreReason",
+    "StoredOwnKey",
+    "WrongKey",
+    "key_file_beside",
     "path_for",
 ]

@@ -1,6 +1,6 @@
-"""One SQLite file, opened so that several processes may share it: WAL, a busy timeout, BEGIN IMMEDIATE for writes.
+"""Open one SQLite file that several processes may share: WAL, a busy timeout, BEGIN IMMEDIATE for writes.
 
-Everything that only SQLite knows is here. ``synchronous = NORMAL``: a crash of the program loses nothing; a power cut
+Everything that is special to SQLite is here. With ``synchronous = NORMAL`` a crash of the program loses nothing; a power cut
 may lose the last changes, never the consistency of the file.
 """
 
@@ -15,13 +15,14 @@ from pathlib import Path
 from sqlalchemy import Connection, StaticPool, create_engine, event
 
 from slixmpp_e2e.store import migrate, tables
-from slixmpp_e2e.store.causes import BUSY_SECONDS, explained, inaccessible
+from slixmpp_e2e.store.error_mapping import BUSY_SECONDS, os_error, translate_errors
 from slixmpp_e2e.store.errors import NotAStore, StoreDamaged
-from slixmpp_e2e.store.key_protection.key_file import Sealer, restrict
+from slixmpp_e2e.store.files import restrict_to_owner
+from slixmpp_e2e.store.key_protection.protection import KeyProtection
 
 _WAL_ATTEMPTS = 10
-"""Switching to WAL ignores the timeout and is refused at once while another process looks at the file; so many would
-have to start in the same instant."""
+"""Switching to WAL ignores the timeout, and fails at once while another process looks at the file. This many processes would
+have to start in the same instant to make us give up."""
 _BEGIN = "begin"
 
 
@@ -30,71 +31,71 @@ class Database:
 
     def __init__(self, path: Path, connection: Connection) -> None:
         self.path = path
-        self.copy: Path | None = None
-        """The store as it was, if opening it has changed its schema."""
+        self.backup: Path | None = None
+        """A copy of the store from before its schema was migrated, if it was migrated now."""
         self._connection = connection
         driver = connection.connection.driver_connection
         assert isinstance(driver, sqlite3.Connection)
         self._driver = driver
 
     def close(self) -> None:
-        """Let go of the file. Twice does no harm."""
+        """Close the file. May be called twice."""
         self._connection.close()
         self._connection.engine.dispose()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A consistent view. StoreError."""
+        """Run a transaction that reads a consistent view. StoreError."""
         with self._transaction("BEGIN") as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """All or nothing, and nobody else writes meanwhile. StoreError."""
+        """Run a transaction that writes all or nothing. No other process writes meanwhile. StoreError."""
         with self._transaction("BEGIN IMMEDIATE") as connection:
             yield connection
 
     @contextmanager
     def writing_durably(self) -> Iterator[Connection]:
-        """As ``writing``; afterwards not even a power cut takes the change back, and what it replaced is overwritten."""
-        with explained(self.path):
+        """Run a transaction like ``writing``. Not even a power cut undoes it, and what it replaced is overwritten."""
+        with translate_errors(self.path):
             self._driver.execute("PRAGMA synchronous = FULL")
         try:
             with self.writing() as connection:
                 yield connection
         finally:
-            with explained(self.path):
+            with translate_errors(self.path):
                 self._driver.execute("PRAGMA synchronous = NORMAL")
-        with suppress(sqlite3.Error):  # the change is done; if there is no room, or others read at this moment: later
+        with suppress(sqlite3.Error):  # the change is done; without room, or while others read, SQLite does it later
             self._driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[Connection]:
-        with explained(self.path):
+        with translate_errors(self.path):
             self._connection.info[_BEGIN] = begin
             with self._connection.begin():
                 yield self._connection
 
-    def version(self) -> int:
-        """Another number whenever *another* connection has written (5 µs; a query takes hundreds)."""
-        with explained(self.path):
+    def data_version(self) -> int:
+        """Return a number that changes when another connection writes. Takes 5 µs; a query takes hundreds."""
+        with translate_errors(self.path):
             return int(self._driver.execute("PRAGMA data_version").fetchone()[0])
 
 
-def open_database(path: Path, sealer: Sealer) -> Database:
-    """Open the store at ``path``, which is made if neither it nor the sealer's key is there. StoreError."""
-    _ensure_file(path, sealer)
-    with explained(path):
+def open_database(path: Path, protection: KeyProtection) -> Database:
+    """Open the store at ``path``. Make it if neither the file nor the key of ``protection`` exists. StoreError."""
+    _ensure_file(path, protection)
+    with translate_errors(path):
         database = Database(path, _connect(path))
     try:
-        _check(database, sealer)
-        # From here on it is ours to change.
+        _prepare(database, protection)
+        # The file is our store: from here on we may change it.
         _restrict(path)
-        with explained(path):
-            _write_ahead(database)
+        with translate_errors(path):
+            _switch_to_wal(database)
     except NotAStore as error:
         database.close()
-        if sealer.ready():  # whose else should it be?
+        if protection.has_key():  # then the file was our store
             raise StoreDamaged(path, f"the store is damaged, as the key that opens it is there ({error.cause})") from error
         raise
     except BaseException:
@@ -103,23 +104,23 @@ def open_database(path: Path, sealer: Sealer) -> Database:
     return database
 
 
-def _ensure_file(path: Path, sealer: Sealer) -> None:
-    """If there is no file, make an empty one that is its owner's alone."""
-    # The key is asked for first: whoever makes both at this moment makes the file first.
-    if sealer.ready() and not path.exists():
+def _ensure_file(path: Path, protection: KeyProtection) -> None:
+    """Make an empty file that only its owner may read, if there is no file."""
+    # Look for the key first: a process that makes both just now makes the file first.
+    if protection.has_key() and not path.exists():
         raise StoreDamaged(path, "the store is gone, but the key that opens it is still there")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
-        pass  # an older store, somebody else's file, or another process was faster: _check tells
+        pass  # an older store, another program's file, or another process was faster: _prepare finds out
     except OSError as error:
-        raise inaccessible(path, "the store cannot be created", error) from error
+        raise os_error(path, "the store cannot be created", error) from error
 
 
 def _connect(path: Path) -> Connection:
     def connect() -> sqlite3.Connection:
-        # mode=rw: SQLite itself never makes the file, whose permissions are ours. isolation_level None: we say BEGIN.
+        # mode=rw: SQLite must not make the file, as we set its permissions. isolation_level None: we send BEGIN.
         return sqlite3.connect(
             f"{path.as_uri()}?mode=rw", uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
@@ -133,33 +134,33 @@ def _connect(path: Path) -> Connection:
     return engine.connect()
 
 
-def _check(database: Database, sealer: Sealer) -> None:
-    """Make the tables of a new store; find those of an old one in order, and bring them to the schema of this version."""
+def _prepare(database: Database, protection: KeyProtection) -> None:
+    """Make the tables of a new store; check those of an existing one, and migrate them to the schema of this version."""
     for pragma in ("foreign_keys = ON", "synchronous = NORMAL", "secure_delete = ON"):
-        with explained(database.path):
+        with translate_errors(database.path):
             database._driver.execute(f"PRAGMA {pragma}")
     with database.reading() as connection:
-        if migrate.schema_of(connection, database.path) not in (None, tables.HEAD):
-            migrate.load()  # now, as from here on others wait for us
+        if migrate.schema_version(connection, database.path) not in (None, tables.HEAD):
+            migrate.load_alembic()  # before the transaction in which other processes wait for us
     with database.writing() as connection:
-        version = migrate.schema_of(connection, database.path)
+        version = migrate.schema_version(connection, database.path)
         if version is None:
-            if database.path.stat().st_size:  # SQLite would take a file of one byte, or somebody's database without tables
+            if database.path.stat().st_size:  # SQLite would accept a file of one byte, or a database without tables
                 raise NotAStore(database.path, "this is no store of ours, though it is almost empty")
-            if sealer.ready():
+            if protection.has_key():
                 raise StoreDamaged(database.path, "the store is empty, but the key that opens it is there")
-        _check_whole(database, connection)
+        _check_pages(database, connection)
         if version is None:
-            migrate.create(connection)
+            migrate.create_tables(connection)
         elif version != tables.HEAD:
-            database.copy = migrate.upgrade(connection, database.path, version)
+            database.backup = migrate.upgrade(connection, database.path, version)
 
 
-def _check_whole(database: Database, connection: Connection) -> None:
-    """No page is damaged or missing. StoreDamaged."""
+def _check_pages(database: Database, connection: Connection) -> None:
+    """Check that no page is damaged or missing. StoreDamaged."""
     if (verdict := str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar())) != "ok":
         raise StoreDamaged(database.path, f"the store is damaged ({' '.join(verdict.split())})")
-    # SQLite fills a page that was cut short with zeros. Only a journal may have the rest of it.
+    # SQLite fills a truncated page with zeros. Only a journal may hold the rest of it.
     journal = database.path.with_name(f"{database.path.name}-wal")
     page = int(connection.exec_driver_sql("PRAGMA page_size").scalar_one())
     if database.path.stat().st_size % page and not (journal.exists() and journal.stat().st_size):
@@ -167,16 +168,16 @@ def _check_whole(database: Database, connection: Connection) -> None:
 
 
 def _restrict(path: Path) -> None:
-    """The file is its owner's alone, and so are those that SQLite keeps beside it."""
+    """Keep the file, and those that SQLite keeps beside it, from other users."""
     try:
         for suffix in ("", "-wal", "-shm"):
-            restrict(path.with_name(path.name + suffix))
+            restrict_to_owner(path.with_name(path.name + suffix))
     except OSError as error:
-        raise inaccessible(path, "the store cannot be kept from other users", error) from error
+        raise os_error(path, "the store cannot be kept from other users", error) from error
 
 
-def _write_ahead(database: Database) -> None:
-    """Readers and a writer do not wait for each other."""
+def _switch_to_wal(database: Database) -> None:
+    """Let readers and a writer work at the same time."""
     for attempt in range(_WAL_ATTEMPTS):
         try:
             database._driver.execute("PRAGMA journal_mode = WAL")
@@ -184,5 +185,5 @@ def _write_ahead(database: Database) -> None:
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or attempt == _WAL_ATTEMPTS - 1:
                 raise
-        with database.writing():  # waits until whoever writes is done
+        with database.writing():  # waits until the other process has written
             pass

@@ -1,146 +1,101 @@
-"""What can go wrong with a store. Each message names the file and the cause, each class the way out.
+"""The errors of a store. Each message names the file and the cause; each reason has its own advice.
 
-Whatever is wrong, the files are left as they are: nothing is repaired, replaced or begun anew behind the user's back.
+The store never repairs or replaces a file without the user's knowledge: every error leaves the files as they are.
 """
 
 from __future__ import annotations
 
+import enum
 from pathlib import Path
+from typing import ClassVar, NamedTuple
 
 from xmpp_e2e.errors import E2EError, LocalError
 
 
+class StoreReason(enum.Enum):
+    """Why a store failed, for programs: finer than the class of the error."""
+
+    UNUSABLE = "unusable"
+    TOO_MANY_KEYS = "too-many-keys"
+    NOT_A_STORE = "not-a-store"
+    DAMAGED = "damaged"
+    SECRET_DAMAGED = "secret-damaged"
+    UNKNOWN_SCHEMA = "unknown-schema"
+    MIGRATION_FAILED = "migration-failed"
+    NO_ACCESS = "no-access"
+    FULL = "full"
+    BUSY = "busy"
+    KEY_FILE_MISSING = "key-file-missing"
+    KEYRING_ENTRY_MISSING = "keyring-entry-missing"
+    WRONG_KEY = "wrong-key"
+    WRONG_PASSPHRASE = "wrong-passphrase"
+    OTHER_PROTECTION = "other-protection"
+    PROTECTION_UNAVAILABLE = "protection-unavailable"
+
+
+class Advice(NamedTuple):
+    """The texts of ``E2EError`` for one reason."""
+
+    remedy: str
+    likely: str = ""
+    attack: str = ""
+
+
 class StoreError(E2EError):
-    """The store did not do what it was asked; what it held before, it still holds."""
+    """The store could not do what was asked. It still holds everything that it held before."""
 
-    remedy = "The store was left as it is."
+    default_reason: ClassVar[StoreReason] = StoreReason.UNUSABLE
 
-    def __init__(self, path: Path, cause: str) -> None:
+    def __init__(self, path: Path, cause: str, reason: StoreReason | None = None) -> None:
         super().__init__(f"{path}: {cause}")
         self.path = path
         """The file that the message is about."""
         self.cause = cause
-        """The message without it."""
+        """The message without the file's name."""
+        self.reason = reason or self.default_reason
+        self.remedy, self.likely, self.attack = ADVICE[self.reason]
 
 
 class NotAStore(StoreError):
-    """The file belongs to somebody else."""
+    """The file belongs to another program."""
 
-    likely = "The path leads to the file of another program."
-    remedy = "Nothing was written to it. Name another path for the store."
+    default_reason = StoreReason.NOT_A_STORE
 
 
 class StoreDamaged(StoreError):
-    """The file was a store and cannot be read as one any more, or it is gone and its key file is still there."""
+    """The store, or one secret in it, can no longer be read; or the store is gone and its key is still there."""
 
-    likely = "A disk error, a copy that was cut short, or one file of the pair was moved without the other."
-    remedy = (
-        "The files were left as they are. Restore the store and its key file from a backup; or move both away to begin"
-        " anew, with a new identity that your peers will be told of."
-    )
+    default_reason = StoreReason.DAMAGED
 
 
-class UnknownSchema(StoreError):
-    """Another version of this software wrote the store."""
+class SchemaError(StoreError):
+    """Another version of this software wrote the store, and this version cannot use or migrate it."""
 
-    likely = "A newer version was used with this store."
-    remedy = (
-        "The store was left as it is. Use that version again, or a later one; or restore the copy beside the store that"
-        " was made before its schema changed."
-    )
-
-
-class MigrationFailed(StoreError):
-    """An older store could not be brought to the schema of this version."""
-
-    likely = "The store holds something that no version of this software has written, or this version has a bug."
-    remedy = "Nothing was lost: the store is as it was. Use the version that it was used with before, and report this."
+    default_reason = StoreReason.UNKNOWN_SCHEMA
 
 
 class StoreInaccessible(StoreError):
-    """The operating system does not let us read or write the file."""
+    """The file cannot be read or written now: no permission, no room, or another process holds it."""
 
-    likely = "It belongs to another user, its folder is missing or read-only, or the disk fails."
-    remedy = "Check the owner and the permissions of the file and of its folder, or name another path."
-
-
-class StoreFull(StoreInaccessible):
-    """There is no room."""
-
-    likely = "The disk or the quota is full."
-    remedy = "Nothing was lost: the store is as it was before this change. Make room and try again."
+    default_reason = StoreReason.NO_ACCESS
 
 
-class StoreBusy(StoreError):
-    """Another process holds the store for longer than we wait."""
+class ProtectionKeyMissing(StoreError):
+    """The store holds encrypted rows, and the key that opens them is gone."""
 
-    likely = "Another program uses the same account and hangs, or has stopped in the middle of a change."
-    remedy = "Nothing was lost: the store is as it was before this change. End the other program, or try again."
-
-
-class KeyMissing(StoreError):
-    """The store holds sealed rows, and the key that opens them is not there."""
-
-    likely = "The store was copied or restored without its key file."
-    remedy = (
-        "No new key was made. Put the key file back beside the store; without it the private key and the secrets are"
-        " lost: move the store away to begin anew, with a new identity that your peers will be told of."
-    )
+    default_reason = StoreReason.KEY_FILE_MISSING
 
 
-class KeyWrong(StoreError):
-    """The key is not the one that has sealed the rows of this store."""
+class WrongKey(StoreError):
+    """The key or passphrase is not the one that encrypted the rows of this store."""
 
-    likely = "The key file of another account or of an older backup lies beside the store."
-    attack = "Somebody may have replaced the store or the key file."
-    remedy = "Both files were left as they are. Put the key file back that belongs to the store."
+    default_reason = StoreReason.WRONG_KEY
 
 
-class PassphraseWrong(KeyWrong):
-    """The passphrase is not the one that has sealed the rows of this store."""
+class ProtectionError(StoreError):
+    """The key protection does not fit this store, or does not work on this computer."""
 
-    likely = "A typing error, another keyboard layout, or the passphrase of another store."
-    remedy = "Nothing was changed. Try again; without the passphrase the private key and the secrets stay closed."
-
-
-class EntryMissing(KeyMissing):
-    """The key was kept in the keyring of the operating system, and is not there."""
-
-    likely = "The store was copied from another computer or user, or somebody has deleted the entry from the keyring."
-    remedy = (
-        "No new key was made. Open the store where it was made, or restore the entry; without it the private key and the"
-        " secrets are lost: move the store away to begin anew, with a new identity that your peers will be told of."
-    )
-
-
-class SealedOtherwise(StoreError):
-    """The store is sealed with something else than what it was opened with."""
-
-    likely = "The seal was changed by another program for the same account, or the setting was changed alone."
-    remedy = "Nothing was changed. Open the store with what the message names; from there the seal can be changed."
-
-
-class SealUnavailable(StoreError):
-    """This computer cannot do what the seal needs."""
-
-    likely = "A computer without a desktop has no keyring service; an old OpenSSL has no Argon2id."
-    remedy = "Nothing was changed. Provide what the message names, or choose another seal: a key file needs nothing."
-
-
-class SealBroken(StoreError):
-    """A sealed row does not open with the key that opens the others."""
-
-    likely = "A disk error, or a database that was edited by hand."
-    attack = "Somebody altered the row, or moved it here from another one."
-    remedy = "The row was left as it is. Restore the store from a backup, or replace the secret that the message names."
-
-
-class TooManyKeys(StoreError):
-    """The peer has shown more keys than a person has devices."""
-
-    likely = "The peer's program makes a new key at every start, because it cannot keep its store."
-    attack = "A server that shows a new key each time fills stores like this."
-    remedy = "Forget the keys that are no longer used: xmpp-e2e trust forget JID SHA256:…"
+    default_reason = StoreReason.PROTECTION_UNAVAILABLE
 
 
 class KeyBlocked(LocalError):
@@ -148,3 +103,77 @@ class KeyBlocked(LocalError):
 
     likely = "A trust file still pins a key that was blocked later."
     remedy = "If the block was a mistake, take it back first: xmpp-e2e trust forget JID SHA256:…"
+
+
+ADVICE: dict[StoreReason, Advice] = {
+    StoreReason.UNUSABLE: Advice("The store was left as it is."),
+    StoreReason.TOO_MANY_KEYS: Advice(
+        likely="The peer's program makes a new key at every start, because it cannot keep its store.",
+        attack="A server that shows a new key each time fills stores like this.",
+        remedy="Forget the keys that are no longer used: xmpp-e2e trust forget JID SHA256:…",
+    ),
+    StoreReason.NOT_A_STORE: Advice(
+        likely="The path leads to the file of another program.",
+        remedy="Nothing was written to it. Name another path for the store.",
+    ),
+    StoreReason.DAMAGED: Advice(
+        likely="A disk error, a copy that was cut short, or one file of the pair was moved without the other.",
+        remedy="The files were left as they are. Restore the store and its key file from a backup; or move both away to begin"
+        " anew, with a new identity that your peers will be told of.",
+    ),
+    StoreReason.SECRET_DAMAGED: Advice(
+        likely="A disk error, or a database that was edited by hand.",
+        attack="Somebody altered the row, or moved it here from another one.",
+        remedy="The row was left as it is. Restore the store from a backup, or replace the secret that the message names.",
+    ),
+    StoreReason.UNKNOWN_SCHEMA: Advice(
+        likely="A newer version was used with this store.",
+        remedy="The store was left as it is. Use that version again, or a later one; or restore the copy beside the store"
+        " that was made before its schema changed.",
+    ),
+    StoreReason.MIGRATION_FAILED: Advice(
+        likely="The store holds something that no version of this software has written, or this version has a bug.",
+        remedy="Nothing was lost: the store is as it was. Use the version that it was used with before, and report this.",
+    ),
+    StoreReason.NO_ACCESS: Advice(
+        likely="It belongs to another user, its folder is missing or read-only, or the disk fails.",
+        remedy="Check the owner and the permissions of the file and of its folder, or name another path.",
+    ),
+    StoreReason.FULL: Advice(
+        likely="The disk or the quota is full.",
+        remedy="Nothing was lost: the store is as it was before this change. Make room and try again.",
+    ),
+    StoreReason.BUSY: Advice(
+        likely="Another program uses the same account and hangs, or has stopped in the middle of a change.",
+        remedy="Nothing was lost: the store is as it was before this change. End the other program, or try again.",
+    ),
+    StoreReason.KEY_FILE_MISSING: Advice(
+        likely="The store was copied or restored without its key file.",
+        remedy="No new key was made. Put the key file back beside the store; without it the private key and the secrets are"
+        " lost: move the store away to begin anew, with a new identity that your peers will be told of.",
+    ),
+    StoreReason.KEYRING_ENTRY_MISSING: Advice(
+        likely="The store was copied from another computer or user, or somebody has deleted the entry from the keyring.",
+        remedy="No new key was made. Open the store where it was made, or restore the entry; without it the private key and"
+        " the secrets are lost: move the store away to begin anew, with a new identity that your peers will be told of.",
+    ),
+    StoreReason.WRONG_KEY: Advice(
+        likely="The key file of another account or of an older backup lies beside the store.",
+        attack="Somebody may have replaced the store or the key file.",
+        remedy="Both files were left as they are. Put the key file back that belongs to the store.",
+    ),
+    StoreReason.WRONG_PASSPHRASE: Advice(
+        likely="A typing error, another keyboard layout, or the passphrase of another store.",
+        attack="Somebody may have replaced the store.",
+        remedy="Nothing was changed. Try again; without the passphrase the private key and the secrets stay closed.",
+    ),
+    StoreReason.OTHER_PROTECTION: Advice(
+        likely="Another program for the same account changed the key protection, or only the setting was changed.",
+        remedy="Nothing was changed. Open the store with what the message names; then you can change its key protection.",
+    ),
+    StoreReason.PROTECTION_UNAVAILABLE: Advice(
+        likely="A computer without a desktop has no keyring service; an old OpenSSL has no Argon2id.",
+        remedy="Nothing was changed. Provide what the message names, or choose another key protection: a key file needs"
+        " nothing.",
+    ),
+}

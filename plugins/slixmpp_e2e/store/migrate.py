@@ -1,8 +1,8 @@
-"""Bringing a store to the schema of this version: an older one by Alembic and the scripts in ``migrations``.
+"""Make the tables of a new store, and migrate an older store with Alembic and the scripts in ``migrations``.
 
-All within the transaction of whoever opens the store: every step happens or none, and other processes wait. Before a
-store changes, a copy is laid beside it. Alembic takes half a second to load, so only an older store is worth that: a new
-one is made of ``tables``, which a test finds to be what the scripts make.
+Everything happens in the transaction that opens the store: all steps or none, and other processes wait. Before a store is
+changed, a copy of it is made beside it. Alembic takes half a second to load, so it is loaded for older stores only. A new
+store is made from ``tables``; a test checks that the scripts make the same schema.
 """
 
 from __future__ import annotations
@@ -17,51 +17,51 @@ from sqlalchemy import Connection, delete, insert, inspect, select
 from sqlalchemy.exc import DBAPIError
 
 from slixmpp_e2e.store import tables
-from slixmpp_e2e.store.causes import explained, inaccessible
-from slixmpp_e2e.store.errors import MigrationFailed, NotAStore, UnknownSchema
+from slixmpp_e2e.store.error_mapping import os_error, translate_errors
+from slixmpp_e2e.store.errors import NotAStore, SchemaError, StoreReason
 
 SCRIPTS = "slixmpp_e2e.store:migrations"
-"""Alembic's way to name a folder in a package, wherever that is installed."""
+"""A folder in a package, as Alembic names it."""
 _BEFORE_ALEMBIC = {"1": "0001"}
-"""What the first stores say of their schema, and which of the scripts makes the same one."""
+"""The schema version in the first stores, and the script that makes the same schema."""
 _ONE_AT_A_TIME = threading.Lock()
-"""Alembic keeps what it works on in a global variable. Taken only inside a transaction, so that nobody waits in a ring."""
-_OF_A_MIGRATION = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH}
-"""What is wrong with its statements, or with rows that they do not expect; anything else is the disk's or another's."""
+"""Alembic keeps its state in a global variable. Locked only inside a transaction, so that there is no deadlock."""
+_MIGRATION_ERRORS = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH}
+"""Errors of a migration's statements, or of rows that they do not expect. Other errors come from the disk or the lock."""
 
 
-def schema_of(connection: Connection, path: Path) -> str | None:
-    """The version of a store, None where there are no tables. NotAStore."""
+def schema_version(connection: Connection, path: Path) -> str | None:
+    """Return the schema version of a store, or None if there are no tables. NotAStore."""
     names = inspect(connection).get_table_names()
     if tables.version.name in names:
         return ", ".join(sorted(map(str, connection.execute(select(tables.version.c.version_num)).scalars())))
     if tables.meta.name in names:
         columns = {column["name"] for column in inspect(connection).get_columns(tables.meta.name)}
         if columns >= {column.name for column in tables.meta.columns}:
-            said = select(tables.meta.c.value).where(tables.meta.c.name == tables.SCHEMA)
-            if (version := connection.execute(said).scalar()) is not None:
+            query = select(tables.meta.c.value).where(tables.meta.c.name == tables.SCHEMA)
+            if (version := connection.execute(query).scalar()) is not None:
                 return str(version)
     if names:
         raise NotAStore(path, "this is the database of another program")
     return None
 
 
-def load() -> None:
-    """Load Alembic, which takes long: before others are kept waiting."""
+def load_alembic() -> None:
+    """Import Alembic, which takes long, before other processes have to wait for us."""
     import alembic.command
     import alembic.config
     import alembic.script  # noqa: F401
 
 
-def create(connection: Connection) -> None:
-    """Make the tables of a new store, at ``HEAD``."""
+def create_tables(connection: Connection) -> None:
+    """Make the tables of a new store, at version ``HEAD``."""
     tables.metadata.create_all(connection)
     tables.version.create(connection)
     connection.execute(insert(tables.version).values({"version_num": tables.HEAD}))
 
 
 def upgrade(connection: Connection, path: Path, version: str) -> Path:
-    """From ``version`` to ``HEAD``; the copy that was made before. UnknownSchema, MigrationFailed."""
+    """Migrate from ``version`` to ``HEAD``, and return the path of the copy that was made before. SchemaError."""
     from alembic import command
     from alembic.config import Config
     from alembic.script import ScriptDirectory
@@ -73,38 +73,38 @@ def upgrade(connection: Connection, path: Path, version: str) -> Path:
     noted = inspect(connection).has_table(tables.version.name)
     same = None if noted else _BEFORE_ALEMBIC.get(version)
     if (version if noted else same) not in known:
-        raise UnknownSchema(path, f"the store has schema {version!r}, and this version knows only up to {tables.HEAD}")
-    copy = _copy(path, version)
+        raise SchemaError(path, f"the store has schema {version!r}, and this version knows only up to {tables.HEAD}")
+    copy = _backup(path, version)
     try:
         with _ONE_AT_A_TIME:
             if same is not None:
                 command.stamp(config, same)
                 connection.execute(delete(tables.meta).where(tables.meta.c.name == tables.SCHEMA))
             command.upgrade(config, tables.HEAD)
-    except (LookupError, TypeError, ValueError) as error:  # what a migration says to a row that it does not expect
+    except (LookupError, TypeError, ValueError) as error:  # a row that the migration does not expect
         raise _failed(path, version, error) from error
     except DBAPIError as error:
-        if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF not in _OF_A_MIGRATION:
+        if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF not in _MIGRATION_ERRORS:
             raise
         raise _failed(path, version, error.orig) from error
     return copy
 
 
-def _failed(path: Path, version: str, error: BaseException | None) -> MigrationFailed:
-    way = f"from schema {version} to {tables.HEAD}"
-    return MigrationFailed(path, f"the store could not be brought {way} ({type(error).__name__})")
+def _failed(path: Path, version: str, error: BaseException | None) -> SchemaError:
+    cause = f"the store could not be migrated from schema {version} to {tables.HEAD} ({type(error).__name__})"
+    return SchemaError(path, cause, StoreReason.MIGRATION_FAILED)
 
 
-def _copy(path: Path, version: str) -> Path:
-    """What is in the store now, on the disk, in a file of its owner's alone; it takes the place of an earlier one."""
+def _backup(path: Path, version: str) -> Path:
+    """Copy the store durably to a file that only its owner may read, in the place of an earlier copy. Return its path."""
     copy = path.with_name(f"{path.name}.schema-{version}")
     unfinished = copy.with_name(f"{copy.name}.part")
     try:
-        unfinished.unlink(missing_ok=True)  # of a process that was killed: we are alone in here
+        unfinished.unlink(missing_ok=True)  # left by a process that was killed; we hold the only transaction that writes
         os.close(os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         with (
-            explained(unfinished),
-            # Another connection sees what ours has found; ours cannot copy in the middle of its transaction.
+            translate_errors(unfinished),
+            # Our own connection cannot copy in the middle of its transaction. Another one sees the same content.
             closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as source,
             closing(sqlite3.connect(f"{unfinished.as_uri()}?mode=rw", uri=True)) as target,
         ):
@@ -116,6 +116,6 @@ def _copy(path: Path, version: str) -> Path:
         with suppress(OSError):
             unfinished.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise inaccessible(unfinished, "the store cannot be copied before its schema changes", error) from error
+            raise os_error(unfinished, "the store cannot be copied before its schema changes", error) from error
         raise
     return copy

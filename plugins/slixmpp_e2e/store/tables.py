@@ -1,7 +1,7 @@
-"""The schema, version ``HEAD``: new stores are made of it, older ones are brought to it by ``migrations``.
+"""The schema, version ``HEAD``. New stores are made from it; ``migrations`` brings older stores to it.
 
-SQLAlchemy Core, nothing that only SQLite knows. Peers are bare JIDs, fingerprints ``SHA256:…``, levels and choices the
-words that people see, times seconds since 1970.
+It uses SQLAlchemy Core, and nothing that is special to SQLite. Peers are bare JIDs, fingerprints ``SHA256:…``, times seconds
+since 1970; assurances and choices are stored in the words that users see.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from sqlalchemy import Boolean, Column, Double, Index, Integer, LargeBinary, MetaData, PrimaryKeyConstraint, String, Table, Text
 
 HEAD = "0001"
-"""The version of the schema below: the last of ``migrations/versions``. Known here too, as asking Alembic takes long."""
+"""The version of the schema below: the last in ``migrations/versions``. It is repeated here, as Alembic takes long to load."""
 
 version = Table(
     "xmpp_e2e_schema",
@@ -17,7 +17,7 @@ version = Table(
     Column("version_num", String(32), nullable=False),
     PrimaryKeyConstraint("version_num", name="xmpp_e2e_schema_pkc"),
 )
-"""Where Alembic notes the version of a store, as it would make this table. It also says that the database is ours."""
+"""Alembic notes the version of a store here; it would make the same table. The table also shows that the database is ours."""
 
 metadata = MetaData(naming_convention={"pk": "pk_%(table_name)s", "ix": "ix_%(table_name)s_%(column_0_N_name)s"})
 
@@ -27,22 +27,22 @@ meta = Table(
     Column("name", Text, primary_key=True),
     Column("value", Text, nullable=False),
 )
-"""What is true of the store as a whole: the names are the constants below."""
+"""Facts about the store as a whole. The constants below are its names."""
 
 SCHEMA = "xmpp-e2e schema"
-"""meta: the version in stores from before there were migrations: always 1, which is what 0001 makes."""
+"""meta: the version in stores that are older than the migrations. It is always 1, the schema that 0001 makes."""
 KEY_CHECK = "key check"
-"""meta: base64 of a known text, sealed: tells that something is sealed at all, and a wrong key from a broken row."""
-SEAL = "seal"
-"""meta: what it is sealed with, and what that needs to find the key again; absent for a key file, which needs nothing."""
+"""meta: base64 of a known text, encrypted. It shows that something is encrypted, and tells a wrong key from a damaged row."""
+PROTECTION = "seal"
+"""meta: the kind of key protection and its parameters. Absent for a key file, which has no parameters."""
 
 identity = Table(
     "identity",
     metadata,
-    # counts from 1 and grows when the identity is rotated: the last one is in use
+    # counts from 1, and grows when the identity is rotated: the last one is in use
     Column("generation", Integer, primary_key=True, autoincrement=False),
     Column("certificate", LargeBinary, nullable=False),
-    Column("private_key", LargeBinary, nullable=False),  # sealed
+    Column("private_key", LargeBinary, nullable=False),  # encrypted
 )
 
 trust = Table(
@@ -55,7 +55,7 @@ trust = Table(
     Column("since", Double, nullable=False),
     Column("blocked", Boolean, nullable=False),
 )
-"""The keys of peers, as they stand."""
+"""The current keys of peers."""
 
 history = Table(
     "history",
@@ -70,7 +70,7 @@ history = Table(
     Index(None, "peer"),
     sqlite_autoincrement=True,
 )
-"""How they came to stand so; only ever appended to (hence autoincrement: an id is never used twice)."""
+"""All changes of the keys of peers. Rows are only appended, and autoincrement never uses an id twice."""
 
 policy = Table(
     "policy",
@@ -81,7 +81,7 @@ policy = Table(
     Column("plaintext_allowed", Boolean, nullable=False),
     Column("on_key_change", Text),
 )
-"""What the user wants for a peer; null = as for everybody."""
+"""The user's settings for a peer. Null: the same as for every peer."""
 
 secrets = Table(
     "secrets",
@@ -89,7 +89,7 @@ secrets = Table(
     Column("peer", Text, primary_key=True),
     Column("kind", Text, primary_key=True),
     Column("key_id", Text, primary_key=True),
-    Column("value", LargeBinary, nullable=False),  # sealed
+    Column("value", LargeBinary, nullable=False),  # encrypted
 )
 
 failures = Table(
@@ -99,7 +99,7 @@ failures = Table(
     Column("kind", Text, primary_key=True),
     Column("count", Integer, nullable=False),
 )
-"""Failed guesses; they must survive a restart."""
+"""Failed attempts at a password or comparison. They must survive a restart."""
 
 seen = Table(
     "seen",
@@ -108,4 +108,4 @@ seen = Table(
     Column("first", Double, nullable=False),
     Column("last", Double, nullable=False),
 )
-"""Peers who have advertised encryption to us, or had a session with us."""
+"""Peers who have advertised E2E encryption to us, or had a session with us."""

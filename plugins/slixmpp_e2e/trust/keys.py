@@ -1,4 +1,4 @@
-"""The user's hand on trust: pin, forget, block, list. Every change is applied to the sessions that wait for it."""
+"""Let the user pin, block, forget and list the keys of peers. Each change is applied to the sessions that wait for it."""
 
 from __future__ import annotations
 
@@ -7,52 +7,57 @@ from collections.abc import Callable
 
 from slixmpp import JID
 
-from slixmpp_e2e.trust.trust_uri import keys_in
-from xmpp_e2e.identity import Fingerprint, Remembered
-from xmpp_e2e.trust.store import Change, TrustStore
+from slixmpp_e2e.store import Change, SQLStore
+from slixmpp_e2e.trust.trust_uri import parse_keys
+from xmpp_e2e.types import Fingerprint, KnownKeys
 
 
-class Trust:
-    """``e2e.trust``. JIDs may be full: trust is in the account behind them. Errors: ValueError for a malformed fingerprint,
-    StoreError if the store cannot be written."""
+class PeerKeys:
+    """``e2e.trust``: the keys of peers.
 
-    def __init__(self, store: TrustStore, changed: Callable[[str], None]) -> None:
+    JIDs may be full; a key is trusted for the account. ValueError for a malformed fingerprint, StoreError if the store cannot
+    be read or written.
+    """
+
+    def __init__(self, store: SQLStore, on_change: Callable[[str], None]) -> None:
         self._store = store
-        self._changed = changed
+        self._on_change = on_change
 
     async def pin(self, jid: str, fingerprint: str | Fingerprint) -> None:
-        """This key is the peer's: the user has compared it, or has it by a way that he trusts. A URI of it (XEP-0434) will do,
-        too; ValueError if that is for somebody else."""
+        """Trust a key that the user has compared, or has from a source that they trust.
+
+        ``fingerprint`` may also be a Trust Message URI (XEP-0434). ValueError if the URI is for another account.
+        """
         bare = JID(jid).bare
-        for key in keys_in(fingerprint, bare):
+        for key in parse_keys(fingerprint, bare):
             self._store.pin(bare, key, time.time())
-        self._changed(bare)
+        self._on_change(bare)
 
     async def block(self, jid: str, fingerprint: str | Fingerprint) -> None:
-        """This key is refused for good; sessions under it end."""
+        """Refuse a key until it is forgotten. Sessions with this key end."""
         bare = JID(jid).bare
-        self._store.block(bare, _parsed(fingerprint), time.time())
-        self._changed(bare)
+        self._store.block(bare, _parse(fingerprint), time.time())
+        self._on_change(bare)
 
     async def forget(self, jid: str, fingerprint: str | Fingerprint | None = None) -> int:
-        """Forget one key, or all keys of the peer; returns how many. He is met anew at the next session."""
+        """Forget one key, or all keys of the peer, and return their number. The next session is a first contact again."""
         bare = JID(jid).bare
-        forgotten = self._store.forget(bare, _parsed(fingerprint) if fingerprint is not None else None, time.time())
-        self._changed(bare)
+        forgotten = self._store.forget(bare, _parse(fingerprint) if fingerprint is not None else None, time.time())
+        self._on_change(bare)
         return forgotten
 
-    def show(self, jid: str) -> Remembered:
-        """The keys that are remembered of a peer."""
-        return self._store.remembered(JID(jid).bare)
+    def show(self, jid: str) -> KnownKeys:
+        """Return the remembered keys of a peer."""
+        return self._store.known_keys(JID(jid).bare)
 
     def history(self, jid: str) -> tuple[Change, ...]:
-        """Everything that was ever decided about the peer's keys, oldest first."""
+        """Return all changes of the peer's keys, the oldest first."""
         return self._store.history(JID(jid).bare)
 
     def peers(self) -> tuple[str, ...]:
-        """The bare JIDs of which a key is remembered."""
+        """Return the bare JIDs of all peers with a remembered key."""
         return self._store.peers()
 
 
-def _parsed(fingerprint: str | Fingerprint) -> Fingerprint:
+def _parse(fingerprint: str | Fingerprint) -> Fingerprint:
     return fingerprint if isinstance(fingerprint, Fingerprint) else Fingerprint.parse(fingerprint)

@@ -1,67 +1,98 @@
-"""Our own key: in the store, and sealed. A passphrase or a keyring takes long to open it; then a thread does, and we wait."""
+"""Our own key. It is encrypted in the store; if its protection is slow to open, a thread loads it while we wait."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from slixmpp_e2e.errors import StoreLocked
-from slixmpp_e2e.store import SQLStore
-from xmpp_e2e.tls.certificate import Identity
-from xmpp_e2e.trust.store import StoredIdentity
+from slixmpp_e2e.store import SQLStore, StoredOwnKey
+from xmpp_e2e.tls.certificate import OwnKey
 
 
-class Own:
-    """The identity in a store, which is made if there is none: at once, or StoreError is raised.
+class OwnKeyLoader:
+    """The identity in a store. It is made if the store has none.
 
-    If the seal is ``slow``: later. ``done`` is called then, with what has gone wrong if it is not there.
+    It is loaded at once, or StoreError is raised. With ``in_thread`` it is loaded later: then ``on_loaded`` is called, with the
+    error if there was one.
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, store: SQLStore, *, slow: bool, done: Callable[[BaseException | None], None]
+        self,
+        loop: Callable[[], asyncio.AbstractEventLoop],
+        store: SQLStore,
+        *,
+        in_thread: bool,
+        on_loaded: Callable[[BaseException | None], None],
     ) -> None:
-        self._store = store
-        self._found: asyncio.Future[Identity]
-        if slow:
-            self._found = loop.run_in_executor(None, _identity_in, store)
+        """``loop`` returns the event loop of the moment: it may be another one when the key is loaded, and belongs to no future
+        until then."""
+        self._loop, self._store = loop, store
+        self._on_loaded: Callable[[BaseException | None], None] | None = on_loaded
+        self._loading: Future[OwnKey] = Future()
+        self._loading.add_done_callback(self._report_soon)
+        if in_thread:
+            threading.Thread(target=self._load_in_thread, name="e2e-own-key").start()
         else:
-            self._found = loop.create_future()
-            self._found.set_result(_identity_in(store))
-
-        def tell(found: asyncio.Future[Identity]) -> None:
-            if not found.cancelled():
-                done(found.exception())
-
-        self._found.add_done_callback(tell)
+            self._loading.set_result(_load(store))
 
     @property
-    def is_open(self) -> bool:
-        """Is it there?"""
-        return self._found.done() and not self._found.cancelled() and self._found.exception() is None
+    def is_loaded(self) -> bool:
+        """Return whether the key can be used."""
+        return self._loading.done() and not self._loading.cancelled() and self._loading.exception() is None
 
     @property
-    def identity(self) -> Identity:
-        """Key and certificate. StoreLocked as long as they are not there, and what keeps them from it."""
-        if not self._found.done():
+    def own_key(self) -> OwnKey:
+        """Our key and certificate. StoreLocked before they are loaded; StoreError if loading them failed."""
+        if not self._loading.done():
             raise StoreLocked(f"the key in {self._store.path} has not been opened yet")
-        return self._found.result()
+        return self._loading.result()
 
-    async def opened(self) -> Identity:
-        """Until it is there. StoreError."""
-        return await asyncio.shield(self._found)
+    async def wait_loaded(self) -> OwnKey:
+        """Wait until the key is loaded. StoreError if loading it fails."""
+        try:
+            if not self._loading.done():
+                await asyncio.shield(asyncio.wrap_future(self._loading))
+            return self._loading.result()
+        finally:
+            self._report()
 
-    def forget(self) -> None:
-        """The plugin ends: nobody hears of it any more."""
-        self._found.cancel()
+    def cancel(self) -> None:
+        """Do not report the key any more, as the plugin ends."""
+        self._on_loaded = None
+        self._loading.cancel()
+
+    def _load_in_thread(self) -> None:
+        with suppress(InvalidStateError):  # it was cancelled meanwhile
+            try:
+                own_key = _load(self._store)
+            except BaseException as error:  # whoever waits gets it
+                self._loading.set_exception(error)
+            else:
+                self._loading.set_result(own_key)
+
+    def _report_soon(self, loading: Future[OwnKey]) -> None:
+        """Report by the loop that the client has now. If it never runs, whoever waits for the key reports."""
+        if not (loop := self._loop()).is_closed():
+            loop.call_soon_threadsafe(self._report)
+
+    def _report(self) -> None:
+        """Report once."""
+        if self._loading.done() and (on_loaded := self._on_loaded) is not None:
+            self._on_loaded = None
+            on_loaded(self._loading.exception())
 
 
-def _identity_in(store: SQLStore) -> Identity:
-    store.unlock()  # others may use the store meanwhile
-    stored = store.identity(_create)
-    return Identity(stored.certificate, stored.private_key)
+def _load(store: SQLStore) -> OwnKey:
+    store.load_key()  # may be slow; other threads can use the store meanwhile
+    stored = store.own_key(_create)
+    return OwnKey(stored.certificate, stored.private_key)
 
 
-def _create() -> StoredIdentity:
-    created = Identity.create(datetime.now(UTC))
-    return StoredIdentity(created.certificate, created.private_key)
+def _create() -> StoredOwnKey:
+    created = OwnKey.create(datetime.now(UTC))
+    return StoredOwnKey(created.certificate, created.private_key)

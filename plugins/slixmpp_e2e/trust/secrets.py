@@ -1,4 +1,4 @@
-"""What is shared with a peer: a key or a password, which then must prove each key of his that is not verified."""
+"""Set up a key or a password that is shared with a peer. It then must prove each key of the peer that is not verified."""
 
 from __future__ import annotations
 
@@ -6,49 +6,55 @@ import asyncio
 
 from slixmpp import JID
 
-from slixmpp_e2e.trust.passwords import stretched
-from xmpp_e2e.authenticate.psk import strong
-from xmpp_e2e.trust.store import TrustStore
+from slixmpp_e2e.store import SQLStore
+from slixmpp_e2e.trust.passwords import derive_srp_secret
+from xmpp_e2e.authenticate.psk import check_key_length
 
 KEY_ID = "1"
-"""In the store, of what is set up with a peer: one secret of each kind."""
+"""The id of a shared secret in the store, which holds one of each kind for a peer."""
 
 
-class Shared:
-    """``e2e.shared``. JIDs may be full: what is shared is shared with the account behind them. StoreError if the store cannot
-    be written."""
+class PeerSecrets:
+    """``e2e.secrets``: keys and passwords that are shared with peers.
 
-    def __init__(self, store: TrustStore, ours: str) -> None:
-        """``ours``: our own bare JID."""
-        self._store, self._ours = store, ours
+    JIDs may be full; a secret is shared with the account. StoreError if the store cannot be read or written.
+    """
+
+    def __init__(self, store: SQLStore, our_jid: str) -> None:
+        """``our_jid`` is our bare JID."""
+        self._store, self._our_jid = store, our_jid
 
     def put_key(self, jid: str, key: bytes) -> bool:
-        """A key of a random generator, 16 bytes at least, for ``psk``. True if it took the place of another. WeakKey."""
-        return self.put(jid, "psk", strong(key))
+        """Share a random key of at least 16 bytes, for ``psk``. Return whether it replaces another. WeakKey."""
+        return self.put(jid, "psk", check_key_length(key))
 
     async def put_password(self, jid: str, password: str) -> bool:
-        """A password, for ``srp``; stored stretched (Argon2id), which takes some 140 ms in a thread. True if it took the place
-        of another. LocalError if it cannot be one."""
-        return self.put(jid, "srp", await asyncio.to_thread(stretched, password, self._ours, JID(jid).bare))
+        """Share a password, for ``srp``. Return whether it replaces another. LocalError if it cannot be a password.
+
+        The store keeps the derived password, which takes a thread about 140 ms.
+        """
+        return self.put(jid, "srp", await asyncio.to_thread(derive_srp_secret, password, self._our_jid, JID(jid).bare))
 
     def forget(self, jid: str, method: str) -> bool:
-        """What is shared for ``psk`` or ``srp`` is shared no more. False if nothing was."""
+        """Forget the secret for ``psk`` or ``srp``. Return False if there was none."""
         bare = JID(jid).bare
         ids = self._store.secret_ids(bare, method)
         for key_id in ids:
             self._store.forget_secret(bare, method, key_id)
         return bool(ids)
 
-    def unlock(self, jid: str) -> int:
-        """Wrong guesses of the password are forgotten; returns how many there were. Agree on a new one before, by another
-        way, if you have not mistyped it yourselves."""
+    def unlock_password(self, jid: str) -> int:
+        """Allow attempts at the password again. Return the number of failed attempts.
+
+        If neither of you has mistyped it, first agree on a new password by another channel.
+        """
         bare = JID(jid).bare
-        count = self._store.failures(bare, "srp")
-        self._store.clear_failures(bare, "srp")
+        count = self._store.failed_attempts(bare, "srp")
+        self._store.clear_failed_attempts(bare, "srp")
         return count
 
     def put(self, jid: str, method: str, secret: bytes) -> bool:
-        """What two share, ready to be used: 32 bytes for ``srp``. True if it took the place of another."""
+        """Store a secret as the method uses it: 32 bytes for ``srp``. Return whether it replaces another."""
         bare = JID(jid).bare
         before = self._store.secret_ids(bare, method)
         self._store.put_secret(bare, method, KEY_ID, secret)

@@ -1,67 +1,61 @@
-"""What another process decides about keys, with the command ``xmpp-e2e trust`` perhaps, comes to the sessions of this one."""
+"""Notice decisions about keys that another process makes, for example the command ``xmpp-e2e trust``."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+from collections.abc import Callable
 
-from slixmpp_e2e.store.errors import StoreError
-from xmpp_e2e.trust.store import TrustStore
+from slixmpp_e2e.store import SQLStore, StoreError
 
-WATCH_SECONDS = 1.0
-"""Between two looks at the store. Whoever pins a key waits for the message that was held; a look costs some microseconds."""
-
-
-class Host(Protocol):
-    """What the watch needs of the plugin."""
-
-    loop: asyncio.AbstractEventLoop
-
-    def has_sessions(self) -> bool:
-        """Is anybody there whom a decision could concern?"""
-
-    def trust_changed(self, bare: str) -> None:
-        """The keys of this peer were decided about."""
-
-    def store_failed(self, error: StoreError) -> None:
-        """Tell that the store failed."""
+POLL_SECONDS = 1.0
+"""Between two looks at the store. A user who pins a key waits for the queued message; a look takes some microseconds."""
 
 
-class Watch:
-    """Looks at the store while there are sessions, and tells whose keys were decided about."""
+class StorePoller:
+    """Looks at the store while there are sessions, and reports each peer whose keys were decided about."""
 
-    def __init__(self, host: Host, store: TrustStore) -> None:
-        self._host, self._store = host, store
+    def __init__(
+        self,
+        loop: Callable[[], asyncio.AbstractEventLoop],
+        store: SQLStore,
+        *,
+        has_sessions: Callable[[], bool],
+        on_keys_changed: Callable[[str], None],
+        on_error: Callable[[StoreError], None],
+    ) -> None:
+        """``loop`` returns the event loop of the moment."""
+        self._loop, self._store = loop, store
+        self._has_sessions, self._on_keys_changed, self._on_error = has_sessions, on_keys_changed, on_error
         self._timer: asyncio.TimerHandle | None = None
-        self._waiting: frozenset[str] = frozenset()
-        self._failing = False
+        self._changed: frozenset[str] = frozenset()
+        self._is_failing = False
 
     def start(self) -> None:
-        """There is going to be a session. What was decided before is its own to read. StoreError."""
+        """Begin to look, before a session reads the keys of its peer. StoreError."""
         if self._timer is None:
-            self._store.news()
-            self._timer = self._host.loop.call_later(WATCH_SECONDS, self._look)
+            self._store.changed_peers()
+            self._timer = self._loop().call_later(POLL_SECONDS, self._poll)
 
     def stop(self) -> None:
-        """The store is about to be closed."""
+        """Stop, before the store is closed."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         self._timer = None
-        if not self._host.has_sessions():
+        if not self._has_sessions():
             return
-        self._timer = self._host.loop.call_later(WATCH_SECONDS, self._look)
+        self._timer = self._loop().call_later(POLL_SECONDS, self._poll)
         try:
-            self._waiting |= self._store.news()
-            while self._waiting:
-                bare = min(self._waiting)
-                self._host.trust_changed(bare)
-                self._waiting -= {bare}
+            self._changed |= self._store.changed_peers()
+            while self._changed:
+                bare = min(self._changed)
+                self._on_keys_changed(bare)
+                self._changed -= {bare}
         except StoreError as error:
-            if not self._failing:  # once, not every second
-                self._host.store_failed(error)
-            self._failing = True
+            if not self._is_failing:  # report it once, not every second
+                self._on_error(error)
+            self._is_failing = True
         else:
-            self._failing = False
+            self._is_failing = False

@@ -1,8 +1,8 @@
-"""Whose key it is, in one word: the Trust Message URI of XEP-0434, which people scan, paste, and pin.
+"""Name an account and its key in one text that can be scanned, pasted and pinned: the Trust Message URI of XEP-0434.
 
 ``xmpp:alice@example.org?trust-message;encryption=urn:x-xmpp-e2e:security:0;trust=`` and the fingerprint's 32 bytes in base64url
-without padding, in which nothing needs an escape (RFC 5122). It holds no secret, and proves nothing by itself: what counts is
-from where one has it.
+without padding, which needs no escapes (RFC 5122). It holds no secret and proves nothing by itself: the user must trust the
+source of the URI.
 """
 
 from __future__ import annotations
@@ -11,56 +11,57 @@ from urllib.parse import quote, unquote
 
 from slixmpp import JID, InvalidJID
 
-from xmpp_e2e.identity import Fingerprint
 from xmpp_e2e.negotiate.jingle import NS_SECURITY
+from xmpp_e2e.types import Fingerprint
 
 SCHEME = "xmpp:"
 _TYPE = "trust-message"
 _IN_NODES = "!$()*+,="
-"""Beside letters, digits and ``-._~`` they stand for themselves in the name of an account (RFC 5122 §2.2, nodeallow)."""
+"""Characters beside letters, digits and ``-._~`` that need no escape in the local part (RFC 5122 §2.2, nodeallow)."""
 _IN_HOSTS = "[:]"
 _URL, _PLAIN = "-_", "+/"
 
 
-def key_uri(jid: str, fingerprint: Fingerprint) -> str:
-    """The URI that says: this is a key of the account behind ``jid``."""
-    who = JID(jid)
+def build_trust_uri(jid: str, fingerprint: Fingerprint) -> str:
+    """Return the URI for a key of the account behind ``jid``."""
+    account = JID(jid)
+    path = f"{quote(account.local, _IN_NODES)}@{quote(account.domain, _IN_HOSTS)}"
     body = str(fingerprint).partition(":")[2].translate(str.maketrans(_PLAIN, _URL))
-    return f"{SCHEME}{quote(who.local, _IN_NODES)}@{quote(who.domain, _IN_HOSTS)}?{_TYPE};encryption={NS_SECURITY};trust={body}"
+    return f"{SCHEME}{path}?{_TYPE};encryption={NS_SECURITY};trust={body}"
 
 
-def is_uri(text: str) -> bool:
-    """Is it meant as one?"""
+def is_trust_uri(text: str) -> bool:
+    """Return whether the text looks like a URI, and not like a fingerprint."""
     return text.strip().lower().startswith(SCHEME)
 
 
-def read_uri(text: str) -> tuple[str, tuple[Fingerprint, ...]]:
-    """Whose (a bare JID), and which keys, one at least. ValueError says what is wrong."""
+def parse_trust_uri(text: str) -> tuple[str, tuple[Fingerprint, ...]]:
+    """Return the bare JID and the keys of a URI, at least one. ValueError."""
     path, _, query = text.strip()[len(SCHEME) :].partition("?")
     kind, *pairs = query.split(";")
-    if not is_uri(text) or kind != _TYPE or not pairs:
+    if not is_trust_uri(text) or kind != _TYPE or not pairs:
         raise ValueError(f"{text!r} has no key in it: expected {SCHEME}name@domain?{_TYPE};encryption={NS_SECURITY};trust=…")
     encryption, *keys = [(key, unquote(value)) for key, _, value in (pair.partition("=") for pair in pairs)]
     if encryption != ("encryption", NS_SECURITY):
-        raise ValueError(f"{text!r} is about keys of another encryption, and those are other keys")
+        raise ValueError(f"{text!r} has keys of another encryption, which are other keys")
     if not keys or any(key != "trust" for key, _ in keys):
-        raise ValueError(f"{text!r} may say nothing but which keys to trust")
-    return _account(path), tuple(_fingerprint(value) for _, value in keys)
+        raise ValueError(f"{text!r} may only name keys to trust")
+    return _parse_account(path), tuple(_parse_fingerprint(value) for _, value in keys)
 
 
-def keys_in(key: str | Fingerprint, bare: str) -> tuple[Fingerprint, ...]:
-    """The keys of an account that are to be pinned, by fingerprint or URI. ValueError, for a URI of another account too."""
+def parse_keys(key: str | Fingerprint, bare: str) -> tuple[Fingerprint, ...]:
+    """Return the keys to pin for an account, from a fingerprint or a URI. ValueError, also for a URI of another account."""
     if isinstance(key, Fingerprint):
         return (key,)
-    if not is_uri(key):
+    if not is_trust_uri(key):
         return (Fingerprint.parse(key),)
-    whose, found = read_uri(key)
-    if whose != bare:
-        raise ValueError(f"this URI has a key of {whose}, and not of {bare}")
-    return found
+    account, keys = parse_trust_uri(key)
+    if account != bare:
+        raise ValueError(f"this URI has a key of {account}, and not of {bare}")
+    return keys
 
 
-def _account(path: str) -> str:
+def _parse_account(path: str) -> str:
     try:
         jid = JID(unquote(path, errors="strict"))
     except (InvalidJID, UnicodeDecodeError):
@@ -70,7 +71,7 @@ def _account(path: str) -> str:
     return jid.bare
 
 
-def _fingerprint(body: str) -> Fingerprint:
+def _parse_fingerprint(body: str) -> Fingerprint:
     if set(body) & set(_PLAIN):
-        raise ValueError(f"{body!r} is no fingerprint as it is written in a URI, where - and _ take the places of + and /")
+        raise ValueError(f"{body!r} is not written as a fingerprint in a URI, where - and _ take the places of + and /")
     return Fingerprint.parse("SHA256:" + body.translate(str.maketrans(_URL, _PLAIN)))

@@ -1,4 +1,4 @@
-"""Other processes that use the same modules, and what a store looks like from outside."""
+"""Run scripts in other processes that use the same modules, and look at a store from outside."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ SECONDS = 60
 
 
 class Running:
-    """A script in a process of its own that sees the same modules, and what it reads and prints. Use it in `with`, at whose end
-    it is killed if it still runs."""
+    """A script in its own process, with the same modules. Use it in `with`, which kills a script that still runs."""
 
     def __init__(self, script: str, *arguments: object) -> None:
         (its_input, write), (read, its_output) = os.pipe(), os.pipe()
@@ -37,24 +36,24 @@ class Running:
         self.stdout.close()
 
     def rest(self) -> str:
-        """Wait for its end; what it has printed and nobody has read, which fits into a pipe."""
+        """Wait for its end, and return the unread output, which fits into a pipe."""
         self.stdin.close()
         self._process.wait(SECONDS)
         return self.stdout.read()
 
     def kill(self) -> None:
-        """End it at once, if it has not ended."""
+        """Kill it, if it still runs."""
         self._process.kill()
 
 
 def run(script: str, *arguments: object) -> str:
-    """What a script prints that runs to its end."""
+    """Return the output of a script that runs to its end."""
     with Running(script, *arguments) as process:
         return process.rest()
 
 
 def at_once(script: str, *arguments: tuple[object, ...]) -> list[list[str]]:
-    """The words that processes print which start in the same instant: each says ``ready`` and waits for a line."""
+    """Return the words of processes that start in the same instant: each prints ``ready`` and waits for a line."""
     with ExitStack() as stack:
         processes = [stack.enter_context(Running(script, *each)) for each in arguments]
         for process in processes:
@@ -66,7 +65,7 @@ def at_once(script: str, *arguments: tuple[object, ...]) -> list[list[str]]:
 
 
 def execute(path: Path, *statements: str) -> None:
-    """What another program does to a database."""
+    """Change a database as another program would."""
     connection = sqlite3.connect(path)
     with connection:
         for statement in statements:
@@ -75,7 +74,7 @@ def execute(path: Path, *statements: str) -> None:
 
 
 def dump(path: Path) -> list[str]:
-    """All that is in a database, as SQL."""
+    """Return the whole content of a database as SQL."""
     connection = sqlite3.connect(path)
     lines = list(connection.iterdump())
     connection.close()
@@ -83,5 +82,5 @@ def dump(path: Path) -> list[str]:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """The files in a folder."""
+    """Return the files in a folder."""
     return {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}

@@ -1,4 +1,4 @@
-"""Opening: who may read it, two processes at once, and every file that cannot be a store; nothing is ever overwritten."""
+"""Opening a store: permissions, several processes at once, and files that are no stores. Nothing is ever overwritten."""
 
 from __future__ import annotations
 
@@ -15,21 +15,18 @@ from sqlalchemy import inspect
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable
 
+from slixmpp_e2e.alarms import explain
 from slixmpp_e2e.store import (
-    NotAStore,
     SQLStore,
-    StoreBusy,
-    StoreDamaged,
-    StoredIdentity,
+    StoredOwnKey,
     StoreError,
-    StoreFull,
-    StoreInaccessible,
-    UnknownSchema,
+    StoreReason,
     database,
     tables,
 )
+from tests.slixmpp_e2e.store.expect import store_error
 from tests.slixmpp_e2e.store.processes import at_once, execute, run
-from xmpp_e2e.identity import Assurance, Fingerprint
+from xmpp_e2e.types import Assurance, Fingerprint
 
 BOB = "bob@example.org"
 KEY = Fingerprint(b"A" * 32)
@@ -37,34 +34,33 @@ KEY = Fingerprint(b"A" * 32)
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where there is no store yet."""
+    """Return a path without a store."""
     return tmp_path / "store.db"
 
 
 @pytest.fixture
 def used(path: Path) -> Path:
-    """A store with something of everything in it, closed."""
+    """Make a store with some of everything, and close it."""
     with SQLStore.open(path) as store:
-        store.identity(lambda: StoredIdentity(b"certificate", b"private key"))
+        store.own_key(lambda: StoredOwnKey(b"certificate", b"private key"))
         for number in range(20):
-            store.accept(f"{number}@example.org", KEY, Assurance.VOUCHED, "route", 1.0)
+            store.remember_key(f"{number}@example.org", KEY, Assurance.VOUCHED, "route", 1.0)
     return path
 
 
 def mode(path: Path) -> int:
-    """The permissions of a file."""
+    """Return the permissions of a file."""
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def refused(path: Path, kind: type[StoreError], cause: str) -> StoreError:
-    """Opening fails in this way, names the file and a way out, and changes no file."""
+def refused(path: Path, reason: StoreReason, cause: str) -> StoreError:
+    """Check that opening fails for this reason, names the file and a remedy, and changes no file."""
     before = {file: file.read_bytes() for file in path.parent.iterdir() if file.is_file()}
-    with pytest.raises(kind, match=cause) as caught:
+    with store_error(reason, match=cause) as caught:
         SQLStore.open(path)
-    assert type(caught.value) is kind
     assert caught.value.path == path
     assert str(caught.value).startswith(f"{path}: ")
-    assert caught.value.remedy in caught.value.explain()
+    assert caught.value.remedy in explain(caught.value)
     assert caught.value.remedy
     assert {file: file.read_bytes() for file in path.parent.iterdir() if file.is_file()} == before
     return caught.value
@@ -75,15 +71,15 @@ def refused(path: Path, kind: type[StoreError], cause: str) -> StoreError:
 
 @pytest.fixture(params=[0o000, 0o022, 0o077])
 def umask(request: pytest.FixtureRequest) -> Iterator[None]:
-    """The user's umask, from lenient to strict."""
+    """Set the user's umask, from lenient to strict."""
     before = os.umask(request.param)
     yield
     os.umask(before)
 
 
 @pytest.mark.usefixtures("umask")
-def test_every_file_is_the_owners_alone(tmp_path: Path) -> None:
-    """Folder 0700, database, journal, index and key 0600, whatever the umask says."""
+def test_only_the_owner_may_read_the_files(tmp_path: Path) -> None:
+    """The folder has mode 0700, and each file 0600, whatever the umask is."""
     with SQLStore.open(tmp_path / "new" / "store.db") as store:
         store.put_secret(BOB, "psk", "1", b"secret")
         files = sorted((tmp_path / "new").iterdir())
@@ -93,38 +89,38 @@ def test_every_file_is_the_owners_alone(tmp_path: Path) -> None:
 
 
 def test_a_new_file_is_never_open_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is made with its permissions, not given them a moment later."""
+    """It has its permissions from the first moment."""
     monkeypatch.setattr(database, "_restrict", lambda path: None)
     SQLStore.open(tmp_path / "store.db").close()
     assert mode(tmp_path / "store.db") == 0o600
 
 
-def test_a_folder_that_was_there_is_left_as_it_is(tmp_path: Path) -> None:
-    """The user's own folders are not ours to close."""
+def test_an_existing_folder_keeps_its_permissions(tmp_path: Path) -> None:
+    """The user's own folders are not ours to restrict."""
     tmp_path.chmod(0o755)
     SQLStore.open(tmp_path / "store.db").close()
     assert mode(tmp_path) == 0o755
 
 
-def test_a_store_that_others_could_read_is_closed_to_them(used: Path) -> None:
-    """A restored copy with loose permissions is tightened, and so is what SQLite keeps beside it."""
+def test_a_store_loses_the_permissions_of_others(used: Path) -> None:
+    """A restored copy with loose permissions is restricted, with the files that SQLite keeps beside it."""
     used.chmod(0o644)
     with SQLStore.open(used):
         assert {mode(file) for file in used.parent.iterdir() if file.name.startswith("store.db")} == {0o600}
 
 
 def test_a_link_leads_to_the_same_store_and_key(used: Path, tmp_path: Path) -> None:
-    """The key lies beside the file itself, not beside the link."""
+    """The key is beside the file itself, not beside the link."""
     (tmp_path / "elsewhere").mkdir()
     link = tmp_path / "elsewhere" / "link.db"
     link.symlink_to(used)
     with SQLStore.open(link) as store:
         assert store.path == used
-        assert store.identity(lambda: StoredIdentity(b"x", b"x")) == StoredIdentity(b"certificate", b"private key")
+        assert store.own_key(lambda: StoredOwnKey(b"x", b"x")) == StoredOwnKey(b"certificate", b"private key")
 
 
-def test_how_the_database_is_set_up(path: Path) -> None:
-    """WAL, synchronous NORMAL, foreign keys, deleted content overwritten, a busy timeout."""
+def test_the_settings_of_sqlite(path: Path) -> None:
+    """WAL, synchronous NORMAL, foreign keys, overwriting of deleted content, and a busy timeout are on."""
     with SQLStore.open(path) as store:
         driver = store._database._driver
         pragmas = ("journal_mode", "synchronous", "foreign_keys", "secure_delete", "busy_timeout")
@@ -132,11 +128,11 @@ def test_how_the_database_is_set_up(path: Path) -> None:
 
 
 def test_a_change_takes_the_lock_at_its_beginning(path: Path) -> None:
-    """A change that read before it wrote could otherwise not be finished when another process wrote in between."""
+    """A change that reads first could not be finished if another process wrote in between."""
     with SQLStore.open(path) as one, SQLStore.open(path) as other:
         other._database._driver.execute("PRAGMA busy_timeout = 0")
         with one._database.writing():
-            with pytest.raises(StoreBusy), other._database.writing():
+            with store_error(StoreReason.BUSY), other._database.writing():
                 pass
             with other._database.reading():
                 pass  # readers do not wait
@@ -148,7 +144,7 @@ def test_a_change_takes_the_lock_at_its_beginning(path: Path) -> None:
 
 
 def test_a_new_store_has_the_schema_and_its_version(path: Path) -> None:
-    """All tables of the metadata and no other; the version is recorded in a table, not in a pragma."""
+    """It has exactly the tables of the metadata, and a table with the version."""
     with SQLStore.open(path) as store, store._reading() as connection:
         names = set(inspect(connection).get_table_names()) - {"sqlite_sequence"}
         assert names == {*tables.metadata.tables, tables.version.name}
@@ -157,24 +153,24 @@ def test_a_new_store_has_the_schema_and_its_version(path: Path) -> None:
 
 
 def test_the_schema_is_portable() -> None:
-    """PostgreSQL's dialect can spell every table."""
+    """PostgreSQL's dialect can express every table."""
     for table in tables.metadata.sorted_tables:
         assert "CREATE TABLE" in str(CreateTable(table).compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.parametrize("version", ["0002", "0000", "1", "000", "head", "-1", "", "one"])
 def test_another_schema_is_refused(used: Path, version: str) -> None:
-    """Newer, unknown or no version at all: said with both versions, and left to the version that wrote it."""
+    """The error names both versions, and the store is not changed."""
     execute(used, f"UPDATE {tables.version.name} SET version_num = '{version}'")
-    error = refused(used, UnknownSchema, f"has schema '{version}', and this version knows only up to 0001")
-    assert "a later one" in error.explain()
+    error = refused(used, StoreReason.UNKNOWN_SCHEMA, f"has schema '{version}', and this version knows only up to 0001")
+    assert "a later one" in explain(error)
 
 
 @pytest.mark.parametrize("statement", ["DELETE FROM {}", "INSERT INTO {} VALUES ('0002')"])
 def test_a_store_of_no_or_of_two_schemas_is_refused(used: Path, statement: str) -> None:
-    """What we do not understand we do not touch."""
+    """We do not change a store that we do not understand."""
     execute(used, statement.format(tables.version.name))
-    refused(used, UnknownSchema, "this version knows only up to 0001")
+    refused(used, StoreReason.UNKNOWN_SCHEMA, "this version knows only up to 0001")
 
 
 # --- files that are no store -------------------------------------------------------------------------------------------
@@ -182,24 +178,24 @@ def test_a_store_of_no_or_of_two_schemas_is_refused(used: Path, statement: str) 
 
 @pytest.mark.parametrize("content", [b"hello", b"x" * 5000, b"SQLite format 3\x00", bytes(4096)])
 def test_a_file_that_is_no_database(path: Path, content: bytes) -> None:
-    """Text, zeros, or just a header: not ours, its permissions included."""
+    """Text, zeros or just a header are not ours, and keep their permissions."""
     path.write_bytes(content)
     path.chmod(0o644)
-    refused(path, NotAStore, "this is no SQLite database")
+    refused(path, StoreReason.NOT_A_STORE, "this is no SQLite database")
     assert mode(path) == 0o644
 
 
 @pytest.mark.parametrize("content", [b"\x00", b"x", b"\n"])
 def test_a_file_of_one_byte(path: Path, content: bytes) -> None:
-    """SQLite takes it for a new database; it is somebody's file."""
+    """SQLite takes it for a new database, but it belongs to somebody."""
     path.write_bytes(content)
-    refused(path, NotAStore, "this is no store of ours")
+    refused(path, StoreReason.NOT_A_STORE, "this is no store of ours")
 
 
 def test_a_database_without_tables(path: Path) -> None:
-    """Somebody has made it for a purpose of his own."""
+    """Somebody has made it for another purpose."""
     execute(path, "CREATE TABLE songs (name TEXT)", "DROP TABLE songs")
-    refused(path, NotAStore, "this is no store of ours")
+    refused(path, StoreReason.NOT_A_STORE, "this is no store of ours")
 
 
 @pytest.mark.parametrize(
@@ -213,67 +209,67 @@ def test_a_database_without_tables(path: Path) -> None:
     ],
 )
 def test_the_database_of_another_program(path: Path, statements: list[str]) -> None:
-    """It is not changed, not even its journal mode or its permissions; a table of the same name does not make it ours."""
+    """It keeps its journal mode and permissions. A table of the same name does not make it ours."""
     execute(path, *statements)
     path.chmod(0o644)
-    refused(path, NotAStore, "the database of another program")
+    refused(path, StoreReason.NOT_A_STORE, "the database of another program")
     assert mode(path) == 0o644
 
 
-def test_a_folder_in_its_place(path: Path) -> None:
-    """Said as what the system says."""
+def test_a_folder_in_place_of_the_store(path: Path) -> None:
+    """The error repeats the reason of the operating system."""
     path.mkdir()
-    refused(path, StoreInaccessible, "cannot be opened")
+    refused(path, StoreReason.NO_ACCESS, "cannot be opened")
 
 
 @pytest.mark.parametrize("table", ["meta", "history"])
 def test_a_damaged_page(used: Path, table: str) -> None:
-    """An overwritten page is found when the store is opened, also where opening reads nothing, before we build on it."""
+    """It is found when the store is opened, before anything is written."""
     connection = sqlite3.connect(used)
     (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", [table]).fetchone()
     connection.close()
     content = bytearray(used.read_bytes())
     content[(page - 1) * 4096 : page * 4096] = b"\xff" * 4096
     used.write_bytes(content)
-    refused(used, StoreDamaged, "the store is damaged")
+    refused(used, StoreReason.DAMAGED, "the store is damaged")
 
 
-def test_a_store_cut_short(used: Path) -> None:
-    """Half a file."""
+def test_a_truncated_store(used: Path) -> None:
+    """Half of the file is missing."""
     used.write_bytes(used.read_bytes()[: used.stat().st_size // 2])
-    error = refused(used, StoreDamaged, "the store is damaged")
-    assert "from a backup" in error.explain()
+    error = refused(used, StoreReason.DAMAGED, "the store is damaged")
+    assert "from a backup" in explain(error)
 
 
-def test_a_store_emptied_beside_its_key(used: Path) -> None:
-    """A file of no bytes is a new store, but not if there is a key: a new identity would take the old one's place."""
+def test_an_empty_store_beside_its_key(used: Path) -> None:
+    """It is no new store: a new identity would replace the lost one."""
     used.write_bytes(b"")
-    refused(used, StoreDamaged, "the store is empty, but the key")
+    refused(used, StoreReason.DAMAGED, "the store is empty, but the key")
 
 
-def test_a_store_gone_beside_its_key(used: Path) -> None:
-    """Nor is one made where the file is gone and the key is not."""
+def test_a_missing_store_beside_its_key(used: Path) -> None:
+    """No store is made either."""
     used.unlink()
-    refused(used, StoreDamaged, "the store is gone, but the key")
+    refused(used, StoreReason.DAMAGED, "the store is gone, but the key")
     assert not used.exists()
 
 
-def test_a_store_whose_making_broke_off(path: Path) -> None:
-    """An empty file without a key is what a process leaves that was killed at once: the next one goes on."""
+def test_a_store_whose_creation_was_interrupted(path: Path) -> None:
+    """An empty file without a key was left by a process that was killed; the next one continues."""
     path.touch()
     with SQLStore.open(path) as store:
-        store.mark_seen(BOB, 1.0)
+        store.record_e2e_use(BOB, 1.0)
 
 
 # --- what the system does not allow ------------------------------------------------------------------------------------
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
-    """A file where a folder should be."""
+    """There is a file in its place."""
     (tmp_path / "file").touch()
-    with pytest.raises(StoreInaccessible, match=r"file/store\.db: the store cannot be (created|opened)"):
+    with store_error(StoreReason.NO_ACCESS, match=r"file/store\.db: the store cannot be (created|opened)"):
         SQLStore.open(tmp_path / "file" / "store.db")
-    with pytest.raises(StoreInaccessible, match=r"Not a directory"):
+    with store_error(StoreReason.NO_ACCESS, match=r"Not a directory"):
         SQLStore.open(tmp_path / "file" / "folder" / "store.db")
 
 
@@ -290,7 +286,7 @@ except StoreError as error:
 
 
 def test_a_folder_without_permission(tmp_path: Path) -> None:
-    """Somebody else's folder, or a read-only one."""
+    """It belongs to another user, or is read-only."""
     folder = tmp_path / "closed"
     folder.mkdir(mode=0o500)
     assert run(AS_NOBODY, folder / "store.db").startswith(f"StoreInaccessible {folder / 'store.db'}: ")
@@ -298,25 +294,25 @@ def test_a_folder_without_permission(tmp_path: Path) -> None:
 
 
 def test_a_read_only_store(used: Path) -> None:
-    """A store on a read-only medium: no change is possible, and that is said."""
+    """No change is possible, and the error says so."""
     with SQLStore.open(used) as store:
         store._database._driver.execute("PRAGMA query_only = ON")
-        with pytest.raises(StoreInaccessible, match="cannot be written"):
-            store.mark_seen(BOB, 1.0)
+        with store_error(StoreReason.NO_ACCESS, match="cannot be written"):
+            store.record_e2e_use(BOB, 1.0)
 
 
 def test_a_full_disk_loses_nothing(path: Path) -> None:
-    """The change that does not fit is refused as a whole; what was there stays, and with room it works again."""
+    """The change that does not fit is refused as a whole, and works when there is room."""
     with SQLStore.open(path) as store:
         store.pin(BOB, KEY, 1.0)
         driver = store._database._driver
         pages = driver.execute("PRAGMA page_count").fetchone()[0]
         driver.execute(f"PRAGMA max_page_count = {pages}")
-        with pytest.raises(StoreFull, match=r"store\.db: the disk is full") as caught:
+        with store_error(StoreReason.FULL, match=r"store\.db: the disk is full") as caught:
             store.put_secret(BOB, "psk", "1", bytes(4096))
-        assert "Make room" in caught.value.explain()
+        assert "Make room" in explain(caught.value)
         assert store.secret_ids(BOB, "psk") == ()
-        assert store.remembered(BOB).any_verified
+        assert store.known_keys(BOB).any_verified
         driver.execute("PRAGMA max_page_count = 100000")
         store.put_secret(BOB, "psk", "1", bytes(4096))
         assert store.secret(BOB, "psk", "1") == bytes(4096)
@@ -333,34 +329,34 @@ except StoreError as error:
     print(isinstance(error, StoreError), error)
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 with SQLStore.open(sys.argv[1]) as store:
-    store.mark_seen("bob@example.org", 1.0)
-    print(store.seen("bob@example.org"))
+    store.record_e2e_use("bob@example.org", 1.0)
+    print(store.has_used_e2e("bob@example.org"))
 """
 
 
 def test_no_half_made_store_is_left_by_a_full_disk(path: Path) -> None:
-    """A store that did not fit when it was made is made the next time."""
+    """The next opening makes it."""
     said = run(FULL_WHEN_MADE, path).splitlines()
     assert said[0].startswith(f"True {path}: ")
     assert said[1] == "True"
 
 
 def test_a_process_that_hangs_on_the_store(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Opening and changing give up after the timeout, say so, and work again when the other is gone."""
+    """Opening and changing fail after the timeout, and work when the other process is gone."""
     monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
     with SQLStore.open(path) as store, SQLStore.open(path) as other:
         with other._database.writing():
-            with pytest.raises(StoreBusy, match="another process has held the store") as caught:
-                store.mark_seen(BOB, 1.0)
-            with pytest.raises(StoreBusy, match="another process has held the store"):
+            with store_error(StoreReason.BUSY, match="another process has held the store") as caught:
+                store.record_e2e_use(BOB, 1.0)
+            with store_error(StoreReason.BUSY, match="another process has held the store"):
                 SQLStore.open(path)
-        assert "End the other program" in caught.value.explain()
-        store.mark_seen(BOB, 1.0)
-        assert other.seen(BOB)
+        assert "End the other program" in explain(caught.value)
+        store.record_e2e_use(BOB, 1.0)
+        assert other.has_used_e2e(BOB)
 
 
 class Refusing:
-    """A database whose switch to WAL is refused some times at once, as SQLite does when two processes try it together."""
+    """A database that refuses the switch to WAL some times, as SQLite does when two processes try it at once."""
 
     def __init__(self, refusals: int, code: int) -> None:
         self._driver = self
@@ -391,11 +387,11 @@ class Refusing:
         (1, sqlite3.SQLITE_FULL, 0, False),
     ],
 )
-def test_switching_to_wal_is_tried_again(refusals: int, code: int, waits: int, succeeds: bool) -> None:
-    """A refusal because of another process waits for it, a bounded number of times; any other is an error."""
+def test_switching_to_wal_is_retried(refusals: int, code: int, waits: int, succeeds: bool) -> None:
+    """A refusal because of another process is retried a bounded number of times; other errors are raised."""
     refusing = Refusing(refusals, code)
     with nullcontext() if succeeds else pytest.raises(sqlite3.OperationalError):
-        database._write_ahead(cast(database.Database, refusing))
+        database._switch_to_wal(cast(database.Database, refusing))
     assert refusing.waits == waits
 
 
@@ -404,38 +400,38 @@ def test_switching_to_wal_is_tried_again(refusals: int, code: int, waits: int, s
 
 MANY = """
 import os, sys
-from slixmpp_e2e.store import SQLStore, StoredIdentity
-from xmpp_e2e.identity import Assurance, Fingerprint
+from slixmpp_e2e.store import SQLStore, StoredOwnKey
+from xmpp_e2e.types import Assurance, Fingerprint
 path, name = sys.argv[1:]
 print("ready", flush=True)
 sys.stdin.readline()
 with SQLStore.open(path) as store:
-    mine = StoredIdentity(name.encode(), os.urandom(32))
-    got = store.identity(lambda: mine)
+    mine = StoredOwnKey(name.encode(), os.urandom(32))
+    got = store.own_key(lambda: mine)
     for number in range(10):
-        store.count_failure("bob@example.org", "srp")
+        store.count_failed_attempt("bob@example.org", "srp")
         store.pin("bob@example.org", Fingerprint.of(f"{name} {number}".encode()), 1.0)
-    print(got.certificate.hex(), got.private_key.hex(), store.created_notice is not None)
+    print(got.certificate.hex(), got.private_key.hex(), store.key_notice is not None)
 """
 
 
-def test_processes_that_make_the_same_store_at_once_end_with_one_identity(tmp_path: Path) -> None:
-    """Four processes open one new file in the same instant: one identity, one key, nothing lost."""
+def test_processes_that_make_the_same_store_at_once_share_one_identity(tmp_path: Path) -> None:
+    """Four processes open a new file in the same instant. There is one identity and one key."""
     path = tmp_path / "new" / "store.db"
     said = at_once(MANY, *((path, name) for name in "abcd"))
     assert len({(certificate, key) for certificate, key, _ in said}) == 1
     assert [made for *_, made in said].count("True") == 1
     with SQLStore.open(path) as store:
-        assert store.failures(BOB, "srp") == 40
-        assert len(store.remembered(BOB).keys) == len(store.history(BOB)) == 40
-        found = store.identity(lambda: StoredIdentity(b"", b""))
+        assert store.failed_attempts(BOB, "srp") == 40
+        assert len(store.known_keys(BOB).keys) == len(store.history(BOB)) == 40
+        found = store.own_key(lambda: StoredOwnKey(b"", b""))
         assert [found.certificate.hex(), found.private_key.hex()] == said[0][:2]
 
 
 KILLED = """
 import os, signal, sys
 from slixmpp_e2e.store import SQLStore
-from xmpp_e2e.identity import Fingerprint
+from xmpp_e2e.types import Fingerprint
 store = SQLStore.open(sys.argv[1])
 store.pin("bob@example.org", Fingerprint(b"A" * 32), 1.0)
 with store._writing() as connection:
@@ -445,8 +441,8 @@ with store._writing() as connection:
 
 
 def test_a_killed_process_leaves_whole_changes_only(path: Path) -> None:
-    """What was done before the kill is there; what was under way has not happened."""
+    """Finished changes are there; the change that was interrupted is not."""
     run(KILLED, path)
     with SQLStore.open(path) as store:
-        assert store.remembered(BOB).any_verified
+        assert store.known_keys(BOB).any_verified
         assert [line.what for line in store.history(BOB)] == ["pinned"]

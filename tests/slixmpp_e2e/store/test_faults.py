@@ -1,4 +1,4 @@
-"""What a disk can do to a store: be full, be read-only, lose bytes, flip bits. Said, with a way out; nothing else is lost."""
+"""Faults of a disk: it is full, read-only, or loses or flips bits. Each is reported with a remedy, and loses nothing else."""
 
 from __future__ import annotations
 
@@ -12,70 +12,69 @@ from typing import NoReturn
 
 import pytest
 
+from slixmpp_e2e.alarms import explain
+from slixmpp_e2e.policy import Policy
 from slixmpp_e2e.store import (
     KeyFile,
-    KeyWrong,
     Passphrase,
     PeerPolicy,
-    SealBroken,
+    SchemaError,
     SQLStore,
     StoreDamaged,
-    StoredIdentity,
+    StoredOwnKey,
     StoreError,
-    StoreFull,
-    StoreInaccessible,
-    UnknownSchema,
+    StoreReason,
     tables,
 )
 from slixmpp_e2e.store.key_protection import passphrase
 from tests.slixmpp_e2e.disk import DISK_KIB, exhaust
+from tests.slixmpp_e2e.store.expect import store_error
 from tests.slixmpp_e2e.store.processes import dump, execute, files, run
-from xmpp_e2e.identity import Assurance, Fingerprint
-from xmpp_e2e.trust.policy import Policy
+from xmpp_e2e.types import Assurance, Fingerprint
 
 BOB, EVE = "bob@example.org", "eve@example.org"
-IDENTITY = StoredIdentity(b"the certificate", b"the private key")
+IDENTITY = StoredOwnKey(b"the certificate", b"the private key")
 OLD = Path(__file__).with_name("before_migrations.sql")
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A derivation that takes no time; its strength is not what these tests are about."""
+    """Make the derivation fast; these tests do not need its strength."""
     monkeypatch.setattr(passphrase, "MEMORY_KIB", 8)
 
 
 def fill(path: Path) -> Path:
-    """Make a store with something of everything in it."""
+    """Make a store with some of everything."""
     with SQLStore.open(path) as store:
-        store.identity(lambda: IDENTITY)
+        store.own_key(lambda: IDENTITY)
         for number in range(20):
-            store.accept(f"{number}@example.org", Fingerprint(b"A" * 32), Assurance.VOUCHED, "route", 1.0)
+            store.remember_key(f"{number}@example.org", Fingerprint(b"A" * 32), Assurance.VOUCHED, "route", 1.0)
         store.pin(BOB, Fingerprint(b"B" * 32), 1.0)
         store.put_secret(BOB, "psk", "1", b"the secret")
         store.set_policy(BOB, PeerPolicy(policy=Policy.REQUIRE))
-        store.mark_seen(BOB, 2.0)
-        store.count_failure(EVE, "srp")
+        store.record_e2e_use(BOB, 2.0)
+        store.count_failed_attempt(EVE, "srp")
     return path
 
 
 def read(path: Path) -> tuple[object, ...]:
-    """Everything that a program reads of Bob."""
+    """Return everything that a program reads about Bob."""
     with SQLStore.open(path) as store:
         return (
-            store.identity(never),
+            store.own_key(never),
             store.secret(BOB, "psk", "1"),
             store.secret_ids(BOB, "psk"),
-            store.remembered(BOB),
+            store.known_keys(BOB),
             store.history(BOB),
             store.peers(),
             store.policy(BOB),
-            store.seen(BOB),
-            store.failures(EVE, "srp"),
+            store.has_used_e2e(BOB),
+            store.failed_attempts(EVE, "srp"),
         )
 
 
 def opening(path: Path) -> StoreError | None:
-    """The error, if there is one."""
+    """Open the store, and return the error, if there is one."""
     try:
         SQLStore.open(path).close()
     except StoreError as error:
@@ -84,34 +83,34 @@ def opening(path: Path) -> StoreError | None:
 
 
 def never() -> NoReturn:
-    """Where an identity is there already."""
+    """Fail: the store has an identity already."""
     raise AssertionError("a second identity was made")
 
 
 def fill_up(store: SQLStore) -> None:
-    """Put secrets there until it says that there is no room."""
+    """Store secrets until there is no room."""
     for number in range(DISK_KIB):
         store.put_secret(BOB, "large", str(number), bytes(4096))
 
 
 def says(error: StoreError, path: Path, cause: str, way_out: str) -> None:
-    """The message names the file and the cause, and what helps."""
+    """Check that the message names the file, the cause and a remedy."""
     assert str(error).startswith(f"{path}: ")
     assert cause in str(error)
-    assert way_out in error.explain()
+    assert way_out in explain(error)
 
 
 # --- a full disk -------------------------------------------------------------------------------------------------------
 
 
 def test_a_change_that_does_not_fit(disk: Path) -> None:
-    """It is refused as a whole, everything before it is there, also for who opens the store next; with room it works."""
+    """It is refused as a whole, earlier changes stay, and it works when there is room."""
     path = fill(disk / "store.db")
     before = read(path)
     with SQLStore.open(path) as store:
-        store.mark_seen(BOB, 2.0)
+        store.record_e2e_use(BOB, 2.0)
         ballast = exhaust(disk)
-        with pytest.raises(StoreFull) as caught:
+        with store_error(StoreReason.FULL) as caught:
             fill_up(store)
         says(caught.value, path, "the disk is full", "Make room and try again")
         kept = store.secret_ids(BOB, "large")
@@ -127,9 +126,9 @@ def test_a_change_that_does_not_fit(disk: Path) -> None:
 
 @pytest.mark.parametrize("leave", [0, 4096, 16384])
 def test_a_new_store_that_does_not_fit(disk: Path, leave: int) -> None:
-    """No half of one is left: with room it is made as if nothing had been."""
+    """No half-made store is left; with room it is made as usual."""
     ballast = exhaust(disk, leave)
-    with pytest.raises(StoreInaccessible) as caught:
+    with store_error(StoreReason.FULL) as caught:
         fill(disk / "store.db")
     assert str(caught.value).startswith(f"{disk}/store.")
     ballast.unlink()
@@ -139,7 +138,7 @@ def test_a_new_store_that_does_not_fit(disk: Path, leave: int) -> None:
 
 @pytest.mark.parametrize("leave", [0, 16384, 40960, 57344, 65536, 81920, 98304, 1048576])
 def test_a_migration_that_does_not_fit(disk: Path, leave: int) -> None:
-    """The copy, or the change: the older store is as it was, nothing half-made lies about, and with room it is migrated."""
+    """The older store is as before, no half-made file is left, and with room it is migrated."""
     path = disk / "store.db"
     connection = sqlite3.connect(path)
     connection.executescript(OLD.read_text())
@@ -148,41 +147,41 @@ def test_a_migration_that_does_not_fit(disk: Path, leave: int) -> None:
     ballast = exhaust(disk, leave)
     error = opening(path)
     if error is not None:
-        assert isinstance(error, StoreFull)
+        assert error.reason is StoreReason.FULL
         assert str(error).startswith(str(path))
-        assert "Make room and try again" in error.explain()
+        assert "Make room and try again" in explain(error)
         assert dump(path) == before
     assert (error is None) == (leave == 1048576) or 16384 < leave < 1048576
     assert [name for name in files(disk) if name.endswith((".part", "-journal"))] == []
     ballast.unlink()
     with SQLStore.open(path) as store:
-        assert store.failures(EVE, "srp") == 2
+        assert store.failed_attempts(EVE, "srp") == 2
 
 
 @pytest.mark.parametrize("leave", [0, 4096, 8192])
-def test_a_change_of_the_seal_that_does_not_fit(disk: Path, leave: int) -> None:
-    """The old seal stays, with all that it seals; with room it is changed."""
+def test_a_change_of_protection_that_does_not_fit(disk: Path, leave: int) -> None:
+    """The old protection stays with all secrets; with room it is changed."""
     path = fill(disk / "store.db")
     before = read(path)
     with SQLStore.open(path) as store:
         ballast = exhaust(disk, leave)
-        with pytest.raises(StoreFull, match=r"disk is full|No space left") as caught:
-            store.reseal(KeyFile(disk / "other.key") if leave == 4096 else Passphrase("words"))
+        with store_error(StoreReason.FULL, match=r"disk is full|No space left") as caught:
+            store.change_protection(KeyFile(disk / "other.key") if leave == 4096 else Passphrase("words"))
         assert str(caught.value).startswith(f"{disk}/")
         assert store.secret(BOB, "psk", "1") == b"the secret"
         ballast.unlink()
-        assert store.sealed_with() == "key-file"
+        assert store.protection_kind() == "key-file"
     assert read(path) == before
     with SQLStore.open(path) as store:
-        store.reseal(Passphrase("words"))
+        store.change_protection(Passphrase("words"))
         assert store.secret(BOB, "psk", "1") == b"the secret"
 
 
 def test_a_key_file_that_does_not_fit(disk: Path) -> None:
-    """No file is left that would look like a key."""
+    """No file is left that looks like a key."""
     exhaust(disk)
-    with pytest.raises(StoreFull) as caught:
-        KeyFile(disk / "store.key").create()
+    with store_error(StoreReason.FULL) as caught:
+        KeyFile(disk / "store.key").create_key()
     says(caught.value, disk / "store.key", "No space left", "Make room")
     assert sorted(files(disk)) == ["ballast"]
 
@@ -191,19 +190,20 @@ def test_a_key_file_that_does_not_fit(disk: Path) -> None:
 
 AS_NOBODY = """
 import os, sys
+from slixmpp_e2e.alarms import explain
 from slixmpp_e2e.store import SQLStore, StoreError
 if os.geteuid() == 0:
     os.seteuid(65534)
 try:
     with SQLStore.open(sys.argv[1]) as store:
-        store.mark_seen("carol@example.org", 1.0)
+        store.record_e2e_use("carol@example.org", 1.0)
 except StoreError as error:
-    print(type(error).__name__, error.explain())
+    print(type(error).__name__, explain(error))
 """
 
 
 def test_a_read_only_folder(tmp_path: Path) -> None:
-    """Even where the store itself could be written, SQLite needs room beside it: said, and nothing is changed."""
+    """SQLite needs room beside the store even if the store itself can be written."""
     folder = tmp_path / "closed"
     folder.mkdir()
     path = fill(folder / "store.db")
@@ -225,11 +225,11 @@ def test_a_read_only_folder(tmp_path: Path) -> None:
 
 
 def test_a_read_only_disk(disk: Path) -> None:
-    """Mounted so, or made so by the system after an error."""
+    """It may be mounted so, or be made so by the system after an error."""
     path = fill(disk / "store.db")
     before = files(disk)
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
-    with pytest.raises(StoreInaccessible) as caught:
+    with store_error(StoreReason.NO_ACCESS) as caught:
         SQLStore.open(path)
     says(caught.value, path, "the store cannot be", "permissions of the file and of its folder")
     subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
@@ -242,13 +242,13 @@ def test_a_read_only_disk(disk: Path) -> None:
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store in order; tests damage copies of it."""
+    """Make a store in order; tests damage copies of it."""
     return fill(tmp_path_factory.mktemp("sound") / "store.db")
 
 
 @pytest.fixture
 def damage(sound: Path, tmp_path: Path) -> Callable[[bytes], Path]:
-    """A store with this content, beside its key."""
+    """Return a function that makes a store with a given content beside its key."""
 
     def write(content: bytes) -> Path:
         for suffix in ("-wal", "-shm", "-journal"):
@@ -260,20 +260,20 @@ def damage(sound: Path, tmp_path: Path) -> Callable[[bytes], Path]:
     return write
 
 
-def test_a_store_cut_short_anywhere(sound: Path, damage: Callable[[bytes], Path]) -> None:
-    """Between pages or within one: said, with the way out, and left as it is for whoever can repair it."""
+def test_a_store_truncated_anywhere(sound: Path, damage: Callable[[bytes], Path]) -> None:
+    """The error names a remedy, and the file stays as it is."""
     content = sound.read_bytes()
     for length in [*range(0, len(content), 4096), 1, 50, 100, 511, 5000, len(content) - 1]:
         path = damage(content[:length])
         before = files(path.parent)
-        with pytest.raises(StoreDamaged) as caught:
+        with store_error(StoreReason.DAMAGED) as caught:
             SQLStore.open(path)
         says(caught.value, path, "", "Restore the store")
         assert files(path.parent) == before
 
 
 def test_a_page_that_the_journal_still_has(tmp_path: Path) -> None:
-    """A crash or a full disk may leave half a page at the end of the file: what is missing is in the journal."""
+    """A crash or a full disk may leave half a page at the end of the file; the journal has the rest."""
     path = fill(tmp_path / "store.db")
     (tmp_path / "copy").mkdir()
     with SQLStore.open(path) as store:
@@ -290,10 +290,10 @@ def test_a_page_that_the_journal_still_has(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_bit_flipped_anywhere(sound: Path, damage: Callable[[bytes], Path]) -> None:
-    """It is said, or it changes nothing that is sealed; no other error escapes; a store that does not open is left as it is.
+    """It is reported, or it changes no secret. No other error is raised, and a store that does not open is not changed.
 
-    SQLite has no checksums: a flipped bit in a name makes another name of it. What would hurt, another key in the place
-    of ours, is sealed; and another key in the place of a peer's is one that he does not have.
+    SQLite has no checksums, so a flipped bit in a name makes another name. Dangerous changes are prevented: our own key is
+    encrypted, and a changed key of a peer is one that the peer does not have.
     """
     content = sound.read_bytes()
     whole = read(damage(content))
@@ -320,15 +320,15 @@ def test_a_bit_flipped_anywhere(sound: Path, damage: Callable[[bytes], Path]) ->
     assert len(errors) > 10
     assert all(str(error).startswith(f"{path}") for error in errors)
     # the name of the schema is a row like any other
-    assert {type(error) for error in errors} <= {StoreDamaged, SealBroken, UnknownSchema}
-    assert all("from a backup" in error.explain() or isinstance(error, UnknownSchema) for error in errors)
+    assert {type(error) for error in errors} <= {StoreDamaged, SchemaError}
+    assert all("from a backup" in explain(error) or isinstance(error, SchemaError) for error in errors)
 
 
 @pytest.mark.parametrize("content", [b"\x00", bytes(8192), b"\x00SQLite format 3" + bytes(4096)])
 def test_a_store_overwritten_beside_its_key(damage: Callable[[bytes], Path], content: bytes) -> None:
-    """A file of zeros, as a power cut leaves it, is no other program's: the key says whose it was."""
+    """A power cut may leave a file of zeros. The key shows that it was our store."""
     path = damage(content)
-    with pytest.raises(StoreDamaged) as caught:
+    with store_error(StoreReason.DAMAGED) as caught:
         SQLStore.open(path)
     says(caught.value, path, "as the key that opens it is there", "Restore the store")
     assert path.read_bytes() == content
@@ -338,56 +338,56 @@ def test_a_store_overwritten_beside_its_key(damage: Callable[[bytes], Path], con
     ("statement", "use"),
     [
         ("UPDATE trust SET peer = x'01' WHERE peer = 'bob@example.org'", SQLStore.peers),
-        ("UPDATE trust SET fingerprint = x'01'", lambda store: store.remembered(BOB)),
+        ("UPDATE trust SET fingerprint = x'01'", lambda store: store.known_keys(BOB)),
         ("UPDATE history SET assurance = x'01'", lambda store: store.history(BOB)),
         ("UPDATE policy SET policy = x'01'", lambda store: store.policy(BOB)),
-        ("UPDATE failures SET count = 'many'", lambda store: store.failures(EVE, "srp")),
+        ("UPDATE failures SET count = 'many'", lambda store: store.failed_attempts(EVE, "srp")),
         ("UPDATE secrets SET value = 'text'", lambda store: store.secret(BOB, "psk", "1")),
         (
             "INSERT INTO secrets VALUES ('bob@example.org', 'psk', x'01', x'01')",
             lambda store: store.secret_ids(BOB, "psk"),
         ),
-        ("UPDATE identity SET private_key = 'text'", lambda store: store.identity(never)),
-        ("UPDATE secrets SET peer = 7.5", lambda store: store.reseal(Passphrase("words"))),
-        ("ALTER TABLE failures RENAME TO successes", lambda store: store.failures(EVE, "srp")),
-        ("ALTER TABLE seen RENAME COLUMN peer TO pier", lambda store: store.seen(BOB)),
+        ("UPDATE identity SET private_key = 'text'", lambda store: store.own_key(never)),
+        ("UPDATE secrets SET peer = 7.5", lambda store: store.change_protection(Passphrase("words"))),
+        ("ALTER TABLE failures RENAME TO successes", lambda store: store.failed_attempts(EVE, "srp")),
+        ("ALTER TABLE seen RENAME COLUMN peer TO pier", lambda store: store.has_used_e2e(BOB)),
     ],
 )
 def test_a_value_of_another_type(
     sound: Path, damage: Callable[[bytes], Path], statement: str, use: Callable[[SQLStore], object]
 ) -> None:
-    """One bit tells text from bytes and numbers, or a table from another one: it is the store that is damaged, not us."""
+    """One flipped bit can turn text into bytes, or rename a table. The store is damaged then."""
     path = damage(sound.read_bytes())
     execute(path, statement)
-    with SQLStore.open(path) as store, pytest.raises((StoreDamaged, SealBroken)) as caught:
+    with SQLStore.open(path) as store, pytest.raises(StoreDamaged) as caught:
         use(store)
     says(caught.value, path, "", "from a backup")
 
 
 @pytest.mark.parametrize(
-    ("statement", "kind", "use"),
+    ("statement", "reason", "use"),
     [
-        ("UPDATE trust SET fingerprint = CAST(x'ff' AS TEXT)", StoreDamaged, lambda store: store.remembered(BOB)),
-        ("UPDATE policy SET policy = CAST(x'ff' AS TEXT)", StoreDamaged, lambda store: store.policy(BOB)),
-        (f"UPDATE meta SET value = 'ü' WHERE name = '{tables.KEY_CHECK}'", KeyWrong, SQLStore.unlock),
-        (f"UPDATE meta SET value = x'ff' WHERE name = '{tables.KEY_CHECK}'", KeyWrong, SQLStore.unlock),
+        ("UPDATE trust SET fingerprint = CAST(x'ff' AS TEXT)", StoreReason.DAMAGED, lambda store: store.known_keys(BOB)),
+        ("UPDATE policy SET policy = CAST(x'ff' AS TEXT)", StoreReason.DAMAGED, lambda store: store.policy(BOB)),
+        (f"UPDATE meta SET value = 'ü' WHERE name = '{tables.KEY_CHECK}'", StoreReason.WRONG_KEY, SQLStore.load_key),
+        (f"UPDATE meta SET value = x'ff' WHERE name = '{tables.KEY_CHECK}'", StoreReason.WRONG_KEY, SQLStore.load_key),
     ],
 )
-def test_a_text_that_is_none(
+def test_a_text_that_is_not_utf8(
     sound: Path,
     damage: Callable[[bytes], Path],
     statement: str,
-    kind: type[StoreError],
+    reason: StoreReason,
     use: Callable[[SQLStore], object],
 ) -> None:
-    """The message names the file, and not what is in the row; what was sealed still opens."""
+    """The error names the file and not the content. Secrets still open."""
     path = damage(sound.read_bytes())
     execute(path, statement)
     with SQLStore.open(path) as store:
-        with pytest.raises(kind) as caught:
+        with store_error(reason) as caught:
             use(store)
         assert str(caught.value).startswith(f"{path}: ")
         assert "\\xff" not in str(caught.value)
         assert "\ufffd" not in str(caught.value)
-        assert store.identity(never) == IDENTITY
+        assert store.own_key(never) == IDENTITY
         assert store.secret(BOB, "psk", "1") == b"the secret"

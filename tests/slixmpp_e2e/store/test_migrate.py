@@ -1,4 +1,4 @@
-"""Migrations: an older store comes to the schema of this version with all that is in it, or stays what it was."""
+"""An older store comes to the present schema with all its content, or stays as it was."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
+from slixmpp_e2e.alarms import explain
+from slixmpp_e2e.policy import Policy
 from slixmpp_e2e.store import (
-    MigrationFailed,
     PeerPolicy,
+    SchemaError,
     SQLStore,
-    StoredIdentity,
+    StoredOwnKey,
     StoreError,
-    StoreInaccessible,
-    UnknownSchema,
+    StoreReason,
     migrate,
     tables,
 )
+from tests.slixmpp_e2e.store.expect import store_error
 from tests.slixmpp_e2e.store.processes import at_once, dump, execute, files, run
-from xmpp_e2e.identity import Assurance, Fingerprint
-from xmpp_e2e.trust.policy import Policy
+from xmpp_e2e.types import Assurance, Fingerprint
 
 BOB, EVE = "bob@example.org", "eve@example.org"
 OLD = Path(__file__).with_name("before_migrations.sql")
@@ -42,7 +43,7 @@ SCRIPTS = Path(migrate.__file__).with_name("migrations")
 
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
-    """A store as it was written before there were migrations."""
+    """Make a store as it was written before there were migrations."""
     path = tmp_path / "store.db"
     connection = sqlite3.connect(path)
     connection.executescript(OLD.read_text())
@@ -52,28 +53,28 @@ def old(tmp_path: Path) -> Path:
 
 
 def assert_all_is_there(store: SQLStore, counted: int = 2) -> None:
-    """What the old store holds."""
-    assert store.identity(never) == StoredIdentity(b"certificate", b"private key")
+    """Check the content of the old store."""
+    assert store.own_key(never) == StoredOwnKey(b"certificate", b"private key")
     assert store.secret(BOB, "psk", "1") == b"correct horse battery staple"
-    (key,) = store.remembered(BOB).keys
-    assert (key.fingerprint, key.assurance, key.since) == (Fingerprint(b"B" * 32), Assurance.VERIFIED, 2.5)
-    assert store.remembered(EVE).keys[0].blocked
+    (key,) = store.known_keys(BOB).keys
+    assert (key.fingerprint, key.assurance, key.first_seen) == (Fingerprint(b"B" * 32), Assurance.VERIFIED, 2.5)
+    assert store.known_keys(EVE).keys[0].blocked
     assert [change.what for change in store.history(BOB)] == ["accepted", "pinned", "forgotten"]
     assert store.policy(BOB) == PeerPolicy(policy=Policy.REQUIRE)
-    assert store.seen(BOB)
-    assert store.failures(EVE, "srp") == counted
+    assert store.has_used_e2e(BOB)
+    assert store.failed_attempts(EVE, "srp") == counted
 
 
 def never() -> NoReturn:
-    """Where an identity is there already."""
+    """Fail: the store has an identity already."""
     raise AssertionError("a second identity was made")
 
 
 # --- the scripts and the tables ----------------------------------------------------------------------------------------
 
 
-def test_the_migrations_make_what_the_tables_say(tmp_path: Path) -> None:
-    """Statement by statement the schema and version of a new store, so that neither drifts; Alembic has nothing to add."""
+def test_the_migrations_make_the_same_schema_as_the_tables(tmp_path: Path) -> None:
+    """Each statement and the version are the same, and Alembic finds nothing to add."""
     SQLStore.open(tmp_path / "new.db").close()
     engine = create_engine(f"sqlite:///{tmp_path / 'migrated.db'}")
     with engine.begin() as connection:
@@ -92,7 +93,7 @@ def test_the_migrations_make_what_the_tables_say(tmp_path: Path) -> None:
 
 
 def schema(path: Path) -> set[str]:
-    """The statements that made the tables and indices."""
+    """Return the statements that made the tables and indices."""
     connection = sqlite3.connect(path)
     made = {re.sub(r"\s+", " ", sql) for (sql,) in connection.execute("SELECT sql FROM sqlite_master") if sql}
     connection.close()
@@ -100,7 +101,7 @@ def schema(path: Path) -> set[str]:
 
 
 def test_the_head_is_the_last_script() -> None:
-    """What the tables call HEAD is where the only line of scripts ends; each has a number, and its file begins with it."""
+    """The scripts form one line that ends at HEAD, and each file name begins with its number."""
     config = Config()
     config.set_main_option("script_location", migrate.SCRIPTS)
     scripts = list(ScriptDirectory.from_config(config).walk_revisions())
@@ -117,14 +118,14 @@ print("alembic" in sys.modules)
 """
 
 
-def test_alembic_is_loaded_only_where_there_is_work(tmp_path: Path, old: Path) -> None:
-    """A new store, and one with the schema of this version, open without the half second that Alembic takes."""
+def test_alembic_is_loaded_only_when_needed(tmp_path: Path, old: Path) -> None:
+    """A new store and one with the present schema open without it, as loading takes half a second."""
     assert [run(OPENED, tmp_path / "new.db").strip() for _ in range(2)] == ["False", "False"]
     assert [run(OPENED, old).strip() for _ in range(2)] == ["True", "False"]
 
 
-def test_nobody_waits_while_alembic_is_loaded(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a slow computer that takes longer than others are ready to wait."""
+def test_no_process_waits_while_alembic_is_loaded(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a slow computer other processes would give up."""
     loaded: list[None] = []
 
     def load() -> None:
@@ -133,7 +134,7 @@ def test_nobody_waits_while_alembic_is_loaded(old: Path, monkeypatch: pytest.Mon
         connection.close()
         loaded.append(None)
 
-    monkeypatch.setattr(migrate, "load", load)
+    monkeypatch.setattr(migrate, "load_alembic", load)
     SQLStore.open(old).close()
     assert loaded == [None]
 
@@ -142,41 +143,41 @@ def test_nobody_waits_while_alembic_is_loaded(old: Path, monkeypatch: pytest.Mon
 
 
 def test_a_store_from_before_there_were_migrations(old: Path) -> None:
-    """It opens with all that is in it, has the version of the first script, and never needs this again."""
+    """It opens with all its content and gets the version of the first script, once."""
     with SQLStore.open(old) as store:
         assert_all_is_there(store)
-        assert str(store.migrated_notice).startswith(f"The store {old} was made by an older version; as it was")
+        assert str(store.migration_notice).startswith(f"The store {old} was made by an older version and is migrated now")
     assert [line for line in dump(old) if tables.SCHEMA in line] == []
     with SQLStore.open(old) as store:
         assert_all_is_there(store)
-        assert store.migrated_notice is None
+        assert store.migration_notice is None
         store.pin(EVE, Fingerprint(b"F" * 32), 6.0)
 
 
-def test_as_it_was_a_store_is_kept_beside_the_new_one(old: Path) -> None:
-    """A copy with the same content, its owner's alone, named in the notice; nothing unfinished lies about."""
+def test_a_copy_of_the_old_store_is_kept(old: Path) -> None:
+    """It has the old content, is the owner's alone, and is named in the notice."""
     before = dump(old)
     with SQLStore.open(old) as store:
-        assert str(old.with_name("store.db.schema-1")) in str(store.migrated_notice)
+        assert str(old.with_name("store.db.schema-1")) in str(store.migration_notice)
     assert sorted(files(old.parent)) == ["store.db", "store.db.schema-1", "store.key"]
     copy = old.with_name("store.db.schema-1")
     assert dump(copy) == before
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
 
 
-def test_a_new_store_leaves_no_copy(tmp_path: Path) -> None:
-    """Nor a notice."""
+def test_a_new_store_has_no_copy(tmp_path: Path) -> None:
+    """There is no notice either."""
     with SQLStore.open(tmp_path / "store.db") as store:
-        assert store.migrated_notice is None
+        assert store.migration_notice is None
     assert sorted(files(tmp_path)) == ["store.db"]
 
 
 @pytest.mark.parametrize("version", ["2", "0", "", "one", "0001 "])
-def test_a_store_from_then_with_another_number(old: Path, version: str) -> None:
-    """There was only one."""
+def test_an_early_store_with_another_number(old: Path, version: str) -> None:
+    """There was only one number."""
     execute(old, f"UPDATE meta SET value = '{version}' WHERE name = '{tables.SCHEMA}'")
     before = files(old.parent)
-    with pytest.raises(UnknownSchema, match=f"has schema '{version}'"):
+    with store_error(StoreReason.UNKNOWN_SCHEMA, match=f"has schema '{version}'"):
         SQLStore.open(old)
     assert files(old.parent) == before
 
@@ -204,7 +205,7 @@ Later = Callable[..., Path]
 
 @pytest.fixture
 def later(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Later:
-    """Make this a later version of the software, which has further scripts; the folder where they are."""
+    """Make this a later version of the software with more scripts, and return their folder."""
 
     def become(*scripts: str) -> Path:
         folder = tmp_path_factory.mktemp("later") / "migrations"
@@ -221,7 +222,7 @@ def later(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("scripts", [(SECOND,), (SECOND, THIRD.format("pass"))])
 @pytest.mark.parametrize("opened_before", [False, True])
 def test_an_older_store_comes_to_the_newest_schema(old: Path, later: Later, scripts: list[str], opened_before: bool) -> None:
-    """By one step or several, from the first version or from before it: all is there, and each step was made once."""
+    """It takes one step or several; all content is there, and each step runs once."""
     if opened_before:
         SQLStore.open(old).close()
     later(*scripts)
@@ -232,16 +233,17 @@ def test_an_older_store_comes_to_the_newest_schema(old: Path, later: Later, scri
     assert f"""INSERT INTO "failures" VALUES('{EVE}','srp',2);""" in dump(copy)
 
 
-def test_a_newer_store_is_refused_and_goes_on_working_there(old: Path, later: Later, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The older software says which version it is, changes nothing, and names the copy as a way back."""
+def test_a_newer_store_is_refused_and_not_changed(old: Path, later: Later, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The older software names its version and the copy, and the newer one still opens the store."""
     folder = later(SECOND)
     SQLStore.open(old).close()
     monkeypatch.undo()
     before = files(old.parent)
-    with pytest.raises(UnknownSchema, match="the store has schema '0002', and this version knows only up to 0001") as caught:
+    words = "the store has schema '0002', and this version knows only up to 0001"
+    with store_error(StoreReason.UNKNOWN_SCHEMA, match=words) as caught:
         SQLStore.open(old)
     assert str(caught.value).startswith(f"{old}: ")
-    assert "restore the copy" in caught.value.explain()
+    assert "restore the copy" in explain(caught.value)
     assert files(old.parent) == before
     monkeypatch.setattr(migrate, "SCRIPTS", str(folder))
     monkeypatch.setattr(tables, "HEAD", "0002")
@@ -250,7 +252,7 @@ def test_a_newer_store_is_refused_and_goes_on_working_there(old: Path, later: La
 
 
 def test_the_copy_is_a_store(old: Path, later: Later, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put in the place of the migrated one it opens in the older version."""
+    """It opens in the older version in place of the migrated store."""
     later(SECOND)
     SQLStore.open(old).close()
     monkeypatch.undo()
@@ -259,8 +261,8 @@ def test_the_copy_is_a_store(old: Path, later: Later, monkeypatch: pytest.Monkey
         assert_all_is_there(store)
 
 
-def test_a_later_copy_takes_the_place_of_an_earlier(old: Path, later: Later) -> None:
-    """Whoever went back and comes again has the copy of what was there last; leftovers of a kill are in nobody's way."""
+def test_a_later_copy_replaces_an_earlier_one(old: Path, later: Later) -> None:
+    """Files that a killed process left do not matter."""
     SQLStore.open(old).close()
     old.with_name("store.db.schema-0001").write_bytes(b"earlier")
     old.with_name("store.db.schema-0001.part").write_bytes(b"unfinished")
@@ -277,18 +279,18 @@ def test_a_later_copy_takes_the_place_of_an_earlier(old: Path, later: Later) -> 
 @pytest.mark.parametrize(
     ("failure", "kind", "cause"),
     [
-        ("raise ValueError('nobody')", MigrationFailed, r"could not be brought from schema 1 to 0003 \(ValueError\)"),
-        ("{}['nobody']", MigrationFailed, r"\(KeyError\)"),
-        ("None + 1", MigrationFailed, r"\(TypeError\)"),
-        (f"op.execute(\"UPDATE trust SET peer = '{BOB}', fingerprint = ''\")", MigrationFailed, r"\(IntegrityError\)"),
-        ("op.execute('SELECT * FROM missing')", MigrationFailed, r"\(OperationalError\)"),
+        ("raise ValueError('nobody')", SchemaError, r"could not be migrated from schema 1 to 0003 \(ValueError\)"),
+        ("{}['nobody']", SchemaError, r"\(KeyError\)"),
+        ("None + 1", SchemaError, r"\(TypeError\)"),
+        (f"op.execute(\"UPDATE trust SET peer = '{BOB}', fingerprint = ''\")", SchemaError, r"\(IntegrityError\)"),
+        ("op.execute('SELECT * FROM missing')", SchemaError, r"\(OperationalError\)"),
         ("raise KeyboardInterrupt", KeyboardInterrupt, "^$"),
     ],
 )
 def test_a_failing_migration_changes_nothing(
     old: Path, later: Later, failure: str, kind: type[BaseException], cause: str
 ) -> None:
-    """Neither its own steps nor those before it are left; the error says so; without the failure it works."""
+    """All its steps are undone, the error says so, and without the failure it works."""
     before = dump(old)
     folder = later(SECOND, THIRD.format(failure))
     for _ in range(2):
@@ -298,8 +300,9 @@ def test_a_failing_migration_changes_nothing(
     assert type(caught.value) is kind
     assert "nobody" not in str(caught.value)  # nor any content of a row
     if isinstance(caught.value, StoreError):
+        assert caught.value.reason is StoreReason.MIGRATION_FAILED
         assert str(caught.value).startswith(f"{old}: ")
-        assert "as it" in caught.value.explain()
+        assert "as it" in explain(caught.value)
     (folder / "versions" / "0003_later.py").write_text(THIRD.format("pass"))
     with SQLStore.open(old) as store:
         assert_all_is_there(store, counted=102)
@@ -314,7 +317,7 @@ SQLStore.open(sys.argv[1])
 
 
 def test_a_kill_in_the_middle_of_a_migration_changes_nothing(old: Path, later: Later) -> None:
-    """The next opening finds the older store and brings it to the newest schema."""
+    """The next opening migrates the older store."""
     before = dump(old)
     folder = later(SECOND, THIRD.format("import os; os.kill(os.getpid(), 9)"))
     assert run(KILLED, old, folder, tables.HEAD) == ""
@@ -324,13 +327,13 @@ def test_a_kill_in_the_middle_of_a_migration_changes_nothing(old: Path, later: L
         assert_all_is_there(store, counted=102)
 
 
-def test_where_no_copy_can_be_made_nothing_is_migrated(old: Path) -> None:
-    """The store stays as it was, and the message names the file that could not be written."""
+def test_nothing_is_migrated_without_a_copy(old: Path) -> None:
+    """The store stays as it was, and the error names the file that could not be written."""
     old.with_name("store.db.schema-1").mkdir()
     before = dump(old)
-    with pytest.raises(StoreInaccessible, match=r"schema-1\.part: the store cannot be copied before its schema") as caught:
+    with store_error(StoreReason.NO_ACCESS, match=r"schema-1\.part: the store cannot be copied before its schema") as caught:
         SQLStore.open(old)
-    assert "permissions" in caught.value.explain()
+    assert "permissions" in explain(caught.value)
     assert dump(old) == before
     assert sorted(files(old.parent)) == ["store.db", "store.key"]
     old.with_name("store.db.schema-1").rmdir()
@@ -339,7 +342,7 @@ def test_where_no_copy_can_be_made_nothing_is_migrated(old: Path) -> None:
 
 
 def test_a_damaged_store_is_not_migrated(old: Path) -> None:
-    """Who builds on a damaged page damages more."""
+    """Writing on a damaged page would do more damage."""
     content = bytearray(old.read_bytes())
     content[-4096:] = b"\xff" * 4096
     old.write_bytes(content)
@@ -354,30 +357,30 @@ def test_a_damaged_store_is_not_migrated(old: Path) -> None:
 MANY = """
 import sys
 from slixmpp_e2e.store import SQLStore, migrate, tables
-from xmpp_e2e.identity import Fingerprint
+from xmpp_e2e.types import Fingerprint
 path, migrate.SCRIPTS, tables.HEAD, name = sys.argv[1:]
 print("ready", flush=True)
 sys.stdin.readline()
 with SQLStore.open(path) as store:
     for number in range(10):
-        store.count_failure("eve@example.org", "srp")
+        store.count_failed_attempt("eve@example.org", "srp")
         store.pin("carol@example.org", Fingerprint.of(f"{name} {number}".encode()), 1.0)
-    print(store.migrated_notice is not None)
+    print(store.migration_notice is not None)
 """
 
 
 def test_processes_that_migrate_the_same_store_at_once(old: Path, later: Later) -> None:
-    """Four processes open one old file in the same instant: one migrates, the others wait for it, nothing is lost."""
+    """Of four processes one migrates and the others wait for it."""
     folder = later(SECOND)
     said = at_once(MANY, *((old, folder, tables.HEAD, name) for name in "abcd"))
     assert sorted(said) == [["False"], ["False"], ["False"], ["True"]]
     with SQLStore.open(old) as store:
         assert_all_is_there(store, counted=142)
-        assert len(store.remembered("carol@example.org").keys) == len(store.history("carol@example.org")) == 40
+        assert len(store.known_keys("carol@example.org").keys) == len(store.history("carol@example.org")) == 40
 
 
 def test_threads_that_migrate_stores_at_once(old: Path, later: Later) -> None:
-    """Alembic works for one at a time; several accounts in one program can still be opened together."""
+    """Alembic works for one thread at a time, and all stores are opened."""
     later(SECOND)
     paths = [old.with_name(f"{number}.db") for number in range(8)]
     for path in paths:
@@ -387,7 +390,7 @@ def test_threads_that_migrate_stores_at_once(old: Path, later: Later) -> None:
 
     def work(path: Path) -> None:
         with SQLStore.open(path) as store:
-            counted.append(store.failures(EVE, "srp"))
+            counted.append(store.failed_attempts(EVE, "srp"))
 
     threads = [threading.Thread(target=work, args=(path,)) for path in paths]
     for thread in threads:

@@ -1,4 +1,4 @@
-"""A store whose seal takes time: a thread opens it, what is sent waits for it, and if it stays closed nothing goes in clear."""
+"""A slow protection is opened in a thread. Stanzas wait for it, and nothing is sent as plaintext if it stays closed."""
 
 from __future__ import annotations
 
@@ -9,25 +9,27 @@ from pathlib import Path
 
 import pytest
 
-from slixmpp_e2e.errors import StoreLocked
-from slixmpp_e2e.store import KeyMissing, Passphrase, PassphraseWrong, SealUnavailable, SQLStore, StoreError
+from slixmpp_e2e.alarms import explain
+from slixmpp_e2e.errors import PeerWithoutE2E, StoreLocked
+from slixmpp_e2e.store import Passphrase, SQLStore, StoreError, StoreReason
 from slixmpp_e2e.store.key_protection import passphrase
-from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, turns, until
+from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, e2e, turns, until
+from tests.slixmpp_e2e.store.expect import store_error
 from xmpp_e2e.errors import PeerRefused
 from xmpp_loopback import online
-from xmpp_loopback.client import back_online
+from xmpp_loopback.client import reconnect
 
 WORDS = "correct horse battery staple"
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A derivation that takes no time; its strength is not what these tests are about."""
+    """Make the derivation fast; these tests do not need its strength."""
     monkeypatch.setattr(passphrase, "MEMORY_KIB", 8)
 
 
-class Person:
-    """Who is asked for the passphrase, and takes his time."""
+class SlowUser:
+    """A user who is asked for the passphrase, and takes their time."""
 
     def __init__(self, answer: str = WORDS) -> None:
         self.answer = answer
@@ -42,62 +44,63 @@ class Person:
 
 
 @pytest.fixture
-def person() -> Person:
-    return Person()
+def user() -> SlowUser:
+    return SlowUser()
 
 
-async def sealed(world: World) -> None:
-    """Alice's store, made with the passphrase."""
-    alice = world.make(ALICE, seal=Passphrase(WORDS))
-    await until(e2e(alice).unlocked())
-    world.unload(alice)
+async def make_store(env: Env) -> None:
+    """Make Alice's store with the passphrase."""
+    alice = env.make(ALICE, key_protection=Passphrase(WORDS))
+    await until(e2e(alice).wait_ready())
+    env.unload(alice)
 
 
-async def test_what_is_sent_waits_until_the_store_is_open(world: World, person: Person) -> None:
-    """The loop goes on meanwhile; then the message arrives, encrypted."""
-    await sealed(world)
-    alice, bob = await world.client(ALICE, seal=Passphrase(person)), await world.client(BOB)
-    await world.settle(alice, bob)
-    heard = Heard(bob, "message")
+async def test_messages_wait_until_the_store_is_open(env: Env, user: SlowUser) -> None:
+    """The event loop goes on meanwhile; then the message arrives, encrypted."""
+    await make_store(env)
+    alice, bob = await env.client(ALICE, key_protection=Passphrase(user)), await env.client(BOB)
+    await env.settle(alice, bob)
+    heard = Events(bob, "message")
     alice.send_message(mto=BOB, mbody="for Bob only")
-    await world.settle(alice, bob)
+    await env.settle(alice, bob)
     assert len(heard) == 0
     with pytest.raises(StoreLocked, match="has not been opened yet") as caught:
         _ = e2e(alice).fingerprint
-    assert "await e2e.unlocked()" in caught.value.explain()
-    person.answers.set()
+    assert "await e2e.wait_ready()" in explain(caught.value)
+    user.answers.set()
     assert await heard.bodies(1) == ["for Bob only"]
-    assert world.in_clear("for Bob only") == []
+    assert env.in_clear("for Bob only") == []
     assert e2e(alice).fingerprint
-    assert len(person.threads) == 1
-    assert person.threads[0] is not threading.main_thread()
+    assert len(user.threads) == 1
+    assert user.threads[0] is not threading.main_thread()
 
 
-async def test_nobody_opens_a_session_with_us_before(world: World, person: Person) -> None:
-    """We do not advertise it, and an offer is answered as by a resource that is not there; afterwards it works."""
-    alice, bob = await world.client(ALICE, seal=Passphrase(person)), await world.client(BOB)
-    await world.settle(alice, bob)
-    link = e2e(bob).switchboard.link_to((BOB, ALICE))
+async def test_no_session_opens_before_the_key_is_loaded(env: Env, user: SlowUser) -> None:
+    """We do not advertise E2E, and answer an offer as a resource without it. Afterwards it works."""
+    alice, bob = await env.client(ALICE, key_protection=Passphrase(user)), await env.client(BOB)
+    await env.settle(alice, bob)
+    driver = e2e(bob)._client.registry.ensure((BOB, ALICE))
     with pytest.raises(PeerRefused, match="service-unavailable"):
-        await until(link.opened())
-    assert (await e2e(bob).switchboard._ask(BOB, ALICE))[1] is False
-    there = Heard(bob, "presence_available")
-    person.answers.set()
+        await until(asyncio.shield(driver.opened))
+    with pytest.raises(PeerWithoutE2E):
+        await e2e(bob)._client.router.best_device(BOB, ALICE)
+    there = Events(bob, "presence_available")
+    user.answers.set()
     assert (await there.take())["from"].full == ALICE  # she says again that she is there, and what she can do now
     assert (await until(e2e(bob).connect("alice@localhost"))).peer == ALICE
 
 
-async def test_we_are_not_online_before_our_client_says_so(world: World, person: Person) -> None:
-    """A store that opens between the login and the first presence is no reason to send one."""
-    alice, bob = world.make(ALICE, seal=Passphrase(person)), await world.client(BOB)
-    there = Heard(bob, "presence_available")
-    await world.settle(bob)
+async def test_loading_the_key_sends_no_presence_before_the_client(env: Env, user: SlowUser) -> None:
+    """The client has logged in and not sent its first presence yet."""
+    alice, bob = env.make(ALICE, key_protection=Passphrase(user)), await env.client(BOB)
+    there = Events(bob, "presence_available")
+    await env.settle(bob)
     before = len(there)
-    await back_online(alice, world.server)
-    person.answers.set()
-    await until(e2e(alice).unlocked())
+    await reconnect(alice, env.server)
+    user.answers.set()
+    await until(e2e(alice).wait_ready())
     await turns()
-    await world.settle(alice, bob)
+    await env.settle(alice, bob)
     assert len(there) == before
     alice.send_presence()
     assert (await until(e2e(bob).connect(ALICE))).peer == ALICE
@@ -116,113 +119,113 @@ def no_text() -> str:
 
 
 def _origins(error: BaseException) -> list[BaseException]:
-    """What Python would print before it."""
+    """Return the error and everything that a traceback would print with it."""
     before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return [error, *(_origins(before) if before is not None else [])]
 
 
 @pytest.mark.parametrize(
-    ("source", "kind", "words"),
+    ("source", "reason", "words"),
     [
-        ("wrong horse", PassphraseWrong, "is not the one"),
-        (no_file, SealUnavailable, "FileNotFoundError"),
-        (no_variable, SealUnavailable, "KeyError"),
-        (no_text, SealUnavailable, "UnicodeDecodeError"),
-        (str, SealUnavailable, "no passphrase was given"),
+        ("wrong horse", StoreReason.WRONG_PASSPHRASE, "is not the one"),
+        (no_file, StoreReason.PROTECTION_UNAVAILABLE, "FileNotFoundError"),
+        (no_variable, StoreReason.PROTECTION_UNAVAILABLE, "KeyError"),
+        (no_text, StoreReason.PROTECTION_UNAVAILABLE, "UnicodeDecodeError"),
+        (str, StoreReason.PROTECTION_UNAVAILABLE, "no passphrase was given"),
     ],
 )
-async def test_a_store_that_stays_closed_is_told_and_nothing_goes_in_clear(
-    world: World, source: str | Callable[[], str], kind: type[StoreError], words: str
+async def test_no_plaintext_is_sent_if_the_store_stays_closed(
+    env: Env, source: str | Callable[[], str], reason: StoreReason, words: str
 ) -> None:
-    """Not even to a stranger without encryption, to whom `prefer` would write: the user meant something else."""
-    await sealed(world)
-    alice = world.make(ALICE, seal=Passphrase(source))
-    told, failed = Heard(alice, "e2e_store_failed"), Heard(alice, "e2e_send_failed")
-    carol = await world.client("carol@localhost/plain", "xep_0030", load=False)
-    await online(alice, world.server)
+    """Not even a stranger without encryption gets plaintext under `prefer`, and the user is told."""
+    await make_store(env)
+    alice = env.make(ALICE, key_protection=Passphrase(source))
+    told, failed = Events(alice, "e2e_store_failed"), Events(alice, "e2e_send_failed")
+    carol = await env.client("carol@localhost/plain", "xep_0030", load=False)
+    await online(alice, env.server)
     report = await told.take()
-    assert type(report.error) is kind
+    assert report.error.reason is reason
     assert words in str(report)
     assert "hunter2" not in str(report)
     assert "hunter2" not in "".join(map(repr, _origins(report.error)))
     alice.send_message(mto=carol.boundjid.full, mbody="for Carol only")
     assert (await failed.take()).error is report.error
-    assert not e2e(alice).own.is_open
-    with pytest.raises(kind):
-        await e2e(alice).unlocked()
-    with pytest.raises(kind):
+    assert not e2e(alice)._own_key.is_loaded
+    with store_error(reason):
+        await e2e(alice).wait_ready()
+    with store_error(reason):
         _ = e2e(alice).fingerprint
-    assert world.in_clear("for Carol only") == []
+    assert env.in_clear("for Carol only") == []
     assert len(told) == 0
 
 
-async def test_a_key_that_is_missing_is_told_at_once(world: World, tmp_path: Path) -> None:
-    """Nothing is slow about a key file: the plugin does not load, and can be loaded when the file is back."""
-    alice = world.make(ALICE)
-    path = e2e(alice).memory.path
+async def test_a_missing_key_file_is_reported_at_once(env: Env, tmp_path: Path) -> None:
+    """The plugin does not load, and loads when the file is back."""
+    alice = env.make(ALICE)
+    path = e2e(alice)._store.path
     key = path.with_suffix(".key")
     content = key.read_bytes()
-    world.unload(alice)
+    env.unload(alice)
     key.unlink()
-    with pytest.raises(KeyMissing):
-        world.load(alice)
+    with store_error(StoreReason.KEY_FILE_MISSING):
+        env.load(alice)
     assert "e2e" not in alice.plugin
     assert not path.with_name(f"{path.name}-wal").exists()  # it was closed
     key.write_bytes(content)
-    world.load(alice)
+    env.load(alice)
 
 
-async def test_unloaded_while_it_opens(world: World, person: Person) -> None:
-    """Nobody hears of it any more."""
-    alice = world.make(ALICE, seal=Passphrase(person))
-    told = Heard(alice, "e2e_store_failed")
-    own = e2e(alice).own
-    await asyncio.to_thread(person.asked.wait, 20)
+async def test_the_plugin_is_unloaded_while_the_key_loads(env: Env, user: SlowUser) -> None:
+    """Nothing is reported."""
+    alice = env.make(ALICE, key_protection=Passphrase(user))
+    told = Events(alice, "e2e_store_failed")
+    own = e2e(alice)._own_key
+    await asyncio.to_thread(user.asked.wait, 20)
     wrong: list[object] = []
     alice.loop.set_exception_handler(lambda loop, context: wrong.append(context))
-    world.unload(alice)
-    person.answers.set()
+    env.unload(alice)
+    user.answers.set()
     await turns()
     assert not wrong
-    assert own._found.cancelled()
-    assert not own.is_open
+    assert own._loading.cancelled()
+    assert not own.is_loaded
     assert len(told) == 0
 
 
-async def test_the_user_hears_of_a_new_key(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    """What keeps the secrets, once, when it is made."""
+async def test_a_new_key_is_logged(env: Env, caplog: pytest.LogCaptureFixture) -> None:
+    """The notice is logged once."""
     caplog.set_level("INFO", "slixmpp_e2e")
-    world.make(ALICE)
+    env.make(ALICE)
     await turns()
     said = [record.getMessage() for record in caplog.records]
     assert len([text for text in said if text.startswith("A random key was written to /")]) == 1
 
 
-async def test_a_dropped_stanza_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store that fails when a stanza comes in clear: it is not delivered unjudged, and the user hears of it."""
-    alice, bob = await world.client(ALICE), await world.client(BOB, load=False)
-    told, heard = Heard(alice, "e2e_store_failed"), Heard(alice, "message")
+async def test_a_stanza_that_cannot_be_judged_is_dropped_and_reported(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store fails when plaintext arrives."""
+    alice, bob = await env.client(ALICE), await env.client(BOB, load=False)
+    told, heard = Events(alice, "e2e_store_failed"), Events(alice, "message")
 
     def damaged(*_: object) -> object:
         raise StoreError(Path("store.db"), "the disk cannot be read")
 
-    monkeypatch.setattr(e2e(alice).memory, "policy", damaged)
+    monkeypatch.setattr(e2e(alice)._store, "policy", damaged)
     bob.send_message(mto=ALICE, mbody="hello")
     assert "the disk cannot be read" in str((await told.take()).error)
     assert len(heard) == 0
 
 
-def test_computing_the_key_keeps_nobody_from_the_store(tmp_path: Path, person: Person) -> None:
-    """Half a second, or until somebody has unlocked his keyring: policies are asked for every stanza meanwhile."""
+def test_loading_the_key_does_not_block_the_store(tmp_path: Path, user: SlowUser) -> None:
+    """Policies are needed for every stanza meanwhile."""
     with SQLStore.open(tmp_path / "store.db", Passphrase(WORDS)) as store:
         store.put_secret("bob@localhost", "psk", "1", b"secret")
-    with SQLStore.open(tmp_path / "store.db", Passphrase(person)) as store:
-        thread = threading.Thread(target=store.unlock)
+    with SQLStore.open(tmp_path / "store.db", Passphrase(user)) as store:
+        thread = threading.Thread(target=store.load_key)
         thread.start()
-        person.asked.wait(20)
-        assert not store.seen("bob@localhost")
-        store.mark_seen("bob@localhost", 1.0)
-        assert store.seen("bob@localhost")
-        person.answers.set()
+        user.asked.wait(20)
+        assert not store.has_used_e2e("bob@localhost")
+        store.record_e2e_use("bob@localhost", 1.0)
+        assert store.has_used_e2e("bob@localhost")
+        user.answers.set()
         thread.join()
         assert store.secret("bob@localhost", "psk", "1") == b"secret"

@@ -1,64 +1,64 @@
-"""What two accounts share is set up in the running program, and proves them."""
+"""Keys and passwords that are shared in the running program prove the peer."""
 
 from __future__ import annotations
 
 import pytest
 
-from slixmpp_e2e.trust.passwords import stretched
+from slixmpp_e2e.trust.passwords import derive_srp_secret
 from slixmpp_e2e.trust.secrets import KEY_ID
-from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e
+from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, e2e
 from xmpp_e2e.authenticate.psk import WeakKey
 from xmpp_e2e.errors import LocalError
 
 ALICES, BOBS = "alice@localhost", "bob@localhost"
 
 
-async def test_a_password_is_stretched_for_the_pair(world: World) -> None:
-    """What is stored is of use between these two accounts alone; one that cannot be typed is none."""
-    alice = e2e(world.make(ALICE))
-    assert not await alice.shared.put_password(BOB, "correct horse")
-    assert alice.memory.secret(BOBS, "srp", KEY_ID) == stretched("correct horse", BOBS, ALICES)
-    assert await alice.shared.put_password(BOBS, "battery staple")
-    assert alice.memory.secret(BOBS, "srp", KEY_ID) == stretched("battery staple", ALICES, BOBS)
+async def test_a_password_is_derived_for_the_two_accounts(env: Env) -> None:
+    """The stored value is of use between these two accounts only. An empty password is refused."""
+    alice = e2e(env.make(ALICE))
+    assert not await alice.secrets.put_password(BOB, "correct horse")
+    assert alice._store.secret(BOBS, "srp", KEY_ID) == derive_srp_secret("correct horse", BOBS, ALICES)
+    assert await alice.secrets.put_password(BOBS, "battery staple")
+    assert alice._store.secret(BOBS, "srp", KEY_ID) == derive_srp_secret("battery staple", ALICES, BOBS)
     with pytest.raises(LocalError):
-        await alice.shared.put_password(BOB, "")
+        await alice.secrets.put_password(BOB, "")
 
 
-async def test_a_key_has_its_size(world: World) -> None:
-    """16 bytes will do, 15 are a password."""
-    alice = e2e(world.make(ALICE))
+async def test_a_key_has_at_least_16_bytes(env: Env) -> None:
+    """A shorter one could be a password."""
+    alice = e2e(env.make(ALICE))
     with pytest.raises(WeakKey, match="at least 16 bytes, and this one 15"):
-        alice.shared.put_key(BOB, bytes(15))
-    assert not alice.shared.put_key(BOB, bytes(16))
-    assert alice.memory.secret(BOBS, "psk", KEY_ID) == bytes(16)
+        alice.secrets.put_key(BOB, bytes(15))
+    assert not alice.secrets.put_key(BOB, bytes(16))
+    assert alice._store.secret(BOBS, "psk", KEY_ID) == bytes(16)
 
 
-async def test_there_is_one_of_each_kind(world: World) -> None:
-    """A new one takes the place of all that there are, and can be forgotten."""
-    alice = e2e(world.make(ALICE))
-    alice.memory.put_secret(BOBS, "psk", "0", bytes(32))
-    alice.shared.put(BOB, "srp", bytes(32))
-    assert alice.shared.put_key(BOB, bytes(range(32)))
-    assert alice.memory.secret_ids(BOBS, "psk") == (KEY_ID,)
-    assert alice.shared.forget(BOB, "psk")
-    assert not alice.shared.forget(BOB, "psk")
-    assert alice.memory.secret_ids(BOBS, "srp") == (KEY_ID,)
+async def test_there_is_one_secret_of_each_kind(env: Env) -> None:
+    """A new one replaces all others, and can be forgotten."""
+    alice = e2e(env.make(ALICE))
+    alice._store.put_secret(BOBS, "psk", "0", bytes(32))
+    alice.secrets.put(BOB, "srp", bytes(32))
+    assert alice.secrets.put_key(BOB, bytes(range(32)))
+    assert alice._store.secret_ids(BOBS, "psk") == (KEY_ID,)
+    assert alice.secrets.forget(BOB, "psk")
+    assert not alice.secrets.forget(BOB, "psk")
+    assert alice._store.secret_ids(BOBS, "srp") == (KEY_ID,)
 
 
-async def test_a_lock_can_be_opened(world: World) -> None:
-    """Wrong guesses are forgotten."""
-    alice = e2e(world.make(ALICE))
+async def test_a_locked_password_can_be_unlocked(env: Env) -> None:
+    """The failed attempts are forgotten."""
+    alice = e2e(env.make(ALICE))
     for _ in range(5):
-        alice.memory.count_failure(BOBS, "srp")
-    assert alice.shared.unlock(BOB) == 5
-    assert not alice.switchboard.proofs.is_locked(BOBS)
+        alice._store.count_failed_attempt(BOBS, "srp")
+    assert alice.secrets.unlock_password(BOB) == 5
+    assert not alice._client._verifier._attempts.is_locked(BOBS)
 
 
-async def test_it_proves(world: World) -> None:
-    """Before the first message is delivered."""
-    alice, bob = await world.pair()
-    e2e(alice).shared.put_key(BOB, bytes(range(32)))
-    e2e(bob).shared.put_key(ALICE, bytes(range(32)))
-    heard = Heard(bob, "message")
+async def test_a_shared_key_proves_the_peer(env: Env) -> None:
+    """The first message is delivered as verified."""
+    alice, bob = await env.pair()
+    e2e(alice).secrets.put_key(BOB, bytes(range(32)))
+    e2e(bob).secrets.put_key(ALICE, bytes(range(32)))
+    heard = Events(bob, "message")
     alice.send_message(mto=BOB, mbody="it is me", mtype="chat")
     assert str((await heard.take())["e2e"]["assurance"]) == "verified"

@@ -1,6 +1,6 @@
 """The key of a store in the keyring of the operating system, by the package ``keyring`` (the extra of that name).
 
-The store holds the name of the entry. A keyring may ask its user to unlock it, which takes as long as he takes.
+The store holds the name of the keyring entry. A keyring may ask the user to unlock it, and waits until they do.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from pathlib import Path
 from types import ModuleType
 from typing import ClassVar
 
-from slixmpp_e2e.store.errors import EntryMissing, KeyWrong, SealUnavailable
-from slixmpp_e2e.store.key_protection.key_file import KEY_BYTES, Cipher
+from slixmpp_e2e.store.errors import ProtectionError, ProtectionKeyMissing, StoreReason, WrongKey
+from slixmpp_e2e.store.key_protection.protection import KEY_BYTES, AesGcmProtection
 
 SERVICE = "xmpp-e2e"
-"""Under this name the user finds the entries."""
+"""The user finds the entries under this name."""
 _NAME_BYTES = 8
-"""Random, in the name of an entry: two stores never share one, wherever they lie and whatever they are called."""
+"""Random bytes in the name of an entry: two stores never share one, whatever their paths are."""
 
 
-class Keyring(Cipher):
-    """A random key that the operating system keeps for its user."""
+class Keyring(AesGcmProtection):
+    """A random key that the operating system keeps for the user."""
 
     kind: ClassVar[str] = "keyring"
-    slow: ClassVar[bool] = True
+    is_slow: ClassVar[bool] = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,63 +36,64 @@ class Keyring(Cipher):
     def __repr__(self) -> str:
         return f"Keyring({self._entry!r})"
 
-    def ready(self) -> bool:
-        """Never: which entry it is says the store."""
+    def has_key(self) -> bool:
+        """Return False: only the store knows the entry's name."""
         return False
 
-    def attach(self, store: Path, parameters: str | None) -> None:
-        """Take the name of the entry from ``parameters``. ValueError if there is none."""
+    def bind(self, store: Path, parameters: str | None) -> None:
+        """Take the name of the entry from ``parameters``. ValueError if it is empty."""
         self._store = store
         if parameters == "":
             raise ValueError("it does not name the entry of the keyring")
         if parameters is not None and parameters != self._entry:
             self._entry, self._cipher = parameters, None
 
-    def create(self) -> str:
-        """Put a new key into the keyring. SealUnavailable, also if it is not there afterwards."""
+    def create_key(self) -> str:
+        """Put a new key into the keyring, and check that the keyring keeps it. ProtectionError."""
         self._entry, self._cipher = f"{self._store.name} {os.urandom(_NAME_BYTES).hex()}", None
         key = os.urandom(KEY_BYTES)
         with self._keyring("cannot keep the key") as keyring:
             keyring.set_password(SERVICE, self._entry, base64.b64encode(key).decode())
             kept: str | None = keyring.get_password(SERVICE, self._entry)
-        if kept is None or _decoded(kept) != key:  # some backends accept everything and keep nothing
-            raise SealUnavailable(self._store, "the keyring of the operating system does not keep what it is given")
+        if kept is None or _decode(kept) != key:  # some backends accept everything and keep nothing
+            raise ProtectionError(self._store, "the keyring of the operating system does not keep what it is given")
         return (
-            f"A random key was put into the keyring of the operating system ({self._name()}): it keeps the private key"
-            " and the secrets in the store from whoever cannot unlock your keyring; a backup of the store needs it too."
+            f"A random key was put into the keyring of the operating system ({self._name()}): it protects the private key and"
+            " the secrets in the store from anybody who cannot unlock your keyring; a backup of the store needs it too."
         )
 
-    def load(self) -> None:
-        """Fetch the key; or ask for any entry, which unlocks the keyring. EntryMissing, KeyWrong, SealUnavailable."""
+    def load_key(self) -> None:
+        """Fetch the key, or unlock the keyring by asking for any entry. ProtectionKeyMissing, WrongKey, ProtectionError."""
         if self._entry:
-            self._loaded()
+            self._loaded_cipher()
         else:
             with self._keyring("is not to be used") as keyring:
                 keyring.get_password(SERVICE, self._store.name)
 
     def parameters(self) -> str:
-        """The name of the entry."""
+        """Return the name of the entry."""
         return self._entry
 
-    def wrong(self, store: Path) -> KeyWrong:
-        """Somebody has changed the entry."""
-        return KeyWrong(store, f"the key in the keyring ({self._name()}) is not the one that sealed the secrets in this store")
+    def wrong_key_error(self, store: Path) -> WrongKey:
+        """Return the error for an entry that somebody has changed."""
+        cause = f"the key in the keyring ({self._name()}) is not the one that encrypted the secrets in this store"
+        return WrongKey(store, cause)
 
-    def retire(self) -> None:
-        """Delete the entry; SealUnavailable."""
+    def delete_key(self) -> None:
+        """Delete the entry. ProtectionError."""
         self._cipher = None
         with self._keyring(f"does not delete the key that is no longer needed ({self._name()})") as keyring:
             keyring.delete_password(SERVICE, self._entry)
 
-    def _key(self) -> bytes:
+    def _read_key(self) -> bytes:
         with self._keyring("does not hand out the key") as keyring:
             kept: str | None = keyring.get_password(SERVICE, self._entry)
         if kept is None:
             cause = f"the key that opens its secrets is not in the keyring of the operating system ({self._name()})"
-            raise EntryMissing(self._store, cause)
-        key = _decoded(kept)
+            raise ProtectionKeyMissing(self._store, cause, StoreReason.KEYRING_ENTRY_MISSING)
+        key = _decode(kept)
         if key is None:
-            raise KeyWrong(self._store, f"what the keyring holds is no key of ours ({self._name()})")
+            raise WrongKey(self._store, f"the entry in the keyring holds no key of ours ({self._name()})")
         return key
 
     def _name(self) -> str:
@@ -100,25 +101,25 @@ class Keyring(Cipher):
 
     @contextmanager
     def _keyring(self, failure: str) -> Iterator[ModuleType]:
-        """The package, which is optional and takes long to load; its errors, said for people."""
+        """Import the package, which is optional and takes long to load, and translate its errors."""
         try:
             import keyring
             import keyring.errors
         except ImportError:
             cause = "the keyring of the operating system needs a package that is not installed: pip install 'xmpp-e2e[keyring]'"
-            raise SealUnavailable(self._store, cause) from None
+            raise ProtectionError(self._store, cause) from None
         try:
             yield keyring
         except keyring.errors.NoKeyringError:
             cause = "there is no keyring service on this computer that a program could ask"
-            raise SealUnavailable(self._store, cause) from None
+            raise ProtectionError(self._store, cause) from None
         except keyring.errors.KeyringError as error:
             cause = f"the keyring of the operating system {failure} ({type(error).__name__}); is it locked?"
-            raise SealUnavailable(self._store, cause) from error
+            raise ProtectionError(self._store, cause) from error
 
 
-def _decoded(kept: str) -> bytes | None:
-    """The key, or None if it is none."""
+def _decode(kept: str) -> bytes | None:
+    """Return the key, or None if the text is not the base64 of one."""
     try:
         key = base64.b64decode(kept, validate=True)
     except ValueError:

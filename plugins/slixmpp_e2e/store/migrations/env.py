@@ -1,7 +1,7 @@
-"""What Alembic runs to bring a store to the newest schema; ``slixmpp_e2e.store.migrate`` calls it.
+"""The script that Alembic runs to migrate a store; ``slixmpp_e2e.store.migrate`` calls it.
 
-To change the schema: edit ``tables.py``, describe the way there in ``versions/NNNN_what.py``, set ``tables.HEAD``. A test
-fails if the two differ. No ``__init__.py`` here: Alembic finds these files, and nobody else imports them.
+To change the schema: edit ``tables.py``, write the migration in ``versions/NNNN_what.py``, set ``tables.HEAD``. A test
+fails if the two differ. There is no ``__init__.py`` here: Alembic finds these files, and nothing else imports them.
 """
 
 from __future__ import annotations

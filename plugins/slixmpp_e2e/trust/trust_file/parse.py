@@ -1,7 +1,7 @@
-"""The trust file: what is wanted of whom, written down for bots that nobody watches. TOML, a table for each account or domain.
+"""Parse the trust file: TOML, with one table of rules for each account or domain.
 
-Parsed and checked as a whole: a file with one mistake has no rules at all, for what a misspelt rule would have forbidden must
-not be allowed. Every complaint names file, line and key, and never what stands in the place of a secret.
+The file is checked as a whole. One mistake makes the whole file bad, because a misspelt rule must not allow what it would have
+forbidden. Each error names file, line and key, and never repeats a text that may be a secret.
 """
 
 from __future__ import annotations
@@ -17,73 +17,68 @@ from typing import Any
 
 from slixmpp import JID, InvalidJID
 
-from slixmpp_e2e.precis import opaque
-from slixmpp_e2e.trust.trust_file.secret_file import psk_in, secret_in
-from slixmpp_e2e.trust.trust_uri import keys_in
-from xmpp_e2e.config import Each
-from xmpp_e2e.errors import LocalError
-from xmpp_e2e.identity import Assurance, Fingerprint, TrustModel
-from xmpp_e2e.trust.judge import OnKeyChange
-from xmpp_e2e.trust.policy import Policy
+from slixmpp_e2e.errors import TrustFileError
+from slixmpp_e2e.policy import Policy
+from slixmpp_e2e.precis import normalize_password
+from slixmpp_e2e.trust.trust_file.secret_file import decode_psk, read_secret_file
+from slixmpp_e2e.trust.trust_uri import parse_keys
+from xmpp_e2e.config import VerifyWhen
+from xmpp_e2e.key_decision import OnKeyChange
+from xmpp_e2e.types import Assurance, Fingerprint, TrustModel
 
-FILE_BYTES = 1024 * 1024
-"""The longest trust file: some thousand accounts. It is read in a second, by a thread if the program runs already."""
+TRUST_FILE_BYTES = 1024 * 1024
+"""The longest trust file: some thousand accounts. Reading it takes a second; a running program reads it in a thread."""
 
 _NOT_TOML = (ValueError, RecursionError)
-"""What tomllib raises: TOMLDecodeError and, of numbers that are too long and brackets that are too many, these."""
+"""The errors of tomllib: TOMLDecodeError is a ValueError; too long numbers and too many brackets raise these."""
 
-Stamp = tuple[int, int, int] | None
-"""Of a file: when it was changed, its size, and which one it is; None if it cannot be found."""
-
-
-class TrustFileWrong(LocalError):
-    """The trust file, or a file that it names, cannot be used."""
-
-    remedy = "Correct what the message names. A program that runs goes on with the rules that it had until then."
+FileVersion = tuple[int, int, int] | None
+"""Modification time, size and inode of a file, or None if it cannot be found."""
 
 
 @dataclass(frozen=True)
-class Rule:
-    """What one table says; None: nothing."""
+class TrustFileRule:
+    """The rule in one table. None: the table does not set it."""
 
     policy: Policy | None = None
     trust_model: TrustModel | None = None
     on_key_change: OnKeyChange | None = None
-    require: Assurance | None = None
-    """The least that must be proved of the peer's key, beyond what the trust model asks for."""
+    min_assurance: Assurance | None = None
+    """The least assurance of the peer's key, beyond what the trust model demands."""
     pin: tuple[Fingerprint, ...] = ()
-    """Keys that are the peer's: verified."""
+    """Keys of the peer, which count as verified."""
     psk: bytes | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
-    each: Each | None = None
-    """When key and password must prove the peer's key."""
+    verify_when: VerifyWhen | None = None
+    """When shared key and password must prove the peer's key."""
 
     @property
-    def terms(self) -> Rule:
-        """The same without pins, which sessions that are there can take in."""
+    def without_pins(self) -> TrustFileRule:
+        """The rule without its pins. Open sessions can take in new pins, but no other changes."""
         return replace(self, pin=())
 
 
-NOTHING = Rule()
+NO_RULE = TrustFileRule()
 _ACCOUNTS_ONLY = ("pin", "psk_file", "password_file")
-"""A key or a secret that a whole domain shares would prove of each account there that it is any other."""
+"""Keys of tables for accounts. If a whole domain shared a secret, each account there could pass for any other."""
+_RENAMED = {"require": "min_assurance", "each": "verify_when"}
 
 
 @dataclass(frozen=True)
-class Rules:
-    """What a trust file says."""
+class TrustFileRules:
+    """The rules of a trust file."""
 
-    accounts: Mapping[str, Rule] = field(default_factory=dict)
+    accounts: Mapping[str, TrustFileRule] = field(default_factory=dict)
     """By bare JID."""
-    domains: Mapping[str, Rule] = field(default_factory=dict)
+    domains: Mapping[str, TrustFileRule] = field(default_factory=dict)
 
-    def of(self, bare: str) -> tuple[Rule, Rule]:
-        """For the account itself, and for its domain (not for domains above that)."""
-        return self.accounts.get(bare, NOTHING), self.domains.get(bare.rpartition("@")[2], NOTHING)
+    def of(self, bare: str) -> tuple[TrustFileRule, TrustFileRule]:
+        """Return the rules for an account and for its domain. Rules for parent domains do not apply."""
+        return self.accounts.get(bare, NO_RULE), self.domains.get(bare.rpartition("@")[2], NO_RULE)
 
 
-def stamp(path: Path) -> Stamp:
-    """What changes when a file does."""
+def file_version(path: Path) -> FileVersion:
+    """Return a value that changes when the file does."""
     try:
         found = path.stat()
     except OSError:
@@ -91,21 +86,24 @@ def stamp(path: Path) -> Stamp:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def read(path: Path, stamps: dict[Path, Stamp]) -> Rules:
-    """What the file says. TrustFileWrong; in any case ``stamps`` has been given each file that was looked into, as it was."""
-    return _Reading(path, stamps).rules()
+def read_trust_file(path: Path, versions: dict[Path, FileVersion]) -> TrustFileRules:
+    """Return the rules of a trust file. TrustFileError.
+
+    In both cases ``versions`` then holds the version of each file that was read.
+    """
+    return _Parser(path, versions).parse()
 
 
-class _Reading:
-    """One look into a trust file."""
+class _Parser:
+    """Parses one version of a trust file."""
 
-    def __init__(self, path: Path, stamps: dict[Path, Stamp]) -> None:
-        self._path, self._stamps = path, stamps
+    def __init__(self, path: Path, versions: dict[Path, FileVersion]) -> None:
+        self._path, self._versions = path, versions
         self._text = ""
         self._bare = ""
-        """Whose table is read."""
+        """The account or domain of the current table."""
 
-    def rules(self) -> Rules:
+    def parse(self) -> TrustFileRules:
         self._text = self._load()
         try:
             tables = tomllib.loads(self._text)
@@ -113,125 +111,127 @@ class _Reading:
             found = re.search(r" \(at line (\d+), column \d+\)$", str(error))
             where = f", line {found[1]}" if found else ""
             cause = str(error)[: found.start()] if found else str(error)
-            raise TrustFileWrong(f"{self._path}{where}: this is not TOML ({cause})") from None
-        accounts: dict[str, Rule] = {}
-        domains: dict[str, Rule] = {}
+            raise TrustFileError(f"{self._path}{where}: this is not TOML ({cause})") from None
+        accounts: dict[str, TrustFileRule] = {}
+        domains: dict[str, TrustFileRule] = {}
         for name, table in tables.items():
-            jid = self._whose(name, table)
+            jid = self._parse_name(name, table)
             kind = accounts if jid.local else domains
             if jid.bare in kind:
-                raise self._wrong((name,), f"{jid.bare} has another table already")
+                raise self._error((name,), f"{jid.bare} has another table already")
             self._bare = jid.bare
-            kind[jid.bare] = self._rule(name, table, domain=not jid.local)
-        return Rules(accounts, domains)
+            kind[jid.bare] = self._parse_table(name, table, domain=not jid.local)
+        return TrustFileRules(accounts, domains)
 
     def _load(self) -> str:
-        self._stamps[self._path] = stamp(self._path)
+        self._versions[self._path] = file_version(self._path)
         try:
             with self._path.open("rb") as opened:
                 mode = os.fstat(opened.fileno()).st_mode
-                raw = opened.read(FILE_BYTES + 1)
+                raw = opened.read(TRUST_FILE_BYTES + 1)
             text = raw.decode()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise TrustFileWrong(f"the trust file {self._path} cannot be read ({reason})") from None
+            raise TrustFileError(f"the trust file {self._path} cannot be read ({reason})") from None
         if os.name == "posix" and mode & stat.S_IWOTH:
-            raise TrustFileWrong(f"the trust file {self._path} can be changed by everybody: chmod o-w it")
-        if len(raw) > FILE_BYTES:
-            raise TrustFileWrong(f"the trust file {self._path} has more than {FILE_BYTES} bytes")
+            raise TrustFileError(f"the trust file {self._path} can be changed by everybody: chmod o-w it")
+        if len(raw) > TRUST_FILE_BYTES:
+            raise TrustFileError(f"the trust file {self._path} has more than {TRUST_FILE_BYTES} bytes")
         return text
 
-    def _whose(self, name: str, table: object) -> JID:
-        """Whom a table is for."""
+    def _parse_name(self, name: str, table: object) -> JID:
+        """Return the account or domain that a table is for."""
         if not isinstance(table, dict):
-            raise self._wrong((name,), 'this stands outside of a table; a table begins with ["JID"] or ["DOMAIN"]')
+            raise self._error((name,), 'this is outside of a table; a table begins with ["JID"] or ["DOMAIN"]')
         if table and all(isinstance(value, dict) for value in table.values()):
-            raise self._wrong((name, next(iter(table))), 'JIDs and domains need quotation marks: ["example.org"]')
+            raise self._error((name, next(iter(table))), 'JIDs and domains need quotation marks: ["example.org"]')
         try:
             jid = JID(name)
         except InvalidJID:
             jid = JID()
         if not jid.domain:
-            raise self._wrong((name,), "this is no JID and no domain")
+            raise self._error((name,), "this is no JID and no domain")
         if jid.resource:
-            raise self._wrong((name,), f"this is one device; rules are for accounts: {jid.bare}")
+            raise self._error((name,), f"this is one device, and rules are for accounts: {jid.bare}")
         return jid
 
-    def _rule(self, name: str, table: dict[str, Any], *, domain: bool) -> Rule:
-        said = {}
+    def _parse_table(self, name: str, table: dict[str, Any], *, domain: bool) -> TrustFileRule:
+        values = {}
         for key, value in table.items():
+            if key in _RENAMED:
+                raise self._error((name, key), f"this key is called {_RENAMED[key]} now")
             if key not in _PARSERS:
-                raise self._wrong((name, key), f"there is no such key; the keys are {', '.join(_PARSERS)}")
+                raise self._error((name, key), f"there is no such key; the keys are {', '.join(_PARSERS)}")
             if domain and key in _ACCOUNTS_ONLY:
-                raise self._wrong((name, key), "this is for accounts: whoever shares it could pose as everybody there")
+                raise self._error((name, key), "this is for accounts: those who share it could pass for each other")
             try:
-                said[_FIELDS.get(key, key)] = _PARSERS[key](self, value)
+                values[_FIELDS.get(key, key)] = _PARSERS[key](self, value)
             except ValueError as error:
-                raise self._wrong((name, key), str(error)) from None
-        return Rule(**said)
+                raise self._error((name, key), str(error)) from None
+        return TrustFileRule(**values)
 
     def pins(self, value: object) -> tuple[Fingerprint, ...]:
         listed: list[object] = value if isinstance(value, list) else [value]
         if not listed or not all(isinstance(entry, str) for entry in listed):
             raise ValueError("a fingerprint, SHA256:…, or the URI of a key, or a list of them is expected")
-        return tuple(key for entry in listed for key in keys_in(str(entry), self._bare))
+        return tuple(key for entry in listed for key in parse_keys(str(entry), self._bare))
 
     def psk(self, value: object) -> bytes:
-        return psk_in(self.secret(value))
+        return decode_psk(self.secret(value))
 
     def password(self, value: object) -> str:
         password = self.secret(value)
-        opaque(password)  # it says so if this can be none
+        normalize_password(password)  # ValueError if it cannot be a password
         return password
 
     def secret(self, value: object) -> str:
-        """What the file holds that ``value`` names, from the trust file's folder on."""
+        """Return the secret in the file that ``value`` names. Relative paths begin at the trust file's folder."""
         if not isinstance(value, str) or not value or "\0" in value:
             raise ValueError("the path of a file is expected")
         try:
             path = self._path.parent / Path(value).expanduser()
         except RuntimeError:
-            raise ValueError("there is no such user whose folder it could be in") from None
-        self._stamps[path] = stamp(path)
-        return secret_in(path)
+            raise ValueError("its path names the folder of a user who does not exist") from None
+        self._versions[path] = file_version(path)
+        return read_secret_file(path)
 
-    def _wrong(self, keys: tuple[str, ...], cause: str) -> TrustFileWrong:
-        number = line_of(self._text, keys)
+    def _error(self, keys: tuple[str, ...], cause: str) -> TrustFileError:
+        number = find_line(self._text, keys)
         where = f", line {number}" if number else ""
-        return TrustFileWrong(f"{self._path}{where}, {' / '.join(keys)}: {cause}")
+        return TrustFileError(f"{self._path}{where}, {' / '.join(keys)}: {cause}")
 
 
-def _word(kind: type[Any]) -> Callable[[_Reading, object], Any]:
-    def parse(reading: _Reading, value: object) -> Any:
+def _choice(kind: type[Any]) -> Callable[[_Parser, object], Any]:
+    def parse(parser: _Parser, value: object) -> Any:
         try:
             return kind(value)
         except ValueError:
-            raise ValueError(f"{value!r} is none of {', '.join(member.value for member in kind)}") from None
+            raise ValueError(f"{value!r} is not one of {', '.join(member.value for member in kind)}") from None
 
     return parse
 
 
-_PARSERS: dict[str, Callable[[_Reading, object], Any]] = {
-    "policy": _word(Policy),
-    "trust_model": _word(TrustModel),
-    "on_key_change": _word(OnKeyChange),
-    "require": lambda reading, value: Assurance.parse(str(value)),
-    "each": _word(Each),
-    "pin": _Reading.pins,
-    "psk_file": _Reading.psk,
-    "password_file": _Reading.password,
+_PARSERS: dict[str, Callable[[_Parser, object], Any]] = {
+    "policy": _choice(Policy),
+    "trust_model": _choice(TrustModel),
+    "on_key_change": _choice(OnKeyChange),
+    "min_assurance": lambda parser, value: Assurance.parse(str(value)),
+    "verify_when": _choice(VerifyWhen),
+    "pin": _Parser.pins,
+    "psk_file": _Parser.psk,
+    "password_file": _Parser.password,
 }
-"""Every key that a table can have."""
+"""All keys that a table can have."""
 _FIELDS = {"psk_file": "psk", "password_file": "password"}
 KEYS = tuple(_PARSERS)
-assert {_FIELDS.get(key, key) for key in KEYS} == {each.name for each in fields(Rule)}
+assert {_FIELDS.get(key, key) for key in KEYS} == {rule_field.name for rule_field in fields(TrustFileRule)}
 
 
-# --- which line ------------------------------------------------------------------------------------------------------
+# --- line numbers ----------------------------------------------------------------------------------------------------
 
 
-def line_of(text: str, keys: tuple[str, ...]) -> int | None:
-    """The number of the line, from 1, where these keys are set, or else the table around them; tomllib does not tell."""
+def find_line(text: str, keys: tuple[str, ...]) -> int | None:
+    """Return the number of the line (from 1) that sets these keys, or else of their table. tomllib does not tell it."""
     lines = [line.strip() for line in text.split("\n")]
     best, depth = None, 0
     table: tuple[str, ...] = ()
@@ -248,7 +248,7 @@ def line_of(text: str, keys: tuple[str, ...]) -> int | None:
 
 
 def _keys_in(line: str) -> tuple[str, ...]:
-    """The keys of a table's header, or of the beginning of an assignment; none if it is neither."""
+    """Return the keys of a table's header or of an assignment, or none for another line."""
     source = line if line.startswith("[") else line.partition("=")[0] + "= 0"
     try:
         found: Any = tomllib.loads(source)
@@ -262,7 +262,7 @@ def _keys_in(line: str) -> tuple[str, ...]:
 
 
 def _is_whole(text: str) -> bool:
-    """Does a statement end with it? What looks like one may be a line within a longer value."""
+    """Return whether the text ends with a whole statement. If not, the next line may be inside of a longer value."""
     try:
         tomllib.loads(text)
     except _NOT_TOML:

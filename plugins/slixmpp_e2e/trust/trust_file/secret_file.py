@@ -1,4 +1,4 @@
-"""A file that holds one secret in one line, taken only if nobody else can read it; and how a generated key is written."""
+"""Read a file that holds one secret in one line, if no other user can read it; and write keys as text."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import os
 import stat
 from pathlib import Path
 
-from xmpp_e2e.authenticate.psk import WeakKey, strong
+from xmpp_e2e.authenticate.psk import WeakKey, check_key_length
 
 SECRET_FILE_BYTES = 4096
-"""The longest file that is read: keys have 48 characters, passwords some dozens; longer ones are some other file."""
-PREFIX = "psk:"
-"""Before a key that is written: nobody takes a password for one, or the other way round."""
+"""The longest file that is read. Keys have 48 characters and passwords some dozens; a longer file is another file."""
+PSK_PREFIX = "psk:"
+"""Starts the text of a key, so that a key and a password cannot be confused."""
 
 
-def secret_in(path: Path) -> str:
-    """The one line that the file holds. ValueError says what is wrong, and nothing of what is in it."""
+def read_secret_file(path: Path) -> str:
+    """Return the one line of the file. ValueError, whose message does not repeat the content."""
     try:
-        # Not blocking: a pipe in its place must not stop the program.
+        # O_NONBLOCK: a pipe in the file's place must not stop the program.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         with open(descriptor, "rb") as opened:
             status = os.fstat(descriptor)
@@ -40,9 +40,9 @@ def secret_in(path: Path) -> str:
 
 
 def _check_owner(status: os.stat_result) -> None:
-    """Ours alone; or root's, who may let our group read it, as systemd does with credentials."""
+    """Accept our own files that nobody else can read, and root's files that our group may read (systemd's credentials)."""
     if os.name != "posix":
-        return  # permissions say nothing there
+        return  # permissions mean nothing there
     if status.st_uid not in (0, os.geteuid()):
         raise ValueError("the file belongs to another user, who can read and exchange it")
     others = 0o037 if status.st_uid != os.geteuid() else 0o077
@@ -51,21 +51,21 @@ def _check_owner(status: os.stat_result) -> None:
         raise ValueError(f"other users can {can} the file (mode {stat.S_IMODE(status.st_mode):04o}): chmod 600 it")
 
 
-def psk_text(key: bytes) -> str:
-    """A key as it is written: ``psk:`` and base64url without padding."""
-    return PREFIX + base64.urlsafe_b64encode(key).decode().rstrip("=")
+def encode_psk(key: bytes) -> str:
+    """Return the text of a key: ``psk:`` and base64url without padding."""
+    return PSK_PREFIX + base64.urlsafe_b64encode(key).decode().rstrip("=")
 
 
-def psk_in(text: str) -> bytes:
-    """The key that is written so. ValueError, which does not repeat it."""
-    body = text.removeprefix(PREFIX)
+def decode_psk(text: str) -> bytes:
+    """Return the key of a text. ValueError, whose message does not repeat the text."""
+    body = text.removeprefix(PSK_PREFIX)
     try:
         key = base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))
     except ValueError:
         key = b""
-    if psk_text(key) != text:
-        raise ValueError("this is no key as `xmpp-e2e psk new` prints them; what people think up is a password, not a key")
+    if encode_psk(key) != text:
+        raise ValueError("this is no key as `xmpp-e2e psk new` prints them; a text that a person made up is a password")
     try:
-        return strong(key)
+        return check_key_length(key)
     except WeakKey as error:
         raise ValueError(f"{error}; a password is no key") from None

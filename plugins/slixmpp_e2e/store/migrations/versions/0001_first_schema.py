@@ -1,4 +1,4 @@
-"""The first schema. It says again what ``tables.py`` said then, as a migration must not change when that does."""
+"""The first schema. It repeats what ``tables.py`` said then, as a migration must not change when that file does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The trust file is parsed as a whole, and every complaint has the file, the line and the key."""
+"""The trust file is parsed as a whole, and every error names the file, the line and the key."""
 
 from __future__ import annotations
 
@@ -9,28 +9,31 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from slixmpp_e2e.alarms import explain
+from slixmpp_e2e.errors import TrustFileError
+from slixmpp_e2e.policy import Policy
 from slixmpp_e2e.trust.trust_file.parse import (
-    FILE_BYTES,
     KEYS,
-    NOTHING,
-    Rule,
-    Rules,
-    Stamp,
-    TrustFileWrong,
-    line_of,
-    read,
-    stamp,
+    NO_RULE,
+    TRUST_FILE_BYTES,
+    FileVersion,
+    TrustFileRule,
+    TrustFileRules,
+    file_version,
+    find_line,
+    read_trust_file,
 )
-from slixmpp_e2e.trust.trust_file.secret_file import psk_text
-from slixmpp_e2e.trust.trust_uri import key_uri
+from slixmpp_e2e.trust.trust_file.secret_file import encode_psk
+from slixmpp_e2e.trust.trust_uri import build_trust_uri
 from tests.docs import documents
-from xmpp_e2e.identity import Assurance, Fingerprint, TrustModel
-from xmpp_e2e.trust.judge import OnKeyChange
-from xmpp_e2e.trust.policy import Policy
+from xmpp_e2e.config import VerifyWhen
+from xmpp_e2e.key_decision import OnKeyChange
+from xmpp_e2e.types import Assurance, Fingerprint, TrustModel
 
 PIECES = (*"[]\"'=\n.#{},~1\0 ", "bob@x.org", "x.org", "policy", "pin", "psk_file", "off", '["bob@x.org"]\n', 'pin = "')
 KEY, OTHER = Fingerprint(bytes(32)), Fingerprint(bytes(31) + b"\1")
 SECRET = bytes(range(32))
+EVES_URI = build_trust_uri("eve@x.org", KEY)
 
 
 def trust(folder: Path, text: str) -> Path:
@@ -46,13 +49,13 @@ def secret(folder: Path, name: str, text: str, mode: int = 0o600) -> Path:
     return path
 
 
-def rules(folder: Path, text: str) -> Rules:
-    return read(trust(folder, text), {})
+def rules(folder: Path, text: str) -> TrustFileRules:
+    return read_trust_file(trust(folder, text), {})
 
 
-def test_everything_that_can_be_said(tmp_path: Path) -> None:
-    """Each key becomes a typed value; a path is from the trust file's folder on."""
-    secret(tmp_path, "bob.psk", psk_text(SECRET))
+def test_every_key_becomes_a_typed_value(tmp_path: Path) -> None:
+    """A relative path begins at the trust file's folder."""
+    secret(tmp_path, "bob.psk", encode_psk(SECRET))
     elsewhere = secret(tmp_path, "password", "correct horse")
     said = rules(
         tmp_path,
@@ -61,13 +64,14 @@ def test_everything_that_can_be_said(tmp_path: Path) -> None:
         policy = "require"
         trust_model = "server-untrusted"
         on_key_change = "reject"
-        require = "verified"
-        pin = ["{KEY}", "{key_uri('bob@example.org', OTHER)}"]
+        min_assurance = "verified"
+        verify_when = "always"
+        pin = ["{KEY}", "{build_trust_uri('bob@example.org', OTHER)}"]
         psk_file = "bob.psk"
         password_file = "{elsewhere}"
         """,
     )
-    wanted = Rule(
+    wanted = TrustFileRule(
         Policy.REQUIRE,
         TrustModel.SERVER_UNTRUSTED,
         OnKeyChange.REJECT,
@@ -75,31 +79,34 @@ def test_everything_that_can_be_said(tmp_path: Path) -> None:
         (KEY, OTHER),
         SECRET,
         "correct horse",
+        VerifyWhen.ALWAYS,
     )
-    assert said == Rules({"bob@example.org": wanted})
+    assert said == TrustFileRules({"bob@example.org": wanted})
     assert "horse" not in repr(said)
     assert repr(SECRET) not in repr(said)
 
 
 def test_an_account_and_its_domain(tmp_path: Path) -> None:
-    """Each has its own; domains below it, and the JID as it is spelt, do not matter."""
+    """Each has its own rule. Subdomains have none, and the spelling of a JID does not matter."""
     said = rules(tmp_path, '["Bob@Example.org"]\npolicy = "off"\n["example.org"]\npolicy = "require"\n')
-    bob, domain = Rule(policy=Policy.OFF), Rule(policy=Policy.REQUIRE)
+    bob, domain = TrustFileRule(policy=Policy.OFF), TrustFileRule(policy=Policy.REQUIRE)
     assert said.of("bob@example.org") == (bob, domain)
-    assert said.of("eve@example.org") == (NOTHING, domain)
-    assert said.of("eve@sub.example.org") == (NOTHING, NOTHING)
+    assert said.of("eve@example.org") == (NO_RULE, domain)
+    assert said.of("eve@sub.example.org") == (NO_RULE, NO_RULE)
 
 
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
-        ('["bob@x.org"]\npolicy = "of"\n', 2, "bob@x.org / policy: 'of' is none of off, prefer, require"),
-        ('# a\n["bob@x.org"]\n\npolicy = 1\n', 4, "policy: 1 is none of"),
+        ('["bob@x.org"]\npolicy = "of"\n', 2, "bob@x.org / policy: 'of' is not one of off, prefer, require"),
+        ('# a\n["bob@x.org"]\n\npolicy = 1\n', 4, "policy: 1 is not one of"),
         ('["bob@x.org"]\npolcy = "off"\n', 2, "polcy: there is no such key; the keys are policy, "),
-        ('["bob@x.org"]\nrequire = "certain"\n', 2, "require: 'certain' is no assurance level"),
+        ('["bob@x.org"]\nmin_assurance = "certain"\n', 2, "min_assurance: 'certain' is no assurance level"),
         ('["bob@x.org"]\npin = [\n  "SHA256:x",\n]\n', 2, "pin: 'SHA256:x' is no key fingerprint"),
         ('["bob@x.org"]\npin = []\n', 2, "pin: a fingerprint"),
-        (f'["bob@x.org"]\npin = "{key_uri("eve@x.org", KEY)}"\n', 2, "pin: this URI has a key of eve@x.org, and not of bob"),
+        ('["bob@x.org"]\nrequire = "known"\n', 2, "require: this key is called min_assurance now"),
+        ('["bob@x.org"]\neach = "always"\n', 2, "each: this key is called verify_when now"),
+        (f'["bob@x.org"]\npin = "{EVES_URI}"\n', 2, "pin: this URI has a key of eve@x.org, and not of bob"),
         ('["bob@x.org"]\npin = [1]\n', 2, "pin: a fingerprint"),
         ('["bob@x.org"]\npassword_file = "tab"\n', 2, "password_file: it is empty, or has characters"),
         ('["bob@x.org"]\npsk_file = 1\n', 2, "psk_file: the path of a file"),
@@ -107,82 +114,82 @@ def test_an_account_and_its_domain(tmp_path: Path) -> None:
         ('["bob@x.org"]\npsk_file = "missing"\n', 2, "psk_file: the file cannot be read (No such file"),
         ('["bob@x.org"]\npsk_file = "open"\n', 2, "psk_file: other users can read the file (mode 0644): chmod 600"),
         ('["bob@x.org"]\npsk_file = "password"\n', 2, "psk_file: this is no key as `xmpp-e2e psk new`"),
-        ('["bob@x.org"]\npsk_file = "~nobody-here/x"\n', 2, "psk_file: there is no such user"),
+        ('["bob@x.org"]\npsk_file = "~nobody-here/x"\n', 2, "psk_file: its path names the folder of a user"),
         ('["x.org"]\npin = "x"\n', 2, "x.org / pin: this is for accounts"),
         ('["x.org"]\npsk_file = "x"\n', 2, "x.org / psk_file: this is for accounts"),
         ('["x.org"]\npassword_file = "x"\n', 2, "x.org / password_file: this is for accounts"),
         ('[x.org]\npolicy = "off"\n', 1, 'JIDs and domains need quotation marks'),
-        ('policy = "off"\n', 1, "policy: this stands outside of a table"),
+        ('policy = "off"\n', 1, "policy: this is outside of a table"),
         ('["bob@x.org/phone"]\n', 1, "rules are for accounts: bob@x.org"),
         ('["@"]\n', 1, "this is no JID"),
         ('[""]\n', 1, "this is no JID"),
         ('["bob@x.org"]\n["BOB@x.org"]\n', 2, "bob@x.org has another table already"),
-        ('"bob@x.org" = { policy = "of" }\n', 1, "'of' is none of"),
+        ('"bob@x.org" = { policy = "of" }\n', 1, "'of' is not one of"),
         ('["bob@x.org"]\npolicy = off\n', 2, "this is not TOML (Invalid value)"),
         ('["bob@x.org"]\n["bob@x.org"]\n', 2, "this is not TOML"),
     ],
 )
-def test_what_is_wrong_is_found(tmp_path: Path, text: str, line: int, words: str) -> None:
-    """File, line and key, and what can stand there."""
-    secret(tmp_path, "open", psk_text(SECRET), 0o644)
+def test_every_mistake_is_found(tmp_path: Path, text: str, line: int, words: str) -> None:
+    """The error names file, line and key, and the allowed values."""
+    secret(tmp_path, "open", encode_psk(SECRET), 0o644)
     secret(tmp_path, "tab", "horse\tback")
     secret(tmp_path, "password", "correct horse")
-    with pytest.raises(TrustFileWrong) as caught:
+    with pytest.raises(TrustFileError) as caught:
         rules(tmp_path, text)
     assert str(caught.value).startswith(f"{tmp_path / 'trust.toml'}, line {line}")
     assert words in str(caught.value)
-    assert "horse" not in caught.value.explain()
+    assert "horse" not in explain(caught.value)
 
 
 @pytest.mark.parametrize("key", ["psk_file", "password_file"])
-def test_a_secret_in_the_place_of_a_path_is_not_repeated(tmp_path: Path, key: str) -> None:
-    """Somebody will write the secret itself there; the line tells him where."""
-    with pytest.raises(TrustFileWrong) as caught:
-        rules(tmp_path, f'["bob@x.org"]\n{key} = "{psk_text(SECRET)}"\n')
-    assert psk_text(SECRET) not in caught.value.explain()
+def test_a_secret_in_place_of_a_path_is_not_repeated(tmp_path: Path, key: str) -> None:
+    """The error names the line instead."""
+    with pytest.raises(TrustFileError) as caught:
+        rules(tmp_path, f'["bob@x.org"]\n{key} = "{encode_psk(SECRET)}"\n')
+    assert encode_psk(SECRET) not in explain(caught.value)
     assert f"line 2, bob@x.org / {key}: the file cannot be read" in str(caught.value)
 
 
 @given(st.lists(st.sampled_from(PIECES)).map("".join) | st.text(max_size=30))
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_whatever_the_file_holds(tmp_path: Path, text: str) -> None:
-    """There are rules, or one error that has its name."""
+def test_any_content_gives_rules_or_one_error(tmp_path: Path, text: str) -> None:
+    """No other error is raised."""
     path = tmp_path / "trust.toml"
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
-    with suppress(TrustFileWrong):
-        assert isinstance(read(path, {}), Rules)
+    with suppress(TrustFileError):
+        assert isinstance(read_trust_file(path, {}), TrustFileRules)
 
 
 @pytest.mark.parametrize("text", ["a = " + "[" * 5000, "a = " + "9" * 5000])
-def test_what_tomllib_does_not_call_wrong(tmp_path: Path, text: str) -> None:
-    """Too deep, or too long a number."""
-    with pytest.raises(TrustFileWrong):
+def test_errors_of_tomllib_that_are_no_toml_errors(tmp_path: Path, text: str) -> None:
+    """Too deep nesting and too long numbers are refused as well."""
+    with pytest.raises(TrustFileError):
         rules(tmp_path, text)
 
 
-def test_a_file_that_is_none(tmp_path: Path) -> None:
-    """Not there, not text, too long, or in everybody's hands."""
+def test_a_file_that_cannot_be_used(tmp_path: Path) -> None:
+    """It is missing, not text, too long, or writable by everybody."""
     path = tmp_path / "trust.toml"
-    with pytest.raises(TrustFileWrong, match="cannot be read"):
-        read(path, {})
-    for content, words in ((b"\xff", "UTF-8"), (b"#" * (FILE_BYTES + 1), "more than")):
+    with pytest.raises(TrustFileError, match="cannot be read"):
+        read_trust_file(path, {})
+    for content, words in ((b"\xff", "UTF-8"), (b"#" * (TRUST_FILE_BYTES + 1), "more than")):
         path.write_bytes(content)
-        with pytest.raises(TrustFileWrong, match=words):
-            read(path, {})
+        with pytest.raises(TrustFileError, match=words):
+            read_trust_file(path, {})
     path.write_text("")
-    assert read(path, {}) == Rules()
+    assert read_trust_file(path, {}) == TrustFileRules()
     path.chmod(0o646)
-    with pytest.raises(TrustFileWrong, match="chmod o-w"):
-        read(path, {})
+    with pytest.raises(TrustFileError, match="chmod o-w"):
+        read_trust_file(path, {})
 
 
-def test_what_was_looked_into_is_noted(tmp_path: Path) -> None:
-    """Of a bad file too, and a file that is not there: whoever mends either is noticed."""
+def test_the_version_of_each_read_file_is_noted(tmp_path: Path) -> None:
+    """This holds for a bad file and a missing file too, so that a correction is noticed."""
     path = trust(tmp_path, '["bob@x.org"]\npsk_file = "bob.psk"\n')
-    stamps: dict[Path, Stamp] = {}
-    with pytest.raises(TrustFileWrong):
-        read(path, stamps)
-    assert stamps == {path: stamp(path), tmp_path / "bob.psk": None}
+    versions: dict[Path, FileVersion] = {}
+    with pytest.raises(TrustFileError):
+        read_trust_file(path, versions)
+    assert versions == {path: file_version(path), tmp_path / "bob.psk": None}
 
 
 @pytest.mark.parametrize(
@@ -198,18 +205,19 @@ def test_what_was_looked_into_is_noted(tmp_path: Path) -> None:
         ("", ("b",), None),
     ],
 )
-def test_lines(text: str, keys: tuple[str, ...], line: int | None) -> None:
-    """Where a key is set, or else the table around it; never a line within a longer value."""
-    assert line_of(text, keys) == line
+def test_line_numbers(text: str, keys: tuple[str, ...], line: int | None) -> None:
+    """The number is that of the key, or else of its table, and never of a line within a longer value."""
+    assert find_line(text, keys) == line
 
 
 def test_the_example_and_the_table_of_the_document(tmp_path: Path) -> None:
-    """docs/policy.md shows a file that is good, and lists every key."""
-    text = documents.blocks("docs/policy.md")["trust-file"].replace("/run/secrets/bob", "bob")
-    secret(tmp_path, "bob.psk", psk_text(SECRET))
+    """docs/reference/trust-file.md shows a good file, and lists every key."""
+    name = "docs/reference/trust-file.md"
+    text = documents.blocks(name)["trust-file"].replace("/run/secrets/bob", "bob")
+    secret(tmp_path, "bob.psk", encode_psk(SECRET))
     secret(tmp_path, "bob", "correct horse")
     said = rules(tmp_path, text)
     assert set(said.domains) == {"example.org"}
     assert set(said.accounts) == {"alice@example.org", "bob@example.net"}
-    listed = [key for row in documents.rows("docs/policy.md", "The trust file") for key in documents.code(row[0])]
+    listed = [key for row in documents.rows(name, "Keys of a table") for key in documents.code(row[0])]
     assert tuple(listed) == KEYS

@@ -1,4 +1,4 @@
-"""Secrets in files: taken from files that are ours alone, refused with a reason otherwise, and never repeated."""
+"""A secret is read only from a file that nobody else can read, and no error repeats it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slixmpp_e2e.trust.trust_file.secret_file import SECRET_FILE_BYTES, psk_in, psk_text, secret_in
+from slixmpp_e2e.trust.trust_file.secret_file import SECRET_FILE_BYTES, decode_psk, encode_psk, read_secret_file
 from xmpp_e2e.authenticate.psk import KEY_BYTES, MIN_KEY_BYTES
 
 SECRET = "correct horse"
@@ -22,8 +22,8 @@ def file(folder: Path, content: bytes, mode: int = 0o600) -> Path:
 
 @pytest.mark.parametrize("content", [b"correct horse", b"correct horse\n", b"correct horse\r\n"])
 def test_one_line(tmp_path: Path, content: bytes) -> None:
-    """With or without the end of the line."""
-    assert secret_in(file(tmp_path, content)) == SECRET
+    """The end of the line may be missing."""
+    assert read_secret_file(file(tmp_path, content)) == SECRET
 
 
 @pytest.mark.parametrize(
@@ -36,10 +36,10 @@ def test_one_line(tmp_path: Path, content: bytes) -> None:
         (b"correct horse" * SECRET_FILE_BYTES, "no secret of one line"),
     ],
 )
-def test_what_is_no_secret(tmp_path: Path, content: bytes, words: str) -> None:
-    """Said why, without what is in it."""
+def test_content_that_is_no_secret(tmp_path: Path, content: bytes, words: str) -> None:
+    """The error gives the reason, and not the content."""
     with pytest.raises(ValueError, match=words) as caught:
-        secret_in(file(tmp_path, content))
+        read_secret_file(file(tmp_path, content))
     assert "horse" not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
@@ -47,17 +47,17 @@ def test_what_is_no_secret(tmp_path: Path, content: bytes, words: str) -> None:
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602, 0o644, 0o666])
 def test_a_file_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> None:
-    """The message has the mode and the command that helps."""
+    """The error has the mode and the command that helps."""
     with pytest.raises(ValueError, match=rf"{mode:04o}.*chmod 600"):
-        secret_in(file(tmp_path, b"correct horse", mode))
+        read_secret_file(file(tmp_path, b"correct horse", mode))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="owners are a matter of POSIX")
 @pytest.mark.parametrize(
     ("owner", "mode", "taken"), [(0, 0o440, True), (0, 0o444, False), (0, 0o460, False), (7, 0o600, False)]
 )
-def test_whose_file_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: int, mode: int, taken: bool) -> None:
-    """Root may let our group read it, as systemd does with credentials; another user's is refused."""
+def test_the_owner_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: int, mode: int, taken: bool) -> None:
+    """Root may let our group read it, as systemd does with credentials. Another user's file is refused."""
     path, us = file(tmp_path, b"correct horse", mode), 1000
     real = os.fstat
 
@@ -69,49 +69,52 @@ def test_whose_file_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner
     monkeypatch.setattr(os, "fstat", fstat)
     monkeypatch.setattr(os, "geteuid", lambda: us)
     if taken:
-        assert secret_in(path) == SECRET
+        assert read_secret_file(path) == SECRET
     else:
         with pytest.raises(ValueError, match="user"):
-            secret_in(path)
+            read_secret_file(path)
 
 
-def test_where_modes_say_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are not looked at."""
+def test_modes_are_ignored_where_they_mean_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other systems than POSIX have no such permissions."""
     path = file(tmp_path, b"correct horse", 0o644)
     monkeypatch.setattr(os, "name", "nt")
-    taken = secret_in(path)
+    taken = read_secret_file(path)
     monkeypatch.undo()
     assert taken == SECRET
 
 
-def test_what_is_no_file(tmp_path: Path) -> None:
-    """Not there, a folder, or a pipe for which nobody waits."""
+def test_a_path_that_is_no_file(tmp_path: Path) -> None:
+    """It is missing, a folder, or a pipe, which must not block."""
     for path, words in ((tmp_path / "none", "No such file"), (tmp_path, "directory|ordinary")):
         with pytest.raises(ValueError, match=words):
-            secret_in(path)
+            read_secret_file(path)
     os.mkfifo(tmp_path / "pipe", 0o600)
     with pytest.raises(ValueError, match="no ordinary file"):
-        secret_in(tmp_path / "pipe")
+        read_secret_file(tmp_path / "pipe")
 
 
 @pytest.mark.parametrize("length", [MIN_KEY_BYTES, 17, KEY_BYTES, 64])
-def test_a_key_is_written_and_read(length: int) -> None:
-    """Whatever its bytes are."""
+def test_each_encoded_key_can_be_decoded(length: int) -> None:
+    """This holds for any bytes."""
     key = bytes(range(255, 255 - length, -1))
-    assert psk_text(key).startswith("psk:")
-    assert "=" not in psk_text(key)
-    assert psk_in(psk_text(key)) == key
+    assert encode_psk(key).startswith("psk:")
+    assert "=" not in encode_psk(key)
+    assert decode_psk(encode_psk(key)) == key
 
 
-@pytest.mark.parametrize("text", ["", "psk:", "correct horse", psk_text(bytes(32))[4:], psk_text(bytes(32)) + "=", "psk:ä" * 9])
-def test_what_is_no_key(text: str) -> None:
-    """Is told apart from a password, and not repeated."""
+GOOD = encode_psk(bytes(32))
+
+
+@pytest.mark.parametrize("text", ["", "psk:", "correct horse", GOOD[4:], f"{GOOD}=", "psk:ä" * 9])
+def test_a_text_that_is_no_key_is_refused(text: str) -> None:
+    """The error says that it is a password, and does not repeat it."""
     with pytest.raises(ValueError, match="password") as caught:
-        psk_in(text)
+        decode_psk(text)
     assert "horse" not in str(caught.value)
 
 
-def test_a_short_key() -> None:
-    """Could be a password in disguise."""
+def test_a_short_key_is_refused() -> None:
+    """It could be a password in disguise."""
     with pytest.raises(ValueError, match="at least 16 bytes, and this one 15; a password is no key"):
-        psk_in(psk_text(bytes(15)))
+        decode_psk(encode_psk(bytes(15)))

@@ -1,6 +1,6 @@
 """The keys of peers and their history, within one transaction.
 
-What a row says is parsed at the door: a word that is none of ours is a damaged store, never a guess.
+Each row is parsed when it is read. A word that is not one of ours means a damaged store; nothing is guessed.
 """
 
 from __future__ import annotations
@@ -12,144 +12,144 @@ from typing import Any, TypeVar
 from sqlalchemy import ColumnElement, Connection, Row, Table, and_, delete, func, insert, select, update
 
 from slixmpp_e2e.store import tables
-from slixmpp_e2e.store.errors import KeyBlocked, StoreDamaged, TooManyKeys
-from xmpp_e2e.identity import Assurance, Fingerprint, KnownKey
-from xmpp_e2e.trust.store import Change
+from slixmpp_e2e.store.errors import KeyBlocked, StoreDamaged, StoreError, StoreReason
+from slixmpp_e2e.store.values import Change
+from xmpp_e2e.types import Assurance, Fingerprint, KnownKey
 
 KEYS_PER_PEER = 64
-"""Keys of a peer remembered without the user's doing: more than anybody has devices, and a session is handed all."""
+"""Keys of one peer that are remembered without the user's decision. More than anybody has devices; a session gets all."""
 
 ACCEPTED = "accepted"
-"""In the history: the key was taken as it came."""
+"""In the history: the key was remembered as the peer showed it."""
 
 _TRUST, _HISTORY = tables.trust, tables.history
 _T = TypeVar("_T")
 
 
-def parsed(path: Path, table: Table, parse: Callable[[], _T]) -> _T:
-    """What ``parse`` makes of a row; StoreDamaged if it is nonsense, or of another type than the column."""
+def parse_row(path: Path, table: Table, parse: Callable[[], _T]) -> _T:
+    """Return what ``parse`` returns. StoreDamaged if the row makes no sense, or has another type than the column."""
     try:
         return parse()
     except (AttributeError, TypeError, ValueError) as error:
         raise StoreDamaged(path, f"a row of the table {table.name} makes no sense: {error}") from error
 
 
-def decided(connection: Connection, path: Path, since: int | None) -> tuple[int, frozenset[str]]:
-    """The last line of everybody's history, and whose keys were decided about after ``since`` (None: nobody's).
+def changed_peers_since(connection: Connection, path: Path, since: int | None) -> tuple[int, frozenset[str]]:
+    """Return the last id in the history, and the peers whose keys the user has decided about after the id ``since``.
 
-    A first contact is no decision: every session makes one.
+    Without ``since`` there are no such peers. Remembering a first key is no decision: every session with a new peer does it.
     """
     last = connection.execute(select(func.max(_HISTORY.c.id))).scalar() or 0
     if since is None:
         return last, frozenset()
     query = select(_HISTORY.c.peer).where(and_(_HISTORY.c.id > since, _HISTORY.c.what != ACCEPTED))
-    return last, parsed(path, _HISTORY, lambda: frozenset(map(str, connection.execute(query).scalars())))
+    return last, parse_row(path, _HISTORY, lambda: frozenset(map(str, connection.execute(query).scalars())))
 
 
-class PeerKeys:
-    """The keys of one peer, in one transaction."""
+class KeyTable:
+    """The keys of one peer."""
 
     def __init__(self, connection: Connection, path: Path, peer: str) -> None:
         self._connection = connection
         self._path = path
         self._peer = peer
 
-    def all(self, fingerprint: Fingerprint | None = None) -> tuple[KnownKey, ...]:
-        """All keys, or the one with this fingerprint, the oldest first."""
+    def keys(self, fingerprint: Fingerprint | None = None) -> tuple[KnownKey, ...]:
+        """Return all keys, or the one with this fingerprint, the oldest first."""
         query = select(_TRUST).where(self._which(fingerprint)).order_by(_TRUST.c.since, _TRUST.c.fingerprint)
-        return tuple(self._known(row) for row in self._connection.execute(query))
+        return tuple(self._parse_key(row) for row in self._connection.execute(query))
 
-    def accept(self, fingerprint: Fingerprint, assurance: Assurance, method: str, now: float) -> bool:
-        """Insert the key or raise its level; False if there is nothing to raise, or it is blocked. TooManyKeys."""
-        key = self._one(fingerprint)
+    def remember(self, fingerprint: Fingerprint, assurance: Assurance, method: str, now: float) -> bool:
+        """Insert the key or raise its assurance. Return False if nothing changes, or the key is blocked. StoreError."""
+        key = self._key(fingerprint)
         if assurance is Assurance.KNOWN or (key is not None and (key.blocked or key.assurance >= assurance)):
             return False
         if key is None and assurance < Assurance.VERIFIED:
-            self._make_sure_of_room()
+            self._check_room()
         what = "pinned" if method == "pin" else ACCEPTED if key is None else "raised"
-        self._write(KnownKey(fingerprint, assurance, method, key.since if key else now), key is None, what, now)
+        self._save(KnownKey(fingerprint, assurance, method, key.first_seen if key else now), key is None, what, now)
         return True
 
     def pin(self, fingerprint: Fingerprint, now: float) -> bool:
-        """VERIFIED by ``pin``; False if it was verified before. KeyBlocked."""
-        key = self._one(fingerprint)
+        """Make the key VERIFIED by ``pin``. Return False if it was verified before. KeyBlocked."""
+        key = self._key(fingerprint)
         if key is not None and key.blocked:
             raise KeyBlocked(f"{fingerprint} of {self._peer} is blocked and cannot be pinned")
-        return self.accept(fingerprint, Assurance.VERIFIED, "pin", now)
+        return self.remember(fingerprint, Assurance.VERIFIED, "pin", now)
 
     def block(self, fingerprint: Fingerprint, now: float) -> bool:
-        """Refuse the key, remembered or not; False if it was blocked before."""
-        key = self._one(fingerprint)
+        """Block the key, remembered or not. Return False if it was blocked before."""
+        key = self._key(fingerprint)
         if key is not None and key.blocked:
             return False
         blocked = (
-            KnownKey(fingerprint, key.assurance, key.method, key.since, blocked=True)
+            KnownKey(fingerprint, key.assurance, key.verified_by, key.first_seen, blocked=True)
             if key
             else KnownKey(fingerprint, Assurance.NONE, "block", now, blocked=True)
         )
-        self._write(blocked, key is None, "blocked", now)
+        self._save(blocked, key is None, "blocked", now)
         return True
 
     def forget(self, fingerprint: Fingerprint | None, now: float) -> int:
-        """Forget one key or all; the number forgotten."""
-        keys = self.all(fingerprint)
+        """Forget one key or all, and return the number of forgotten keys."""
+        keys = self.keys(fingerprint)
         for key in keys:
-            self._note(key, "forgotten", now)
+            self._append_history(key, "forgotten", now)
         self._connection.execute(delete(_TRUST).where(self._which(fingerprint)))
         return len(keys)
 
     def history(self) -> tuple[Change, ...]:
-        """Everything that was ever decided, oldest first."""
+        """Return all changes of the peer's keys, the oldest first."""
         query = select(_HISTORY).where(_HISTORY.c.peer == self._peer).order_by(_HISTORY.c.id)
-        return tuple(self._change(row) for row in self._connection.execute(query))
+        return tuple(self._parse_change(row) for row in self._connection.execute(query))
 
-    def _one(self, fingerprint: Fingerprint) -> KnownKey | None:
-        return next(iter(self.all(fingerprint)), None)
+    def _key(self, fingerprint: Fingerprint) -> KnownKey | None:
+        return next(iter(self.keys(fingerprint)), None)
 
     def _which(self, fingerprint: Fingerprint | None) -> ColumnElement[bool]:
         of_peer = _TRUST.c.peer == self._peer
         return of_peer if fingerprint is None else and_(of_peer, _TRUST.c.fingerprint == str(fingerprint))
 
-    def _make_sure_of_room(self) -> None:
+    def _check_room(self) -> None:
         count = select(func.count()).select_from(_TRUST).where(self._which(None))
         if self._connection.execute(count).scalar_one() >= KEYS_PER_PEER:
             cause = f"{KEYS_PER_PEER} keys of {self._peer} are remembered, and this would be one more"
-            raise TooManyKeys(self._path, cause)
+            raise StoreError(self._path, cause, StoreReason.TOO_MANY_KEYS)
 
-    def _write(self, key: KnownKey, new: bool, what: str, now: float) -> None:
-        """The key as it stands from now on, and the line in the history that says so: never one without the other."""
+    def _save(self, key: KnownKey, new: bool, what: str, now: float) -> None:
+        """Write the key, and the line of the history about it: never one without the other."""
         row = {
             "peer": self._peer,
             "fingerprint": str(key.fingerprint),
             "assurance": str(key.assurance),
-            "method": key.method,
-            "since": key.since,
+            "method": key.verified_by,
+            "since": key.first_seen,
             "blocked": key.blocked,
         }
         change = insert(_TRUST) if new else update(_TRUST).where(self._which(key.fingerprint))
         self._connection.execute(change.values(row))
-        self._note(key, what, now)
+        self._append_history(key, what, now)
 
-    def _note(self, key: KnownKey, what: str, now: float) -> None:
+    def _append_history(self, key: KnownKey, what: str, now: float) -> None:
         row = {
             "peer": self._peer,
             "at": now,
             "fingerprint": str(key.fingerprint),
             "what": what,
             "assurance": str(key.assurance),
-            "method": key.method,
+            "method": key.verified_by,
         }
         self._connection.execute(insert(_HISTORY).values(row))
 
-    def _known(self, row: Row[Any]) -> KnownKey:
+    def _parse_key(self, row: Row[Any]) -> KnownKey:
         def parse() -> KnownKey:
             fingerprint, assurance = Fingerprint.parse(row.fingerprint), Assurance.parse(row.assurance)
             return KnownKey(fingerprint, assurance, row.method, row.since, row.blocked)
 
-        return parsed(self._path, _TRUST, parse)
+        return parse_row(self._path, _TRUST, parse)
 
-    def _change(self, row: Row[Any]) -> Change:
+    def _parse_change(self, row: Row[Any]) -> Change:
         def parse() -> Change:
             return Change(row.at, Fingerprint.parse(row.fingerprint), row.what, Assurance.parse(row.assurance), row.method)
 
-        return parsed(self._path, _HISTORY, parse)
+        return parse_row(self._path, _HISTORY, parse)

@@ -1,4 +1,4 @@
-"""Sealed rows: the identity and the secrets, what is noticed about them, and what a missing or wrong key leads to."""
+"""The identity and the secrets are encrypted; damage, missing keys and wrong keys are noticed."""
 
 from __future__ import annotations
 
@@ -10,34 +10,42 @@ from typing import ClassVar, NoReturn
 import pytest
 from sqlalchemy import Table, select, update
 
-from slixmpp_e2e.store import KeyMissing, KeyWrong, SealBroken, SQLStore, StoredIdentity, StoreError, tables
-from slixmpp_e2e.store.vault import SECRET_BYTES
-from xmpp_e2e.identity import Fingerprint
+from slixmpp_e2e.alarms import explain
+from slixmpp_e2e.store import (
+    SQLStore,
+    StoredOwnKey,
+    StoreError,
+    StoreReason,
+    tables,
+)
+from slixmpp_e2e.store.secret_table import SECRET_BYTES
+from tests.slixmpp_e2e.store.expect import store_error
+from xmpp_e2e.types import Fingerprint
 
 BOB, EVE = "bob@example.org", "eve@example.org"
-IDENTITY = StoredIdentity(b"the certificate", b"the private key")
+IDENTITY = StoredOwnKey(b"the certificate", b"the private key")
 SECRET = b"correct horse battery staple"
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SQLStore]:
-    """A new store."""
+    """Make a new store."""
     with SQLStore.open(tmp_path / "store.db") as store:
         yield store
 
 
-def create() -> StoredIdentity:
-    """A fixed identity."""
+def create() -> StoredOwnKey:
+    """Return a fixed identity."""
     return IDENTITY
 
 
 def never() -> NoReturn:
-    """Where an identity is there already."""
+    """Fail: the store has an identity already."""
     raise AssertionError("a second identity was made")
 
 
 def column(store: SQLStore, table: Table, name: str) -> bytes:
-    """A value as it lies in the only row of a table."""
+    """Return a value from the only row of a table, as it is stored."""
     with store._reading() as connection:
         value = connection.execute(select(table.c[name])).scalar_one()
     assert isinstance(value, bytes)
@@ -45,33 +53,33 @@ def column(store: SQLStore, table: Table, name: str) -> bytes:
 
 
 def overwrite(store: SQLStore, table: Table, name: str, value: bytes) -> None:
-    """What somebody who can write the database would do."""
+    """Change a value as an attacker with access to the database would."""
     with store._writing() as connection:
         connection.execute(update(table).values({name: value}))
 
 
 def test_the_identity_is_made_once(store: SQLStore) -> None:
-    """The first call makes it, later ones and later openings load it."""
-    assert store.identity(create) == IDENTITY
-    assert store.identity(never) == IDENTITY
+    """Later calls and later openings load it."""
+    assert store.own_key(create) == IDENTITY
+    assert store.own_key(never) == IDENTITY
     store.close()
     with SQLStore.open(store.path) as again:
-        assert again.identity(never) == IDENTITY
+        assert again.own_key(never) == IDENTITY
 
 
-def test_if_making_the_identity_fails_nothing_is_stored(store: SQLStore) -> None:
-    """An error in between leaves the store as it was, and it goes on working."""
+def test_nothing_is_stored_if_making_the_identity_fails(store: SQLStore) -> None:
+    """The store is as before, and still works."""
 
     def fail() -> NoReturn:
         raise OSError("no entropy today")
 
     with pytest.raises(OSError, match="no entropy"):
-        store.identity(fail)
-    assert store.identity(create) == IDENTITY
+        store.own_key(fail)
+    assert store.own_key(create) == IDENTITY
 
 
 def test_secrets_are_kept_by_peer_kind_and_id(store: SQLStore) -> None:
-    """Each is found where it was put and nowhere else."""
+    """Each is found in its own place only."""
     store.put_secret(BOB, "psk", "1", SECRET)
     store.put_secret(BOB, "psk", "0", b"another")
     store.put_secret(BOB, "password", "1", b"a third")
@@ -87,7 +95,7 @@ def test_secrets_are_kept_by_peer_kind_and_id(store: SQLStore) -> None:
 
 
 def test_a_secret_can_be_replaced_and_forgotten(store: SQLStore) -> None:
-    """The last one counts; a forgotten one is gone, the others are not."""
+    """The last value counts. Forgetting one secret keeps the others."""
     store.put_secret(BOB, "psk", "1", b"old")
     store.put_secret(BOB, "psk", "1", SECRET)
     store.put_secret(EVE, "psk", "1", b"hers")
@@ -99,16 +107,16 @@ def test_a_secret_can_be_replaced_and_forgotten(store: SQLStore) -> None:
 
 
 def test_a_secret_has_a_bound(store: SQLStore) -> None:
-    """The largest allowed one is stored, one byte more is a mistake of the caller."""
+    """One byte more than the bound is a mistake of the caller."""
     store.put_secret(BOB, "psk", "1", bytes(SECRET_BYTES))
     with pytest.raises(ValueError, match=f"at most {SECRET_BYTES} bytes"):
         store.put_secret(BOB, "psk", "1", bytes(SECRET_BYTES + 1))
     assert store.secret(BOB, "psk", "1") == bytes(SECRET_BYTES)
 
 
-def test_nothing_secret_lies_open_in_the_files(store: SQLStore) -> None:
-    """Neither a secret nor the private key is in the database or beside it."""
-    store.identity(create)
+def test_no_file_holds_a_secret_unencrypted(store: SQLStore) -> None:
+    """Neither secrets nor the private key are readable in the database or beside it."""
+    store.own_key(create)
     store.put_secret(BOB, "psk", "1", SECRET)
     files = [path.read_bytes() for path in store.path.parent.iterdir()]
     assert len(files) == 4
@@ -117,98 +125,98 @@ def test_nothing_secret_lies_open_in_the_files(store: SQLStore) -> None:
 
 
 def test_an_altered_secret_is_refused(store: SQLStore) -> None:
-    """The message names the row and the file, never the value."""
+    """The error names the row and the file, never the value."""
     store.put_secret(BOB, "psk", "1", SECRET)
-    sealed = column(store, tables.secrets, "value")
-    overwrite(store, tables.secrets, "value", sealed[:-1] + bytes([sealed[-1] ^ 1]))
-    with pytest.raises(SealBroken, match=r"the secret '1' of the kind 'psk' shared with bob@") as caught:
+    encrypted = column(store, tables.secrets, "value")
+    overwrite(store, tables.secrets, "value", encrypted[:-1] + bytes([encrypted[-1] ^ 1]))
+    with store_error(StoreReason.SECRET_DAMAGED, match=r"the secret '1' of the kind 'psk' shared with bob@") as caught:
         store.secret(BOB, "psk", "1")
     assert str(store.path) in str(caught.value)
 
 
 @pytest.mark.parametrize(("place", "value"), [("peer", EVE), ("kind", "password"), ("key_id", "2")])
 def test_a_secret_moved_to_another_row_is_refused(store: SQLStore, place: str, value: str) -> None:
-    """A row that was sealed for one peer, kind and id opens for no other."""
+    """It is bound to its peer, kind and id."""
     store.put_secret(BOB, "psk", "1", SECRET)
     with store._writing() as connection:
         connection.execute(update(tables.secrets).values({place: value}))
     where = {"peer": BOB, "kind": "psk", "key_id": "1"} | {place: value}
-    with pytest.raises(SealBroken):
+    with store_error(StoreReason.SECRET_DAMAGED):
         store.secret(where["peer"], where["kind"], where["key_id"])
 
 
 def test_a_secret_moved_to_another_table_is_refused(store: SQLStore) -> None:
-    """A sealed secret is no private key."""
-    store.identity(create)
+    """It does not decrypt as a private key."""
+    store.own_key(create)
     store.put_secret(BOB, "psk", "1", SECRET)
     overwrite(store, tables.identity, "private_key", column(store, tables.secrets, "value"))
-    with pytest.raises(SealBroken, match="our private key"):
-        store.identity(never)
+    with store_error(StoreReason.SECRET_DAMAGED, match="our private key"):
+        store.own_key(never)
 
 
 @pytest.mark.parametrize("name", ["certificate", "private_key"])
 def test_neither_half_of_the_identity_can_be_altered(store: SQLStore, name: str) -> None:
-    """The private key is sealed together with its certificate."""
-    store.identity(create)
+    """The private key is bound to its certificate."""
+    store.own_key(create)
     value = column(store, tables.identity, name)
     overwrite(store, tables.identity, name, value[:-1] + bytes([value[-1] ^ 1]))
-    with pytest.raises(SealBroken, match="our private key"):
-        store.identity(never)
+    with store_error(StoreReason.SECRET_DAMAGED, match="our private key"):
+        store.own_key(never)
 
 
-def test_the_key_is_made_with_the_first_secret_and_said_once(store: SQLStore) -> None:
-    """A store that seals nothing has no key file; the notice is there when it was made, and not at the next opening."""
+def test_the_key_is_made_with_the_first_secret(store: SQLStore) -> None:
+    """A store without secrets has no key file. The notice is there only when the key is made."""
     key = store.path.with_suffix(".key")
-    store.mark_seen(BOB, 1.0)
+    store.record_e2e_use(BOB, 1.0)
     assert not key.exists()
-    assert store.created_notice is None
+    assert store.key_notice is None
     store.put_secret(BOB, "psk", "1", SECRET)
     assert key.exists()
-    assert str(key) in (store.created_notice or "")
+    assert str(key) in (store.key_notice or "")
     store.close()
     with SQLStore.open(store.path) as again:
         again.put_secret(BOB, "psk", "2", SECRET)
-        assert again.created_notice is None
+        assert again.key_notice is None
 
 
 def test_a_missing_key_is_never_replaced(store: SQLStore) -> None:
-    """With sealed rows and no key file, neither reading nor writing makes a new key; what is not sealed is still there."""
-    store.identity(create)
+    """Reading and writing secrets make no new key. Everything else can be read."""
+    store.own_key(create)
     store.pin(BOB, Fingerprint(b"A" * 32), 1.0)
     store.close()
     key = store.path.with_suffix(".key")
     kept = key.rename(key.with_suffix(".kept"))
     with SQLStore.open(store.path) as again:
-        with pytest.raises(KeyMissing, match=r"store\.key: the key file .* is missing") as caught:
-            again.identity(never)
-        with pytest.raises(KeyMissing):
+        with store_error(StoreReason.KEY_FILE_MISSING, match=r"store\.key: the key file .* is missing") as caught:
+            again.own_key(never)
+        with store_error(StoreReason.KEY_FILE_MISSING):
             again.put_secret(BOB, "psk", "1", SECRET)
-        assert "Put the key file back" in caught.value.explain()
-        assert again.remembered(BOB).keys
+        assert "Put the key file back" in explain(caught.value)
+        assert again.known_keys(BOB).keys
         assert not key.exists()
         kept.rename(key)
-        assert again.identity(never) == IDENTITY
+        assert again.own_key(never) == IDENTITY
 
 
-def test_the_wrong_key_is_told_from_a_broken_row(tmp_path: Path, store: SQLStore) -> None:
-    """The key file of another store: said as such when reading and when writing, and nothing is sealed with it."""
-    store.identity(create)
+def test_a_wrong_key_is_told_from_a_damaged_row(tmp_path: Path, store: SQLStore) -> None:
+    """The key file of another store is reported as such, and encrypts nothing."""
+    store.own_key(create)
     store.close()
     with SQLStore.open(tmp_path / "other.db") as other:
         other.put_secret(BOB, "psk", "1", SECRET)
     shutil.copy(tmp_path / "other.key", tmp_path / "store.key")
     with SQLStore.open(store.path) as again:
-        with pytest.raises(KeyWrong, match=r"store\.db: the key is not the one"):
-            again.identity(never)
-        with pytest.raises(KeyWrong):
+        with store_error(StoreReason.WRONG_KEY, match=r"store\.db: the key is not the one"):
+            again.own_key(never)
+        with store_error(StoreReason.WRONG_KEY):
             again.put_secret(BOB, "psk", "1", SECRET)
         assert again.secret_ids(BOB, "psk") == ()
 
 
-def test_a_key_that_nothing_was_sealed_with_yet_is_used(store: SQLStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A change that broke off after the key was made leaves the key; the next one takes it instead of failing."""
+def test_a_key_that_encrypts_nothing_yet_is_used(store: SQLStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was left by an interrupted change; the next one takes it."""
     with monkeypatch.context() as patch:
-        patch.setattr("slixmpp_e2e.store.key_protection.key_file.KeyFile.seal", lambda *_: 1 / 0)
+        patch.setattr("slixmpp_e2e.store.key_protection.key_file.KeyFile.encrypt", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             store.put_secret(BOB, "psk", "1", SECRET)
     before = store.path.with_suffix(".key").read_bytes()
@@ -217,49 +225,49 @@ def test_a_key_that_nothing_was_sealed_with_yet_is_used(store: SQLStore, monkeyp
     assert store.secret(BOB, "psk", "1") == SECRET
 
 
-def test_another_sealer_can_take_the_place_of_the_key_file(tmp_path: Path) -> None:
-    """The store asks a ``Sealer`` and never touches a key file of its own accord."""
+def test_another_protection_can_take_the_place_of_the_key_file(tmp_path: Path) -> None:
+    """The store uses the ``KeyProtection`` that it was given, and makes no key file of its own."""
 
     class Mirror:
-        """Turns values around; for tests."""
+        """A protection that reverses values."""
 
         kind: ClassVar[str] = "mirror"
         made = False
 
-        def attach(self, store: Path, parameters: str | None) -> None:
+        def bind(self, store: Path, parameters: str | None) -> None:
             assert parameters in {None, "of glass"}
 
         def parameters(self) -> str:
             return "of glass"
 
-        def wrong(self, store: Path) -> NoReturn:
+        def wrong_key_error(self, store: Path) -> NoReturn:
             raise AssertionError
 
-        def retire(self) -> None:
+        def delete_key(self) -> None:
             raise AssertionError
 
-        def ready(self) -> bool:
+        def has_key(self) -> bool:
             return self.made
 
-        def create(self) -> str:
+        def create_key(self) -> str:
             self.made = True
             return "Nothing is protected."
 
-        def seal(self, value: bytes, *place: str | bytes) -> bytes:
+        def encrypt(self, value: bytes, *place: str | bytes) -> bytes:
             return value[::-1]
 
-        def unseal(self, sealed: bytes, *place: str | bytes) -> bytes:
-            return sealed[::-1]
+        def decrypt(self, encrypted: bytes, *place: str | bytes) -> bytes:
+            return encrypted[::-1]
 
     with SQLStore.open(tmp_path / "store.db", Mirror()) as store:
         store.put_secret(BOB, "psk", "1", b"abc")
         assert column(store, tables.secrets, "value") == b"cba"
-        assert store.created_notice == "Nothing is protected."
+        assert store.key_notice == "Nothing is protected."
     assert not (tmp_path / "store.key").exists()
 
 
 def test_no_error_shows_a_secret(store: SQLStore, caplog: pytest.LogCaptureFixture) -> None:
-    """Neither the error of a failing statement nor its causes, nor the log, hold a value that was to be stored."""
+    """Neither an error, nor its causes, nor the log hold a value that was to be stored."""
     with store._writing() as connection:
         connection.exec_driver_sql("CREATE TRIGGER refuse BEFORE INSERT ON secrets BEGIN SELECT RAISE(ABORT, 'not today'); END")
     with pytest.raises(StoreError, match=r"cannot be used \(not today\)") as caught:
@@ -267,6 +275,6 @@ def test_no_error_shows_a_secret(store: SQLStore, caplog: pytest.LogCaptureFixtu
     error: BaseException | None = caught.value
     while error is not None:
         assert SECRET.decode() not in str(error)
-        assert BOB not in str(error)  # nor any other value of the row, sealed ones included
+        assert BOB not in str(error)  # nor any other value of the row, encrypted ones included
         error = error.__cause__
     assert SECRET.decode() not in caplog.text

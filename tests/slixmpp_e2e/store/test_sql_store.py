@@ -1,4 +1,4 @@
-"""The store as a whole: where it lies, policies and ``seen`` (also when another process writes), failure counters."""
+"""The store as a whole: its path, policies, ``has_used_e2e``, failed attempts, and changes by another process."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import update
 
-from slixmpp_e2e.store import PeerPolicy, SQLStore, StoreDamaged, StoreError, path_for, sql, tables
-from xmpp_e2e.identity import Assurance, Fingerprint, TrustModel
-from xmpp_e2e.trust.judge import OnKeyChange
-from xmpp_e2e.trust.policy import Policy
-from xmpp_e2e.trust.store import TrustStore
+from slixmpp_e2e.policy import Policy
+from slixmpp_e2e.store import PeerPolicy, SQLStore, StoreError, StoreReason, path_for, sql_store, tables
+from tests.slixmpp_e2e.store.expect import store_error
+from xmpp_e2e.key_decision import OnKeyChange
+from xmpp_e2e.types import Assurance, Fingerprint, TrustModel
 
 BOB, EVE = "bob@example.org", "eve@example.org"
 KEY = Fingerprint(b"A" * 32)
@@ -25,22 +25,16 @@ STRICT = PeerPolicy(Policy.REQUIRE, TrustModel.SERVER_UNTRUSTED, True, OnKeyChan
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SQLStore]:
-    """A new store."""
+    """Make a new store."""
     with SQLStore.open(tmp_path / "store.db") as store:
         yield store
 
 
 @pytest.fixture
 def other(store: SQLStore) -> Iterator[SQLStore]:
-    """The same store, opened a second time."""
+    """Open the same store a second time."""
     with SQLStore.open(store.path) as other:
         yield other
-
-
-def test_it_is_what_the_core_calls_a_store(store: SQLStore) -> None:
-    """mypy compares every signature here; the methods are all there."""
-    checked: TrustStore = store
-    assert all(hasattr(checked, name) for name in vars(TrustStore) if not name.startswith("_"))
 
 
 # --- where it lies -----------------------------------------------------------------------------------------------------
@@ -59,12 +53,12 @@ def test_it_is_what_the_core_calls_a_store(store: SQLStore) -> None:
     ],
 )
 def test_the_file_is_named_after_the_jid(tmp_path: Path, jid: str, name: str) -> None:
-    """Letters, digits and -_.@ as they are, everything else percent-encoded, in the folder that was named."""
+    """Letters, digits and -_.@ stay, and everything else is percent-encoded."""
     assert path_for(jid, tmp_path) == tmp_path / name
 
 
 def test_the_default_folder_is_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """XDG's data folder, on Linux."""
+    """On Linux it is XDG's data folder."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     assert path_for(BOB).parent == Path(platformdirs.user_data_dir("xmpp-e2e", appauthor=False))
     with SQLStore.for_jid(BOB, tmp_path / "there") as store:
@@ -76,7 +70,7 @@ _JIDS = st.text(min_size=1, max_size=300).filter(lambda text: "/" not in text an
 
 @given(_JIDS, _JIDS)
 def test_two_accounts_never_share_a_file(one: str, other: str) -> None:
-    """Names are injective, even where file names ignore case, stay in the folder, and fit into a file system."""
+    """Names are injective even where case is ignored, stay in the folder, and fit into a file system."""
     paths = path_for(one, "folder"), path_for(other, "folder")
     assert (paths[0].name.lower() == paths[1].name.lower()) == (one == other)
     for path in paths:
@@ -85,7 +79,7 @@ def test_two_accounts_never_share_a_file(one: str, other: str) -> None:
 
 
 def test_a_long_jid_is_hashed() -> None:
-    """Up to 200 bytes are spelled out; beyond, the name is a hash that no spelled-out name can be."""
+    """Beyond 200 bytes the name is a hash, which no spelled-out name can be."""
     assert path_for("a" * 200).name == "a" * 200 + ".db"
     name = path_for("a" * 201).name
     assert name.startswith("~")
@@ -94,52 +88,52 @@ def test_a_long_jid_is_hashed() -> None:
 
 
 @pytest.mark.parametrize("jid", ["bob@example.org/phone", ""])
-def test_a_full_jid_is_a_mistake_everywhere(store: SQLStore, jid: str) -> None:
-    """What is stored for a bare JID would not be found for the full one: policies would quietly not apply."""
+def test_a_full_jid_is_refused_everywhere(store: SQLStore, jid: str) -> None:
+    """A value that is stored for the bare JID would not be found for a full one, and a policy would not apply."""
     calls = (
         lambda: path_for(jid),
-        lambda: store.remembered(jid),
-        lambda: store.accept(jid, KEY, Assurance.VOUCHED, "route", 1.0),
+        lambda: store.known_keys(jid),
+        lambda: store.remember_key(jid, KEY, Assurance.VOUCHED, "route", 1.0),
         lambda: store.pin(jid, KEY, 1.0),
         lambda: store.block(jid, KEY, 1.0),
         lambda: store.forget(jid, None, 1.0),
         lambda: store.history(jid),
         lambda: store.policy(jid),
         lambda: store.set_policy(jid, STRICT),
-        lambda: store.seen(jid),
-        lambda: store.mark_seen(jid, 1.0),
+        lambda: store.has_used_e2e(jid),
+        lambda: store.record_e2e_use(jid, 1.0),
         lambda: store.put_secret(jid, "psk", "1", b"x"),
         lambda: store.secret(jid, "psk", "1"),
         lambda: store.secret_ids(jid, "psk"),
         lambda: store.forget_secret(jid, "psk", "1"),
-        lambda: store.count_failure(jid, "srp"),
-        lambda: store.failures(jid, "srp"),
-        lambda: store.clear_failures(jid, "srp"),
+        lambda: store.count_failed_attempt(jid, "srp"),
+        lambda: store.failed_attempts(jid, "srp"),
+        lambda: store.clear_failed_attempts(jid, "srp"),
     )
     for call in calls:
         with pytest.raises(ValueError, match="is no bare JID"):
             call()
 
 
-def test_news_are_read_only_if_somebody_else_has_written(
+def test_changes_are_read_only_if_another_process_has_written(
     store: SQLStore, other: SQLStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is asked every second; our own decisions come along with another's."""
-    assert store.news() == frozenset()
+    """This is asked every second. Our own decisions are returned with those of the other process."""
+    assert store.changed_peers() == frozenset()
     store.pin(BOB, KEY, 1.0)
     with monkeypatch.context() as patch:
         patch.setattr(store, "_reading", None)
-        assert store.news() == frozenset()
+        assert store.changed_peers() == frozenset()
     other.block(EVE, KEY, 1.0)
-    assert store.news() == {BOB, EVE}
-    assert store.news() == frozenset()
+    assert store.changed_peers() == {BOB, EVE}
+    assert store.changed_peers() == frozenset()
 
 
 # --- policies and seen -------------------------------------------------------------------------------------------------
 
 
 def test_a_policy_is_kept_for_its_peer(store: SQLStore) -> None:
-    """Every field survives a restart; nobody else's is touched."""
+    """Every field survives a restart, and no other peer is affected."""
     assert store.policy(BOB) == PeerPolicy()
     store.set_policy(BOB, STRICT)
     assert store.policy(BOB) == STRICT
@@ -160,7 +154,7 @@ def test_a_policy_is_kept_for_its_peer(store: SQLStore) -> None:
     ],
 )
 def test_a_policy_replaces_the_one_before(store: SQLStore, other: SQLStore, policy: PeerPolicy) -> None:
-    """What is not said is as for everybody again."""
+    """Fields that are not set return to the default."""
     store.set_policy(EVE, STRICT)
     store.set_policy(BOB, STRICT)
     store.set_policy(BOB, policy)
@@ -170,69 +164,69 @@ def test_a_policy_replaces_the_one_before(store: SQLStore, other: SQLStore, poli
 
 @pytest.mark.parametrize("column", ["policy", "trust_model", "on_key_change"])
 def test_a_policy_that_makes_no_sense_is_damage(store: SQLStore, column: str) -> None:
-    """An unknown word is an error and not "as for everybody", which could be less strict."""
+    """An unknown word is an error, as the default could be less strict."""
     store.set_policy(BOB, STRICT)
     with store._writing() as connection:
         connection.execute(update(tables.policy).values({column: "nonsense"}))
-    with pytest.raises(StoreDamaged, match="a row of the table policy makes no sense"):
+    with store_error(StoreReason.DAMAGED, match="a row of the table policy makes no sense"):
         store.policy(BOB)
 
 
-def test_a_peer_is_seen_once_and_for_good(store: SQLStore, other: SQLStore) -> None:
-    """Until the first session no, from then on yes."""
-    assert not store.seen(BOB)
-    store.mark_seen(BOB, 1.0)
-    store.mark_seen(BOB, 2.0)
-    assert store.seen(BOB)
-    assert other.seen(BOB)
-    assert not store.seen(EVE)
+def test_use_of_e2e_is_remembered_for_good(store: SQLStore, other: SQLStore) -> None:
+    """It is false until the first session, and true from then on."""
+    assert not store.has_used_e2e(BOB)
+    store.record_e2e_use(BOB, 1.0)
+    store.record_e2e_use(BOB, 2.0)
+    assert store.has_used_e2e(BOB)
+    assert other.has_used_e2e(BOB)
+    assert not store.has_used_e2e(EVE)
     with store._reading() as connection:
         assert list(connection.execute(tables.seen.select())) == [(BOB, 1.0, 2.0)]
 
 
-def test_what_another_process_writes_is_noticed_at_once(store: SQLStore, other: SQLStore) -> None:
-    """The memory of policies is never stale: `trust` on the command line works while a bot runs."""
-    assert (store.policy(BOB), store.seen(BOB)) == (PeerPolicy(), False)
+def test_changes_by_another_process_are_noticed_at_once(store: SQLStore, other: SQLStore) -> None:
+    """The cache is never stale: `xmpp-e2e trust` works while a bot runs."""
+    assert (store.policy(BOB), store.has_used_e2e(BOB)) == (PeerPolicy(), False)
     other.set_policy(BOB, STRICT)
-    other.mark_seen(BOB, 1.0)
-    assert (store.policy(BOB), store.seen(BOB)) == (STRICT, True)
+    other.record_e2e_use(BOB, 1.0)
+    assert (store.policy(BOB), store.has_used_e2e(BOB)) == (STRICT, True)
     other.set_policy(BOB, PeerPolicy())
     assert store.policy(BOB) == PeerPolicy()
 
 
-def test_what_is_asked_for_every_stanza_is_read_once(store: SQLStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Asking again makes no query."""
+def test_answers_that_each_stanza_needs_are_cached(store: SQLStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second call makes no query."""
     store.set_policy(BOB, STRICT)
-    store.mark_seen(BOB, 1.0)
-    before = store.policy(BOB), store.seen(BOB), store.policy(EVE), store.seen(EVE)
+    store.record_e2e_use(BOB, 1.0)
+    before = store.policy(BOB), store.has_used_e2e(BOB), store.policy(EVE), store.has_used_e2e(EVE)
     monkeypatch.setattr(store._database, "reading", None)
-    assert (store.policy(BOB), store.seen(BOB), store.policy(EVE), store.seen(EVE)) == before
+    assert (store.policy(BOB), store.has_used_e2e(BOB), store.policy(EVE), store.has_used_e2e(EVE)) == before
 
 
-def test_strangers_do_not_fill_the_memory(store: SQLStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many are asked for, a bounded number is kept."""
-    monkeypatch.setattr(sql, "CACHED_PEERS", 5)
+def test_strangers_do_not_fill_the_cache(store: SQLStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The number of cached peers is bounded."""
+    monkeypatch.setattr(sql_store, "CACHED_PEERS", 5)
     for number in range(20):
         store.policy(f"{number}@example.org")
-        store.seen(f"{number}@example.org")
-        assert max(len(store._policies), len(store._seen)) <= 5
+        store.has_used_e2e(f"{number}@example.org")
+        assert max(len(store._policies), len(store._used_e2e)) <= 5
 
 
 # --- failed guesses ----------------------------------------------------------------------------------------------------
 
 
-def test_failures_are_counted_across_restarts(store: SQLStore) -> None:
-    """Each peer and kind by itself, until cleared."""
-    assert store.failures(BOB, "srp") == 0
-    assert [store.count_failure(BOB, "srp") for _ in range(3)] == [1, 2, 3]
-    assert store.count_failure(BOB, "sas") == 1
-    assert store.count_failure(EVE, "srp") == 1
+def test_failed_attempts_are_counted_across_restarts(store: SQLStore) -> None:
+    """Each peer and kind has its own count, until it is cleared."""
+    assert store.failed_attempts(BOB, "srp") == 0
+    assert [store.count_failed_attempt(BOB, "srp") for _ in range(3)] == [1, 2, 3]
+    assert store.count_failed_attempt(BOB, "sas") == 1
+    assert store.count_failed_attempt(EVE, "srp") == 1
     store.close()
     with SQLStore.open(store.path) as again:
-        assert again.failures(BOB, "srp") == 3
-        again.clear_failures(BOB, "srp")
-        assert [again.failures(*which) for which in ((BOB, "srp"), (BOB, "sas"), (EVE, "srp"))] == [0, 1, 1]
-        assert again.count_failure(BOB, "srp") == 1
+        assert again.failed_attempts(BOB, "srp") == 3
+        again.clear_failed_attempts(BOB, "srp")
+        assert [again.failed_attempts(*which) for which in ((BOB, "srp"), (BOB, "sas"), (EVE, "srp"))] == [0, 1, 1]
+        assert again.count_failed_attempt(BOB, "srp") == 1
 
 
 # --- threads, closing --------------------------------------------------------------------------------------------------
@@ -243,32 +237,32 @@ def test_threads_take_turns(store: SQLStore) -> None:
 
     def count() -> None:
         for _ in range(25):
-            store.count_failure(BOB, "srp")
+            store.count_failed_attempt(BOB, "srp")
 
     threads = [threading.Thread(target=count) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert store.failures(BOB, "srp") == 100
+    assert store.failed_attempts(BOB, "srp") == 100
 
 
-def test_a_closed_store_says_so(store: SQLStore) -> None:
-    """Closing twice is fine; using it afterwards is an error of the store, not of SQLAlchemy."""
+def test_a_closed_store_raises_a_store_error(store: SQLStore) -> None:
+    """A store may be closed twice, but not used afterwards."""
     store.close()
     store.close()
-    for call in (lambda: store.policy(BOB), lambda: store.remembered(BOB), lambda: store.mark_seen(BOB, 1.0)):
+    for call in (lambda: store.policy(BOB), lambda: store.known_keys(BOB), lambda: store.record_e2e_use(BOB, 1.0)):
         with pytest.raises(StoreError, match="cannot be used"):
             call()
 
 
 def test_closing_leaves_one_file_to_copy(store: SQLStore) -> None:
-    """With the last user gone, everything is in the database file."""
-    store.mark_seen(BOB, 1.0)
+    """When the last user has closed it, everything is in the database file."""
+    store.record_e2e_use(BOB, 1.0)
     store.close()
     assert [path.name for path in store.path.parent.iterdir()] == ["store.db"]
 
 
 def test_the_repr_names_the_file(store: SQLStore) -> None:
-    """And nothing else."""
+    """It holds nothing else."""
     assert repr(store) == f"SQLStore('{store.path}')"

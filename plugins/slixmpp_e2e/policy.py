@@ -1,0 +1,122 @@
+"""Decide whether a stanza may leave or come in without end-to-end encryption: one table for each direction, both pure.
+
+A policy is what a user wants for a peer. It is stored apart from sessions, and no answer of a server changes it. Stanzas that
+are always plaintext (our own Jingle and bytestreams, disco#info, presence …) never get here. The tables for users are in
+docs/reference/policies.md.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from xmpp_e2e.types import TrustModel
+
+
+class Policy(enum.Enum):
+    """The user's wish for one peer."""
+
+    OFF = "off"
+    """Plain XMPP in both directions, and no sessions are accepted."""
+    PREFER = "prefer"
+    """Encrypted with every peer who can; never silently plaintext with a known E2E peer."""
+    REQUIRE = "require"
+    """Encrypted or not at all."""
+
+    @property
+    def accepts_sessions(self) -> bool:
+        """True if the peer may open a session with us."""
+        return self is not Policy.OFF
+
+    def effective_with(self, trust_model: TrustModel) -> Policy:
+        """Return the policy together with a trust model: with a server that is trusted completely it is OFF."""
+        return Policy.OFF if trust_model is TrustModel.SERVER_TRUSTED else self
+
+
+class Outgoing(enum.Enum):
+    """The decision about a stanza to a peer with whom no session is open."""
+
+    PLAINTEXT = "clear"
+    """Sent as plain XMPP, with assurance ``none``."""
+    ENCRYPT = "encrypt"
+    """Queued while a session opens. If that fails: ``e2e_send_failed``, never plaintext."""
+    FAIL_UNAVAILABLE = "fail-unavailable"
+    """``e2e_send_failed`` at once, never plaintext: both must be online, and a sender should not wait in vain."""
+
+
+class Incoming(enum.Enum):
+    """The decision about a stanza that came in plaintext."""
+
+    DELIVER = "deliver"
+    """Delivered with assurance ``none``."""
+    DELIVER_AND_TELL = "deliver-and-tell"
+    """The same, with ``e2e_plaintext_received``: another device of the peer may lack encryption, or somebody strips it."""
+    REFUSE = "refuse"
+    """Not delivered; ``e2e_plaintext_refused``."""
+
+
+class Situation(enum.Enum):
+    """Our knowledge of the peer when a stanza is to leave."""
+
+    ADVERTISES = "advertises"
+    """An online resource of the peer advertises our protocol."""
+    NEVER_SEEN = "stranger"
+    """None advertises it (or none is online), and none ever did."""
+    KNOWN_BUT_NOT_ADVERTISING = "missed"
+    """None advertises it (or none is online), but one did, or had a session with us: it may be offline, or stripped."""
+    PLAINTEXT_ALLOWED = "missed-allowed"
+    """The same, and the user has called ``allow_plaintext(peer)``."""
+
+
+OUTGOING: dict[tuple[Situation, Policy], Outgoing] = {
+    (Situation.ADVERTISES, Policy.OFF): Outgoing.PLAINTEXT,
+    (Situation.ADVERTISES, Policy.PREFER): Outgoing.ENCRYPT,
+    (Situation.ADVERTISES, Policy.REQUIRE): Outgoing.ENCRYPT,
+    (Situation.NEVER_SEEN, Policy.OFF): Outgoing.PLAINTEXT,
+    (Situation.NEVER_SEEN, Policy.PREFER): Outgoing.PLAINTEXT,
+    (Situation.NEVER_SEEN, Policy.REQUIRE): Outgoing.FAIL_UNAVAILABLE,
+    (Situation.KNOWN_BUT_NOT_ADVERTISING, Policy.OFF): Outgoing.PLAINTEXT,
+    (Situation.KNOWN_BUT_NOT_ADVERTISING, Policy.PREFER): Outgoing.FAIL_UNAVAILABLE,
+    (Situation.KNOWN_BUT_NOT_ADVERTISING, Policy.REQUIRE): Outgoing.FAIL_UNAVAILABLE,
+    (Situation.PLAINTEXT_ALLOWED, Policy.OFF): Outgoing.PLAINTEXT,
+    (Situation.PLAINTEXT_ALLOWED, Policy.PREFER): Outgoing.PLAINTEXT,
+    (Situation.PLAINTEXT_ALLOWED, Policy.REQUIRE): Outgoing.FAIL_UNAVAILABLE,
+}
+"""The decision by situation and policy."""
+
+INCOMING: dict[tuple[Policy, bool, bool], Incoming] = {
+    # policy, seen with E2E before, plaintext allowed
+    (Policy.OFF, False, False): Incoming.DELIVER,
+    (Policy.OFF, False, True): Incoming.DELIVER,
+    (Policy.OFF, True, False): Incoming.DELIVER,
+    (Policy.OFF, True, True): Incoming.DELIVER,
+    (Policy.PREFER, False, False): Incoming.DELIVER,
+    (Policy.PREFER, False, True): Incoming.DELIVER,
+    (Policy.PREFER, True, False): Incoming.DELIVER_AND_TELL,
+    # allow_plaintext() is about what we send: the user is told of plaintext that came all the same
+    (Policy.PREFER, True, True): Incoming.DELIVER_AND_TELL,
+    (Policy.REQUIRE, False, False): Incoming.REFUSE,
+    (Policy.REQUIRE, False, True): Incoming.REFUSE,
+    (Policy.REQUIRE, True, False): Incoming.REFUSE,
+    (Policy.REQUIRE, True, True): Incoming.REFUSE,
+}
+"""The decision about plaintext from a peer."""
+
+
+def situation(*, advertised: bool | None, seen_before: bool, plaintext_allowed: bool) -> Situation:
+    """Return the row of the table. ``advertised`` is None if nobody is online, or did not answer disco#info."""
+    if advertised:
+        return Situation.ADVERTISES
+    if not seen_before:
+        return Situation.NEVER_SEEN
+    return Situation.PLAINTEXT_ALLOWED if plaintext_allowed else Situation.KNOWN_BUT_NOT_ADVERTISING
+
+
+def outgoing(policy: Policy, *, advertised: bool | None, seen_before: bool, plaintext_allowed: bool) -> Outgoing:
+    """Return the decision about a stanza to a peer with whom no session is open."""
+    row = situation(advertised=advertised, seen_before=seen_before, plaintext_allowed=plaintext_allowed)
+    return OUTGOING[row, policy]
+
+
+def incoming_plaintext(policy: Policy, seen_before: bool, plaintext_allowed: bool) -> Incoming:
+    """Return the decision about a stanza that came in plaintext."""
+    return INCOMING[policy, seen_before, plaintext_allowed]

@@ -1,0 +1,388 @@
+"""The store of one account on one device, in SQL.
+
+All methods are synchronous: rows are small, and each call takes some hundred microseconds. Answers that each stanza needs
+(``policy``, ``has_used_e2e``) are cached until another process writes, and take ten. Any thread may call; a lock makes
+them take turns.
+"""
+
+from __future__ import annotations
+
+import os
+import string
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import platformdirs
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, select, update
+
+from slixmpp_e2e.policy import Policy
+from slixmpp_e2e.store import tables
+from slixmpp_e2e.store.database import Database, open_database
+from slixmpp_e2e.store.errors import StoreError
+from slixmpp_e2e.store.key_protection.key_file import KeyFile
+from slixmpp_e2e.store.key_protection.protection import KeyProtection
+from slixmpp_e2e.store.key_table import KeyTable, changed_peers_since, parse_row
+from slixmpp_e2e.store.secret_table import SecretTable
+from slixmpp_e2e.store.values import Change, PeerPolicy, StoredOwnKey
+from xmpp_e2e.key_decision import OnKeyChange
+from xmpp_e2e.types import (
+    Assurance,
+    Fingerprint,
+    KnownKeys,
+    TrustModel,
+)
+
+CACHED_PEERS = 4096
+"""Peers whose answers are cached, about 300 bytes each. Then the cache is emptied, so that strangers cannot fill it."""
+
+_SAFE = frozenset((string.ascii_lowercase + string.digits + "-_.@").encode())
+_NAME_BYTES = 200
+"""The longest file name that spells out a JID. File systems allow 255, and SQLite and we append to it."""
+
+_POLICY, _SEEN, _FAILURES = tables.policy, tables.seen, tables.failures
+
+
+def path_for(bare_jid: str, directory: str | os.PathLike[str] | None = None) -> Path:
+    """Return the path of an account's store: one file for each bare JID, by default in the user's data folder.
+
+    All characters but a-z, 0-9 and ``-_.@`` are percent-encoded, also upper case, so that two JIDs never share a file where
+    file names ignore case. JIDs that are too long for a file name are hashed. ValueError for a full JID.
+    """
+    folder = Path(directory) if directory is not None else platformdirs.user_data_path("xmpp-e2e", appauthor=False)
+    raw = require_bare(bare_jid).encode()
+    name = "".join(chr(byte) if byte in _SAFE else f"%{byte:02X}" for byte in raw)
+    if len(name) > _NAME_BYTES:
+        name = f"~{sha256(raw).hexdigest()}"
+    return folder / f"{name}.db"
+
+
+def require_bare(jid: str) -> str:
+    """Return ``jid`` if it is a bare JID. ValueError if not: a query for a full JID would silently find nothing."""
+    if not jid or "/" in jid:
+        raise ValueError(f"{jid!r} is no bare JID: expected name@domain or domain")
+    return jid
+
+
+def key_file_beside(path: Path) -> KeyFile:
+    """Return the key file of the store at ``path``. A link to the store gives the same key file."""
+    resolved = path.expanduser().resolve()
+    return KeyFile(resolved.with_name(f"{resolved.name.removesuffix('.db')}.key"))
+
+
+class SQLStore:
+    """An open store. ``open`` and ``for_jid`` make it; ``close`` or ``with`` ends it. All methods raise StoreError."""
+
+    def __init__(self, database: Database, protection: KeyProtection) -> None:
+        self._database = database
+        self._protection = protection
+        self._secrets = SecretTable(database.path, protection)
+        self._lock = threading.RLock()
+        self.data_version = database.data_version
+        """Returns another number whenever another connection has written."""
+        self.policy_writes = 0
+        """How often this connection has written policies, or who has used encryption."""
+        self._cached_version = -1
+        self._polled_version = -1
+        self._last_change: int | None = None
+        self._policies: dict[str, PeerPolicy] = {}
+        self._used_e2e: dict[str, bool] = {}
+
+    def __repr__(self) -> str:
+        return f"SQLStore({str(self.path)!r})"
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], protection: KeyProtection | None = None) -> Self:
+        """Open the store at ``path``, or make it. By default the key file beside it protects the secrets.
+
+        ``Passphrase("…")`` or ``Keyring()`` protects a new store in another way, and opens a store that is protected so. A
+        wrong key is found at the first secret, or by ``load_key``; everything else can be read without any key.
+        """
+        resolved = Path(path).expanduser().resolve()
+        chosen = protection or key_file_beside(resolved)
+        return cls(open_database(resolved, chosen), chosen)
+
+    @classmethod
+    def for_jid(
+        cls, bare_jid: str, directory: str | os.PathLike[str] | None = None, protection: KeyProtection | None = None
+    ) -> Self:
+        """Open the store of an account, at ``path_for(bare_jid, directory)``."""
+        return cls.open(path_for(bare_jid, directory), protection)
+
+    def close(self) -> None:
+        """Close the file. May be called twice."""
+        with self._lock:
+            self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def path(self) -> Path:
+        """The database file; ``-wal``, ``-shm`` and the key file are beside it."""
+        return self._database.path
+
+    @property
+    def key_notice(self) -> str | None:
+        """One sentence for the user, if this object made the key that protects the secrets."""
+        return self._secrets.notice
+
+    @property
+    def migration_notice(self) -> str | None:
+        """One sentence for the user, if opening the store has migrated its schema."""
+        backup = self._database.backup
+        if backup is None:
+            return None
+        return f"The store {self.path} was made by an older version and is migrated now. Its old content is kept in {backup}."
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with self._lock, self._database.reading() as connection:
+            yield connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with self._lock, self._database.writing() as connection:
+            yield connection
+
+    # --- the key protection ----------------------------------------------------------------------------------------
+
+    def protection_kind(self) -> str | None:
+        """Return the ``kind`` of the protection that the secrets need, or None as long as there are none. Needs no key."""
+        with self._reading() as connection:
+            return self._secrets.protection_kind(connection)
+
+    def load_key(self) -> bool:
+        """Load the key and check that it fits. Return False if nothing is encrypted yet.
+
+        WrongKey, ProtectionKeyMissing, ProtectionError. It may take a fraction of a second of computing, or until the user
+        has unlocked their keyring. Other threads can use the store meanwhile.
+        """
+        with self._reading() as connection:
+            self._secrets.bind(connection)
+        self._protection.load_key()
+        with self._reading() as connection:
+            return self._secrets.check_key(connection)
+
+    def change_protection(self, protection: KeyProtection) -> str | None:
+        """Encrypt the secrets with another key, then delete the old one. Return what the user should know about the new one.
+
+        All secrets are changed or none, also in a crash: both keys exist until the change is done. If the key of ``protection``
+        exists, it is used. Copies of the store that an old key file protects need a copy of that file. ValueError if the key
+        stays the same.
+        """
+        if protection == self._protection:  # its key would be deleted
+            raise ValueError("this key protects the store already")
+        self.load_key()
+        protection.bind(self.path, None)
+        protection.load_key()
+        with self._lock:
+            old = self._protection
+            secrets = SecretTable(self.path, protection)
+            with self._database.writing_durably() as connection:
+                changed = self._secrets.change_protection(connection, secrets)
+            self._protection, self._secrets = protection, secrets
+            if changed:
+                try:
+                    old.delete_key()
+                except StoreError as error:
+                    return f"{secrets.notice or ''} The old key opens nothing any more, but cannot be deleted: {error}".lstrip()
+            return secrets.notice
+
+    # --- our identity and the secrets ------------------------------------------------------------------------------
+
+    def own_key(self, create: Callable[[], StoredOwnKey]) -> StoredOwnKey:
+        """Return our identity. ``create`` makes it once, even if several processes ask at the same time."""
+        with self._reading() as connection:
+            found = self._secrets.own_key(connection)
+        if found is not None:
+            return found
+        with self._writing() as connection:  # another process may have been faster
+            return self._secrets.own_key(connection) or self._secrets.create_own_key(connection, create)
+
+    def put_secret(self, bare_jid: str, kind: str, key_id: str, value: bytes) -> None:
+        """Store a secret shared with the peer, encrypted, in the place of any with the same kind and id. ValueError."""
+        with self._writing() as connection:
+            self._secrets.put_secret(connection, require_bare(bare_jid), kind, key_id, value)
+
+    def secret(self, bare_jid: str, kind: str, key_id: str) -> bytes | None:
+        """Return the secret, or None."""
+        with self._reading() as connection:
+            return self._secrets.secret(connection, require_bare(bare_jid), kind, key_id)
+
+    def secret_ids(self, bare_jid: str, kind: str) -> tuple[str, ...]:
+        """Return the ids of the secrets of this kind, sorted."""
+        with self._reading() as connection:
+            return self._secrets.secret_ids(connection, require_bare(bare_jid), kind)
+
+    def forget_secret(self, bare_jid: str, kind: str, key_id: str) -> bool:
+        """Forget a secret. Return False if there was none."""
+        with self._writing() as connection:
+            return self._secrets.forget_secret(connection, require_bare(bare_jid), kind, key_id)
+
+    # --- the keys of peers -----------------------------------------------------------------------------------------
+
+    def known_keys(self, bare_jid: str) -> KnownKeys:
+        """Return the keys of the peer for a new session, the oldest first."""
+        with self._reading() as connection:
+            return KnownKeys(self._keys(connection, bare_jid).keys())
+
+    def remember_key(self, bare_jid: str, fingerprint: Fingerprint, assurance: Assurance, method: str, now: float) -> bool:
+        """Remember a key when its session opens, or raise its assurance; never lower it. Return whether something changed.
+
+        Nothing changes for KNOWN, which proves nothing new, and for a blocked key. ValueError for NONE.
+        """
+        if assurance is Assurance.NONE:
+            raise ValueError("a key without any assurance is not remembered")
+        with self._writing() as connection:
+            return self._keys(connection, bare_jid).remember(fingerprint, assurance, method, now)
+
+    def pin(self, bare_jid: str, fingerprint: Fingerprint, now: float) -> bool:
+        """Make the key VERIFIED by ``pin``: the user vouches for it. Return False if it was verified before. KeyBlocked."""
+        with self._writing() as connection:
+            return self._keys(connection, bare_jid).pin(fingerprint, now)
+
+    def block(self, bare_jid: str, fingerprint: Fingerprint, now: float) -> bool:
+        """Block the key, remembered or not, until it is forgotten. Return False if it was blocked before."""
+        with self._writing() as connection:
+            return self._keys(connection, bare_jid).block(fingerprint, now)
+
+    def forget(self, bare_jid: str, fingerprint: Fingerprint | None, now: float) -> int:
+        """Forget one key, or with None all keys of the peer. Return the number of forgotten keys.
+
+        The policy, ``has_used_e2e`` and the history stay.
+        """
+        with self._writing() as connection:
+            return self._keys(connection, bare_jid).forget(fingerprint, now)
+
+    def history(self, bare_jid: str) -> tuple[Change, ...]:
+        """Return all changes of the peer's keys, the oldest first."""
+        with self._reading() as connection:
+            return self._keys(connection, bare_jid).history()
+
+    def changed_peers(self) -> frozenset[str]:
+        """Return the peers whose keys the user has decided about since the last call. The first call returns none.
+
+        Takes 5 µs as long as no other process writes. After that it returns our own decisions too.
+        """
+        with self._lock:
+            version = self._database.data_version()
+            if version == self._polled_version:
+                return frozenset()
+            with self._reading() as connection:
+                last, peers = changed_peers_since(connection, self.path, self._last_change)
+            self._polled_version, self._last_change = version, last
+            return peers
+
+    def peers(self) -> tuple[str, ...]:
+        """Return the bare JIDs of all peers with a remembered key, sorted."""
+        with self._reading() as connection:
+            found = connection.execute(select(tables.trust.c.peer).distinct()).scalars().all()
+        return parse_row(self.path, tables.trust, lambda: tuple(sorted(map(require_bare, found))))
+
+    def _keys(self, connection: Connection, bare_jid: str) -> KeyTable:
+        return KeyTable(connection, self.path, require_bare(bare_jid))
+
+    # --- answers that each stanza needs ----------------------------------------------------------------------------
+
+    def policy(self, bare_jid: str) -> PeerPolicy:
+        """Return the user's settings for the peer."""
+        with self._lock:
+            self._drop_stale_cache()
+            if bare_jid not in self._policies:
+                self._policies[bare_jid] = self._read_policy(require_bare(bare_jid))
+            return self._policies[bare_jid]
+
+    def set_policy(self, bare_jid: str, policy: PeerPolicy) -> None:
+        """Replace the user's settings for the peer."""
+        row = {
+            "peer": require_bare(bare_jid),
+            "policy": policy.policy and policy.policy.value,
+            "trust_model": policy.trust_model and policy.trust_model.value,
+            "plaintext_allowed": policy.plaintext_allowed,
+            "on_key_change": policy.on_key_change and policy.on_key_change.value,
+        }
+        with self._writing() as connection:
+            self._policies.pop(bare_jid, None)
+            self.policy_writes += 1
+            connection.execute(delete(_POLICY).where(_POLICY.c.peer == bare_jid))
+            if policy != PeerPolicy():
+                connection.execute(insert(_POLICY).values(row))
+
+    def has_used_e2e(self, bare_jid: str) -> bool:
+        """Return whether the peer has ever advertised E2E encryption to us, or had a session with us."""
+        with self._lock:
+            self._drop_stale_cache()
+            if bare_jid not in self._used_e2e:
+                query = select(_SEEN.c.peer).where(_SEEN.c.peer == require_bare(bare_jid))
+                with self._reading() as connection:
+                    self._used_e2e[bare_jid] = connection.execute(query).first() is not None
+            return self._used_e2e[bare_jid]
+
+    def record_e2e_use(self, bare_jid: str, now: float) -> None:
+        """Note that the peer advertises E2E encryption, or has a session with us."""
+        which = _SEEN.c.peer == require_bare(bare_jid)
+        with self._writing() as connection:
+            self._used_e2e.pop(bare_jid, None)
+            self.policy_writes += 1
+            if connection.execute(update(_SEEN).where(which).values(last=now)).rowcount == 0:
+                connection.execute(insert(_SEEN).values({"peer": bare_jid, "first": now, "last": now}))
+
+    def _read_policy(self, peer: str) -> PeerPolicy:
+        with self._reading() as connection:
+            row = connection.execute(select(_POLICY).where(_POLICY.c.peer == peer)).first()
+        if row is None:
+            return PeerPolicy()
+        return parse_row(self.path, _POLICY, lambda: _parse_policy(row))
+
+    def _drop_stale_cache(self) -> None:
+        """Empty the cache if another process has written, or if the cache is full."""
+        version = self._database.data_version()
+        if version != self._cached_version or max(len(self._policies), len(self._used_e2e)) >= CACHED_PEERS:
+            self._cached_version = version
+            self._policies.clear()
+            self._used_e2e.clear()
+
+    # --- failed attempts -------------------------------------------------------------------------------------------
+
+    def count_failed_attempt(self, bare_jid: str, kind: str) -> int:
+        """Count one more failed attempt, and return the new count, which survives a restart."""
+        which = _is_counter(require_bare(bare_jid), kind)
+        with self._writing() as connection:
+            if connection.execute(update(_FAILURES).where(which).values(count=_FAILURES.c.count + 1)).rowcount == 0:
+                connection.execute(insert(_FAILURES).values({"peer": bare_jid, "kind": kind, "count": 1}))
+            return self._count(connection, which)
+
+    def failed_attempts(self, bare_jid: str, kind: str) -> int:
+        """Return the number of failed attempts since the last ``clear_failed_attempts``."""
+        with self._reading() as connection:
+            return self._count(connection, _is_counter(require_bare(bare_jid), kind))
+
+    def clear_failed_attempts(self, bare_jid: str, kind: str) -> None:
+        """Set the count to 0."""
+        with self._writing() as connection:
+            connection.execute(delete(_FAILURES).where(_is_counter(require_bare(bare_jid), kind)))
+
+    def _count(self, connection: Connection, which: ColumnElement[bool]) -> int:
+        found = connection.execute(select(_FAILURES.c.count).where(which)).scalar()
+        return parse_row(self.path, _FAILURES, lambda: int(found or 0))
+
+
+def _parse_policy(row: Row[Any]) -> PeerPolicy:
+    return PeerPolicy(
+        policy=None if row.policy is None else Policy(row.policy),
+        trust_model=None if row.trust_model is None else TrustModel(row.trust_model),
+        plaintext_allowed=row.plaintext_allowed,
+        on_key_change=None if row.on_key_change is None else OnKeyChange(row.on_key_change),
+    )
+
+
+def _is_counter(peer: str, kind: str) -> ColumnElement[bool]:
+    return and_(_FAILURES.c.peer == peer, _FAILURES.c.kind == kind)

@@ -1,0 +1,133 @@
+"""Find the settings that are in effect for one account, and the keys that are known of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from slixmpp_e2e.policy import Outgoing, Policy, outgoing
+from slixmpp_e2e.store import PeerPolicy, SQLStore
+from slixmpp_e2e.trust.trust_file.watcher import TrustFile
+from xmpp_e2e.config import VerifyWhen
+from xmpp_e2e.key_decision import OnKeyChange
+from xmpp_e2e.types import Assurance, KnownKeys, TrustModel
+
+CACHED_PEERS = 4096
+"""Accounts whose settings are kept in memory, some 400 bytes each: strangers must not fill it. Beyond, it is begun anew."""
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class PeerSettings:
+    """The settings for one account at one moment: everything that a decision about a stanza or session needs."""
+
+    policy: Policy
+    """``off`` if the trust model trusts servers completely, whatever the user has chosen."""
+    trust_model: TrustModel
+    on_key_change: OnKeyChange
+    verify_when: VerifyWhen = VerifyWhen.FIRST
+    """When shared keys and passwords must prove the peer's key."""
+    min_assurance: Assurance = Assurance.NONE
+    """The least assurance of the peer's key, beyond what the trust model demands."""
+    plaintext_allowed: bool = False
+    """The user has called ``allow_plaintext(peer)``."""
+    has_used_e2e: bool = False
+    """The peer has advertised E2E encryption to us, or had a session with us."""
+
+    @property
+    def allows_plaintext(self) -> bool:
+        """True if plaintext may leave to the peer while they seem to have no encryption."""
+        verdict = outgoing(
+            self.policy, advertised=None, seen_before=self.has_used_e2e, plaintext_allowed=self.plaintext_allowed
+        )
+        return verdict is Outgoing.PLAINTEXT
+
+
+class PeerSettingsLookup:
+    """Combines the trust file, the store and the plugin's settings. All methods raise StoreError."""
+
+    def __init__(
+        self, store: SQLStore, trust_file: TrustFile, defaults: PeerSettings, on_change: Callable[[str], None]
+    ) -> None:
+        """``defaults`` are the plugin's settings, for accounts without their own.
+
+        ``on_change`` hears of accounts whose settings this program has changed.
+        """
+        self._store, self._trust_file, self._defaults, self._on_change = store, trust_file, defaults, on_change
+        self._cache: dict[str, PeerSettings] = {}
+        self._cached_at: tuple[int, int] | None = None
+        self._cached_rules = trust_file.rules
+        self._data_version = store.data_version
+
+    def of(self, bare: str) -> PeerSettings:
+        """Return the settings for an account, as they are now. Cheap: asked for every stanza."""
+        now, rules = (self._data_version(), self._store.policy_writes), self._trust_file.rules
+        if now != self._cached_at or rules is not self._cached_rules or len(self._cache) >= CACHED_PEERS:
+            self._cache.clear()
+            self._cached_at, self._cached_rules = now, rules
+        settings = self._cache.get(bare)
+        if settings is None:
+            settings = self._cache[bare] = self._look_up(bare)
+        return settings
+
+    def _look_up(self, bare: str) -> PeerSettings:
+        """Return the settings for an account.
+
+        For each setting the first answer counts: the trust file's rule for the account, the store, the trust file's rule for
+        the account's domain, the defaults.
+        """
+        account, domain = self._trust_file.rules.of(bare)
+        stored, default = self._store.policy(bare), self._defaults
+        trust_model = _first(account.trust_model, stored.trust_model, domain.trust_model, default.trust_model)
+        return PeerSettings(
+            policy=_first(account.policy, stored.policy, domain.policy, default.policy).effective_with(trust_model),
+            trust_model=trust_model,
+            on_key_change=_first(account.on_key_change, stored.on_key_change, domain.on_key_change, default.on_key_change),
+            verify_when=_first(account.verify_when, None, domain.verify_when, default.verify_when),
+            min_assurance=_first(account.min_assurance, None, domain.min_assurance, default.min_assurance),
+            plaintext_allowed=stored.plaintext_allowed,
+            has_used_e2e=self._store.has_used_e2e(bare),
+        )
+
+    def set_policy(self, bare: str, policy: Policy | None = None, trust_model: TrustModel | None = None) -> None:
+        """Store a policy and a trust model for an account; None leaves what is there."""
+        stored = self._store.policy(bare)
+        self._set(bare, replace(stored, policy=policy or stored.policy, trust_model=trust_model or stored.trust_model))
+
+    def allow_plaintext(self, bare: str) -> None:
+        """Store that plaintext may leave to an account while it is without encryption."""
+        self._set(bare, replace(self._store.policy(bare), plaintext_allowed=True))
+
+    def _set(self, bare: str, policy: PeerPolicy) -> None:
+        self._store.set_policy(bare, policy)
+        self._on_change(bare)
+
+    def is_known_account(self, bare: str) -> bool:
+        """Return whether this account, and not a room with its address, is one that we have dealt with.
+
+        It is if the trust file names it, it has used E2E encryption, the user has set a policy for it, or a key of it is known.
+        """
+        if bare in self._trust_file.rules.accounts:
+            return True
+        store = self._store
+        return store.has_used_e2e(bare) or store.policy(bare).policy is not None or bool(store.known_keys(bare).keys)
+
+    def known_keys(self, bare: str) -> KnownKeys:
+        """Return the keys of an account in the store, and those that the trust file pins. A blocked key stays blocked."""
+        stored = self._store.known_keys(bare)
+        pins = self._trust_file.pinned_keys(bare)
+        if not pins:
+            return stored
+        keys = {key.fingerprint: key for key in stored.keys}
+        for pin in pins:
+            key = keys.get(pin.fingerprint, pin)
+            if key.assurance < Assurance.VERIFIED and not key.blocked:
+                key = replace(key, assurance=Assurance.VERIFIED, verified_by="pin")
+            keys[pin.fingerprint] = key
+        return KnownKeys(tuple(keys.values()))
+
+
+def _first(account: _T | None, stored: _T | None, domain: _T | None, default: _T) -> _T:
+    return next((value for value in (account, stored, domain) if value is not None), default)

@@ -1,0 +1,28 @@
+"""Each reason for which a store fails has its advice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from slixmpp_e2e.alarms import explain
+from slixmpp_e2e.store import StoreError, StoreReason
+from slixmpp_e2e.store.errors import ADVICE
+
+
+@pytest.mark.parametrize("reason", StoreReason)
+def test_each_reason_has_a_remedy(reason: StoreReason) -> None:
+    """The error explains the remedy of its own reason."""
+    error = StoreError(Path("store.db"), "it failed", reason)
+    assert error.reason is reason
+    assert explain(error).startswith("store.db: it failed")
+    assert ADVICE[reason].remedy
+    assert explain(error).endswith(ADVICE[reason].remedy)
+
+
+def test_each_class_has_its_own_default_reason() -> None:
+    """A program that catches a class knows which kind of reason to expect."""
+    kinds: list[type[StoreError]] = [StoreError, *StoreError.__subclasses__()]
+    reasons = [kind.default_reason for kind in kinds]
+    assert len(set(reasons)) == len(reasons)

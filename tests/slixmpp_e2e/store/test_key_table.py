@@ -1,0 +1,241 @@
+"""Keys of peers are remembered, raised and never lowered, pinned, blocked and forgotten; each change is in the history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import update
+
+from slixmpp_e2e.alarms import explain
+from slixmpp_e2e.store import Change, KeyBlocked, SQLStore, StoreReason, tables
+from slixmpp_e2e.store.key_table import KEYS_PER_PEER
+from tests.slixmpp_e2e.store.expect import store_error
+from xmpp_e2e.types import (
+    Assurance,
+    Fingerprint,
+    KnownKey,
+    KnownKeys,
+)
+
+A, B, C = (Fingerprint(letter * 32) for letter in (b"A", b"B", b"C"))
+BOB, EVE = "bob@example.org", "eve@example.org"
+VOUCHED, SIGNED, VERIFIED = Assurance.VOUCHED, Assurance.VOUCHED_SIGNED, Assurance.VERIFIED
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SQLStore]:
+    """Make a new store."""
+    with SQLStore.open(tmp_path / "store.db") as store:
+        yield store
+
+
+def lines(store: SQLStore, peer: str = BOB) -> list[tuple[float, Fingerprint, str, str, str]]:
+    """Return a peer's history as tuples."""
+    return [(line.at, line.fingerprint, line.what, str(line.assurance), line.method) for line in store.history(peer)]
+
+
+def test_a_stranger_has_no_keys(store: SQLStore) -> None:
+    """There are no keys, no history and no peers."""
+    assert store.known_keys(BOB) == KnownKeys()
+    assert store.history(BOB) == ()
+    assert store.peers() == ()
+
+
+def test_a_remembered_key_survives_a_restart(store: SQLStore) -> None:
+    """Its assurance, method and time are the same when the store is opened again."""
+    assert store.remember_key(BOB, A, VOUCHED, "route", 1.5)
+    store.close()
+    with SQLStore.open(store.path) as again:
+        assert again.known_keys(BOB) == KnownKeys((KnownKey(A, VOUCHED, "route", 1.5),))
+        assert again.history(BOB) == (Change(1.5, A, "accepted", VOUCHED, "route"),)
+        assert again.peers() == (BOB,)
+
+
+def test_the_keys_of_peers_are_separate(store: SQLStore) -> None:
+    """Two peers may have the same key, and forgetting one keeps the other."""
+    store.remember_key(BOB, A, VERIFIED, "srp", 1.0)
+    store.remember_key(EVE, A, VOUCHED, "route", 2.0)
+    store.pin(EVE, B, 3.0)
+    assert store.known_keys(BOB).keys == (KnownKey(A, VERIFIED, "srp", 1.0),)
+    assert store.peers() == (BOB, EVE)
+    assert store.forget(EVE, None, 4.0) == 2
+    assert store.known_keys(BOB).keys == (KnownKey(A, VERIFIED, "srp", 1.0),)
+    assert store.peers() == (BOB,)
+    assert len(lines(store)) == 1
+
+
+def test_raising_an_assurance_keeps_the_date(store: SQLStore) -> None:
+    """Verifying a key changes assurance and method, but not since when we know it."""
+    store.remember_key(BOB, A, VOUCHED, "route", 1.0)
+    assert store.remember_key(BOB, A, SIGNED, "signed", 2.0)
+    assert store.remember_key(BOB, A, VERIFIED, "sas", 3.0)
+    assert store.known_keys(BOB).keys == (KnownKey(A, VERIFIED, "sas", 1.0),)
+    assert lines(store) == [
+        (1.0, A, "accepted", "vouched", "route"),
+        (2.0, A, "raised", "vouched-signed", "signed"),
+        (3.0, A, "raised", "verified", "sas"),
+    ]
+
+
+@pytest.mark.parametrize("level", [VOUCHED, SIGNED, Assurance.KNOWN, VERIFIED])
+def test_an_assurance_is_never_lowered(store: SQLStore, level: Assurance) -> None:
+    """A verified key stays verified by its first method, and the history gets no line."""
+    store.remember_key(BOB, A, VERIFIED, "psk", 1.0)
+    assert not store.remember_key(BOB, A, level, "route", 2.0)
+    assert store.known_keys(BOB).keys == (KnownKey(A, VERIFIED, "psk", 1.0),)
+    assert len(lines(store)) == 1
+
+
+def test_known_proves_nothing_new(store: SQLStore) -> None:
+    """It neither raises an assurance nor adds a key."""
+    store.remember_key(BOB, A, VOUCHED, "route", 1.0)
+    assert not store.remember_key(BOB, A, Assurance.KNOWN, "route", 2.0)
+    assert not store.remember_key(BOB, B, Assurance.KNOWN, "route", 2.0)
+    assert store.known_keys(BOB).keys == (KnownKey(A, VOUCHED, "route", 1.0),)
+
+
+def test_a_key_without_assurance_is_not_remembered(store: SQLStore) -> None:
+    """The caller has made a mistake."""
+    with pytest.raises(ValueError, match="without any assurance"):
+        store.remember_key(BOB, A, Assurance.NONE, "route", 1.0)
+
+
+def test_a_pin_verifies(store: SQLStore) -> None:
+    """A remembered or new key becomes VERIFIED by ``pin``; a second pin changes nothing."""
+    store.remember_key(BOB, A, VOUCHED, "route", 1.0)
+    assert store.pin(BOB, A, 2.0)
+    assert store.pin(BOB, B, 3.0)
+    assert not store.pin(BOB, A, 4.0)
+    assert store.known_keys(BOB).keys == (KnownKey(A, VERIFIED, "pin", 1.0), KnownKey(B, VERIFIED, "pin", 3.0))
+    assert lines(store)[1:] == [(2.0, A, "pinned", "verified", "pin"), (3.0, B, "pinned", "verified", "pin")]
+
+
+def test_a_blocked_key_stays_blocked(store: SQLStore) -> None:
+    """Neither a session nor a pin unblocks it or raises its assurance."""
+    store.remember_key(BOB, A, VOUCHED, "route", 1.0)
+    assert store.block(BOB, A, 2.0)
+    assert not store.block(BOB, A, 3.0)
+    assert not store.remember_key(BOB, A, VERIFIED, "srp", 4.0)
+    with pytest.raises(KeyBlocked, match=r"is blocked and cannot be pinned") as caught:
+        store.pin(BOB, A, 5.0)
+    assert "xmpp-e2e trust forget" in explain(caught.value)
+    assert store.known_keys(BOB).keys == (KnownKey(A, VOUCHED, "route", 1.0, blocked=True),)
+    assert [line[2] for line in lines(store)] == ["accepted", "blocked"]
+
+
+def test_an_unknown_key_can_be_blocked(store: SQLStore) -> None:
+    """It has no assurance."""
+    assert store.block(BOB, A, 1.0)
+    assert store.known_keys(BOB).keys == (KnownKey(A, Assurance.NONE, "block", 1.0, blocked=True),)
+
+
+def test_one_block_blocks_one_key(store: SQLStore) -> None:
+    """Other keys of the peer, and the same key of another peer, do not change."""
+    for peer, key in ((BOB, A), (BOB, B), (EVE, A)):
+        store.remember_key(peer, key, VOUCHED, "route", 1.0)
+    store.block(BOB, A, 2.0)
+    assert [key.blocked for key in store.known_keys(BOB).keys] == [True, False]
+    assert [key.blocked for key in store.known_keys(EVE).keys] == [False]
+
+
+def test_forgetting_removes_a_block(store: SQLStore) -> None:
+    """The key is new again; the history keeps the block."""
+    store.remember_key(BOB, A, VERIFIED, "sas", 1.0)
+    store.block(BOB, A, 2.0)
+    assert store.forget(BOB, A, 3.0) == 1
+    assert store.forget(BOB, A, 4.0) == 0
+    assert store.known_keys(BOB) == KnownKeys()
+    assert lines(store)[-1] == (3.0, A, "forgotten", "verified", "sas")
+    assert store.remember_key(BOB, A, VOUCHED, "route", 5.0)
+    assert store.known_keys(BOB).keys == (KnownKey(A, VOUCHED, "route", 5.0),)
+
+
+def test_forgetting_one_key_or_all(store: SQLStore) -> None:
+    """Each forgotten key gets a line in the history."""
+    for at, key in ((1.0, A), (2.0, B), (3.0, C)):
+        store.remember_key(BOB, key, VOUCHED, "route", at)
+    assert store.forget(BOB, B, 4.0) == 1
+    assert [key.fingerprint for key in store.known_keys(BOB).keys] == [A, C]
+    assert store.forget(BOB, None, 5.0) == 2
+    assert [(at, key) for at, key, what, *_ in lines(store) if what == "forgotten"] == [(4.0, B), (5.0, A), (5.0, C)]
+
+
+def test_forgetting_keys_keeps_the_downgrade_protection(store: SQLStore) -> None:
+    """The peer still counts as one that has used E2E: forgetting a key must not allow plaintext."""
+    store.remember_key(BOB, A, VOUCHED, "route", 1.0)
+    store.record_e2e_use(BOB, 1.0)
+    store.forget(BOB, None, 2.0)
+    assert store.has_used_e2e(BOB)
+
+
+def test_a_peer_cannot_fill_the_store_with_keys(store: SQLStore) -> None:
+    """Beyond the bound only pins add keys; remembered keys can still be raised."""
+    keys = [Fingerprint(number.to_bytes(32, "big")) for number in range(KEYS_PER_PEER + 1)]
+    for key in keys[:-1]:
+        store.remember_key(BOB, key, VOUCHED, "route", 1.0)
+    with store_error(StoreReason.TOO_MANY_KEYS, match=f"{KEYS_PER_PEER} keys of {BOB}"):
+        store.remember_key(BOB, keys[-1], SIGNED, "signed", 2.0)
+    assert len(store.known_keys(BOB).keys) == KEYS_PER_PEER
+    assert store.remember_key(BOB, keys[0], SIGNED, "signed", 3.0)
+    assert store.remember_key(EVE, keys[-1], VOUCHED, "route", 3.0)
+    assert store.pin(BOB, keys[-1], 4.0)
+
+
+@pytest.mark.parametrize("column", ["fingerprint", "assurance"])
+def test_a_row_that_makes_no_sense_is_damage(store: SQLStore, column: str) -> None:
+    """The error names the table, for keys and for the history."""
+    store.remember_key(BOB, A, VOUCHED, "route", 1.0)
+    for table in (tables.trust, tables.history):
+        with store._writing() as connection:
+            connection.execute(update(table).values({column: "nonsense"}))
+    with store_error(StoreReason.DAMAGED, match=r"a row of the table trust makes no sense: .nonsense."):
+        store.known_keys(BOB)
+    with store_error(StoreReason.DAMAGED, match=r"a row of the table history makes no sense"):
+        store.history(BOB)
+
+
+_ACTS = st.lists(
+    st.tuples(
+        st.sampled_from(["accept", "pin", "block", "forget"]),
+        st.sampled_from([A, B]),
+        st.sampled_from([VOUCHED, SIGNED, Assurance.KNOWN, VERIFIED]),
+    ),
+    max_size=12,
+)
+
+
+@given(_ACTS)
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_sequence_of_changes(
+    store: SQLStore, acts: list[tuple[str, Fingerprint, Assurance]]
+) -> None:
+    """Until a key is forgotten its assurance only rises and its block stays; each change is one line in the history."""
+    store.forget(BOB, None, 0.0)
+    for now, (act, key, level) in enumerate(acts, 1):
+        before, noted = store.known_keys(BOB).find(key), len(store.history(BOB))
+        changed: int
+        try:
+            match act:
+                case "accept":
+                    changed = store.remember_key(BOB, key, level, "route", float(now))
+                case "pin":
+                    changed = store.pin(BOB, key, float(now))
+                case "block":
+                    changed = store.block(BOB, key, float(now))
+                case _:
+                    changed = store.forget(BOB, key, float(now))
+        except KeyBlocked:
+            changed = 0
+        after = store.known_keys(BOB).find(key)
+        assert (before != after) == bool(changed) == (len(store.history(BOB)) == noted + 1)
+        if act == "forget":
+            assert after is None
+        elif before is not None:
+            assert after is not None
+            assert after.assurance >= before.assurance
+            assert after.blocked >= before.blocked
+            assert after.first_seen == before.first_seen

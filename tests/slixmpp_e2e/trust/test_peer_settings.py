@@ -1,0 +1,122 @@
+"""The settings in effect for an account come from the trust file, the store and the defaults, in a fixed order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from slixmpp_e2e.policy import Policy
+from slixmpp_e2e.store import PeerPolicy, SQLStore
+from slixmpp_e2e.trust.peer_settings import PeerSettings, PeerSettingsLookup
+from slixmpp_e2e.trust.trust_file.watcher import TrustFile
+from tests.slixmpp_e2e.trust.trust_file.test_parse import trust
+from xmpp_e2e.config import VerifyWhen
+from xmpp_e2e.key_decision import OnKeyChange
+from xmpp_e2e.types import (
+    Assurance,
+    Fingerprint,
+    KnownKey,
+    KnownKeys,
+    TrustModel,
+)
+
+BOB, EVE = "bob@localhost", "eve@localhost"
+KEY, OTHER = Fingerprint(bytes(32)), Fingerprint(bytes(31) + b"\1")
+DEFAULTS = PeerSettings(Policy.PREFER, TrustModel.SERVER_AUTHENTICATES, OnKeyChange.BY_TRUST_MODEL)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SQLStore]:
+    """An empty store."""
+    with SQLStore.open(tmp_path / "store.db") as opened:
+        yield opened
+
+
+def lookup(store: SQLStore, folder: Path, text: str | None = None) -> PeerSettingsLookup:
+    """A lookup with this trust file, or without one."""
+    return PeerSettingsLookup(store, TrustFile(None if text is None else trust(folder, text)), DEFAULTS, lambda account: None)
+
+
+def test_without_a_trust_file_the_store_and_the_defaults_decide(store: SQLStore, tmp_path: Path) -> None:
+    """A stored setting replaces the default; nothing else changes."""
+    settings = lookup(store, tmp_path)
+    assert settings.of(BOB) == DEFAULTS
+    assert settings.known_keys(BOB) == KnownKeys()
+    assert not settings.is_known_account(BOB)
+    store.set_policy(BOB, PeerPolicy(Policy.OFF))
+    assert settings.of(BOB).policy is Policy.OFF
+    assert settings.of(EVE) == DEFAULTS
+
+
+def test_the_most_specific_source_wins(store: SQLStore, tmp_path: Path) -> None:
+    """For each setting: the rule for the account, the store, the rule for the domain, the defaults."""
+    rules = f"""
+        ["localhost"]
+        policy = "require"
+        min_assurance = "known"
+        on_key_change = "hold"
+        verify_when = "always"
+        ["{BOB}"]
+        min_assurance = "none"
+        verify_when = "first"
+    """
+    settings = lookup(store, tmp_path, rules)
+    bob = settings.of(BOB)
+    assert (bob.policy, bob.on_key_change, bob.min_assurance) == (Policy.REQUIRE, OnKeyChange.HOLD, Assurance.NONE)
+    assert bob.verify_when is VerifyWhen.FIRST
+    assert bob.trust_model is TrustModel.SERVER_AUTHENTICATES
+    eve = settings.of(EVE)
+    assert (eve.min_assurance, eve.verify_when) == (Assurance.KNOWN, VerifyWhen.ALWAYS)
+    store.set_policy(BOB, PeerPolicy(Policy.OFF, on_key_change=OnKeyChange.REJECT))
+    bob = settings.of(BOB)
+    assert (bob.policy, bob.on_key_change) == (Policy.OFF, OnKeyChange.REJECT)
+    account_rule = lookup(store, tmp_path, f'["{BOB}"]\npolicy = "require"\n')
+    assert account_rule.of(BOB).policy is Policy.REQUIRE
+
+
+def test_a_server_that_is_trusted_completely_turns_encryption_off(store: SQLStore, tmp_path: Path) -> None:
+    """Whatever the policy says."""
+    settings = lookup(store, tmp_path, f'["{BOB}"]\npolicy = "require"\ntrust_model = "server-trusted"\n')
+    assert settings.of(BOB).policy is Policy.OFF
+
+
+def test_facts_of_the_store(store: SQLStore, tmp_path: Path) -> None:
+    """Use of E2E encryption and allowed plaintext are in the store only."""
+    settings = lookup(store, tmp_path)
+    store.record_e2e_use(BOB, 1.0)
+    assert settings.of(BOB).has_used_e2e
+    store.set_policy(BOB, PeerPolicy(plaintext_allowed=True))
+    assert settings.of(BOB).plaintext_allowed
+    assert settings.of(EVE) == DEFAULTS
+
+
+def test_known_accounts(store: SQLStore, tmp_path: Path) -> None:
+    """Each of four facts is enough; a rule for the domain is not."""
+    settings = lookup(store, tmp_path, f'["{BOB}"]\npolicy = "prefer"\n["localhost"]\npolicy = "require"\n')
+    store.record_e2e_use("used@localhost", 1.0)
+    store.set_policy("policy@localhost", PeerPolicy(Policy.OFF))
+    store.set_policy("plaintext@localhost", PeerPolicy(plaintext_allowed=True))
+    store.block("key@localhost", KEY, 1.0)
+    names = (BOB, EVE, "used@localhost", "policy@localhost", "plaintext@localhost", "key@localhost")
+    assert [name for name in names if settings.is_known_account(name)] == [
+        BOB,
+        "used@localhost",
+        "policy@localhost",
+        "key@localhost",
+    ]
+
+
+def test_pins_of_the_trust_file_are_known_keys(store: SQLStore, tmp_path: Path) -> None:
+    """They verify a key that was only seen before; a blocked key stays blocked."""
+    settings = lookup(store, tmp_path, f'["{BOB}"]\npin = ["{KEY}", "{OTHER}"]\n')
+    store.remember_key(BOB, KEY, Assurance.VOUCHED, "route", 5.0)
+    assert [(key.fingerprint, key.assurance, key.verified_by, key.blocked) for key in settings.known_keys(BOB).keys] == [
+        (KEY, Assurance.VERIFIED, "pin", False),
+        (OTHER, Assurance.VERIFIED, "pin", False),
+    ]
+    store.forget(BOB, None, 6.0)
+    store.block(BOB, KEY, 7.0)
+    assert settings.known_keys(BOB).find(KEY) == KnownKey(KEY, Assurance.NONE, "block", 7.0, blocked=True)
+    assert settings.known_keys(EVE) == KnownKeys()
