@@ -1,26 +1,88 @@
 """End-to-end encryption for slixmpp bots and clients: ``xmpp.register_plugin("e2e", module=slixmpp_e2e)``.
 
-(There is no attribute ``e2e`` in this package: slixmpp's loader would take it for the plugin.)
+``slixmpp_e2e.of(xmpp)`` is the plugin, typed. (There is no attribute ``e2e`` in this package: slixmpp's loader would take it
+for the plugin.)
 """
+
+from importlib.metadata import PackageNotFoundError, version
 
 from slixmpp.plugins import register_plugin
 
-from slixmpp_e2e.events import Plaintext, SendFailed, SessionRefused, StoreFailed, TrustFileFailed, VerifyCut
-from slixmpp_e2e.plugin import E2E
-from slixmpp_e2e.prompts import Compare
-from slixmpp_e2e.sessions.driver import Happened, Link
+from slixmpp_e2e.alarms import explain
+from slixmpp_e2e.errors import (
+    ConfigError,
+    PasswordLocked,
+    PeerOffline,
+    PeerWithoutE2E,
+    SlixmppUnsupported,
+    VerificationDeclined,
+)
+from slixmpp_e2e.events import (
+    E2EEvent,
+    KeyChanged,
+    PeerSasResult,
+    PlaintextEvent,
+    PlaintextReceived,
+    PlaintextRefused,
+    SendFailed,
+    SessionClosed,
+    SessionEvent,
+    SessionFailed,
+    SessionOpened,
+    SessionRefused,
+    StoreFailed,
+    TrustFileFailed,
+    VerificationInterrupted,
+    VerificationRequested,
+    VerificationRequired,
+)
+from slixmpp_e2e.plugin import E2E, of
+from slixmpp_e2e.policy import Policy
+from slixmpp_e2e.prompts import SasPrompt
+from slixmpp_e2e.session import E2ESession
+from xmpp_e2e.errors import E2EError
+from xmpp_e2e.types import Assurance, Fingerprint, TrustModel
 
 register_plugin(E2E)
 
+try:
+    __version__ = version("xmpp-e2e")
+except PackageNotFoundError:  # a bare checkout
+    __version__ = "0+unknown"
+
 __all__ = [
     "E2E",
-    "Compare",
-    "Happened",
-    "Link",
-    "Plaintext",
+    "Assurance",
+    "ConfigError",
+    "E2EError",
+    "E2EEvent",
+    "E2ESession",
+    "Fingerprint",
+    "KeyChanged",
+    "PasswordLocked",
+    "PeerOffline",
+    "PeerSasResult",
+    "PeerWithoutE2E",
+    "PlaintextEvent",
+    "PlaintextReceived",
+    "PlaintextRefused",
+    "Policy",
+    "SasPrompt",
     "SendFailed",
+    "SessionClosed",
+    "SessionEvent",
+    "SessionFailed",
+    "SessionOpened",
     "SessionRefused",
+    "SlixmppUnsupported",
     "StoreFailed",
     "TrustFileFailed",
-    "VerifyCut",
+    "TrustModel",
+    "VerificationDeclined",
+    "VerificationInterrupted",
+    "VerificationRequested",
+    "VerificationRequired",
+    "__version__",
+    "explain",
+    "of",
 ]

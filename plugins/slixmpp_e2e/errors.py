@@ -1,12 +1,25 @@
-"""What the host adds to the errors of the core: reasons why a stanza was not sent, or not delivered."""
+"""The plugin's errors: why it cannot start, and why a stanza was not sent, or not delivered."""
 
 from __future__ import annotations
 
 from xmpp_e2e.errors import E2EError, LocalError, UntrustedKey
 
 
+class ConfigError(LocalError):
+    """The plugin's configuration is wrong."""
+
+    remedy = "Correct the value that the message names in register_plugin('e2e', {…})."
+
+
+class SlixmppUnsupported(LocalError):
+    """The slixmpp that Python has loaded is not one that the plugin works with."""
+
+    likely = "An older slixmpp is installed, or another package has overwritten its folder with a copy of its own."
+    remedy = "Install it again: pip install --force-reinstall 'slixmpp>=1.17,<2', in an environment without that package."
+
+
 class PeerWithoutE2E(E2EError):
-    """The peer is there and does not advertise end-to-end encryption."""
+    """The peer is online and does not advertise end-to-end encryption."""
 
     jingle_reason = "unsupported-applications"
     likely = "The peer's client does not have this encryption, or an older version of it."
@@ -18,13 +31,13 @@ class PeerOffline(E2EError):
     """No resource of the peer could be reached."""
 
     jingle_reason = "gone"
-    likely = "The peer is offline, or has not authorised you to see his presence (a full JID works without)."
+    likely = "The peer is offline, or has not authorised you to see their presence (a full JID works without)."
     attack = "A server that hides the peer to keep you from encrypting looks exactly like this."
     remedy = "Nothing was sent. Both must be online: end-to-end streams do not store messages for later."
 
 
 class RouteUnknown(E2EError):
-    """It could not be found out whether the peer has end-to-end encryption."""
+    """The plugin failed to find out whether the peer has end-to-end encryption."""
 
     likely = "A bug in this software or in another plugin; the log says more."
     remedy = "Nothing was sent. Try again, and report it if it persists."
@@ -34,18 +47,18 @@ class StoreLocked(LocalError):
     """Our own key was asked for before the store was opened."""
 
     likely = "A passphrase takes a fraction of a second to open the store; a keyring may wait for its user."
-    remedy = "Wait for it first: await e2e.unlocked()."
+    remedy = "Wait for it first: await e2e.wait_ready()."
 
 
 class HoldQueueFull(E2EError):
-    """Too much waits for one peer."""
+    """Too much waits for one peer, or in all."""
 
     likely = "The session with the peer takes long to open and much was written meanwhile."
-    remedy = "Wait for e2e_session_start before you send more."
+    remedy = "Wait for e2e_session_opened before you send more."
 
 
 class TooManySessions(E2EError):
-    """We have opened as many sessions as we may."""
+    """We have opened as many sessions as the limits allow."""
 
     jingle_reason = "busy"
     likely = "A program writes to more people at once than it was set up for."
@@ -66,21 +79,42 @@ class SessionGone(E2EError):
     """The session that a stanza belonged to has ended."""
 
     likely = "The peer or you went offline in the middle."
-    attack = "A server can cut a session at any time; it cannot make us answer outside."
-    remedy = "Nothing was sent in clear. Start again with the request."
+    attack = "A server can end a session at any time; it cannot make us answer outside."
+    remedy = "Nothing was sent in plaintext. Start again with the request."
 
 
-class PlaintextRefused(E2EError):
-    """A stanza came in clear from a peer from whom that is not accepted."""
+class PlaintextNotAllowed(E2EError):
+    """A stanza came in plaintext from a peer from whom encryption is expected."""
 
     likely = "The peer wrote from a client without this encryption."
-    attack = "A server that forges messages in his name would have to send them like this."
-    remedy = "Ask the peer to use a client with it, or relax the policy for him: policy `prefer`."
+    attack = "A server that forges messages in their name would have to send them like this."
+    remedy = "Ask the peer to use a client with it, or relax their policy: `prefer`."
 
 
-class Unproved(UntrustedKey):
-    """A key is held until it is proved, and the peer takes part in nothing that could."""
+class VerificationUnavailable(UntrustedKey):
+    """A key awaits verification, and the peer takes part in no method that could verify it."""
 
-    likely = "His program has nobody to ask: no `sas`, no `password` in its settings, and no password or key for you."
-    attack = "Somebody who shows a key of his own would rather not have it compared."
-    remedy = "Nothing was sent. Compare fingerprints with him by another way and pin his key, or set up a key or a password."
+    likely = "Their program has nobody to ask: no `ask_sas`, no `ask_password`, and no password or key for you."
+    attack = "Somebody who shows a key of their own would rather not have it compared."
+    remedy = "Nothing was sent. Compare fingerprints by another way and pin their key, or set up a key or a password."
+
+
+class VerificationDeclined(E2EError):
+    """The peer does not take part in a verification."""
+
+    likely = "Their program has nobody to ask, or no password for you, or the method has run in this session already."
+    remedy = "Ask them to set it up, or compare fingerprints."
+
+
+class PasswordLocked(E2EError):
+    """Too many wrong passwords were tried with this peer."""
+
+    likely = "The password was mistyped, here or there, or one of you has changed it."
+    attack = "Somebody who poses as the peer guesses your password, one guess a session."
+    remedy = "Agree on a new password by another way, and unlock it then."
+
+
+class TrustFileError(LocalError):
+    """The trust file, or a file that it names, cannot be used."""
+
+    remedy = "Correct what the message names. A running program keeps the rules that it had before."

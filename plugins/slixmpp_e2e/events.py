@@ -1,88 +1,283 @@
-"""The data of those ``e2e_…`` events that are the host's own."""
+"""The events that a program can handle: one class for each, and the slixmpp event's name in the class.
+
+``xmpp.add_event_handler(SessionOpened.name, handler)``; the handler gets an object of that class. ``str(event)`` is a text for
+people. No event carries a secret.
+"""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
-from slixmpp_e2e.store.errors import StoreError
-from slixmpp_e2e.trust.trust_file.parse import TrustFileWrong
+from slixmpp_e2e.alarms import explain, key_alarm
+from slixmpp_e2e.jids import bare
+from xmpp_e2e import events as core
 from xmpp_e2e.errors import E2EError
+from xmpp_e2e.types import Assurance, Fingerprint
+
+if TYPE_CHECKING:  # it stands at the top of the plugin, and this module at the bottom
+    from slixmpp_e2e.session import E2ESession
+
+
+class E2EEvent:
+    """Any event of the plugin."""
+
+    name: ClassVar[str]
+    """The name of the slixmpp event."""
+    level: ClassVar[int] = logging.INFO
+    """The level at which it is logged."""
 
 
 @dataclass(frozen=True)
-class SendFailed:
-    """``e2e_send_failed``: a stanza was not sent, neither encrypted nor in clear."""
+class SessionEvent(E2EEvent):
+    """An event of one session."""
 
-    stanza: StanzaBase
+    session: E2ESession
+
+    @property
+    def peer(self) -> str:
+        """The peer's full JID."""
+        return self.session.peer
+
+
+@dataclass(frozen=True)
+class SessionOpened(SessionEvent):
+    """Stanzas flow: both sides accept the other's key."""
+
+    name = "e2e_session_opened"
+    assurance: Assurance
+    """What is proved of the peer's key."""
+    fingerprint: Fingerprint
+    """The peer's key."""
+
+    def __str__(self) -> str:
+        return f"Session with {self.peer} is open ({self.assurance}, {self.fingerprint})."
+
+
+@dataclass(frozen=True)
+class SessionClosed(SessionEvent):
+    """An open session has ended."""
+
+    name = "e2e_session_closed"
+    clean: bool
+    """True if both sides said farewell. If not, what was sent last may be lost."""
+    error: E2EError | None
+    """Why, if it was not clean."""
+
+    def __str__(self) -> str:
+        return f"Session with {self.peer} has ended." + (f" {explain(self.error)}" if self.error else "")
+
+
+@dataclass(frozen=True)
+class SessionFailed(SessionEvent):
+    """A session ended before it was open. Nothing was delivered here, and nothing was sent in plaintext."""
+
+    name = "e2e_session_failed"
     error: E2EError
 
     def __str__(self) -> str:
-        """What happened, what it may mean and what to do."""
-        return f"Not sent to {self.stanza['to']}: {self.error.explain()}"
+        return f"No session with {self.peer}: {explain(self.error)}"
 
 
 @dataclass(frozen=True)
-class Plaintext:
-    """``e2e_plaintext_refused`` (not delivered) and ``e2e_plaintext_received`` (delivered, but encryption was expected)."""
+class KeyChanged(SessionEvent):
+    """The peer shows a key that is new here, though other keys of theirs are known; or one that is blocked."""
 
-    stanza: StanzaBase
-    error: E2EError
+    name = "e2e_key_changed"
+    level = logging.WARNING
+    status: str
+    """``new`` (none of the other keys is verified), ``changed`` (one is: act!) or ``blocked``."""
+    fingerprint: Fingerprint
+    """The key that the peer shows now."""
+    known: tuple[Fingerprint, ...]
+    """The keys that are known as theirs."""
+    decision: str
+    """``accept``, ``hold`` (until it is pinned or proved) or ``reject``."""
+    text: str
+    """The same for a person, with the command that resolves it."""
 
     def __str__(self) -> str:
-        """What happened, what it may mean and what to do."""
-        return f"In clear from {self.stanza['from']}: {self.error.explain()}"
+        return self.text
 
 
 @dataclass(frozen=True)
-class SessionRefused:
-    """``e2e_session_refused``: a peer offered a session, and what should prove him cannot be used: it is locked, perhaps."""
+class VerificationRequired(SessionEvent):
+    """Nothing flows until the user pins the peer's key, or a verification succeeds."""
 
+    name = "e2e_verification_required"
+    level = logging.WARNING
+    status: str
+    """``first``, ``known``, ``new`` or ``changed``, as in KeyChanged."""
+    fingerprint: Fingerprint
+    """The key that the peer shows."""
+    methods: tuple[str, ...]
+    """Methods for which the peer has a secret, or can ask their user for one."""
+    text: str
+    """Why, for a person, with the command that resolves it."""
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class VerificationRequested(SessionEvent):
+    """The peer asks for a verification. Call ``session.verify_…()`` to agree, or ``session.decline()``."""
+
+    name = "e2e_verification_requested"
+    method: str
+    """``sas``, ``srp`` or ``psk``."""
+    form: str
+    """How a short string is shown: ``decimal``, ``emoji`` or ``words``."""
+    running: bool
+    """True if it runs already, because the settings agree to it."""
+
+    def __str__(self) -> str:
+        return f"{self.peer} asks for a verification by {self.method}."
+
+
+@dataclass(frozen=True)
+class PeerSasResult(SessionEvent):
+    """The peer's user has compared the short strings. This is information: your own user's answer decides here."""
+
+    name = "e2e_peer_sas_result"
+    match: bool
+    """True if they said that the strings are the same."""
+
+    def __str__(self) -> str:
+        return f"{self.peer} says that the strings {'are the same' if self.match else 'DIFFER'}."
+
+
+@dataclass(frozen=True)
+class VerificationInterrupted(E2EEvent):
+    """Short strings were shown, and the comparison ended before both users had answered."""
+
+    name = "e2e_verification_interrupted"
+    level = logging.WARNING
     peer: str
-    """His bare JID."""
-    error: E2EError
-
-    def __str__(self) -> str:
-        """What happened, what it may mean and what to do."""
-        return f"No session with {self.peer}, who wants one: {self.error.explain()}"
-
-
-@dataclass(frozen=True)
-class VerifyCut:
-    """``e2e_verify_cut``: short strings were shown, and it ended before both users had said whether they are the same."""
-
-    peer: str
-    """His full JID."""
+    """The peer's full JID."""
     count: int
-    """How often that has happened with his account since a comparison succeeded, this time included."""
+    """Interrupted comparisons with this account since one succeeded, this one included."""
 
     def __str__(self) -> str:
-        """What happened, what it may mean and what to do."""
         return (
-            f"A comparison of short strings with {self.peer} was cut before both of you had spoken (so often: {self.count})."
-            " Most likely a connection was lost, or somebody took too long. Somebody in the middle, who sees that the strings"
-            " differ, would do just that, to try again. If it goes on, compare fingerprints, or take another path."
+            f"The comparison of short strings with {self.peer} ended before both of you had answered; interrupted so far:"
+            f" {self.count}. Most likely a connection was lost, or somebody took too long. An attacker in the middle, who sees"
+            " that the strings differ, would interrupt it to try again. If it goes on, compare fingerprints, or take another"
+            " path."
         )
 
 
 @dataclass(frozen=True)
-class StoreFailed:
-    """``e2e_store_failed``: the store did not do what was asked, and no other event tells of it."""
+class SendFailed(E2EEvent):
+    """A stanza was not sent, neither encrypted nor in plaintext."""
 
-    error: StoreError
+    name = "e2e_send_failed"
+    level = logging.WARNING
+    stanza: StanzaBase
+    error: E2EError
 
     def __str__(self) -> str:
-        """What happened, what it may mean and what to do."""
-        return self.error.explain()
+        return f"Not sent to {self.stanza['to']}: {explain(self.error)}"
 
 
 @dataclass(frozen=True)
-class TrustFileFailed:
-    """``e2e_trust_file_failed``: the trust file was changed and is wrong now; what it said before holds."""
+class PlaintextEvent(E2EEvent):
+    """A stanza came in plaintext from somebody from whom encryption was expected."""
 
-    error: TrustFileWrong
+    level = logging.WARNING
+    stanza: StanzaBase
+    error: E2EError
 
     def __str__(self) -> str:
-        """What happened, what it may mean and what to do."""
-        return self.error.explain()
+        return f"In plaintext from {self.stanza['from']}: {explain(self.error)}"
+
+
+@dataclass(frozen=True)
+class PlaintextReceived(PlaintextEvent):
+    """It was delivered: the policy ``prefer`` allows it."""
+
+    name = "e2e_plaintext_received"
+
+
+@dataclass(frozen=True)
+class PlaintextRefused(PlaintextEvent):
+    """It was not delivered."""
+
+    name = "e2e_plaintext_refused"
+
+
+@dataclass(frozen=True)
+class SessionRefused(E2EEvent):
+    """A peer offered a session, and the secret that should prove their key cannot be used: it may be locked."""
+
+    name = "e2e_session_refused"
+    level = logging.WARNING
+    peer: str
+    """The peer's bare JID."""
+    error: E2EError
+
+    def __str__(self) -> str:
+        return f"Refused a session from {self.peer}: {explain(self.error)}"
+
+
+@dataclass(frozen=True)
+class StoreFailed(E2EEvent):
+    """The store failed, and no other event tells of it."""
+
+    name = "e2e_store_failed"
+    level = logging.ERROR
+    error: E2EError
+
+    def __str__(self) -> str:
+        return explain(self.error)
+
+
+@dataclass(frozen=True)
+class TrustFileFailed(E2EEvent):
+    """The trust file was changed and is wrong now; what it said before stays in force."""
+
+    name = "e2e_trust_file_failed"
+    level = logging.ERROR
+    error: E2EError
+
+    def __str__(self) -> str:
+        return explain(self.error)
+
+
+RENAMED = {
+    "e2e_session_start": SessionOpened.name,
+    "e2e_session_end": SessionClosed.name,
+    "e2e_key_held": VerificationRequired.name,
+    "e2e_verify_request": VerificationRequested.name,
+    "e2e_verify_result": PeerSasResult.name,
+    "e2e_verify_cut": VerificationInterrupted.name,
+}
+"""Former names of events."""
+
+
+def _key_changed(session: E2ESession, event: core.KeyChanged) -> KeyChanged:
+    assessment, text = event.assessment, key_alarm(event.assessment, bare(session.peer))
+    return KeyChanged(
+        session, assessment.status.value, assessment.fingerprint, event.known, assessment.decision.value, text
+    )
+
+
+def _verification_required(session: E2ESession, event: core.VerificationRequired) -> VerificationRequired:
+    assessment, text = event.assessment, key_alarm(event.assessment, bare(session.peer))
+    return VerificationRequired(session, assessment.status.value, assessment.fingerprint, event.methods, text)
+
+
+FROM_CORE: dict[type[Any], Callable[[E2ESession, Any], SessionEvent]] = {
+    core.SessionOpened: lambda session, it: SessionOpened(session, it.assurance, it.fingerprint),
+    core.SessionClosed: lambda session, it: SessionClosed(session, it.clean, it.error),
+    core.SessionFailed: lambda session, it: SessionFailed(session, it.error),
+    core.KeyChanged: _key_changed,
+    core.VerificationRequired: _verification_required,
+    core.VerificationRequested: lambda session, it: VerificationRequested(session, it.method, it.form, it.started),
+    core.PeerSasResult: lambda session, it: PeerSasResult(session, it.match),
+}
+"""The events for users that core events become, from the session and the core event."""

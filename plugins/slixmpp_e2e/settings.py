@@ -1,25 +1,27 @@
-"""The plugin's configuration, checked once at the door."""
+"""The plugin's configuration, checked once when it is registered."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeGuard, TypeVar
 
 from slixmpp import JID, InvalidJID
 
-from slixmpp_e2e.messages.queue import HOLD_BYTES
+from slixmpp_e2e.errors import ConfigError
+from slixmpp_e2e.messages.queue import QUEUE_BYTES
+from slixmpp_e2e.policy import Policy
 from slixmpp_e2e.prompts import Prompts
-from slixmpp_e2e.sessions.admission.limits import Limits
+from slixmpp_e2e.sessions.admission.limits import AdmissionLimits
 from slixmpp_e2e.sessions.admission.rate_limit import Rate
-from slixmpp_e2e.store import KeyFile, Keyring, Sealer
-from xmpp_e2e.config import Deadlines, Each
-from xmpp_e2e.errors import LocalError
-from xmpp_e2e.identity import TrustModel
-from xmpp_e2e.trust.judge import OnKeyChange
-from xmpp_e2e.trust.policy import Policy
+from slixmpp_e2e.sessions.factory import SessionTerms
+from slixmpp_e2e.store import KeyFile, KeyProtection, Keyring
+from slixmpp_e2e.trust.peer_settings import PeerSettings
+from xmpp_e2e.config import Timeouts, VerifyWhen
+from xmpp_e2e.key_decision import OnKeyChange
+from xmpp_e2e.types import TrustModel
 
 T = TypeVar("T")
 
@@ -27,83 +29,108 @@ DEFAULTS: dict[str, Any] = {
     "policy": "prefer",
     "trust_model": "server-authenticates",
     "on_key_change": "by-trust-model",
+    "verify_when": "first",
     "accept_from": None,
-    "require_pq": False,
+    "require_post_quantum": False,
     "fast_open": True,
     "trust_file": None,
-    "store": None,
-    "seal": "key-file",
-    "hold_seconds": 300.0,
-    "hold_bytes": HOLD_BYTES,
-    "held_on_new_stream": "fail",
-    "password": None,
-    "sas": None,
-    "each": "first",
-    **{f"{name}_seconds": seconds for name, seconds in asdict(Deadlines()).items()},
-    **{name: astuple(limit) if isinstance(limit, Rate) else limit for name, limit in vars(Limits()).items()},
+    "store_path": None,
+    "key_protection": "key-file",
+    "ask_password": None,
+    "ask_sas": None,
+    "queue_seconds": 300.0,
+    "queue_bytes": QUEUE_BYTES,
+    "queue_on_new_stream": "fail",
+    "step_seconds": Timeouts().step,
+    "user_seconds": Timeouts().user,
+    "session_seconds": Timeouts().session,
+    **{name: astuple(limit) if isinstance(limit, Rate) else limit for name, limit in vars(AdmissionLimits()).items()},
 }
-"""``accept_from`` None means ``"roster"`` for a client, and nobody for a component until a list is given. ``store`` is a
-path, or None for the default one of the account; ``seal`` says what keeps the secrets in it: ``"key-file"``, ``"keyring"``,
-or a sealer, ``Passphrase(…)`` for one. ``hold_seconds`` bounds how long a stanza waits for its session (five minutes: a
-person may have to act). ``held_on_new_stream``: ``"fail"`` or ``"reopen"``, for stanzas that wait when the client's stream is
-lost. The rest are deadlines and bounds (docs/bounds.md)."""
+"""``accept_from`` None means ``"roster"`` for a client, and nobody for a component until a list is given. ``store_path`` is a
+path, or None for the default one of the account; ``key_protection`` says what protects the secrets in it: ``"key-file"``,
+``"keyring"``, or an object such as ``Passphrase(…)``. ``queue_seconds`` bounds how long a stanza waits for its session (five
+minutes: a person may have to act). ``queue_on_new_stream`` is ``"fail"`` or ``"reopen"``, for stanzas that wait when the
+client's stream is lost. The rest are timeouts and limits (docs/bounds.md)."""
 
-
-class ConfigError(LocalError):
-    """The plugin's configuration is wrong."""
-
-    remedy = "Correct the value that the message names in register_plugin('e2e', {…})."
+RENAMED = {
+    "each": "verify_when",
+    "require_pq": "require_post_quantum",
+    "store": "store_path",
+    "seal": "key_protection",
+    "password": "ask_password",
+    "sas": "ask_sas",
+    "hold_seconds": "queue_seconds",
+    "hold_bytes": "queue_bytes",
+    "held_on_new_stream": "queue_on_new_stream",
+    "handshake_seconds": "step_seconds",
+    "human_seconds": "user_seconds",
+    "unasked": "request_rate",
+    "unasked_per_domain": "request_rate_per_domain",
+    "unasked_per_peer": "request_rate_per_peer",
+    "unasked_by_contacts": "request_rate_of_contacts",
+}
+"""Former names of settings."""
 
 
 @dataclass(frozen=True)
 class Settings:
     """The configuration, as typed values."""
 
-    policy: Policy
-    trust_model: TrustModel
-    on_key_change: OnKeyChange
+    defaults: PeerSettings
+    """What holds for everybody about whom nothing else is said."""
     accept_from: str | frozenset[str]
     """``roster``, ``anyone``, or the JIDs and domains that may open sessions."""
-    require_pq: bool
-    fast_open: bool
     trust_file: Path | None
-    """What is wanted of whom, written down."""
-    store: Path | None
-    seal: Sealer | None
+    store_path: Path | None
+    key_protection: KeyProtection | None
     """None: the key file beside the store."""
-    hold_seconds: float
-    hold_bytes: int
-    each: Each
+    queue_seconds: float
+    queue_bytes: int
     reopen: bool
+    """True if what waits when the client's stream is lost waits for the next stream."""
     prompts: Prompts
-    deadlines: Deadlines
-    limits: Limits
+    terms: SessionTerms
+    limits: AdmissionLimits
 
     @classmethod
     def parse(cls, config: Mapping[str, Any], *, component: bool) -> Settings:
-        """ConfigError names the key and what is allowed."""
+        """Return the settings; ConfigError names the key and the values that it may have."""
+        _check_keys(config)
         return cls(
-            policy=_word(config, "policy", Policy),
-            trust_model=_word(config, "trust_model", TrustModel),
-            on_key_change=_word(config, "on_key_change", OnKeyChange),
+            defaults=PeerSettings(
+                policy=_word(config, "policy", Policy),
+                trust_model=_word(config, "trust_model", TrustModel),
+                on_key_change=_word(config, "on_key_change", OnKeyChange),
+                verify_when=_word(config, "verify_when", VerifyWhen),
+            ),
             accept_from=accept_from(config.get("accept_from"), component),
-            require_pq=_choice(config, "require_pq", (False, True)) is True,
-            fast_open=_choice(config, "fast_open", (False, True)) is True,
             trust_file=_path(config, "trust_file", "None for none"),
-            store=_path(config, "store", "None for the one of the account"),
-            seal=_seal(config.get("seal")),
-            hold_seconds=_seconds(config, "hold_seconds"),
-            hold_bytes=_count(config, "hold_bytes"),
-            prompts=Prompts(_prompt(config, "password"), _prompt(config, "sas")),
-            each=_word(config, "each", Each),
-            reopen=_choice(config, "held_on_new_stream", ("fail", "reopen")) == "reopen",
-            deadlines=Deadlines(
-                handshake=_seconds(config, "handshake_seconds"),
-                human=_seconds(config, "human_seconds"),
-                session=_seconds(config, "session_seconds", at_most=Deadlines().session),
+            store_path=_path(config, "store_path", "None for the one of the account"),
+            key_protection=_key_protection(config.get("key_protection")),
+            queue_seconds=_seconds(config, "queue_seconds"),
+            queue_bytes=_count(config, "queue_bytes"),
+            reopen=_choice(config, "queue_on_new_stream", ("fail", "reopen")) == "reopen",
+            prompts=Prompts(_prompt(config, "ask_password"), _prompt(config, "ask_sas")),
+            terms=SessionTerms(
+                require_post_quantum=_choice(config, "require_post_quantum", (False, True)) is True,
+                fast_open=_choice(config, "fast_open", (False, True)) is True,
+                timeouts=Timeouts(
+                    step=_seconds(config, "step_seconds"),
+                    user=_seconds(config, "user_seconds"),
+                    session=_seconds(config, "session_seconds", at_most=Timeouts().session),
+                ),
             ),
             limits=_limits(config),
         )
+
+
+def _check_keys(config: Mapping[str, Any]) -> None:
+    """Raise ConfigError if a key is not a setting: a misspelt ``polciy`` must not mean the default."""
+    for old, new in RENAMED.items():
+        if old in config:
+            raise ConfigError(f"the setting {old} is called {new} now")
+    if unknown := set(config) - set(DEFAULTS):
+        raise ConfigError(f"unknown setting {', '.join(sorted(unknown))}; the settings are {', '.join(sorted(DEFAULTS))}")
 
 
 def _prompt(config: Mapping[str, Any], key: str) -> Any:
@@ -111,12 +138,6 @@ def _prompt(config: Mapping[str, Any], key: str) -> Any:
     if value is not None and not callable(value):
         raise ConfigError(f"{key} is {value!r}; it is an async function that asks the user, or None")
     return value
-
-
-def unknown_keys(config: Mapping[str, Any]) -> None:
-    """ConfigError if a key is none of ours: a misspelt ``polciy`` must not mean the default."""
-    if strange := set(config) - set(DEFAULTS):
-        raise ConfigError(f"unknown setting {', '.join(sorted(strange))}; the settings are {', '.join(sorted(DEFAULTS))}")
 
 
 def _word(config: Mapping[str, Any], key: str, kind: type[Any]) -> Any:
@@ -144,15 +165,16 @@ def _path(config: Mapping[str, Any], key: str, otherwise: str) -> Path | None:
     return Path(value)
 
 
-def _seal(value: object) -> Sealer | None:
+def _key_protection(value: object) -> KeyProtection | None:
     if value == KeyFile.kind:
         return None
     if value == Keyring.kind:
         return Keyring()
-    if isinstance(value, Sealer) and not isinstance(value, type):
+    if isinstance(value, KeyProtection) and not isinstance(value, type):
         return value
-    # What it is instead is not said: somebody may have put his passphrase here.
-    raise ConfigError(f"seal can be {KeyFile.kind!r}, {Keyring.kind!r}, or a sealer of slixmpp_e2e.store: Passphrase(…)")
+    # The value is not repeated: it may be a passphrase.
+    kinds = f"{KeyFile.kind!r}, {Keyring.kind!r}, or an object of slixmpp_e2e.store such as Passphrase(…)"
+    raise ConfigError(f"key_protection can be {kinds}")
 
 
 def _seconds(config: Mapping[str, Any], key: str, at_most: float = math.inf) -> float:
@@ -167,11 +189,11 @@ def _is_positive(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
 
 
-def _limits(config: Mapping[str, Any]) -> Limits:
+def _limits(config: Mapping[str, Any]) -> AdmissionLimits:
     def limit(key: str, default: object) -> Any:
         return _rate(config, key) if isinstance(default, Rate) else _count(config, key)
 
-    return Limits(**{field.name: limit(field.name, field.default) for field in fields(Limits)})
+    return AdmissionLimits(**{field.name: limit(field.name, field.default) for field in fields(AdmissionLimits)})
 
 
 def _rate(config: Mapping[str, Any], key: str) -> Rate:
@@ -179,7 +201,7 @@ def _rate(config: Mapping[str, Any], key: str) -> Rate:
     match value:
         case [per_second, int(burst)] if _is_positive(per_second) and burst >= 1 and burst is not True:
             return Rate(per_second, burst)
-    raise ConfigError(f"{key} is {value!r}; it is a pair: so many a second, above 0, and at once, a whole number, 1 or more")
+    raise ConfigError(f"{key} is {value!r}; it is a pair: a rate per second, above 0, and a burst, a whole number, 1 or more")
 
 
 def _count(config: Mapping[str, Any], key: str) -> int:
@@ -190,7 +212,7 @@ def _count(config: Mapping[str, Any], key: str) -> int:
 
 
 def accept_from(value: object, component: bool) -> str | frozenset[str]:
-    """Who may open sessions: ``roster``, ``anyone``, or bare JIDs and domains. ConfigError."""
+    """Return who may open sessions: ``roster``, ``anyone``, or bare JIDs and domains. ConfigError."""
     if value is None:
         return frozenset[str]() if component else "roster"
     if isinstance(value, str) and value in ("roster", "anyone"):

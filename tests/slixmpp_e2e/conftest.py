@@ -1,4 +1,4 @@
-"""A world for every test: `tests.slixmpp_e2e.world`."""
+"""Fixtures of the plugin's tests: an environment with one server or two, and a small disk."""
 
 from __future__ import annotations
 
@@ -7,33 +7,34 @@ from pathlib import Path
 
 import pytest
 
-from slixmpp_e2e.xmpp import presence as presences
+from slixmpp_e2e.xmpp import presence
 from tests.slixmpp_e2e.disk import mounted
-from tests.slixmpp_e2e.world import ACCOUNTS, BOTS, BOTS_SECRET, World
+from tests.slixmpp_e2e.env import ACCOUNTS, BOTS, BOTS_SECRET, Env
 from xmpp_loopback import LoopbackServer
 
 
 @pytest.fixture
-async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    monkeypatch.setattr(presences, "ARRIVAL_SECONDS", 0.0)  # nobody is waited for who may yet come
+async def env(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Env]:
+    """An environment with one server."""
+    monkeypatch.setattr(presence, "ARRIVAL_SECONDS", 0.0)  # do not wait for peers that may yet come online
     async with LoopbackServer(accounts=ACCOUNTS, components={BOTS: BOTS_SECRET}) as server:
-        running = World(server, tmp_path)
+        running = Env(server, tmp_path)
         yield running
         await running.end()
 
 
 @pytest.fixture
-async def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+async def two_domains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Env]:
     """Alice on a.test, Bob on b.test, and a path between the two."""
-    monkeypatch.setattr(presences, "ARRIVAL_SECONDS", 0.0)
+    monkeypatch.setattr(presence, "ARRIVAL_SECONDS", 0.0)
     async with LoopbackServer("a.test", ACCOUNTS) as near, LoopbackServer("b.test", ACCOUNTS) as far:
-        running = World(near, tmp_path, far)
+        running = Env(near, tmp_path, far)
         yield running
         await running.end()
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A small disk of the test's own: `tests.slixmpp_e2e.disk`."""
+    """A small disk of the test's own."""
     with mounted(tmp_path / "disk") as folder:
         yield folder

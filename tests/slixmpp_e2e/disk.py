@@ -1,4 +1,4 @@
-"""A small disk, which can be filled (Linux, root)."""
+"""A small disk that a test can fill (Linux, root)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 DISK_KIB = 6 * 1024
-"""The room on it: for a store and its journal, which grows to 4 MiB, and not for much more."""
+"""Enough for a store and its journal, which grows to 4 MiB, and for little else."""
 
 
 @contextmanager
 def mounted(folder: Path) -> Iterator[Path]:
-    """A disk of its own in a new folder; the test is skipped if that is not permitted."""
+    """Mount a disk in a new folder; skip the test if that is not permitted."""
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_KIB}k", "tmpfs", folder]
     if subprocess.run(command, capture_output=True, check=False).returncode:
@@ -25,7 +25,7 @@ def mounted(folder: Path) -> Iterator[Path]:
 
 
 def exhaust(disk: Path, leave: int = 0) -> Path:
-    """Take all the room but ``leave`` bytes; the file that takes it."""
+    """Take all the room but ``leave`` bytes; return the file that takes it."""
     ballast = disk / "ballast"
     with open(ballast, "wb", buffering=0) as file:
         with suppress(OSError):

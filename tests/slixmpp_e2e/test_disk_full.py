@@ -1,4 +1,4 @@
-"""The disk fills up while sessions run: what needs nothing of it goes on, what does fails aloud, and nothing is lost."""
+"""The disk fills up while sessions run: what needs no room goes on, what does fails with an error, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from slixmpp import ClientXMPP
 
-from slixmpp_e2e.sessions.driver import Link
-from slixmpp_e2e.store import SQLStore, StoreFull
+from slixmpp_e2e import E2ESession
+from slixmpp_e2e.store import SQLStore, StoreError, StoreReason
 from tests.slixmpp_e2e.disk import exhaust
-from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, until
-from xmpp_e2e.identity import Assurance
+from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, e2e, until
+from tests.slixmpp_e2e.store.expect import store_error
+from xmpp_e2e.types import Assurance
 
 CAROL = "carol@localhost/c"
 
@@ -25,72 +26,69 @@ class Full:
     alice: ClientXMPP
     bob: ClientXMPP
     carol: ClientXMPP
-    link: Link
+    session: E2ESession
     ballast: Path
 
 
 @pytest.fixture
-async def full(world: World, disk: Path) -> AsyncIterator[Full]:
-    alice, bob = await world.client(ALICE, store=str(disk / "alice.db")), await world.client(BOB)
-    link, _ = await world.session(alice, bob)
-    carol = await world.client(CAROL)
-    await world.settle(alice, bob, carol)
+async def full(env: Env, disk: Path) -> AsyncIterator[Full]:
+    alice, bob = await env.client(ALICE, store_path=str(disk / "alice.db")), await env.client(BOB)
+    session, _ = await env.session(alice, bob)
+    carol = await env.client(CAROL)
+    await env.settle(alice, bob, carol)
     ballast = exhaust(disk)
-    lost = [Heard(client, "disconnected") for client in (alice, bob, carol)]
-    yield Full(alice, bob, carol, link, ballast)
+    lost = [Events(client, "disconnected") for client in (alice, bob, carol)]
+    yield Full(alice, bob, carol, session, ballast)
     assert not any(map(len, lost))
 
 
-def assert_says_so(error: BaseException) -> None:
-    assert isinstance(error, StoreFull)
-    assert "alice.db: the disk is full" in str(error)
-    assert "Nothing was lost" in error.explain()
-    assert "Make room and try again" in error.explain()
+def assert_full(error: BaseException) -> None:
+    assert isinstance(error, StoreError)
+    assert error.reason is StoreReason.FULL
 
 
 async def test_a_running_session_goes_on(full: Full) -> None:
-    """There is nothing to be written for a stanza, nor for another session with somebody who is known."""
-    heard, replies = Heard(full.bob, "message"), Heard(full.alice, "message")
+    """Neither a stanza nor another session with a known peer needs to write to the store."""
+    heard, replies = Events(full.bob, "message"), Events(full.alice, "message")
     for word in ("in the old session", "in a new one"):
         full.alice.send_message(mto=BOB, mbody=word)
         full.bob.send_message(mto=ALICE, mbody=word)
         assert await heard.bodies(1) == await replies.bodies(1) == [word]
-        await until(full.link.close())
-    (link,) = e2e(full.alice).sessions()
-    assert link.assurance is Assurance.KNOWN
+        await until(full.session.close())
+    (session,) = e2e(full.alice).sessions()
+    assert session.assurance is Assurance.KNOWN
 
 
-async def test_what_its_user_decides_is_refused_aloud_and_nothing_is_lost(full: Full) -> None:
-    """A pin that cannot be kept is no pin; the session lives, and with room the same call succeeds."""
-    store, bob = e2e(full.alice).memory, e2e(full.bob).fingerprint
-    before = store.remembered("bob@localhost"), store.history("bob@localhost")
-    with pytest.raises(StoreFull) as caught:
-        await e2e(full.alice).trust.pin(BOB, bob)
-    assert_says_so(caught.value)
-    assert (store.remembered("bob@localhost"), store.history("bob@localhost")) == before
-    assert full.link.is_open
-    assert full.link.assurance.name == "VOUCHED"
+async def test_a_decision_that_cannot_be_stored_is_refused_and_loses_nothing(full: Full) -> None:
+    """The session lives, and the same call succeeds once there is room."""
+    store, key = e2e(full.alice)._store, e2e(full.bob).fingerprint
+    before = store.known_keys("bob@localhost"), store.history("bob@localhost")
+    with store_error(StoreReason.FULL):
+        await e2e(full.alice).trust.pin(BOB, key)
+    assert (store.known_keys("bob@localhost"), store.history("bob@localhost")) == before
+    assert full.session.is_open
+    assert str(full.session.assurance) == "vouched"
     full.ballast.unlink()
-    await e2e(full.alice).trust.pin(BOB, bob)
-    assert full.link.assurance.name == "VERIFIED"
-    with SQLStore.open(store.path) as other:  # as whoever opens it next
-        assert other.remembered("bob@localhost").any_verified
+    await e2e(full.alice).trust.pin(BOB, key)
+    assert full.session.assurance is Assurance.VERIFIED
+    with SQLStore.open(store.path) as other:
+        assert other.known_keys("bob@localhost").any_verified
 
 
-async def test_a_stranger_who_cannot_be_remembered_gets_no_session(world: World, full: Full) -> None:
-    """Both users are told, nothing that he said is delivered, or that we would say in clear; with room he is welcome."""
-    ended, heard = Heard(full.alice, "e2e_session_end"), Heard(full.alice, "message")
-    failed, unsent = Heard(full.carol, "e2e_send_failed"), Heard(full.alice, "e2e_send_failed")
+async def test_a_stranger_who_cannot_be_remembered_gets_no_session(env: Env, full: Full) -> None:
+    """Both users hear of it; nothing of theirs is delivered, and nothing of ours leaves in plaintext. With room it works."""
+    ended, heard = Events(full.alice, "e2e_session_closed"), Events(full.alice, "message")
+    failed, unsent = Events(full.carol, "e2e_send_failed"), Events(full.alice, "e2e_send_failed")
     full.carol.send_message(mto=ALICE, mbody="said in vain")
-    happened = await ended.take()
-    assert happened.peer == CAROL
-    assert_says_so(happened.detail.error)
+    closed = await ended.take()
+    assert closed.peer == CAROL
+    assert_full(closed.error)
     assert (await failed.take()).stanza["body"] == "said in vain"
     full.alice.send_message(mto=CAROL, mbody="unsaid words")
-    assert_says_so((await unsent.take()).error)
-    assert full.link.is_open
+    assert_full((await unsent.take()).error)
+    assert full.session.is_open
     full.ballast.unlink()
     full.carol.send_message(mto=ALICE, mbody="said again")
     assert await heard.bodies(1) == ["said again"]
-    assert e2e(full.alice).memory.peers() == ("bob@localhost", "carol@localhost")
-    assert world.in_clear("said in vain", "unsaid words", "said again") == []
+    assert e2e(full.alice)._store.peers() == ("bob@localhost", "carol@localhost")
+    assert env.in_clear("said in vain", "unsaid words", "said again") == []

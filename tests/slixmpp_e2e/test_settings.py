@@ -1,4 +1,4 @@
-"""The configuration is checked at the door: what is wrong is named, with what it can be."""
+"""The configuration is checked when the plugin is registered, and each error names the setting and its possible values."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from typing import Any
 
 import pytest
 
-from slixmpp_e2e.sessions.admission.limits import Limits
+from slixmpp_e2e.alarms import explain
+from slixmpp_e2e.errors import ConfigError
+from slixmpp_e2e.policy import Policy
+from slixmpp_e2e.sessions.admission.limits import AdmissionLimits
 from slixmpp_e2e.sessions.admission.rate_limit import Rate
-from slixmpp_e2e.settings import DEFAULTS, ConfigError, Settings, unknown_keys
+from slixmpp_e2e.settings import DEFAULTS, RENAMED, Settings
 from slixmpp_e2e.store import Keyring, Passphrase
-from xmpp_e2e.config import Deadlines
+from xmpp_e2e.config import Timeouts
 
-SECONDS = ("hold_seconds", "handshake_seconds", "human_seconds", "session_seconds")
-RATES = ("unasked", "unasked_per_domain", "unasked_per_peer", "unasked_by_contacts")
+SECONDS = ("queue_seconds", "step_seconds", "user_seconds", "session_seconds")
+RATES = ("request_rate", "request_rate_per_domain", "request_rate_per_peer", "request_rate_of_contacts")
 
 
 def parse(component: bool = False, **config: Any) -> Settings:
@@ -33,58 +36,65 @@ def parse(component: bool = False, **config: Any) -> Settings:
         ("accept_from", 7, "'roster', 'anyone' or a list"),
         ("accept_from", [""], "'roster', 'anyone' or a list"),
         ("accept_from", ["@"], "'roster', 'anyone' or a list"),
-        ("require_pq", "no", "False, True"),
-        ("require_pq", 1, "False, True"),
+        ("require_post_quantum", "no", "False, True"),
+        ("require_post_quantum", 1, "False, True"),
         ("fast_open", 0, "False, True"),
-        ("store", "", "path"),
-        ("store", 7, "path"),
-        ("held_on_new_stream", "keep", "fail, reopen"),
+        ("store_path", "", "path"),
+        ("store_path", 7, "path"),
+        ("queue_on_new_stream", "keep", "fail, reopen"),
         *((name, value, "above 0") for name in SECONDS for value in (0, -1, True, "5", None, float("nan"), float("inf"))),
         ("session_seconds", 86401, "at most 86400"),
         *(
-            (name, value, r"a pair: so many a second, above 0, and at once, a whole number, 1 or more")
+            (name, value, "a pair: a rate per second, above 0, and a burst")
             for name in RATES
             for value in (5, (1,), (1, 2, 3), (0, 5), (-1, 5), (True, 5), ("1", 5), (1, 0), (1, 2.0), (1, True), "15", None)
         ),
         *((name, (float(value), 5), "above 0") for name in RATES for value in ("nan", "inf")),
         *(
             (name, value, "whole number, 1 or more")
-            for name in ("hold_bytes", *(field.name for field in fields(Limits) if field.name not in RATES))
+            for name in ("queue_bytes", *(field.name for field in fields(AdmissionLimits) if field.name not in RATES))
             for value in (0, True, 2.0, "9", None)
         ),
     ],
 )
 def test_a_wrong_value_is_named(key: str, value: Any, words: str) -> None:
-    """The message has the key, the value, and what is allowed; `explain()` says where to correct it."""
+    """The message has the key, the value, and what is allowed; ``explain()`` says where to correct it."""
     with pytest.raises(ConfigError, match=words) as caught:
         parse(**{key: value})
     assert key in str(caught.value)
     assert repr(value) in str(caught.value)
-    assert "register_plugin" in caught.value.explain()
+    assert "register_plugin" in explain(caught.value)
 
 
 @pytest.mark.parametrize("value", ["hunter2", b"hunter2", None, lambda: "hunter2", Passphrase])
 def test_a_passphrase_in_the_wrong_place_is_not_repeated(value: object) -> None:
-    """Errors are logged. What a seal can be is said, with where to get it."""
-    with pytest.raises(ConfigError, match=r"seal can be 'key-file', 'keyring', or .* Passphrase") as caught:
-        parse(seal=value)
-    assert "hunter2" not in caught.value.explain()
+    """An error does not repeat the value, since errors are logged; it says what the setting can be."""
+    with pytest.raises(ConfigError, match=r"key_protection can be 'key-file', 'keyring', or .* Passphrase") as caught:
+        parse(key_protection=value)
+    assert "hunter2" not in explain(caught.value)
 
 
-def test_a_seal_is_a_word_or_a_sealer() -> None:
-    """The key file is the store's own; a keyring is one for this plugin."""
+def test_key_protection_is_a_word_or_an_object() -> None:
+    """None stands for the store's own key file; each plugin has a keyring object of its own."""
     passphrase = Passphrase("hunter2")
-    assert parse(seal="key-file").seal is parse().seal is None
-    assert isinstance(parse(seal="keyring").seal, Keyring)
-    assert parse(seal="keyring").seal is not parse(seal="keyring").seal
-    assert parse(seal=passphrase).seal is passphrase
+    assert parse(key_protection="key-file").key_protection is parse().key_protection is None
+    assert isinstance(parse(key_protection="keyring").key_protection, Keyring)
+    assert parse(key_protection="keyring").key_protection is not parse(key_protection="keyring").key_protection
+    assert parse(key_protection=passphrase).key_protection is passphrase
 
 
 def test_a_misspelt_key_is_named() -> None:
-    """`polciy` must not mean the default policy."""
+    """``polciy`` does not mean the default policy."""
     with pytest.raises(ConfigError, match=r"polciy.*policy"):
-        unknown_keys({**DEFAULTS, "polciy": "require"})
-    unknown_keys(DEFAULTS)
+        parse(polciy="require")
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_a_former_key_names_the_new_one(old: str, new: str) -> None:
+    """A setting under its former name is an error that says what it is called now."""
+    assert new in DEFAULTS
+    with pytest.raises(ConfigError, match=f"{old} is called {new} now"):
+        parse(**{old: DEFAULTS[new]})
 
 
 @pytest.mark.parametrize(
@@ -97,22 +107,22 @@ def test_a_misspelt_key_is_named() -> None:
     ],
 )
 def test_who_may_open_sessions_by_default(config: dict[str, Any], component: bool, expected: object) -> None:
-    """The roster of a client; nobody for a component, which has none; a list is of accounts and domains."""
+    """By default those are the roster of a client, and nobody for a component; a list has accounts and domains."""
     assert parse(component, **config).accept_from == expected
 
 
 def test_values_have_types() -> None:
-    """Words become what they mean."""
-    terms = {"policy": "require", "hold_seconds": 3, "held_on_new_stream": "reopen", "store": "x.db"}
-    settings = parse(**terms, require_pq=True, fast_open=False)
-    assert (settings.policy.value, settings.hold_seconds, settings.reopen) == ("require", 3.0, True)
-    assert (settings.store, settings.require_pq, settings.fast_open) == (Path("x.db"), True, False)
-    assert (parse().store, parse().reopen) == (None, False)
-    assert parse().limits == Limits()
-    assert parse(half_open=7, sessions=100).limits == Limits(half_open=7, sessions=100)
+    """Each setting becomes a typed value in its part of the settings."""
+    given = {"policy": "require", "queue_seconds": 3, "queue_on_new_stream": "reopen", "store_path": "x.db"}
+    settings = parse(**given, require_post_quantum=True, fast_open=False)
+    assert (settings.defaults.policy, settings.queue_seconds, settings.reopen) == (Policy.REQUIRE, 3.0, True)
+    assert (settings.store_path, settings.terms.require_post_quantum, settings.terms.fast_open) == (Path("x.db"), True, False)
+    assert (parse().store_path, parse().reopen) == (None, False)
+    assert parse().limits == AdmissionLimits()
+    assert parse(half_open=7, sessions=100).limits == AdmissionLimits(half_open=7, sessions=100)
     rates = {name: (0.5, number) for number, name in enumerate(RATES, 1)}
-    assert parse(**rates).limits == Limits(**{name: Rate(*rate) for name, rate in rates.items()})
-    assert parse(unasked=[3, 4]).limits.unasked == Rate(3, 4)
-    assert parse().deadlines == Deadlines()
-    seconds = {"handshake_seconds": 120, "human_seconds": 600.5, "session_seconds": 86400}
-    assert parse(**seconds).deadlines == Deadlines(handshake=120.0, human=600.5, session=86400.0)
+    assert parse(**rates).limits == AdmissionLimits(**{name: Rate(*rate) for name, rate in rates.items()})
+    assert parse(request_rate=[3, 4]).limits.request_rate == Rate(3, 4)
+    assert parse().terms.timeouts == Timeouts()
+    seconds = {"step_seconds": 120, "user_seconds": 600.5, "session_seconds": 86400}
+    assert parse(**seconds).terms.timeouts == Timeouts(step=120.0, user=600.5, session=86400.0)

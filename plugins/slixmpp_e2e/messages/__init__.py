@@ -1,1 +1,9 @@
-"""Which way does each stanza go, and what waits until it can?"""
+"""Which way does each stanza go, and what waits until it can?
+
+Enters: what slixmpp is about to send, what it has received, and what comes out of sessions. Leaves: stanzas, into sessions, in
+plaintext, or to the handlers; an event for each that cannot be sent or is not delivered. May import sessions/ and below.
+
+In: ``outgoing`` (the way out) · ``incoming`` (the way in) · ``scope`` (what is never encrypted) · ``routing`` (which devices) ·
+``queue`` (what waits) · ``iq_tracking`` (answers stay inside) · ``failures`` (senders are told) · ``changes``, ``streams``
+(what changes about peers and about our own stream).
+"""

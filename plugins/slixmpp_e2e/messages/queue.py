@@ -1,377 +1,371 @@
-"""What we send to people: by which way each stanza goes, and what waits until a session is open.
+"""What waits until it can be sent: for a route, or for a session. In order, bounded, with a deadline, and never in plaintext.
 
-A stanza is addressed to a full JID or to a bare one. The first stanza to an address has its route found out (discovery,
-policy); until then, and until the sessions of the route are open, stanzas are held: in order, bounded, with a deadline. What
-cannot be sent is reported, never sent in clear.
+One coroutine for each address finds the route; one for each target sends what waits for its session. For each stanza and target
+there is one delivery state, and nothing else decides what becomes of the stanza.
 """
 
 from __future__ import annotations
 
 import asyncio
 import copy
+import enum
 from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
 
+from slixmpp import Iq
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
 from slixmpp_e2e.errors import HeldTooLong, HoldQueueFull, RouteUnknown, SessionGone
-from slixmpp_e2e.sessions.driver import Link
-from xmpp_e2e.errors import E2EError, LocalError, NoRoom
+from slixmpp_e2e.jids import bare
+from slixmpp_e2e.messages.iq_tracking import IqTracker
+from slixmpp_e2e.messages.routing import Address, Route, RouteCache
+from slixmpp_e2e.sessions.driver import DriverEvent, SessionDiscarded, SessionDriver
+from slixmpp_e2e.sessions.registry import SessionRegistry, Target
+from xmpp_e2e import events
+from xmpp_e2e.errors import E2EError, LocalError
 from xmpp_e2e.stream import writer
 
-HOLD_STANZAS = 4096
+QUEUE_STANZAS = 4096
 """Stanzas that may wait for one address: a burst of a busy bot."""
-HOLD_BYTES = 8 * 1024 * 1024
+QUEUE_BYTES = 8 * 1024 * 1024
 """Bytes that may wait for one address: pictures in messages, until a person has compared a key."""
 FULL_ADDRESSES = 8
-"""As much as so many addresses may hold may wait in all: whoever answers strangers must not be made to wait for all of them."""
-FAN_OUT = 8
-"""Resources of one bare JID that a stanza goes to: people have a few devices, and each costs a session."""
+"""Total queue limit, as a multiple of the limit of one address: whoever answers strangers must not wait for all of them."""
 
-ROUTES = 4096
-"""Addresses to which the way is kept, some 300 bytes each; the one found longest ago goes first: a bot answers strangers."""
 
-RETRY_SECONDS = 60.0
-"""So long a resource with which no session came to be is left out where others of the same account can be reached: a device
-whose key waits for a person would else cost a handshake, and an event, with every message."""
+class Delivery(enum.Enum):
+    """What has become of a stanza at one target."""
 
-Target = tuple[str, str]
-"""(own full JID, peer's full JID)"""
+    QUEUED = "queued"
+    """It waits for a session."""
+    SENT_EARLY = "sent early"
+    """It left before the peer had accepted our key. It counts as sent once they have."""
+    SENT = "sent"
+    """It left through an open session."""
+    LOST = "lost"
+    """It left early, and the session failed: the peer may have got it."""
+    FAILED = "failed"
+    """It never left us."""
 
 
 @dataclass(eq=False)
-class Held:
-    """A stanza that waits."""
+class QueuedStanza:
+    """A stanza that waits: a copy, as it was when it was sent."""
 
     stanza: StanzaBase
-    ours: str
+    own_jid: str
     to: str
     size: int
-    deadline: asyncio.TimerHandle | None = None
-    pending: set[Target] = field(default_factory=set)
-    """Where it has still to go."""
-    early: set[Link] = field(default_factory=set)
-    """Where it went before the peer had accepted our key: it counts as sent when he has."""
-    through: Link | None = None
+    session: SessionDriver | None = None
     """The only session that it may go through, for an answer."""
-    sent: bool = False
-    """Has it gone anywhere?"""
-    tried: set[Target] = field(default_factory=set)
-    """Where it was to go."""
-    given: bool = False
-    """Has it left us, so that somebody may have got it?"""
-    failure: E2EError | None = None
-    """Why it did not go to those that were tried."""
+    deadline: asyncio.TimerHandle | None = None
+    delivery: dict[Target, Delivery] = field(default_factory=dict)
+    error: E2EError | None = None
+    """Why it did not go to the last target that failed."""
+
+    def is_anywhere(self, *states: Delivery) -> bool:
+        """Return whether it is in one of these states at any target."""
+        return any(state in states for state in self.delivery.values())
 
 
 @dataclass(frozen=True)
-class Route:
-    """The way to an address: in clear, or through sessions with these."""
+class Senders:
+    """How a stanza leaves the queue other than through a session."""
 
-    clear: bool
-    targets: tuple[Target, ...] = ()
-
-
-class Host(Protocol):
-    """What the outbox needs of the plugin."""
-
-    loop: asyncio.AbstractEventLoop
-    hold_seconds: float
-    hold_bytes: int
-
-    async def find_route(self, ours: str, to: str) -> Route:
-        """Discovery and policy; raises E2EError if there is no way."""
-
-    def link_to(self, target: Target) -> Link:
-        """The session with a target, offered now if there is none; E2EError if none can be."""
-
-    def went(self, stanza: StanzaBase, link: Link) -> None:
-        """A stanza goes through a session."""
-
-    def send_clear(self, stanza: StanzaBase) -> None:
-        """Put a stanza on the wire."""
-
-    def send_failed(self, stanza: StanzaBase, error: E2EError) -> None:
-        """A stanza was not sent."""
+    plaintext: Callable[[StanzaBase], None]
+    """Puts it on the wire."""
+    failed: Callable[[StanzaBase, E2EError], None]
+    """Is told that it was not sent."""
 
 
-class Outbox:
-    """Routes and queues of one client."""
+class SendQueue:
+    """Everything of one client that cannot be sent at once."""
 
-    def __init__(self, host: Host) -> None:
-        self._host = host
-        self._routes: dict[Target, Route] = {}
-        self._finding: dict[Target, asyncio.Task[None]] = {}
-        self._stale: set[Target] = set()
-        self._unrouted: dict[Target, deque[Held]] = {}
-        self._queues: dict[Target, deque[Held]] = {}
-        self._early: dict[Link, list[Held]] = {}
-        self._avoided: dict[Target, float] = {}
-        self._held: dict[str, tuple[int, int]] = {}
-        self._held_in_all = (0, 0)
+    def __init__(
+        self,
+        loop: Callable[[], asyncio.AbstractEventLoop],
+        routes: RouteCache,
+        registry: SessionRegistry,
+        iqs: IqTracker,
+        senders: Senders,
+        *,
+        seconds: float,
+        max_bytes: int,
+    ) -> None:
+        """``loop`` returns the event loop of the moment.
 
-    def route(self, ours: str, to: str) -> Route | None:
-        """The way to an address, if it is known."""
-        return self._routes.get((ours, to))
+        ``seconds`` and ``max_bytes``: how long, and how much, may wait for one address.
+        """
+        self._loop, self._routes, self._registry = loop, routes, registry
+        self._iqs, self._senders = iqs, senders
+        self._seconds, self._max_bytes = seconds, max_bytes
+        self._unrouted: dict[Address, deque[QueuedStanza]] = {}
+        self._queues: dict[Target, deque[QueuedStanza]] = {}
+        self._routing: dict[Address, asyncio.Task[None]] = {}
+        self._sending: dict[Target, asyncio.Task[None]] = {}
+        self._changed: dict[Target, asyncio.Future[None]] = {}
+        self._early: dict[SessionDriver, list[QueuedStanza]] = {}
+        self._waiting: dict[str, tuple[int, int]] = {}
+        """By address: stanzas and bytes."""
+        self._waiting_in_all = (0, 0)
 
-    def accounts(self) -> set[str]:
-        """The bare JIDs to which a way is known or sought."""
-        return {_bare(to) for _, to in (*self._routes, *self._finding)}
+    # --- the way in ------------------------------------------------------------------------------------------------
 
-    def forget_routes(self, bare: str) -> None:
-        """Something has changed about this peer: find the way anew for the next stanza, and for those that wait for it."""
-        for key in [key for key in self._routes if _bare(key[1]) == bare]:
-            del self._routes[key]
-        for target in [target for target in self._avoided if _bare(target[1]) == bare]:
-            del self._avoided[target]
-        self._stale.update(key for key in self._finding if _bare(key[1]) == bare)
-
-    def send(self, stanza: StanzaBase, ours: str, to: str) -> None:
-        """Take a stanza that must not go in clear before its route says so. E2EError if no session can be offered."""
-        route = self._routes.get((ours, to))
-        if route is not None and len(route.targets) == 1 and self._straight(stanza, self._host.link_to(route.targets[0])):
+    def send(self, stanza: StanzaBase, own_jid: str, to: str, route: Route | None) -> None:
+        """Send a stanza through sessions, now or later. E2EError if it cannot be sent at all."""
+        if route is not None and len(route.targets) == 1 and self._send_now(stanza, route.targets[0]):
             return
-        item = self._hold(stanza, ours, to)
-        if item is None:
-            return
-        if route is not None:
-            self._dispatch(item, route)
-            return
-        self._seek(item)
+        item = self._enqueue(stanza, own_jid, to)
+        if item is not None:
+            self._dispatch(item, route) if route is not None else self._find_route(item)
 
-    def reply(self, stanza: StanzaBase, link: Link) -> None:
-        """Take an answer to what came through ``link``: behind all that waits for its peer, and by no other way."""
-        if not link.is_open:
-            self._host.send_failed(stanza, SessionGone("the session in which the request came has ended"))
-        elif not self._straight(stanza, link) and (item := self._hold(stanza, link.ours, link.peer)) is not None:
-            item.through = link
-            self._enqueue(item, (link.ours, link.peer))
+    def reply(self, stanza: StanzaBase, session: SessionDriver) -> None:
+        """Send an answer through the session in which its request came: behind all that waits there, and no other way."""
+        if not session.is_open:
+            self._senders.failed(stanza, SessionGone("the session in which the request came has ended"))
+        elif not self._send_now(stanza, session.target) and (item := self._enqueue(stanza, *session.target)) is not None:
+            item.session = session
+            self._queue_for(item, [session.target])
 
-    def flush(self, link: Link) -> None:
-        """The link takes stanzas: give it what waits, in order."""
-        if link.is_open:
-            for item in self._early.pop(link, ()):
-                item.sent = True
-                item.early.discard(link)
-                self._settle(item, None)
-        target = (link.ours, link.peer)
-        queue = self._queues.get(target)
-        while queue:
-            item = queue.popleft()
-            if not self._give(item, link):
-                queue.appendleft(item)
-                return
-        self._queues.pop(target, None)
-
-    def lost(self, link: Link, error: E2EError) -> None:
-        """A session is over: what went through it early may never have been delivered."""
-        for item in self._early.pop(link, ()):
-            item.early.discard(link)
-            self._settle(item, error)
-
-    def avoid(self, target: Target) -> None:
-        """No session came to be with this target: for a while others of the same account will do."""
-        self._avoided.pop(target, None)
-        self._avoided[target] = self._host.loop.time() + RETRY_SECONDS
-        if len(self._avoided) > ROUTES:
-            del self._avoided[next(iter(self._avoided))]
-
-    def fail(self, target: Target, error: E2EError) -> None:
-        """There is no session with this target any more: what waits for it goes to another resource of the account to which it
-        is addressed, if there is one by now, or has nowhere to go."""
-        ours, peer = target
-        for key in (target, (ours, _bare(peer))):  # no other address leads there
-            if (route := self._routes.get(key)) is not None and target in route.targets:
-                del self._routes[key]
-        for item in self._queues.pop(target, ()):
-            item.pending.discard(target)
-            if item.pending or item.given or item.to != _bare(item.to):
-                self._settle(item, error)
-            else:
-                item.failure = error
-                self._seek(item)
-
-    def take_all(self) -> list[StanzaBase]:
-        """Everything that has gone nowhere yet, in order; nothing waits here any more."""
-        for task in self._finding.values():
-            task.cancel()
-        queues = (*self._queues.values(), *self._unrouted.values())
-        waiting = list(dict.fromkeys(item for queue in queues for item in queue))
-        for store in (self._routes, self._finding, self._stale, self._unrouted, self._queues):
-            store.clear()
-        for item in waiting:
-            item.pending.clear()
-            self._release(item)
-        return [item.stanza for item in waiting if not (item.sent or item.early)]
-
-    # --- the way ---------------------------------------------------------------------------------------------------
-
-    def _seek(self, item: Held) -> None:
-        key = (item.ours, item.to)
-        self._unrouted.setdefault(key, deque()).append(item)
-        if key not in self._finding:
-            self._finding[key] = self._host.loop.create_task(self._find(*key))
-
-    async def _find(self, ours: str, to: str) -> None:
-        """Find the route, again if something has changed meanwhile. Whatever happens, nobody waits for it afterwards."""
-        key = (ours, to)
-        failure: E2EError = RouteUnknown(f"it could not be found out how to reach {to}")
-        try:
-            route = await self._host.find_route(ours, to)
-            while key in self._stale:
-                self._stale.discard(key)
-                route = await self._host.find_route(ours, to)
-        except E2EError as error:
-            failure = error
-        else:
-            self._routes[key] = route
-            if len(self._routes) > ROUTES:
-                del self._routes[next(iter(self._routes))]
-            waiting = self._unrouted.get(key, deque())
-            for _ in range(len(waiting)):
-                self._dispatch(waiting.popleft(), route)
-        finally:
-            if self._finding.get(key) is asyncio.current_task():
-                del self._finding[key]
-                self._stale.discard(key)
-                for item in self._unrouted.pop(key, ()):
-                    self._settle(item, item.failure or failure)
-
-    def _dispatch(self, item: Held, route: Route) -> None:
-        now, untried = self._host.loop.time(), [target for target in route.targets if target not in item.tried]
-        if untried:
-            self._enqueue(item, *([target for target in untried if self._avoided.get(target, now) <= now] or untried))
-        elif item.failure is not None:  # a session that fails never falls back
-            self._settle(item, item.failure)
-        else:
-            self._release(item)
-            self._host.send_clear(item.stanza)
-
-    def _enqueue(self, item: Held, *targets: Target) -> None:
-        item.pending.update(targets)
-        item.tried.update(targets)
-        for target in targets:
-            self._queues.setdefault(target, deque()).append(item)
-        for target in targets:
-            try:
-                link = self._host.link_to(target)
-            except E2EError as error:
-                self.fail(target, error)
-                continue
-            if link.is_writable:
-                self.flush(link)
-
-    def _straight(self, stanza: StanzaBase, link: Link) -> bool:
-        """The common case: an open session with nothing waiting. True if the stanza is dealt with."""
-        if not link.is_open or self._queues.get((link.ours, link.peer)):
+    def _send_now(self, stanza: StanzaBase, target: Target) -> bool:
+        """Send through an open session for which nothing waits, which is the common case. Return whether it is dealt with."""
+        if self._queues.get(target) or (driver := self._registry.open_with(target)) is None:
             return False
         try:
-            link.send(stanza.xml)
-        except NoRoom:
-            return False
+            if not driver.send(stanza.xml):
+                return False
         except LocalError as error:
-            self._host.send_failed(stanza, error)
+            self._senders.failed(stanza, error)
         else:
-            self._host.went(stanza, link)
+            if isinstance(stanza, Iq):
+                self._iqs.bind(stanza, driver)
         return True
 
-    def _give(self, item: Held, link: Link) -> bool:
-        """Send one held stanza through a link; False if it has no room now."""
-        target = (link.ours, link.peer)
-        if target not in item.pending:
-            return True  # who was told of a failure has taken all back
+    # --- routes: one coroutine for each address --------------------------------------------------------------------
+
+    def _find_route(self, item: QueuedStanza) -> None:
+        address = (item.own_jid, item.to)
+        self._unrouted.setdefault(address, deque()).append(item)
+        if address not in self._routing:
+            self._routing[address] = self._loop().create_task(self._route(address))
+
+    async def _route(self, address: Address) -> None:
+        """Find the route to an address for all that waits for it. Whatever happens, nothing waits for it afterwards."""
+        failure: E2EError = RouteUnknown(f"it could not be found out how to reach {address[1]}")
+        try:
+            route = await self._routes.find(address)
+            waiting = self._unrouted.get(address, deque())
+            for _ in range(len(waiting)):
+                if self._unrouted.get(address) is not waiting:
+                    break  # a handler of a failure has taken all back
+                self._dispatch(waiting.popleft(), route)
+        except E2EError as error:
+            failure = error
+        finally:
+            if self._routing.get(address) is asyncio.current_task():
+                del self._routing[address]
+                for item in self._unrouted.pop(address, ()):
+                    self._settle(item, item.error or failure)
+
+    def _dispatch(self, item: QueuedStanza, route: Route) -> None:
+        untried = [target for target in route.targets if target not in item.delivery]
+        if untried:
+            self._queue_for(item, self._routes.reachable(untried))
+        elif item.error is not None:  # a session that fails never falls back to plaintext
+            self._settle(item, item.error)
+        else:
+            self._release(item)
+            self._senders.plaintext(item.stanza)
+
+    # --- sessions: one coroutine for each target -------------------------------------------------------------------
+
+    def _queue_for(self, item: QueuedStanza, targets: Iterable[Target]) -> None:
+        for target in targets:
+            item.delivery[target] = Delivery.QUEUED
+            self._queues.setdefault(target, deque()).append(item)
+            if target not in self._sending:
+                self._sending[target] = self._loop().create_task(self._deliver(target))
+
+    async def _deliver(self, target: Target) -> None:
+        """Send what waits for a target, in order, as its sessions let it. Nothing waits for it afterwards."""
+        driver: SessionDriver | None = None
+        try:
+            while queue := self._queues.get(target):
+                # a session that is ending and has not said so yet takes what waits for it along: no other is offered
+                if driver is None or driver.closed.done() or self._registry.best_with(target) is not None:
+                    try:
+                        driver = self._registry.ensure(target)
+                    except E2EError as error:
+                        self._fail(target, error)
+                        continue
+                if driver.is_writable:
+                    item = queue.popleft()
+                    if self._send_queued(item, driver):
+                        continue
+                    queue.appendleft(item)
+                changed = self._changed[target] = self._loop().create_future()
+                driver.notify_writable(changed)
+                await changed
+        finally:
+            if self._sending.get(target) is asyncio.current_task():
+                del self._sending[target]
+                if not self._queues.get(target):
+                    self._queues.pop(target, None)
+                else:
+                    self._fail(target, RouteUnknown(f"sending to {target[1]} failed"))
+
+    def _send_queued(self, item: QueuedStanza, driver: SessionDriver) -> bool:
+        """Send a queued stanza through a session that takes stanzas; return False if it has no room now."""
+        target = driver.target
         failure: E2EError | None = None
         try:
-            if item.through not in (None, link):
+            if item.session not in (None, driver):
                 raise SessionGone("the session in which the request came has ended")
-            link.send(item.stanza.xml)
-        except NoRoom:
-            return False
+            if not driver.send(item.stanza.xml):
+                return False
         except (LocalError, SessionGone) as error:
-            failure = error
+            item.delivery[target], failure = Delivery.FAILED, error
         else:
-            self._host.went(item.stanza, link)
-            item.given = True
-            if link.is_open:
-                item.sent = True
+            if isinstance(item.stanza, Iq):
+                self._iqs.bind(item.stanza, driver)
+            if driver.is_open:
+                item.delivery[target] = Delivery.SENT
             else:
-                item.early.add(link)
-                self._early.setdefault(link, []).append(item)
-        item.pending.discard(target)
+                item.delivery[target] = Delivery.SENT_EARLY
+                self._early.setdefault(driver, []).append(item)
         self._settle(item, failure)
         return True
 
-    # --- holding ---------------------------------------------------------------------------------------------------
+    def on_session_event(self, driver: SessionDriver, event: DriverEvent) -> None:
+        """Go on where a session has opened or ended. Comes after the registry has heard of it."""
+        match event:
+            case events.SessionOpened():
+                self._routes.forget(bare(driver.peer))
+                # in the next turn: what a session that ends in the same turn has taken may never have been delivered
+                self._loop().call_soon(self._settle_early, driver, Delivery.SENT, None)
+            case events.SessionClosed() | events.SessionFailed():
+                if isinstance(event, events.SessionFailed):
+                    self._routes.mark_unreachable(driver.target)
+                error = event.error or SessionGone(f"the session with {driver.peer} has ended")
+                self._settle_early(driver, Delivery.LOST, error)
+                if self._registry.best_with(driver.target) is None:
+                    self._fail(driver.target, error)
+            case SessionDiscarded():
+                pass  # the peer's own offer takes its place
+            case _:
+                return
+        if (changed := self._changed.pop(driver.target, None)) is not None and not changed.done():
+            changed.set_result(None)
 
-    def _hold(self, stanza: StanzaBase, ours: str, to: str) -> Held | None:
-        """A copy of the stanza as it is now, with a deadline; None, and it is reported, if it cannot be held or sent at all."""
-        most = self._host.hold_bytes
+    def _settle_early(self, driver: SessionDriver, state: Delivery, error: E2EError | None) -> None:
+        for item in self._early.pop(driver, ()):
+            item.delivery[driver.target] = state
+            self._settle(item, error)
+
+    def _fail(self, target: Target, error: E2EError) -> None:
+        """There is no session with this target any more. What waits for it goes to another device of the account to which it
+        is addressed, if there is one by now; else it fails."""
+        self._routes.forget_target(target)
+        for item in self._queues.pop(target, ()):
+            item.delivery[target] = Delivery.FAILED
+            left = item.is_anywhere(Delivery.QUEUED, Delivery.SENT_EARLY, Delivery.SENT, Delivery.LOST)
+            if left or item.to != bare(item.to):
+                self._settle(item, error)
+            else:
+                item.error = error
+                self._find_route(item)
+
+    # --- bounds and deadlines --------------------------------------------------------------------------------------
+
+    def take_all(self) -> list[StanzaBase]:
+        """Stop everything, and return the stanzas that have gone nowhere yet, in order."""
+        for task in (*self._routing.values(), *self._sending.values()):
+            task.cancel()
+        queues = (*self._queues.values(), *self._unrouted.values())
+        waiting = list(dict.fromkeys(item for queue in queues for item in queue))
+        for kept in (self._routing, self._sending, self._changed, self._unrouted, self._queues):
+            kept.clear()
+        self._routes.clear()
+        for item in waiting:
+            self._withdraw(item)
+            self._release(item)
+        return [item.stanza for item in waiting if not item.is_anywhere(Delivery.SENT, Delivery.SENT_EARLY)]
+
+    def _enqueue(self, stanza: StanzaBase, own_jid: str, to: str) -> QueuedStanza | None:
+        """Return a copy of the stanza as it is now, with a deadline; None, and it is reported, if it cannot be queued."""
         try:
-            item = Held(copy.copy(stanza), ours, to, len(writer.element(stanza.xml)))
-            while True:
-                count, size = self._held.get(to, (0, 0))
-                is_full = count >= HOLD_STANZAS or size + item.size > most
-                if not (is_full and self._forgo(ours, to)):
-                    break
-            in_all, bytes_in_all = self._held_in_all
-            if is_full:
-                waiting = f"{count} stanzas with {size} bytes wait for {to} already"
-                raise HoldQueueFull(f"{waiting}; one address may hold {HOLD_STANZAS} or {most}")
-            if in_all >= FULL_ADDRESSES * HOLD_STANZAS or bytes_in_all + item.size > FULL_ADDRESSES * most:
-                raise HoldQueueFull(f"{in_all} stanzas with {bytes_in_all} bytes wait for {len(self._held)} addresses already")
+            item = QueuedStanza(copy.copy(stanza), own_jid, to, len(writer.element(stanza.xml)))
+            self._check_room(item)
         except (LocalError, HoldQueueFull) as error:
-            self._host.send_failed(stanza, error)
+            self._senders.failed(stanza, error)
             return None
-        self._held[to] = (count + 1, size + item.size)
-        self._held_in_all = (in_all + 1, bytes_in_all + item.size)
-        item.deadline = self._host.loop.call_later(self._host.hold_seconds, self._expire, item)
+        self._count(item, 1)
+        item.deadline = self._loop().call_later(self._seconds, self._expire, item)
         return item
 
-    def _forgo(self, ours: str, to: str) -> bool:
-        """The oldest stanza to this account that has gone to one of its resources waits no longer for the others: one whose
-        session does not open must not keep what follows from those that are there. False if there is none."""
+    def _check_room(self, item: QueuedStanza) -> None:
+        """Raise HoldQueueFull unless there is room for one more stanza."""
+        most = self._max_bytes
+        while True:
+            count, size = self._waiting.get(item.to, (0, 0))
+            is_full = count >= QUEUE_STANZAS or size + item.size > most
+            if not (is_full and self._drop_copy(item.own_jid, item.to)):
+                break
+        if is_full:
+            waiting = f"{count} stanzas with {size} bytes wait for {item.to} already"
+            raise HoldQueueFull(f"{waiting}; the limits of one address are {QUEUE_STANZAS} and {most}")
+        count, size = self._waiting_in_all
+        if count >= FULL_ADDRESSES * QUEUE_STANZAS or size + item.size > FULL_ADDRESSES * most:
+            raise HoldQueueFull(f"{count} stanzas with {size} bytes wait for {len(self._waiting)} addresses already")
+
+    def _drop_copy(self, own_jid: str, account: str) -> bool:
+        """Stop waiting with the oldest stanza that has reached one device of an account. Return False if there is none.
+
+        A device whose session does not open must not keep what follows from the others.
+        """
         for target, queue in self._queues.items():
-            if target[0] == ours and _bare(target[1]) == to and (item := next((each for each in queue if each.sent), None)):
+            if target[0] != own_jid or bare(target[1]) != account:
+                continue
+            if (item := next((each for each in queue if each.is_anywhere(Delivery.SENT)), None)) is not None:
                 self._withdraw(item)
                 self._settle(item, None)
                 return True
         return False
 
-    def _expire(self, item: Held) -> None:
-        """The deadline has come. What went out early is with its session, which has a deadline of its own."""
+    def _expire(self, item: QueuedStanza) -> None:
+        """Give up at the deadline. What left early is with its session, which has a deadline of its own."""
         self._withdraw(item)
-        waited = f"the stanza waited {self._host.hold_seconds:g} seconds for a session with {item.to}"
-        self._settle(item, item.failure or HeldTooLong(waited))
+        waited = f"the stanza waited {self._seconds:g} seconds for a session with {item.to}"
+        self._settle(item, item.error or HeldTooLong(waited))
 
-    def _withdraw(self, item: Held) -> None:
-        places = [self._queues.get(target) for target in item.pending] or [self._unrouted.get((item.ours, item.to))]
+    def _withdraw(self, item: QueuedStanza) -> None:
+        queued = [target for target, state in item.delivery.items() if state is Delivery.QUEUED]
+        places = [self._queues.get(target) for target in queued] or [self._unrouted.get((item.own_jid, item.to))]
         for queue in places:
             if queue is not None and item in queue:
                 queue.remove(item)
-        item.pending.clear()
+        item.delivery.update(dict.fromkeys(queued, Delivery.FAILED))
 
-    def _settle(self, item: Held, error: E2EError | None) -> None:
-        """Is it done with? Reported as failed only if it went nowhere at all."""
-        if item.pending or item.early:
+    def _settle(self, item: QueuedStanza, error: E2EError | None) -> None:
+        """Let go of a stanza once it is decided at all targets. It has failed if it reached none."""
+        if item.is_anywhere(Delivery.QUEUED, Delivery.SENT_EARLY):
             return
         self._release(item)
-        # no test fails without the first part, which is for mypy: without an error the stanza has gone somewhere
-        if error is not None and not item.sent:
-            self._host.send_failed(item.stanza, error)
+        if error is not None and not item.is_anywhere(Delivery.SENT):
+            self._senders.failed(item.stanza, error)
 
-    def _release(self, item: Held) -> None:
-        if item.deadline is None:
-            return
-        item.deadline.cancel()
-        item.deadline = None
-        count, size = self._held[item.to]
-        self._held[item.to] = (count - 1, size - item.size)
-        in_all, bytes_in_all = self._held_in_all
-        self._held_in_all = (in_all - 1, bytes_in_all - item.size)
-        if count == 1:
-            del self._held[item.to]
+    def _release(self, item: QueuedStanza) -> None:
+        if item.deadline is not None:
+            item.deadline.cancel()
+            item.deadline = None
+            self._count(item, -1)
 
-
-def _bare(jid: str) -> str:
-    return jid.partition("/")[0]
+    def _count(self, item: QueuedStanza, one: int) -> None:
+        """Count a stanza that waits, or (-1) that waits no more."""
+        count, size = self._waiting.get(item.to, (0, 0))
+        self._waiting[item.to] = (count + one, size + one * item.size)
+        if not count + one:
+            del self._waiting[item.to]
+        in_all, bytes_in_all = self._waiting_in_all
+        self._waiting_in_all = (in_all + one, bytes_in_all + one * item.size)

@@ -1,4 +1,9 @@
-"""What always stays outside, under every policy: "nothing in clear" means nothing beyond this list."""
+"""Which stanzas never travel inside a session, and which plaintext is always delivered. No policy changes these two lists.
+
+"Nothing in plaintext" means nothing beyond them. A ``headline`` is on neither: it is a message to a person like any other. It
+is encrypted as the policy says. To a bare JID it goes to all devices that have encryption, as a server delivers headlines to
+all resources (RFC 6121 §8.5.2.1.1).
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,6 @@ from xml.etree.ElementTree import Element
 
 from slixmpp import JID, Iq, Message, Presence
 from slixmpp.basexmpp import BaseXMPP
-from slixmpp.xmlstream.stanzabase import StanzaBase
 
 _DISCO_INFO = "{http://jabber.org/protocol/disco#info}query"
 _MUC = "{http://jabber.org/protocol/muc}x"
@@ -26,37 +30,35 @@ _BESIDE_EVENT = frozenset(
 _SUBSCRIPTION = frozenset({"subscribe", "subscribed", "unsubscribe", "unsubscribed", "probe"})
 
 
-class Rooms:
-    """The rooms that we are in: learnt from the directed presence that enters them (XEP-0045 §7.2.2) and from slixmpp's own
-    plugin, if it is loaded.
+class MucRooms:
+    """The rooms that we are in, by the directed presence that enters them (XEP-0045 §7.2.2) and by slixmpp's own plugin.
 
-    Who goes wherever he is invited can be invited to a person. So whoever we know as a person stays one: ``is_person`` is
-    asked about the bare JID.
+    A bot that goes wherever it is invited can be invited to a person. So whoever is known as a person stays one.
     """
 
-    def __init__(self, xmpp: BaseXMPP, is_person: Callable[[str], bool]) -> None:
+    def __init__(self, xmpp: BaseXMPP, is_known_account: Callable[[str], bool]) -> None:
         self._xmpp = xmpp
-        self.is_person = is_person
+        self.is_known_account = is_known_account
         self._entered: set[str] = set()
 
-    def notice(self, stanza: StanzaBase) -> None:
-        """An outgoing stanza: is it the presence that enters a room?"""
-        if isinstance(stanza, Presence) and stanza.xml.find(_MUC) is not None:
-            self._entered.add(stanza["to"].bare)
+    def note_entry(self, presence: Presence) -> None:
+        """Take in outgoing presence: it may enter a room."""
+        if presence.xml.find(_MUC) is not None:
+            self._entered.add(presence["to"].bare)
 
-    def __contains__(self, bare: str) -> bool:
+    def __contains__(self, account: str) -> bool:
         muc = self._xmpp.plugin.get("xep_0045", None)
-        entered = bare in self._entered or (muc is not None and bare in muc.rooms)
-        return entered and not self.is_person(bare)
+        entered = account in self._entered or (muc is not None and account in muc.rooms)
+        return entered and not self.is_known_account(account)
 
 
-def stays_outside(stanza: Message | Iq | Presence, peer: JID, rooms: Rooms, *, component: bool = False) -> bool:
-    """Does this stanza that we send to ``peer`` stay outside a session under every policy?
+def never_encrypted(stanza: Message | Iq | Presence, peer: JID, rooms: MucRooms, *, component: bool = False) -> bool:
+    """Return whether a stanza to ``peer`` stays outside sessions under every policy.
 
-    Presence of the subscription and probe types, disco#info, and whatever is addressed to a server or a room. An iq to a bare
-    JID is answered by the account's server (RFC 6121 §8.5.2.1.3), so it counts as addressed to a server. (Undirected presence
-    has no peer at all; a ``component`` tells each contact by itself, for it has no server that would.) The type of a message
-    makes no room of a person: a bot's reply has the type of what it replies to.
+    These are presence of the subscription and probe types, disco#info, and whatever is addressed to a server or a room. An iq
+    to a bare JID is answered by the account's server (RFC 6121 §8.5.2.1.3), so it counts as addressed to a server. Undirected
+    presence has no peer. A ``component`` sends presence to each contact itself, for it has no server that would. The type of a
+    message makes no room of a person: a bot's reply has the type of what it replies to.
     """
     if not peer.local or peer.bare in rooms:
         return True
@@ -64,17 +66,17 @@ def stays_outside(stanza: Message | Iq | Presence, peer: JID, rooms: Rooms, *, c
         return component or stanza.xml.get("type") in _SUBSCRIPTION or stanza.xml.find(_MUC) is not None
     if isinstance(stanza, Iq):
         return not peer.resource or stanza.xml.find(_DISCO_INFO) is not None
-    return stanza.xml.get("type") == "groupchat" and not rooms.is_person(peer.bare)
+    return stanza.xml.get("type") == "groupchat" and not rooms.is_known_account(peer.bare)
 
 
-def may_come_outside(stanza: Message | Iq, peer: JID, rooms: Rooms, account: str) -> bool:
-    """May this stanza that came in clear from ``peer`` be delivered under every policy, as all presence may?
+def plaintext_always_allowed(stanza: Message | Iq, peer: JID, rooms: MucRooms, account: str) -> bool:
+    """Return whether a stanza in plaintext from ``peer`` is delivered under every policy, as all presence is.
 
-    As above, but nothing that a server could write on a stanza (a type, a child) makes a message of a person one of a room.
-    A reply is judged by its id, not here. A request in the name of a bare
-    JID is a server's only if it is our own ``account`` (a roster push); one for disco#info holds nothing else, for handlers
-    look at every child. Of messages, what can only be a service's, and holds nothing else: the events of a bare JID's nodes
-    (PEP, XEP-0163), and what our own archive (XEP-0313) answers.
+    The list is as above, but nothing that a server could write on a stanza (a type, a child) makes a message of a person one
+    of a room. A reply is judged by its id elsewhere. A request in the name of a bare JID is a server's only if it is our own
+    ``account`` (a roster push); one for disco#info must hold nothing else, for handlers look at every child. Of messages, only
+    those pass that can be nothing but a service's and hold nothing else: events of a bare JID's nodes (PEP, XEP-0163), and
+    what our own archive (XEP-0313) answers.
     """
     if not peer.local or peer.bare in rooms:
         return True
@@ -87,13 +89,15 @@ def may_come_outside(stanza: Message | Iq, peer: JID, rooms: Rooms, account: str
 
 
 def is_carbon(message: Element) -> bool:
-    """Is it a carbon (XEP-0280) and nothing else?"""
+    """Return whether it is a carbon (XEP-0280) and nothing else."""
     return [child.tag in _CARBONS for child in message] == [True]
 
 
-def copies(message: Element, account: str) -> Iterator[tuple[Message, JID]]:
-    """The messages of which this one brings carbons, each with the other one of the conversation: who has written it, or to
-    whom another client of our own ``account`` has. InvalidJID."""
+def carbon_contents(message: Element, account: str) -> Iterator[tuple[Message, JID]]:
+    """Yield the messages of which this one brings carbons, each with the other party of the conversation.
+
+    That is who wrote it, or to whom another client of our own ``account`` wrote. InvalidJID.
+    """
     for child in message:
         for copy in child.iter(_MESSAGE) if child.tag in _CARBONS else ():
             parties = [JID(copy.get(way, "")) for way in ("from", "to")]

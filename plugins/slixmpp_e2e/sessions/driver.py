@@ -1,434 +1,347 @@
-"""One live session of a client: feeds the core what happens, and does what the core asks.
-
-A link is what ``e2e.connect()`` and ``stanza["e2e"]["session"]`` give to users.
-"""
+"""Drives one core session: tells it what happens, and does what it asks for. All else hears of it by its events."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 from xml.etree.ElementTree import Element
 
 from slixmpp import Iq
 
-from slixmpp_e2e.prompts import NOBODY, Compare, Prompts
-from slixmpp_e2e.trust.passwords import stretched
-from slixmpp_e2e.xmpp.ibb import IBBCarrier
-from slixmpp_e2e.xmpp.iq_channel import OwnIqs
+from slixmpp_e2e.sessions.stall import STALL_SECONDS, StallDetector
+from slixmpp_e2e.xmpp.ibb import IBBTransport
+from slixmpp_e2e.xmpp.iq_channel import IqChannel
 from slixmpp_e2e.xmpp.namespaces import of_client
 from xmpp_e2e import events
-from xmpp_e2e.authenticate.base import Question
-from xmpp_e2e.authenticate.psk import strong
-from xmpp_e2e.authenticate.strings import Form
-from xmpp_e2e.errors import E2EError, TransportFailed
-from xmpp_e2e.identity import Assurance, Fingerprint, Remembered, Role
+from xmpp_e2e.authenticate.base import Prompt
+from xmpp_e2e.authenticate.sas_text import SasForm
+from xmpp_e2e.errors import BytestreamFailed, E2EError, SendBufferFull
 from xmpp_e2e.negotiate.jingle import Reason
 from xmpp_e2e.session import Session
-from xmpp_e2e.stages import GREETING, Stage
+from xmpp_e2e.states import HELLOS_CHECKED, State
+from xmpp_e2e.stream import NS_CLIENT
+from xmpp_e2e.types import Assurance, KnownKeys, Role
 
-STALL_SECONDS = 60.0
-"""A path that has not answered a block for so long is dead: slow links answer within seconds."""
-_WRITABLE = frozenset({Stage.EARLY, Stage.PROVED, Stage.OPEN})
+_WRITABLE = frozenset({State.SENT_DONE_EARLY, State.DONE_SENT, State.OPEN})
+_CLIENT = f"{{{NS_CLIENT}}}"
 
 
 @dataclass(frozen=True)
-class Happened:
-    """The data of an ``e2e_…`` event of slixmpp."""
-
-    session: Link
-    detail: events.Event
-    """What the core says; each kind has its own fields (xmpp_e2e.events)."""
-
-    @property
-    def peer(self) -> str:
-        """The peer's full JID."""
-        return self.session.peer
+class SessionDiscarded:
+    """Our offer gave way to the peer's own (tie-break). Nothing more is said about it."""
 
 
-class Host(Protocol):
-    """What a link needs of the plugin."""
+@dataclass(frozen=True)
+class SessionReleased:
+    """The session is over, and everything that it had to say has been said."""
 
-    loop: asyncio.AbstractEventLoop
-    iqs: OwnIqs
 
-    def happened(self, link: Link, event: events.Event) -> None:
-        """A core event, in order."""
+DriverEvent = events.Event | SessionDiscarded | SessionReleased
+OnSessionEvent = Callable[["SessionDriver", DriverEvent], None]
 
-    async def verify(
-        self, link: Link, method: str, *, prompts: Prompts = NOBODY, form: Form = Form.DECIMAL, secret: bytes | None = None
+
+class SessionDriver:
+    """A session with one full JID.
+
+    What comes in (``receive_…``) is handled at once, with the events that it causes. What we do ourselves (``close()``,
+    ``answer_prompt()`` …) takes effect in the next turn of the event loop, so no event is ever emitted inside another's
+    handler. Bytes leave at the end of a turn: all that is said in it shares TLS records and blocks.
+    """
+
+    def __init__(
+        self, core: Session, iqs: IqChannel, loop: asyncio.AbstractEventLoop, on_session_event: OnSessionEvent
     ) -> None:
-        """Let a method prove the peer's key in an open session."""
-
-    def writable(self, link: Link) -> None:
-        """Stanzas may be given to the link."""
-
-    def finished(self, link: Link) -> None:
-        """The link is over and everything it had to say has been said."""
-
-
-class Link:
-    """A session with one full JID."""
-
-    def __init__(self, host: Host, session: Session) -> None:
-        self._host = host
-        self._core = session
-        self._carrier: IBBCarrier | None = None
+        self.core = core
+        self.own_jid, self.peer, self.role = core.config.own_jid, core.config.peer_jid, core.role
+        self.target = (self.own_jid, self.peer)
+        """(own full JID, peer's full JID)"""
+        self.tls: events.TLSEstablished | None = None
+        """What TLS agreed on, once it is up."""
+        self.offers_crossed = False
+        """True once an offer of the peer's has come while ours was pending."""
+        self.authenticating: asyncio.Future[None] = loop.create_future()
+        """Done when both hellos are checked. Fails as ``opened`` does."""
+        self.opened: asyncio.Future[None] = loop.create_future()
+        """Done when stanzas flow. Fails with what made the session fail."""
+        self.closed: asyncio.Future[E2EError | None] = loop.create_future()
+        """Done when it is over; None if it ended by farewells on both sides."""
+        for future in (self.authenticating, self.opened):
+            future.add_done_callback(_retrieve)
+        self._iqs, self._loop, self._emit = iqs, loop, on_session_event
+        self._transport: IBBTransport | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._stall: asyncio.TimerHandle | None = None
-        self._silent_since: float | None = None
-        """Since when blocks have waited for an answer and none has come."""
-        self._progress = 0
-        self._pumping: asyncio.Handle | None = None
+        self._stall = StallDetector(loop, self._on_stall)
+        self._pending: asyncio.Handle | None = None
         self._jingle: deque[Element] = deque()
-        self._finished = False
-        self._greeted: asyncio.Future[None] = host.loop.create_future()
-        self._opened: asyncio.Future[None] = host.loop.create_future()
-        self._ended: asyncio.Future[E2EError | None] = host.loop.create_future()
-        for future in (self._greeted, self._opened):
-            future.add_done_callback(_seen)
-        self.token = ""
-        """The marker of its stanzas."""
-        self.crossed = False
-        """Has an offer of the peer's come while ours was on its way?"""
-        self.secured: events.Secured | None = None
-        self.proved: events.Proved | None = None
-        """What an authenticator has proved on the way."""
+        self._waiting: list[asyncio.Future[None]] = []
+        self._released = False
 
     def __repr__(self) -> str:
-        return f"<Link {self.ours} {self.role.value} {self.peer} {self.stage.value} {self.assurance}>"
-
-    # --- what users may ask ----------------------------------------------------------------------------------------
-
-    @property
-    def peer(self) -> str:
-        """The peer's full JID."""
-        return self._core.config.peer
-
-    @property
-    def ours(self) -> str:
-        """Our own full JID."""
-        return self._core.config.ours
-
-    @property
-    def role(self) -> Role:
-        """Did we start it?"""
-        return self._core.role
+        return f"<SessionDriver {self.own_jid} {self.role.value} {self.peer} {self.state.value} {self.assurance}>"
 
     @property
     def sid(self) -> str:
         """The Jingle session id."""
-        return self._core.sid
+        return self.core.sid
 
     @property
-    def minimum(self) -> Assurance:
-        """What must be proved of the peer's key before our stanzas flow."""
-        return self._core.config.minimum
-
-    @property
-    def stage(self) -> Stage:
-        """Where it is."""
-        return self._core.stage
+    def state(self) -> State:
+        """The state of the core session."""
+        return self.core.state
 
     @property
     def assurance(self) -> Assurance:
         """What is proved of the peer's key."""
-        return self._core.assurance
+        return self.core.assurance
 
     @property
-    def proving(self) -> bool:
-        """Does an authenticator run, or wait for its turn?"""
-        return self._core.proving
-
-    @property
-    def fingerprint(self) -> Fingerprint | None:
-        """The peer's key, once TLS has shown it."""
-        return self.secured.fingerprint if self.secured else None
-
-    @property
-    def protocol(self) -> str:
-        """``TLSv1.3``, once TLS is up."""
-        return self.secured.protocol if self.secured else ""
-
-    @property
-    def cipher(self) -> str:
-        """The cipher suite, once TLS is up."""
-        return self.secured.cipher if self.secured else ""
-
-    @property
-    def group(self) -> str:
-        """The key exchange, once TLS is up; ``X25519MLKEM768`` is safe against quantum computers too."""
-        return self.secured.group if self.secured else ""
+    def min_assurance(self) -> Assurance:
+        """What must be proved of the peer's key before our stanzas flow."""
+        return self.core.config.needed_assurance
 
     @property
     def is_open(self) -> bool:
-        """Do stanzas flow?"""
-        return self.stage is Stage.OPEN
+        """True while stanzas flow."""
+        return self.core.state is State.OPEN
 
     @property
     def is_writable(self) -> bool:
-        """May stanzas be sent, though some of them may be lost should the peer refuse our key?"""
-        return self.stage in _WRITABLE
+        """True while stanzas may be sent, though they are lost if the peer refuses our key before the session is open."""
+        return self.core.state in _WRITABLE
 
-    async def greeted(self) -> None:
-        """Until both hellos are checked; raises what made the session fail."""
-        await asyncio.shield(self._greeted)
-
-    async def opened(self) -> None:
-        """Until stanzas flow: our own policy and the peer's are met. Raises what made the session fail."""
-        await asyncio.shield(self._opened)
-
-    async def ended(self) -> E2EError | None:
-        """Until it is over; returns None if it ended by farewells on both sides."""
-        return await asyncio.shield(self._ended)
-
-    async def verify_sas(self, confirm: Callable[[Compare], Awaitable[bool] | bool], form: str = "decimal") -> None:
-        """Let both users compare a short string; returns when ours has said that it is the same.
-
-        ``confirm`` gets a Compare, whose ``.text`` has the ``form``, ``decimal``, ``emoji`` or ``words``, and says whether it
-        is; what the peer's user says, ``e2e_verify_result`` tells. This and the next two prove the peer's key when both
-        hellos are checked, for now and for later sessions; if he has asked for the same, they agree to that. They raise
-        PeerDeclined if he takes no part, LocalError if the method cannot run (twice in one session it cannot), and whatever
-        has ended the session if the proof failed.
-        """
-        await self._host.verify(self, "sas", prompts=Prompts(sas=confirm), form=Form(form))
-
-    async def verify_password(self, password: str) -> None:
-        """Let the two of you prove that you know the same password. A wrong one is counted; Locked after too many."""
-        bare = (jid.partition("/")[0] for jid in (self.ours, self.peer))
-        await self._host.verify(self, "srp", secret=await asyncio.to_thread(stretched, password, *bare))
-
-    async def verify_key(self, key: bytes) -> None:
-        """Let the two of you prove that you hold the same random key. WeakKey for fewer than 16 bytes."""
-        await self._host.verify(self, "psk", secret=strong(key))
-
-    def decline(self, method: str) -> None:
-        """Take no part in what the peer has asked for (``e2e_verify_request``); the session goes on. LocalError if he has not
-        asked, or it runs already."""
-        self._core.decline(method, self._now)
-        self.pump()
-
-    async def close(self) -> None:
-        """Say farewell, and wait for the peer's."""
-        self.end()
-        await self.ended()
-
-    # --- what the plugin tells it ----------------------------------------------------------------------------------
+    # --- actions ---------------------------------------------------------------------------------------------------
 
     def offer(self) -> None:
         """Start as the initiator."""
-        self._core.offer(self._now)
-        self.pump()
+        self.core.offer(self._now)
+        self._schedule()
 
-    def accept(self) -> None:
+    def accept_offer(self) -> None:
         """Go on as the responder."""
-        self._core.accept(self._now)
-        self.pump()
+        self.core.accept_offer(self._now)
+        self._schedule()
 
-    def end(self, reason: Reason = Reason.SUCCESS) -> None:
-        """Begin to end."""
-        self._core.close(self._now, reason)
-        self.pump()
+    def close(self, reason: Reason = Reason.SUCCESS) -> None:
+        """Begin to end: by farewells on both sides if it is open."""
+        self.core.close(self._now, reason)
+        self._schedule()
 
-    def fail(self, error: E2EError) -> None:
-        """Something broke here; the peer is told that the session ends."""
-        self._core.transport_failed(error, self._now)
-        self.pump()
+    def abort(self, error: E2EError) -> None:
+        """End because something failed here; the peer is told that the session ends, not why."""
+        self.core.bytestream_failed(error, self._now)
+        self._schedule()
 
-    def cut(self, error: E2EError) -> None:
-        """The path is gone: nothing more can be said."""
-        if self._finished:
-            return
-        self._core.transport_failed(error, self._now)
-        while self._report():
-            pass
-        self._finish()
+    def abort_unreachable(self, error: E2EError) -> None:
+        """End at once: the path to the peer is gone, so nothing more can be said."""
+        if not self._released:
+            self.core.bytestream_failed(error, self._now)
+            self._dispatch()
+            self._release()
 
-    def abandon(self) -> None:
-        """The peer's own offer takes the place of this one (tie-break): nothing more is said about it."""
-        self._core.abandon(self._now)
-        while (event := self._core.next_event()) is not None:
+    def discard(self) -> None:
+        """Drop our offer in favour of the peer's own (tie-break): nothing more is said about it."""
+        self.core.discard(self._now)
+        while (event := self.core.next_event()) is not None:
             if isinstance(event, events.SessionFailed):
                 self._over(event.error)
-        self._finish()
+        self._emit(self, SessionDiscarded())
+        self._release()
 
-    def request(self, method: str, secret: bytes | None = None, form: Form = Form.DECIMAL) -> None:
+    def request_verification(self, method: str, secret: bytes | None = None, form: SasForm = SasForm.DECIMAL) -> None:
         """Let an authenticator run, with this secret or with what is set up. LocalError if it cannot."""
         try:
-            self._core.request(method, self._now, secret, form)
+            self.core.request_verification(method, self._now, secret, form)
         finally:
-            self.pump()
+            self._schedule()
 
-    def is_asked(self, question: Question) -> bool:
-        """Is the answer still waited for?"""
-        return self._core.question is question
+    def decline_verification(self, method: str) -> None:
+        """Refuse what the peer has asked for; the session goes on. LocalError if they have not asked, or it runs already."""
+        self.core.decline_verification(method, self._now)
+        self._schedule()
 
-    def answer(self, question: Question, reply: bytes) -> None:
-        """To what an authenticator asked; nothing happens if that is not waited for any more."""
-        if self.is_asked(question):
-            self._core.answer(reply, self._now)
-            self.pump()
+    def is_waiting_for(self, question: Prompt) -> bool:
+        """Return whether the answer to this prompt is still expected."""
+        return self.core.pending_prompt is question
 
-    def remember(self, remembered: Remembered) -> None:
-        """What is remembered of the peer has changed."""
-        self._core.remember(remembered, self._now)
-        self.pump()
+    def answer_prompt(self, question: Prompt, reply: bytes) -> None:
+        """Answer what an authenticator asked; ignored if that is not expected any more."""
+        if self.is_waiting_for(question):
+            self.core.answer_prompt(reply, self._now)
+            self._schedule()
 
-    def send(self, stanza: Element) -> None:
-        """Send one stanza; LocalError, and nothing is sent, if it cannot be taken now. All that is given in one turn of the
-        event loop shares TLS records and blocks."""
-        self._core.send_stanza(of_client(stanza))
-        if self._pumping is None:
-            self._pumping = self._host.loop.call_soon(self.pump)
+    def update_known_keys(self, known: KnownKeys) -> None:
+        """Hand over what is known of the peer's keys now."""
+        self.core.update_known_keys(known, self._now)
+        self._schedule()
+
+    def send(self, stanza: Element) -> bool:
+        """Send one stanza. False if there is no room now; LocalError if it cannot be sent. Nothing is sent then."""
+        try:
+            self.core.send_stanza(stanza if stanza.tag.startswith(_CLIENT) else of_client(stanza))
+        except SendBufferFull:
+            return False
+        self._schedule()
+        return True
+
+    def notify_writable(self, future: asyncio.Future[None]) -> None:
+        """Resolve ``future`` when stanzas can be sent, or more of them, or when it is over."""
+        self._waiting.append(future)
+
+    # --- what comes in ---------------------------------------------------------------------------------------------
 
     def receive_jingle(self, jingle: Element) -> None:
-        """A <jingle/> for this session; JingleError says how the iq is to be answered. Call ``pump()`` after answering."""
-        self._core.receive_jingle(jingle, self._now)
+        """Take a <jingle/> for this session; a JingleError says how to answer the iq. Call ``process()`` after answering."""
+        self.core.receive_jingle(jingle, self._now)
 
-    def receive_block(self, request: Iq, payload: Element) -> None:
-        """An IBB stanza for this session."""
-        assert self._carrier is not None
-        opens = self.stage is Stage.CONNECTING
+    def receive_ibb(self, request: Iq, payload: Element) -> None:
+        """Take an IBB stanza for this session."""
+        assert self._transport is not None
+        opens = self.state is State.CONNECTING
         try:
-            data = self._carrier.receive(request, payload)
-        except TransportFailed as error:
-            self.fail(error)
+            data = self._transport.receive(request, payload)
+        except BytestreamFailed as error:
+            self.abort(error)
             return
         if opens:
-            self._core.transport_ready(self._now)
+            self.core.bytestream_ready(self._now)
         if data:
-            self._core.receive_data(data, self._now)
-        if self._carrier.ended:
-            self._core.receive_data(b"", self._now)
-        self.pump()
+            self.core.receive_data(data, self._now)
+        if self._transport.ended:
+            self.core.receive_data(b"", self._now)
+        self.process()
 
-    # --- the pump --------------------------------------------------------------------------------------------------
+    def process(self) -> None:
+        """Emit the events that are there, and send at the end of this turn."""
+        self._dispatch()
+        self._schedule()
+
+    # --- events ----------------------------------------------------------------------------------------------------
 
     @property
     def _now(self) -> float:
-        return self._host.loop.time()
+        return self._loop.time()
 
-    def pump(self) -> None:
-        """Do all that the core asks for now."""
-        self._pumping = None
-        if self._finished:
+    def _schedule(self) -> None:
+        if self._pending is None and not self._released:
+            self._pending = self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """Do all that the core asks for."""
+        self._pending = None
+        self._dispatch()
+        if self._released:
             return
-        while not self._finished and self._step():
-            pass
-        if self._finished:  # an event's handler may have pumped, too
-            return
+        if self._move():
+            self._wake()
+        if self._dispatch():
+            self._schedule()
         self._watch()
-        if self.stage is Stage.CLOSED and not self._jingle and (self._carrier is None or self._carrier.drained):
-            self._finish()
+        if self.state is State.CLOSED and not self._jingle and (self._transport is None or self._transport.drained):
+            self._release()
 
-    def _step(self) -> bool:
-        """One step of the pump; bytes come last, for what is said on an event shares blocks with what the core says: the first
-        stanza with the end of the handshake. True if there may be more."""
-        if self._report():
-            return True
-        if self.is_writable:
-            self._host.writable(self)
-        return self._move() or self._report()
+    def _dispatch(self) -> bool:
+        """Emit the events of the core, in order. Return whether there were any: the core may have more to say."""
+        before, emitted = self.core.state, False
+        while (event := self.core.next_event()) is not None:
+            self._handle(event)
+            self._emit(self, event)
+            emitted = True
+        stage = self.core.state
+        # the hellos are no event of the core, yet users may wait for them
+        if (stage in HELLOS_CHECKED or stage is State.OPEN) and not self.authenticating.done():
+            self.authenticating.set_result(None)
+        if self._waiting and (stage is not before or stage in _WRITABLE):
+            self._wake()
+        return emitted
 
-    def _move(self) -> bool:
-        """Bytes, then the signalling that follows them. True if there may be more."""
-        moved = False
-        carrier = self._carrier
-        if carrier is not None:
-            if carrier.broken is not None:
-                self._core.transport_failed(carrier.broken, self._now)
-            while carrier.has_room and (data := self._core.data_to_send()):
-                carrier.send(data)
-                moved = True
-            carrier.pump()
-        self._jingle.extend(self._core.jingle_to_send())
-        while self._jingle and (carrier is None or carrier.drained):
-            self._host.iqs.request(self.ours, self.peer, self._jingle.popleft(), self._answered, self)
-        return moved
-
-    def _answered(self, condition: str | None) -> None:
-        if condition == "conflict" and self.stage is Stage.OFFERED and not self.crossed:
-            return  # tie-break: the peer's own offer stands, and has yet to come; ours gives way to it, or ends at its deadline
-        if condition is not None:
-            self._core.receive_jingle_error(condition, self._now)
-            self.pump()
-
-    def _report(self) -> bool:
-        """One event of the core. True if there may be more."""
-        event = self._core.next_event()
-        if event is None:
-            self._notice()
-            return False
-        if isinstance(event, events.TransportAgreed):
-            self._connect(event)
-        elif isinstance(event, events.Secured):
-            self.secured = event
-        elif isinstance(event, events.SessionStart):
-            self._opened.set_result(None)
-        elif isinstance(event, events.SessionFailed | events.SessionEnd):
-            self._over(event.error)
-        self._notice()
-        self._host.happened(self, event)
-        return True
-
-    def _notice(self) -> None:
-        """The hellos are no event of the core, yet users may wait for them."""
-        if (self.stage in GREETING or self.is_open) and not self._greeted.done():
-            self._greeted.set_result(None)
-
-    def _connect(self, agreed: events.TransportAgreed) -> None:
-        self._carrier = IBBCarrier(self._host.iqs, self.role, self.ours, self.peer, agreed.sid, agreed.block_size, self.pump)
-        if self.role is Role.INITIATOR:
-            self._core.transport_ready(self._now)
+    def _handle(self, event: events.Event) -> None:
+        match event:
+            case events.TransportAgreed(sid, block_size):
+                self._transport = IBBTransport(
+                    self._iqs, self.role, self.own_jid, self.peer, sid, block_size, self.process
+                )
+                if self.role is Role.INITIATOR:
+                    self.core.bytestream_ready(self._now)
+            case events.TLSEstablished():
+                self.tls = event
+            case events.SessionOpened():
+                self.opened.set_result(None)
+            case events.SessionFailed() | events.SessionClosed():
+                self._over(event.error)
 
     def _over(self, error: E2EError | None) -> None:
-        for future in (self._greeted, self._opened):
+        for future in (self.authenticating, self.opened):
             if not future.done():
-                future.set_exception(error or TransportFailed("the session is over"))
-        if not self._ended.done():
-            self._ended.set_result(error)
+                future.set_exception(error or BytestreamFailed("the session is over"))
+        if not self.closed.done():
+            self.closed.set_result(error)
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    # --- bytes and signalling --------------------------------------------------------------------------------------
+
+    def _move(self) -> bool:
+        """Send bytes, then the signalling that follows them. Return whether bytes left, so that there may be room."""
+        moved = False
+        transport = self._transport
+        if transport is not None:
+            if transport.broken is not None:
+                self.core.bytestream_failed(transport.broken, self._now)
+            while transport.has_room and (data := self.core.data_to_send()):
+                transport.send(data)
+                moved = True
+            transport.flush()
+        self._jingle.extend(self.core.jingle_to_send())
+        while self._jingle and (transport is None or transport.drained):
+            self._iqs.request(self.own_jid, self.peer, self._jingle.popleft(), self._on_jingle_reply, self)
+        return moved
+
+    def _on_jingle_reply(self, condition: str | None) -> None:
+        if condition == "conflict" and self.state is State.OFFER_SENT and not self.offers_crossed:
+            return  # tie-break: the peer's own offer is on its way; ours gives way to it, or ends at its deadline
+        if condition is not None:
+            self.core.receive_jingle_error(condition, self._now)
+            self.process()
 
     def _watch(self) -> None:
-        """Ask to be woken for the core's deadline, and to see whether the path still answers."""
+        """Set the timers: the core's deadline, and whether the path still answers."""
         if self._timer is not None:
             self._timer.cancel()
-        when = self._core.timer()
-        self._timer = self._host.loop.call_at(when, self._tick) if when is not None else None
-        carrier = self._carrier
-        if carrier is None or carrier.drained:
-            self._silent_since = None
-            return
-        if self._silent_since is None or carrier.progress != self._progress:
-            self._silent_since, self._progress = self._now, carrier.progress
-        if self._stall is None:
-            self._stall = self._host.loop.call_at(self._silent_since + STALL_SECONDS, self._check_stall)
+        when = self.core.timer()
+        self._timer = self._loop.call_at(when, self._on_deadline) if when is not None else None
+        if self._transport is not None:
+            self._stall.update(drained=self._transport.drained, replies=self._transport.replies)
 
-    def _tick(self) -> None:
-        self._core.handle_timer(self._now)
-        self.pump()
+    def _on_deadline(self) -> None:
+        self.core.handle_timer(self._now)
+        self.process()
 
-    def _check_stall(self) -> None:
-        self._stall = None
-        silent = self._silent_since is not None and self._now >= self._silent_since + STALL_SECONDS
-        if silent and self._carrier is not None:
-            self._carrier.broken = TransportFailed(f"no block was answered for {STALL_SECONDS:.0f} seconds")
-        self.pump()
+    def _on_stall(self) -> None:
+        assert self._transport is not None
+        self._transport.broken = BytestreamFailed(f"no block was answered for {STALL_SECONDS:.0f} seconds")
+        self._schedule()
 
-    def _finish(self) -> None:
-        self._finished = True
-        self._core.release()
-        for handle in (self._timer, self._stall, self._pumping):
+    def _release(self) -> None:
+        self._released = True
+        self.core.free()
+        for handle in (self._timer, self._pending):
             if handle is not None:
                 handle.cancel()
-        self._host.iqs.gone(self)
-        if self._carrier is not None:
-            self._carrier.abandon()
-        self._host.finished(self)
+        self._stall.stop()
+        self._wake()
+        self._iqs.forget_requests(self)
+        if self._transport is not None:
+            self._transport.abandon()
+        self._emit(self, SessionReleased())
 
 
-def _seen(future: asyncio.Future[None]) -> None:
-    """Nobody has to wait for a session; its failure is told by an event too."""
+def _retrieve(future: asyncio.Future[None]) -> None:
+    """Mark the exception as retrieved: nobody has to wait for a session, and an event tells its failure too."""
     if not future.cancelled():
         future.exception()

@@ -1,251 +1,164 @@
-"""Every live session of a client: found by (own JID, peer's full JID, sid), opened, admitted, tie-broken, and ended."""
+"""Every session of a client, and which one to send through."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Never, Protocol
-
-from slixmpp import Iq
+import asyncio
+from collections.abc import Callable, Iterator, Sized
 
 from slixmpp_e2e.errors import TooManySessions
-from slixmpp_e2e.sessions.admission.limits import Capacity, Limits, Refused
-from slixmpp_e2e.sessions.driver import Link
-from slixmpp_e2e.xmpp.iq_channel import NobodyHere, OwnIqs
-from xmpp_e2e.errors import JingleError
-from xmpp_e2e.identity import Assurance, Role
-from xmpp_e2e.negotiate.jingle import NS_JINGLE, NS_SECURITY, NS_XMLSTREAM, Action, Jingle, Reason, parse
-from xmpp_e2e.negotiate.offer import tie_break
-from xmpp_e2e.session import Session
-from xmpp_e2e.stages import BEFORE_OPEN, Stage
-from xmpp_e2e.transport.ibb import NS_IBB, sid_of
+from slixmpp_e2e.jids import bare
+from slixmpp_e2e.sessions.driver import DriverEvent, SessionDiscarded, SessionDriver, SessionReleased
+from xmpp_e2e import events
+from xmpp_e2e.errors import SessionCancelled
+from xmpp_e2e.states import NOT_YET_OPEN, State
+from xmpp_e2e.types import Assurance, Role
 
-_REMEMBER_ENDED = 256
-"""Sessions, and as many bytestreams, that ended here just now: what the peer says of them is still on its way."""
+ENDED = 256
+"""Sessions, and as many bytestreams, that ended just now and are remembered: what the peer says of them is on its way."""
 
-Key = tuple[str, str, str]
-_JINGLE = f"{{{NS_JINGLE}}}jingle"
-_OURS = (f".//{{{NS_SECURITY}}}security", f".//{{{NS_XMLSTREAM}}}description")
-
-
-class Host(Protocol):
-    """What the registry needs of the plugin."""
-
-    def new_session(self, role: Role, ours: str, peer: str, minimum: Assurance) -> Session:
-        """A core session between two full JIDs, on the terms of the day."""
-
-    def new_link(self, session: Session) -> Link:
-        """What carries it."""
-
-    def admits(self, peer: str) -> bool:
-        """Do the policies agree?"""
+SessionKey = tuple[str, str, str]
+"""(own JID, peer's full JID, sid)"""
+Target = tuple[str, str]
+"""(own full JID, peer's full JID)"""
+CreateDriver = Callable[[Role, str, str, Assurance], SessionDriver]
+"""Makes a driver from the role, the own JID, the peer's full JID and a minimum assurance beyond the settings."""
 
 
-class Callers(Protocol):
-    """Who may open sessions with us."""
+class SessionRegistry:
+    """Finds sessions by their ids, their accounts and their targets; offers one where there is none."""
 
-    def is_listed(self, peer: str) -> bool:
-        """May this full JID, by ``accept_from``? Costs no look-up in the store."""
+    def __init__(self, create: CreateDriver, limit: int, admitted: Sized) -> None:
+        """``limit``: how many sessions may be there at once that are not ``admitted``, which is the ones that peers offered."""
+        self._create, self._limit, self._admitted = create, limit, admitted
+        self._sessions: dict[SessionKey, SessionDriver] = {}
+        self._by_account: dict[str, dict[SessionDriver, None]] = {}
+        self._open: dict[Target, SessionDriver] = {}
+        self._by_stream: dict[SessionKey, SessionDriver] = {}
+        self._streams: dict[SessionDriver, SessionKey] = {}
+        self._ended: dict[SessionKey, None] = {}
+        self._ended_streams: dict[SessionKey, None] = {}
 
-    def is_contact(self, peer: str) -> bool:
-        """Is it one of whom the user has said so? Costs no look-up in the store."""
+    def __iter__(self) -> Iterator[SessionDriver]:
+        return iter(tuple(self._sessions.values()))
 
-    def is_acquainted(self, peer: str) -> bool:
-        """Is it, or has this account ever had encryption?"""
+    # --- to send through -------------------------------------------------------------------------------------------
 
+    def of(self, account: str) -> tuple[SessionDriver, ...]:
+        """Return the sessions with one account."""
+        return tuple(self._by_account.get(account, ()))
 
-class Sessions:
-    """The registry."""
+    def open_with(self, target: Target) -> SessionDriver | None:
+        """Return the open session to send through: the one that opened last."""
+        driver = self._open.get(target)
+        return driver if driver is not None and driver.core.state is State.OPEN else None
 
-    def __init__(self, host: Host, callers: Callers, iqs: OwnIqs, clock: Callable[[], float], limits: Limits) -> None:
-        self._host, self._callers, self._iqs, self._clock = host, callers, iqs, clock
-        self._links: dict[Key, Link] = {}
-        self._accounts: dict[str, dict[Link, None]] = {}
-        self._open: dict[tuple[str, str], Link] = {}
-        self._streams: dict[Key, Link] = {}
-        self._stream_of: dict[Link, Key] = {}
-        self._ended: dict[Key, None] = {}
-        self._ended_streams: dict[Key, None] = {}
-        self.capacity: Capacity[Link] = Capacity(limits)
+    def best_with(self, target: Target) -> SessionDriver | None:
+        """Return the open session, or else the one that may open next."""
+        return self.open_with(target) or next(self._opening(target), None)
 
-    def __iter__(self) -> Iterator[Link]:
-        return iter(tuple(self._links.values()))
+    def ensure(self, target: Target, min_assurance: Assurance = Assurance.NONE) -> SessionDriver:
+        """Return the session with ``target``; offer one if there is none, or if the open one falls short of ``min_assurance``.
 
-    def of(self, bare: str) -> tuple[Link, ...]:
-        """The sessions with one account."""
-        return tuple(self._accounts.get(bare, ()))
+        What is sent from then on waits for the new one. TooManySessions.
+        """
+        driver = self.best_with(target)
+        if driver is not None and driver.is_open and driver.assurance < min_assurance:
+            driver.close()
+            driver = None
+        if driver is None:
+            if len(self._sessions) - len(self._admitted) >= self._limit:
+                raise TooManySessions(f"{self._limit} sessions that we have opened are there already")
+            driver = self._create(Role.INITIATOR, *target, min_assurance)
+            driver.offer()
+            self.add(driver)
+        return driver
 
-    def between(self, ours: str, peer: str) -> Link | None:
-        """The session to send through: the open one that opened last, or else the one that may open next."""
-        if (link := self._open.get((ours, peer))) is not None and link.is_open:
-            return link
-        return next((link for link in self._half_open(peer) if (link.ours, link.peer) == (ours, peer)), None)
-
-    def ensure(self, ours: str, peer: str, minimum: Assurance = Assurance.NONE) -> Link:
-        """The session between two full JIDs; a new one with ``minimum`` as its terms is offered if there is none, or if the
-        open one falls short of it: what is sent from now on waits for the new one. TooManySessions."""
-        link = self.between(ours, peer)
-        if link is not None and link.is_open and link.assurance < minimum:
-            link.end()
-            link = None
-        if link is None:
-            if len(self._links) - len(self.capacity) >= (bound := self.capacity.limits.sessions):
-                raise TooManySessions(f"{bound} sessions that we have opened are there already")
-            link = self._host.new_link(self._host.new_session(Role.INITIATOR, ours, peer, minimum))
-            link.offer()
-            self._add(link)
-        return link
-
-    # --- what the link tells ---------------------------------------------------------------------------------------
-
-    def connected(self, link: Link, stream: str) -> None:
-        """Its bytestream has this sid (XEP-0047)."""
-        self._stream_of[link] = key = (link.ours, link.peer, stream)
-        self._streams[key] = link
-
-    def opened(self, link: Link) -> None:
-        """The newest open session is the one to send through; an older one with the same peer has had its day."""
-        self.capacity.arrive(link)
-        older = self._open.get((link.ours, link.peer))
-        self._open[link.ours, link.peer] = link
-        if older is not None and older is not link:
-            older.end()
-
-    def ended(self, link: Link) -> None:
-        """Nothing can be sent through it any more."""
-        self.capacity.arrive(link)
-        if self._open.get((link.ours, link.peer)) is link:
-            del self._open[link.ours, link.peer]
-
-    def finished(self, link: Link) -> None:
-        """Nothing is left to do for it."""
-        self.ended(link)
-        self.capacity.leave(link)
-        stream = self._stream_of.pop(link, None)
-        if stream is not None and self._streams.get(stream) is link:
-            del self._streams[stream]
-            _remember(self._ended_streams, stream)
-        key = (link.ours, link.peer, link.sid)
-        if self._links.get(key) is link:
-            del self._links[key]
-            _remember(self._ended, key)
-            account = _bare(link.peer)
-            del self._accounts[account][link]
-            if not self._accounts[account]:
-                del self._accounts[account]
-
-    # --- what comes in ---------------------------------------------------------------------------------------------
-
-    def takes_jingle(self, iq: Iq, ours: str, *, others: bool) -> bool:
-        """Deal with a Jingle iq; False if it is not for us (``others``: another Jingle plugin is loaded)."""
-        jingle = iq.xml.find(_JINGLE)
-        if jingle is None:
-            return False
-        key = (ours, iq.xml.get("from", ""), jingle.get("sid", ""))
-        link = self._links.get(key)
-        starts = jingle.get("action") == Action.SESSION_INITIATE.value
-        terminates = jingle.get("action") == Action.SESSION_TERMINATE.value
-        is_ours = any(jingle.find(path) is not None for path in _OURS) if starts else key in self._ended
-        if link is None and others and not is_ours:
-            return False
-        try:
-            if link is None and not (terminates and self._has_ended(key)):
-                self._look_into(key[1], free=starts and self._crosses(key))
-                link = self._invited(key, parse(jingle)) if starts else self._unknown()
-            if link is not None:
-                link.receive_jingle(jingle)
-        except JingleError as error:
-            self._iqs.error(iq, error)
-            if link is not None and key not in self._links:
-                self.capacity.leave(link)
-        else:
-            self._iqs.result(iq)
-            if link is not None and key not in self._links:
-                self._add(link)
-        if link is not None and link.stage is not Stage.IDLE:
-            link.pump()
-        return True
-
-    def takes_block(self, iq: Iq, ours: str, *, others: bool) -> bool:
-        """Deal with an IBB iq; False if it is not for us (``others``: another IBB plugin is loaded)."""
-        payload = iq.xml[0] if len(iq.xml) else None
-        if payload is None or not payload.tag.startswith(f"{{{NS_IBB}}}"):
-            return False
-        key = (ours, iq.xml.get("from", ""), sid_of(payload) or "")
-        link = self._streams.get(key)
-        is_ours = link is not None or not others or key in self._ended_streams
-        if link is not None:
-            link.receive_block(iq, payload)
-        elif is_ours:
+    async def connect(self, target: Target, min_assurance: Assurance) -> SessionDriver:
+        """Return the session with ``target`` once both hellos are checked. Raises what made it fail."""
+        while True:
+            driver = self.ensure(target, min_assurance)
             try:
-                if key not in self._ended_streams:  # he could not know
-                    self._look_into(key[1])
-                raise JingleError("no such bytestream", "item-not-found")
-            except JingleError as error:
-                self._iqs.error(iq, error)
-        return is_ours
+                await asyncio.shield(driver.authenticating)
+                if driver.min_assurance >= min_assurance or driver.assurance >= min_assurance:
+                    return driver
+                # it began on other terms: once open it will do, or make room for one that does
+                await asyncio.shield(driver.opened)
+            except SessionCancelled:
+                continue  # the peer's own offer took its place (tie-break)
 
-    def _look_into(self, peer: str, *, free: bool = False) -> None:
-        """An iq came that belongs to no session. What is cheapest to find out comes first: a flood must end here."""
-        nobody = NobodyHere("no session is accepted from this JID")
-        if not self._callers.is_listed(peer):
-            raise nobody
-        if not free and not self.capacity.listens(peer, self._clock(), contact=self._callers.is_contact(peer)):
-            raise Refused("too many sessions are asked for")
-        if not self._host.admits(peer):
-            raise nobody
+    # --- to receive ------------------------------------------------------------------------------------------------
 
-    def _invited(self, key: Key, jingle: Jingle) -> Link:
-        """Somebody who may wants a session: is ours on the way to him too, and is there room?"""
-        ours, peer, sid = key
-        mine = self._offered(ours, peer) if jingle.secured is not None else None
-        if mine is not None:
-            if tie_break(mine.sid, sid):
-                raise JingleError("our own offer has precedence", "conflict", "tie-break")
-            mine.abandon()  # and no room is made: his offer takes the place of ours, and counts as ours
-            return self._host.new_link(self._host.new_session(Role.RESPONDER, ours, peer, Assurance.NONE))
-        acquainted = self._callers.is_acquainted(peer)
-        if (given_up := self.capacity.make_room(peer, acquainted=acquainted)) is not None:
-            given_up.end(Reason.BUSY)
-        link = self._host.new_link(self._host.new_session(Role.RESPONDER, ours, peer, Assurance.NONE))
-        self.capacity.enter(link, peer, acquainted=acquainted)
-        return link
+    def find(self, key: SessionKey) -> SessionDriver | None:
+        """Return the session with this Jingle session id."""
+        return self._sessions.get(key)
 
-    def _add(self, link: Link) -> None:
-        self._links[link.ours, link.peer, link.sid] = link
-        self._accounts.setdefault(_bare(link.peer), {})[link] = None
+    def by_stream(self, key: SessionKey) -> SessionDriver | None:
+        """Return the session whose bytestream has this sid (XEP-0047)."""
+        return self._by_stream.get(key)
 
-    def _unknown(self) -> Never:
-        raise JingleError("no such session", "item-not-found", "unknown-session")
+    def has_ended(self, key: SessionKey) -> bool:
+        """Return whether this session ended just now."""
+        return key in self._ended
 
-    def _has_ended(self, key: Key) -> bool:
-        """Did this session end just now? Said once: the peer's own session-terminate, and no flood of them."""
-        ended = key in self._ended
+    def has_ended_stream(self, key: SessionKey) -> bool:
+        """Return whether this bytestream ended just now."""
+        return key in self._ended_streams
+
+    def forget_ended(self, key: SessionKey) -> None:
+        """Forget that this session ended: the peer has said its last word about it, and no flood of them counts."""
         self._ended.pop(key, None)
-        return ended
 
-    def _offered(self, ours: str, peer: str) -> Link | None:
-        """Our own offer to this full JID, if it is on its way."""
-        offered = (link for link in self._half_open(peer) if link.stage is Stage.OFFERED)
-        return next((link for link in offered if (link.ours, link.peer) == (ours, peer)), None)
+    def offered(self, target: Target) -> SessionDriver | None:
+        """Return our own pending offer to this full JID."""
+        return next((driver for driver in self._opening(target) if driver.state is State.OFFER_SENT), None)
 
-    def _crosses(self, key: Key) -> bool:
-        """Does this offer cross one of ours? Whoever refused it for its rate would lose both. Each of ours lets one through, so
-        how many there can be is up to us."""
-        mine = self._offered(*key[:2])
-        if mine is None or mine.crossed:
-            return False
-        mine.crossed = True
-        return True
+    def add(self, driver: SessionDriver) -> None:
+        """Take a new session in."""
+        self._sessions[driver.own_jid, driver.peer, driver.sid] = driver
+        self._by_account.setdefault(bare(driver.peer), {})[driver] = None
 
-    def _half_open(self, peer: str) -> Iterator[Link]:
-        return (link for link in self.of(_bare(peer)) if link.stage in BEFORE_OPEN)
+    def on_session_event(self, driver: SessionDriver, event: DriverEvent) -> None:
+        """Keep track of what is open, and of bytestreams."""
+        match event:
+            case events.TransportAgreed(sid, _):
+                self._streams[driver] = key = (driver.own_jid, driver.peer, sid)
+                self._by_stream[key] = driver
+            case events.SessionOpened():
+                # the newest open session is the one to send through; an older one with the same peer ends
+                older = self._open.get(driver.target)
+                self._open[driver.target] = driver
+                if older is not None and older is not driver:
+                    older.close()
+            case events.SessionClosed() | events.SessionFailed() | SessionDiscarded():
+                self._drop_open(driver)
+            case SessionReleased():
+                self._drop_open(driver)
+                self._remove(driver)
+
+    def _drop_open(self, driver: SessionDriver) -> None:
+        if self._open.get(driver.target) is driver:
+            del self._open[driver.target]
+
+    def _remove(self, driver: SessionDriver) -> None:
+        stream = self._streams.pop(driver, None)
+        if stream is not None and self._by_stream.get(stream) is driver:
+            del self._by_stream[stream]
+            _remember(self._ended_streams, stream)
+        key = (driver.own_jid, driver.peer, driver.sid)
+        if self._sessions.get(key) is not driver:
+            return
+        del self._sessions[key]
+        _remember(self._ended, key)
+        account = bare(driver.peer)
+        del self._by_account[account][driver]
+        if not self._by_account[account]:
+            del self._by_account[account]
+
+    def _opening(self, target: Target) -> Iterator[SessionDriver]:
+        return (driver for driver in self.of(bare(target[1])) if driver.state in NOT_YET_OPEN and driver.target == target)
 
 
-def _remember(ended: dict[Key, None], key: Key) -> None:
+def _remember(ended: dict[SessionKey, None], key: SessionKey) -> None:
     ended[key] = None
-    if len(ended) > _REMEMBER_ENDED:
+    if len(ended) > ENDED:
         del ended[next(iter(ended))]
-
-
-def _bare(jid: str) -> str:
-    return jid.partition("/")[0]

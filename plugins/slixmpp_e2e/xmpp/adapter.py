@@ -1,10 +1,11 @@
 """The one module that touches what slixmpp does not promise. Tested against every slixmpp version that we allow.
 
-- ``_build_stanza`` makes a stanza object of an element;
-- what has passed our filters, or must not pass those of others, goes on behind them: through what is behind ours, then out;
-- a stanza that came inside a session must not be counted by XEP-0198 of the client stream, and one that we keep for
-  ourselves must be: else the server's count and ours part, and a resumption loses or repeats stanzas;
-- slixmpp leaves the task that sends pending when its connection is over.
+- ``_build_stanza`` makes a stanza object of an element.
+- Stanzas that passed our filters, or that must not pass those of others, go through the filters behind ours and then out.
+- XEP-0198 counts stanzas of the client stream. It must not count one that came inside a session, and must count one that we
+  keep; else the server's count and ours differ, and a resumption loses or repeats stanzas.
+- slixmpp leaves its sending task pending when the connection is over.
+- slixmpp takes a second registration of a plugin in silence, whatever its settings.
 """
 
 from __future__ import annotations
@@ -12,15 +13,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from importlib.metadata import packages_distributions
 from typing import Any
 from xml.etree.ElementTree import Element
 
+import slixmpp
 from slixmpp import Iq
 from slixmpp.basexmpp import BaseXMPP
 from slixmpp.xmlstream.stanzabase import StanzaBase
 from slixmpp.xmlstream.tostring import tostring
-from slixmpp.xmlstream.xmlstream import NotConnectedError
+from slixmpp.xmlstream.xmlstream import NotConnectedError, XMLStream
 
+from slixmpp_e2e.errors import SlixmppUnsupported
 from slixmpp_e2e.xmpp.namespaces import of_stream
 
 log = logging.getLogger("slixmpp_e2e")
@@ -28,51 +32,110 @@ log = logging.getLogger("slixmpp_e2e")
 _FRONT = -1_000_000
 """add_filter() takes an order of 0 for "at the end"; list.insert() takes any negative number beyond the length for "first"."""
 
+OLDEST, TOO_NEW = (1, 17), (2,)
+"""The slixmpp versions that this module is tested with: from the first on, before the second."""
+_NEEDED = ("_build_stanza", "add_filter", "del_filter", "recv_stanza", "send_raw", "_run_out_filters", "waiting_queue")
 
-def add_filters(xmpp: BaseXMPP, incoming: Any, first: Any, outgoing: Any) -> None:
+
+def check_version() -> None:
+    """Raise SlixmppUnsupported unless the slixmpp that Python has loaded is one that this module was tested with.
+
+    pip checks versions when it installs. Another package that brings a folder ``slixmpp`` of its own overwrites it unnoticed:
+    then the version that pip noted says nothing, and only the code does.
+    """
+    version = str(slixmpp.__version__)
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    annotated = {name for cls in XMLStream.__mro__ for name in vars(cls).get("__annotations__", ())}
+    missing = [name for name in _NEEDED if not hasattr(XMLStream, name) and name not in annotated]
+    if OLDEST <= numbers < TOO_NEW and not missing:
+        return
+    folder = slixmpp.__path__[0]
+    packages = ", ".join(sorted(set(packages_distributions().get("slixmpp", ())))) or "no installed package"
+    lacks = f" and lacks {', '.join(missing)}" if missing else ""
+    raise SlixmppUnsupported(
+        f"slixmpp {'.'.join(map(str, OLDEST))} or later, before {TOO_NEW[0]}, is needed;"
+        f" the one in {folder} says that it is {version}{lacks} (the folder belongs to: {packages})"
+    )
+
+
+def guard_registration(xmpp: BaseXMPP, name: str, check: Callable[[Any], None]) -> Callable[[], None]:
+    """Call ``check(config)`` whenever the plugin ``name`` is registered again; return what ends that."""
+    plugins: Any = xmpp.plugin
+
+    def check_same(plugin: str, config: Any = None, enabled: Any = None) -> None:
+        if plugin == name and plugins.enabled(name):
+            check(config)
+
+    return _call_before(plugins, "enable", check_same)
+
+
+def guard_handlers(xmpp: BaseXMPP, check: Callable[[str], None]) -> Callable[[], None]:
+    """Call ``check(event)`` whenever a handler of a slixmpp event is added; return what ends that."""
+    return _call_before(xmpp, "add_event_handler", lambda event, *args, **kwargs: check(event))
+
+
+def _call_before(target: Any, method: str, check: Callable[..., None]) -> Callable[[], None]:
+    """Call ``check`` with the arguments of each call of a method, before it; return what ends that."""
+    original = getattr(target, method)
+
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        check(*args, **kwargs)
+        return original(*args, **kwargs)
+
+    def end() -> None:
+        if vars(target).get(method) is guarded:
+            delattr(target, method)
+
+    setattr(target, method, guarded)
+    return end
+
+
+def add_filters(xmpp: BaseXMPP, incoming: Any, own_iqs: Any, outgoing: Any) -> None:
     """Put our three filters in place.
 
-    ``first`` is before every other outgoing filter, where our own iqs leave the queue: an asynchronous filter of somebody
-    else would cost each block of a bytestream a task, and might reorder them.
+    ``own_iqs`` comes before every other outgoing filter, and our own iqs leave the queue there: an asynchronous filter of
+    another plugin would cost each block of a bytestream a task, and might reorder blocks.
 
-    ``outgoing`` is before the other synchronous filters, after all of the ordinary ones, which may still add to a stanza. What
-    we divert must never reach XEP-0198's filter, which keeps every stanza for resending *in clear* after a resumption.
+    ``outgoing`` comes before the other synchronous filters, and after all ordinary ones, which may still add to a stanza.
+    What we divert must never reach XEP-0198's filter, which keeps every stanza for resending *in plaintext*.
     """
     xmpp.add_filter("in", incoming)
-    xmpp.add_filter("out", first, order=_FRONT)
+    xmpp.add_filter("out", own_iqs, order=_FRONT)
     xmpp.add_filter("out_sync", outgoing, order=_FRONT)
 
 
-def remove_filters(xmpp: BaseXMPP, incoming: Any, first: Any, outgoing: Any) -> None:
+def remove_filters(xmpp: BaseXMPP, incoming: Any, own_iqs: Any, outgoing: Any) -> None:
     """Take them out again."""
     xmpp.del_filter("in", incoming)
-    xmpp.del_filter("out", first)
+    xmpp.del_filter("out", own_iqs)
     xmpp.del_filter("out_sync", outgoing)
 
 
 def write(xmpp: BaseXMPP, stanza: StanzaBase, outgoing: Any, text: str | bytes | None = None) -> None:
-    """Send a stanza now, through the synchronous filters behind our ``outgoing``, XEP-0198's among them. ``text`` is the
-    stanza on the wire, for who can write it faster than slixmpp."""
+    """Send a stanza now, through the synchronous filters behind our ``outgoing``, XEP-0198's among them.
+
+    ``text`` is the serialised stanza, from callers who serialise it faster than slixmpp.
+    """
     for other in _filters(xmpp, "out_sync"):
         try:
             if other != outgoing and other(stanza) is None:
                 return
-        except Exception:  # an edge: somebody else's code, of which slixmpp, too, would only log what it raises
+        except Exception:  # an edge: another plugin's code; slixmpp, too, would only log what it raises
             log.exception("a stanza was dropped: the filter %r of another plugin raised", other)
             return
     try:
         xmpp.send_raw(text if text is not None else tostring(stanza.xml, xmlns=xmpp.default_ns, stream=xmpp, top_level=True))
     except NotConnectedError:
-        log.debug("not connected: XEP-0198 sends it again after a resumption, or the stream is over and so is this")
+        log.debug("not connected: XEP-0198 resends it after a resumption, or the stream is over and so is this")
 
 
-def encrypts(xmpp: BaseXMPP) -> bool:
-    """Is there a filter of somebody who encrypts what goes out in clear (XEP-0420)?"""
+def has_sce_filter(xmpp: BaseXMPP) -> bool:
+    """Return whether another plugin encrypts what leaves in plaintext (XEP-0420)."""
     return bool(_filters(xmpp, "out_sce"))
 
 
-def awaits(xmpp: BaseXMPP, reply: Iq) -> bool:
-    """Does somebody who has sent a request wait for this reply?"""
+def has_reply_handler(xmpp: BaseXMPP, reply: Iq) -> bool:
+    """Return whether somebody who sent a request waits for this reply."""
     name = f"IqCallback_{reply['id']}"
     return any(handler.name == name and handler.match(reply) for handler in vars(xmpp)["_XMLStream__handlers"])
 
@@ -84,12 +147,12 @@ def unload(xmpp: BaseXMPP, name: str) -> None:
 
 
 def _filters(xmpp: BaseXMPP, mode: str) -> list[Any]:
-    """In the order in which they are applied."""
+    """Return the filters in the order in which they are applied."""
     return list(vars(xmpp)["_XMLStream__filters"][mode])
 
 
 def build(xmpp: BaseXMPP, element: Element) -> StanzaBase:
-    """The stanza object of an element."""
+    """Return the stanza object of an element."""
     return xmpp._build_stanza(of_stream(element, xmpp.default_ns))
 
 
@@ -104,11 +167,11 @@ def inject(xmpp: BaseXMPP, stanza: StanzaBase) -> None:
             management.handled = handled
 
 
-def keep(xmpp: BaseXMPP, stanza: StanzaBase, incoming: Any) -> None:
-    """Our filter ``incoming`` keeps a stanza for itself: XEP-0198 counts it all the same, if its filter is behind ours.
+def count_as_handled(xmpp: BaseXMPP, stanza: StanzaBase, incoming: Any) -> None:
+    """Let XEP-0198 count a stanza that our filter ``incoming`` keeps, if its own filter stands behind ours.
 
-    (Passing on some harmless stanza in its place would do too, but slixmpp compares every stanza with every iq that waits for
-    its answer: a busy client would spend most of its time on that.)
+    (Passing on a harmless stanza instead would do too, but slixmpp compares every stanza with every iq that waits for its
+    answer: a busy client would spend most of its time on that.)
     """
     management = xmpp.plugin.get("xep_0198", None)
     if management is None or xmpp.is_component:
@@ -118,8 +181,8 @@ def keep(xmpp: BaseXMPP, stanza: StanzaBase, incoming: Any) -> None:
         management._handle_incoming(stanza)
 
 
-def sift(xmpp: BaseXMPP, admitted: Callable[[StanzaBase], bool]) -> None:
-    """Ask ``admitted`` about every stanza that is queued and has not come to the filters yet; drop those that are not."""
+def drop_queued(xmpp: BaseXMPP, admitted: Callable[[StanzaBase], bool]) -> None:
+    """Drop queued stanzas that have not come to the filters yet and that ``admitted`` refuses."""
     queue = xmpp.waiting_queue
     waiting = []
     while not queue.empty():
@@ -131,8 +194,7 @@ def sift(xmpp: BaseXMPP, admitted: Callable[[StanzaBase], bool]) -> None:
 
 
 async def end_sender(xmpp: BaseXMPP) -> None:
-    """End the task that sends what is queued, of a client that is not connected any more; slixmpp begins another one when it
-    connects again."""
+    """End the sending task of a client that is not connected any more; slixmpp starts another when it connects again."""
     sender = xmpp._run_out_filters
     if sender is not None:
         sender.cancel()

@@ -13,15 +13,15 @@ from slixmpp.plugins.xep_0030 import DiscoInfo
 from xmpp_e2e.negotiate.jingle import NS_IBB, NS_JINGLE, NS_SECURITY, NS_XMLSTREAM
 
 FEATURES = (NS_JINGLE, NS_XMLSTREAM, NS_IBB, NS_SECURITY)
-"""What we advertise. The last one says it all; the others are for people who read disco."""
+"""The features that we advertise. The last one says it all; the others are for people who read disco."""
 _SHARED = {NS_JINGLE: "xep_0166", NS_IBB: "xep_0261"}
-"""Other plugins that advertise some of it."""
+"""Other plugins that advertise some of them too."""
 _TIMEOUT = 30
-"""Seconds for one disco#info request: a slow link answers within a few."""
+"""Timeout of one disco#info request, in seconds: a slow link answers within a few."""
 
 
 async def advertise(xmpp: BaseXMPP, *, announce: bool) -> None:
-    """Add our features, and say so in the next presence; ``announce``: there has been one already, so send it again."""
+    """Add our features, and announce them in the next presence; ``announce``: send presence again, since one has gone out."""
     disco = xmpp.plugin["xep_0030"]
     for feature in FEATURES:
         disco.add_feature(feature)
@@ -31,7 +31,7 @@ async def advertise(xmpp: BaseXMPP, *, announce: bool) -> None:
 
 
 def _of_any_address(xmpp: BaseXMPP, jid: JID | None, node: str | None, asker: JID | None, data: object) -> object:
-    """A component's answer to disco#info: slixmpp adds features to its domain alone, and its people are at other addresses."""
+    """Answer disco#info for any address of a component: slixmpp adds features to its domain alone."""
     disco = xmpp.plugin["xep_0030"]
     info = disco.static.get_info(jid, node, asker, data)
     if not node and isinstance(info, DiscoInfo):
@@ -41,7 +41,7 @@ def _of_any_address(xmpp: BaseXMPP, jid: JID | None, node: str | None, asker: JI
 
 
 async def withdraw(xmpp: BaseXMPP) -> None:
-    """Take our features back, but for those that are another plugin's too, and say so in the next presence."""
+    """Remove our features, except those that another plugin advertises too, and announce it in the next presence."""
     disco = xmpp.plugin["xep_0030"]
     shared = {feature for feature, plugin in _SHARED.items() if plugin in xmpp.plugin}
     for feature in FEATURES:
@@ -53,27 +53,27 @@ async def withdraw(xmpp: BaseXMPP) -> None:
 
 
 def forget(xmpp: BaseXMPP, peer: JID) -> None:
-    """A presence came: what slixmpp remembers of the peer's earlier ones is void, until it has looked at this one.
+    """Forget what slixmpp remembers of the peer's capabilities, since a new presence came.
 
-    (It never forgets: who logs in again without encryption, under the same full JID, would seem to have it for ever. Our own
-    entry is the one that our next presence is made of.)
+    slixmpp never forgets by itself: a peer who logs in again without encryption, under the same full JID, would seem to have
+    it for ever. Our own entry stays, since our next presence is made of it.
     """
     ours = peer.domain == xmpp.boundjid.domain if xmpp.is_component else peer == xmpp.boundjid
     if not ours:
         xmpp.plugin["xep_0115"].assign_verstring(peer, None)
 
 
-async def supports(xmpp: BaseXMPP, ours: JID, peer: JID) -> bool | None:
-    """Does this full JID advertise it? None if it cannot be asked: offline, or somebody says so."""
+async def supports(xmpp: BaseXMPP, own_jid: JID, peer: JID) -> bool | None:
+    """Return whether this full JID advertises encryption; None if it cannot be asked: offline, or somebody claims so."""
     caps = xmpp.plugin["xep_0115"]
     version = await caps.get_verstring(peer)
     info = await caps.get_caps(verstring=version)
-    # slixmpp files its own features under their hash, and goes on changing them: what a client of the same make, with no more
-    # features than we had then, would be taken to advertise is what we advertise now.
+    # slixmpp keeps its own features under their hash and goes on changing them. A client of the same make, with the features
+    # that we had then, would seem to advertise what we advertise now.
     if info is None or version not in [caps.generate_verstring(info, name) for name in caps.hashes]:
         try:
             answer = await xmpp.plugin["xep_0030"].get_info(
-                jid=peer, ifrom=ours if xmpp.is_component else None, cached=False, timeout=_TIMEOUT
+                jid=peer, ifrom=own_jid if xmpp.is_component else None, cached=False, timeout=_TIMEOUT
             )
         except IqError as error:
             return False if error.condition == "feature-not-implemented" else None
@@ -83,8 +83,8 @@ async def supports(xmpp: BaseXMPP, ours: JID, peer: JID) -> bool | None:
     return NS_SECURITY in info["features"]
 
 
-async def supporting(xmpp: BaseXMPP, ours: JID, jids: list[str]) -> dict[str, bool | None]:
-    """Ask them all at once."""
-    answers = await asyncio.gather(*(supports(xmpp, ours, JID(jid)) for jid in jids))
-    # no test fails without `strict`: asyncio.gather gives as many answers as it was asked for
+async def query_support(xmpp: BaseXMPP, own_jid: JID, jids: list[str]) -> dict[str, bool | None]:
+    """Ask all of these full JIDs at once; return ``supports()`` of each."""
+    answers = await asyncio.gather(*(supports(xmpp, own_jid, JID(jid)) for jid in jids))
+    # no test fails without `strict`: asyncio.gather returns as many answers as it was given questions
     return dict(zip(jids, answers, strict=True))

@@ -1,13 +1,14 @@
 """Which resources of which peers are online, by the presence that came (RFC 6121 §4).
 
-slixmpp's own roster forgets all of it when a connection is lost, although a stream that is resumed (XEP-0198) goes on where it
-was: a message to somebody who is online would then go out as one to somebody who is not.
+slixmpp's own roster forgets all of it when a connection is lost, even if the stream is resumed (XEP-0198). A message to
+somebody who is online would then look like one to somebody who is offline.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
 
 from slixmpp import JID, Presence
 from slixmpp.roster import RosterNode
@@ -15,63 +16,63 @@ from slixmpp.roster import RosterNode
 from slixmpp_e2e.xmpp.namespaces import of_client
 
 ARRIVAL_SECONDS = 3.0
-"""After a login the presence of contacts comes within a second or two; until then nobody is taken to be offline."""
+"""Wait for presence after a login: it comes within a second or two. Until then nobody counts as offline."""
 RESOURCES = 16
-"""Resources of one account that are kept: twice as many as a message goes to."""
+"""Resources kept for one account: twice as many as a message goes to."""
 ACCOUNTS = 20_000
-"""Accounts that are kept; a large bot's roster. The one that was heard of longest ago goes first."""
+"""Accounts kept, as a large bot's roster has. The least recently heard of goes first."""
 
 _GONE = frozenset({"unavailable", "error"})
 
 
-class Presences:
-    """The online resources of peers, each account's by what they told which account of ours."""
+class PresenceCache:
+    """The online resources of peers, by the account of ours that they told."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._known: OrderedDict[tuple[str, str], dict[str, int]] = OrderedDict()
-        self._waiting: dict[tuple[str, str], asyncio.Future[None]] = {}
-        self._settled_at = 0.0
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._online: OrderedDict[tuple[str, str], dict[str, int]] = OrderedDict()
+        self._arriving: dict[tuple[str, str], asyncio.Future[None]] = {}
+        self._arrival_deadline = 0.0
 
-    def begin(self) -> None:
-        """A new stream: nothing is known yet, and everything is about to come."""
-        self._known.clear()
-        self._settled_at = self._loop.time() + ARRIVAL_SECONDS
+    def reset(self) -> None:
+        """Forget everything: a new stream begins, and presence is about to arrive."""
+        self._online.clear()
+        self._arrival_deadline = self._clock() + ARRIVAL_SECONDS
 
-    def adopt(self, ours: str, roster: RosterNode) -> None:
-        """The stream is up already: what slixmpp knows is all there is."""
+    def load_roster(self, own_jid: str, roster: RosterNode) -> None:
+        """Take over what slixmpp knows, on a stream that is up already."""
         for bare in roster:
             resources = {f"{bare}/{name}": _number(data.get("priority")) for name, data in roster[bare].resources.items()}
             if resources:
-                self._known[ours, bare] = resources
+                self._online[own_jid, bare] = resources
 
-    def notice(self, ours: str, stanza: Presence) -> None:
-        """A presence stanza came to us (a bare JID)."""
+    def update(self, own_jid: str, stanza: Presence) -> None:
+        """Take in a presence stanza that came to ``own_jid`` (bare)."""
         peer: JID = stanza["from"]
         kind = stanza.xml.get("type")
         if not peer.resource or not (kind is None or kind in _GONE):
             return
-        key = (ours, peer.bare)
-        resources = self._known.pop(key, {})
+        key = (own_jid, peer.bare)
+        resources = self._online.pop(key, {})
         resources.pop(peer.full, None)
         if kind is None and len(resources) < RESOURCES:
             resources[peer.full] = _number(of_client(stanza.xml).findtext("{jabber:client}priority"))
         if resources:
-            self._known[key] = resources
-            if len(self._known) > ACCOUNTS:
-                self._known.popitem(last=False)
-        if (future := self._waiting.pop(key, None)) is not None:
+            self._online[key] = resources
+            if len(self._online) > ACCOUNTS:
+                self._online.popitem(last=False)
+        if (future := self._arriving.pop(key, None)) is not None:
             future.set_result(None)
 
-    async def online(self, ours: str, bare: str) -> list[str]:
-        """The full JIDs of the peer's resources, best priority first; right after a login this waits for them."""
-        key = (ours, bare)
-        patience = self._settled_at - self._loop.time()
-        if key not in self._known and patience > 0:
-            future = self._waiting.setdefault(key, self._loop.create_future())
+    async def online(self, own_jid: str, bare: str) -> list[str]:
+        """Return the full JIDs of the peer's online resources, highest priority first; right after a login, wait for them."""
+        key = (own_jid, bare)
+        patience = self._arrival_deadline - self._clock()
+        if key not in self._online and patience > 0:
+            future = self._arriving.setdefault(key, asyncio.get_running_loop().create_future())
             await asyncio.wait({future}, timeout=patience)
-            self._waiting.pop(key, None)
-        resources = self._known.get(key, {})
+            self._arriving.pop(key, None)
+        resources = self._online.get(key, {})
         return sorted(resources, key=lambda jid: -resources[jid])
 
 

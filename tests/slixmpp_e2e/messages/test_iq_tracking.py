@@ -2,136 +2,126 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
-from slixmpp import ClientXMPP, Iq
-from slixmpp.exceptions import IqError
+from slixmpp import Iq
 from slixmpp.xmlstream.handler import Callback
 from slixmpp.xmlstream.matcher import StanzaPath
 
 from slixmpp_e2e.errors import SessionGone
-from slixmpp_e2e.messages import iq_tracking as inside
-from slixmpp_e2e.sessions.driver import Link
-from tests.slixmpp_e2e.test_switchboard import ask, refused
-from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, turns, until
-from xmpp_e2e.stream import outflow
+from slixmpp_e2e.messages import iq_tracking
+from slixmpp_e2e.messages.iq_tracking import IqTracker
+from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, ask, e2e, refused, turns, until
+from tests.slixmpp_e2e.messages.fake_sessions import FakeDriver
+from tests.slixmpp_e2e.messages.requests import Asked
+from xmpp_e2e.stream import send_buffer
+from xmpp_e2e.types import Role
 
-
-class Asked:
-    """Takes the queries that come to a client, and answers none by itself."""
-
-    def __init__(self, client: ClientXMPP) -> None:
-        self._queue: asyncio.Queue[Iq] = asyncio.Queue()
-        client.register_handler(Callback("asked", StanzaPath("iq@type=get"), self._queue.put_nowait))
-
-    async def take(self) -> Iq:
-        return await until(self._queue.get())
+PEER = "p@localhost/r"
 
 
 @pytest.mark.parametrize("impostor", [BOB, "bob@localhost", "localhost", ALICE, "alice@localhost"])
 @pytest.mark.parametrize("kind", ["result", "error"])
-async def test_an_answer_that_a_server_makes_up_is_dropped(world: World, impostor: str, kind: str) -> None:
+async def test_an_answer_that_a_server_makes_up_is_dropped(env: Env, impostor: str, kind: str) -> None:
     """Whoever it claims to be from (slixmpp would take three of these), and the true answer still counts."""
-    alice, bob = await world.pair()
-    await world.session(alice, bob)
-    asked, told = Asked(bob), Heard(alice, "e2e_plaintext_refused")
+    alice, bob = await env.pair()
+    await env.session(alice, bob)
+    asked, told = Asked(bob), Events(alice, "e2e_plaintext_refused")
     answer = ask(alice, BOB)
     request = await asked.take()
-    world.server.inject(ALICE, f"<iq from='{impostor}' to='{ALICE}' id='{request['id']}' type='{kind}'/>")
+    env.server.inject(ALICE, f"<iq from='{impostor}' to='{ALICE}' id='{request['id']}' type='{kind}'/>")
     assert "asked inside" in str(await told.take())
     assert not answer.done()
     request.reply().send()
     assert str((await until(answer))["e2e"]["assurance"]) == "vouched"
 
 
-async def test_control_without_the_check_the_made_up_answer_counts(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_control_without_the_check_the_made_up_answer_counts(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
     """The attack is real: slixmpp's own matcher takes a result from the domain of the peer."""
-    monkeypatch.setattr(inside.InsideIqs, "forged", lambda self, iq: False)
-    alice, bob = await world.pair()
-    await world.session(alice, bob)
+    monkeypatch.setattr(IqTracker, "is_spoofed_reply", lambda self, iq: False)
+    alice, bob = await env.pair()
+    await env.session(alice, bob)
     asked = Asked(bob)
     answer = ask(alice, BOB)
     request = await asked.take()
-    world.server.inject(ALICE, f"<iq from='localhost' to='{ALICE}' id='{request['id']}' type='result'/>")
+    env.server.inject(ALICE, f"<iq from='localhost' to='{ALICE}' id='{request['id']}' type='result'/>")
     assert (await until(answer))["from"].full == "localhost"
 
 
-async def test_a_made_up_answer_is_dropped_while_the_question_is_held(world: World) -> None:
-    """The id may be guessed before there is a session: the answer is as good as none."""
-    alice, bob = await world.pair()
-    asked, told = Asked(bob), Heard(alice, "e2e_plaintext_refused")
+async def test_a_made_up_answer_is_dropped_while_the_request_waits_for_a_session(env: Env) -> None:
+    """Its id may be guessed before there is one."""
+    alice, bob = await env.pair()
+    asked, told = Asked(bob), Events(alice, "e2e_plaintext_refused")
     request = alice.make_iq_get(queryxmlns="urn:example:query", ito=BOB)
     answer = request.send()
     await turns(3)
     assert e2e(alice).sessions() == ()
-    world.server.inject(ALICE, f"<iq from='{BOB}' to='{ALICE}' id='{request['id']}' type='result'/>")
+    env.server.inject(ALICE, f"<iq from='{BOB}' to='{ALICE}' id='{request['id']}' type='result'/>")
     await told.take()
     (await asked.take()).reply().send()
     await until(answer)
 
 
-async def test_an_answer_from_another_session_is_dropped(world: World) -> None:
-    """A second peer with a session of his own cannot answer what the first was asked, even with the right id."""
-    alice, bob = await world.pair()
-    carol = await world.client("carol@localhost/c")
-    await world.settle(alice, bob, carol)
-    await world.session(alice, bob)
-    await world.session(alice, carol)
+async def test_an_answer_from_another_session_is_dropped(env: Env) -> None:
+    """A second peer cannot answer what the first was asked, even with the right id."""
+    alice, bob = await env.pair()
+    carol = await env.client("carol@localhost/c")
+    await env.settle(alice, bob, carol)
+    await env.session(alice, bob)
+    await env.session(alice, carol)
     asked = Asked(bob)
     results: list[Iq] = []
     alice.register_handler(Callback("results", StanzaPath("iq@type=result"), results.append))
     answer = ask(alice, BOB)
     request = await asked.take()
-    forged = carol.make_iq_result(id=request["id"], ito=ALICE)
-    forged.send()
-    await world.settle(carol, alice)
+    carol.make_iq_result(id=request["id"], ito=ALICE).send()
+    await env.settle(carol, alice)
     assert not [iq for iq in results if iq["from"].full == "carol@localhost/c"]
     request.reply().send()
     await until(answer)
 
 
-async def test_an_answer_whose_session_has_ended_is_not_sent(world: World) -> None:
-    """Neither in clear (even where that is allowed) nor through a newer session, and the handler's side is told."""
-    alice, bob = await world.pair()
-    ours, theirs = await world.session(alice, bob)
-    asked, failed = Asked(bob), Heard(bob, "e2e_send_failed")
+async def test_an_answer_whose_session_has_ended_is_not_sent(env: Env) -> None:
+    """Neither in plaintext (even where that is allowed) nor through a newer session, and the handler's side is told."""
+    alice, bob = await env.pair()
+    ours, theirs = await env.session(alice, bob)
+    asked, failed = Asked(bob), Events(bob, "e2e_send_failed")
     answer = ask(alice, BOB)
     request = await asked.take()
     await until(ours.close())
-    await until(theirs.ended())
+    await until(theirs.wait_closed())
     assert "ended" in await refused(answer)
-    await world.session(alice, bob)
+    await env.session(alice, bob)
     e2e(bob).allow_plaintext(ALICE)
     e2e(bob).set_policy(ALICE, "off")
     request.reply().send()
     assert isinstance((await failed.take()).error, SessionGone)
-    await world.settle(alice, bob)
-    assert world.in_clear(request["id"]) == []
+    await env.settle(alice, bob)
+    assert env.in_clear(request["id"]) == []
 
 
-async def test_a_question_dies_with_its_session_although_another_one_is_open(world: World) -> None:
+async def test_a_request_dies_with_its_session_although_another_one_is_open(env: Env) -> None:
     """A session that takes the place of an older one does not inherit what was asked there."""
-    alice, bob = await world.pair()
-    ours, _ = await world.session(alice, bob)
+    alice, bob = await env.pair()
+    ours, _ = await env.session(alice, bob)
     asked = Asked(bob)
     answer = ask(alice, BOB)
     await asked.take()
-    newer = e2e(bob).switchboard
-    link = newer.new_link(newer.new_session(ours.role.other.other, BOB, ALICE, ours.minimum))
-    link.offer()
-    newer.sessions._add(link)
+    client = e2e(bob)._client
+    newer = client._create(Role.INITIATOR, BOB, ALICE)
+    newer.offer()
+    client.registry.add(newer)
     assert "ended" in await refused(answer)
-    assert await until(ours.ended()) is None
-    assert [link.is_open for link in e2e(alice).sessions()] == [True]
+    assert await until(ours.wait_closed()) is None
+    assert [session.is_open for session in e2e(alice).sessions()] == [True]
 
 
-async def test_the_answer_goes_behind_what_was_sent_before_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_answer_goes_behind_what_was_sent_before_it(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
     """Messages that wait for room in the session are not overtaken by an answer, however small."""
-    monkeypatch.setattr(outflow, "OUTBOX_BYTES", 100_000)
-    alice, bob = await world.pair()
-    await world.session(alice, bob)
+    monkeypatch.setattr(send_buffer, "SEND_BUFFER_BYTES", 100_000)
+    alice, bob = await env.pair()
+    await env.session(alice, bob)
     asked = Asked(bob)
     order: list[str] = []
     alice.add_event_handler("message", lambda message: order.append(message["id"]))
@@ -148,73 +138,47 @@ async def test_the_answer_goes_behind_what_was_sent_before_it(world: World, monk
     assert order == [*map(str, range(100)), "answer"]
 
 
-async def test_requests_that_are_never_answered_do_not_pile_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_requests_that_are_never_answered_do_not_pile_up(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the bound the oldest is answered by an error here, so that it cannot be answered by anybody else."""
-    monkeypatch.setattr(inside, "ASKED_BOUND", 3)
-    alice, bob = await world.pair()
-    await world.session(alice, bob)
+    monkeypatch.setattr(iq_tracking, "PENDING_REQUESTS", 3)
+    alice, bob = await env.pair()
+    await env.session(alice, bob)
     Asked(bob)
     answers = [ask(alice, BOB) for _ in range(5)]
     for answer in answers[:2]:
         assert "too many" in await refused(answer)
     assert not any(answer.done() for answer in answers[2:])
-    world.unload(alice)
+    env.unload(alice)
     for answer in answers[2:]:
-        with pytest.raises(IqError):
-            await until(answer)
+        await refused(answer)
 
 
-def test_what_we_owe_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A peer who asks and asks costs no memory without end; what is forgotten is answered nowhere."""
-    monkeypatch.setattr(inside, "OWED_BOUND", 2)
-    monkeypatch.setattr(inside, "ID_BOUND", 3)
-    book, link = inside.InsideIqs(), _Peer("p@localhost/r")
-    for iq_id in ("0", "1", "2", "long"):
-        book.came(_iq(link.peer, iq_id, "get"), link)
-    assert [book.owes(_answer(link.peer, iq_id)) for iq_id in ("0", "1", "1", "2", "long")] == [None, link, None, link, None]
-    assert not any(book.may_go_outside(_answer(link.peer, iq_id)) for iq_id in ("0", "1", "2", "long"))
-    book.forget(link)
-    assert not book._owed
-
-
-def test_only_what_was_asked_outside_is_answered_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once, to the client that asked, and while it is remembered; an address without a resource can ask outside only."""
-    monkeypatch.setattr(inside, "OUTSIDE_BOUND", 2)
-    monkeypatch.setattr(inside, "ID_BOUND", 3)
-    book, peer = inside.InsideIqs(), "p@localhost/r"
-    for iq_id, kind in (("0", "get"), ("1", "get"), ("2", "set"), ("3", "result"), ("long", "get")):
-        book.came_outside(_iq(peer, iq_id, kind))
-    assert not book.may_go_outside(_answer("p@localhost/other", "1"))
-    assert [iq_id for iq_id in ("0", "1", "1", "2", "3", "long") if book.may_go_outside(_answer(peer, iq_id))] == ["1", "2"]
-    assert all(book.may_go_outside(_answer(server, "0")) for server in ("p@localhost", "localhost"))
-
-
-async def test_beyond_the_bound_nothing_is_answered_in_clear(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Asked inside, forgotten for too many others: the answer is reported, and not sent in clear where that is allowed."""
-    monkeypatch.setattr(inside, "OWED_BOUND", 1)
-    alice, bob = await world.pair()
-    ours, theirs = await world.session(alice, bob)
-    asked, failed = Asked(bob), Heard(bob, "e2e_send_failed")
+async def test_beyond_the_bound_nothing_is_answered_in_plaintext(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked inside, forgotten for too many others: the answer is reported, and not sent in plaintext where that is allowed."""
+    monkeypatch.setattr(iq_tracking, "OWED_REPLIES", 1)
+    alice, bob = await env.pair()
+    ours, theirs = await env.session(alice, bob)
+    asked, failed = Asked(bob), Events(bob, "e2e_send_failed")
     answers = [ask(alice, BOB) for _ in range(2)]
     requests = [await asked.take() for _ in answers]
     requests[1].reply().send()
     await until(answers[1])
     await until(ours.close())
-    await until(theirs.ended())
+    await until(theirs.wait_closed())
     await refused(answers[0])
-    world.unload(alice)
-    await world.settle(alice, bob)
+    env.unload(alice)
+    await env.settle(alice, bob)
     e2e(bob).allow_plaintext(ALICE)
     requests[0].reply().send()
     assert isinstance((await failed.take()).error, SessionGone)
-    await world.settle(bob, alice)
-    assert world.in_clear(requests[0]["id"]) == []
+    await env.settle(bob, alice)
+    assert env.in_clear(requests[0]["id"]) == []
 
 
-async def test_what_was_asked_in_clear_is_answered(world: World) -> None:
-    """By a client without encryption, whose question a handler took its time for; once, however often the handler says it."""
-    alice, bob = await world.client(ALICE, load=False), await world.client(BOB)
-    asked, failed = Asked(bob), Heard(bob, "e2e_send_failed")
+async def test_what_was_asked_in_plaintext_is_answered_in_plaintext_once(env: Env) -> None:
+    """Though the peer's client has no encryption, and however often a handler answers."""
+    alice, bob = await env.client(ALICE, load=False), await env.client(BOB)
+    asked, failed = Asked(bob), Events(bob, "e2e_send_failed")
     answer = ask(alice, BOB)
     reply = (await asked.take()).reply()
     reply.send()
@@ -223,63 +187,67 @@ async def test_what_was_asked_in_clear_is_answered(world: World) -> None:
     assert isinstance((await failed.take()).error, SessionGone)
 
 
-def test_the_book_of_what_we_ask() -> None:
-    """Requests only, by the session that they went through: its answer settles one, and its end all."""
-    book, peer = inside.InsideIqs(), "p@localhost/r"
-    link, other = _Peer(peer), _Peer(peer)
+# --- by itself -------------------------------------------------------------------------------------------------------
+
+
+def iq(iq_id: str, kind: str, peer: str = PEER) -> Any:
+    stanza = Iq()
+    stanza["from"], stanza["to"], stanza["id"], stanza["type"] = peer, peer, iq_id, kind
+    return stanza
+
+
+def test_an_answer_settles_a_request_of_its_session_and_the_end_of_a_session_settles_all() -> None:
+    tracker, session, other = IqTracker(), FakeDriver(PEER), FakeDriver(PEER)
     for iq_id, kind in (("a", "get"), ("b", "set"), ("c", "get"), ("r", "result")):
-        assert book.asks(_iq(peer, iq_id, kind)) is None
-        book.went(_iq(peer, iq_id, kind), link)
-    book.went(_iq(peer, "b", "result"), other)  # an answer of ours, by chance with the same id
-    book.went(_iq(peer, "unknown", "get"), other)
-    assert [iq_id for iq_id in ("a", "b", "c", "r", "unknown") if book.forged(_iq(peer, iq_id, "result"))] == ["a", "b", "c"]
-    assert not book.forged(_iq(peer, "a", "get"))
-    assert book.came(_iq(peer, "a", "get"), other)
-    assert book.came(_iq(peer, "unknown", "result"), other)
-    assert [book.came(_iq(peer, "a", "error"), each) for each in (other, link)] == [False, True]
-    assert not book.forged(_iq(peer, "a", "result"))
-    assert book.not_asked(_iq(peer, "c", "result")) is None
-    assert [asked and asked.id for asked in (book.not_asked(_iq(peer, "c", "get")) for _ in range(2))] == ["c", None]
-    assert [[asked.id for asked in book.unanswered(each)] for each in (other, link, link)] == [[], ["b"], []]
+        assert tracker.add(iq(iq_id, kind)) is None
+        tracker.bind(iq(iq_id, kind), session)
+    tracker.bind(iq("b", "result"), other)  # an answer of ours, by chance with the same id
+    tracker.bind(iq("unknown", "get"), other)
+    assert [each for each in ("a", "b", "c", "r", "unknown") if tracker.is_spoofed_reply(iq(each, "result"))] == list("abc")
+    assert not tracker.is_spoofed_reply(iq("a", "get"))
+    assert tracker.on_encrypted(iq("a", "get"), other)
+    assert tracker.on_encrypted(iq("unknown", "result"), other)
+    assert [tracker.on_encrypted(iq("a", "error"), each) for each in (other, session)] == [False, True]
+    assert not tracker.is_spoofed_reply(iq("a", "result"))
+    assert tracker.forget(iq("c", "result")) is None
+    assert [request and request.id for request in (tracker.forget(iq("c", "get")) for _ in range(2))] == ["c", None]
+    ended = [tracker.on_session_closed(each) for each in (other, session, session)]
+    assert [[request.id for request in requests] for requests in ended] == [[], ["b"], []]
 
 
-def test_the_oldest_of_too_many_questions_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its answer counts for nothing any more, wherever it comes from."""
-    monkeypatch.setattr(inside, "ASKED_BOUND", 2)
-    book = inside.InsideIqs()
-    assert [asked and asked.id for asked in (book.asks(_iq("p", iq_id, "get")) for iq_id in "abc")] == [None, None, "a"]
-    assert [iq_id for iq_id in "abc" if book.forged(_iq("p", iq_id, "result"))] == ["b", "c"]
+def test_the_replies_that_we_owe_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peer who asks and asks costs no memory without end; what is forgotten is answered nowhere."""
+    monkeypatch.setattr(iq_tracking, "OWED_REPLIES", 2)
+    monkeypatch.setattr(iq_tracking, "ID_BYTES", 3)
+    tracker, session = IqTracker(), FakeDriver(PEER)
+    for iq_id in ("0", "1", "2", "long"):
+        assert tracker.on_encrypted(iq(iq_id, "get"), session)
+    owed = [tracker.session_for_reply(iq(iq_id, "result")) for iq_id in ("0", "1", "1", "2", "long")]
+    assert owed == [None, session, None, session, None]
+    assert not any(tracker.may_reply_plaintext(iq(iq_id, "result")) for iq_id in ("0", "1", "2", "long"))
+    tracker.on_session_closed(session)
+    assert not tracker._owed
 
 
-def test_what_a_session_owes_ends_with_it() -> None:
-    """And not with another one of the same peer; an answer goes to the one that asked."""
-    book, peer = inside.InsideIqs(), "p@localhost/r"
-    links = [_Peer(peer) for _ in range(3)]
-    for number, link in enumerate(links):
-        book.came(_iq(peer, str(number), "get"), link)
-    book.forget(links[0])
-    assert [book.owes(_answer(peer, str(number))) for number in (0, 2, 1)] == [None, links[2], links[1]]
-    for link in links:
-        book.forget(link)
-    assert not book._owed
+def test_only_what_was_asked_in_plaintext_is_answered_in_plaintext(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, to the client that asked, and while it is remembered; an address without a resource can ask in plaintext only."""
+    monkeypatch.setattr(iq_tracking, "OWED_PLAINTEXT_REPLIES", 2)
+    monkeypatch.setattr(iq_tracking, "ID_BYTES", 3)
+    tracker = IqTracker()
+    for iq_id, kind in (("0", "get"), ("1", "get"), ("2", "set"), ("3", "result"), ("long", "get")):
+        tracker.on_plaintext_request(iq(iq_id, kind))
+    assert not tracker.may_reply_plaintext(iq("1", "result", "p@localhost/other"))
+    ids = ("0", "1", "1", "2", "3", "long")
+    assert [iq_id for iq_id in ids if tracker.may_reply_plaintext(iq(iq_id, "result"))] == ["1", "2"]
+    assert all(tracker.may_reply_plaintext(iq("0", "result", server)) for server in ("p@localhost", "localhost"))
 
 
-class _Peer(Link):
-    def __init__(self, peer: str) -> None:
-        self._peer = peer
-
-    @property
-    def peer(self) -> str:
-        return self._peer
-
-
-def _iq(peer: str, iq_id: str, kind: str) -> Any:
-    iq = Iq()
-    iq["from"], iq["id"], iq["type"] = peer, iq_id, kind
-    return iq
-
-
-def _answer(peer: str, iq_id: str) -> Any:
-    iq = Iq()
-    iq["to"], iq["id"], iq["type"] = peer, iq_id, "result"
-    return iq
+def test_what_a_session_owes_ends_with_it_and_not_with_another_of_the_same_peer() -> None:
+    tracker, sessions = IqTracker(), [FakeDriver(PEER) for _ in range(3)]
+    for number, session in enumerate(sessions):
+        tracker.on_encrypted(iq(str(number), "get"), session)
+    tracker.on_session_closed(sessions[0])
+    assert [tracker.session_for_reply(iq(each, "result")) for each in "021"] == [None, sessions[2], sessions[1]]
+    for session in sessions:
+        tracker.on_session_closed(session)
+    assert not tracker._owed

@@ -8,15 +8,15 @@ import pytest
 from slixmpp import ClientXMPP
 
 from slixmpp_e2e.errors import PeerWithoutE2E
-from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e
+from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, e2e
 
 EXTRAS = ("xep_0184", "xep_0085", "xep_0333")
 
 
-async def two(world: World, policy: str, load: bool) -> tuple[ClientXMPP, ClientXMPP]:
+async def two(env: Env, policy: str, load: bool) -> tuple[ClientXMPP, ClientXMPP]:
     """Alice under a policy, and Bob with an ordinary chat client, or one that has loaded the plugin."""
-    alice, bob = await world.client(ALICE, *EXTRAS, policy=policy), await world.client(BOB, *EXTRAS, load=load)
-    await world.settle(alice, bob)
+    alice, bob = await env.client(ALICE, *EXTRAS, policy=policy), await env.client(BOB, *EXTRAS, load=load)
+    await env.settle(alice, bob)
     return alice, bob
 
 
@@ -31,19 +31,19 @@ def say(client: ClientXMPP, to: str, body: str) -> str:
 
 
 def types(client: ClientXMPP, to: str) -> None:
-    """He is typing."""
+    """They are typing."""
     message: Any = client.make_message(mto=to, mtype="chat")
     message["chat_state"] = "composing"
     message.send()
 
 
 @pytest.mark.parametrize("load", [False, True], ids=["without", "with encryption"])
-async def test_chat_under_prefer(world: World, load: bool) -> None:
+async def test_chat_under_prefer(env: Env, load: bool) -> None:
     """Bodies, receipts and typing notices pass both ways, each labelled as what it is."""
-    alice, bob = await two(world, "prefer", load)
+    alice, bob = await two(env, "prefer", load)
     label = "vouched" if load else "none"
     for one, other, to in ((alice, bob, BOB), (bob, alice, ALICE)):
-        heard, typing, receipt = Heard(other, "message"), Heard(other, "chatstate_composing"), Heard(one, "receipt_received")
+        heard, typing, receipt = Events(other, "message"), Events(other, "chatstate_composing"), Events(one, "receipt_received")
         sent = say(one, to, "are you there")
         types(one, to)
         came = [await heard.take(), await typing.take(), await receipt.take()]
@@ -52,15 +52,15 @@ async def test_chat_under_prefer(world: World, load: bool) -> None:
         ours = came if load else [stanza for stanza in came if stanza["to"].full == ALICE]
         assert ours
         assert {str(stanza["e2e"]["assurance"]) for stanza in ours} == {label}
-    assert bool(world.in_clear("are you there")) is not load
-    assert bool(world.in_clear("urn:xmpp:receipts'", 'urn:xmpp:receipts" id')) is not load
+    assert bool(env.in_clear("are you there")) is not load
+    assert bool(env.in_clear("urn:xmpp:receipts'", 'urn:xmpp:receipts" id')) is not load
 
 
-async def test_chat_under_require(world: World) -> None:
-    """Nothing leaves in clear and nothing is delivered; no receipt, typing notice or error tells him that we are there."""
-    alice, bob = await two(world, "require", load=False)
-    failed, refused, heard = (Heard(alice, name) for name in ("e2e_send_failed", "e2e_plaintext_refused", "message"))
-    back, typing = [Heard(bob, name) for name in ("message", "receipt_received", "message_error")], Heard(alice, "chatstate")
+async def test_chat_under_require(env: Env) -> None:
+    """Nothing leaves in clear and nothing is delivered; no receipt, typing notice or error tells the peer that we are there."""
+    alice, bob = await two(env, "require", load=False)
+    failed, refused, heard = (Events(alice, name) for name in ("e2e_send_failed", "e2e_plaintext_refused", "message"))
+    back, typing = [Events(bob, name) for name in ("message", "receipt_received", "message_error")], Events(alice, "chatstate")
     say(alice, BOB, "are you there")
     types(alice, BOB)
     for _ in range(2):
@@ -69,20 +69,20 @@ async def test_chat_under_require(world: World) -> None:
     types(bob, ALICE)
     for _ in range(2):
         assert (await refused.take()).stanza["from"].full == BOB
-    await world.settle(alice, bob)
+    await env.settle(alice, bob)
     assert [len(each) for each in (failed, refused, heard, typing, *back)] == [0] * 7
-    assert world.in_clear("are you there") == []
+    assert env.in_clear("are you there") == []
 
 
-async def test_a_bot_answers_a_plain_client_in_clear_until_it_is_told_otherwise(world: World) -> None:
-    """Under ``prefer`` an unmodified bot's reply goes the way of the question; after ``require`` it hears nothing of him."""
-    alice, bob = await two(world, "prefer", load=False)
+async def test_a_bot_answers_a_plain_client_in_clear_until_it_is_told_otherwise(env: Env) -> None:
+    """Under ``prefer`` an unmodified bot's reply goes the way of the question; after ``require`` it hears nothing from them."""
+    alice, bob = await two(env, "prefer", load=False)
     alice.add_event_handler("message", lambda message: message.reply("an answer").send())
-    heard, refused = Heard(bob, "message"), Heard(alice, "e2e_plaintext_refused")
+    heard, refused = Events(bob, "message"), Events(alice, "e2e_plaintext_refused")
     say(bob, ALICE, "a question")
     assert await heard.bodies(1) == ["an answer"]
     e2e(alice).set_policy(BOB, "require")
     say(bob, ALICE, "a question")
     await refused.take()
-    await world.settle(alice, bob)
+    await env.settle(alice, bob)
     assert len(heard) == 0

@@ -1,393 +1,737 @@
-"""What waits for a session: bounded, in order, as it was when it was sent, and never for ever."""
+"""What waits for a route or a session: in order, bounded, as it was when it was sent, and never in plaintext."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 from xml.etree.ElementTree import Element
 
 import pytest
-from slixmpp import Message
 from slixmpp.exceptions import IqError
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
-from slixmpp_e2e.errors import HeldTooLong, HoldQueueFull, PeerWithoutE2E, RouteUnknown
-from slixmpp_e2e.messages import queue as outbox
-from slixmpp_e2e.messages.queue import Outbox, Route, Target
-from slixmpp_e2e.sessions.driver import Link
-from tests.slixmpp_e2e.test_switchboard import ask, refused
-from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, block, e2e, jingle, turns, until
-from xmpp_e2e.errors import E2EError, NoRoom, PeerRefused, UnsendableStanza
-from xmpp_loopback import hostile
+from slixmpp_e2e.errors import (
+    HeldTooLong,
+    HoldQueueFull,
+    PeerOffline,
+    PeerWithoutE2E,
+    RouteUnknown,
+    SessionGone,
+    TooManySessions,
+)
+from slixmpp_e2e.messages import queue as queues
+from slixmpp_e2e.messages import routing
+from slixmpp_e2e.messages.routing import Route
+from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, ask, block, e2e, jingle, refused, turns, until
+from tests.slixmpp_e2e.messages.fake_sessions import (
+    BARE,
+    CAROL,
+    LARGE,
+    ONE,
+    PLAINTEXT,
+    TWO,
+    FakeDriver,
+    FakeSessions,
+    message,
+    through,
+)
+from xmpp_e2e.errors import E2EError, InvalidStanza, PeerRefused
+from xmpp_e2e.states import State
+from xmpp_e2e.stream import writer
+from xmpp_loopback import hostile, online
+
+SIZE = len(writer.element(message("0", BARE).xml))
+"""Of a message with one letter."""
+REFUSED = PeerRefused("no")
+
+# --- routes ----------------------------------------------------------------------------------------------------------
 
 
-def held(world: World, action: str = "session-initiate") -> hostile.Hold:
+async def test_a_route_is_sought_once_and_then_known() -> None:
+    """What is sent meanwhile waits for it, and what follows goes at once."""
+    fake = FakeSessions(one := FakeDriver(ONE))
+    fake.send("0")
+    await fake.say("1")
+    assert (one.sent, fake.sought) == (["0", "1"], [BARE])
+    fake.send("2")
+    assert (one.sent, fake.sought) == (["0", "1", "2"], [BARE])
+    assert fake.is_empty()
+
+
+async def test_every_device_has_each_stanza_and_the_route_stays_known() -> None:
+    fake = FakeSessions(one := FakeDriver(ONE), two := FakeDriver(TWO))
+    await fake.say("0", "1")
+    assert (one.sent, two.sent, fake.sought) == (["0", "1"], ["0", "1"], [BARE])
+    assert fake.is_empty()
+
+
+async def test_plaintext_goes_on_its_way_once_a_route_says_so() -> None:
+    fake = FakeSessions()
+    await fake.say("hello", to=CAROL)
+    fake.loop.advance(300)
+    assert (fake.recorder.plaintext, fake.recorder.failed) == (["hello"], [])
+    assert fake.routes.known[ALICE, CAROL] is PLAINTEXT
+    assert fake.is_empty()
+
+
+async def test_the_routes_of_one_account_are_forgotten_and_nobody_elses() -> None:
+    fake = FakeSessions(FakeDriver(ONE))
+    fake.found[ONE] = through(ONE)
+    for address in (BARE, ONE, CAROL):
+        await fake.say("x", to=address)
+    assert fake.routes.accounts() == {BARE, CAROL}
+    fake.routes.forget(BARE)
+    assert list(fake.routes.known) == [(ALICE, CAROL)]
+
+
+async def test_a_route_that_is_forgotten_while_it_is_sought_is_sought_again() -> None:
+    """Once, for the one account that it is about, and not in the next search."""
+    fake = FakeSessions(one := FakeDriver(ONE))
+    fake.may_find.clear()
+    fake.found[BARE], found = PLAINTEXT, fake.found[BARE]
+    await fake.say("x")
+    await fake.say("y", to=CAROL)
+    assert fake.routes.accounts() == {BARE, CAROL}
+    fake.found[BARE] = found
+    fake.routes.forget(BARE)
+    fake.may_find.set()
+    await turns(6)
+    assert sorted(fake.sought) == [BARE, BARE, CAROL]
+    assert (one.sent, fake.recorder.plaintext) == (["x"], ["y"])
+    assert fake.is_empty()
+
+
+@pytest.mark.parametrize(("breaks", "told"), [(PeerOffline("away"), PeerOffline), (ZeroDivisionError(), RouteUnknown)])
+async def test_a_search_that_fails_is_told_and_the_next_one_begins_anew(breaks: Exception, told: type[E2EError]) -> None:
+    """Though something changed meanwhile, and whatever broke."""
+    fake = FakeSessions(one := FakeDriver(ONE))
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+    fake.found[BARE], found = breaks, fake.found[BARE]
+    fake.may_find.clear()
+    await fake.say("x", "y")
+    fake.routes.forget(BARE)
+    fake.may_find.set()
+    await turns(6)
+    assert fake.recorder.kinds == [("x", told), ("y", told)]
+    assert fake.is_empty()
+    assert not fake.routes.accounts()
+    fake.found[BARE] = found
+    sought = len(fake.sought)
+    await fake.say("z")
+    assert (one.sent, len(fake.sought)) == (["z"], sought + 1)
+
+
+async def test_what_breaks_with_one_stanza_loses_no_other() -> None:
+    """Of those behind the one whose sending in plaintext breaks, each is reported."""
+    fake = FakeSessions()
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+    fake.recorder.is_broken = True
+    for body in ("one", "two", "three"):
+        fake.send(body, CAROL)
+    await turns(6)
+    assert fake.recorder.kinds == [("two", RouteUnknown), ("three", RouteUnknown)]
+    assert fake.is_empty()
+
+
+async def test_known_routes_and_unreachable_devices_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest goes first."""
+    monkeypatch.setattr(routing, "ROUTES", 2)
+    fake = FakeSessions()
+    names = [f"{number}@localhost" for number in range(3)]
+    for name in names:
+        await fake.say("x", to=name)
+    assert list(fake.routes.known) == [(ALICE, name) for name in names[1:]]
+    three = "bob@localhost/3"
+    for peer in (ONE, TWO, ONE, three):
+        fake.routes.mark_unreachable((ALICE, peer))
+    targets = [(ALICE, peer) for peer in (ONE, TWO, three)]
+    assert fake.routes.reachable(targets) == [(ALICE, TWO)]
+
+
+async def test_an_unreachable_device_is_left_out_for_a_while_if_there_are_others() -> None:
+    """Then it is tried again, as it is when something has changed about its account, or when nobody else is left."""
+    fake = FakeSessions(one := FakeDriver(ONE), two := FakeDriver(TWO))
+    fake.routes.mark_unreachable((ALICE, ONE))
+    await fake.say("0")
+    fake.loop.advance(routing.UNREACHABLE_BACKOFF - 1)
+    await fake.say("1")
+    assert (one.sent, two.sent) == ([], ["0", "1"])
+    fake.loop.advance(1)
+    await fake.say("2")
+    fake.routes.mark_unreachable((ALICE, ONE))
+    fake.routes.forget(BARE)
+    await fake.say("3")
+    for peer in (ONE, TWO):
+        fake.routes.mark_unreachable((ALICE, peer))
+    await fake.say("4")
+    assert (one.sent, two.sent) == (["2", "3", "4"], ["0", "1", "2", "3", "4"])
+
+
+async def test_a_device_whose_session_failed_is_left_out_and_one_whose_session_ended_is_not() -> None:
+    for fails in (True, False):
+        fake = FakeSessions(two := FakeDriver(TWO), one := FakeDriver(ONE, state=State.DONE_SENT if fails else State.OPEN))
+        fake.end(one, REFUSED)
+        await fake.say("x")
+        assert two.sent == ["x"]
+        assert len(fake.offered) == (0 if fails else 1)
+
+
+async def test_the_routes_to_a_device_that_is_gone_are_forgotten() -> None:
+    """Of its own address and of its account's; not those that do not lead there."""
+    fake = FakeSessions(one := FakeDriver(ONE), two := FakeDriver(TWO))
+    fake.found |= {ONE: through(ONE), BARE: through(ONE)}
+    for address in (ONE, BARE):
+        await fake.say("x", to=address)
+    fake.end(two, REFUSED)
+    assert len(fake.routes.known) == 2
+    fake.end(one, REFUSED)
+    assert len(fake.routes.known) == 0
+
+
+# --- sessions --------------------------------------------------------------------------------------------------------
+
+
+async def test_without_room_stanzas_wait_in_order() -> None:
+    fake = FakeSessions(one := FakeDriver(ONE, room=1))
+    await fake.say("0", "1", "2", "3")
+    assert one.sent == ["0"]
+    one.give_room(2)
+    await turns(6)
+    assert one.sent == ["0", "1", "2"]
+    one.give_room()
+    fake.send("4")
+    assert one.sent == ["0", "1", "2"]
+    await turns(6)
+    assert one.sent == ["0", "1", "2", "3", "4"]
+    assert fake.is_empty()
+
+
+async def test_a_session_is_offered_and_has_what_was_sent_as_it_was() -> None:
+    """Nothing before it takes stanzas; whoever changes a stanza after it was sent changes nothing."""
+    fake = FakeSessions()
+    fake.found[BARE] = through(ONE)
+    stanza = message("original")
+    fake.queue.send(stanza, ALICE, BARE, None)
+    await turns(6)
+    [driver] = fake.offered
+    assert driver.sent == []
+    stanza["body"] = "changed"
+    fake.open(driver)
+    await turns(6)
+    assert driver.sent == ["original"]
+    assert fake.is_empty()
+
+
+async def test_what_xml_cannot_carry_is_reported_at_once_and_no_session_is_offered() -> None:
+    fake = FakeSessions()
+    fake.send("a\0b")
+    assert fake.recorder.kinds == [("a\0b", InvalidStanza)]
+    assert (fake.sought, fake.offered) == ([], [])
+    assert fake.is_empty()
+
+
+async def test_what_an_open_session_refuses_is_reported_at_once() -> None:
+    fake = FakeSessions(one := FakeDriver(ONE))
+    await fake.say("0", LARGE, "1")
+    assert fake.recorder.kinds == [(LARGE, InvalidStanza)]
+    assert (one.sent, fake.sought) == (["0", "1"], [BARE])
+    assert fake.is_empty()
+
+
+async def test_an_offer_that_gives_way_leaves_all_to_the_peers_own() -> None:
+    """Nothing fails, nobody is left out, and no other session is offered."""
+    fake = FakeSessions()
+    fake.found[BARE] = through(ONE)
+    await fake.say("x")
+    fake.discard(fake.offered[0])
+    fake.add(theirs := FakeDriver(ONE, state=State.DONE_SENT))
+    await turns(6)
+    assert (theirs.sent, len(fake.offered)) == (["x"], 1)
+    fake.open(theirs)
+    await turns(1)
+    assert fake.recorder.failed == []
+    assert fake.is_empty()
+
+
+async def test_no_session_can_be_offered() -> None:
+    """That is a failure like another."""
+    fake = FakeSessions()
+    fake.found[ONE] = through(ONE)
+    fake.refusal = error = TooManySessions("too many")
+    await fake.say("0", "1", to=ONE)
+    assert fake.recorder.failed == [("0", error), ("1", error)]
+    assert fake.is_empty()
+
+
+@pytest.mark.parametrize("opens", [True, False])
+async def test_an_early_stanza_counts_as_sent_if_the_session_opens_and_as_lost_if_it_fails(opens: bool) -> None:
+    """Before that its deadline means nothing."""
+    fake = FakeSessions(one := FakeDriver(ONE, state=State.SENT_DONE_EARLY))
+    await fake.say("0", "1")
+    assert one.sent == ["0", "1"]
+    fake.loop.advance(300)
+    assert fake.recorder.failed == []
+    if opens:
+        fake.open(one)
+        await turns(1)
+    fake.end(one, error := PeerRefused("no"))
+    await turns(6)
+    assert fake.recorder.failed == ([] if opens else [("0", error), ("1", error)])
+    assert (fake.sought, one.sent) == ([BARE], ["0", "1"])
+    assert fake.is_empty()
+
+
+async def test_an_early_stanza_is_lost_if_the_session_opens_and_ends_in_one_turn() -> None:
+    """The peer, who ended it at once, may not have delivered it."""
+    fake = FakeSessions(one := FakeDriver(ONE, state=State.SENT_DONE_EARLY))
+    await fake.say("0")
+    fake.open(one)
+    fake.end(one, error := PeerRefused("no"))
+    await turns(6)
+    assert fake.recorder.failed == [("0", error)]
+    assert fake.is_empty()
+
+
+# --- sessions that fail ----------------------------------------------------------------------------------------------
+
+
+async def test_what_waits_for_a_device_that_fails_goes_to_another_that_has_come_since() -> None:
+    fake = FakeSessions(one := FakeDriver(ONE, room=0))
+    await fake.say("hello")
+    fake.add(two := FakeDriver(TWO))
+    fake.found[BARE] = through(ONE, TWO)
+    fake.end(one, REFUSED)
+    await turns(6)
+    assert (two.sent, fake.sought, fake.recorder.failed) == (["hello"], [BARE, BARE], [])
+    assert fake.offered == []
+    assert fake.is_empty()
+
+
+@pytest.mark.parametrize("then", [PeerOffline("away"), PLAINTEXT, through(ONE)], ids=["nobody", "plaintext", "the same"])
+@pytest.mark.parametrize("address", [BARE, ONE])
+async def test_a_session_that_fails_never_falls_back_to_plaintext(then: Route | E2EError, address: str) -> None:
+    """The failure of the session is told, whatever there is by now; what is for one device is not sought elsewhere."""
+    fake = FakeSessions(one := FakeDriver(ONE, room=0))
+    fake.found[ONE] = through(ONE)
+    await fake.say("hello", to=address)
+    fake.found[address] = then
+    fake.end(one, error := PeerRefused("no"))
+    await turns(6)
+    assert (fake.recorder.failed, fake.recorder.plaintext, fake.offered) == ([("hello", error)], [], [])
+    assert fake.sought == [address] * (2 if address == BARE else 1)
+    assert fake.is_empty()
+
+
+@pytest.mark.parametrize("state", ["sent", "early", "waits"])
+async def test_what_another_device_has_or_may_get_is_not_sought_elsewhere_and_no_failure(state: str) -> None:
+    first = FakeDriver(ONE, state=State.SENT_DONE_EARLY if state == "early" else State.OPEN, room=0 if state == "waits" else 1)
+    fake = FakeSessions(first, second := FakeDriver(TWO, room=0))
+    await fake.say("hello")
+    fake.end(second, REFUSED)
+    await turns(6)
+    assert (fake.sought, fake.recorder.failed) == ([BARE], [])
+    first.give_room()
+    fake.open(first)
+    await turns(6)
+    fake.end(first, REFUSED)
+    assert (first.sent, fake.recorder.failed) == (["hello"], [])
+    assert fake.is_empty()
+
+
+@pytest.mark.parametrize("early_first", [True, False])
+async def test_what_went_early_to_one_device_and_to_no_other_is_reported_once(early_first: bool) -> None:
+    """After the last of its sessions has failed, and it is not sent again: the peer may have got it."""
+    fake = FakeSessions(one := FakeDriver(ONE, state=State.SENT_DONE_EARLY), two := FakeDriver(TWO, room=0))
+    await fake.say("hello")
+    for driver in (one, two) if early_first else (two, one):
+        assert fake.recorder.failed == []
+        fake.end(driver, error := PeerRefused(driver.peer))
+    await turns(6)
+    assert (fake.recorder.failed, fake.sought) == ([("hello", error)], [BARE])
+    assert fake.is_empty()
+
+
+# --- answers ---------------------------------------------------------------------------------------------------------
+
+
+async def test_an_answer_goes_through_its_session_behind_what_waits_there() -> None:
+    """Or nowhere, if that has ended."""
+    fake = FakeSessions(one := FakeDriver(ONE, room=1))
+    fake.found[ONE] = through(ONE)
+    fake.queue.reply(message("0"), one)
+    assert one.sent == ["0"]
+    fake.queue.reply(message("1"), one)
+    await fake.say("2", to=ONE)
+    one.give_room()
+    fake.queue.reply(message("3"), one)
+    await turns(6)
+    assert one.sent == ["0", "1", "2", "3"]
+    fake.end(one)
+    fake.queue.reply(message("4"), one)
+    assert fake.recorder.kinds == [("4", SessionGone)]
+    assert fake.is_empty()
+
+
+async def test_an_answer_that_waited_does_not_move_to_a_newer_session() -> None:
+    """It is reported, and what was behind it goes there."""
+    fake = FakeSessions(one := FakeDriver(ONE, room=0))
+    fake.found[ONE] = through(ONE)
+    fake.queue.reply(message("answer"), one)
+    await fake.say("message", to=ONE)
+    fake.add(newer := FakeDriver(ONE))
+    await turns(6)
+    assert newer.sent == ["message"]
+    assert fake.recorder.kinds == [("answer", SessionGone)]
+    assert fake.is_empty()
+
+
+async def test_an_answer_dies_with_its_session() -> None:
+    fake = FakeSessions(one := FakeDriver(ONE, room=0), FakeDriver(TWO))
+    fake.queue.reply(message("answer"), one)
+    fake.end(one)
+    await turns(6)
+    assert fake.recorder.kinds == [("answer", SessionGone)]
+    assert (fake.offered, fake.sought) == ([], [])
+    assert fake.is_empty()
+
+
+async def test_an_answer_for_which_there_is_no_room_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queues, "QUEUE_STANZAS", 1)
+    fake = FakeSessions(one := FakeDriver(ONE, room=0))
+    for body in ("0", "1"):
+        fake.queue.reply(message(body), one)
+    assert fake.recorder.kinds == [("1", HoldQueueFull)]
+
+
+# --- bounds ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("stanzas", "size"), [(2, 10_000), (4096, 2 * SIZE)], ids=["number", "bytes"])
+async def test_so_much_may_wait_for_one_address(monkeypatch: pytest.MonkeyPatch, stanzas: int, size: int) -> None:
+    """And again as much when that has gone."""
+    monkeypatch.setattr(queues, "QUEUE_STANZAS", stanzas)
+    fake = FakeSessions(one := FakeDriver(ONE, room=0), max_bytes=size)
+    await fake.say("0", "1", "2")
+    assert fake.recorder.kinds == [("2", HoldQueueFull)]
+    one.give_room(2)
+    await turns(6)
+    await fake.say("3", "4")
+    assert len(fake.recorder.failed) == 1
+
+
+@pytest.mark.parametrize(("stanzas", "size"), [(1, 10_000), (4096, SIZE)], ids=["number", "bytes"])
+async def test_eight_times_as_much_may_wait_in_all(monkeypatch: pytest.MonkeyPatch, stanzas: int, size: int) -> None:
+    monkeypatch.setattr(queues, "QUEUE_STANZAS", stanzas)
+    fake = FakeSessions(max_bytes=size)
+    fake.may_find.clear()
+    for number in range(10):
+        await fake.say(str(number), to=f"{number}ob@localhost")
+    assert fake.recorder.kinds == [(body, HoldQueueFull) for body in "89"]
+    fake.queue.take_all()
+    assert fake.is_empty()
+
+
+async def test_a_device_that_does_not_open_keeps_nothing_from_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When there is no room for what follows, it loses the oldest that another device of the account has."""
+    monkeypatch.setattr(queues, "QUEUE_STANZAS", 3)
+    fake = FakeSessions(one := FakeDriver(ONE), two := FakeDriver(TWO, room=0))
+    await fake.say("0", "1", "2", "3", "4")
+    assert (one.sent, fake.recorder.failed) == (["0", "1", "2", "3", "4"], [])
+    two.give_room()
+    await turns(6)
+    assert two.sent == ["2", "3", "4"]
+    assert fake.is_empty()
+
+
+async def test_nothing_is_lost_for_another_account_or_another_own_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does what no device has yet make room."""
+    monkeypatch.setattr(queues, "QUEUE_STANZAS", 1)
+    other, dave = "other@localhost/o", "dave@localhost"
+    drivers = [FakeDriver(ONE), FakeDriver(TWO, room=0), FakeDriver(f"{dave}/1", room=0)]
+    fake = FakeSessions(*drivers, here := FakeDriver(ONE, room=0, own_jid=other))
+    fake.found |= {BARE: through(ONE, TWO), dave: through(f"{dave}/1")}
+    await fake.say("bob")
+    await fake.say("dave", "more", to=dave)
+    fake.found[BARE] = through(ONE, own_jid=other)
+    await fake.say("elsewhere", own_jid=other)
+    assert fake.recorder.kinds == [("more", HoldQueueFull), ("elsewhere", HoldQueueFull)]
+    for driver in drivers:
+        driver.give_room()
+    await turns(6)
+    assert [driver.sent for driver in (*drivers, here)] == [["bob"], ["bob"], ["dave"], []]
+
+
+# --- deadlines -------------------------------------------------------------------------------------------------------
+
+
+async def test_nothing_waits_longer_than_its_deadline() -> None:
+    """Neither for a route nor for a session; what is younger stays."""
+    fake = FakeSessions(one := FakeDriver(ONE, room=0))
+    await fake.say("session")
+    fake.may_find.clear()
+    fake.routes.forget(BARE)
+    await fake.say("route")
+    fake.loop.advance(200)
+    await fake.say("younger")
+    fake.loop.advance(100)
+    assert fake.recorder.kinds == [("session", HeldTooLong), ("route", HeldTooLong)]
+    fake.may_find.set()
+    one.give_room()
+    await turns(6)
+    assert (one.sent, len(fake.recorder.failed)) == (["younger"], 2)
+    assert fake.is_empty()
+
+
+async def test_the_deadline_of_what_has_failed_already_tells_why_it_failed() -> None:
+    fake = FakeSessions(one := FakeDriver(ONE, room=0))
+    await fake.say("hello")
+    fake.may_find.clear()
+    fake.end(one, error := PeerRefused("no"))
+    fake.loop.advance(300)
+    assert fake.recorder.failed == [("hello", error)]
+    fake.may_find.set()
+    await turns(6)
+    assert fake.is_empty()
+
+
+async def test_what_one_device_has_is_no_failure_at_the_deadline() -> None:
+    fake = FakeSessions(FakeDriver(ONE), two := FakeDriver(TWO, room=0))
+    await fake.say("hello")
+    fake.loop.advance(300)
+    two.give_room()
+    await turns(6)
+    assert (two.sent, fake.recorder.failed) == ([], [])
+    assert fake.is_empty()
+
+
+# --- the end of the stream -------------------------------------------------------------------------------------------
+
+
+async def test_a_lost_stream_leaves_what_has_gone_nowhere() -> None:
+    """In order; and nothing of it is sent or told later."""
+    fake = FakeSessions(one := FakeDriver(ONE), FakeDriver(TWO, room=0))
+    await fake.say("sent")
+    one.room = 0
+    await fake.say("waits")
+    fake.may_find.clear()
+    fake.routes.forget(BARE)
+    await fake.say("sought")
+    fake.routes.known[ALICE, CAROL] = PLAINTEXT
+    assert [stanza["body"] for stanza in fake.queue.take_all()] == ["waits", "sought"]
+    assert fake.is_empty()
+    fake.may_find.set()
+    one.give_room()
+    await turns(6)
+    fake.loop.advance(300)
+    assert (one.sent, fake.recorder.failed) == (["sent"], [])
+    assert not fake.routes.accounts()
+
+
+async def test_a_search_that_was_ended_takes_nothing_from_the_next() -> None:
+    """That of the new stream."""
+    fake = FakeSessions(one := FakeDriver(ONE))
+    fake.may_find.clear()
+    await fake.say("old")
+    assert [stanza["body"] for stanza in fake.queue.take_all()] == ["old"]
+    await fake.say("new")
+    fake.may_find.set()
+    await turns(6)
+    assert (one.sent, fake.recorder.failed) == (["new"], [])
+    assert fake.is_empty()
+
+
+async def test_an_early_stanza_stays_with_its_session_when_the_stream_is_lost() -> None:
+    """It is reported once, if that fails."""
+    fake = FakeSessions(one := FakeDriver(ONE, state=State.SENT_DONE_EARLY), FakeDriver(TWO, room=0))
+    await fake.say("early")
+    assert (fake.queue.take_all(), fake.recorder.failed) == ([], [])
+    fake.end(one, error := PeerRefused("no"))
+    fake.loop.advance(300)
+    assert fake.recorder.failed == [("early", error)]
+    assert fake.is_empty()
+
+
+# --- handlers of a failure, who act at once --------------------------------------------------------------------------
+
+
+async def test_a_handler_of_a_failure_may_send_again() -> None:
+    """Once for each failure; nothing is lost, sent twice or left behind."""
+    for breaks in ("session", "route", "deadline", "stanza"):
+        fake = FakeSessions(one := FakeDriver(ONE, room=0))
+        again = iter(("again", "and again"))
+        fake.recorder.on_failure = lambda fake=fake, again=again: [fake.send(body) for body in again]  # type: ignore[misc]
+        if breaks == "route":
+            fake.found[BARE] = REFUSED
+        await fake.say("0", LARGE if breaks == "stanza" else "1")
+        match breaks:
+            case "session":
+                fake.end(one, REFUSED)
+            case "deadline":
+                fake.loop.advance(300)
+        one.give_room()
+        await turns(6)
+        for driver in fake.offered:
+            fake.open(driver)
+        await turns(6)
+        gone = [body for driver in (one, *fake.offered) for body in driver.sent]
+        gone += [body for body, _ in fake.recorder.failed]
+        assert sorted(gone) == sorted(["0", LARGE if breaks == "stanza" else "1", "again", "and again"]), breaks
+        assert fake.recorder.plaintext == []
+        assert fake.is_empty(), breaks
+
+
+@pytest.mark.parametrize("breaks", ["session", "route", "stanza", "offer"])
+async def test_a_handler_of_a_failure_may_end_everything(breaks: str) -> None:
+    """Whatever was not reported yet is handed back or reported, once, and nothing is sent afterwards."""
+    fake = FakeSessions(one := FakeDriver(ONE, room=0))
+    taken: list[StanzaBase] = []
+    bodies = [LARGE if breaks == "stanza" else "0", "1", "2"]
+    fake.may_find.clear()
+    for body in bodies:
+        fake.send(body)
+    if breaks == "route":
+        fake.found[BARE] = REFUSED
+    fake.recorder.on_failure = lambda: taken.extend(fake.queue.take_all())
+    if breaks == "offer":
+        one.core.state = State.CLOSED
+        fake.refusal = TooManySessions("too many")
+    fake.may_find.set()
+    await turns(6)
+    if breaks == "session":
+        fake.found[BARE] = PLAINTEXT
+        fake.end(one, REFUSED)
+    one.give_room()
+    await turns(12)
+    over = [body for body, _ in fake.recorder.failed] + [stanza["body"] for stanza in taken]
+    assert sorted(over) == sorted(bodies)
+    assert (one.sent, fake.recorder.plaintext, fake.offered) == ([], [], [])
+    assert fake.is_empty()
+
+
+# --- two clients -----------------------------------------------------------------------------------------------------
+
+
+def held(env: Env, action: str = "session-initiate") -> hostile.Hold:
     """A server that keeps the handshake back until the test says otherwise."""
-    hold = hostile.Hold(world.server, jingle(action))
-    world.server.interfere.append(hold)
+    hold = hostile.Hold(env.server, jingle(action))
+    env.server.hooks.append(hold)
     return hold
 
 
-def without_hello(world: World) -> hostile.Hold:
-    """A server that lets Bob's half of the TLS handshake pass, in his accept, and keeps back his hello and done."""
-    hold = hostile.Hold(world.server, lambda stanza, sender: sender == BOB and block(stanza, sender))
-    world.server.interfere.append(hold)
-    return hold
-
-
-@pytest.mark.parametrize(("name", "bound", "body"), [("HOLD_STANZAS", 3, "x"), ("HOLD_BYTES", 3_500, "x" * 1000)])
-async def test_what_is_held_is_bounded(
-    world: World, monkeypatch: pytest.MonkeyPatch, name: str, bound: int, body: str
-) -> None:
-    """By number and by size; what does not fit is reported, the rest arrives, and then there is room again."""
-    if name == "HOLD_STANZAS":
-        monkeypatch.setattr(outbox, name, bound)
-        alice, bob = await world.pair()
-    else:
-        alice, bob = await world.pair(hold_bytes=bound)
-    hold, heard, failed = held(world), Heard(bob, "message"), Heard(alice, "e2e_send_failed")
-    for number in range(5):
-        alice.send_message(mto=BOB, mbody=f"{number} {body}")
+async def test_what_does_not_fit_is_reported_and_the_rest_arrives(env: Env) -> None:
+    """By the setting of how much may wait; a request is answered with an error that tells the limit."""
+    alice, bob = await env.pair(queue_bytes=3_400)
+    hold, heard, failed = held(env), Events(bob, "message"), Events(alice, "e2e_send_failed")
+    for number in range(4):
+        alice.send_message(mto=BOB, mbody=f"{number} {'x' * 1000}")
     await until(hold.caught())
-    for number in (3, 4):
-        report = await failed.take()
-        assert isinstance(report.error, HoldQueueFull)
-        assert report.stanza["body"].startswith(str(number))
-        assert str(bound) in str(report)
-    if name == "HOLD_STANZAS":
-        assert str(bound) in await refused(ask(alice, BOB))
+    report = await failed.take()
+    assert isinstance(report.error, HoldQueueFull)
+    assert report.stanza["body"].startswith("3")
+    assert "3400" in await refused(ask(alice, BOB))
     hold.release()
-    assert await heard.bodies(3) == [f"{number} {body}" for number in range(3)]
-    for number in range(5):
-        alice.send_message(mto=BOB, mbody=f"{number} {body}")
-    assert len(await heard.bodies(5)) == 5
-    assert not e2e(alice).switchboard.outbox._held
+    assert [body[0] for body in await heard.bodies(3)] == ["0", "1", "2"]
 
 
-@pytest.mark.parametrize(("stanzas", "size", "fits"), [(2, outbox.HOLD_BYTES, 16), (outbox.HOLD_STANZAS, 2380, 16)])
-async def test_what_is_held_in_all_is_bounded(
-    world: World, monkeypatch: pytest.MonkeyPatch, stanzas: int, size: int, fits: int
-) -> None:
-    """Whoever answers many strangers keeps eight times as much as for one of them, by number and by size, and no more."""
-    monkeypatch.setattr(outbox, "HOLD_STANZAS", stanzas)
-    alice = await world.client(ALICE, hold_bytes=size)
-    failed = Heard(alice, "e2e_send_failed")
-    hold = hostile.Hold(world.server, lambda stanza, sender: "stranger" in stanza.get("to", ""))
-    world.server.interfere.append(hold)
-    for number in range(fits + 3):
-        alice.send_message(mto=f"stranger{number}@localhost/x", mbody="x" * 1000, mtype="chat")
-    for number in range(fits, fits + 3):
-        report = await failed.take()
-        assert isinstance(report.error, HoldQueueFull)
-        assert report.stanza["to"].user == f"stranger{number}"
-    assert f"wait for {fits} addresses already" in str(report)
-    assert len(failed) == 0
-    assert e2e(alice).switchboard.outbox._held_in_all[0] == fits
-
-
-async def test_nothing_waits_longer_than_hold_seconds(world: World) -> None:
-    """Messages and iqs are reported when their time is over, whatever becomes of the session later."""
-    alice, bob = await world.pair(hold_seconds=0.2)
-    hold, heard, failed = held(world), Heard(bob, "message"), Heard(alice, "e2e_send_failed")
+async def test_what_waits_longer_than_queue_seconds_is_reported(env: Env) -> None:
+    """Messages and requests, whatever becomes of the session later."""
+    alice, bob = await env.pair(queue_seconds=0.2)
+    hold, heard, failed = held(env), Events(bob, "message"), Events(alice, "e2e_send_failed")
     alice.send_message(mto=BOB, mbody="too late")
     assert "0.2 seconds" in await refused(ask(alice, BOB))
     report = await failed.take()
     assert isinstance(report.error, HeldTooLong)
     assert report.stanza["body"] == "too late"
     hold.release()
-    e2e(alice).switchboard.hold_seconds = 300.0
+    await env.session(alice, bob)
     alice.send_message(mto=BOB, mbody="in time")
     assert await heard.bodies(1) == ["in time"]
-    assert world.in_clear("too late", "in time") == []
-    await world.settle(alice, bob)
-    assert not e2e(alice).switchboard.outbox._held
+    assert env.in_clear("too late", "in time") == []
 
 
-async def test_what_went_out_early_is_not_reported_by_its_deadline(world: World) -> None:
-    """It may arrive yet, and is reported only if the session fails; then it was delivered to nobody."""
-    alice, bob = await world.pair()
-    heard, failed = Heard(bob, "message"), Heard(alice, "e2e_send_failed")
-    hold = without_hello(world)
-    alice.send_message(mto=BOB, mbody="early")
-    assert await heard.bodies(1) == ["early"]
-    alice.send_message(mto=BOB, mbody="early too")
-    await until(hold.caught())
-    box = e2e(alice).switchboard.outbox
-    [early] = box._early.values()
-    for item in early:
-        box._expire(item)
-    assert len(failed) == 0
-    hold.release()
-    assert await heard.bodies(1) == ["early too"]
-    assert len(failed) == 0
-
-
-async def test_what_went_out_early_is_reported_if_the_session_fails(world: World) -> None:
+async def test_what_left_early_is_reported_and_a_request_answered_if_the_session_fails(env: Env) -> None:
     """The peer's done never came: nobody can say whether it arrived, so the sender must know."""
-    alice, bob = await world.pair()
-    heard, failed = Heard(bob, "message"), Heard(alice, "e2e_send_failed")
-    hold = without_hello(world)
+    alice, bob = await env.pair()
+    heard, failed = Events(bob, "message"), Events(alice, "e2e_send_failed")
+    hold = hostile.Hold(env.server, lambda stanza, sender: sender == BOB and block(stanza, sender))
+    env.server.hooks.append(hold)
     alice.send_message(mto=BOB, mbody="early")
     assert await heard.bodies(1) == ["early"]
     await until(hold.caught())
-    [link] = e2e(alice).switchboard.sessions
-    assert not link.is_open
-    link.fail(PeerRefused("the end of the test"))
+    answer = ask(alice, BOB)
+    await env.settle(alice)
+    [driver] = e2e(alice)._client.registry
+    assert not driver.is_open
+    driver.abort(PeerRefused("the end of the test"))
     assert (await failed.take()).stanza["body"] == "early"
+    with pytest.raises(IqError, match="end of the test"):
+        await until(answer)
     hold.discard()
 
 
-async def test_held_stanzas_are_sent_as_they_were(world: World) -> None:
-    """A caller who goes on working with a stanza that he has sent changes nothing of what arrives."""
-    alice, bob = await world.pair()
-    hold, heard = held(world), Heard(bob, "message")
-    message = alice.make_message(mto=BOB, mbody="original")
-    message.send()
-    await until(hold.caught())
-    message["body"] = "changed"
-    message["to"] = "carol@localhost/c"
-    message.send()
-    message["body"] = "once more"
-    hold.release()
-    assert await heard.bodies(1) == ["original"]
+async def test_a_program_that_sends_again_what_failed_is_told_again(env: Env) -> None:
+    """Until it can be sent; nothing leaves in plaintext."""
+    alice = await env.client(ALICE, policy="require")
+    bob = env.make(BOB)
+    heard, told = Events(bob, "message"), Events(alice, "e2e_send_failed")
+    alice.add_event_handler("e2e_send_failed", lambda report: report.stanza.send())
+    alice.send_message(mto=BARE, mbody="attack at dawn")
+    for _ in range(3):
+        assert isinstance((await told.take()).error, PeerOffline | PeerWithoutE2E)
+    await online(bob, env.server)
+    assert await heard.bodies(1) == ["attack at dawn"]
+    await env.settle(alice, bob)
+    assert len(heard) == 0
+    assert env.in_clear("attack at dawn") == []
 
 
-async def test_order_is_kept_between_what_waited_and_what_follows(world: World) -> None:
-    """From the first stanza, which finds the way, to those that are sent while and after the session opens."""
-    alice, bob = await world.pair()
-    heard, started = Heard(bob, "message"), Heard(alice, "e2e_session_start")
+async def test_order_is_kept_between_what_waited_and_what_follows(env: Env) -> None:
+    """From the first stanza, for which a route is sought, to those that are sent while and after the session opens."""
+    alice, bob = await env.pair()
+    heard, started = Events(bob, "message"), Events(alice, "e2e_session_opened")
     number = 0
     while not len(started) or number < 300:
         alice.send_message(mto=BOB, mbody=str(number))
         number += 1
         await turns(1)
         if number % 50 == 7:
-            bob.send_presence()  # forgets the way
+            bob.send_presence()  # the route is forgotten
     assert await heard.bodies(number) == [str(each) for each in range(number)]
 
 
-async def test_what_xml_cannot_carry_fails_at_once(world: World) -> None:
-    """Before any handshake, and with a word on which character it is."""
-    alice, bob = await world.pair()
-    failed, offered = Heard(alice, "e2e_send_failed"), Heard(bob, "e2e_session_start")
-    alice.send_message(mto=BOB, mbody="a\x00b")
-    report = await failed.take()
-    assert isinstance(report.error, UnsendableStanza)
-    assert "U+0000" in str(report)
-    await world.settle(alice, bob)
-    assert len(offered) == 0
-
-
-async def test_a_way_that_cannot_be_found_out_is_a_failure(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever breaks in discovery, stanzas that wait for it are reported and the next ones tried anew."""
-    alice, bob = await world.pair()
-    failed, heard = Heard(alice, "e2e_send_failed"), Heard(bob, "message")
-
-    async def broken(*ignored: Any) -> dict[str, bool | None]:
-        raise ZeroDivisionError
-
-    with monkeypatch.context() as patch:
-        patch.setattr("slixmpp_e2e.xmpp.discovery.supporting", broken)
-        alice.loop.set_exception_handler(lambda loop, context: None)
-        alice.send_message(mto=BOB, mbody="one")
-        assert isinstance((await failed.take()).error, RouteUnknown)
-    alice.send_message(mto=BOB, mbody="two")
-    assert await heard.bodies(1) == ["two"]
-
-
-async def test_a_peer_who_appears_while_he_is_asked_about_is_not_missed(world: World) -> None:
-    """His presence comes while the answer of an older question is on its way: he is asked again."""
-    alice = await world.client(ALICE)
-    plain = await world.client(BOB, "xep_0030", load=False)
-    await world.settle(alice, plain)
+async def test_a_peer_who_appears_while_a_route_is_sought_is_not_missed(env: Env) -> None:
+    """Their presence comes while the answer to an older question is on its way: they are asked again."""
+    alice = await env.client(ALICE)
+    plain = await env.client(BOB, "xep_0030", load=False)
+    await env.settle(alice, plain)
 
     def is_answer(stanza: Element, sender: str) -> bool:
         query = stanza.find("{http://jabber.org/protocol/disco#info}query")
         return sender == BOB and query is not None and stanza.get("type") == "result"
 
-    hold = hostile.Hold(world.server, is_answer)
-    world.server.interfere.append(hold)
+    hold = hostile.Hold(env.server, is_answer)
+    env.server.hooks.append(hold)
     alice.send_message(mto=BOB, mbody="attack at dawn")
     await until(hold.caught())
-    world.load(plain)
-    await until(world.server.saw(lambda handled: all(word in handled.text for word in ("<presence", "ver=", f'from="{BOB}"'))))
-    heard = Heard(plain, "message")
+    env.load(plain)
+    await until(
+        env.server.wait_for(lambda handled: all(word in handled.text for word in ("<presence", "ver=", f'from="{BOB}"')))
+    )
+    heard = Events(plain, "message")
     hold.release()
-    message = await heard.take()
-    assert str(message["e2e"]["assurance"]) == "vouched"
-    assert world.in_clear("attack at dawn") == []
+    assert str((await heard.take())["e2e"]["assurance"]) == "vouched"
+    assert env.in_clear("attack at dawn") == []
 
 
-async def test_a_request_is_answered_when_the_handshake_fails(world: World) -> None:
-    """Its sender gets an error that says so."""
-    alice, _ = await world.pair()
-    hold = held(world)
-    answer = ask(alice, BOB)
-    await until(hold.caught())
-    [link] = e2e(alice).switchboard.sessions
-    link.fail(PeerRefused("the end of the test"))
-    with pytest.raises(IqError, match="end of the test"):
-        await until(answer)
-
-
-async def test_the_way_is_found_anew_after_a_session(world: World) -> None:
-    """Whose presence we do not see, he may have lost encryption with his session: he is asked again."""
-    world.server.set_subscription("alice@localhost", "bob@localhost", "none")
-    alice, bob = await world.client(ALICE), await world.client(BOB, "xep_0030", accept_from="anyone")
-    heard, failed, ended = Heard(bob, "message"), Heard(alice, "e2e_send_failed"), Heard(alice, "e2e_session_end")
+async def test_a_route_is_found_anew_after_a_session(env: Env) -> None:
+    """Of a peer whose presence we do not see: they may have lost encryption with their session."""
+    env.server.set_subscription("alice@localhost", "bob@localhost", "none")
+    alice, bob = await env.client(ALICE), await env.client(BOB, "xep_0030", accept_from="anyone")
+    heard, failed, ended = Events(bob, "message"), Events(alice, "e2e_send_failed"), Events(alice, "e2e_session_closed")
     for body in ("one", "two"):
         alice.send_message(mto=BOB, mbody=body)
         assert await heard.bodies(1) == [body]
     await e2e(bob).close()
     await ended.take()
-    world.unload(bob)
+    env.unload(bob)
     alice.send_message(mto=BOB, mbody="three")
     assert isinstance((await failed.take()).error, PeerWithoutE2E)
-
-
-# --- with sessions that do what the test says ------------------------------------------------------------------------
-
-
-class FakeLink(Link):
-    """A session of which the outbox sees no more than this."""
-
-    def __init__(self, peer: str) -> None:
-        self._peer = peer
-        self.now_open = False
-        self.room = 10
-        self.took: list[str] = []
-
-    ours = ALICE
-
-    @property
-    def peer(self) -> str:
-        return self._peer
-
-    @property
-    def is_open(self) -> bool:
-        return self.now_open
-
-    @property
-    def is_writable(self) -> bool:
-        return True
-
-    def send(self, stanza: Element) -> None:
-        if not self.room:
-            raise NoRoom("full")
-        self.room -= 1
-        self.took.append(stanza.findtext("{jabber:client}body", ""))
-
-
-class FakeHost:
-    """Says which sessions there are, and notes what failed."""
-
-    hold_seconds, hold_bytes = 300.0, outbox.HOLD_BYTES
-
-    def __init__(self, *links: FakeLink) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.links = {link.peer: link for link in links}
-        self.failed: list[str] = []
-        self.asked: list[str] = []
-
-    async def find_route(self, ours: str, to: str) -> Route:
-        self.asked.append(to)
-        return Route(clear=False, targets=tuple((ALICE, peer) for peer in self.links))
-
-    def link_to(self, target: Target) -> Link:
-        return self.links[target[1]]
-
-    def went(self, stanza: StanzaBase, link: Link) -> None:
-        pass
-
-    def send_clear(self, stanza: StanzaBase) -> None:
-        raise AssertionError("in clear")
-
-    def send_failed(self, stanza: StanzaBase, error: E2EError) -> None:
-        self.failed.append(f"{stanza['body']}: {error}")
-
-
-def say(body: str) -> Message:
-    message = Message()
-    message["to"], message["body"] = "bob@localhost", body
-    return message
-
-
-async def test_an_answer_does_not_move_to_a_newer_session() -> None:
-    """What waited for room beside it does."""
-    old, new = FakeLink(BOB), FakeLink(BOB)
-    old.now_open, old.room, new.now_open = True, 0, True
-    host = FakeHost(old)
-    box = Outbox(host)
-    box.reply(say("answer"), old)
-    box.send(say("message"), ALICE, "bob@localhost")
-    await turns()
-    host.links[BOB] = new
-    box.flush(new)
-    assert new.took == ["message"]
-    assert [failure.partition(":")[0] for failure in host.failed] == ["answer"]
-
-
-@pytest.mark.parametrize("first", [True, False], ids=["sent, then failed", "early, then failed"])
-async def test_one_session_of_several_is_enough(first: bool) -> None:
-    """A stanza that has gone, or may yet have gone, to one resource is not reported when another one fails."""
-    one, two = FakeLink("bob@localhost/1"), FakeLink("bob@localhost/2")
-    one.now_open, two.room = first, 0
-    host = FakeHost(one, two)
-    box = Outbox(host)
-    box.send(say("hello"), ALICE, "bob@localhost")
-    await turns()
-    assert (one.took, two.took) == (["hello"], [])
-    box.fail((ALICE, two.peer), PeerRefused("no"))
-    assert host.failed == []
-    one.now_open = True
-    box.flush(one)
-    box.lost(one, PeerRefused("no"))
-    assert host.failed == []
-    assert not box._held
-
-
-async def test_a_stanza_that_went_early_to_one_and_nowhere_else_is_reported_once() -> None:
-    """After the last of its sessions has failed, whichever that is."""
-    one, two = FakeLink("bob@localhost/1"), FakeLink("bob@localhost/2")
-    two.room = 0
-    host = FakeHost(one, two)
-    box = Outbox(host)
-    box.send(say("hello"), ALICE, "bob@localhost")
-    await turns()
-    box.lost(one, PeerRefused("no"))
-    assert host.failed == []
-    box.fail((ALICE, two.peer), PeerRefused("neither"))
-    assert host.failed == ["hello: neither"]
-    assert not box._held
-
-
-async def test_what_is_for_one_resource_is_not_sought_elsewhere() -> None:
-    """Its failure is told at once; nobody is asked again where it might be."""
-    for address, asked in ((BOB, 1), ("bob@localhost", 2)):
-        link = FakeLink(BOB)
-        link.room = 0
-        host = FakeHost(link)
-        box = Outbox(host)
-        box.send(say("hello"), ALICE, address)
-        await turns()
-        box.fail((ALICE, BOB), PeerRefused("no"))
-        await turns()
-        assert host.failed == ["hello: no"]
-        assert host.asked == [address] * asked
-
-
-async def test_what_breaks_with_one_stanza_loses_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Behind the one with which sending in clear breaks, each is reported: none waits, and none is forgotten."""
-    host = FakeHost()
-    host.loop.set_exception_handler(lambda loop, context: None)
-
-    async def clear(ours: str, to: str) -> Route:
-        return Route(clear=True)
-
-    monkeypatch.setattr(host, "find_route", clear)
-    box = Outbox(host)
-    for body in ("one", "two", "three"):
-        box.send(say(body), ALICE, "bob@localhost")
-    await turns()
-    assert [failure.partition(":")[0] for failure in host.failed] == ["two", "three"]
-    assert not box._held

@@ -1,238 +1,250 @@
-"""What goes inside, and what always stays outside."""
+"""What goes inside sessions, what always stays outside, and which plaintext is always delivered."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
-from xml.etree.ElementTree import Element, SubElement
+from xml.etree.ElementTree import SubElement, fromstring, tostring
 
 import pytest
-from slixmpp import ClientXMPP, Iq, Message, Presence
-from slixmpp.xmlstream.handler import Callback
-from slixmpp.xmlstream.matcher import StanzaPath
+from slixmpp import JID, ClientXMPP
 
-from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, until
+from slixmpp_e2e.messages.scope import MucRooms, carbon_contents, is_carbon, never_encrypted, plaintext_always_allowed
+from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, e2e, until
+from tests.slixmpp_e2e.messages.stanzas import BODY, DELAY, DISCO, EVENT, MUC, VERSION, carbon, copied, stanza
+from xmpp_loopback import HandledStanza
 
-Build = Callable[[ClientXMPP], Any]
+ME, BARE, ROOM = "alice@localhost", "bob@localhost", "room@localhost/bob"
+FRIEND = "friend@localhost"
+"""A person, whatever room they pretend to be."""
+BESIDE = (
+    DELAY,
+    "<addresses xmlns='http://jabber.org/protocol/address'/>",
+    "<headers xmlns='http://jabber.org/protocol/shim'/>",
+)
+RESULT = "<result xmlns='urn:xmpp:mam:2'/>"
+RECEIVED, SENT = "<received xmlns='urn:xmpp:carbons:2'/>", "<sent xmlns='urn:xmpp:carbons:2'/>"
+
+
+def rooms(*joined: str) -> MucRooms:
+    """The rooms of somebody who has joined these by slixmpp's plugin, and has entered two by presence."""
+    client: Any = SimpleNamespace(plugin={"xep_0045": SimpleNamespace(rooms=set(joined))} if joined else {})
+    known = MucRooms(client, lambda account: account == FRIEND)
+    for address in (ROOM, f"{FRIEND}/x"):
+        known.note_entry(stanza("presence", "", MUC, to=address))
+    return known
+
+
+# --- rooms -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_room_is_what_we_have_entered_by_presence_or_by_the_plugin_for_rooms() -> None:
+    """A person stays one, and other presence enters nothing."""
+    known = rooms("other@localhost", FRIEND)
+    known.note_entry(stanza("presence", to=BOB))
+    expected = {"other@localhost": True, "room@localhost": True, BARE: False, FRIEND: False}
+    assert {account: account in known for account in expected} == expected
+    assert "room@localhost" in rooms()
+    assert "other@localhost" not in rooms()
+
+
+# --- out -------------------------------------------------------------------------------------------------------------
+
+OUT = [
+    *((stanza("message", kind, BODY), BOB, False) for kind in ("", "chat", "headline", "error")),
+    *((stanza("message", kind), BARE, False) for kind in ("chat", "headline")),
+    (stanza("message", "groupchat"), BOB, True),
+    (stanza("message", "groupchat"), FRIEND, False),
+    *((stanza("message", "chat"), to, True) for to in ("localhost", "localhost/x", ROOM)),
+    *((stanza("presence", kind), to, False) for kind in ("", "unavailable") for to in (BOB, BARE)),
+    *((stanza("presence", kind), BARE, True) for kind in ("subscribe", "subscribed", "unsubscribe", "unsubscribed", "probe")),
+    (stanza("presence", "", MUC), BOB, True),
+    *((stanza("presence"), to, True) for to in (ROOM, "")),
+    *((stanza("iq", kind, VERSION), BOB, False) for kind in ("get", "set")),
+    (stanza("iq", "get", "<query xmlns='http://jabber.org/protocol/disco#items'/>"), BOB, False),
+    *((stanza("iq", "get", VERSION), to, True) for to in (BARE, ME, ROOM, "localhost", "")),
+    *((stanza("iq", kind, DISCO), BOB, True) for kind in ("get", "result")),
+]
+
+
+@pytest.mark.parametrize(("sent", "to", "outside"), OUT)
+def test_what_is_for_people_goes_inside_and_what_servers_must_read_does_not(sent: Any, to: str, outside: bool) -> None:
+    assert never_encrypted(sent, JID(to), rooms()) is outside
+
+
+def test_a_component_tells_each_contact_of_its_presence_in_plaintext() -> None:
+    """No server would tell them; only presence is meant."""
+    assert never_encrypted(stanza("presence"), JID(BOB), rooms(), component=True)
+    assert not never_encrypted(stanza("message"), JID(BOB), rooms(), component=True)
+
+
+# --- in --------------------------------------------------------------------------------------------------------------
+
+IN = [
+    *((stanza("message", "chat", BODY), sender, True) for sender in ("localhost", ROOM)),
+    *((stanza("message", kind, BODY), BOB, False) for kind in ("", "chat", "groupchat", "headline")),
+    (stanza("message", "", BODY), BARE, False),
+    *((stanza("iq", kind, VERSION), BOB, True) for kind in ("result", "error")),
+    *((stanza("iq", kind, VERSION), BOB, False) for kind in ("get", "set")),
+    (stanza("iq", "set", VERSION), ME, True),
+    (stanza("iq", "set", VERSION), f"{ME}/x", False),
+    (stanza("iq", "get", DISCO), BOB, True),
+    (stanza("iq", "set", DISCO), BOB, False),
+    (stanza("iq", "get", DISCO, VERSION), BOB, False),
+    (stanza("iq", "get", EVENT), BARE, False),
+    (stanza("message", "", RESULT), ME, True),
+    (stanza("message", "", RESULT, BODY), ME, False),
+    *((stanza("message", "", RESULT), sender, False) for sender in (BARE, f"{ME}/x")),
+    (stanza("message", "", EVENT), BARE, True),
+    *((stanza("message", "", EVENT, beside), BARE, True) for beside in BESIDE),
+    *((stanza("message", "", beside), BARE, False) for beside in BESIDE),
+    (stanza("message", "", EVENT), BOB, False),
+    (stanza("message", "", EVENT, EVENT), BARE, False),
+    (stanza("message", "", EVENT, BODY), BARE, False),
+]
+
+
+@pytest.mark.parametrize(("came", "sender", "delivered"), IN)
+def test_which_plaintext_is_always_delivered(came: Any, sender: str, delivered: bool) -> None:
+    """Of people only replies and disco#info; of services, what can only be theirs and holds nothing else."""
+    assert plaintext_always_allowed(came, JID(sender), rooms(), ME) is delivered
+
+
+def test_a_carbon_is_one_copy_and_nothing_else() -> None:
+    children = ((RECEIVED,), (SENT,), (), (RECEIVED, SENT), (SENT, BODY))
+    assert [is_carbon(stanza("message", "", *each).xml) for each in children] == [True, True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("wrapper", "sender", "to", "others"),
+    [
+        ("received", BOB, f"{ME}/a", [BOB]),
+        ("sent", f"{ME}/a", BARE, [BARE]),
+        ("sent", "", BARE, [BARE]),
+        ("received", BOB, "carol@localhost", [BOB, "carol@localhost"]),
+        ("sent", f"{ME}/a", f"{ME}/b", [ME]),
+        ("result", BOB, f"{ME}/a", []),
+    ],
+)
+def test_a_copy_belongs_to_whoever_is_not_us(wrapper: str, sender: str, to: str, others: list[str]) -> None:
+    """If all are us: to our own account. Only carbons bring copies."""
+    found = list(carbon_contents(stanza("message", "", carbon(wrapper, copied(sender, to))).xml, ME))
+    assert [other.full for _, other in found] == others
+    assert all(copy["body"] == "x" for copy, _ in found)
+
+
+# --- two clients -----------------------------------------------------------------------------------------------------
+
 WORD = "urn:example:word"
 
 
-def message(to: str, kind: str) -> Build:
-    def build(client: ClientXMPP) -> Message:
-        return client.make_message(mto=to, mbody="x", mtype=kind)
-
-    return build
-
-
-def presence(to: str | None, kind: str | None = None, payload: str = "") -> Build:
-    def build(client: ClientXMPP) -> Presence:
-        stanza = client.make_presence(pto=to, ptype=kind)
-        if payload:
-            stanza.xml.append(Element(payload))
-        return stanza
-
-    return build
+def marked(client: ClientXMPP, sent: Any, to: str, number: int) -> Any:
+    """The same, to be sent to this address, and to be known again."""
+    copied = type(sent)(client, xml=fromstring(tostring(sent.xml)))
+    if to:
+        copied["to"] = to
+    copied["id"] = f"case{number}"
+    SubElement(copied.xml, f"{{{WORD}}}marked", n=str(number))
+    return copied
 
 
-def iq(to: str | None, kind: str, payload: str) -> Build:
-    def build(client: ClientXMPP) -> Iq:
-        stanza = client.make_iq(ito=to, itype=kind)
-        stanza.xml.append(Element(payload))
-        return stanza
-
-    return build
+def _mentions(number: int, handled: HandledStanza) -> bool:
+    return f'n="{number}"' in handled.text
 
 
-MUC = "{http://jabber.org/protocol/muc}x"
-DISCO = "{http://jabber.org/protocol/disco#info}query"
-ROOM = "room@localhost"
+async def test_the_server_sees_nothing_of_what_is_for_a_person(env: Env) -> None:
+    alice, bob = await env.pair()
+    await env.session(alice, bob)
+    taken: dict[str, Any] = {}
 
-INSIDE: dict[str, Build] = {
-    **{f"message-{kind}": message(BOB, kind) for kind in ("chat", "normal", "headline", "error")},
-    "message-bare": message("bob@localhost", "chat"),
-    "presence": presence(BOB),
-    "presence-unavailable": presence(BOB, "unavailable"),
-    "presence-bare": presence("bob@localhost"),
-    "iq-get": iq(BOB, "get", "{jabber:iq:version}query"),
-    "iq-set": iq(BOB, "set", "{http://jabber.org/protocol/commands}command"),
-    "disco-items": iq(BOB, "get", "{http://jabber.org/protocol/disco#items}query"),
-}
-OUTSIDE: dict[str, Build] = {
-    "presence-undirected": presence(None),
-    **{f"presence-{kind}": presence("bob@localhost", kind) for kind in ("subscribe", "subscribed", "unsubscribe", "probe")},
-    "disco-info": iq(BOB, "get", DISCO),
-    "iq-own-server": iq(None, "get", "{jabber:iq:roster}query"),
-    "iq-server": iq("localhost", "get", "{urn:xmpp:ping}ping"),
-    "iq-bare": iq("bob@localhost", "get", "{http://jabber.org/protocol/pubsub}pubsub"),
-    "iq-own-account": iq("alice@localhost", "set", "{http://jabber.org/protocol/pubsub}pubsub"),
-    "message-server": message("localhost", "chat"),
-    "message-groupchat": message(ROOM, "groupchat"),
-    "message-private": message(f"{ROOM}/bob", "chat"),
-    "presence-room": presence(f"{ROOM}/alice", None, MUC),
-    "presence-room-later": presence(f"{ROOM}/alice"),
-    "iq-occupant": iq(f"{ROOM}/bob", "get", "{jabber:iq:version}query"),
-}
-
-
-@pytest.mark.parametrize("build", INSIDE.values(), ids=INSIDE.keys())
-async def test_what_is_for_a_person_goes_inside(world: World, build: Build) -> None:
-    """Messages, requests and directed presence reach the peer, and the server sees none of it."""
-    alice, bob = await world.pair()
-    await world.session(alice, bob)
-    taken: list[Any] = []
-
-    def tap(stanza: Any) -> Any:
-        taken.append(stanza)
-        return stanza
+    def tap(came: Any) -> Any:
+        return taken.setdefault(came["id"], came)
 
     bob.add_filter("in", tap)
-    stanza = build(alice)
-    SubElement(stanza.xml, f"{{{WORD}}}marked")
-    stanza.send()
-    await world.settle(alice, bob)
-    [got] = [stanza for stanza in taken if stanza.xml.find(f"{{{WORD}}}marked") is not None]
-    assert str(got["e2e"]["assurance"]) == "vouched"
-    assert got["from"].full == ALICE
-    assert got.xml[0].tag == stanza.xml[0].tag
-    assert world.in_clear(WORD) == []
+    cases = [marked(alice, sent, to, n) for n, (sent, to, outside) in enumerate(OUT) if not outside and to in (BOB, BARE)]
+    for each in cases:
+        alice.send(each)
+    await env.settle(alice, bob)
+    for each in cases:
+        got = taken[each["id"]]
+        assert (str(got["e2e"]["assurance"]), got["from"].full, got["type"]) == ("vouched", ALICE, each["type"])
+        assert got.xml.find(f"{{{WORD}}}marked") is not None
+    assert env.in_clear(WORD) == []
 
 
 @pytest.mark.parametrize("policy", ["prefer", "require"])
-@pytest.mark.parametrize("build", OUTSIDE.values(), ids=OUTSIDE.keys())
-async def test_what_must_be_seen_by_servers_stays_outside(world: World, build: Build, policy: str) -> None:
-    """Under every policy, and also while a session with the same peer is open."""
-    alice, bob = await world.pair(policy=policy)
-    await world.session(alice, bob)
-    failed = Heard(alice, "e2e_send_failed")
-    presence(f"{ROOM}/alice", None, MUC)(alice).send()
-    stanza = build(alice)
-    SubElement(stanza.xml, f"{{{WORD}}}marked")
-    stanza.send()
-    await until(world.server.saw(lambda handled: WORD in handled.text))
+async def test_what_must_be_seen_by_servers_stays_outside_under_every_policy(env: Env, policy: str) -> None:
+    """Also while a session with the same peer is open."""
+    alice, bob = await env.pair(policy=policy)
+    await env.session(alice, bob)
+    failed = Events(alice, "e2e_send_failed")
+    marked(alice, stanza("presence", "", MUC), ROOM, 0).send()
+    # nothing was asked that could be answered; and Bob is known as a person here, to whom a type makes no difference
+    elsewhere = [(sent, to) for sent, to, outside in OUT if outside and sent["type"] not in ("result", "groupchat")]
+    for number, (sent, to) in enumerate([*elsewhere, (stanza("message", "groupchat"), "room@localhost")], 1):
+        alice.send(marked(alice, sent, to, number))
+        await until(env.server.wait_for(partial(_mentions, number)))
     assert len(failed) == 0
 
 
-async def test_a_room_that_the_muc_plugin_has_joined_is_a_room(world: World) -> None:
+async def test_a_headline_is_encrypted_and_goes_to_all_devices(env: Env) -> None:
+    """As a server delivers headlines to all resources (RFC 6121 §8.5.2.1.1); to a full JID it goes to that device alone."""
+    alice, bob = await env.pair(policy="require")
+    other = await env.client("bob@localhost/other", policy="require")
+    await env.settle(alice, bob, other)
+    heard = [Events(client, "message") for client in (bob, other)]
+    alice.send_message(mto=BARE, mbody="the castle is taken", mtype="headline")
+    for each in heard:
+        message = await each.take()
+        assert (message["body"], message["type"]) == ("the castle is taken", "headline")
+        assert str(message["e2e"]["assurance"]) == "vouched"
+    alice.send_message(mto=BOB, mbody="and so is the town", mtype="headline")
+    assert await heard[0].bodies(1) == ["and so is the town"]
+    await env.settle(alice, bob, other)
+    assert [len(each) for each in heard] == [0, 0]
+    assert env.in_clear("the castle is taken", "and so is the town") == []
+
+
+async def test_a_headline_is_not_delivered_or_sent_in_plaintext_where_encryption_is_required(env: Env) -> None:
+    alice, bob = await env.client(ALICE, policy="require"), await env.client(BOB, "xep_0030", load=False)
+    await env.settle(alice, bob)
+    failed, refused = Events(alice, "e2e_send_failed"), Events(alice, "e2e_plaintext_refused")
+    alice.send_message(mto=BARE, mbody="the castle is taken", mtype="headline")
+    assert (await failed.take()).stanza["body"] == "the castle is taken"
+    bob.send_message(mto=ALICE, mbody="the castle is lost", mtype="headline")
+    assert (await refused.take()).stanza["body"] == "the castle is lost"
+    assert env.in_clear("the castle is taken") == []
+
+
+async def test_a_room_that_the_muc_plugin_has_joined_is_a_room(env: Env) -> None:
     """Known by slixmpp's own plugin, a room's occupants are not taken for people, in either direction."""
-    alice, bob = await world.pair(policy="require")
+    alice, bob = await env.pair(policy="require")
     alice.register_plugin("xep_0045")
     muc: Any = alice.plugin["xep_0045"]
     muc.rooms["bob@localhost"] = {}
-    heard = Heard(alice, "message")
+    heard = Events(alice, "message")
     alice.send_message(mto=BOB, mbody="to an occupant")
-    await until(world.server.saw(lambda handled: "to an occupant" in handled.text))
+    await until(env.server.wait_for(lambda handled: "to an occupant" in handled.text))
     e2e(bob).set_policy(ALICE, "off")
     bob.send_message(mto=ALICE, mbody="from an occupant")
     assert await heard.bodies(1) == ["from an occupant"]
     del muc.rooms["bob@localhost"]
 
 
-async def test_nothing_in_an_incoming_stanza_makes_a_person_a_room(world: World) -> None:
-    """Its type and its children are the server's to write."""
-    alice = await world.client(ALICE, policy="require")
-    refused, heard = Heard(alice, "e2e_plaintext_refused"), Heard(alice, "message")
-    inner = f"<body>x</body><x xmlns='{MUC[1:].partition('}')[0]}#user'/><query xmlns='{DISCO[1:].partition('}')[0]}'/>"
-    for kind in ("chat", "groupchat", "headline", "error", "normal"):
-        world.server.inject(ALICE, f"<message from='{BOB}' to='{ALICE}' type='{kind}'>{inner}</message>")
-        await refused.take()
-    world.server.inject(ALICE, f"<presence from='{BOB}' to='{ALICE}'><x xmlns='{MUC[1:].partition('}')[0]}#user'/></presence>")
-    world.server.inject(ALICE, f"<message from='{BOB}' to='{ALICE}' type='groupchat'>{inner}</message>")
-    await refused.take()
-    assert len(heard) == 0
-
-
-async def test_what_a_server_says_in_clear_is_delivered(world: World) -> None:
+async def test_what_a_server_says_in_plaintext_is_delivered(env: Env) -> None:
     """Presence, what comes from a domain or a bare JID by iq, and answers are no plaintext of a person."""
-    alice = await world.client(ALICE, "xep_0030", "xep_0199", policy="require")
-    bob = await world.client(BOB, "xep_0030", load=False)
-    refused, online, heard = Heard(alice, "e2e_plaintext_refused"), Heard(alice, "presence_available"), Heard(alice, "message")
+    alice = await env.client(ALICE, "xep_0030", "xep_0199", policy="require")
+    bob = await env.client(BOB, "xep_0030", load=False)
+    refused, online, heard = (
+        Events(alice, "e2e_plaintext_refused"),
+        Events(alice, "presence_available"),
+        Events(alice, "message"),
+    )
     bob.send_presence(pstatus="here")
     assert (await online.take())["from"].full == BOB
-    world.server.inject(ALICE, f"<message from='localhost' to='{ALICE}'><body>maintenance</body></message>")
+    env.server.inject(ALICE, f"<message from='localhost' to='{ALICE}'><body>maintenance</body></message>")
     assert await heard.bodies(1) == ["maintenance"]
     info: Any = bob.plugin["xep_0030"]
     assert "http://jabber.org/protocol/caps" in (await until(info.get_info(jid=ALICE)))["disco_info"]["features"]
     assert len(refused) == 0
-
-
-@pytest.mark.parametrize("policy", ["prefer", "require"])
-@pytest.mark.parametrize("sender", [BOB, "bob@localhost", "localhost"])
-async def test_an_answer_that_nobody_waits_for_is_plaintext(world: World, policy: str, sender: str) -> None:
-    """A server can make one up that a handler would take for news; under ``require`` a person's is dropped, an awaited one
-    is not."""
-    alice = await world.client(ALICE, "xep_0030", policy=policy)
-    bob = await world.client(BOB, "xep_0030", load=False)
-    await world.settle(alice, bob)
-    results: list[Any] = []
-    alice.register_handler(Callback("results", StanzaPath("iq@type=result"), results.append))
-    world.server.inject(ALICE, f"<iq type='result' id='made-up' from='{sender}' to='{ALICE}'><x xmlns='urn:example'/></iq>")
-    info: Any = alice.plugin["xep_0030"]
-    await until(info.get_info(jid=BOB, cached=False))
-    came = [iq["id"] for iq in results if iq["id"] == "made-up"]
-    assert came == ([] if policy == "require" and sender != "localhost" else ["made-up"])
-
-
-# --- what services say in the name of people -------------------------------------------------------------------------
-
-EVENT = "<event xmlns='http://jabber.org/protocol/pubsub#event'><items node='n'><item id='1'/></items></event>"
-DELAY = "<delay xmlns='urn:xmpp:delay' stamp='2020-01-01T00:00:00Z'/>"
-BODY = "<body>forged</body>"
-
-
-def copied(sender: str, to: str = ALICE, inner: str = BODY) -> str:
-    """A message as servers wrap it (XEP-0297)."""
-    message = f"<message xmlns='jabber:client' from='{sender}' to='{to}' type='chat'>{inner}</message>"
-    return f"<forwarded xmlns='urn:xmpp:forward:0'>{message}</forwarded>"
-
-
-def carbon(kind: str, *inner: str) -> str:
-    return f"<{kind} xmlns='urn:xmpp:carbons:2'>{''.join(inner)}</{kind}>"
-
-
-def archived(inner: str) -> str:
-    return f"<result xmlns='urn:xmpp:mam:2' queryid='q' id='1'>{inner}</result>"
-
-
-BARE = "alice@localhost"
-FROM_BOB, TO_BOB, FROM_CAROL = copied(BOB), copied(BARE + "/x", "bob@localhost"), copied("carol@localhost/c")
-SERVICES: list[tuple[str, str, bool, bool]] = [
-    # from whom, what, delivered when `require` is for everybody, and when it is for Bob
-    ("bob@localhost", EVENT, True, True),
-    ("bob@localhost", EVENT + DELAY, True, True),
-    (BARE, EVENT, True, True),
-    ("bob@localhost", EVENT + BODY, False, False),
-    ("bob@localhost", EVENT + EVENT, False, False),
-    (BOB, EVENT, False, False),
-    (BARE, archived(FROM_BOB), True, True),
-    (BARE, archived(FROM_BOB) + BODY, False, True),
-    ("bob@localhost", archived(FROM_BOB), False, False),
-    (BARE, carbon("received", FROM_BOB), False, False),
-    (BARE, carbon("sent", TO_BOB), False, False),
-    ("", carbon("received", FROM_BOB), False, False),
-    (BARE, carbon("received", FROM_CAROL), False, True),
-    (BARE, carbon("received", FROM_CAROL, FROM_BOB), False, False),
-    (BARE, carbon("sent", copied(BARE, ALICE, carbon("received", FROM_BOB))), False, False),
-    (BARE, carbon("received", copied("bob@localhost", ALICE, EVENT)), True, True),
-    (BARE, carbon("received", copied("localhost")), True, True),
-    (BARE, carbon("received", copied("localhost")) + BODY, False, True),
-    ("", BODY, False, True),
-]
-
-
-@pytest.mark.parametrize("everybody", [True, False], ids=["everybody", "Bob"])
-async def test_what_a_service_brings_is_judged_by_whose_it_is(world: World, everybody: bool) -> None:
-    """Events and archives are a service's and hold nothing else; a carbon is judged as what it is a copy of."""
-    alice = await world.client(ALICE, policy="require" if everybody else "prefer")
-    if not everybody:
-        e2e(alice).set_policy(BOB, "require")
-    came: list[Any] = []
-    alice.add_filter("in", lambda stanza: came.append(stanza) if isinstance(stanza, Message) else stanza)
-    for sender, payload, if_everybody, if_bob in SERVICES:
-        came.clear()
-        refused = Heard(alice, "e2e_plaintext_refused")
-        name = f" from='{sender}'" if sender else ""
-        world.server.inject(ALICE, f"<message{name} to='{ALICE}'>{payload}</message>")
-        await world.settle(alice)
-        delivered = if_everybody if everybody else if_bob
-        assert (len(came), len(refused)) == ((1, 0) if delivered else (0, 1)), (sender, payload)
-        assert all(stanza["e2e"]["session"] is None for stanza in came)

@@ -13,7 +13,7 @@ from slixmpp.exceptions import IqError
 from slixmpp.xmlstream.handler import Callback
 from slixmpp.xmlstream.matcher import StanzaPath
 
-from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, until
+from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, until
 from xmpp_e2e.stream import MAX_STANZA, writer
 
 NS = "urn:example:query"
@@ -83,17 +83,17 @@ async def interleaved(client: ClientXMPP, to: str, texts: list[str]) -> list[asy
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("warm", "count"), [(True, 1000), (False, 2 * UNANSWERED)], ids=["open", "cold"])
-async def test_everything_arrives_once_in_order_and_equal(world: World, warm: bool, count: int) -> None:
+async def test_everything_arrives_once_in_order_and_equal(env: Env, warm: bool, count: int) -> None:
     """A thousand messages and a thousand iqs each way, interleaved, into an open session; and, into none yet, twice as many as
     can wait for it."""
-    alice, bob = await world.pair()
+    alice, bob = await env.pair()
     if warm:
-        await world.session(alice, bob)
-    failures = [Heard(client, event) for client in (alice, bob) for event in ("e2e_send_failed", "e2e_session_end")]
+        await env.session(alice, bob)
+    failures = [Events(client, event) for client in (alice, bob) for event in ("e2e_send_failed", "e2e_session_closed")]
     ends = []
     for client, to in ((alice, BOB), (bob, ALICE)):
         texts = bodies(client.boundjid.user, count)
-        heard, asked = Heard(client, "message"), answering(client)
+        heard, asked = Events(client, "message"), answering(client)
         ends.append((client, texts, asyncio.create_task(interleaved(client, to, texts)), heard, asked))
     for (_, _, _, heard, asked), (other, texts, sending, _, _) in zip(ends, reversed(ends), strict=True):
         for text in texts:
@@ -106,14 +106,14 @@ async def test_everything_arrives_once_in_order_and_equal(world: World, warm: bo
         assert asked == [str(number) for number in range(count)]
         assert len(heard) == 0
     assert not any(map(len, failures))
-    assert world.in_clear("plain", "urn:example:query") == []
+    assert env.in_clear("plain", "urn:example:query") == []
 
 
-async def test_a_stanza_that_is_too_large_fails_at_its_sender(world: World) -> None:
+async def test_a_stanza_that_is_too_large_fails_at_its_sender(env: Env) -> None:
     """The error names the limit, the session lives on, and a request is answered by an error at once."""
-    alice, bob = await world.pair()
-    await world.session(alice, bob)
-    failed, heard = Heard(alice, "e2e_send_failed"), Heard(bob, "message")
+    alice, bob = await env.pair()
+    await env.session(alice, bob)
+    failed, heard = Events(alice, "e2e_send_failed"), Events(bob, "message")
     for size in (MAX_STANZA, MAX_STANZA // 2):
         alice.send_message(mto=BOB, mbody="y" * size)
     assert str(MAX_STANZA) in str(await failed.take())

@@ -1,4 +1,4 @@
-"""One session of a client, on a clock that the test turns: stalls, deadlines, and ends that leave nothing behind."""
+"""A driver runs a session on a clock that the test turns: stalls, deadlines, and ends that leave nothing behind."""
 
 from __future__ import annotations
 
@@ -12,19 +12,26 @@ from xml.etree.ElementTree import Element
 import pytest
 from slixmpp import Iq
 
-from slixmpp_e2e.sessions.driver import STALL_SECONDS, Link
+from slixmpp_e2e.sessions.driver import DriverEvent, SessionDriver, SessionReleased
+from slixmpp_e2e.sessions.stall import STALL_SECONDS
 from tests.pair import ALICE, BOB, Side, config, message
 from xmpp_e2e import events
-from xmpp_e2e.errors import E2EError, JingleError, PeerRefused, TimedOut, TransportFailed
-from xmpp_e2e.identity import Remembered, Role
+from xmpp_e2e.errors import (
+    BytestreamFailed,
+    E2EError,
+    JingleError,
+    PeerRefused,
+    Timeout,
+)
 from xmpp_e2e.negotiate.jingle import NS_JINGLE
 from xmpp_e2e.session import Session
-from xmpp_e2e.stages import DEADLINES, Stage
+from xmpp_e2e.states import STATE_TIMEOUTS, State
 from xmpp_e2e.transport.ibb import DATA, IBB
+from xmpp_e2e.types import KnownKeys, Role
 
 
 class Clock:
-    """As much of an event loop as a link uses, in virtual time."""
+    """As much of an event loop as a driver uses, in virtual time."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -32,29 +39,25 @@ class Clock:
         self._order = itertools.count()
 
     def time(self) -> float:
-        """Virtual seconds."""
+        """Return virtual seconds."""
         return self.now
 
     def create_future(self) -> asyncio.Future[Any]:
-        """A real one."""
+        """Return a real future."""
         return asyncio.get_running_loop().create_future()
 
     def call_at(self, when: float, act: Callable[..., None], *args: Any) -> Any:
-        """Later, unless it is cancelled."""
+        """Call ``act`` later, unless the timer is cancelled."""
         timer = Timer()
         heapq.heappush(self._timers, (when, next(self._order), timer, act, args))
         return timer
 
-    def call_later(self, seconds: float, act: Callable[..., None], *args: Any) -> Any:
-        """The same."""
-        return self.call_at(self.now + seconds, act, *args)
-
     def call_soon(self, act: Callable[..., None]) -> Any:
-        """The same, at once."""
+        """Call ``act`` in the next turn."""
         return self.call_at(self.now, act)
 
     def pass_time(self, seconds: float) -> None:
-        """Let the clock run, and do what is due."""
+        """Let the clock run, and call what is due."""
         until = self.now + seconds
         while self._timers and self._timers[0][0] <= until:
             when, _, timer, act, args = heapq.heappop(self._timers)
@@ -65,241 +68,248 @@ class Clock:
 
     @property
     def pending(self) -> int:
-        """Timers that will still do something."""
+        """Number of timers that are not cancelled."""
         return sum(not timer.cancelled for _, _, timer, _, _ in self._timers)
 
 
 class Timer:
-    """Of that clock."""
+    """A timer of that clock."""
 
     cancelled = False
 
     def cancel(self) -> None:
-        """Nothing happens."""
+        """Call nothing."""
         self.cancelled = True
 
 
-class Host:
-    """The plugin and the network: Bob's end of everything, which may keep silent about blocks."""
+class Harness:
+    """A driver of Alice's; and Bob's end of everything, which may keep silent about blocks."""
 
     def __init__(self) -> None:
         self.loop: Any = Clock()
-        self.iqs: Any = self
-        self.heard: list[events.Event] = []
-        self.over: list[Link] = []
-        self.waiting: dict[object, int] = {}
+        self.heard: list[DriverEvent] = []
+        self.expected: dict[object, int] = {}
+        """By owner: requests whose replies are expected."""
         self.silent = False
         self.unanswered: list[Callable[[str | None], None]] = []
-        self.bob = Side(Session(Role.RESPONDER, config("bob"), Remembered()))
+        self.bob = Side(Session(Role.RESPONDER, config("bob"), KnownKeys()))
         self._ibb: IBB | None = None
-        self.link = Link(self, Session(Role.INITIATOR, config("alice"), Remembered()))
+        iqs: Any = self
+        core = Session(Role.INITIATOR, config("alice"), KnownKeys())
+        self.driver = SessionDriver(core, iqs, self.loop, lambda driver, event: self.heard.append(event))
 
-    # as the plugin
+    # --- as the IqChannel
 
-    def happened(self, link: Link, event: events.Event) -> None:
-        """Note it."""
-        self.heard.append(event)
-
-    def writable(self, link: Link) -> None:
-        """Nothing waits."""
-
-    def finished(self, link: Link) -> None:
-        """Note it."""
-        self.over.append(link)
-
-    # as the network
-
-    def request(self, ours: str, peer: str, payload: Element, replied: Callable[[str | None], None], owner: object) -> None:
-        """Bob takes it, and answers unless he is silent."""
-        self.waiting[owner] = self.waiting.get(owner, 0) + 1
+    def request(self, own: str, peer: str, payload: Element, on_reply: Callable[[str | None], None], owner: object) -> None:
+        """Bob takes the iq, and answers unless he is silent."""
+        self.expected[owner] = self.expected.get(owner, 0) + 1
         if self.silent and payload.tag == DATA:
-            self.unanswered.append(replied)
+            self.unanswered.append(on_reply)
             return
         session = self.bob.session
         if payload.tag == f"{{{NS_JINGLE}}}jingle":
             session.receive_jingle(payload, self.loop.now)
         elif self._ibb is not None:
-            opens = session.stage is Stage.CONNECTING
+            opens = session.state is State.CONNECTING
             self._ibb.receive(payload)
             if opens:
-                session.transport_ready(self.loop.now)
+                session.bytestream_ready(self.loop.now)
             if data := self._ibb.read():
                 session.receive_data(data, self.loop.now)
             self._ibb.acknowledgements_due()
-        self.waiting[owner] -= 1
-        self.loop.call_soon(lambda: replied(None))
+        self.expected[owner] -= 1
+        self.loop.call_soon(lambda: on_reply(None))
         self.loop.call_soon(lambda: self.answer())  # the method of that moment
 
     def result(self, request: Iq) -> None:
-        """Bob needs none."""
+        """Bob needs no answers."""
 
     def error(self, request: Iq, error: JingleError) -> None:
-        """Nor this."""
+        """Nor errors."""
 
-    def gone(self, owner: object) -> None:
-        """Nobody waits any more."""
-        self.waiting.pop(owner, None)
+    def forget_requests(self, owner: object) -> None:
+        """No reply is expected any more."""
+        self.expected.pop(owner, None)
+
+    # --- as Bob
 
     def answer(self) -> None:
-        """What Bob has to say."""
+        """Hand over what Bob has to say."""
         session = self.bob.session
         while (event := session.next_event()) is not None:
             self.bob.events.append(event)
             if isinstance(event, events.SessionOffered):
-                session.accept(self.loop.now)
+                session.accept_offer(self.loop.now)
             elif isinstance(event, events.TransportAgreed):
                 self._ibb = IBB(Role.RESPONDER, event.sid, event.block_size)
         for element in session.jingle_to_send():
-            if self.link.stage is not Stage.CLOSED:
-                self.link.receive_jingle(element)
-                self.link.pump()
+            if self.driver.state is not State.CLOSED:
+                self.driver.receive_jingle(element)
+                self.driver.process()
         if self._ibb is None:
             return
         while data := session.data_to_send():
             self._ibb.send(data)
         for tag, payload in self._ibb.stanzas_to_send():
-            self.link.receive_block(Iq(), payload)
+            self.driver.receive_ibb(Iq(), payload)
             self._ibb.acknowledged(tag)
 
-    def open(self) -> Link:
-        """An open session."""
-        self.link.offer()
+    # --- for tests
+
+    def open(self) -> SessionDriver:
+        """Open the session."""
+        self.driver.offer()
         self.loop.pass_time(0)
-        assert self.link.is_open, self.failure
-        return self.link
+        assert self.driver.is_open
+        return self.driver
 
     @property
     def failure(self) -> E2EError | None:
-        """Why it is over."""
-        [event] = [event for event in self.heard if isinstance(event, events.SessionEnd | events.SessionFailed)]
+        """Why the session is over."""
+        [event] = [event for event in self.heard if isinstance(event, events.SessionClosed | events.SessionFailed)]
         return event.error
+
+    def assert_nothing_is_left(self) -> None:
+        """It was released once, and no timer, no expected reply and no TLS is left."""
+        assert self.driver.state is State.CLOSED
+        assert [event for event in self.heard if isinstance(event, SessionReleased)] == [SessionReleased()]
+        assert self.loop.pending == 0
+        assert self.expected == {}
+        assert self.driver.core._tls is None
 
 
 @pytest.fixture
-async def host() -> Host:
-    return Host()
+async def harness() -> Harness:
+    return Harness()
 
 
-def nothing_is_left(host: Host) -> bool:
-    """No timer, nobody who waits for an answer, no TLS."""
-    return host.loop.pending == 0 and host.waiting == {} and host.link._core._channel is None
+async def test_it_opens_and_says_farewell(harness: Harness) -> None:
+    """A session runs from the offer to the farewell, and nothing is left of it."""
+    driver = harness.open()
+    assert (driver.target, driver.role) == ((ALICE, BOB), Role.INITIATOR)
+    assert driver.tls is not None
+    await driver.authenticating
+    await driver.opened
+    for body in ("hello", "again"):
+        assert driver.send(message(body))
+    harness.loop.pass_time(0)
+    assert harness.bob.stanzas == ["hello", "again"]
+    driver.close()
+    harness.loop.pass_time(0)
+    assert await driver.closed is None
+    harness.assert_nothing_is_left()
 
 
-async def test_it_opens_and_says_farewell(host: Host) -> None:
-    """From the offer to the farewell, without real time; nothing is left of it."""
-    link = host.open()
-    assert (link.ours, link.peer, link.role, link.group) == (ALICE, BOB, Role.INITIATOR, "X25519MLKEM768")
-    await link.greeted()
-    await link.opened()
-    link.send(message("hello"))
-    link.send(message("again"))
-    host.loop.pass_time(0)
-    assert host.bob.stanzas == ["hello", "again"]
-    link.end()
-    host.loop.pass_time(0)
-    assert await link.ended() is None
-    assert host.over == [link]
-    assert nothing_is_left(host)
+async def test_no_event_is_emitted_inside_a_call(harness: Harness) -> None:
+    """What a program does takes effect in the next turn, so that no handler runs inside another."""
+    driver = harness.open()
+    harness.heard.clear()
+    driver.close()
+    driver.abort(BytestreamFailed("the end"))
+    assert harness.heard == []
+    harness.loop.pass_time(0)
+    assert harness.heard != []
 
 
-async def test_a_path_that_answers_no_block_is_dead_after_a_minute(host: Host) -> None:
-    """Silence about blocks ends the session after STALL_SECONDS, and not before, and nothing is left of it."""
-    link = host.open()
-    host.silent = True
-    link.send(message("into the void"))
-    host.loop.pass_time(STALL_SECONDS - 0.1)
-    assert link.is_open
-    host.loop.pass_time(0.2)
-    assert link.stage is Stage.CLOSED
-    assert isinstance(host.failure, TransportFailed)
-    assert "60 seconds" in str(host.failure)
-    assert host.over == [link]
-    assert nothing_is_left(host)
+async def test_a_path_that_answers_no_block_is_dead_after_a_minute(harness: Harness) -> None:
+    """A session ends after STALL_SECONDS without a reply to a block, and not before."""
+    driver = harness.open()
+    harness.silent = True
+    driver.send(message("into the void"))
+    harness.loop.pass_time(STALL_SECONDS - 0.1)
+    assert driver.is_open
+    harness.loop.pass_time(0.2)
+    assert isinstance(harness.failure, BytestreamFailed)
+    assert "60 seconds" in str(harness.failure)
+    harness.assert_nothing_is_left()
 
 
-async def test_a_slow_path_is_not_a_dead_one(host: Host) -> None:
-    """An answer within each minute is enough, however many blocks wait."""
-    link = host.open()
-    host.silent = True
-    link.send(message("x" * 100_000))
+async def test_a_slow_path_is_not_a_dead_one(harness: Harness) -> None:
+    """One reply within each minute is enough, however many blocks wait."""
+    driver = harness.open()
+    harness.silent = True
+    driver.send(message("x" * 100_000))
     for _ in range(10):
-        host.loop.pass_time(STALL_SECONDS - 1)
-        host.unanswered.pop(0)(None)
-    assert link.is_open
-    host.loop.pass_time(2 * STALL_SECONDS)
-    assert link.stage is Stage.CLOSED
+        harness.loop.pass_time(STALL_SECONDS - 1)
+        harness.unanswered.pop(0)(None)
+    assert driver.is_open
+    harness.loop.pass_time(2 * STALL_SECONDS)
+    assert driver.state is State.CLOSED
 
 
-async def test_a_quiet_session_is_not_stalled(host: Host) -> None:
-    """Where nothing was sent, nothing is waited for."""
-    link = host.open()
-    link.send(message("hello"))
-    host.loop.pass_time(3600)
-    assert link.is_open
-    assert host.loop.pending == 1, "the day's deadline"
+async def test_a_quiet_session_is_not_stalled(harness: Harness) -> None:
+    """Where nothing was sent no reply is expected; only the deadline of the session is left."""
+    driver = harness.open()
+    driver.send(message("hello"))
+    harness.loop.pass_time(3600)
+    assert driver.is_open
+    assert harness.loop.pending == 1
 
 
-async def test_the_deadline_of_the_core_is_kept(host: Host) -> None:
-    """An offer that nobody answers fails in time; nothing is left of it."""
-    host.answer = lambda: None  # type: ignore[method-assign]
-    host.link.offer()
-    host.loop.pass_time(DEADLINES[Stage.OFFERED] - 0.1)
-    assert host.link.stage is Stage.OFFERED
-    host.loop.pass_time(0.2)
-    assert isinstance(host.failure, TimedOut)
-    for future in (host.link.greeted(), host.link.opened()):
-        with pytest.raises(TimedOut):
+async def test_the_deadline_of_the_core_is_kept(harness: Harness) -> None:
+    """An offer that nobody answers fails in time."""
+    harness.answer = lambda: None  # type: ignore[method-assign]
+    harness.driver.offer()
+    harness.loop.pass_time(STATE_TIMEOUTS[State.OFFER_SENT] - 0.1)
+    assert harness.driver.state is State.OFFER_SENT
+    harness.loop.pass_time(0.2)
+    assert isinstance(harness.failure, Timeout)
+    for future in (harness.driver.authenticating, harness.driver.opened):
+        with pytest.raises(Timeout):
             await future
-    assert nothing_is_left(host)
+    harness.assert_nothing_is_left()
 
 
-async def test_an_offer_that_lost_waits_for_the_one_that_won(host: Host) -> None:
+async def test_an_offer_that_lost_waits_for_the_one_that_won(harness: Harness) -> None:
     """A tie-break may be answered before the peer's own offer comes: until the deadline of ours it may come yet."""
-    host.request = lambda ours, peer, payload, replied, owner: replied("conflict")  # type: ignore[method-assign]
-    host.link.offer()
-    host.loop.pass_time(DEADLINES[Stage.OFFERED] - 0.1)
-    assert host.link.stage is Stage.OFFERED
-    host.loop.pass_time(0.2)
-    assert isinstance(host.failure, TimedOut)
-    assert nothing_is_left(host)
+    harness.request = lambda own, peer, payload, on_reply, owner: on_reply("conflict")  # type: ignore[method-assign]
+    harness.driver.offer()
+    harness.loop.pass_time(STATE_TIMEOUTS[State.OFFER_SENT] - 0.1)
+    assert harness.driver.state is State.OFFER_SENT
+    harness.loop.pass_time(0.2)
+    assert isinstance(harness.failure, Timeout)
+    harness.assert_nothing_is_left()
 
 
-@pytest.mark.parametrize("case", ["his offer has come", "accepted", "no conflict"])
-async def test_nothing_is_waited_for_in_vain(host: Host, case: str) -> None:
-    """What is not the answer to the loser of a tie-break, or comes when his offer has been dealt with, ends the session now."""
-    answers: list[Callable[[str | None], None]] = []
-    host.request = lambda ours, peer, payload, replied, owner: answers.append(replied)  # type: ignore[method-assign]
-    host.link.offer()
-    host.link.crossed = case == "his offer has come"
+@pytest.mark.parametrize("case", ["their offer has come", "accepted", "no conflict"])
+async def test_any_other_refusal_of_an_offer_ends_the_session_at_once(harness: Harness, case: str) -> None:
+    """A conflict ends it too if the peer's own offer has been dealt with, or if ours was accepted."""
+    replies: list[Callable[[str | None], None]] = []
+    harness.request = lambda own, peer, payload, on_reply, owner: replies.append(on_reply)  # type: ignore[method-assign]
+    harness.driver.offer()
+    harness.loop.pass_time(0)
+    harness.driver.offers_crossed = case == "their offer has come"
     if case == "accepted":
-        host.link._core._progress.stage = Stage.CONNECTING
-    answers[0]("conflict" if case != "no conflict" else "service-unavailable")
-    assert isinstance(host.failure, PeerRefused)
+        harness.driver.core._machine.state = State.CONNECTING
+    replies[0]("conflict" if case != "no conflict" else "service-unavailable")
+    assert isinstance(harness.failure, PeerRefused)
 
 
-@pytest.mark.parametrize("what", ["cut", "fail", "abandon"])
-@pytest.mark.parametrize("stage", [Stage.OFFERED, Stage.OPEN])
-async def test_nothing_is_left_however_it_ends(host: Host, what: str, stage: Stage) -> None:
-    """Timers, answers that are awaited, TLS: all of it goes, once, and whoever waits for the session is told."""
-    if stage is Stage.OPEN:
-        host.open()
-        host.silent = True
-        host.link.send(message("on its way"))
-        host.link.pump()
+@pytest.mark.parametrize("end", ["abort_unreachable", "abort", "discard"])
+@pytest.mark.parametrize("state", [State.OFFER_SENT, State.OPEN])
+async def test_nothing_is_left_however_it_ends(harness: Harness, end: str, state: State) -> None:
+    """Timers, expected replies and TLS go, once, and whoever waits for the session hears of its end."""
+    driver = harness.driver
+    if state is State.OPEN:
+        harness.open()
+        harness.silent = True
+        driver.send(message("on its way"))
     else:
-        host.answer = lambda: None  # type: ignore[method-assign]
-        host.link.offer()
-    if what == "abandon":
-        host.link.abandon()
+        harness.answer = lambda: None  # type: ignore[method-assign]
+        driver.offer()
+    harness.loop.pass_time(0)
+    changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    driver.notify_writable(changed)
+    if end == "discard":
+        driver.discard()
     else:
-        getattr(host.link, what)(TransportFailed("the end"))
-        host.link.cut(TransportFailed("again"))
-    host.loop.pass_time(0)
-    assert host.link.stage is Stage.CLOSED
-    assert host.over == [host.link]
-    assert nothing_is_left(host)
-    if stage is Stage.OFFERED:
+        getattr(driver, end)(BytestreamFailed("the end"))
+        driver.abort_unreachable(BytestreamFailed("again"))
+    harness.loop.pass_time(0)
+    assert changed.done()
+    if state is State.OFFER_SENT:
         with pytest.raises(E2EError):
-            await host.link.opened()
-    host.link.pump()
-    assert host.over == [host.link]
+            await driver.opened
+    driver.process()
+    harness.loop.pass_time(0)
+    harness.assert_nothing_is_left()

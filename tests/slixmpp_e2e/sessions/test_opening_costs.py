@@ -1,4 +1,4 @@
-"""What an opening costs, counted and not timed: one-way trips, iqs, bytes. By real clients on a server, all layers included."""
+"""The one-way trips, iqs and bytes of an opening, counted with real clients on a server."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from slixmpp import JID, ClientXMPP
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
 from slixmpp_e2e.trust.secrets import KEY_ID
-from slixmpp_e2e.verification.verifier import Proofs
-from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, until
-from xmpp_e2e.identity import Assurance
+from slixmpp_e2e.verification.tasks import SessionTasks
+from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, e2e, until
 from xmpp_e2e.negotiate.jingle import NS_JINGLE
-from xmpp_loopback import LoopbackServer, Way, online
+from xmpp_e2e.types import Assurance
+from xmpp_loopback import Direction, LoopbackServer, online
 
 DELAY = 0.01
-"""Seconds that a slow server keeps each stanza: enough that everything a client has to say is said before the next comes."""
+"""Seconds for which a slow server holds each stanza: a client has said all that it has to say before the next comes."""
 
 
 class Trips:
-    """Counts one-way trips by cause: a stanza is one trip further than the furthest that its sender had received."""
+    """Counts one-way trips: a stanza is one trip further than the furthest stanza that its sender had received."""
 
     def __init__(self) -> None:
         self._sent: dict[tuple[str, str, str], int] = {}
         self._received: dict[str, int] = {}
 
     def watch(self, client: ClientXMPP) -> None:
-        """Follow what a client writes and reads. Before any plugin is loaded."""
+        """Follow what a client writes and reads. Call this before a plugin is loaded."""
 
         def read(stanza: StanzaBase) -> StanzaBase:
             came = self._sent.get(self._key(stanza.xml, stanza.xml.get("from", "")), 0)
@@ -48,11 +48,11 @@ class Trips:
         client.add_filter("out_sync", written)
 
     def reached(self, client: ClientXMPP) -> int:
-        """Trips of the furthest that this client has received."""
+        """Return the trips of the furthest stanza that this client has received."""
         return self._received.get(client.boundjid.full, 0)
 
     def again(self) -> None:
-        """Count from here."""
+        """Count anew."""
         self._sent.clear()
         self._received.clear()
 
@@ -62,39 +62,39 @@ class Trips:
 
 
 def slow(server: LoopbackServer) -> None:
-    """Let every stanza take a while, in order."""
+    """Delay every stanza, in order."""
     loop = asyncio.get_running_loop()
 
     def keep(stanza: Element, sender: str) -> None:
         loop.call_later(DELAY, server.route, stanza, sender)
 
-    server.interfere.append(keep)
+    server.hooks.append(keep)
 
 
 @dataclass
 class Cost:
-    """Of one opening, until everything is acknowledged."""
+    """The cost of one opening, until everything is acknowledged."""
 
     trips: int
-    """One way, until the first stanza is delivered."""
+    """One-way trips until the first stanza is delivered."""
     assurance: Assurance
     requests: list[tuple[str, str]]
-    """The iqs of type set, as the server got them: who sent it, and its Jingle action or its name in XEP-0047."""
+    """The iqs of type set, as the server got them: the sender, and the Jingle action or the name in XEP-0047."""
     results: int
-    """The iqs that acknowledge them."""
+    """The number of iqs that acknowledge them."""
     signalling: dict[str, int]
     """Bytes of the iqs with Jingle, by sender."""
     transport: dict[str, int]
     """Bytes inside the bytestream, by sender."""
 
 
-def cost(world: World, since: int, trips: int, assurance: Assurance) -> Cost:
+def cost(env: Env, since: int, trips: int, assurance: Assurance) -> Cost:
     """Add up what the server has got."""
     costs = Cost(trips, assurance, [], 0, {ALICE: 0, BOB: 0}, {ALICE: 0, BOB: 0})
     asked = set()
-    for handled in world.server.seen[since:]:
+    for handled in env.server.handled[since:]:
         iq = handled.element
-        if handled.way is not Way.RECEIVED or iq.get("to") not in (ALICE, BOB):
+        if handled.direction is not Direction.RECEIVED or iq.get("to") not in (ALICE, BOB):
             continue
         payload: Any = iq[0] if len(iq) else None
         if iq.get("type") != "set":
@@ -111,43 +111,45 @@ def cost(world: World, since: int, trips: int, assurance: Assurance) -> Cost:
 
 
 async def opening(
-    world: World,
+    env: Env,
     prepare: Callable[[LoopbackServer], None] | None,
     known: bool,
     shared: Sequence[str] = (),
     **bobs: Any,
 ) -> Cost:
-    """Alice's first message to Bob, who is online as she is: whatever is to be known about him by presence, she knows.
-    ``shared``: methods for which both have the same secret."""
+    """Return the cost of Alice's first message to Bob, whose presence she has.
+
+    ``shared``: methods for which both have the same secret.
+    """
     trips = Trips()
-    alice, bob = world.make(ALICE, load=False), world.make(BOB, load=False)
+    alice, bob = env.make(ALICE, load=False), env.make(BOB, load=False)
     for client, config, peer in ((alice, {}, BOB), (bob, bobs, ALICE)):
         trips.watch(client)
-        world.load(client, **config)
+        env.load(client, **config)
         for method in shared:
-            e2e(client).memory.put_secret(JID(peer).bare, method, KEY_ID, bytes(range(32)))
-        await online(client, world.server)
+            e2e(client)._store.put_secret(JID(peer).bare, method, KEY_ID, bytes(range(32)))
+        await online(client, env.server)
     if known:
-        ended = Heard(bob, "e2e_session_end")
-        ours, _ = await world.session(alice, bob)
+        ended = Events(bob, "e2e_session_closed")
+        ours, _ = await env.session(alice, bob)
         await until(ours.close())
         await ended.take()
     if prepare is not None:
-        prepare(world.server)
-    await world.settle(alice, bob)
-    since = len(world.server.seen)
+        prepare(env.server)
+    await env.settle(alice, bob)
+    since = len(env.server.handled)
     trips.again()
     heard: asyncio.Future[tuple[int, Any]] = asyncio.get_running_loop().create_future()
     bob.add_event_handler("message", lambda message: heard.set_result((trips.reached(bob), message)))
-    started = Heard(alice, "e2e_session_start")
+    started = Events(alice, "e2e_session_opened")
     alice.send_message(mto=BOB, mbody="the first of all")
     reached, message = await until(heard)
     assert message["body"] == "the first of all"
     assert message["e2e"]["session"] is not None
     link = (await started.take()).session
-    await world.settle(alice, bob)
+    await env.settle(alice, bob)
     assert e2e(alice).sessions() == (link,)
-    return cost(world, since, reached, link.assurance)
+    return cost(env, since, reached, link.assurance)
 
 
 INITIATE, ACCEPT, OPEN = (ALICE, "session-initiate"), (BOB, "session-accept"), (ALICE, "open")
@@ -167,7 +169,7 @@ DATA, ANSWER = (ALICE, "data"), (BOB, "data")
     ids=["flights", "the peer ignores flights"],
 )
 async def test_an_opening_costs_no_more(
-    world: World,
+    env: Env,
     server: Callable[[LoopbackServer], None] | None,
     known: bool,
     taken: bool,
@@ -176,8 +178,8 @@ async def test_an_opening_costs_no_more(
     signalling: dict[str, int],
     transport: dict[str, int],
 ) -> None:
-    """Three trips and five iqs with flights, five and seven without; each iq is acknowledged, and bytes are bounded."""
-    spent = await opening(world, server, known, fast_open=taken)
+    """An opening takes three trips and five iqs with flights, five and seven without; its bytes are bounded."""
+    spent = await opening(env, server, known, fast_open=taken)
     assert spent.assurance is (Assurance.KNOWN if known else Assurance.VOUCHED)
     assert spent.trips == trips
     assert spent.requests == requests
@@ -193,20 +195,23 @@ async def test_an_opening_costs_no_more(
     ids=["psk", "srp", "psk and srp", "psk and srp, the peer ignores flights"],
 )
 async def test_a_proof_costs_no_more(
-    world: World, monkeypatch: pytest.MonkeyPatch, shared: list[str], taken: bool, trips: int
+    env: Env, monkeypatch: pytest.MonkeyPatch, shared: list[str], taken: bool, trips: int
 ) -> None:
-    """Five trips with a key, seven with a password and nine with both, and two more without flights. Powers take no time here:
-    what is answered meanwhile would count as their cause."""
-    monkeypatch.setattr(Proofs, "compute", lambda _, link, computation: link.answer(computation, computation.run()))
-    spent = await opening(world, slow, False, shared, fast_open=taken)
+    """It takes five trips with a key, seven with a password, nine with both, and two more without flights.
+
+    Computations take no time here, since stanzas that come meanwhile would count as their cause.
+    """
+    answer = lambda _, session, computation: session.answer_prompt(computation, computation.run())  # noqa: E731
+    monkeypatch.setattr(SessionTasks, "compute", answer)
+    spent = await opening(env, slow, False, shared, fast_open=taken)
     assert spent.assurance is Assurance.VERIFIED
     assert spent.trips == trips
     assert spent.results == len(spent.requests)
 
 
-async def test_what_is_proved_costs_nothing_later(world: World) -> None:
+async def test_a_verified_key_costs_nothing_later(env: Env) -> None:
     """The next session with the same keys takes three trips and five iqs, as if nothing were shared."""
-    spent = await opening(world, slow, True, ["psk", "srp"])
+    spent = await opening(env, slow, True, ["psk", "srp"])
     assert spent.assurance is Assurance.VERIFIED
     assert spent.trips == 3
     assert spent.requests == [INITIATE, ACCEPT, OPEN, DATA, ANSWER]

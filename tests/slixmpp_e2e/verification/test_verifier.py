@@ -1,180 +1,225 @@
-"""Proofs between slixmpp clients: what is set up runs before a stanza flows, people are asked, guesses are counted."""
+"""The verifier answers prompts, starts verifications and hears how they end, in sessions that the test makes up."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
 import pytest
-from slixmpp import ClientXMPP
 
-from slixmpp_e2e.events import SendFailed
-from slixmpp_e2e.prompts import Compare
-from slixmpp_e2e.trust.passwords import stretched
-from slixmpp_e2e.verification.verifier import GUESSES, Locked, PeerDeclined
-from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, until
-from xmpp_e2e.authenticate.psk import WeakKey
-from xmpp_e2e.errors import AuthenticationFailed, E2EError, LocalError, PeerRefused
-from xmpp_e2e.identity import Assurance, Role
+from slixmpp_e2e import StoreFailed, VerificationDeclined, VerificationInterrupted
+from slixmpp_e2e.alarms import explain
+from slixmpp_e2e.errors import VerificationUnavailable
+from slixmpp_e2e.events import E2EEvent
+from slixmpp_e2e.prompts import NO_PROMPTS, Prompts
+from slixmpp_e2e.store import SQLStore, StoreError
+from slixmpp_e2e.trust.trust_file.watcher import TrustFile
+from slixmpp_e2e.verification.verifier import Verifier
+from tests.slixmpp_e2e.env import ALICE, BOB, until
+from tests.slixmpp_e2e.verification.users import BOBS, of, says
+from xmpp_e2e import events
+from xmpp_e2e.authenticate.base import MATCH, CompareSas, SecretNeeded
+from xmpp_e2e.authenticate.sas_text import SasForm
+from xmpp_e2e.errors import E2EError, LocalError
+from xmpp_e2e.key_decision import Decision, KeyDecision, KeyStatus
+from xmpp_e2e.states import State
+from xmpp_e2e.types import Assurance, Fingerprint
 
-ALICES, BOBS = "alice@localhost", "bob@localhost"
-KEY = bytes(range(32))
-
-
-def share(client: ClientXMPP, peer: str, method: str, secret: bytes) -> None:
-    """The client's user has set this up for a peer."""
-    e2e(client).switchboard._store.put_secret(peer, method, "1", secret)
-
-
-def of(password: str) -> bytes:
-    """As Alice and Bob stretch it."""
-    return stretched(password, ALICES, BOBS)
-
-
-async def says(password: str | None) -> str | None:
-    """A user's answer."""
-    return password
+KEY = Fingerprint(bytes(32))
+TYPED = "correct horse"
+SECRET, STRINGS = SecretNeeded("srp"), CompareSas(bytes(8))
 
 
-async def agrees(shown: Compare) -> bool:
-    """A user who sees the same as the other."""
-    return True
+class Session:
+    """A session as the verifier sees it."""
+
+    def __init__(self, state: State = State.OPEN, *, refuses: E2EError | None = None) -> None:
+        self.own_jid, self.peer, self.state, self._refuses = ALICE, BOB, state, refuses
+        self.closed: asyncio.Future[E2EError | None] = asyncio.get_running_loop().create_future()
+        self.requested: asyncio.Queue[str] = asyncio.Queue()
+        self.settled: asyncio.Future[bytes | E2EError] = asyncio.get_running_loop().create_future()
+        """The answer to a prompt, or why the session was ended."""
+
+    def request_verification(self, method: str, secret: bytes | None, form: SasForm) -> None:
+        if self._refuses is not None:
+            raise self._refuses
+        self.requested.put_nowait(method)
+
+    def answer_prompt(self, question: object, reply: bytes) -> None:
+        self.settled.set_result(reply)
+
+    def abort(self, error: E2EError) -> None:
+        self.settled.set_result(error)
 
 
-@pytest.mark.parametrize(("method", "secret"), [("psk", KEY), ("srp", of("correct horse"))], ids=["psk", "srp"])
-async def test_what_is_set_up_runs_before_a_stanza_flows(world: World, method: str, secret: bytes) -> None:
-    """The first message comes as ``verified``; the key is remembered so, with the method."""
-    alice, bob = await world.pair()
-    share(alice, BOBS, method, secret)
-    share(bob, ALICES, method, secret)
-    heard = Heard(bob, "message")
-    alice.send_message(mto=BOB, mbody="Now I know you.")
-    message = await heard.take()
-    assert message["e2e"]["assurance"] is Assurance.VERIFIED
-    [key] = e2e(alice).switchboard._store.remembered(BOBS).keys
-    assert (key.assurance, key.method) == (Assurance.VERIFIED, method)
+class Harness:
+    """A verifier with a store, and the events that it emits."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = SQLStore.open(folder / "alice.db")
+        self.emitted: list[E2EEvent] = []
+
+    def verifier(self, prompts: Prompts = NO_PROMPTS) -> Any:
+        emitter: Any = self
+        return Verifier(self.store, TrustFile(None), emitter, prompts, 60.0)
+
+    def emit(self, event: E2EEvent) -> None:
+        self.emitted.append(event)
 
 
-async def test_a_wrong_password_sends_nothing_and_is_locked_in_the_end(world: World) -> None:
-    """Each guess is counted on both sides; after the fifth nothing is tried any more, and the message says what helps."""
-    alice, bob = await world.pair()
-    share(alice, BOBS, "srp", of("right"))
-    share(bob, ALICES, "srp", of("wrong"))
-    failed, heard = Heard(alice, "e2e_send_failed"), Heard(bob, "message")
-    for count in range(1, GUESSES + 1):
-        alice.send_message(mto=BOB, mbody="in vain")
-        told: SendFailed = await failed.take()
-        assert isinstance(told.error, AuthenticationFailed)
-        stores = [e2e(client).switchboard._store for client in (alice, bob)]
-        assert [stores[0].failures(BOBS, "srp"), stores[1].failures(ALICES, "srp")] == [count, count]
-    alice.send_message(mto=BOB, mbody="in vain")
-    told = await failed.take()
-    assert isinstance(told.error, Locked)
-    assert f"xmpp-e2e trust unlock {BOBS}" in told.error.explain()
-    assert len(heard) == 0
-    assert world.in_clear("in vain") == []
+@pytest.fixture
+def harness(tmp_path: Path) -> Iterator[Harness]:
+    made = Harness(tmp_path)
+    yield made
+    made.store.close()
 
 
-async def test_who_is_locked_goes_on_without(world: World) -> None:
-    """An offer of somebody with whom it is locked is refused and told; it does not end our stream, nor sessions with others."""
-    alice, bob = await world.pair()
-    share(bob, ALICES, "srp", of("right"))
-    for _ in range(GUESSES):
-        e2e(bob).switchboard._store.count_failure(ALICES, "srp")
-    failed, refused, lost = Heard(alice, "e2e_send_failed"), Heard(bob, "e2e_session_refused"), Heard(bob, "disconnected")
-    alice.send_message(mto=BOB, mbody="in vain")
-    told: SendFailed = await failed.take()
-    assert isinstance(told.error, PeerRefused)
-    report = await refused.take()
-    assert report.peer == ALICES
-    assert f"xmpp-e2e trust unlock {ALICES}" in str(report)
-    await world.settle(alice, bob)
-    assert len(lost) == 0
-    assert world.in_clear("in vain") == []
+def proved(method: str) -> events.KeyVerified:
+    return events.KeyVerified(method, Assurance.VERIFIED, KEY)
 
 
-async def test_two_people_compare_what_they_see(world: World) -> None:
-    """In an open session, asked for by one; both are asked, see the same, and end up ``verified``."""
-    seen: list[str] = []
+def fails(store: SQLStore) -> Callable[..., Any]:
+    """Return a method of a store whose disk is full."""
 
-    async def looks(shown: Compare) -> bool:
-        seen.append(shown.decimal)
-        return True
+    def fail(*_: object) -> None:
+        raise StoreError(store.path, "the disk is full")
 
-    alice, bob = await world.client(ALICE), await world.client(BOB, sas=looks)
-    ours, theirs = await world.session(alice, bob)
-    await until(ours.verify_sas(looks))
-    await world.settle(alice, bob)
-    assert seen[0] == seen[1]
-    assert ours.assurance is theirs.assurance is Assurance.VERIFIED
+    return fail
 
 
-async def test_a_peer_without_anybody_to_ask_declines(world: World) -> None:
-    """The session goes on, and whoever asked is told."""
-    alice, bob = await world.pair()
-    ours, _ = await world.session(alice, bob)
-    with pytest.raises(PeerDeclined, match="takes no part in sas"):
-        await until(ours.verify_sas(agrees))
-    assert ours.is_open
+# --- outcomes --------------------------------------------------------------------------------------------------------
 
 
-async def test_a_password_for_one_session(world: World) -> None:
-    """Neither has stored one: Alice gives it, Bob's user is asked for it."""
-    alice = await world.client(ALICE)
-    bob = await world.client(BOB, password=lambda peer: says("correct horse" if peer == ALICES else None))
-    ours, theirs = await world.session(alice, bob)
-    await until(ours.verify_password("correct horse"))
-    assert ours.assurance is theirs.assurance is Assurance.VERIFIED
+@pytest.mark.parametrize("declined_first", [False, True])
+async def test_the_first_outcome_counts(harness: Harness, declined_first: bool) -> None:
+    """A peer who declines what is proved, or proves what they have declined, changes nothing and breaks nothing."""
+    verifier, session = harness.verifier(), Session()
+    verifying = asyncio.create_task(verifier.verify(session, "srp"))
+    await until(session.requested.get())
+    told: list[events.Event] = [proved("srp"), events.VerificationDeclined("srp")]
+    for event in reversed(told) if declined_first else told:
+        verifier.on_session_event(session, event)
+    if declined_first:
+        with pytest.raises(VerificationDeclined):
+            await until(verifying)
+    else:
+        await until(verifying)
 
 
-async def test_whoever_gives_another_password_ends_the_session(world: World) -> None:
-    """The one who asked hears that it failed."""
-    alice, bob = await world.client(ALICE), await world.client(BOB, password=lambda peer: says("wrong"))
-    ours, _ = await world.session(alice, bob)
-    with pytest.raises(AuthenticationFailed):
-        await until(ours.verify_password("right"))
+async def test_only_a_comparison_ends_the_count_of_interrupted_ones(harness: Harness) -> None:
+    """A right password says nothing about who interrupted comparisons of short strings."""
+    verifier, session = harness.verifier(), Session()
+    verifier.on_session_event(session, events.SasInterrupted("sas"))
+    assert harness.emitted == [VerificationInterrupted(BOB, 1)]
+    verifier.on_session_event(session, proved("srp"))
+    assert harness.store.failed_attempts(BOBS, "sas") == 1
+    verifier.on_session_event(session, proved("sas"))
+    assert harness.store.failed_attempts(BOBS, "sas") == 0
 
 
-@pytest.mark.parametrize("asks", list(Role))
-@pytest.mark.parametrize("method", ["psk", "srp"])
-async def test_a_secret_of_this_one_time(world: World, method: str, asks: Role) -> None:
-    """Either side may give it; the other, who has pinned the key and needs no proof, has the same set up."""
-    alice, bob = await world.pair()
-    other, peer, key = (bob, ALICES, alice) if asks is Role.INITIATOR else (alice, BOBS, bob)
-    share(other, peer, method, KEY if method == "psk" else of("correct horse"))
-    await e2e(other).trust.pin(peer, e2e(key).fingerprint)
-    link = next(link for link in await world.session(alice, bob) if link.role is asks)
-    await until(link.verify_key(KEY) if method == "psk" else link.verify_password("correct horse"))
-    await world.settle(alice, bob)
-    assert link.is_open
-    assert link.assurance is Assurance.VERIFIED
+async def test_an_interruption_that_cannot_be_counted_is_an_event(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The session is over anyhow, so the user hears of the store."""
+    monkeypatch.setattr(harness.store, "count_failed_attempt", fails(harness.store))
+    harness.verifier().on_session_event(Session(), events.SasInterrupted("sas"))
+    [event] = harness.emitted
+    assert isinstance(event, StoreFailed)
 
 
-async def test_a_password_is_no_key(world: World) -> None:
-    """It is refused before anything is said, and the session is unharmed."""
-    alice, bob = await world.pair()
-    ours, theirs = await world.session(alice, bob)
-    for link in (ours, theirs):
-        with pytest.raises(WeakKey):
-            await until(link.verify_key(b"correct horse"))
-        with pytest.raises(LocalError, match="cannot be a password"):
-            await until(link.verify_password(""))
-        assert link.is_open
+# --- a session that needs a verification -----------------------------------------------------------------------------
+
+BOTH = Prompts(password=lambda peer: None, sas=lambda prompt: True)
 
 
-async def test_what_cannot_be_a_password_is_none(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    """Whoever types it at the peer's wish ends the proof at once, as if he had typed nothing; it is not in the log."""
-    alice, bob = await world.client(ALICE), await world.client(BOB, password=lambda peer: "tabs\tmoretabs")
-    ours, _ = await world.session(alice, bob)
+def required(status: KeyStatus, *methods: str) -> events.VerificationRequired:
+    decision = KeyDecision(Decision.HOLD, Assurance.VOUCHED, status, KEY, Assurance.VERIFIED, "")
+    return events.VerificationRequired(decision, methods)
+
+
+@pytest.mark.parametrize(("methods", "tried"), [((), ["sas"]), (("srp",), ["sas", "srp"])])
+@pytest.mark.parametrize("state", [State.HELLO_CHECKED, State.DONE_RECEIVED, State.OPEN])
+async def test_methods_are_tried_until_the_peer_takes_part(
+    harness: Harness, methods: tuple[str, ...], tried: list[str], state: State
+) -> None:
+    """If the peer declines each of them, the session ends, unless the key was pinned meanwhile."""
+    verifier, session = harness.verifier(BOTH), Session(state)
+    verifier.on_session_event(session, required(KeyStatus.FIRST, *methods))
+    for method in tried:
+        assert await until(session.requested.get()) == method
+        verifier.on_session_event(session, events.VerificationDeclined(method))
+    if state is not State.OPEN:
+        assert isinstance(await until(session.settled), VerificationUnavailable)
+    else:
+        await asyncio.gather(*verifier._tasks._tasks)
+        assert not session.settled.done()
+
+
+async def test_a_key_in_place_of_a_verified_one_asks_nobody(harness: Harness) -> None:
+    """Such a verification is for the user to begin."""
+    verifier = harness.verifier(BOTH)
+    verifier.on_session_event(Session(State.HELLO_CHECKED), required(KeyStatus.CHANGED, "srp"))
+    assert not verifier._tasks._tasks
+
+
+async def test_a_verification_that_the_user_began_goes_on(harness: Harness) -> None:
+    """If a method runs already, nothing else is tried, and the session goes on."""
+    verifier, session = harness.verifier(BOTH), Session(State.HELLO_CHECKED, refuses=LocalError("it runs already"))
+    verifier.on_session_event(session, required(KeyStatus.FIRST))
+    await asyncio.gather(*verifier._tasks._tasks)
+    assert not session.settled.done()
+
+
+# --- prompts ---------------------------------------------------------------------------------------------------------
+
+
+def breaks(*_: object) -> Awaitable[Any]:
+    """Be a prompt with a bug."""
+    raise KeyError(TYPED)
+
+
+@pytest.mark.parametrize("question", [SECRET, STRINGS])
+async def test_a_prompt_that_raises_ends_the_session(harness: Harness, question: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither side waits for an answer that does not come; the log says where it was raised, and repeats nothing typed."""
+    session = Session()
+    harness.verifier(Prompts(breaks, breaks)).on_session_event(session, events.PromptRequested(question, SasForm.DECIMAL))
+    error = await until(session.settled)
+    assert isinstance(error, LocalError)
+    assert "KeyError" in str(error)
+    assert "in breaks" in caplog.text
+    assert TYPED not in caplog.text + explain(error)
+
+
+async def test_an_error_of_the_store_is_not_hidden(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A prompt that cannot be shown because of the store ends the session with StoreError."""
+    monkeypatch.setattr(harness.store, "failed_attempts", fails(harness.store))
+    session = Session()
+    verifier = harness.verifier(Prompts(sas=lambda prompt: True))
+    verifier.on_session_event(session, events.PromptRequested(STRINGS, SasForm.DECIMAL))
+    assert isinstance(await until(session.settled), StoreError)
+
+
+@pytest.mark.parametrize(
+    ("question", "method", "prompts", "answer"),
+    [
+        (SECRET, "srp", Prompts(password=lambda peer: says("right")), of("right")),
+        (SECRET, "srp", Prompts(password=lambda peer: says(None)), b""),
+        (SECRET, "srp", NO_PROMPTS, b""),
+        (STRINGS, "sas", Prompts(sas=lambda prompt: True), MATCH),
+        (STRINGS, "sas", Prompts(sas=lambda prompt: False), b""),
+        (STRINGS, "sas", NO_PROMPTS, b""),
+    ],
+)
+async def test_the_prompt_of_a_verification_goes_before_that_of_the_settings(
+    harness: Harness, question: Any, method: str, prompts: Prompts, answer: bytes
+) -> None:
+    """Without a prompt there is no answer, and neither is there one if the user knows none."""
+    settings = Prompts(password=lambda peer: "wrong", sas=lambda prompt: True)
+    verifier, session = harness.verifier(settings), Session()
+    verifying = asyncio.create_task(verifier.verify(session, method, prompts))
+    await until(session.requested.get())
+    verifier.on_session_event(session, events.PromptRequested(question, SasForm.DECIMAL))
+    assert await until(session.settled) == answer
+    session.closed.set_result(None)
     with pytest.raises(E2EError):
-        await until(ours.verify_password("correct horse"))
-    assert "cannot be used" in caplog.text
-    assert "moretabs" not in caplog.text
-
-
-async def test_what_is_locked_is_not_tried(world: World) -> None:
-    """Not with a password of this one time either."""
-    alice, bob = await world.pair()
-    ours, _ = await world.session(alice, bob)
-    for _ in range(GUESSES):
-        e2e(alice).switchboard._store.count_failure(BOBS, "srp")
-    with pytest.raises(Locked):
-        await until(ours.verify_password("correct horse"))
-    assert ours.is_open
+        await until(verifying)

@@ -1,27 +1,32 @@
-"""Who has encryption, as far as presence and disco tell, and what is forgotten of it."""
+"""What we advertise, who is taken to advertise encryption, and what is forgotten of it."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
+from slixmpp import JID, Iq
+from slixmpp.exceptions import IqError, IqTimeout
 from slixmpp.plugins.xep_0030 import DiscoInfo
 
-from slixmpp_e2e.xmpp.discovery import supports
-from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, turns
-from xmpp_loopback import Way, back_online, offline
+from slixmpp_e2e.xmpp import discovery
+from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, e2e, turns
+from xmpp_loopback import Direction, offline, reconnect
 
-SECURITY = "urn:x-xmpp-e2e:security:0"
+JINGLE, IBB = "urn:xmpp:jingle:1", "urn:xmpp:jingle:transports:ibb:1"
+XMLSTREAM, SECURITY = "urn:xmpp:jingle:apps:xmlstream:0", "urn:x-xmpp-e2e:security:0"
 PRESENCE = "{jabber:client}presence"
 
 
-async def test_a_login_without_encryption_is_noticed(world: World) -> None:
-    """Who comes back under the same full JID without encryption is not offered a session; allowed, plaintext reaches him."""
-    alice, bob = await world.pair()
-    await world.session(alice, bob)
+async def test_a_login_without_encryption_is_noticed(env: Env) -> None:
+    """A peer who comes back under the same full JID without encryption gets no offer; plaintext reaches them if allowed."""
+    alice, bob = await env.pair()
+    await env.session(alice, bob)
     await offline(bob)
-    bob = await world.client(BOB, load=False)
-    await world.settle(bob, alice)
-    failed, heard = Heard(alice, "e2e_send_failed"), Heard(bob, "message")
+    bob = await env.client(BOB, load=False)
+    await env.settle(bob, alice)
+    failed, heard = Events(alice, "e2e_send_failed"), Events(bob, "message")
     alice.send_message(mto=BOB, mbody="inside", mtype="chat")
     assert "does not advertise" in str((await failed.take()).error)
     e2e(alice).allow_plaintext(BOB)
@@ -29,28 +34,29 @@ async def test_a_login_without_encryption_is_noticed(world: World) -> None:
     assert (await heard.take())["body"] == "in clear"
 
 
-async def test_our_own_presence_is_not_forgotten(world: World) -> None:
-    """The server sends us our own presence too; the next one that we send still tells what we can do."""
-    alice = await world.client(ALICE)
-    await world.settle(alice)
-    bob = await world.client(BOB)
-    await world.settle(alice, bob)
-    seen = Heard(bob, "presence_available")
+async def test_our_own_presence_is_not_forgotten(env: Env) -> None:
+    """The server also sends us our own presence; the next one that we send still tells what we can do."""
+    alice = await env.client(ALICE)
+    await env.settle(alice)
+    bob = await env.client(BOB)
+    await env.settle(alice, bob)
+    seen = Events(bob, "presence_available")
     alice.send_presence(pstatus="later")
     presence = await seen.take()
     info = await bob.plugin["xep_0115"].get_caps(verstring=presence["caps"]["ver"])
     assert SECURITY in info["features"]
 
 
-async def test_a_login_is_announced_once(world: World) -> None:
-    """By the program's own first presence, which tells already what we can do: nobody hears of it before or twice."""
-    alice = world.make(ALICE, "xep_0115")
+async def test_a_login_is_announced_once(env: Env) -> None:
+    """The program's own first presence tells what we can do, and nothing else is sent before it or after."""
+    alice = env.make(ALICE, "xep_0115")
     alice.add_event_handler("session_start", lambda event: alice.send_presence())
     for login in (1, 2):
-        await back_online(alice, world.server)
+        await reconnect(alice, env.server)
         await turns()
-        await world.settle(alice)
-        said = [stanza for stanza in world.server.seen if stanza.way is Way.RECEIVED and stanza.element.tag == PRESENCE]
+        await env.settle(alice)
+        received = [stanza for stanza in env.server.handled if stanza.direction is Direction.RECEIVED]
+        said = [stanza for stanza in received if stanza.element.tag == PRESENCE]
         assert len([stanza for stanza in said if stanza.element.get("type") is None]) == login
         version: Any = said[-1].element.find("{http://jabber.org/protocol/caps}c")
         info = await alice.plugin["xep_0115"].get_caps(verstring=version.get("ver"))
@@ -58,14 +64,166 @@ async def test_a_login_is_announced_once(world: World) -> None:
         await offline(alice)
 
 
-async def test_what_was_filed_under_a_hash_must_have_it(world: World) -> None:
-    """slixmpp files its own features under their hash and goes on changing them: a client of the same make, with no more than
-    we had then, is not taken to have encryption."""
-    alice, bob = await world.client(ALICE), await world.client(BOB, load=False)
-    await world.settle(bob, alice)
+async def test_what_was_filed_under_a_hash_must_have_it(env: Env) -> None:
+    """slixmpp files its own features under their hash and goes on changing them; another client with the hash of fewer features
+    is not taken to have encryption."""
+    alice, bob = await env.client(ALICE), await env.client(BOB, load=False)
+    await env.settle(bob, alice)
     info = DiscoInfo()
     info.add_feature(SECURITY)
     caps = alice.plugin["xep_0115"]
     await caps.cache_caps("of fewer features", info)
     await caps.assign_verstring(bob.boundjid, "of fewer features")
-    assert await supports(alice, alice.boundjid, bob.boundjid) is False
+    assert await discovery.supports(alice, alice.boundjid, bob.boundjid) is False
+
+
+# --- with plugins of slixmpp that are what the test says ---------------------------------------------------------------
+
+
+class Slixmpp:
+    """A client as far as discovery knows it: disco#info, caps and presence."""
+
+    def __init__(self, *plugins: str, component: bool = False) -> None:
+        self.is_component, self.boundjid = component, JID("bots.localhost" if component else ALICE)
+        self.plugin: dict[str, Any] = {"xep_0030": self, "xep_0115": self, **dict.fromkeys(plugins)}
+        self.api = self.static = self
+        self.features: set[str] = set()
+        self.registered: list[Any] = []
+        self.said: list[bool] = []
+        self.void: list[str] = []
+        self.asked: list[Any] = []
+        self.answer: Any = None
+        self.filed: dict[str, Any] = {}
+        self.version: str | None = None
+        self.hashes = ["sha-1", "sha-256"]
+
+    def add_feature(self, feature: str) -> None:
+        self.features.add(feature)
+
+    def del_feature(self, feature: str) -> None:
+        self.features.discard(feature)
+
+    def register(self, handler: Any, op: str) -> None:
+        assert op == "get_info"
+        self.registered.append(handler)
+
+    async def update_caps(self, broadcast: bool = True) -> None:
+        self.said.append(broadcast)
+
+    def assign_verstring(self, peer: JID, version: None) -> None:
+        self.void.append(peer.full)
+
+    async def get_verstring(self, peer: JID) -> str | None:
+        return self.version
+
+    async def get_caps(self, verstring: str) -> Any:
+        return self.filed.get(verstring)
+
+    def generate_verstring(self, info: Any, name: str) -> str:
+        return f"{name} of {len(info['features'])}"
+
+    def get_info(self, *words: Any, **more: Any) -> Any:
+        if words:
+            return features("native")
+
+        async def ask() -> Any:
+            self.asked.append(more["ifrom"])
+            if isinstance(self.answer, Exception):
+                raise self.answer
+            return {"disco_info": self.answer}
+
+        return ask()
+
+
+def features(*names: str) -> DiscoInfo:
+    info = DiscoInfo()
+    for name in names:
+        info.add_feature(name)
+    return info
+
+
+@pytest.mark.parametrize("announce", [False, True])
+async def test_what_we_advertise(announce: bool) -> None:
+    """A client advertises all four features, and slixmpp answers for it."""
+    client: Any = Slixmpp()
+    await discovery.advertise(client, announce=announce)
+    assert client.features == {JINGLE, IBB, XMLSTREAM, SECURITY}
+    assert (client.said, client.registered) == ([announce], [])
+
+
+async def test_a_component_answers_for_every_address() -> None:
+    """Every address has what slixmpp knows of it and our features; other nodes and answers are left alone."""
+    component: Any = Slixmpp(component=True)
+    await discovery.advertise(component, announce=True)
+    [answer] = component.registered
+    ours = {"native", DiscoInfo.namespace, JINGLE, IBB, XMLSTREAM, SECURITY}
+    assert answer(JID("echo@bots.localhost"), None, JID(ALICE), {})["features"] == ours
+    assert answer(JID("echo@bots.localhost"), "node", JID(ALICE), {})["features"] == {"native"}
+    component.static = SimpleNamespace(get_info=lambda *words: None)
+    assert answer(JID("echo@bots.localhost"), None, JID(ALICE), {}) is None
+    await discovery.withdraw(component)
+    assert component.registered[1:] == [component.static.get_info]
+
+
+@pytest.mark.parametrize(("loaded", "left"), [((), set()), (("xep_0166",), {JINGLE}), (("xep_0261",), {IBB})])
+async def test_features_are_withdrawn(loaded: tuple[str, ...], left: set[str]) -> None:
+    """All features are removed, but not one that another plugin advertises too."""
+    client: Any = Slixmpp(*loaded)
+    await discovery.advertise(client, announce=False)
+    await discovery.withdraw(client)
+    assert client.features == left
+    assert (len(client.said), client.registered) == (2, [])
+
+
+def test_presence_makes_us_forget_capabilities_of_others() -> None:
+    """Capabilities of everybody are forgotten, except a client's own address and all of a component's."""
+    client, component = Slixmpp(), Slixmpp(component=True)
+    for slixmpp in (client, component):
+        for peer in (ALICE, f"{ALICE}b", "echo@bots.localhost/x"):
+            anything: Any = slixmpp
+            discovery.forget(anything, JID(peer))
+    assert client.void == [f"{ALICE}b", "echo@bots.localhost/x"]
+    assert component.void == [ALICE, f"{ALICE}b"]
+
+
+def refusal(condition: str) -> IqError:
+    iq = Iq()
+    iq["error"]["condition"] = condition
+    return IqError(iq)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (features(SECURITY), True),
+        (features(JINGLE), False),
+        (refusal("feature-not-implemented"), False),
+        (refusal("service-unavailable"), None),
+        (IqTimeout(Iq()), None),
+    ],
+)
+async def test_an_answer_tells_whether_encryption_is_supported(answer: Any, expected: bool | None) -> None:
+    """The peer has it, has it not, or cannot be asked."""
+    client: Any = Slixmpp()
+    client.answer = answer
+    assert await discovery.supports(client, JID(ALICE), JID(BOB)) is expected
+    assert client.asked == [None]
+
+
+@pytest.mark.parametrize(
+    ("version", "filed", "asked"),
+    [
+        ("sha-1 of 1", features(SECURITY), 0),
+        ("sha-256 of 1", features(SECURITY), 0),
+        ("sha-1 of 2", features(SECURITY), 1),
+        ("sha-1 of 1", None, 1),
+        (None, features(SECURITY), 1),
+    ],
+)
+async def test_what_is_filed_under_a_hash(version: str | None, filed: Any, asked: int) -> None:
+    """Features count if they have the hash under which they are filed; else the peer is asked, by the right address."""
+    component: Any = Slixmpp(component=True)
+    component.version, component.answer = version, features(SECURITY)
+    component.filed = {version or "": filed}
+    assert await discovery.supports(component, JID("echo@bots.localhost"), JID(BOB))
+    assert component.asked == [JID("echo@bots.localhost")] * asked

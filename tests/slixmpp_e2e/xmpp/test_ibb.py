@@ -1,4 +1,4 @@
-"""Carrying an in-band bytestream: what is sent, what is answered, and when it is over."""
+"""The transport sends, answers and ends an in-band bytestream."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ from xml.etree.ElementTree import Element
 import pytest
 from slixmpp import Iq
 
-from slixmpp_e2e.xmpp.ibb import IBBCarrier
-from tests.slixmpp_e2e.world import ALICE, BOB
-from xmpp_e2e.errors import JingleError, TransportFailed, TransportMisused
-from xmpp_e2e.identity import Role
-from xmpp_e2e.transport.base import HIGH_WATER
-from xmpp_e2e.transport.ibb import DATA, FIRST_WINDOW, IBB, OPEN
+from slixmpp_e2e.xmpp.ibb import IBBTransport
+from tests.slixmpp_e2e.env import ALICE, BOB
+from xmpp_e2e.errors import BytestreamFailed, BytestreamViolation, JingleError
+from xmpp_e2e.transport.ibb import DATA, FIRST_WINDOW, HIGH_WATER, IBB, OPEN
+from xmpp_e2e.types import Role
 
 
 class Iqs:
-    """What the carrier has sent, in order, and who waits for the answers."""
+    """An IqChannel that keeps what it is to send, in order, and the owners of requests."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[Element, Callable[[str | None], None]]] = []
@@ -26,31 +25,31 @@ class Iqs:
         self.owners: list[object] = []
 
     def request(self, ours: str, peer: str, payload: Element, replied: Any, owner: object) -> None:
-        """Keep it."""
+        """Keep the data."""
         assert (ours, peer) == (ALICE, BOB)
         self.requests.append((payload, replied))
         self.owners.append(owner)
 
     def result(self, request: Iq) -> None:
-        """Keep it."""
+        """Keep the data."""
         self.answers.append((request["id"], "result"))
 
     def error(self, request: Iq, error: JingleError) -> None:
-        """Keep it."""
+        """Keep the data."""
         self.answers.append((request["id"], error.condition))
 
-    def gone(self, owner: object) -> None:
-        """Nobody waits any more."""
+    def forget_requests(self, owner: object) -> None:
+        """Forget the owner."""
         self.owners = [other for other in self.owners if other is not owner]
 
 
 class Ours:
-    """Alice's carrier, and the bytestream itself at Bob's end."""
+    """Alice's transport, and the core's bytestream at Bob's end."""
 
     def __init__(self, role: Role = Role.INITIATOR, size: int = 256) -> None:
         self.iqs: Any = Iqs()
         self.woken = 0
-        self.carrier = IBBCarrier(self.iqs, role, ALICE, BOB, "stream", size, self._wake)
+        self.transport = IBBTransport(self.iqs, role, ALICE, BOB, "stream", size, self._wake)
         self.bob = IBB(role.other, "stream", size)
         if role is Role.RESPONDER:
             self.bob.open()
@@ -60,104 +59,104 @@ class Ours:
 
     @property
     def tags(self) -> list[str]:
-        """What was sent."""
+        """The tags of what was sent."""
         return [payload.tag for payload, _ in self.iqs.requests]
 
     def arrives(self, payload: Element, number: int = 0) -> bytes:
-        """A stanza of Bob's."""
+        """Take a stanza of Bob's."""
         iq = Iq()
         iq["id"] = f"bob{number}"
-        return self.carrier.receive(iq, payload)
+        return self.transport.receive(iq, payload)
 
 
 def test_the_initiator_opens_and_sends_at_once() -> None:
-    """Data follows <open/> without waiting for its answer, as much as the window allows."""
+    """Data follows ``<open/>`` without waiting for its answer, as much as the window allows."""
     ours = Ours()
-    ours.carrier.send(bytes(256 * 100))
-    ours.carrier.pump()
+    ours.transport.send(bytes(256 * 100))
+    ours.transport.flush()
     assert ours.tags == [OPEN, *[DATA] * (FIRST_WINDOW - 1)]
-    assert not ours.carrier.drained
+    assert not ours.transport.drained
 
 
 def test_the_responder_waits_for_the_open() -> None:
-    """Nothing leaves before the peer has opened; then what waited does, and the open is answered."""
+    """Nothing leaves before the peer has opened; then the open is answered, and what waited leaves."""
     ours = Ours(Role.RESPONDER)
-    ours.carrier.send(b"hello")
-    ours.carrier.pump()
+    ours.transport.send(b"hello")
+    ours.transport.flush()
     assert ours.tags == []
     [(_, opening)] = ours.bob.stanzas_to_send()
     assert ours.arrives(opening) == b""
-    ours.carrier.pump()
+    ours.transport.flush()
     assert ours.tags == [DATA]
     assert ours.iqs.answers == [("bob0", "result")]
 
 
-def test_answers_make_room_and_progress() -> None:
-    """Each answer wakes whoever pumps, counts as progress, and lets one more block go; when all came, it is drained."""
+def test_each_answer_makes_room_for_one_block() -> None:
+    """Each answer is counted, calls on_reply, and lets one more block go; when all have come, it is drained."""
     ours = Ours()
-    ours.carrier.send(bytes(256 * 20))
-    ours.carrier.pump()
+    ours.transport.send(bytes(256 * 20))
+    ours.transport.flush()
     for number, (_, replied) in enumerate(ours.iqs.requests, 1):
         replied(None)
-        ours.carrier.pump()
-        assert (ours.woken, ours.carrier.progress) == (number, number)
+        ours.transport.flush()
+        assert (ours.woken, ours.transport.replies) == (number, number)
     assert len(ours.iqs.requests) == 21
-    assert ours.carrier.drained
+    assert ours.transport.drained
 
 
 def test_there_is_room_up_to_the_high_water() -> None:
-    """Whoever pumps stops there, so that what waits is bounded."""
+    """There is no room beyond HIGH_WATER, so that what waits is bounded."""
     ours = Ours(size=8192)
-    ours.carrier.send(bytes(HIGH_WATER - 1))
-    assert ours.carrier.has_room
-    ours.carrier.send(b"x")
-    assert not ours.carrier.has_room
+    ours.transport.send(bytes(HIGH_WATER - 1))
+    assert ours.transport.has_room
+    ours.transport.send(b"x")
+    assert not ours.transport.has_room
 
 
 @pytest.mark.parametrize("condition", ["item-not-found", "resource-constraint"])
 def test_an_error_ends_it(condition: str) -> None:
-    """A block that is refused is lost: nothing more is sent, nothing is waited for, and it is told why."""
+    """A block that is refused is lost: nothing more is sent or expected, and ``broken`` says why."""
     ours = Ours()
-    ours.carrier.send(bytes(256 * 20))
-    ours.carrier.pump()
+    ours.transport.send(bytes(256 * 20))
+    ours.transport.flush()
     ours.iqs.requests[3][1](condition)
-    assert isinstance(ours.carrier.broken, TransportFailed)
-    assert condition in str(ours.carrier.broken)
-    assert ours.carrier.drained
-    assert not ours.carrier.has_room
+    assert isinstance(ours.transport.broken, BytestreamFailed)
+    assert condition in str(ours.transport.broken)
+    assert ours.transport.drained
+    assert not ours.transport.has_room
     assert ours.woken == 1
-    ours.carrier.pump()
+    ours.transport.flush()
     assert len(ours.iqs.requests) == FIRST_WINDOW
 
 
 def test_bytes_come_in_order_and_are_acknowledged() -> None:
-    """What the peer sends is handed on, each block answered once."""
+    """The bytes of the peer come in order, and each block is answered once."""
     ours = Ours()
-    ours.carrier.pump()
+    ours.transport.flush()
     ours.bob.receive(ours.iqs.requests[0][0])
     ours.bob.send(bytes(range(256)) * 3)
     got = b"".join(ours.arrives(payload, number) for number, (_, payload) in enumerate(ours.bob.stanzas_to_send()))
-    ours.carrier.pump()
+    ours.transport.flush()
     assert got == bytes(range(256)) * 3
     assert ours.iqs.answers == [(f"bob{number}", "result") for number in range(3)]
 
 
 def test_misuse_is_answered_and_ends_it() -> None:
-    """A block out of order gets the error of XEP-0047, and whoever carries is told; what is due to earlier ones is not lost."""
+    """A block out of order gets the error of XEP-0047, and the transport is over."""
     ours = Ours()
-    ours.carrier.pump()
-    with pytest.raises(TransportMisused):
+    ours.transport.flush()
+    with pytest.raises(BytestreamViolation):
         ours.arrives(Element(DATA, {"sid": "stream", "seq": "7"}))
     assert ours.iqs.answers == [("bob0", "unexpected-request")]
-    assert ours.carrier.broken is not None
-    assert ours.carrier.ended
+    assert ours.transport.broken is not None
+    assert ours.transport.ended
 
 
-def test_abandoned_nobody_waits() -> None:
-    """No answer counts any more."""
+def test_an_abandoned_transport_waits_for_no_reply() -> None:
+    """After abandon() no request has an owner."""
     ours = Ours()
-    ours.carrier.send(bytes(256 * 20))
-    ours.carrier.pump()
-    assert ours.iqs.owners == [ours.carrier] * FIRST_WINDOW
-    ours.carrier.abandon()
+    ours.transport.send(bytes(256 * 20))
+    ours.transport.flush()
+    assert ours.iqs.owners == [ours.transport] * FIRST_WINDOW
+    ours.transport.abandon()
     assert ours.iqs.owners == []

@@ -1,4 +1,4 @@
-"""Our own iqs: in their order, with their replies, and without leftovers."""
+"""Our own iqs keep their order, get their replies, and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from xml.etree.ElementTree import Element, SubElement
 import pytest
 from slixmpp import ClientXMPP
 
-from slixmpp_e2e.xmpp.iq_channel import NobodyHere, OwnIqs
-from tests.slixmpp_e2e.world import ALICE, BOB, World, block, e2e, jingle, until
+from slixmpp_e2e.xmpp.iq_channel import IqChannel, StrangerRefused
+from tests.slixmpp_e2e.env import ALICE, BOB, Env, block, e2e, jingle, until
 from xmpp_e2e.errors import JingleError
 from xmpp_loopback import hostile, no_tls
 
@@ -18,14 +18,14 @@ STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
 
 
 class Queue(ClientXMPP):
-    """A client that is never connected; what it is to send can be looked at."""
+    """A client that is never connected, and keeps what it is to send."""
 
     def __init__(self) -> None:
         super().__init__(ALICE, "", ssl_context=no_tls())
         self.sent: list[Any] = []
 
     def send(self, data: Any, use_filters: bool = True) -> None:
-        """Keep it."""
+        """Keep the data."""
         self.sent.append(data)
 
 
@@ -34,42 +34,42 @@ async def queue() -> Queue:
     return Queue()
 
 
-def test_turns_are_taken_in_order_whatever_they_come_with(queue: Queue) -> None:
-    """What is given to slixmpp is a turn; the iq that leaves at it is the oldest one."""
-    iqs = OwnIqs(queue)
+def test_the_oldest_iq_leaves_at_each_placeholder(queue: Queue) -> None:
+    """slixmpp gets placeholders; whichever it pops, the oldest iq leaves."""
+    iqs = IqChannel(queue)
     for number in range(3):
         iqs.request(ALICE, BOB, Element("{urn:x}x", {"n": str(number)}), lambda condition: None)
-    left = [iqs.turn() for _ in reversed(queue.sent)]
+    left = [iqs.next_to_send() for _ in reversed(queue.sent)]
     assert [iq.xml[0].get("n") for iq in left if iq] == ["0", "1", "2"]
-    assert iqs.turn() is None
+    assert iqs.next_to_send() is None
 
 
 def test_without_a_connection_they_wait(queue: Queue) -> None:
-    """Turns that are left over mean nothing; each gets a new one afterwards, in order with those that came meanwhile."""
-    iqs = OwnIqs(queue)
+    """Placeholders of a lost connection mean nothing; on the next one each iq gets a new one, in order."""
+    iqs = IqChannel(queue)
     iqs.request(ALICE, BOB, Element("{urn:x}x", {"n": "0"}), lambda condition: None)
     iqs.pause()
-    assert iqs.turn() is None
+    assert iqs.next_to_send() is None
     queue.sent.clear()
     iqs.request(ALICE, BOB, Element("{urn:x}x", {"n": "1"}), lambda condition: None)
     assert queue.sent == []
-    iqs.go_on()
+    iqs.resume()
     assert len(queue.sent) == 2
-    left = [iqs.turn(), iqs.turn()]
+    left = [iqs.next_to_send(), iqs.next_to_send()]
     assert [iq.xml[0].get("n") for iq in left if iq] == ["0", "1"]
 
 
 def test_nothing_of_an_old_stream_comes_into_a_new_one(queue: Queue) -> None:
-    """Neither requests that had not left, nor replies that are still expected."""
-    iqs = OwnIqs(queue)
+    """A new stream has neither requests that had not left, nor replies that were expected."""
+    iqs = IqChannel(queue)
     replies: list[str | None] = []
     iqs.request(ALICE, BOB, Element("{urn:x}x"), replies.append)
     asked = queue.sent[0]
     iqs.pause()
     iqs.clear()
-    iqs.go_on()
-    assert iqs.turn() is None
-    assert not iqs.takes(_reply(queue, BOB, asked["id"], "result"))
+    iqs.resume()
+    assert iqs.next_to_send() is None
+    assert not iqs.take_reply(_reply(queue, BOB, asked["id"], "result"))
     assert replies == []
 
 
@@ -88,13 +88,13 @@ def test_nothing_of_an_old_stream_comes_into_a_new_one(queue: Queue) -> None:
 def test_a_reply_counts_from_the_full_jid_only(
     queue: Queue, sender: str, kind: str, condition: str, expected: list[str | None]
 ) -> None:
-    """Once, and with its condition; anybody else's is left to the other handlers."""
-    iqs = OwnIqs(queue)
+    """A reply counts once, with its condition; replies of others are left to other handlers."""
+    iqs = IqChannel(queue)
     replies: list[str | None] = []
     iqs.request(ALICE, BOB, Element("{urn:x}x"), replies.append)
     queue.boundjid.full = ALICE
     reply = _reply(queue, sender, queue.sent[0]["id"], kind, condition)
-    assert [iqs.takes(reply), iqs.takes(reply)] == [bool(expected), False]
+    assert [iqs.take_reply(reply), iqs.take_reply(reply)] == [bool(expected), False]
     assert replies == expected
 
 
@@ -111,8 +111,8 @@ def _reply(queue: Queue, sender: str, iq_id: str, kind: str, condition: str = ""
 
 
 def test_an_error_has_its_condition_and_jingles(queue: Queue) -> None:
-    """XEP-0166 §10: both, in the order of RFC 6120 §8.3."""
-    iqs = OwnIqs(queue)
+    """An error has the stanza condition first, and then Jingle's (XEP-0166 §10, RFC 6120 §8.3)."""
+    iqs = IqChannel(queue)
     request = queue.make_iq_set()
     request["from"], request["to"] = BOB, ALICE
     iqs.error(request, JingleError("x", "unexpected-request", "out-of-order", type="wait"))
@@ -123,8 +123,8 @@ def test_an_error_has_its_condition_and_jingles(queue: Queue) -> None:
 
 
 def test_an_answer_is_empty_or_an_error(queue: Queue) -> None:
-    """With the id of the request, from whom to whom it was; the Jingle condition only if there is one."""
-    iqs = OwnIqs(queue)
+    """An answer has the id of the request and goes to its sender; a Jingle condition is there only if it was given."""
+    iqs = IqChannel(queue)
     request = queue.make_iq_set()
     request["from"], request["to"] = BOB, ALICE
     iqs.result(request)
@@ -134,113 +134,113 @@ def test_an_answer_is_empty_or_an_error(queue: Queue) -> None:
     assert all((answer["id"], answer["to"].full) == (request["id"], BOB) for answer in queue.sent)
     assert len(result.xml) == 0
     assert [child.tag for child in failure.xml[0]] == [f"{{{STANZAS}}}item-not-found"]
-    assert [iqs.turn() for _ in range(3)] == [result, failure, None]
+    assert [iqs.next_to_send() for _ in range(3)] == [result, failure, None]
 
 
 def test_a_request_is_from_nobody_and_a_component_says_from_whom(queue: Any) -> None:
-    """A server stamps what a client sends; a component's is in the namespace of its stream."""
+    """A client's request has no sender, since the server stamps it; a component's has, and the namespace of its stream."""
     for component in (False, True):
         queue.is_component = component
         queue.default_ns = "jabber:component:accept" if component else "jabber:client"
-        OwnIqs(queue).request(ALICE, BOB, Element("{jabber:client}x"), lambda condition: None)
+        IqChannel(queue).request(ALICE, BOB, Element("{jabber:client}x"), lambda condition: None)
     sent = [(iq["to"].full, iq["from"].full, iq["type"], [child.tag for child in iq.xml]) for iq in queue.sent]
     assert sent == [(BOB, "", "set", ["{jabber:client}x"]), (BOB, ALICE, "set", ["{jabber:component:accept}x"])]
 
 
 def test_a_reply_that_names_nobody_is_for_us(queue: Queue) -> None:
-    """A server may leave out to whom it is (RFC 6120 §8.1.1)."""
-    iqs, replies = OwnIqs(queue), list[str | None]()
+    """A server may leave out the recipient of a reply (RFC 6120 §8.1.1)."""
+    iqs, replies = IqChannel(queue), list[str | None]()
     queue.boundjid.full = ALICE
     iqs.request(ALICE, BOB, Element("{urn:x}x"), replies.append)
     reply = _reply(queue, BOB, queue.sent[0]["id"], "result")
     del reply["to"]
-    assert iqs.takes(reply)
+    assert iqs.take_reply(reply)
     assert replies == [None]
 
 
 def test_a_component_has_replies_for_each_address(queue: Any) -> None:
-    """Only the one that asked gets one."""
+    """Only the address that sent the request gets its reply."""
     queue.is_component = True
-    iqs, replies = OwnIqs(queue), list[str | None]()
+    iqs, replies = IqChannel(queue), list[str | None]()
     iqs.request(ALICE, BOB, Element("{urn:x}x"), replies.append)
     reply = _reply(queue, BOB, queue.sent[0]["id"], "result")
     for ours, counts in ((f"{ALICE}b", False), (ALICE, True)):
         reply["to"] = ours
-        assert iqs.takes(reply) is counts
+        assert iqs.take_reply(reply) is counts
     assert replies == [None]
 
 
-def test_who_asked_is_forgotten_with_the_last_reply(queue: Queue) -> None:
-    """Or when he is gone: then no reply counts."""
-    iqs, replies, owner = OwnIqs(queue), list[str | None](), object()
+def test_an_owner_is_forgotten_with_its_last_reply(queue: Queue) -> None:
+    """After forget_requests() no reply counts, and nothing is left of the owner."""
+    iqs, replies, owner = IqChannel(queue), list[str | None](), object()
     queue.boundjid.full = ALICE
     for _ in range(3):
         iqs.request(ALICE, BOB, Element("{urn:x}x"), replies.append, owner)
     first, second, third = (_reply(queue, BOB, iq["id"], "result") for iq in queue.sent)
-    assert iqs.takes(first)
-    assert iqs._asked_by
-    assert iqs.takes(second)
-    iqs.gone(owner)
-    assert not iqs.takes(third)
+    assert iqs.take_reply(first)
+    assert iqs._by_owner
+    assert iqs.take_reply(second)
+    iqs.forget_requests(owner)
+    assert not iqs.take_reply(third)
     iqs.request(ALICE, BOB, Element("{urn:x}x"), replies.append, owner)
-    assert iqs.takes(_reply(queue, BOB, queue.sent[-1]["id"], "result"))
-    assert (iqs._asked_by, iqs._waiting, replies) == ({}, {}, [None] * 3)
+    assert iqs.take_reply(_reply(queue, BOB, queue.sent[-1]["id"], "result"))
+    assert (iqs._by_owner, iqs._pending, replies) == ({}, {}, [None] * 3)
 
 
 def test_a_reply_that_is_no_xmpp_error_has_no_condition(queue: Queue) -> None:
-    """A text is none, nor is an element of somebody else's."""
-    iqs, replies = OwnIqs(queue), list[str | None]()
+    """Neither a text nor an element of another namespace is a condition."""
+    iqs, replies = IqChannel(queue), list[str | None]()
     queue.boundjid.full = ALICE
     iqs.request(ALICE, BOB, Element("{urn:x}x"), replies.append)
     reply = _reply(queue, BOB, queue.sent[0]["id"], "error")
     reply.xml[0].insert(0, Element("{urn:x}gone"))
-    assert iqs.takes(reply)
+    assert iqs.take_reply(reply)
     assert replies == ["undefined-condition"]
 
 
 @pytest.mark.parametrize("component", [False, True])
 def test_strangers_are_answered_as_by_our_server(queue: Any, component: bool) -> None:
-    """It is asked about a resource that is not there, in the language of who asks, and its answer passed on. A component, which
-    has no server, answers itself."""
+    """Our server is asked about a resource that does not exist, in the stranger's language, and its answer is passed on. A
+    component, which has no server, answers itself."""
     queue.is_component, queue.boundjid.full = component, ALICE
-    iqs, stranger = OwnIqs(queue), queue.make_iq_set()
+    iqs, stranger = IqChannel(queue), queue.make_iq_set()
     stranger["from"], stranger["to"] = BOB, ALICE
     stranger.xml.set(LANG, "de")
-    iqs.error(stranger, NobodyHere("nobody"))
+    iqs.error(stranger, StrangerRefused("nobody"))
     if not component:
         [asked] = queue.sent
         assert (asked["to"].bare, asked.xml.get(LANG), len(asked.xml)) == ("alice@localhost", "de", 1)
         reply = _reply(queue, asked["to"].full, asked["id"], "error", "service-unavailable")
         reply.xml.set(LANG, "de")
-        assert iqs.takes(reply)
+        assert iqs.take_reply(reply)
     answer = queue.sent[-1]
     assert (answer["id"], answer["to"].full, answer.xml.get(LANG)) == (stranger["id"], BOB, None if component else "de")
     assert answer.xml[0][-1].tag == f"{{{STANZAS}}}service-unavailable"
 
 
 def test_what_strangers_wait_for_ends_with_the_stream(queue: Queue) -> None:
-    """Who asks on the next one has the server asked again."""
-    iqs, stranger = OwnIqs(queue), queue.make_iq_set()
+    """Strangers of the next stream make us ask the server again."""
+    iqs, stranger = IqChannel(queue), queue.make_iq_set()
     stranger["from"], stranger["to"] = BOB, ALICE
     for _ in range(2):
-        iqs.error(stranger, NobodyHere("nobody"))
-        assert (len(iqs._waiting), len(iqs._asked_by)) == (1, 1)
+        iqs.error(stranger, StrangerRefused("nobody"))
+        assert (len(iqs._pending), len(iqs._by_owner)) == (1, 1)
         iqs.clear()
-        assert (len(iqs._waiting), len(iqs._asked_by)) == (0, 0)
+        assert (len(iqs._pending), len(iqs._by_owner)) == (0, 0)
     assert len(queue.sent) == 2
 
 
-async def test_replies_that_never_come_are_not_waited_for_for_ever(world: World) -> None:
-    """When the last session with a peer is over, nothing of it is left."""
-    alice, bob = await world.pair()
-    ours, _ = await world.session(alice, bob)
-    hold = hostile.Hold(world.server, lambda stanza, sender: sender == BOB and stanza.get("type") == "result")
-    world.server.interfere += [hold, hostile.drop(lambda stanza, sender: jingle("session-terminate")(stanza, sender))]
+async def test_replies_that_never_come_are_not_waited_for_for_ever(env: Env) -> None:
+    """When the last session with a peer is over, no reply is expected any more."""
+    alice, bob = await env.pair()
+    ours, _ = await env.session(alice, bob)
+    hold = hostile.Hold(env.server, lambda stanza, sender: sender == BOB and stanza.get("type") == "result")
+    env.server.hooks += [hold, hostile.drop(lambda stanza, sender: jingle("session-terminate")(stanza, sender))]
     alice.send_message(mto=BOB, mbody="x")
-    await until(world.server.saw(lambda handled: handled.client == ALICE and block(handled.element, ALICE)))
+    await until(env.server.wait_for(lambda handled: handled.client == ALICE and block(handled.element, ALICE)))
     await until(hold.caught())
-    assert e2e(alice).switchboard.iqs._waiting
+    assert e2e(alice)._client._channel._pending
     bob.send_presence(ptype="unavailable")
-    await until(ours.ended())
-    assert not e2e(alice).switchboard.iqs._waiting
+    await until(ours.wait_closed())
+    assert not e2e(alice)._client._channel._pending
     hold.discard()

@@ -1,4 +1,4 @@
-"""`stanza["e2e"]` tells how a stanza came, cannot be forged, and never reaches the wire."""
+"""``stanza["e2e"]`` tells how a stanza came, cannot be forged, and never reaches the wire."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import pytest
 from slixmpp import Iq, Message
 
 from slixmpp_e2e.xmpp import marker as mark
-from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, until
-from xmpp_e2e.identity import Assurance, Fingerprint
+from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, e2e, until
+from xmpp_e2e.types import Assurance, Fingerprint
 
 NS = "urn:x-xmpp-e2e:local:0"
 
 
-async def test_a_protected_stanza_tells_its_session(world: World) -> None:
-    """Session, assurance and the peer's key; the assurance is what the session has now."""
-    alice, bob = await world.pair()
-    _, theirs = await world.session(alice, bob)
-    heard = Heard(bob, "message")
+async def test_an_encrypted_stanza_tells_its_session(env: Env) -> None:
+    """It tells the session, the peer's key, and the assurance that the session has now."""
+    alice, bob = await env.pair()
+    _, theirs = await env.session(alice, bob)
+    heard = Events(bob, "message")
     alice.send_message(mto=BOB, mbody="one")
     e2e_of = (await heard.take())["e2e"]
     assert e2e_of["session"] is theirs
@@ -31,29 +31,29 @@ async def test_a_protected_stanza_tells_its_session(world: World) -> None:
     assert (await heard.take())["e2e"]["assurance"] is theirs.assurance
 
 
-async def test_plaintext_tells_that_it_is(world: World) -> None:
-    """No session, assurance none, no key; asking leaves nothing behind in the stanza that could be sent on."""
-    alice, bob = await world.pair(policy="off")
-    heard = Heard(bob, "message")
+async def test_plaintext_tells_that_it_is(env: Env) -> None:
+    """Plaintext has no session, no key and the assurance ``none``; asking leaves nothing in the stanza to be sent on."""
+    alice, bob = await env.pair(policy="off")
+    heard = Events(bob, "message")
     alice.send_message(mto=BOB, mbody="one")
     message = await heard.take()
     assert message["e2e"]["session"] is None
     assert message["e2e"]["assurance"] is Assurance.NONE
     assert message["e2e"]["fingerprint"] is None
     message.reply("two", clear=False).send()
-    await until(world.server.saw(lambda handled: "two" in handled.text))
-    assert world.in_clear(NS) == []
+    await until(env.server.wait_for(lambda handled: "two" in handled.text))
+    assert env.in_clear(NS) == []
 
 
 @pytest.mark.parametrize("token", ["", "x", "0" * 32])
 @pytest.mark.parametrize("count", [1, 2])
-async def test_a_forged_marker_is_stripped(world: World, token: str, count: int) -> None:
-    """From the server, and from the peer inside his session: his counts only as what it is."""
-    alice, bob = await world.pair()
-    _, theirs = await world.session(alice, bob)
+async def test_a_forged_marker_is_stripped(env: Env, token: str, count: int) -> None:
+    """A forged marker is stripped, whether the server or the peer inside a session adds it."""
+    alice, bob = await env.pair()
+    _, theirs = await env.session(alice, bob)
     forged = f"<protection xmlns='{NS}' token='{token}'/>" * count
-    heard = Heard(bob, "message")
-    world.server.inject(BOB, f"<message from='{ALICE}' to='{BOB}'><body>x</body>{forged}</message>")
+    heard = Events(bob, "message")
+    env.server.inject(BOB, f"<message from='{ALICE}' to='{BOB}'><body>x</body>{forged}</message>")
     message = await heard.take()
     assert message["e2e"]["assurance"] is Assurance.NONE
     assert message.xml.find(f"{{{NS}}}protection[@token]") is None
@@ -65,25 +65,25 @@ async def test_a_forged_marker_is_stripped(world: World, token: str, count: int)
     assert len(message.xml.findall(f"{{{NS}}}protection")) == 1
 
 
-async def test_a_true_marker_beside_a_second_one_counts_for_nothing(world: World) -> None:
-    """The token of a live session on a stanza with two markers: somebody plays games."""
-    alice, bob = await world.pair()
-    _, theirs = await world.session(alice, bob)
+async def test_a_true_marker_beside_a_second_one_counts_for_nothing(env: Env) -> None:
+    """A stanza with two markers has none, even if one has the token of a live session."""
+    alice, bob = await env.pair()
+    _, theirs = await env.session(alice, bob)
     message = Message()
-    for token in (theirs.token, "x"):
+    for token in (e2e(bob)._client.sessions.token_of(theirs._driver), "x"):
         message.xml.append(copy.deepcopy(_marker(token)))
     assert mark.token_of(message) is None
 
 
 def test_a_marker_takes_the_place_of_all_others() -> None:
-    """What a stanza had before, however many and however deep, is gone when it is marked."""
+    """The markers that a stanza had before are gone when it is marked."""
 
     class Session:
         assurance = Assurance.VERIFIED
         fingerprint = Fingerprint(bytes(32))
 
     session = Session()
-    token = mark.admit(session)
+    token = mark.register(session)
     message = Message()
     for _ in range(2):
         message.xml.append(copy.deepcopy(_marker("x")))
@@ -94,7 +94,7 @@ def test_a_marker_takes_the_place_of_all_others() -> None:
 
 
 def test_a_stanza_without_its_marker_is_as_before() -> None:
-    """It does not claim to have one, and its other parts are the objects that they were."""
+    """A stripped stanza claims no marker, and its other parts are the same objects as before."""
     iq = Iq()
     error = iq["error"]
     mark.put(iq, "x")
@@ -111,14 +111,14 @@ def _marker(token: str) -> Any:
 
 
 @pytest.mark.parametrize("policy", ["off", "prefer"])
-async def test_a_marker_never_leaves(world: World, policy: str) -> None:
-    """Not with a reply that keeps everything, nor inside a forwarded stanza, neither in clear nor through a session."""
-    alice, bob = await world.pair()
-    carol = await world.client("carol@localhost/c", policy=policy)
+async def test_a_marker_never_leaves(env: Env, policy: str) -> None:
+    """It leaves neither with a reply that keeps everything nor inside a forwarded stanza, in plaintext or encrypted."""
+    alice, bob = await env.pair()
+    carol = await env.client("carol@localhost/c", policy=policy)
     e2e(bob).set_policy("carol@localhost", policy)
-    await world.settle(alice, bob, carol)
-    await world.session(alice, bob)
-    heard, passed_on, replies = Heard(bob, "message"), Heard(carol, "message"), Heard(alice, "message")
+    await env.settle(alice, bob, carol)
+    await env.session(alice, bob)
+    heard, passed_on, replies = Events(bob, "message"), Events(carol, "message"), Events(alice, "message")
     alice.send_message(mto=BOB, mbody="secret")
     message = await heard.take()
     token = message.xml.find(f"{{{NS}}}protection").get("token")
@@ -138,33 +138,33 @@ async def test_a_marker_never_leaves(world: World, policy: str) -> None:
     assert await passed_on.bodies(1) == ["look"]
     assert taps
     assert not any(token in text for text in taps)
-    assert world.in_clear(token) == []
+    assert env.in_clear(token) == []
 
 
-async def test_a_handler_may_ask_after_the_session_has_ended(world: World) -> None:
-    """An asynchronous handler that takes its time still learns how the stanza came, though nothing new can come that way."""
-    alice, bob = await world.pair()
-    ours, theirs = await world.session(alice, bob)
+async def test_a_handler_may_ask_after_the_session_has_ended(env: Env) -> None:
+    """A slow asynchronous handler still learns how the stanza came, though nothing new can come by that session."""
+    alice, bob = await env.pair()
+    ours, theirs = await env.session(alice, bob)
     go, seen = asyncio.Event(), asyncio.get_running_loop().create_future()
 
     async def slow(message: Any) -> None:
         await go.wait()
         seen.set_result((message["e2e"]["assurance"], message["e2e"]["fingerprint"]))
 
-    arrived = Heard(bob, "message")
+    arrived = Events(bob, "message")
     bob.add_event_handler("message", slow)
     alice.send_message(mto=BOB, mbody="one")
     message = await arrived.take()
     await until(ours.close())
-    await until(theirs.ended())
+    await until(theirs.wait_closed())
     go.set()
     assert await until(seen) == (Assurance.VOUCHED, e2e(alice).fingerprint)
-    await world.settle(alice, bob)
+    await env.settle(alice, bob)
     assert mark.token_of(message) is None
 
 
-def test_of_a_session_that_nobody_keeps_nothing_is_kept_here() -> None:
-    """It would keep its client, and everything that the client has."""
+def test_a_marker_keeps_no_session_in_memory() -> None:
+    """A marker does not keep a session in memory, which would keep its client and everything that the client has."""
 
     class Session:
         assurance = Assurance.VERIFIED
@@ -172,7 +172,7 @@ def test_of_a_session_that_nobody_keeps_nothing_is_kept_here() -> None:
 
     session: Session | None = Session()
     stanza = Message()
-    mark.put(stanza, mark.admit(session))
+    mark.put(stanza, mark.register(session))
     mark.retire(stanza.xml[0].get("token"))
     mark.retire("")  # of one that never opened
     assert (stanza["e2e"]["assurance"], mark.token_of(stanza)) == (Assurance.VERIFIED, None)

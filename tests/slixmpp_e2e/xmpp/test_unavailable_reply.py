@@ -1,4 +1,4 @@
-"""Strangers are answered as our server answers for a resource that is not there."""
+"""Strangers get the answer of our server for a resource that does not exist."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from slixmpp import Iq
 
 from slixmpp_e2e.xmpp import unavailable_reply as absent
-from slixmpp_e2e.xmpp.unavailable_reply import Absent
-from tests.slixmpp_e2e.world import BOB
+from slixmpp_e2e.xmpp.unavailable_reply import UnavailableReply
+from tests.slixmpp_e2e.env import BOB
 
 BARE = BOB.partition("/")[0]
 LANG = "{http://www.w3.org/XML/1998/namespace}lang"
@@ -18,15 +18,15 @@ TEXT = "<error xmlns='jabber:client' type='wait'><gone xmlns='urn:x'/><text xml:
 
 
 class World:
-    """An `Absent`, what it has asked the server, and what it has answered to strangers."""
+    """An UnavailableReply, what it has asked the server, and what it has answered to strangers."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, dict[str, str]]] = []
         self.answers: list[tuple[str, list[str], dict[str, str]]] = []
-        self._replies: list[absent.Replied] = []
-        self.absent = Absent(self._ask, self._send)
+        self._replies: list[absent.OnReply] = []
+        self.absent = UnavailableReply(self._ask, self._send)
 
-    def _ask(self, peer: str, payload: Element, attributes: dict[str, str], replied: absent.Replied) -> None:
+    def _ask(self, peer: str, payload: Element, attributes: dict[str, str], replied: absent.OnReply) -> None:
         self.asked.append((peer, attributes))
         self._payload = payload
         self._replies.append(replied)
@@ -36,14 +36,14 @@ class World:
         self.answers.append((request["id"], texts, attributes))
 
     def stranger(self, id: str, language: str | None = None, size: int = 0) -> None:
-        """A stranger asks."""
+        """Let a stranger send a request."""
         attributes = {"type": "set", "id": id} | ({LANG: language} if language else {})
         xml = Element("{jabber:client}iq", attributes)
         xml.append(Element("offer", {"n": id, "x": "x" * size}))
         self.absent.answer(Iq(None, xml), BARE)
 
     def reply(self, error: str = TEXT, type: str = "error", language: str | None = None, *, echo: bool = False) -> None:
-        """The server answers the oldest question."""
+        """Let the server answer the oldest request."""
         xml = Element("{jabber:client}iq", {"type": type} | ({LANG: language} if language else {}))
         if echo:
             xml.append(self._payload)
@@ -57,7 +57,7 @@ def world() -> World:
 
 
 def test_the_server_is_asked_once_and_strangers_wait_for_it(world: World) -> None:
-    """Who comes before the server has answered is answered after it, in order; who comes later at once."""
+    """Strangers who come before the server's answer are answered after it, in order; later ones at once."""
     world.stranger("1")
     world.stranger("2")
     assert world.answers == []
@@ -68,8 +68,8 @@ def test_the_server_is_asked_once_and_strangers_wait_for_it(world: World) -> Non
     assert len(world.asked) == 1
 
 
-def test_nobody_can_guess_whom_we_ask_about(world: World) -> None:
-    """It is another resource of our account each time."""
+def test_nobody_can_guess_the_resource_that_we_ask_about(world: World) -> None:
+    """It is another random resource of our account each time."""
     world.stranger("1")
     world.absent.clear()
     world.stranger("2")
@@ -78,7 +78,7 @@ def test_nobody_can_guess_whom_we_ask_about(world: World) -> None:
     assert all(len(peer.partition("/")[2]) == 32 for peer, _ in world.asked)
 
 
-def test_a_server_that_speaks_the_language_of_who_asks_is_asked_in_it(world: World) -> None:
+def test_the_server_is_asked_in_the_language_of_the_stranger(world: World) -> None:
     """Each language has an answer of its own."""
     for language in (None, "de"):
         world.stranger("1", language)
@@ -89,7 +89,7 @@ def test_a_server_that_speaks_the_language_of_who_asks_is_asked_in_it(world: Wor
 
 
 def test_languages_are_bounded(world: World) -> None:
-    """Beyond the bound the oldest is forgotten, and asked about again."""
+    """Beyond the bound the oldest language is forgotten, and asked about again."""
     for number in range(absent.LANGUAGES + 1):
         world.stranger("1", f"x-{number}")
         world.reply()
@@ -100,7 +100,7 @@ def test_languages_are_bounded(world: World) -> None:
 
 
 @pytest.mark.parametrize(("size", "echoed"), [(0, True), (absent.ECHO_BYTES, False)])
-def test_what_was_asked_comes_back_where_the_server_does_so(world: World, size: int, echoed: bool) -> None:
+def test_the_request_is_echoed_where_the_server_does_so(world: World, size: int, echoed: bool) -> None:
     """The request is repeated before the error, unless it is large."""
     world.stranger("1", size=size)
     world.reply(echo=True)
@@ -112,11 +112,11 @@ def test_what_was_asked_comes_back_where_the_server_does_so(world: World, size: 
 
 @pytest.mark.parametrize(
     ("error", "type"),
-    [("<x/>", "result"), ("<x/>", "error"), (TEXT.replace("Parti", "x" * absent.ANSWER_BYTES), "error")],
+    [("<x/>", "result"), ("<x/>", "error"), (TEXT.replace("Parti", "x" * absent.REPLY_BYTES), "error")],
     ids=["no error", "empty", "huge"],
 )
-def test_of_another_answer_nothing_is_taken(world: World, error: str, type: str) -> None:
-    """Then strangers get the bare condition."""
+def test_nothing_is_taken_of_an_answer_that_is_no_error(world: World, error: str, type: str) -> None:
+    """Strangers get the bare condition if the server's answer is no error, empty or huge."""
     world.stranger("1")
     world.reply(error, type, "de", echo=True)
     ((_, (answer,), attributes),) = world.answers
@@ -125,8 +125,8 @@ def test_of_another_answer_nothing_is_taken(world: World, error: str, type: str)
     assert attributes == {}
 
 
-def test_who_may_wait_is_bounded(world: World) -> None:
-    """Beyond the bound strangers get the bare condition at once, whatever languages they turn to."""
+def test_waiting_strangers_are_bounded(world: World) -> None:
+    """Beyond the bound strangers get the bare condition at once, in whatever language they ask."""
     for number in range(absent.WAITING):
         world.stranger(str(number), f"x-{number % 2}")
     assert world.answers == []
@@ -137,7 +137,7 @@ def test_who_may_wait_is_bounded(world: World) -> None:
 
 
 def test_on_another_stream_the_server_is_asked_again(world: World) -> None:
-    """What waited is forgotten with the stream, and so is what was learned."""
+    """What waited and what was learned is forgotten with the stream."""
     world.stranger("1")
     world.absent.clear()
     world.stranger("2")

@@ -1,62 +1,62 @@
-"""Who may open sessions with us. To others we are not there: they hear what a server says for a resource that is none."""
+"""Who may open sessions with us. Everyone else gets the server's own error for a resource that does not exist."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 from slixmpp import JID
 from slixmpp.basexmpp import BaseXMPP
 
-from slixmpp_e2e.trust.own_key import Own
-from xmpp_e2e.trust.store import TrustStore
-
-APPROACHED = 4096
-"""Accounts to which we have offered sessions that may offer some to us in turn; the one of longest ago goes first."""
+OFFERED = 4096
+"""Accounts kept to which we have offered sessions, and that may offer some to us in turn. The oldest goes first."""
 
 
-class Callers:
-    """Goes by ``accept_from``, the roster, and whom we have written to ourselves."""
+class AllowList:
+    """Decides by the setting ``accept_from``, the roster, and the accounts to which we have offered sessions."""
 
-    def __init__(self, xmpp: BaseXMPP, own: Own, store: TrustStore, allowed: str | frozenset[str]) -> None:
-        """``allowed``: ``roster``, ``anyone``, or bare JIDs and domains."""
-        self._xmpp, self._own, self._store = xmpp, own, store
+    def __init__(
+        self, xmpp: BaseXMPP, allowed: str | frozenset[str], has_used_e2e: Callable[[str], bool], is_ready: Callable[[], bool]
+    ) -> None:
+        """``allowed``: ``roster``, ``anyone``, or bare JIDs and domains. ``is_ready``: True once our own key is loaded."""
+        self._xmpp, self._allowed = xmpp, allowed
+        self._has_used_e2e, self._is_ready = has_used_e2e, is_ready
+        self._offered: OrderedDict[str, None] = OrderedDict()
+
+    def allow_sessions_from(self, allowed: str | frozenset[str]) -> None:
+        """Replace ``accept_from``. Accounts to which we have offered sessions count again from the next offer."""
         self._allowed = allowed
-        self._approached: OrderedDict[str, None] = OrderedDict()
+        self._offered.clear()
 
-    def allow(self, who: str | frozenset[str]) -> None:
-        """From now on these may open sessions with us, and others when we have approached them again."""
-        self._allowed = who
-        self._approached.clear()
+    def note_offer(self, account: str) -> None:
+        """Allow an account to which we offer a session: its answer may need a session of its own, and offers may cross."""
+        self._offered[account] = None
+        self._offered.move_to_end(account)
+        if len(self._offered) > OFFERED:
+            self._offered.popitem(last=False)
 
-    def approach(self, bare: str) -> None:
-        """Whom we write to is no stranger: his answer may need a session of his own, and offers may cross."""
-        self._approached[bare] = None
-        self._approached.move_to_end(bare)
-        if len(self._approached) > APPROACHED:
-            self._approached.popitem(last=False)
-
-    def is_listed(self, peer: str) -> bool:
-        """May this full JID open a session with us, by ``accept_from`` or because we have offered one to its account ourselves?
-        The answer to others must not tell that we are here."""
+    def is_allowed(self, peer: str) -> bool:
+        """Return whether this full JID may open a session with us. Costs no look-up in the store."""
         jid = JID(peer)
-        if not self._own.is_open:
-            return False  # nor are we: our own key cannot be shown yet
+        if not self._is_ready():
+            return False  # we are not there ourselves yet: our key cannot be shown
         if jid.full != peer:
-            return False  # another spelling than ours: his stanzas would come from one address, and ours go to another
+            return False  # another spelling than ours: their stanzas would come from one address, and ours go to another
         if not jid.resource or not jid.local:
             return False
         allowed = self._allowed
-        if allowed == "anyone" or jid.bare == self._xmpp.boundjid.bare or jid.bare in self._approached:
+        # Also allowed: any account we have offered a session to since start, so that it can answer.
+        if allowed == "anyone" or jid.bare == self._xmpp.boundjid.bare or jid.bare in self._offered:
             return True
         return self.is_contact(peer) if allowed == "roster" else jid.bare in allowed or jid.domain in allowed
 
     def is_contact(self, peer: str) -> bool:
-        """Does this account see our presence, is it named in ``accept_from``, or is it our own?"""
-        bare, roster, allowed = JID(peer).bare, self._xmpp.client_roster, self._allowed
-        if bare == self._xmpp.boundjid.bare or (isinstance(allowed, frozenset) and bare in allowed):
+        """Return whether the account sees our presence, is named in ``accept_from``, or is our own. Costs no look-up."""
+        account, roster, allowed = JID(peer).bare, self._xmpp.client_roster, self._allowed
+        if account == self._xmpp.boundjid.bare or (isinstance(allowed, frozenset) and account in allowed):
             return True
-        return roster.has_jid(bare) and roster[bare]["subscription"] in ("from", "both")
+        return roster.has_jid(account) and roster[account]["subscription"] in ("from", "both")
 
-    def is_acquainted(self, peer: str) -> bool:
-        """Is it, or has this account ever had encryption?"""
-        return self.is_contact(peer) or self._store.seen(JID(peer).bare)
+    def is_known(self, peer: str) -> bool:
+        """Return whether it is a contact, or has ever used encryption with us."""
+        return self.is_contact(peer) or self._has_used_e2e(JID(peer).bare)

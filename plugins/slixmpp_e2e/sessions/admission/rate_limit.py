@@ -1,4 +1,4 @@
-"""How often somebody may do something: token buckets by name, on a clock that is handed in."""
+"""Token buckets by name, on a clock that is handed in."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 NAMES = 4096
-"""Names whose buckets are kept, some 200 bytes each. The one that was heard of longest ago goes first and would begin anew with
-a full one: who can afford more names than these meets the bucket of the level above."""
+"""Names whose buckets are kept, some 200 bytes each. The least recently used goes first and would start again with a full
+bucket; whoever can afford more names than these meets the bucket of the level above."""
 
 
 @dataclass(frozen=True)
 class Rate:
-    """So many a second in the long run, and so many at once."""
+    """A rate limit: tokens a second in the long run, and tokens at once."""
 
     per_second: float
     burst: int
 
 
-class Buckets:
-    """One bucket for each name; each holds ``rate.burst`` tokens when it is full, and begins so."""
+class TokenBuckets:
+    """One bucket for each name. It holds ``rate.burst`` tokens when it is full, and starts full."""
 
     def __init__(self, rate: Rate, names: int = NAMES) -> None:
         self._rate, self._names = rate, names
@@ -29,7 +29,7 @@ class Buckets:
         return len(self._levels)
 
     def level(self, name: str, now: float) -> float:
-        """How many tokens the bucket of ``name`` holds at ``now`` (seconds of any steady clock)."""
+        """Return how many tokens the bucket of ``name`` holds at ``now`` (seconds of any steady clock)."""
         tokens, since = self._levels.get(name, (float(self._rate.burst), now))
         return min(self._rate.burst, tokens + (now - since) * self._rate.per_second)
 
@@ -41,8 +41,8 @@ class Buckets:
             self._levels.popitem(last=False)
 
 
-def take_all(now: float, *takings: tuple[Buckets, str]) -> bool:
-    """Take a token out of each of these buckets, or, if one of them is empty, out of none. True if they were taken."""
+def take_all(now: float, *takings: tuple[TokenBuckets, str]) -> bool:
+    """Take a token out of each of these buckets, or out of none if one is empty. Return whether they were taken."""
     if any(buckets.level(name, now) < 1 for buckets, name in takings):
         return False
     for buckets, name in takings:

@@ -1,4 +1,4 @@
-"""The world of the plugin's tests: a loopback server or two, and slixmpp clients on it that have the plugin loaded."""
+"""The environment of the plugin's tests: a loopback server or two, and slixmpp clients that have the plugin loaded."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
-from xml.etree.ElementTree import Element
+from xml.etree.ElementTree import Element, SubElement
 
-from slixmpp import JID, ClientXMPP, ComponentXMPP
+import pytest
+from slixmpp import JID, ClientXMPP, ComponentXMPP, Iq
 from slixmpp.basexmpp import BaseXMPP
+from slixmpp.exceptions import IqError
 
 import slixmpp_e2e
 from slixmpp_e2e import E2E
-from slixmpp_e2e.sessions.driver import Link
+from slixmpp_e2e.session import E2ESession
 from xmpp_e2e.negotiate.jingle import NS_JINGLE
 from xmpp_e2e.transport.ibb import NS_IBB
 from xmpp_loopback import (
@@ -33,11 +35,11 @@ T = TypeVar("T")
 ACCOUNTS = {"alice": "alice's", "bob": "bob's", "carol": "carol's"}
 ALICE, BOB = "alice@localhost/a", "bob@localhost/b"
 ALICE_AT_A, BOB_AT_B = "alice@a.test/a", "bob@b.test/b"
-"""In a world of two domains."""
+"""In an environment of two domains."""
 BOTS, BOTS_SECRET = "bots.localhost", "component's"
 """A component."""
 SID = "$sid"
-"""Where a sid is to go; what is written in base64 never contains it by chance."""
+"""A placeholder for a sid, which no base64 text contains by chance."""
 _ACTIONS = ("session-initiate", "session-accept", "session-info", "session-terminate", "nonsense")
 _BLOCKS = ("open", "data", "close")
 PAYLOADS = {
@@ -46,13 +48,11 @@ PAYLOADS = {
 }
 """Iqs about a session, or a bytestream, that is not there."""
 PATIENCE = float(os.environ.get("PATIENCE", "20"))
-"""Seconds after which a test is given up; everything here takes milliseconds."""
-
-FAILURES = ("e2e_send_failed", "e2e_session_failed", "e2e_plaintext_refused", "e2e_plaintext_received")
+"""Timeout of everything that is awaited, which takes milliseconds."""
 
 
-class Heard:
-    """What a client got of one event, in order."""
+class Events:
+    """The events of one name that a client got, in order."""
 
     def __init__(self, client: BaseXMPP, event: str) -> None:
         self._queue: asyncio.Queue[Any] = asyncio.Queue()
@@ -62,17 +62,17 @@ class Heard:
         return self._queue.qsize()
 
     async def take(self) -> Any:
-        """The next one, past or to come."""
+        """Return the next one; wait for it if there is none."""
         async with asyncio.timeout(PATIENCE):
             return await self._queue.get()
 
     async def bodies(self, count: int) -> list[str]:
-        """The bodies of the next messages."""
+        """Return the bodies of the next messages."""
         return [(await self.take())["body"] for _ in range(count)]
 
 
-class World:
-    """One server, or two that are joined by a path, and every client that the test makes."""
+class Env:
+    """One server, or two that a path joins, and every client that the test makes."""
 
     def __init__(self, server: LoopbackServer, folder: Path, far: LoopbackServer | None = None) -> None:
         self.server = server
@@ -84,12 +84,12 @@ class World:
 
     @property
     def far(self) -> LoopbackServer:
-        """The server of the other domain, where Bob is."""
+        """The server of Bob's domain."""
         return self.servers["b.test"]
 
     @property
     def path(self) -> Federation:
-        """Between the two."""
+        """The path between the two servers."""
         assert self._path is not None
         return self._path
 
@@ -100,7 +100,7 @@ class World:
                 server.set_subscription(owner, contact, "both")
 
     def make(self, jid: str, *plugins: str, load: bool = True, **config: Any) -> ClientXMPP:
-        """A client that is not connected yet. ``plugins`` are loaded before ours, which gets ``config``."""
+        """Return a client that is not connected yet. ``plugins`` are loaded before ours, which gets ``config``."""
         client = ClientXMPP(jid, ACCOUNTS[jid.partition("@")[0]], ssl_context=no_tls())
         for plugin in plugins:
             client.register_plugin(plugin)
@@ -110,7 +110,7 @@ class World:
         return client
 
     async def component(self, domain: str = BOTS, **config: Any) -> ComponentXMPP:
-        """A component on the server, with our plugin."""
+        """Return a component on the server, with our plugin."""
         component = ComponentXMPP(domain, BOTS_SECRET)
         self.load(component, **config)
         self._clients.append(component)
@@ -118,18 +118,18 @@ class World:
         return component
 
     def load(self, client: BaseXMPP, **config: Any) -> None:
-        """Load our plugin, with a store of its own."""
+        """Load our plugin, with a store of the client's own."""
         store = self._folder / (client.requested_jid.full.replace("/", "-") + ".db")
-        client.register_plugin("e2e", {"store": str(store), **config}, module=slixmpp_e2e)
+        client.register_plugin("e2e", {"store_path": str(store), **config}, module=slixmpp_e2e)
 
     async def client(self, jid: str, *plugins: str, load: bool = True, **config: Any) -> ClientXMPP:
-        """The same, online: presence and roster are there."""
+        """Return a client that is online, with its presence and roster."""
         client = self.make(jid, *plugins, load=load, **config)
         await online(client, self.servers[client.requested_jid.domain])
         return client
 
     async def pair(self, **config: Any) -> tuple[ClientXMPP, ClientXMPP]:
-        """Alice and Bob, online with the same configuration, each with the other's presence."""
+        """Return Alice and Bob, online with the same configuration; each has the other's presence."""
         if self._path is not None:
             self.befriend(self.alice, self.bob)
         alice, bob = await self.client(self.alice, **config), await self.client(self.bob, **config)
@@ -141,23 +141,23 @@ class World:
         plugins: Any = client.plugin
         plugins.disable("e2e")
 
-    async def session(self, alice: ClientXMPP, bob: ClientXMPP) -> tuple[Link, Link]:
-        """An open session between two clients, as each side sees it."""
-        started = Heard(bob, "e2e_session_start")
+    async def session(self, alice: ClientXMPP, bob: ClientXMPP) -> tuple[E2ESession, E2ESession]:
+        """Open a session between two clients; return it as each side sees it."""
+        started = Events(bob, "e2e_session_opened")
         ours = await e2e(alice).connect(bob.boundjid.full)
-        await until(ours.opened())
+        await until(ours.wait_open())
         return ours, (await started.take()).session
 
     async def settle(self, *clients: ClientXMPP) -> None:
-        """Return when all that these clients sent before was handled, and what the server sent them has arrived."""
+        """Wait until the server has handled what these clients sent, and they have got what it sent."""
         for _ in range(2):
             for client in clients:
                 await client.get_roster(timeout=PATIENCE)
 
     def in_clear(self, *words: str) -> list[str]:
-        """The stanzas that the servers handled in which one of these words can be read."""
+        """Return the stanzas that the servers handled in which one of these words can be read."""
         servers = self.servers.values()
-        return [handled.text for word in words for server in servers for handled in server.mentions(word)]
+        return [handled.text for word in words for server in servers for handled in server.find_text(word)]
 
     async def end(self) -> None:
         """Close every client."""
@@ -169,10 +169,13 @@ class World:
 
 
 def e2e(client: BaseXMPP) -> E2E:
-    """Our plugin."""
-    plugins: Any = client.plugin
-    plugin: E2E = plugins["e2e"]
-    return plugin
+    """Return the plugin of a client."""
+    return slixmpp_e2e.of(client)
+
+
+def token_of(client: BaseXMPP, session: E2ESession) -> str:
+    """The token that marks the stanzas of an open session of ``client``."""
+    return e2e(client)._client.sessions.token_of(session._driver)
 
 
 async def until(awaited: Awaitable[T]) -> T:
@@ -181,13 +184,32 @@ async def until(awaited: Awaitable[T]) -> T:
 
 
 async def turns(number: int = 20) -> None:
-    """Let the event loop go round."""
+    """Let the event loop take some turns."""
     for _ in range(number):
         await asyncio.sleep(0)
 
 
+SECRET = "attack at dawn"
+QUERY = "{urn:example:query}query"
+
+
+def ask(client: BaseXMPP, to: str) -> asyncio.Future[Iq]:
+    """Send a request with SECRET in it; return the future of its answer."""
+    iq = client.make_iq_get(ito=to)
+    SubElement(iq.xml, QUERY).text = f"{SECRET}?"
+    answer: asyncio.Future[Iq] = iq.send(timeout=20)
+    return answer
+
+
+async def refused(answer: asyncio.Future[Iq]) -> str:
+    """Return the text of the error that answers a request; a timeout is no answer."""
+    with pytest.raises(IqError) as caught:
+        await until(answer)
+    return str(caught.value.iq["error"]["text"])
+
+
 def echo(client: BaseXMPP) -> None:
-    """Answer every message, as a bot that has never heard of encryption would."""
+    """Answer every message, as a bot that knows nothing of encryption would."""
 
     def answer(message: Any) -> None:
         if message["type"] in ("chat", "normal"):
@@ -197,12 +219,12 @@ def echo(client: BaseXMPP) -> None:
 
 
 def block(stanza: Element, sender: str) -> bool:
-    """For the hooks of the server: does this stanza bring data of a bytestream?"""
+    """Return whether a stanza brings data of a bytestream, for the hooks of the server."""
     return stanza.find("{http://jabber.org/protocol/ibb}data") is not None
 
 
 def jingle(action: str) -> Callable[[Element, str], bool]:
-    """For the hooks of the server: is this the Jingle stanza of that action?"""
+    """Match the Jingle stanzas of an action, for the hooks of the server."""
 
     def matches(stanza: Element, sender: str) -> bool:
         element = stanza.find("{urn:xmpp:jingle:1}jingle")
@@ -211,16 +233,16 @@ def jingle(action: str) -> Callable[[Element, str], bool]:
     return matches
 
 
-async def an_offer(world: World) -> str:
-    """A session-initiate to Alice of this very software, its ClientHello in it, with SID for its sid."""
-    hold = hostile.Hold(world.server, jingle("session-initiate"))
-    world.server.interfere.append(hold)
-    model = await world.client("bob@localhost/model")
+async def an_offer(env: Env) -> str:
+    """Return a session-initiate to Alice by this very software, with its ClientHello, and SID for its sid."""
+    hold = hostile.Hold(env.server, jingle("session-initiate"))
+    env.server.hooks.append(hold)
+    model = await env.client("bob@localhost/model")
     model.send_message(mto=ALICE, mbody="x")
     await until(hold.caught())
     [(stanza, _)] = hold._held
     offer = stanza.find(f"{{{NS_JINGLE}}}jingle")
     assert offer is not None
     hold.discard()
-    world.server.interfere.clear()
+    env.server.hooks.clear()
     return to_text(offer).replace(offer.get("sid", ""), SID)

@@ -1,0 +1,60 @@
+"""Applies what changes about peers to the routes and sessions that are there: presence, keys, settings."""
+
+from __future__ import annotations
+
+from slixmpp import Presence
+from slixmpp.basexmpp import BaseXMPP
+
+from slixmpp_e2e.errors import SessionGone
+from slixmpp_e2e.jids import bare
+from slixmpp_e2e.messages.routing import RouteCache
+from slixmpp_e2e.messages.scope import MucRooms
+from slixmpp_e2e.sessions.registry import SessionRegistry
+from slixmpp_e2e.trust.peer_settings import PeerSettingsLookup
+from slixmpp_e2e.trust.trust_file.parse import TrustFileRules
+from slixmpp_e2e.xmpp import discovery
+from slixmpp_e2e.xmpp.presence import PresenceCache
+
+
+class PeerChanges:
+    """Hears of changes, and lets nothing go on under what held before."""
+
+    def __init__(
+        self,
+        xmpp: BaseXMPP,
+        presence: PresenceCache,
+        rooms: MucRooms,
+        peers: PeerSettingsLookup,
+        routes: RouteCache,
+        registry: SessionRegistry,
+    ) -> None:
+        self._xmpp, self._presence, self._rooms = xmpp, presence, rooms
+        self._peers, self._routes, self._registry = peers, routes, registry
+
+    def on_presence(self, stanza: Presence) -> None:
+        """A presence stanza came: the peer's routes may have changed, and a resource that went offline has lost its path."""
+        xmpp, peer = self._xmpp, stanza["from"]
+        own_jid = stanza["to"].bare if xmpp.is_component else xmpp.boundjid.bare
+        if peer.bare not in self._rooms:
+            self._presence.update(own_jid, stanza)
+        discovery.forget(xmpp, peer)
+        self._routes.forget(peer.bare)
+        if stanza.xml.get("type") == "unavailable":
+            for driver in self._registry.of(peer.bare):
+                if driver.peer == peer.full:
+                    driver.abort_unreachable(SessionGone(f"{peer} went offline"))
+
+    def on_keys(self, account: str) -> None:
+        """Somebody decided about a key: sessions that wait for that go on, those under a refused key end."""
+        known = self._peers.known_keys(account)
+        self._routes.forget(account)  # a device that was left out may be as good as the others now
+        for driver in self._registry.of(account):
+            driver.update_known_keys(known)
+
+    def on_trust_file(self, old: TrustFileRules, new: TrustFileRules) -> None:
+        """The trust file says something else: sessions that began on other terms end, and all hear of its keys."""
+        for account in {bare(driver.peer) for driver in self._registry} | self._routes.accounts():
+            if [rule.without_pins for rule in old.of(account)] != [rule.without_pins for rule in new.of(account)]:
+                for driver in self._registry.of(account):
+                    driver.close()
+            self.on_keys(account)

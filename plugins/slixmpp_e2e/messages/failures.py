@@ -1,0 +1,56 @@
+"""Tells senders what was not sent, and answers requests that will get no answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from slixmpp import Iq
+from slixmpp.basexmpp import BaseXMPP
+from slixmpp.xmlstream.stanzabase import StanzaBase
+
+from slixmpp_e2e.errors import SessionGone
+from slixmpp_e2e.events import SendFailed
+from slixmpp_e2e.messages.iq_tracking import IqTracker, PendingRequest
+from slixmpp_e2e.sessions.driver import DriverEvent, SessionDriver
+from slixmpp_e2e.xmpp import adapter
+from slixmpp_e2e.xmpp.emitter import Emitter
+from xmpp_e2e import events
+from xmpp_e2e.errors import E2EError
+
+
+class SendFailures:
+    """Leaves nobody waiting for what will not come."""
+
+    def __init__(self, xmpp: BaseXMPP, iqs: IqTracker, emitter: Emitter) -> None:
+        self._xmpp, self._iqs, self._emitter = xmpp, iqs, emitter
+
+    def report(self, stanza: StanzaBase, error: E2EError) -> None:
+        """Emit that a stanza was not sent; answer it with an error, if it is a request."""
+        self._emitter.emit(SendFailed(stanza, error))
+        if isinstance(stanza, Iq) and (request := self._iqs.forget(stanza)) is not None:
+            self._answer(request, "service-unavailable", str(error))
+
+    def report_all(self, stanzas: Iterable[StanzaBase], error: E2EError) -> None:
+        """Report each of these."""
+        for stanza in stanzas:
+            self.report(stanza, error)
+
+    def track(self, iq: Iq) -> None:
+        """Track a request that goes inside; the oldest one is answered with an error if there are too many."""
+        if (oldest := self._iqs.add(iq)) is not None:
+            self._answer(oldest, "resource-constraint", "too many requests wait for answers")
+
+    def on_session_event(self, driver: SessionDriver, event: DriverEvent) -> None:
+        """Answer the requests that went through a session which has ended."""
+        if isinstance(event, events.SessionClosed | events.SessionFailed):
+            error = event.error or SessionGone(f"the session with {driver.peer} has ended")
+            for request in self._iqs.on_session_closed(driver):
+                self._answer(request, "recipient-unavailable", str(error))
+
+    def _answer(self, request: PendingRequest, condition: str, text: str) -> None:
+        """Inject the error that the peer's server would send, had the request been sent to nobody."""
+        answer = Iq(self._xmpp)
+        answer["type"], answer["id"] = "error", request.id
+        answer["from"], answer["to"] = request.to, request.own_jid or self._xmpp.boundjid
+        answer["error"]["type"], answer["error"]["condition"], answer["error"]["text"] = "cancel", condition, text
+        adapter.inject(self._xmpp, answer)

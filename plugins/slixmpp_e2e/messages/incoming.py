@@ -1,0 +1,168 @@
+"""The way in: plaintext is judged, our own iqs are taken, and what came inside a session is put before the handlers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from xml.etree.ElementTree import Element
+
+from slixmpp import JID, InvalidJID, Iq, Message, Presence
+from slixmpp.basexmpp import BaseXMPP
+from slixmpp.xmlstream.stanzabase import StanzaBase
+
+from slixmpp_e2e.errors import PlaintextNotAllowed
+from slixmpp_e2e.events import PlaintextReceived, PlaintextRefused, StoreFailed
+from slixmpp_e2e.messages.iq_tracking import IqTracker, is_request
+from slixmpp_e2e.messages.scope import MucRooms, carbon_contents, is_carbon, plaintext_always_allowed
+from slixmpp_e2e.policy import Incoming, Policy, incoming_plaintext
+from slixmpp_e2e.sessions.driver import DriverEvent, SessionDriver
+from slixmpp_e2e.sessions.signalling import Signalling
+from slixmpp_e2e.store.errors import StoreError
+from slixmpp_e2e.trust.peer_settings import PeerSettingsLookup
+from slixmpp_e2e.xmpp import adapter, marker
+from slixmpp_e2e.xmpp.emitter import Emitter
+from slixmpp_e2e.xmpp.iq_channel import IqChannel
+from xmpp_e2e import events
+from xmpp_e2e.errors import JingleError
+
+log = logging.getLogger("slixmpp_e2e")
+
+
+class IncomingFilter:
+    """The filter for what comes."""
+
+    def __init__(
+        self,
+        xmpp: BaseXMPP,
+        channel: IqChannel,
+        signalling: Signalling,
+        rooms: MucRooms,
+        iqs: IqTracker,
+        peers: PeerSettingsLookup,
+        emitter: Emitter,
+        token_of: Callable[[SessionDriver], str],
+        on_presence: Callable[[Presence], None],
+    ) -> None:
+        """``token_of``: the marker's token of a session that has opened; empty for any other."""
+        self._xmpp, self._channel, self._signalling, self._rooms = xmpp, channel, signalling, rooms
+        self._iqs, self._peers, self._emitter = iqs, peers, emitter
+        self._token_of, self._on_presence = token_of, on_presence
+        self._injected: StanzaBase | None = None
+        """The stanza that we hand to the filters at this moment."""
+
+    # --- from a session --------------------------------------------------------------------------------------------
+
+    def on_session_event(self, driver: SessionDriver, event: DriverEvent) -> None:
+        """Deliver what came through a session that was announced to the user."""
+        if isinstance(event, events.StanzaReceived) and (token := self._token_of(driver)):
+            self._inject(driver, token, event.stanza)
+
+    def _inject(self, session: SessionDriver, token: str, element: Element) -> None:
+        """Put a stanza that came through a session before the handlers, marked with the session's token."""
+        stanza = adapter.build(self._xmpp, element)
+        marker.put(stanza, token)
+        if isinstance(stanza, Iq) and not self._iqs.on_encrypted(stanza, session):
+            log.warning("%s answered a question that was asked in another session", session.peer)
+            return
+        before, self._injected = self._injected, stanza
+        try:
+            adapter.inject(self._xmpp, stanza)
+        finally:
+            self._injected = before
+
+    # --- from the stream -------------------------------------------------------------------------------------------
+
+    def filter_incoming(self, stanza: StanzaBase) -> StanzaBase | None:
+        """The ``in`` filter: the stanza, if handlers get it; None if not."""
+        if not isinstance(stanza, Message | Iq | Presence):
+            return stanza
+        try:
+            if self._should_deliver(stanza):
+                return stanza
+        except StoreError as error:
+            # it must not leave this filter: it would end the client's stream
+            log.error("a stanza of %.200r was dropped", stanza.xml.get("from"))
+            self._emitter.emit(StoreFailed(error))
+            if isinstance(stanza, Iq) and is_request(stanza):
+                self._channel.error(stanza, JingleError(str(error), "internal-server-error", type="wait"))
+        adapter.count_as_handled(self._xmpp, stanza, self.filter_incoming)
+        return None
+
+    def _should_deliver(self, stanza: Message | Iq | Presence) -> bool:
+        # a token alone proves nothing: slixmpp writes it into its debug log
+        if self._injected is not None and marker.token_of(stanza) is not None:
+            return True
+        marker.strip(stanza)
+        account = self._xmpp.boundjid.bare
+        try:
+            peer: JID = stanza["from"]
+            _ = stanza["to"]
+            copies = list(carbon_contents(stanza.xml, account)) if isinstance(stanza, Message) else []
+        except InvalidJID:
+            # many servers let through what slixmpp's stringprep refuses. It would raise again inside slixmpp, where it ends
+            # the connection, and no policy can be looked up for such an address
+            log.warning("a stanza was dropped: %.200r is no JID", stanza.xml.get("from"))
+            return False
+        if isinstance(stanza, Presence):
+            self._on_presence(stanza)
+            return True
+        if isinstance(stanza, Iq) and (self._is_e2e_iq(stanza) or self._is_bad_reply(stanza, peer)):
+            return False
+        sender = peer if peer.bare else JID(account)  # RFC 6120 §8.1.2.1
+        if not all(self._plaintext_allowed(stanza, each, other) for each, other in [*copies, (stanza, sender)]):
+            return False
+        if isinstance(stanza, Iq):
+            self._iqs.on_plaintext_request(stanza)
+        return True
+
+    def _is_e2e_iq(self, iq: Iq) -> bool:
+        """Return whether it belongs to our sessions; then it has been dealt with."""
+        if self._channel.take_reply(iq):
+            return True
+        if iq.xml.get("type") != "set":
+            return False
+        xmpp = self._xmpp
+        stamped = iq.xml.get("to", "")
+        own_jid = stamped if xmpp.is_component and stamped else str(xmpp.boundjid.full)
+        return self._signalling.take_jingle(iq, own_jid, shared="xep_0166" in xmpp.plugin) or self._signalling.take_ibb(
+            iq, own_jid, shared="xep_0047" in xmpp.plugin
+        )
+
+    def _is_bad_reply(self, iq: Iq, peer: JID) -> bool:
+        """Return whether it is a reply that answers nothing which was asked in plaintext."""
+        if is_request(iq):
+            return False
+        if self._iqs.is_spoofed_reply(iq):
+            error = PlaintextNotAllowed("the answer to a question that was asked inside a session came outside of it")
+            self._emitter.emit(PlaintextRefused(iq, error))
+            return True
+        return self._is_unsolicited(iq, peer)
+
+    def _is_unsolicited(self, reply: Iq, peer: JID) -> bool:
+        """Return whether a reply of somebody with whom encryption is required answers nothing: then it is mere plaintext.
+
+        It may also be late, after we gave up the question; so nobody is alarmed.
+        """
+        if not peer.local or peer.bare in self._rooms or self._peers.of(peer.bare).policy is not Policy.REQUIRE:
+            return False
+        return not adapter.has_reply_handler(self._xmpp, reply)
+
+    def _plaintext_allowed(self, came: Message | Iq, stanza: Message | Iq, peer: JID) -> bool:
+        """Return whether ``stanza`` of ``peer`` may be delivered. It is the one that ``came``, or that is a copy of it."""
+        account = self._xmpp.boundjid.bare
+        if plaintext_always_allowed(stanza, peer, self._rooms, account):
+            return True
+        if peer.full == account and is_carbon(stanza.xml):
+            return True  # the messages in it have been judged, however deep
+        settings = self._peers.of(peer.bare)
+        verdict = incoming_plaintext(settings.policy, settings.has_used_e2e, settings.plaintext_allowed)
+        wrote = f"{peer} wrote in plaintext" if stanza is came else f"a copy came of plaintext from or to {peer}"
+        if verdict is Incoming.REFUSE:
+            refused = PlaintextNotAllowed(f"{wrote}, which the policy `require` refuses")
+            self._emitter.emit(PlaintextRefused(came, refused))
+            if isinstance(came, Iq):
+                self._channel.error(came, JingleError("refused in plaintext", "service-unavailable"))
+        elif verdict is Incoming.DELIVER_AND_TELL:
+            unexpected = PlaintextNotAllowed(f"{wrote}, though we have had an encrypted session with them")
+            self._emitter.emit(PlaintextReceived(came, unexpected))
+        return verdict is not Incoming.REFUSE

@@ -1,0 +1,123 @@
+"""The way out: filter → scope → route → session → wire. Synchronous, from the first step to the last.
+
+``filter_outgoing`` strips markers and asks, in this order: is it an answer that belongs to a session, is it outside the scope
+of encryption (``scope.py``), what holds for the peer (``trust/peer_settings.py``), which route is known (``routing.py``). The
+queue then sends the stanza through the open session, or keeps it until there is one.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from slixmpp import JID, Iq, Message, Presence
+from slixmpp.basexmpp import BaseXMPP
+from slixmpp.xmlstream.stanzabase import StanzaBase
+
+from slixmpp_e2e.errors import SessionGone
+from slixmpp_e2e.messages.failures import SendFailures
+from slixmpp_e2e.messages.iq_tracking import IqTracker, is_request
+from slixmpp_e2e.messages.queue import SendQueue
+from slixmpp_e2e.messages.routing import RouteCache
+from slixmpp_e2e.messages.scope import MucRooms, never_encrypted
+from slixmpp_e2e.policy import Policy
+from slixmpp_e2e.trust.peer_settings import PeerSettingsLookup
+from slixmpp_e2e.xmpp import adapter, marker
+from slixmpp_e2e.xmpp.iq_channel import IqChannel, QueuedIq
+from xmpp_e2e.errors import E2EError
+from xmpp_e2e.stream import NS_CLIENT, writer
+
+
+class Way(enum.Enum):
+    """What happens next to a stanza."""
+
+    PLAINTEXT = "plaintext"
+    """slixmpp sends it."""
+    TAKEN = "taken"
+    """It went into a session, or waits for one."""
+
+
+class OutgoingFilter:
+    """The two filters for what leaves."""
+
+    def __init__(
+        self,
+        xmpp: BaseXMPP,
+        channel: IqChannel,
+        rooms: MucRooms,
+        iqs: IqTracker,
+        peers: PeerSettingsLookup,
+        routes: RouteCache,
+        failures: SendFailures,
+    ) -> None:
+        self._xmpp, self._channel, self._rooms, self._iqs = xmpp, channel, rooms, iqs
+        self._peers, self._routes, self._failures = peers, routes, failures
+
+    def attach(self, queue: SendQueue) -> None:
+        """Send what is to be encrypted through this queue, which itself sends plaintext by way of ``write()``."""
+        self._queue = queue
+
+    def write_own_iqs(self, stanza: StanzaBase) -> StanzaBase | None:
+        """The first ``out`` filter: None for our own iqs, which leave here."""
+        if not isinstance(stanza, QueuedIq):
+            return stanza
+        if (iq := self._channel.next_to_send()) is not None:
+            plain = self._xmpp.default_ns == NS_CLIENT
+            self.write(iq, writer.element(iq.xml) if plain else None)
+        return None
+
+    def filter_outgoing(self, stanza: StanzaBase) -> StanzaBase | None:
+        """The ``out_sync`` filter: the stanza, if it leaves in plaintext; None, if it goes another way or fails."""
+        if not isinstance(stanza, Message | Iq | Presence):
+            return stanza
+        marker.strip(stanza)
+        if isinstance(stanza, Presence):
+            self._rooms.note_entry(stanza)
+        try:
+            return stanza if self._send(stanza, stanza["to"]) is Way.PLAINTEXT else None
+        except E2EError as error:
+            self._failures.report(stanza, error)
+            return None
+
+    def _send(self, stanza: Message | Iq | Presence, to: JID) -> Way:
+        if isinstance(stanza, Iq) and not is_request(stanza):
+            if (session := self._iqs.session_for_reply(stanza)) is not None:
+                self._queue.reply(stanza, session)
+                return Way.TAKEN
+            if not self._iqs.may_reply_plaintext(stanza):
+                raise SessionGone("no request is known that this answers: if one came inside a session, that has ended")
+        if never_encrypted(stanza, to, self._rooms, component=self._xmpp.is_component):
+            return Way.PLAINTEXT
+        settings = self._peers.of(to.bare)
+        if settings.policy is Policy.OFF:
+            return Way.PLAINTEXT
+        own_jid = self.own_jid(stanza.xml.get("from", ""))
+        route = self._routes.known.get((own_jid, to.full))
+        if route is not None and route.plaintext:
+            if settings.allows_plaintext:
+                return Way.PLAINTEXT
+            self._routes.forget(to.bare)  # the settings have changed since it was found
+            route = None
+        if isinstance(stanza, Iq):
+            self._failures.track(stanza)
+        self._queue.send(stanza, own_jid, to.full, route)
+        return Way.TAKEN
+
+    def own_jid(self, stamped: str) -> str:
+        """Return the JID of ours that a stanza is from or to: a component has many."""
+        xmpp = self._xmpp
+        return stamped if xmpp.is_component and stamped else str(xmpp.boundjid.full)
+
+    # --- behind our filter -----------------------------------------------------------------------------------------
+
+    def write(self, stanza: StanzaBase, text: bytes | None = None) -> None:
+        """Send a stanza through the filters that stand behind ours."""
+        adapter.write(self._xmpp, stanza, self.filter_outgoing, text)
+
+    def write_plaintext(self, stanza: StanzaBase) -> None:
+        """Put a stanza that has waited on the wire, before all that is sent after it."""
+        if isinstance(stanza, Iq):
+            self._iqs.forget(stanza)
+        if self._channel.paused or adapter.has_sce_filter(self._xmpp):
+            self._xmpp.send(stanza)  # our filter knows its route, and lets it pass
+        else:
+            self.write(stanza)

@@ -1,0 +1,184 @@
+"""Which way leads to an address: plaintext, or sessions with these devices. Found once, and kept until something changes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from slixmpp import JID
+from slixmpp.basexmpp import BaseXMPP
+
+from slixmpp_e2e.errors import PeerOffline, PeerWithoutE2E
+from slixmpp_e2e.jids import bare
+from slixmpp_e2e.policy import Outgoing, outgoing
+from slixmpp_e2e.sessions.registry import SessionRegistry, Target
+from slixmpp_e2e.store import SQLStore
+from slixmpp_e2e.trust.own_key import OwnKeyLoader
+from slixmpp_e2e.trust.peer_settings import PeerSettingsLookup
+from slixmpp_e2e.xmpp import discovery
+from slixmpp_e2e.xmpp.presence import PresenceCache
+from xmpp_e2e.errors import E2EError
+
+MAX_DEVICES = 8
+"""Resources of one bare JID that a stanza goes to: people have a few devices, and each costs a session."""
+ROUTES = 4096
+"""Addresses whose route is kept, some 300 bytes each; the one found longest ago goes first: a bot answers strangers."""
+UNREACHABLE_BACKOFF = 60.0
+"""Seconds for which a device with which no session came to be is left out, if others of the account can be reached. Else a
+device whose key waits for a person would cost a handshake, and an event, with every message."""
+
+Address = tuple[str, str]
+"""(own full JID, the peer's full or bare JID)"""
+
+
+@dataclass(frozen=True)
+class Route:
+    """The way to an address: in plaintext, or through sessions with these targets."""
+
+    plaintext: bool
+    targets: tuple[Target, ...] = ()
+
+
+class Router:
+    """Finds routes, by presence, discovery and policy."""
+
+    def __init__(
+        self,
+        xmpp: BaseXMPP,
+        own_key: OwnKeyLoader,
+        store: SQLStore,
+        peers: PeerSettingsLookup,
+        presence: PresenceCache,
+        registry: SessionRegistry,
+    ) -> None:
+        self._xmpp, self._own_key, self._store, self._peers = xmpp, own_key, store, peers
+        self._presence, self._registry = presence, registry
+
+    async def find(self, own_jid: str, to: str) -> Route:
+        """Return the route to an address; PeerOffline or PeerWithoutE2E if there is none."""
+        account = bare(to)
+        devices, advertised = await self._devices(own_jid, to)
+        if advertised:
+            self.mark_used(account)
+        settings = self._peers.of(account)
+        match outgoing(
+            settings.policy,
+            advertised=advertised,
+            seen_before=settings.has_used_e2e,
+            plaintext_allowed=settings.plaintext_allowed,
+        ):
+            case Outgoing.PLAINTEXT:
+                return Route(plaintext=True)
+            case Outgoing.ENCRYPT:
+                return Route(plaintext=False, targets=tuple((own_jid, device) for device in devices[:MAX_DEVICES]))
+        raise _unreachable(to, advertised)
+
+    async def best_device(self, own_jid: str, to: str) -> Target:
+        """Return whom to open a session with, for an address; PeerOffline or PeerWithoutE2E if there is nobody."""
+        if not self._peers.of(bare(to)).policy.accepts_sessions:
+            raise PeerWithoutE2E(f"the policy for {to} is `off`")
+        devices, advertised = await self._devices(own_jid, to)
+        if not devices:
+            raise _unreachable(to, advertised)
+        return own_jid, devices[0]
+
+    def mark_used(self, account: str) -> None:
+        """Note that the account has encryption: from now on offline cannot be told from stripped. StoreError.
+
+        Nothing is written twice, so that on a full disk known peers can still talk.
+        """
+        if not self._store.has_used_e2e(account):
+            self._store.record_e2e_use(account, time.time())
+
+    async def _devices(self, own_jid: str, to: str) -> tuple[list[str], bool | None]:
+        """Return the full JIDs behind an address that advertise encryption, best first, and whether any does.
+
+        The latter is None if none could be asked. StoreError if we have no key to show.
+        """
+        await self._own_key.wait_loaded()
+        candidates = [to] if JID(to).resource else await self._online(own_jid, to)
+        open_ones = {peer: True for peer in candidates if self._registry.open_with((own_jid, peer)) is not None}
+        unknown = [peer for peer in candidates if peer not in open_ones]
+        answers: dict[str, bool | None] = {
+            **open_ones,
+            **await discovery.query_support(self._xmpp, JID(own_jid), unknown),
+        }
+        devices = [peer for peer in candidates if answers[peer]]
+        return devices, True if devices else (False if False in answers.values() else None)
+
+    async def _online(self, own_jid: str, account: str) -> list[str]:
+        online = await self._presence.online(bare(own_jid), account)
+        connected = [driver.peer for driver in self._registry.of(account) if driver.is_open and driver.own_jid == own_jid]
+        return [peer for peer in dict.fromkeys([*online, *connected]) if peer != own_jid]
+
+
+class RouteCache:
+    """The routes that were found, and the devices with which no session came to be."""
+
+    def __init__(self, router: Router, clock: Callable[[], float]) -> None:
+        self._find, self._clock = router.find, clock
+        self.known: dict[Address, Route] = {}
+        """Read by whoever sends; written here."""
+        self._valid: dict[Address, bool] = {}
+        """Routes that are being found, and whether nothing has changed meanwhile."""
+        self._unreachable: dict[Target, float] = {}
+
+    async def find(self, address: Address) -> Route:
+        """Find a route, again if something has changed meanwhile, and keep it. E2EError if there is none."""
+        try:
+            route = None
+            while route is None or not self._valid[address]:
+                self._valid[address] = True
+                route = await self._find(*address)
+        finally:
+            self._valid.pop(address, None)
+        self.known[address] = route
+        _trim(self.known)
+        return route
+
+    def accounts(self) -> set[str]:
+        """Return the bare JIDs to which a route is known or sought."""
+        return {bare(to) for _, to in (*self.known, *self._valid)}
+
+    def forget(self, account: str) -> None:
+        """Find the routes to an account anew: something about it has changed."""
+        for address in [address for address in self.known if bare(address[1]) == account]:
+            del self.known[address]
+        for target in [target for target in self._unreachable if bare(target[1]) == account]:
+            del self._unreachable[target]
+        self._valid.update({address: False for address in self._valid if bare(address[1]) == account})
+
+    def forget_target(self, target: Target) -> None:
+        """Find the routes anew that lead to a target with which there is no session any more."""
+        own_jid, peer = target
+        for address in (target, (own_jid, bare(peer))):  # no other address leads there
+            if (route := self.known.get(address)) is not None and target in route.targets:
+                del self.known[address]
+
+    def clear(self) -> None:
+        """Forget all routes: the stream is over."""
+        self.known.clear()
+        self._valid.clear()
+
+    def mark_unreachable(self, target: Target) -> None:
+        """Leave a target out for a while, if the account has others: no session with it came to be."""
+        self._unreachable.pop(target, None)
+        self._unreachable[target] = self._clock() + UNREACHABLE_BACKOFF
+        _trim(self._unreachable)
+
+    def reachable(self, targets: list[Target]) -> list[Target]:
+        """Return the targets that are not left out; all of them if each is."""
+        now = self._clock()
+        return [target for target in targets if self._unreachable.get(target, now) <= now] or targets
+
+
+def _trim(kept: dict[Address, Route] | dict[Target, float]) -> None:
+    if len(kept) > ROUTES:
+        del kept[next(iter(kept))]
+
+
+def _unreachable(to: str, advertised: bool | None) -> E2EError:
+    if advertised is None:
+        return PeerOffline(f"{to} cannot be reached")
+    return PeerWithoutE2E(f"{to} is online but does not advertise end-to-end encryption")

@@ -1,0 +1,61 @@
+"""What a lost, a new and a resumed client stream mean for sessions and for what waits."""
+
+from __future__ import annotations
+
+from slixmpp.basexmpp import BaseXMPP
+from slixmpp.xmlstream.stanzabase import StanzaBase
+
+from slixmpp_e2e.messages.failures import SendFailures
+from slixmpp_e2e.messages.outgoing import OutgoingFilter
+from slixmpp_e2e.messages.queue import SendQueue
+from slixmpp_e2e.sessions.registry import SessionRegistry
+from slixmpp_e2e.xmpp import adapter
+from slixmpp_e2e.xmpp.iq_channel import IqChannel
+from slixmpp_e2e.xmpp.presence import PresenceCache
+from xmpp_e2e.errors import E2EError
+
+
+class StreamChanges:
+    """Hears of the client's stream. A stream that is resumed (XEP-0198) is not lost."""
+
+    def __init__(
+        self,
+        xmpp: BaseXMPP,
+        channel: IqChannel,
+        presence: PresenceCache,
+        registry: SessionRegistry,
+        outgoing: OutgoingFilter,
+        queue: SendQueue,
+        failures: SendFailures,
+    ) -> None:
+        self._xmpp, self._channel, self._presence, self._registry = xmpp, channel, presence, registry
+        self._outgoing, self._queue, self._failures = outgoing, queue, failures
+        self._kept: list[StanzaBase] = []
+        """What waits for the next stream."""
+
+    def on_lost(self, error: E2EError, *, keep: bool = False) -> None:
+        """The stream is over, and every path with it. What waits fails, or (``keep``) waits for the next stream."""
+        waiting = self._queue.take_all()
+        for driver in self._registry:
+            driver.abort_unreachable(error)
+        self._channel.clear()
+        self._presence.reset()
+        if keep:
+            self._kept += waiting
+        else:
+            self._failures.report_all(waiting, error)
+
+    def on_started(self) -> None:
+        """A new stream is up: what was kept for it goes on."""
+        self._channel.resume()
+        kept, self._kept = self._kept, []
+        for stanza in kept:
+            if self._outgoing.filter_outgoing(stanza) is not None:
+                self._outgoing.write(stanza)
+
+    def on_unload(self, error: E2EError) -> None:
+        """The plugin goes: sessions end and what waits fails. So does what is queued before our filters: it would leave in
+        plaintext once they are gone."""
+        adapter.drop_queued(self._xmpp, lambda stanza: self._outgoing.filter_outgoing(stanza) is not None)
+        self.on_lost(error)
+        self._failures.report_all(self._kept, error)

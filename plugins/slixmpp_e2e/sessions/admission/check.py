@@ -1,0 +1,64 @@
+"""Who may open a session with us: the order of checks, cheapest first, since a flood must end early."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from slixmpp_e2e.sessions.admission.allow_list import AllowList
+from slixmpp_e2e.sessions.admission.limits import AdmissionRefused, SessionLimits
+from slixmpp_e2e.sessions.driver import DriverEvent, SessionDiscarded, SessionDriver, SessionReleased
+from slixmpp_e2e.xmpp.iq_channel import StrangerRefused
+from xmpp_e2e import events
+from xmpp_e2e.negotiate.jingle import Reason
+
+
+class Admission:
+    """Lets peers in, one check after the other."""
+
+    def __init__(
+        self,
+        allow_list: AllowList,
+        limits: SessionLimits[SessionDriver],
+        allowed_by_policy: Callable[[str], bool],
+        clock: Callable[[], float],
+    ) -> None:
+        """``allowed_by_policy``: whether the policies let this full JID open a session."""
+        self.allow_list, self.limits = allow_list, limits
+        self._allowed_by_policy, self._clock = allowed_by_policy, clock
+
+    def check(self, peer: str, *, crosses_ours: bool = False) -> None:
+        """Check an iq of ``peer`` (a full JID) that belongs to no session; raise the JingleError that answers it.
+
+        ``crosses_ours``: it is an offer that crosses one of ours. Refusing that for its rate would lose both.
+        """
+        stranger = StrangerRefused("no session is accepted from this JID")
+        # 1. the allow list, which costs no look-up in the store
+        if not self.allow_list.is_allowed(peer):
+            raise stranger
+        # 2. the rates
+        contact = self.allow_list.is_contact(peer)
+        if not crosses_ours and not self.limits.within_rate(peer, self._clock(), contact=contact):
+            raise AdmissionRefused("too many sessions are asked for")
+        # 3. the policy, which is looked up in the store
+        if not self._allowed_by_policy(peer):
+            raise stranger
+
+    def reserve(self, peer: str, create: Callable[[], SessionDriver]) -> SessionDriver:
+        """Return a new session of ``peer``, counted; AdmissionRefused if there is no slot. Comes after ``check()``."""
+        # 4. the numbers of sessions, for known peers and strangers apart
+        known = self.allow_list.is_known(peer)
+        if (given_up := self.limits.make_room(peer, known=known)) is not None:
+            given_up.close(Reason.BUSY)
+            self.limits.settle(given_up)  # its event comes in the next turn; another offer may come in this one
+        # 5. what is shared with the peer must be usable: `create` raises if not
+        driver = create()
+        self.limits.enter(driver, peer, known=known)
+        return driver
+
+    def on_session_event(self, driver: SessionDriver, event: DriverEvent) -> None:
+        """Count sessions as half-open no longer, or no longer at all."""
+        match event:
+            case events.SessionOpened() | events.SessionClosed() | events.SessionFailed() | SessionDiscarded():
+                self.limits.settle(driver)
+            case SessionReleased():
+                self.limits.leave(driver)

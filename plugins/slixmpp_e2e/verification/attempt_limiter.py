@@ -1,0 +1,77 @@
+"""Counts guesses of a shared password before anybody learns whether they are right, one at a time for each account."""
+
+from __future__ import annotations
+
+import shlex
+from collections import deque
+
+from slixmpp_e2e.errors import PasswordLocked
+from slixmpp_e2e.jids import bare
+from slixmpp_e2e.sessions.driver import SessionDriver
+from slixmpp_e2e.store import SQLStore
+from slixmpp_e2e.store.errors import StoreError
+from xmpp_e2e.authenticate.base import AttemptStarted, AttemptSucceeded
+
+MAX_PASSWORD_ATTEMPTS = 5
+"""Wrong passwords in a row, of either side, after which none is tried any more until the user has unlocked it."""
+
+
+class AttemptLimiter:
+    """Lets one attempt of an account run at a time: of those made at once none would know of the others."""
+
+    def __init__(self, store: SQLStore) -> None:
+        self._store = store
+        self._attempts: dict[str, deque[tuple[SessionDriver, AttemptStarted]]] = {}
+        """By account: the attempt under way, and those that wait for its outcome."""
+
+    def is_locked(self, account: str) -> bool:
+        """Return whether too many passwords were wrong."""
+        return self._store.failed_attempts(account, "srp") >= MAX_PASSWORD_ATTEMPTS
+
+    def check(self, account: str) -> None:
+        """Raise PasswordLocked if too many passwords were wrong."""
+        if self.is_locked(account):
+            raise _locked(account)
+
+    def started(self, session: SessionDriver, question: AttemptStarted) -> None:
+        """An attempt is about to be decided: count it, now or after those before it."""
+        attempts = self._attempts.setdefault(bare(session.peer), deque())
+        attempts.append((session, question))
+        if len(attempts) == 1:
+            self._count(session, question)
+
+    def succeeded(self, session: SessionDriver, question: AttemptSucceeded) -> None:
+        """The password was right: forget the count. StoreError."""
+        self._store.clear_failed_attempts(bare(session.peer), question.method)
+        session.answer_prompt(question, b"")
+        self.finished(session)
+
+    def finished(self, session: SessionDriver) -> None:
+        """The session's attempt is decided, or the session is over: the next attempt is counted."""
+        account = bare(session.peer)
+        attempts = self._attempts.get(account, deque())
+        was_first = bool(attempts) and attempts[0][0] is session
+        for attempt in [attempt for attempt in attempts if attempt[0] is session]:
+            attempts.remove(attempt)
+        if not attempts:
+            self._attempts.pop(account, None)
+        elif was_first:
+            self._count(*attempts[0])
+
+    def _count(self, session: SessionDriver, question: AttemptStarted) -> None:
+        """Count it durably: all processes together have no more than MAX_PASSWORD_ATTEMPTS."""
+        account = bare(session.peer)
+        try:
+            count = self._store.count_failed_attempt(account, question.method)
+        except StoreError as error:
+            session.abort(error)
+            return
+        if count > MAX_PASSWORD_ATTEMPTS:
+            session.abort(_locked(account))
+        else:
+            session.answer_prompt(question, b"")
+
+
+def _locked(account: str) -> PasswordLocked:
+    wrong = f"the password that you share with {account} is locked after {MAX_PASSWORD_ATTEMPTS} wrong attempts"
+    return PasswordLocked(f"{wrong}; this unlocks it: xmpp-e2e trust unlock {shlex.quote(account)}")

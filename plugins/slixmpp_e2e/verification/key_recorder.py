@@ -1,0 +1,41 @@
+"""Remembers the keys under which sessions opened, and how they were proved."""
+
+from __future__ import annotations
+
+import time
+
+from slixmpp_e2e.jids import bare
+from slixmpp_e2e.sessions.driver import DriverEvent, SessionDriver, SessionReleased
+from slixmpp_e2e.store import SQLStore
+from xmpp_e2e import events
+from xmpp_e2e.types import Assurance
+
+
+class KeyRecorder:
+    """Writes to the store what sessions show. StoreError: then the session must end, or its key would be met as new again."""
+
+    def __init__(self, store: SQLStore) -> None:
+        self._store = store
+        self._proved: dict[SessionDriver, events.KeyVerified] = {}
+        """Proofs of keys whose sessions are not open yet."""
+
+    def on_session_event(self, driver: SessionDriver, event: DriverEvent) -> None:
+        """Store a proof at once in an open session, else when it opens."""
+        match event:
+            case events.KeyVerified() if driver.is_open:
+                self._store_proof(driver, event)
+            case events.KeyVerified():
+                self._proved[driver] = event
+            case events.SessionOpened(_, fingerprint):
+                account = bare(driver.peer)
+                if (proved := self._proved.pop(driver, None)) is not None:
+                    self._store_proof(driver, proved)
+                elif self._store.known_keys(account).find(fingerprint) is None:
+                    self._store.remember_key(account, fingerprint, Assurance.VOUCHED, "route", time.time())
+                if not self._store.has_used_e2e(account):
+                    self._store.record_e2e_use(account, time.time())
+            case SessionReleased():
+                self._proved.pop(driver, None)
+
+    def _store_proof(self, driver: SessionDriver, proved: events.KeyVerified) -> None:
+        self._store.remember_key(bare(driver.peer), proved.fingerprint, proved.assurance, proved.method, time.time())

@@ -1,0 +1,244 @@
+"""A real queue, route cache and registry, with sessions, routes and time that are what a test says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from types import SimpleNamespace
+from typing import Any
+from xml.etree.ElementTree import Element
+
+from slixmpp import Message
+from slixmpp.xmlstream.stanzabase import StanzaBase
+
+from slixmpp_e2e.messages.iq_tracking import IqTracker
+from slixmpp_e2e.messages.queue import Senders, SendQueue
+from slixmpp_e2e.messages.routing import Route, RouteCache
+from slixmpp_e2e.sessions.driver import SessionDiscarded, SessionDriver, SessionReleased
+from slixmpp_e2e.sessions.registry import SessionRegistry
+from tests.slixmpp_e2e.env import ALICE, turns
+from xmpp_e2e import events
+from xmpp_e2e.errors import E2EError, InvalidStanza
+from xmpp_e2e.states import State
+from xmpp_e2e.types import Assurance, Fingerprint, Role
+
+BARE, ONE, TWO = "bob@localhost", "bob@localhost/1", "bob@localhost/2"
+CAROL = "carol@localhost"
+PLAINTEXT = Route(plaintext=True)
+LARGE = "too large for this peer"
+"""Only their session knows that."""
+
+
+def through(*peers: str, own_jid: str = ALICE) -> Route:
+    """The route through sessions with these."""
+    return Route(plaintext=False, targets=tuple((own_jid, peer) for peer in peers))
+
+
+def message(body: str, to: str = "") -> Message:
+    stanza = Message()
+    stanza["to"], stanza["body"] = to, body
+    return stanza
+
+
+def body_of(stanza: Element) -> str:
+    """Of iqs, too, in tests."""
+    return stanza.findtext("{jabber:client}body", "")
+
+
+class FakeDriver(SessionDriver):
+    """A session that takes as many stanzas as there is room for."""
+
+    def __init__(self, peer: str, *, own_jid: str = ALICE, state: State = State.OPEN, room: int = 100) -> None:
+        self.core: Any = SimpleNamespace(state=state, sid=f"sid{id(self)}", assurance=Assurance.VOUCHED)
+        self.own_jid, self.peer, self.role = own_jid, peer, Role.INITIATOR
+        self.target = (own_jid, peer)
+        self.closed: Any = SimpleNamespace(done=lambda: self.core.state is State.CLOSED)
+        self.room = room
+        self.sent: list[str] = []
+        self._waiting = []
+
+    def offer(self) -> None:
+        """Nothing leaves."""
+
+    def close(self, *ignored: Any) -> None:
+        """Farewells begin."""
+        self.core.state = State.CLOSING
+
+    def send(self, stanza: Element) -> bool:
+        body = body_of(stanza)
+        if body == LARGE:
+            raise InvalidStanza("too large")
+        if not self.room:
+            return False
+        self.room -= 1
+        self.sent.append(body)
+        return True
+
+    def give_room(self, room: int = 100) -> None:
+        """The peer has taken what was sent."""
+        self.room = room
+        self._wake()
+
+
+class Timer:
+    """What is to be done later, unless it is cancelled."""
+
+    def __init__(self, when: float, call: Callable[[], None]) -> None:
+        self.when, self.call, self.is_cancelled = when, call, False
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
+
+
+class FakeLoop:
+    """The running loop, but for the time."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+        self._timers: list[Timer] = []
+
+    def time(self) -> float:
+        return self._now
+
+    def call_later(self, seconds: float, call: Callable[..., None], *words: Any) -> Timer:
+        self._timers.append(Timer(self._now + seconds, lambda: call(*words)))
+        return self._timers[-1]
+
+    def call_soon(self, call: Callable[..., None], *words: Any) -> None:
+        asyncio.get_running_loop().call_soon(call, *words)
+
+    def create_task(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        return asyncio.get_running_loop().create_task(coroutine)
+
+    def create_future(self) -> asyncio.Future[None]:
+        return asyncio.get_running_loop().create_future()
+
+    def advance(self, seconds: float) -> None:
+        """So much time has gone by."""
+        self._now += seconds
+        due = [timer for timer in self._timers if timer.when <= self._now]
+        self._timers = [timer for timer in self._timers if timer.when > self._now]
+        for timer in due:
+            if not timer.is_cancelled:
+                timer.call()
+
+
+class Recorder:
+    """What left the queue other than through a session."""
+
+    def __init__(self) -> None:
+        self.plaintext: list[str] = []
+        self.failed: list[tuple[str, E2EError]] = []
+        self.on_failure: Callable[[], object] = lambda: None
+        self.is_broken = False
+
+    def write(self, stanza: StanzaBase) -> None:
+        if self.is_broken:
+            raise ZeroDivisionError
+        self.plaintext.append(body_of(stanza.xml))
+
+    def fail(self, stanza: StanzaBase, error: E2EError) -> None:
+        self.failed.append((body_of(stanza.xml), error))
+        self.on_failure()
+
+    @property
+    def kinds(self) -> list[tuple[str, type[E2EError]]]:
+        """What failed, and by which kind of error."""
+        return [(body, type(error)) for body, error in self.failed]
+
+
+class FakeSessions:
+    """The queue under test, with the drivers' peers behind Bob's bare JID."""
+
+    def __init__(self, *drivers: FakeDriver, max_bytes: int = 10_000) -> None:
+        self.loop: Any = FakeLoop()
+        self.recorder = Recorder()
+        self.found: dict[str, Route | Exception] = {BARE: through(*(driver.peer for driver in drivers))}
+        """Where a search for an address leads: to plaintext, if nothing is said."""
+        self.sought: list[str] = []
+        """For which addresses a route was sought."""
+        self.may_find = asyncio.Event()
+        self.may_find.set()
+        self.offered: list[FakeDriver] = []
+        self.refusal: E2EError | None = None
+        """Why no session can be offered."""
+        self.registry = SessionRegistry(self._create, 1000, ())
+        self.iqs = IqTracker()
+        router: Any = self
+        self.routes = RouteCache(router, self.loop.time)
+        self.queue = SendQueue(
+            lambda: self.loop,
+            self.routes,
+            self.registry,
+            self.iqs,
+            Senders(self.recorder.write, self.recorder.fail),
+            seconds=300.0,
+            max_bytes=max_bytes,
+        )
+        for driver in drivers:
+            self.add(driver)
+
+    async def find(self, own_jid: str, to: str) -> Route:
+        """The router."""
+        self.sought.append(to)
+        route = self.found.get(to, PLAINTEXT)
+        await self.may_find.wait()
+        if isinstance(route, Exception):
+            raise route
+        return route
+
+    def _create(self, role: Role, own_jid: str, peer: str, min_assurance: Assurance) -> FakeDriver:
+        if self.refusal is not None:
+            raise self.refusal
+        self.offered.append(FakeDriver(peer, own_jid=own_jid, state=State.OFFER_SENT))
+        return self.offered[-1]
+
+    # --- what happens ----------------------------------------------------------------------------------------------
+
+    def happen(self, driver: FakeDriver, event: Any) -> None:
+        """In the order of the client."""
+        self.registry.on_session_event(driver, event)
+        self.queue.on_session_event(driver, event)
+
+    def add(self, driver: FakeDriver) -> None:
+        """A session is there."""
+        self.registry.add(driver)
+        if driver.is_open:
+            self.open(driver)
+
+    def open(self, driver: FakeDriver) -> None:
+        driver.core.state = State.OPEN
+        self.happen(driver, events.SessionOpened(Assurance.VOUCHED, Fingerprint(bytes(32))))
+
+    def end(self, driver: FakeDriver, error: E2EError | None = None) -> None:
+        """An open session ends; one that is not open yet fails."""
+        event = events.SessionClosed(error is None, error) if driver.is_open or error is None else events.SessionFailed(error)
+        self._over(driver, event)
+
+    def discard(self, driver: FakeDriver) -> None:
+        """Our offer gives way to the peer's own."""
+        self._over(driver, SessionDiscarded())
+
+    def _over(self, driver: FakeDriver, event: Any) -> None:
+        driver.core.state = State.CLOSED
+        self.happen(driver, event)
+        self.happen(driver, SessionReleased())
+        driver._wake()
+
+    # --- what is sent ----------------------------------------------------------------------------------------------
+
+    def send(self, body: str, to: str = BARE, own_jid: str = ALICE) -> None:
+        """As the filter does."""
+        self.queue.send(message(body, to), own_jid, to, self.routes.known.get((own_jid, to)))
+
+    async def say(self, *bodies: str, to: str = BARE, own_jid: str = ALICE) -> None:
+        """Send, and let all go on that can."""
+        for body in bodies:
+            self.send(body, to, own_jid)
+            await turns(6)
+
+    def is_empty(self) -> bool:
+        """Whether nothing waits, is sought or is counted."""
+        queue = self.queue
+        left = (queue._unrouted, queue._queues, queue._routing, queue._sending, queue._early, queue._waiting)
+        return not any(left) and queue._waiting_in_all == (0, 0)

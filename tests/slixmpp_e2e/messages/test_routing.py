@@ -1,0 +1,147 @@
+"""Which route is found to an address: by the policy, by who is online, and by what they advertise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from slixmpp_e2e.errors import PeerOffline, PeerWithoutE2E
+from slixmpp_e2e.messages.routing import MAX_DEVICES, Route, Router
+from slixmpp_e2e.policy import Policy
+from slixmpp_e2e.store import SQLStore, StoreError
+from slixmpp_e2e.xmpp import discovery
+from tests.slixmpp_e2e.env import ALICE
+from tests.slixmpp_e2e.messages.fake_sessions import BARE, ONE, PLAINTEXT, TWO, FakeDriver, FakeSessions, through
+from tests.slixmpp_e2e.messages.stanzas import offline_client, settings
+from xmpp_e2e.errors import E2EError
+from xmpp_e2e.states import State
+
+THREE = f"{BARE}/3"
+
+
+class Around:
+    """A router, and what is around it: who is online, and what they advertise (None: they do not answer)."""
+
+    def __init__(self, store: SQLStore, monkeypatch: pytest.MonkeyPatch, *drivers: FakeDriver) -> None:
+        self.store = store
+        self.policy = Policy.PREFER
+        self.online: list[str] = []
+        self.advertised: dict[str, bool | None] = {}
+        self.asked: list[list[str]] = []
+        self.error: StoreError | None = None
+        monkeypatch.setattr(discovery, "query_support", self._query_support)
+        self.registry = FakeSessions(*drivers).registry
+        own_key: Any = SimpleNamespace(wait_loaded=self._wait_loaded)
+        presence: Any = SimpleNamespace(online=self._online)
+        peers: Any = SimpleNamespace(of=lambda account: settings(self.policy, has_used_e2e=store.has_used_e2e(account)))
+        self.router = Router(offline_client(), own_key, store, peers, presence, self.registry)
+
+    async def _wait_loaded(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+    async def _online(self, own_account: str, account: str) -> list[str]:
+        assert account == BARE
+        return self.online
+
+    async def _query_support(self, xmpp: Any, own_jid: Any, jids: list[str]) -> dict[str, bool | None]:
+        self.asked.append(jids)
+        return {jid: self.advertised[jid] for jid in jids}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SQLStore]:
+    with SQLStore.open(tmp_path / "store.db") as opened:
+        yield opened
+
+
+@pytest.fixture
+async def around(store: SQLStore, monkeypatch: pytest.MonkeyPatch) -> Around:
+    return Around(store, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("policy", "advertised", "expected"),
+    [
+        (Policy.OFF, True, PLAINTEXT),
+        (Policy.PREFER, True, through(ONE)),
+        (Policy.REQUIRE, True, through(ONE)),
+        (Policy.PREFER, False, PLAINTEXT),
+        (Policy.PREFER, None, PLAINTEXT),
+        (Policy.REQUIRE, False, PeerWithoutE2E),
+        (Policy.REQUIRE, None, PeerOffline),
+    ],
+)
+async def test_the_policy_and_what_is_advertised_decide(
+    around: Around, policy: Policy, advertised: bool | None, expected: Route | type[E2EError]
+) -> None:
+    """Who has advertised encryption once is remembered: from then on nothing goes to them in plaintext by itself."""
+    around.policy, around.advertised = policy, {ONE: advertised}
+    if isinstance(expected, Route):
+        assert await around.router.find(ALICE, ONE) == expected
+    else:
+        with pytest.raises(expected):
+            await around.router.find(ALICE, ONE)
+    assert around.store.has_used_e2e(BARE) is (advertised is True)
+    if advertised and policy is Policy.PREFER:
+        for later, error in ((False, PeerWithoutE2E), (None, PeerOffline)):
+            around.advertised[ONE] = later
+            with pytest.raises(error):
+                await around.router.find(ALICE, ONE)
+
+
+async def test_what_is_known_already_is_not_written_again(around: Around, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a full disk known peers can still talk."""
+    around.router.mark_used(BARE)
+    monkeypatch.setattr(around.store, "record_e2e_use", None)
+    around.router.mark_used(BARE)
+
+
+async def test_behind_a_bare_jid_are_the_devices_that_are_online_or_have_a_session_but_not_our_own(
+    store: SQLStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has an open session with us is not asked; a session with another address of ours, or one that is not open yet,
+    says nothing."""
+    mine, opening, elsewhere, plain = (f"{BARE}/{name}" for name in ("mine", "opening", "elsewhere", "plain"))
+    around = Around(
+        store,
+        monkeypatch,
+        FakeDriver(TWO, own_jid=mine),
+        FakeDriver(THREE, own_jid=mine),
+        FakeDriver(opening, own_jid=mine, state=State.DONE_SENT),
+        FakeDriver(elsewhere, own_jid=ALICE),
+    )
+    around.online, around.advertised = [ONE, plain, mine, THREE], {ONE: True, plain: False}
+    assert await around.router.find(mine, BARE) == through(ONE, THREE, TWO, own_jid=mine)
+    assert around.asked == [[ONE, plain]]
+
+
+async def test_at_most_eight_devices_have_a_stanza(around: Around) -> None:
+    around.online = [f"{BARE}/{number}" for number in range(MAX_DEVICES + 1)]
+    around.advertised = dict.fromkeys(around.online, True)
+    assert await around.router.find(ALICE, BARE) == through(*around.online[:8])
+
+
+async def test_the_best_device_is_the_first_that_advertises_encryption(around: Around) -> None:
+    """Whatever the policy says about plaintext, nobody else will do; and under ``off`` nobody."""
+    around.online, around.advertised = [ONE, TWO, THREE], {ONE: False, TWO: True, THREE: True}
+    assert await around.router.best_device(ALICE, BARE) == (ALICE, TWO)
+    for answer, error in ((False, PeerWithoutE2E), (None, PeerOffline)):
+        around.advertised = dict.fromkeys(around.online, answer)
+        with pytest.raises(error):
+            await around.router.best_device(ALICE, BARE)
+    around.policy, around.advertised = Policy.OFF, dict.fromkeys(around.online, True)
+    with pytest.raises(PeerWithoutE2E):
+        await around.router.best_device(ALICE, BARE)
+
+
+async def test_without_a_key_of_our_own_nobody_is_asked(around: Around) -> None:
+    around.error = StoreError(Path("store"), "locked")
+    around.advertised = {ONE: True}
+    with pytest.raises(StoreError):
+        await around.router.find(ALICE, ONE)
+    assert around.asked == []

@@ -1,0 +1,379 @@
+"""What leaves, what comes in, and who hears of it: real clients, on a server that may be hostile."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+from xml.etree.ElementTree import Element
+
+import pytest
+from slixmpp.exceptions import IqError
+
+from slixmpp_e2e import alarms
+from slixmpp_e2e.errors import PeerOffline, PeerWithoutE2E, PlaintextNotAllowed
+from slixmpp_e2e.events import SendFailed
+from slixmpp_e2e.messages import routing
+from slixmpp_e2e.sessions.driver import SessionDiscarded, SessionReleased
+from slixmpp_e2e.store import StoreInaccessible
+from slixmpp_e2e.xmpp import adapter, discovery
+from tests.slixmpp_e2e.env import ALICE, BOB, SECRET, Env, Events, ask, e2e, jingle, refused, until
+from xmpp_e2e import events
+from xmpp_e2e.errors import PeerIncompatible, PeerRefused
+from xmpp_e2e.negotiate.jingle import NS_SECURITY
+from xmpp_loopback import Hook, hostile, offline
+
+
+def explains(report: SendFailed) -> bool:
+    """Return whether the report says what happened, what it may mean, and what to do."""
+    error = report.error
+    words = alarms.words(error)
+    return all(part and part in str(report) for part in (str(error), words.likely, words.remedy))
+
+
+# --- the way out -----------------------------------------------------------------------------------------------------
+
+INSIDE, CLEAR, FAILED = "encrypted", "plaintext", "failed"
+ABLE, PLAIN, ABSENT = "advertises", "does not advertise", "offline"
+OUTGOING = [
+    # peer, has used E2E before, plaintext allowed: off, prefer, require
+    (ABLE, False, False, CLEAR, INSIDE, INSIDE),
+    (ABLE, True, False, CLEAR, INSIDE, INSIDE),
+    (ABLE, True, True, CLEAR, INSIDE, INSIDE),
+    (PLAIN, False, False, CLEAR, CLEAR, FAILED),
+    (PLAIN, False, True, CLEAR, CLEAR, FAILED),
+    (PLAIN, True, False, CLEAR, FAILED, FAILED),
+    (PLAIN, True, True, CLEAR, CLEAR, FAILED),
+    (ABSENT, False, False, CLEAR, CLEAR, FAILED),
+    (ABSENT, True, False, CLEAR, FAILED, FAILED),
+    (ABSENT, True, True, CLEAR, CLEAR, FAILED),
+]
+ROWS = [
+    (peer, seen, allowed, policy, outcome)
+    for peer, seen, allowed, *outcomes in OUTGOING
+    for policy, outcome in zip(("off", "prefer", "require"), outcomes, strict=True)
+]
+
+
+@pytest.mark.parametrize("to", [BOB, "bob@localhost"], ids=["full", "bare"])
+@pytest.mark.parametrize(("peer", "seen", "allowed", "policy", "outcome"), ROWS)
+async def test_what_leaves_follows_the_policy(
+    env: Env, peer: str, seen: bool, allowed: bool, policy: str, outcome: str, to: str
+) -> None:
+    """A message goes through a session, in plaintext, or nowhere; then its sender hears why."""
+    alice = await env.client(ALICE, policy=policy)
+    if seen:
+        e2e(alice)._store.record_e2e_use("bob@localhost", 1.0)
+    if allowed:
+        e2e(alice).allow_plaintext("bob@localhost")
+    failed = Events(alice, "e2e_send_failed")
+    if peer != ABSENT:
+        bob = await env.client(BOB, "xep_0030", load=peer == ABLE)
+        await env.settle(alice, bob)
+        heard = Events(bob, "message")
+    alice.send_message(mto=to, mbody=SECRET, mtype="chat")
+    if outcome == FAILED:
+        report = await failed.take()
+        assert isinstance(report.error, PeerOffline if peer == ABSENT else PeerWithoutE2E)
+        assert explains(report)
+        assert alarms.words(report.error).attack in str(report)
+    elif peer == ABSENT:
+        await until(env.server.wait_for(lambda handled: SECRET in handled.text))
+    else:
+        message = await heard.take()
+        assert message["body"] == SECRET
+        assert message["e2e"]["assurance"].name == ("VOUCHED" if outcome == INSIDE else "NONE")
+    await env.settle(alice)
+    assert bool(env.in_clear(SECRET)) is (outcome == CLEAR)
+    assert len(failed) == 0
+
+
+@pytest.mark.parametrize(("peer", "seen", "allowed", "policy", "outcome"), [row for row in ROWS if row[-1] == FAILED])
+async def test_a_request_that_cannot_be_sent_is_answered_at_once(
+    env: Env, peer: str, seen: bool, allowed: bool, policy: str, outcome: str
+) -> None:
+    """Whoever waits for the answer of an iq gets an error that says why, and not a timeout."""
+    alice = await env.client(ALICE, policy=policy)
+    if seen:
+        e2e(alice)._store.record_e2e_use("bob@localhost", 1.0)
+    if peer != ABSENT:
+        await env.client(BOB, load=False)
+    text = await refused(ask(alice, BOB))
+    assert ("cannot be reached" if peer == ABSENT else "does not advertise") in text
+    assert env.in_clear(SECRET) == []
+
+
+async def test_the_policy_of_a_peer_goes_before_the_general_one(env: Env) -> None:
+    """``set_policy`` holds for the account at once, also where a route is known; None leaves what was set."""
+    alice, bob = await env.pair(policy="off")
+    heard = Events(bob, "message")
+    alice.send_message(mto=BOB, mbody="one")
+    assert str((await heard.take())["e2e"]["assurance"]) == "none"
+    e2e(alice).set_policy(BOB, "require")
+    e2e(alice).set_policy("bob@localhost")
+    e2e(bob).set_policy(ALICE, "prefer")
+    alice.send_message(mto=BOB, mbody="two")
+    assert str((await heard.take())["e2e"]["assurance"]) == "vouched"
+    e2e(alice).set_policy(BOB, trust_model="server-trusted")
+    alice.send_message(mto=BOB, mbody="three")
+    assert str((await heard.take())["e2e"]["assurance"]) == "none"
+
+
+async def test_a_stricter_policy_holds_at_once(env: Env) -> None:
+    """A stricter policy also holds for a plaintext route that was taken a moment ago."""
+    alice, bob = await env.client(ALICE), await env.client(BOB, "xep_0030", load=False)
+    await env.settle(alice, bob)
+    heard, failed = Events(bob, "message"), Events(alice, "e2e_send_failed")
+    alice.send_message(mto=BOB, mbody="one")
+    assert await heard.bodies(1) == ["one"]
+    e2e(alice).set_policy(BOB, "require")
+    alice.send_message(mto=BOB, mbody="two")
+    assert isinstance((await failed.take()).error, PeerWithoutE2E)
+    assert env.in_clear("two") == []
+
+
+# --- a hostile server, or an unwilling peer --------------------------------------------------------------------------
+
+
+def nothing(stanza: Element, sender: str) -> Element:
+    """Behave well."""
+    return stanza
+
+
+def strip_security(action: str) -> Hook:
+    """Take <security/> out of one Jingle stanza."""
+    strip, matches = hostile.strip_element(f"{{{NS_SECURITY}}}security"), jingle(action)
+    return lambda stanza, sender: strip(stanza, sender) if matches(stanza, sender) else stanza
+
+
+HOSTILE: list[tuple[str, Hook, dict[str, Any], type[Exception], str]] = [
+    ("feature", hostile.strip_feature(NS_SECURITY), {}, PeerWithoutE2E, "strips the feature"),
+    ("initiate", strip_security("session-initiate"), {}, PeerRefused, "security-error"),
+    ("accept", strip_security("session-accept"), {}, PeerIncompatible, "strips <security/>"),
+    ("refused", nothing, {"accept_from": []}, PeerRefused, "accept_from"),
+    ("off", nothing, {"policy": "off"}, PeerRefused, "accept_from"),
+]
+
+
+@pytest.mark.parametrize("policy", ["prefer", "require"])
+@pytest.mark.parametrize(
+    ("hook", "config", "kind", "words"), [row[1:] for row in HOSTILE], ids=[row[0] for row in HOSTILE]
+)
+async def test_no_trick_makes_us_send_plaintext(
+    env: Env, policy: str, hook: Hook, config: dict[str, Any], kind: type[Exception], words: str
+) -> None:
+    """If a server strips what we need, or the peer refuses, messages and iqs fail, and their senders hear why."""
+    env.server.hooks.append(hook)
+    alice = await env.client(ALICE, policy=policy)
+    bob = await env.client(BOB, **config)
+    await env.settle(alice, bob)
+    e2e(alice)._store.record_e2e_use("bob@localhost", 1.0)
+    failed, heard = Events(alice, "e2e_send_failed"), Events(bob, "message")
+    alice.send_message(mto=BOB, mbody=SECRET, mtype="chat")
+    answer = ask(alice, BOB)
+    report = await failed.take()
+    assert isinstance(report.error, kind)
+    assert explains(report)
+    assert words in str(report)
+    await refused(answer)
+    await env.settle(alice, bob)
+    assert env.in_clear(SECRET) == []
+    assert len(heard) == 0
+
+
+async def test_a_peer_who_is_asked_and_does_not_answer_counts_as_offline(
+    env: Env, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that drops disco requests causes failures, and no plaintext."""
+    monkeypatch.setattr(discovery, "_TIMEOUT", 0.05)
+    swallow = hostile.drop(lambda stanza, sender: stanza.find("{http://jabber.org/protocol/disco#info}query") is not None)
+    env.server.hooks += [hostile.strip_feature(NS_SECURITY), swallow]
+    alice, _ = await env.pair(policy="require")
+    failed = Events(alice, "e2e_send_failed")
+    alice.send_message(mto=BOB, mbody=SECRET)
+    assert isinstance((await failed.take()).error, PeerOffline)
+    assert env.in_clear(SECRET) == []
+
+
+async def test_a_stranger_whose_feature_is_stripped_is_written_to_in_clear_under_prefer(env: Env) -> None:
+    """This is the limit of ``prefer``: a first contact cannot be told from one without encryption."""
+    env.server.hooks.append(hostile.strip_feature(NS_SECURITY))
+    alice, bob = await env.pair()
+    heard = Events(bob, "message")
+    alice.send_message(mto=BOB, mbody=SECRET)
+    assert str((await heard.take())["e2e"]["assurance"]) == "none"
+
+
+# --- the way in ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("policy", "seen", "delivered", "told"),
+    [
+        ("off", False, True, ""),
+        ("off", True, True, ""),
+        ("prefer", False, True, ""),
+        ("prefer", True, True, "e2e_plaintext_received"),
+        ("require", False, False, "e2e_plaintext_refused"),
+        ("require", True, False, "e2e_plaintext_refused"),
+    ],
+)
+async def test_plaintext_that_comes_follows_the_policy(
+    env: Env, policy: str, seen: bool, delivered: bool, told: str
+) -> None:
+    """Plaintext is delivered as ``none``, delivered with an event, or refused with an event, and an error for a request."""
+    alice = await env.client(ALICE, policy=policy)
+    if seen:
+        e2e(alice)._store.record_e2e_use("bob@localhost", 1.0)
+    bob = await env.client(BOB, load=False)
+    messages, names = Events(alice, "message"), ("e2e_plaintext_received", "e2e_plaintext_refused")
+    reports = {name: Events(alice, name) for name in names}
+    bob.send_message(mto=ALICE, mbody="in clear")
+    await env.settle(bob, alice)
+    assert [len(reports[name]) for name in names] == [int(name == told) for name in names]
+    if told:
+        report = await reports[told].take()
+        assert isinstance(report.error, PlaintextNotAllowed)
+        assert report.stanza["body"] == "in clear"
+    assert len(messages) == int(delivered)
+    if delivered:
+        assert str((await messages.take())["e2e"]["assurance"]) == "none"
+    if policy != "prefer" or not seen:
+        with pytest.raises(IqError) as caught:
+            await until(ask(bob, ALICE))
+        assert caught.value.iq["error"]["condition"] == ("feature-not-implemented" if delivered else "service-unavailable")
+
+
+# --- whom it reaches -------------------------------------------------------------------------------------------------
+
+
+async def test_a_message_to_a_bare_jid_goes_to_every_resource_with_encryption(env: Env) -> None:
+    """Each device with encryption gets the message through a session of its own; one without gets nothing."""
+    alice = await env.client(ALICE)
+    bobs = [await env.client(f"bob@localhost/{name}", load=name != "plain") for name in ("one", "two", "plain")]
+    await env.settle(alice, *bobs)
+    heard = [Events(bob, "message") for bob in bobs]
+    for number in range(3):
+        alice.send_message(mto="bob@localhost", mbody=f"{SECRET} {number}")
+    for each in heard[:2]:
+        assert await each.bodies(3) == [f"{SECRET} {number}" for number in range(3)]
+    await env.settle(alice, *bobs)
+    assert [len(each) for each in heard] == [0, 0, 0]
+    assert {link.peer for link in e2e(alice).sessions()} == {"bob@localhost/one", "bob@localhost/two"}
+    assert env.in_clear(SECRET) == []
+
+
+async def test_a_message_to_a_bare_jid_goes_to_a_bounded_number(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each device costs a session, so only those of the highest priority get the message."""
+    monkeypatch.setattr(routing, "MAX_DEVICES", 1)
+    alice, low, high = [await env.client(jid) for jid in (ALICE, "bob@localhost/low", "bob@localhost/high")]
+    high.send_presence(ppriority=5)
+    await env.settle(high, low, alice)
+    heard, missed = Events(high, "message"), Events(low, "message")
+    alice.send_message(mto="bob@localhost", mbody=SECRET)
+    assert await heard.bodies(1) == [SECRET]
+    await env.settle(alice, low)
+    assert len(missed) == 0
+
+
+async def test_a_message_to_a_bare_jid_fails_only_if_no_session_opens(env: Env) -> None:
+    """A message that one device got is no failure; one that no device got is."""
+    alice = await env.client(ALICE)
+    one = await env.client("bob@localhost/one")
+    two = await env.client("bob@localhost/two", accept_from=[])
+    await env.settle(alice, one, two)
+    heard, failed, ended = Events(one, "message"), Events(alice, "e2e_send_failed"), Events(alice, "e2e_session_failed")
+    alice.send_message(mto="bob@localhost", mbody=SECRET)
+    assert await heard.bodies(1) == [SECRET]
+    await ended.take()
+    assert len(failed) == 0
+    await offline(one)
+    await env.settle(alice)
+    alice.send_message(mto="bob@localhost", mbody=SECRET)
+    assert isinstance((await failed.take()).error, PeerRefused)
+    assert env.in_clear(SECRET) == []
+
+
+async def test_first_stanzas_to_the_bare_and_to_the_full_jid_share_one_session(env: Env) -> None:
+    """Two messages of one turn to two addresses of one device cost one handshake."""
+    alice, bob = await env.pair()
+    heard, started = Events(bob, "message"), Events(bob, "e2e_session_opened")
+    alice.send_message(mto="bob@localhost", mbody="bare")
+    alice.send_message(mto=BOB, mbody="full")
+    assert sorted(await heard.bodies(2)) == ["bare", "full"]
+    await env.settle(alice, bob)
+    assert len(started) == 1
+
+
+async def test_a_session_that_the_peer_opens_changes_the_route(env: Env) -> None:
+    """A session of a peer who got plaintext before, and whose presence we never saw, tells that they have encryption now."""
+    env.server.set_subscription("alice@localhost", "bob@localhost", "none")
+    alice = await env.client(ALICE, accept_from="anyone")
+    bob = await env.client(BOB, "xep_0030", load=False)
+    heard = Events(bob, "message")
+    alice.send_message(mto=BOB, mbody="in clear")
+    assert str((await heard.take())["e2e"]["assurance"]) == "none"
+    e2e(alice).allow_plaintext(BOB)
+    alice.send_message(mto=BOB, mbody="in clear")
+    assert str((await heard.take())["e2e"]["assurance"]) == "none"
+    env.load(bob)
+    await env.session(bob, alice)
+    alice.send_message(mto=BOB, mbody=SECRET)
+    assert str((await heard.take())["e2e"]["assurance"]) == "vouched"
+    assert env.in_clear(SECRET) == []
+
+
+async def test_who_has_advertised_is_never_a_stranger_again(env: Env) -> None:
+    """A server that breaks the first handshake and then strips the feature gets no plaintext."""
+    alice, bob = await env.client(ALICE), await env.client(BOB, accept_from=["nobody@nowhere.test"])
+    await env.settle(alice, bob)
+    failed = Events(alice, "e2e_send_failed")
+    alice.send_message(mto=BOB, mbody="before it was stripped")
+    assert isinstance((await failed.take()).error, PeerRefused)
+    adapter.unload(bob, "e2e")
+    await env.settle(bob)
+    alice.send_message(mto=BOB, mbody="after it was stripped")
+    assert isinstance((await failed.take()).error, PeerWithoutE2E)
+    assert env.in_clear("stripped") == []
+
+
+@pytest.mark.parametrize(
+    ("policy", "peer", "error"),
+    [("off", ABLE, PeerWithoutE2E), ("prefer", PLAIN, PeerWithoutE2E), ("prefer", ABSENT, PeerOffline), ("prefer", ABLE, None)],
+)
+async def test_connect_says_why_there_is_no_session(env: Env, policy: str, peer: str, error: type[Exception] | None) -> None:
+    """Without encryption, offline, or against our own policy there is nobody to open a session with."""
+    alice = await env.client(ALICE)
+    e2e(alice).set_policy(BOB, policy)
+    if peer != ABSENT:
+        await env.settle(alice, await env.client(BOB, load=peer == ABLE))
+    if error is None:
+        assert (await until(e2e(alice).connect("bob@localhost"))).peer == BOB
+    else:
+        with pytest.raises(error):
+            await until(e2e(alice).connect("bob@localhost"))
+
+
+# --- what happens in a session ---------------------------------------------------------------------------------------
+
+
+async def test_every_event_of_a_session_has_listeners(env: Env) -> None:
+    """Each event class of the core and of the driver has an entry, so that no event is an error in the middle of a session."""
+    listeners = e2e(env.make(ALICE))._client._listeners
+    assert set(listeners) == {*get_args(events.Event), SessionDiscarded, SessionReleased}
+
+
+async def test_a_peer_who_cannot_be_remembered_gets_no_session(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the store fails when a session opens, the session ends, nobody hears that it opened, and nothing is delivered."""
+    alice, bob = await env.pair()
+
+    def fails(*_: object) -> None:
+        raise StoreInaccessible(e2e(alice)._store.path, "the disk is full")
+
+    monkeypatch.setattr(e2e(alice)._store, "remember_key", fails)
+    opened, closed, heard = Events(alice, "e2e_session_opened"), Events(alice, "e2e_session_closed"), Events(alice, "message")
+    failed = Events(bob, "e2e_send_failed")
+    bob.send_message(mto=ALICE, mbody=SECRET)
+    assert isinstance((await closed.take()).error, StoreInaccessible)
+    await failed.take()
+    await env.settle(alice, bob)
+    assert (len(opened), len(heard)) == (0, 0)
+    assert env.in_clear(SECRET) == []

@@ -1,0 +1,75 @@
+"""The policy tables against the design's, row by row."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from slixmpp_e2e.policy import (
+    INCOMING,
+    OUTGOING,
+    Policy,
+    Situation,
+    incoming_plaintext,
+    outgoing,
+)
+from xmpp_e2e.types import TrustModel
+
+# advertised, seen before, plaintext allowed → off, prefer, require
+LEAVING = {
+    (True, False, False): "clear encrypt encrypt",
+    (True, False, True): "clear encrypt encrypt",
+    (True, True, False): "clear encrypt encrypt",
+    (True, True, True): "clear encrypt encrypt",
+    (False, False, False): "clear clear fail-unavailable",
+    (False, False, True): "clear clear fail-unavailable",
+    (False, True, False): "clear fail-unavailable fail-unavailable",
+    (False, True, True): "clear clear fail-unavailable",
+    (None, False, False): "clear clear fail-unavailable",
+    (None, False, True): "clear clear fail-unavailable",
+    (None, True, False): "clear fail-unavailable fail-unavailable",
+    (None, True, True): "clear clear fail-unavailable",
+}
+# seen before, plaintext allowed → off, prefer, require
+COMING = {
+    (False, False): "deliver deliver refuse",
+    (False, True): "deliver deliver refuse",
+    (True, False): "deliver deliver-and-tell refuse",
+    (True, True): "deliver deliver-and-tell refuse",
+}
+POLICIES = (Policy.OFF, Policy.PREFER, Policy.REQUIRE)
+
+
+@pytest.mark.parametrize(("facts", "row"), [*LEAVING.items()])
+def test_what_leaves(facts: tuple[bool | None, bool, bool], row: str) -> None:
+    """A stanza leaves in clear, encrypted or not at all, as the design's table says."""
+    advertised, seen, allowed = facts
+    decided = [
+        outgoing(policy, advertised=advertised, seen_before=seen, plaintext_allowed=allowed).value for policy in POLICIES
+    ]
+    assert decided == row.split()
+
+
+@pytest.mark.parametrize(("facts", "row"), [*COMING.items()])
+def test_what_comes_in_clear(facts: tuple[bool, bool], row: str) -> None:
+    """Plaintext is delivered, delivered and told, or refused, as the design's table says."""
+    assert [incoming_plaintext(policy, *facts).value for policy in POLICIES] == row.split()
+
+
+def test_the_tables_are_total() -> None:
+    """Nothing falls through: every cell is there."""
+    assert set(OUTGOING) == set(itertools.product(Situation, Policy))
+    assert set(INCOMING) == set(itertools.product(Policy, (False, True), (False, True)))
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("model", list(TrustModel))
+def test_a_trusted_server_counts_as_off(policy: Policy, model: TrustModel) -> None:
+    """Under ``server-trusted`` every policy is ``off``; under the others it is itself."""
+    assert policy.effective_with(model) is (Policy.OFF if model is TrustModel.SERVER_TRUSTED else policy)
+
+
+def test_off_accepts_no_sessions() -> None:
+    """A peer whose policy is ``off`` may not open a session."""
+    assert [policy.accepts_sessions for policy in POLICIES] == [False, True, True]

@@ -1,0 +1,77 @@
+"""What sessions show of keys is stored when they open, and not before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slixmpp_e2e.sessions.driver import SessionReleased
+from slixmpp_e2e.store import SQLStore
+from slixmpp_e2e.verification.key_recorder import KeyRecorder
+from tests.slixmpp_e2e.env import BOB
+from tests.slixmpp_e2e.verification.users import BOBS
+from xmpp_e2e import events
+from xmpp_e2e.types import Assurance, Fingerprint
+
+KEY = Fingerprint(bytes(32))
+PROVED = events.KeyVerified("srp", Assurance.VERIFIED, KEY)
+START = events.SessionOpened(Assurance.VOUCHED, KEY)
+
+
+class Session:
+    """A session as the recorder sees it."""
+
+    def __init__(self, *, is_open: bool = False) -> None:
+        self.peer, self.is_open = BOB, is_open
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SQLStore]:
+    with SQLStore.open(tmp_path / "alice.db") as opened:
+        yield opened
+
+
+def record(store: SQLStore, session: Any, *told: Any) -> None:
+    recorder = KeyRecorder(store)
+    for event in told:
+        recorder.on_session_event(session, event)
+
+
+@pytest.mark.parametrize(
+    ("told", "assurance", "method"),
+    [((START,), Assurance.VOUCHED, "route"), ((PROVED, START), Assurance.VERIFIED, "srp")],
+    ids=["vouched", "verified"],
+)
+def test_a_key_is_stored_when_the_session_opens(
+    store: SQLStore, told: tuple[Any, ...], assurance: Assurance, method: str
+) -> None:
+    """It is stored with the assurance that it has then, and the peer counts as one with encryption."""
+    record(store, Session(), *told)
+    [key] = store.known_keys(BOBS).keys
+    assert (key.fingerprint, key.assurance, key.verified_by) == (KEY, assurance, method)
+    assert store.has_used_e2e(BOBS)
+
+
+def test_a_session_that_does_not_open_leaves_nothing(store: SQLStore) -> None:
+    """A key that was verified in it is not stored."""
+    session = Session()
+    record(store, session, PROVED, SessionReleased())
+    assert store.known_keys(BOBS).keys == ()
+    assert not store.has_used_e2e(BOBS)
+
+
+def test_a_known_key_stays_as_it_is(store: SQLStore) -> None:
+    """A session that opens with a pinned key does not lower its assurance."""
+    store.pin(BOBS, KEY, 1.0)
+    record(store, Session(), START)
+    [key] = store.known_keys(BOBS).keys
+    assert (key.assurance, key.verified_by) == (Assurance.VERIFIED, "pin")
+
+
+def test_a_proof_in_an_open_session_is_stored_at_once(store: SQLStore) -> None:
+    record(store, Session(is_open=True), PROVED)
+    [key] = store.known_keys(BOBS).keys
+    assert key.assurance is Assurance.VERIFIED
