@@ -1,15 +1,15 @@
-"""The counters and the resend queue of stream management (XEP-0198 §4, §5). Pure: no connection, no clock."""
+"""Count and queue stanzas for stream management (XEP-0198 §4, §5). No connection and no clock."""
 
 from __future__ import annotations
 
 from collections import deque
 
 _MODULUS = 2**32
-"""XEP-0198 §4: the counters wrap."""
+"""The counters wrap (XEP-0198 §4)."""
 _ASK_EVERY = 8
-"""Stanzas between two requests for an acknowledgement."""
+"""The number of stanzas between two acknowledgement requests."""
 UNACKED_LIMIT = 64 * 1024 * 1024
-"""Characters that wait for an acknowledgement: no more is kept for a client that is away, or never acknowledges."""
+"""Maximum number of unacknowledged characters that the server keeps for a client."""
 
 
 class AcksOverflow(Exception):
@@ -17,28 +17,28 @@ class AcksOverflow(Exception):
 
 
 class InvalidAck(Exception):
-    """The client acknowledges stanzas that it was never sent."""
+    """The client acknowledges stanzas that the server never sent."""
 
 
 class Acks:
-    """Both directions of one session that enabled stream management."""
+    """The stream management state of one session, in both directions."""
 
     def __init__(self, token: str, resumable: bool) -> None:
         self.token = token
-        """What a resumption names; unguessable."""
+        """The unguessable id for a resumption."""
         self.resumable = resumable
         self.handled = 0
-        """Stanzas that came from the client: our ``h``."""
+        """The number of stanzas received from the client: our ``h``."""
         self._sent = 0
         self._unacked: deque[str] = deque()
         self._size = 0
 
     def received(self) -> None:
-        """A stanza came from the client."""
+        """Count a stanza from the client."""
         self.handled = (self.handled + 1) % _MODULUS
 
     def sending(self, text: str) -> bool:
-        """A stanza goes to the client. True if it is time to ask for an acknowledgement; AcksOverflow."""
+        """Count and keep a stanza for the client; return whether to request an acknowledgement. Raises AcksOverflow."""
         if self._size + len(text) > UNACKED_LIMIT:
             raise AcksOverflow
         self._sent = (self._sent + 1) % _MODULUS
@@ -47,7 +47,7 @@ class Acks:
         return self._sent % _ASK_EVERY == 0
 
     def acknowledged(self, handled: int) -> None:
-        """The client's ``h`` arrived; InvalidAck if it claims more than was sent."""
+        """Drop the stanzas that the client's ``h`` acknowledges. Raises InvalidAck if it claims more than was sent."""
         remaining = (self._sent - handled) % _MODULUS
         if remaining > len(self._unacked):
             raise InvalidAck
@@ -55,5 +55,5 @@ class Acks:
             self._size -= len(self._unacked.popleft())
 
     def unacknowledged(self) -> tuple[str, ...]:
-        """What a resumption sends again, oldest first."""
+        """Return the stanzas that a resumption sends again, oldest first."""
         return tuple(self._unacked)

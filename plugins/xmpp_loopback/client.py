@@ -1,6 +1,6 @@
-"""Puts slixmpp clients on the loopback server, which speaks no TLS.
+"""Connect slixmpp clients to the loopback server, which has no TLS.
 
-A client made as ``ClientXMPP(jid, password, ssl_context=no_tls())`` is made in 3 ms instead of 120: by default slixmpp
+Create clients with ``ClientXMPP(jid, password, ssl_context=no_tls())``. That takes 3 ms instead of 120: by default slixmpp
 loads every root certificate of the system for each client.
 """
 
@@ -14,28 +14,26 @@ from contextlib import contextmanager
 from slixmpp import ClientXMPP, ComponentXMPP
 from slixmpp.basexmpp import BaseXMPP
 
-from slixmpp_e2e.xmpp import adapter
-
 from .server import LOOPBACK, LoopbackServer
 
-LOGIN = 30.0
-"""Seconds after which a login is given up; on an idle machine it takes milliseconds."""
+LOGIN_SECONDS = 30.0
+"""Timeout of a login, which takes milliseconds on an idle machine."""
 
 
 class LoginFailed(Exception):
-    """The client did not get in; the message says why."""
+    """The client could not log in; the message says why."""
 
 
 def no_tls() -> ssl.SSLContext:
-    """A context that trusts nobody, for a client that will never use it."""
+    """Return a TLS context that trusts nobody, for a client that never uses TLS."""
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def connect(client: ClientXMPP, server: LoopbackServer) -> None:
-    """Let ``client`` connect without TLS. It fires its events as ever; `online` waits for them.
+    """Start connecting ``client`` without TLS. `online` also waits for the result.
 
-    slixmpp refuses to send a password without TLS, and 4,096 rounds of SCRAM in Python take it longer than all the
-    rest: so PLAIN is allowed, and used unless the client was told which mechanism to use. Nothing leaves the machine.
+    slixmpp refuses to send a password without TLS, and its 4,096 rounds of SCRAM take longer than all the rest. So this
+    allows PLAIN, and uses it unless the client chose another mechanism. Nothing leaves the machine.
     """
     client.enable_direct_tls = False
     client.enable_starttls = False
@@ -48,33 +46,33 @@ def connect(client: ClientXMPP, server: LoopbackServer) -> None:
     client.connect(LOOPBACK, server.port)
 
 
-async def online(client: ClientXMPP, server: LoopbackServer, patience: float = LOGIN) -> None:
+async def online(client: ClientXMPP, server: LoopbackServer, seconds: float = LOGIN_SECONDS) -> None:
     """Connect ``client``; return when it is bound, has sent presence and has its roster.
 
-    LoginFailed if the password is wrong or the connection ends before; TimeoutError.
+    Raises LoginFailed if the password is wrong or the connection ends before, TimeoutError.
     """
-    await back_online(client, server, patience)
+    await reconnect(client, server, seconds)
     client.send_presence()
-    await client.get_roster(timeout=patience)
+    await client.get_roster(timeout=seconds)
 
 
-async def back_online(client: ClientXMPP, server: LoopbackServer, patience: float = LOGIN) -> bool:
-    """Connect ``client`` and send nothing: True if it resumed its session (XEP-0198), False if it is newly bound.
+async def reconnect(client: ClientXMPP, server: LoopbackServer, seconds: float = LOGIN_SECONDS) -> bool:
+    """Connect ``client`` and send nothing; return True if it resumed its session (XEP-0198), False if it is newly bound.
 
-    Errors as for `online`.
+    Raises the same errors as `online`.
     """
     with _login(client) as bound:
         connect(client, server)
-        async with asyncio.timeout(patience):
+        async with asyncio.timeout(seconds):
             return await bound
 
 
-async def component_online(component: ComponentXMPP, server: LoopbackServer, patience: float = LOGIN) -> None:
-    """Connect a component; return when the server has accepted it. Errors as for `online`."""
+async def component_online(component: ComponentXMPP, server: LoopbackServer, seconds: float = LOGIN_SECONDS) -> None:
+    """Connect a component; return when the server has accepted it. Raises the same errors as `online`."""
     component.enable_direct_tls = False
     with _login(component) as bound:
         component.connect(LOOPBACK, server.port)
-        async with asyncio.timeout(patience):
+        async with asyncio.timeout(seconds):
             await bound
 
 
@@ -83,12 +81,20 @@ async def offline(client: BaseXMPP) -> None:
     if client.is_connected():
         await client.disconnect()
     client.cancel_connection_attempt()
-    await adapter.end_sender(client)
+    await _end_send_task(client)
+
+
+async def _end_send_task(client: BaseXMPP) -> None:
+    """Cancel the task that sends slixmpp's queue. slixmpp leaves it running, and starts another one when it reconnects."""
+    task = client._run_out_filters
+    if task is not None:
+        task.cancel()
+        await asyncio.wait({task})
 
 
 @contextmanager
 def _login(client: BaseXMPP) -> Iterator[asyncio.Future[bool]]:
-    """A future that follows the client's login: True when its session is resumed, False when it is bound anew."""
+    """Yield a future for the login: True for a resumed session, False for a newly bound one."""
     future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
     def bound(_: object) -> None:
@@ -124,4 +130,4 @@ def _login(client: BaseXMPP) -> Iterator[asyncio.Future[bool]]:
         for event, handler in handlers.items():
             client.del_event_handler(event, handler)
         if future.done() and not future.cancelled():
-            future.exception()  # it was raised, or the caller gave up: either way nobody else asks
+            future.exception()  # mark it as retrieved: it was raised, or the caller has given up

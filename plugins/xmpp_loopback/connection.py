@@ -1,5 +1,5 @@
-"""One TCP connection, from the stream header to the bound or resumed session (RFC 6120 §4, §6, §7; XEP-0198 §3, §5), or
-to the component that has proved its secret (XEP-0114)."""
+"""One TCP connection: from the stream header to a bound or resumed session (RFC 6120 §4, §6, §7; XEP-0198 §3, §5), or to
+an authenticated component (XEP-0114)."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import base64
 import binascii
 import secrets
 from collections.abc import Callable
-from typing import ClassVar, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, ClassVar, TypeAlias, cast
 from xml.etree.ElementTree import Element
 
 from slixmpp import JID, InvalidJID
 
 from .acks import Acks, InvalidAck
-from .component import COMPONENT, HANDSHAKE, STANZAS_OF_COMPONENT, as_of_client, proves
-from .paths import Path, Write
+from .component import COMPONENT, HANDSHAKE, STANZAS_OF_COMPONENT, check_handshake, to_client_namespace
+from .paths import Write
 from .sasl import Accepted, Exchange, Refused
-from .session import Session
+from .session import ClientSession
 from .stanzas import IQ, STANZAS, error, payload_of, result
 from .wire import (
     BIND,
@@ -34,63 +34,25 @@ from .wire import (
     to_text,
 )
 
+if TYPE_CHECKING:
+    from .server import LoopbackServer
+
 _ATTEMPTS = 5
-"""Failed logins on one connection; slixmpp tries each mechanism once."""
+"""Maximum number of failed logins on one connection. slixmpp tries each mechanism once."""
 _WRITE_LIMIT = 64 * 1024 * 1024
-"""Bytes that a client may leave unread before its connection is cut."""
+"""Maximum number of bytes that a client may leave unread. Beyond that the server cuts the connection."""
 _LINGER = 1.0
-"""Seconds in which the client can read a stream error and close. Closing at once could lose it in a TCP reset."""
-
-
-class Host(Protocol):
-    """What a connection asks of the server."""
-
-    domain: str
-    mechanisms: dict[str, Callable[[], Exchange]]
-    resumable: bool
-    path: Path
-    components: dict[str, str]
-    """Domain to secret."""
-
-    def admit(self, user: str) -> str:
-        """The bare JID of a user who has logged in."""
-
-    def bind(self, link: Connection, jid: str) -> Session:
-        """A new session for a full JID; an older one of the same name is closed."""
-
-    def handle(self, session: Session, element: Element, text: str) -> None:
-        """A stanza came from a client."""
-
-    def resume(self, link: Connection, bare: str, token: str) -> Session | None:
-        """The session that a resumption names, now on this connection; None if there is none."""
-
-    def lost(self, link: Connection, session: Session, *, orderly: bool) -> None:
-        """The session's connection has ended."""
-
-    def joined(self, link: Connection, domain: str) -> bool:
-        """A component has proved its secret; False if it is here already."""
-
-    def arrive(self, domain: str, stanza: Element, text: str) -> bool:
-        """A component's stanza; False if it is in the name of another domain."""
-
-    def parted(self, domain: str) -> None:
-        """A component's connection has ended."""
-
-    def opened(self, link: Connection) -> None:
-        """A client has connected."""
-
-    def closed(self, link: Connection) -> None:
-        """The connection is gone, bound or not."""
+"""Seconds for the client to read a stream error and close. An immediate close could lose the error in a TCP reset."""
 
 
 Rule: TypeAlias = Callable[["Connection", Element, str], None]
 
 
 class Connection(asyncio.Protocol):
-    """The server's end of one client's stream. What may come when is in `_RULES`; all else ends the stream."""
+    """The server's side of one client's stream. `_RULES` say which element is allowed when; others end the stream."""
 
-    def __init__(self, host: Host) -> None:
-        self._host = host
+    def __init__(self, server: LoopbackServer) -> None:
+        self._server = server
         self._transport: asyncio.Transport | None = None
         self._write: Write = self._to_socket
         self._reader = StreamReader()
@@ -100,9 +62,9 @@ class Connection(asyncio.Protocol):
         self._bare = ""
         self._stream = ""
         self._component = ""
-        """The domain of a component that says it is one."""
+        """The domain that a component claims."""
         self._joined = False
-        self.session: Session | None = None
+        self.session: ClientSession | None = None
         self._opened = False
         self._ending = False
         self._orderly = False
@@ -112,8 +74,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._write = self._host.path(self._to_socket)
-        self._host.opened(self)
+        self._write = self._server.path(self._to_socket)
+        self._server.opened(self)
 
     def data_received(self, data: bytes) -> None:
         if self._ending:
@@ -129,7 +91,7 @@ class Connection(asyncio.Protocol):
             else:
                 self.fail(event.condition)
             if self._ending or self._reader is not reader:
-                return  # after a login the client starts anew; it has nothing to say before it knows that it succeeded
+                return  # a login restarts the stream; the client sends nothing before it knows the result
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._ending = True
@@ -139,23 +101,23 @@ class Connection(asyncio.Protocol):
         if self._exchange is not None:
             self._exchange.close()
         self._release()
-        self._host.closed(self)
+        self._server.closed(self)
 
-    # what the server does with a connection
+    # used by the server
 
     def write(self, text: str) -> None:
-        """Send text now; a client that does not read what it is sent is cut off."""
+        """Send text now. A client that does not read is cut off."""
         if self._transport is None or self._ending:
             return
         self.write_raw(text.encode())
 
     def write_raw(self, data: bytes) -> None:
-        """Send bytes, whatever they are."""
+        """Send any bytes."""
         if data:
             self._write(data)
 
     def _to_socket(self, data: bytes) -> None:
-        """What has come to the end of the path; ``b""`` ends it."""
+        """Write bytes that have passed the path; ``b""`` ends the stream."""
         if self._transport is None or self._transport.is_closing():
             return
         if not data:
@@ -166,18 +128,18 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def fail(self, condition: str) -> None:
-        """End the stream with an error (RFC 6120 §4.9); the session ends with it."""
+        """End the stream with an error (RFC 6120 §4.9), and the session with it."""
         if not self._opened:
             self._send_header()
         error_text = f"<stream:error><{condition} xmlns='{STREAM_ERRORS}'/></stream:error>"
         self._end(error_text)
 
     def close(self) -> None:
-        """End the stream as agreed (RFC 6120 §4.4); the session ends with it."""
+        """Close the stream (RFC 6120 §4.4), and the session with it."""
         self._end("")
 
     def cut(self) -> None:
-        """End the TCP connection without a word; the session may be resumed."""
+        """Cut the TCP connection without closing the stream. The client may resume the session."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -193,21 +155,21 @@ class Connection(asyncio.Protocol):
     def _release(self) -> None:
         session, self.session = self.session, None
         if session is not None:
-            self._host.lost(self, session, orderly=self._orderly)
+            self._server.lost(self, session, orderly=self._orderly)
         joined, self._joined = self._joined, False
         if joined:
-            self._host.parted(self._component)
+            self._server.parted(self._component)
 
     # the stream
 
     def _open(self, attributes: dict[str, str]) -> None:
-        to = attributes.get("to", self._host.domain)
-        if to in self._host.components and not self._bare:
+        to = attributes.get("to", self._server.domain)
+        if to in self._server.components and not self._bare:
             self._component = to
             self._rules = self._BEFORE_HANDSHAKE
             self._send_header()
             return
-        if to != self._host.domain:
+        if to != self._server.domain:
             self.fail("host-unknown")
             return
         self._send_header()
@@ -215,7 +177,7 @@ class Connection(asyncio.Protocol):
             management = f"<sm xmlns='{SM}'/>"
             self._features(f"<bind xmlns='{BIND}'/>{management}")
         else:
-            names = "".join(f"<mechanism>{name}</mechanism>" for name in self._host.mechanisms)
+            names = "".join(f"<mechanism>{name}</mechanism>" for name in self._server.mechanisms)
             self._features(f"<mechanisms xmlns='{SASL}'>{names}</mechanisms>")
 
     def _send_header(self) -> None:
@@ -224,7 +186,7 @@ class Connection(asyncio.Protocol):
         namespace, version = (COMPONENT, "") if self._component else (CLIENT, " version='1.0'")
         self.write(
             f"<?xml version='1.0'?><stream:stream xmlns='{namespace}' xmlns:stream='{STREAMS}'{version} "
-            f"id='{self._stream}' from='{self._component or self._host.domain}'>"
+            f"id='{self._stream}' from='{self._component or self._server.domain}'>"
         )
 
     def _features(self, features: str) -> None:
@@ -240,7 +202,7 @@ class Connection(asyncio.Protocol):
     # RFC 6120 §6: SASL
 
     def _auth(self, element: Element, text: str) -> None:
-        begin = self._host.mechanisms.get(element.get("mechanism", ""))
+        begin = self._server.mechanisms.get(element.get("mechanism", ""))
         if begin is None:
             self._refuse("invalid-mechanism")
             return
@@ -277,7 +239,7 @@ class Connection(asyncio.Protocol):
     def _accept(self, accepted: Accepted) -> None:
         self._exchange = None
         try:
-            self._bare = self._host.admit(accepted.user)
+            self._bare = self._server.admit(accepted.user)
         except InvalidJID:
             self._refuse("not-authorized")
             return
@@ -307,7 +269,7 @@ class Connection(asyncio.Protocol):
             assert refusal is not None  # every request is answered
             self.write(to_text(refusal))
             return
-        self.session = self._host.bind(self, jid)
+        self.session = self._server.bind(self, jid)
         self._rules = self._BOUND
         bound = Element(f"{{{BIND}}}bind")
         address = Element(f"{{{BIND}}}jid")
@@ -318,7 +280,7 @@ class Connection(asyncio.Protocol):
     # XEP-0198: stream management
 
     def _resume(self, element: Element, text: str) -> None:
-        session = self._host.resume(self, self._bare, element.get("previd", ""))
+        session = self._server.resume(self, self._bare, element.get("previd", ""))
         if session is None or session.acks is None:
             self.write(f"<failed xmlns='{SM}'><item-not-found xmlns='{STANZA_ERRORS}'/></failed>")
             return
@@ -335,7 +297,7 @@ class Connection(asyncio.Protocol):
         if self.session.acks is not None:
             self.write(f"<failed xmlns='{SM}'><unexpected-request xmlns='{STANZA_ERRORS}'/></failed>")
             return
-        resumable = self._host.resumable and element.get("resume") in ("true", "1")
+        resumable = self._server.resumable and element.get("resume") in ("true", "1")
         token = secrets.token_urlsafe(16)
         offer = f" id='{token}' resume='true'" if resumable else ""
         self.write(f"<enabled xmlns='{SM}'{offer}/>")
@@ -358,14 +320,14 @@ class Connection(asyncio.Protocol):
         assert self.session is not None
         if self.session.acks is not None:
             self.session.acks.received()
-        self._host.handle(self.session, element, text)
+        self._server.handle(self.session, element, text)
 
     # XEP-0114: components
 
     def _handshake(self, element: Element, text: str) -> None:
-        if not proves(element.text, self._stream, self._host.components[self._component]):
+        if not check_handshake(element.text, self._stream, self._server.components[self._component]):
             self.fail("not-authorized")
-        elif not self._host.joined(self, self._component):
+        elif not self._server.joined(self, self._component):
             self.fail("conflict")
         else:
             self._joined = True
@@ -373,7 +335,7 @@ class Connection(asyncio.Protocol):
             self.write("<handshake/>")
 
     def _of_component(self, element: Element, text: str) -> None:
-        if not self._host.arrive(self._component, as_of_client(element), text):
+        if not self._server.arrive(self._component, to_client_namespace(element), text):
             self.fail("invalid-from")
 
     _BEFORE_HANDSHAKE: ClassVar[dict[str, Rule]] = {HANDSHAKE: _handshake}

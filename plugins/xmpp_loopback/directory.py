@@ -1,4 +1,4 @@
-"""Who exists, who is online, and who may see whose presence. State only: nothing is sent from here."""
+"""The accounts, their sessions and their subscriptions. Holds state only, and sends nothing."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 
 from slixmpp import JID, InvalidJID
 
-from .session import Session
+from .session import ClientSession
 
 
 class Subscription(enum.Enum):
-    """The four states of a roster item (RFC 6121 §2.1.2.5), from the roster owner's side."""
+    """The state of a roster item (RFC 6121 §2.1.2.5), from the roster owner's side."""
 
     NONE = "none"
     TO = "to"
@@ -20,12 +20,12 @@ class Subscription(enum.Enum):
 
     @property
     def watches(self) -> bool:
-        """Does the owner see the contact's presence?"""
+        """Return whether the owner sees the contact's presence."""
         return self in (Subscription.TO, Subscription.BOTH)
 
     @property
     def watched(self) -> bool:
-        """Does the contact see the owner's presence?"""
+        """Return whether the contact sees the owner's presence."""
         return self in (Subscription.FROM, Subscription.BOTH)
 
 
@@ -33,32 +33,32 @@ _BY_FLAGS = {(item.watches, item.watched): item for item in Subscription}
 
 
 class Directory:
-    """Accounts of one domain, their sessions and their subscriptions. Addresses are normalised strings."""
+    """The accounts of one domain, with their sessions and subscriptions. Addresses are normalised strings."""
 
     def __init__(self, domain: str, accounts: Mapping[str, str] | None, *, mutual: bool) -> None:
         self.domain = str(JID(domain))
         self._passwords = None if accounts is None else {self._bare(user): password for user, password in accounts.items()}
         self._mutual = mutual
-        self._accounts: dict[str, dict[str, Session]] = {self._bare(user): {} for user in accounts or ()}
+        self._accounts: dict[str, dict[str, ClientSession]] = {self._bare(user): {} for user in accounts or ()}
         self._watches: dict[tuple[str, str], bool] = {}
 
     @property
     def open(self) -> bool:
-        """May anybody log in with any password?"""
+        """Return whether anybody may log in with any password."""
         return self._passwords is None
 
     def _bare(self, user: str) -> str:
         return JID(f"{user}@{self.domain}").bare
 
     def password(self, user: str) -> str | None:
-        """The password of an account; None if there is no such account."""
+        """Return the password of an account; None without such an account."""
         try:
             return (self._passwords or {}).get(self._bare(user))
         except InvalidJID:
             return None
 
     def admit(self, user: str) -> str:
-        """The bare JID of a user who has logged in; an open server knows the account from now on."""
+        """Return the bare JID of a user who has logged in. An open server adds the account."""
         bare = self._bare(user)
         self._accounts.setdefault(bare, {})
         return bare
@@ -66,42 +66,42 @@ class Directory:
     def exists(self, bare: str) -> bool:
         return bare in self._accounts
 
-    def add(self, session: Session) -> None:
+    def add(self, session: ClientSession) -> None:
         self._accounts[session.bare][session.jid] = session
 
-    def remove(self, session: Session) -> None:
+    def remove(self, session: ClientSession) -> None:
         self._accounts[session.bare].pop(session.jid, None)
 
-    def session(self, jid: str) -> Session | None:
-        """The session of a full JID, available or not."""
+    def session(self, jid: str) -> ClientSession | None:
+        """Return the session of a full JID, available or not."""
         return self._accounts.get(jid.partition("/")[0], {}).get(jid)
 
-    def sessions(self, bare: str | None = None) -> list[Session]:
-        """All sessions of an account, or of everybody."""
+    def sessions(self, bare: str | None = None) -> list[ClientSession]:
+        """Return all sessions of one account, or of all accounts."""
         if bare is not None:
             return list(self._accounts.get(bare, {}).values())
         return [session for sessions in self._accounts.values() for session in sessions.values()]
 
-    def available(self, bare: str) -> list[Session]:
-        """The sessions of an account that have sent presence."""
+    def available(self, bare: str) -> list[ClientSession]:
+        """Return the sessions of an account that have sent presence."""
         return [session for session in self.sessions(bare) if session.presence is not None]
 
     def watches(self, watcher: str, contact: str) -> bool:
-        """Does ``watcher`` see the presence of ``contact`` (bare JIDs)? Everybody sees himself."""
+        """Return whether ``watcher`` sees the presence of ``contact`` (bare JIDs). Accounts see themselves."""
         mutual = self._mutual and self.is_ours(watcher) and self.is_ours(contact)
         return watcher == contact or self._watches.get((watcher, contact), mutual)
 
     def is_ours(self, bare: str) -> bool:
-        """Is this an address in our domain, whether or not it exists?"""
+        """Return whether the address is in our domain, existing or not."""
         return bare.rpartition("@")[2] == self.domain
 
     def watchers_abroad(self, contact: str) -> list[str]:
-        """The bare JIDs in other domains that see the presence of ``contact``."""
+        """Return the bare JIDs in other domains that see the presence of ``contact``."""
         pairs = self._watches.items()
         return [watcher for (watcher, other), granted in pairs if granted and other == contact and not self.is_ours(watcher)]
 
     def watched_abroad(self, watcher: str) -> list[str]:
-        """The bare JIDs in other domains whose presence ``watcher`` sees."""
+        """Return the bare JIDs in other domains whose presence ``watcher`` sees."""
         pairs = self._watches.items()
         return [contact for (other, contact), granted in pairs if granted and other == watcher and not self.is_ours(contact)]
 
@@ -110,11 +110,11 @@ class Directory:
         self._watches[(watcher, contact)] = granted
 
     def subscription(self, owner: str, contact: str) -> Subscription:
-        """The state of ``contact`` in the roster of ``owner``."""
+        """Return the state of ``contact`` in the roster of ``owner``."""
         return _BY_FLAGS[self.watches(owner, contact), self.watches(contact, owner)]
 
     def contacts(self, owner: str) -> Iterator[tuple[str, Subscription]]:
-        """The roster of ``owner``: everybody with a subscription in at least one direction."""
+        """Yield the roster of ``owner``: all contacts with a subscription in at least one direction."""
         for contact in dict.fromkeys([*self._accounts, *self.watched_abroad(owner), *self.watchers_abroad(owner)]):
             state = self.subscription(owner, contact)
             if contact != owner and state is not Subscription.NONE:

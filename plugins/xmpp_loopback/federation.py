@@ -1,4 +1,4 @@
-"""The path between two servers of one process, each with a domain of its own: what server-to-server streams are elsewhere."""
+"""Join two servers in one process, each with its own domain. This replaces server-to-server streams."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from .server import LoopbackServer
 from .wire import parse, to_text
 
 REFUSED_LIMIT = 10_000
-"""Stanzas kept in `Federation.refused`; more is a mistake in the test."""
+"""Maximum number of stanzas in `Federation.refused`. More is a mistake in the test."""
 
 
 class Federation:
-    """Joins two servers both ways, from now on. Honest while `interfere` is empty; the servers may be hostile by theirs.
+    """A path between two servers, in both directions. It is honest while `hooks` is empty.
 
-    Each knows which domain the other one is: a stanza in the name of a third, or of its own people, is refused by a server
-    however hostile the path or the other server is (RFC 6120 §8.1.2.2), and is in ``refused``.
+    Each server knows the domain of the other. It refuses a stanza that claims to be from a third domain or from its own
+    users, however hostile the path or the other server is (RFC 6120 §8.1.2.2), and puts it into ``refused``.
     """
 
     def __init__(self, near: LoopbackServer, far: LoopbackServer) -> None:
-        self.interfere: list[Hook] = []
-        """What the path does, to both directions: hooks as those of a server."""
+        self.hooks: list[Hook] = []
+        """Hooks that act on stanzas in both directions, as those of a server do."""
         self.refused: list[Element] = []
         near.neighbours[far.domain] = partial(self._carry, near.domain, far)
         far.neighbours[near.domain] = partial(self._carry, far.domain, near)
 
     def _carry(self, domain: str, server: LoopbackServer, stanza: Element) -> None:
         copied = parse(to_text(stanza))
-        for passed in through(self.interfere, copied, copied.get("from", "")):
+        for passed in through(self.hooks, copied, copied.get("from", "")):
             if not server.arrive(domain, passed):
                 if len(self.refused) >= REFUSED_LIMIT:
                     raise OverflowError(f"more than {REFUSED_LIMIT} stanzas were refused")

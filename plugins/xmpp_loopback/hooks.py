@@ -1,4 +1,4 @@
-"""What a hook is, and how a stanza goes through several."""
+"""The type of hooks, and how a stanza passes through several of them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import TypeAlias
 from xml.etree.ElementTree import Element
 
 Hook: TypeAlias = Callable[[Element, str], Element | list[Element] | None]
-"""``hook(stanza, sender)`` is called with each stanza, stamped, and its sender's full JID, before it is routed.
+"""``hook(stanza, sender)`` is called with each stanza, stamped, and the full JID of its sender, before routing.
 
 It returns the stanza, changed in place or not, another one, several, or None to drop it. It must not block.
 """
 
 
 def through(hooks: Iterable[Hook], stanza: Element, sender: str) -> list[Element]:
-    """What comes out behind the last hook; what one returns the next one gets."""
+    """Pass a stanza through all hooks in order; return what the last one lets through."""
     stanzas = [stanza]
     for hook in hooks:
         stanzas = [passed for each in stanzas for passed in _as_list(hook(each, sender))]

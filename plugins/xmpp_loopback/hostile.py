@@ -1,8 +1,8 @@
-"""Ready-made hooks for `LoopbackServer.interfere`: what a server that attacks its users would do.
+"""Ready-made hooks for `LoopbackServer.hooks`: the attacks of a hostile server.
 
-A hook acts on every stanza that fits; `only(sender, hook)` narrows it to one client, `where(matches, hook)` to some
-stanzas. Hooks that `Hold`, `Recorder` and `Delay` make are objects, for the test to say when. What a server makes of
-bytes below the stanzas is in `paths`; what it makes up is sent with `LoopbackServer.inject`.
+A hook acts on every stanza that matches. `only(sender, hook)` narrows it to one client, `where(matches, hook)` to some
+stanzas. `Hold`, `Recorder` and `Delay` are objects that the test controls. `paths` act on bytes below the stanzas;
+`LoopbackServer.inject` sends invented stanzas.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ FINGERPRINT = "urn:xmpp:jingle:apps:dtls:0"
 IBB = "http://jabber.org/protocol/ibb"
 
 HELD_LIMIT = 10_000
-"""Stanzas that `Hold` and `Recorder` keep; more is a mistake in the test, not an attack."""
+"""Maximum number of stanzas in `Hold` and `Recorder`. More is a mistake in the test, not an attack."""
 
 
 def only(sender: str, hook: Hook) -> Hook:
-    """``hook`` for the stanzas of one sender: a full JID, or a bare one for all its resources."""
+    """Apply ``hook`` to the stanzas of one sender only: a full JID, or a bare JID for all its resources."""
 
     def narrowed(stanza: Element, origin: str) -> Element | list[Element] | None:
         return hook(stanza, origin) if origin == sender or JID(origin).bare == sender else stanza
@@ -44,7 +44,7 @@ def only(sender: str, hook: Hook) -> Hook:
 
 
 def where(matches: Matches, hook: Hook) -> Hook:
-    """``hook`` for the stanzas that match."""
+    """Apply ``hook`` to the stanzas that match."""
 
     def narrowed(stanza: Element, origin: str) -> Element | list[Element] | None:
         return hook(stanza, origin) if matches(stanza, origin) else stanza
@@ -53,7 +53,7 @@ def where(matches: Matches, hook: Hook) -> Hook:
 
 
 def drop(matches: Matches) -> Hook:
-    """Lose every stanza that matches."""
+    """Drop every stanza that matches."""
 
     def hook(stanza: Element, sender: str) -> Element | None:
         return None if matches(stanza, sender) else stanza
@@ -71,7 +71,7 @@ def duplicate(matches: Matches) -> Hook:
 
 
 def reorder(matches: Matches, count: int = 2) -> Hook:
-    """Deliver every ``count`` stanzas that match in reverse order; what does not match overtakes those that wait."""
+    """Deliver every ``count`` matching stanzas in reverse order. Other stanzas overtake those that wait."""
     waiting: list[Element] = []
 
     def hook(stanza: Element, sender: str) -> list[Element]:
@@ -88,7 +88,7 @@ def reorder(matches: Matches, count: int = 2) -> Hook:
 
 
 def impersonate(sender: str) -> Hook:
-    """Stamp another sender on what passes, any JID at all."""
+    """Stamp another sender, any JID, on each stanza."""
 
     def hook(stanza: Element, origin: str) -> Element:
         stanza.set("from", sender)
@@ -98,7 +98,7 @@ def impersonate(sender: str) -> Hook:
 
 
 def strip_attribute(tag: str, name: str) -> Hook:
-    """Remove the attribute ``name`` of every element with this tag, ``{namespace}name``, the stanza's own included."""
+    """Remove the attribute ``name`` from every element with this tag, ``{namespace}name``, the stanza included."""
 
     def hook(stanza: Element, sender: str) -> Element:
         for element in stanza.iter(tag):
@@ -121,11 +121,11 @@ def strip_element(tag: str) -> Hook:
 
 
 def strip_feature(feature: str) -> Hook:
-    """Make everybody look as if he lacked ``feature``.
+    """Make every client look as if it lacked ``feature``.
 
-    It goes from every disco#info result, and `<c/>` (XEP-0115) goes from every presence: a peer who knows the hash
-    would believe his cache and never ask; one who is told an unchanged hash with a changed answer would see that they
-    differ. Without a hash nothing can be compared: that is how a client without entity capabilities looks.
+    This removes the feature from every disco#info result, and `<c/>` (XEP-0115) from every presence. With the hash, a peer
+    would use its cache and never ask, or would notice that the answer does not match. Without a hash there is nothing to
+    compare: the client looks like one without entity capabilities.
     """
     without_caps = strip_element(f"{{{CAPS}}}c")
 
@@ -140,7 +140,7 @@ def strip_feature(feature: str) -> Hook:
 
 
 def swap_fingerprint(fingerprint: str, actions: Collection[str] = ("session-initiate", "session-accept")) -> Hook:
-    """Put another certificate's fingerprint (text of XEP-0320's element) into the Jingle stanzas of these actions."""
+    """Put another certificate's fingerprint (the text of XEP-0320's element) into Jingle stanzas with these actions."""
 
     def hook(stanza: Element, sender: str) -> Element:
         for jingle in stanza.findall(f"{{{JINGLE}}}jingle"):
@@ -153,7 +153,7 @@ def swap_fingerprint(fingerprint: str, actions: Collection[str] = ("session-init
 
 
 def flip_ibb_block(number: int = 0, byte: int = 0) -> Hook:
-    """Flip one bit in the ``number``-th block of in-band data (XEP-0047) that passes, counted from 0."""
+    """Flip one bit in the ``number``-th block of in-band data (XEP-0047), counted from 0."""
     passed = 0
 
     def hook(stanza: Element, sender: str) -> Element:
@@ -170,7 +170,7 @@ def flip_ibb_block(number: int = 0, byte: int = 0) -> Hook:
 
 
 class Hold:
-    """A hook that keeps back what matches until the test says otherwise; nothing happens by time."""
+    """A hook that holds matching stanzas back until the test releases them. Nothing happens by time."""
 
     def __init__(self, server: LoopbackServer, matches: Matches) -> None:
         self._server = server
@@ -199,7 +199,7 @@ class Hold:
             await self._change.wait()
 
     def release(self, count: int | None = None) -> None:
-        """Deliver the oldest ``count`` (None: all, and hold no more). The hooks behind this one do not see them."""
+        """Deliver the oldest ``count`` stanzas. None delivers all and holds no more. Later hooks do not see them."""
         if count is None:
             self.open = True
             count = len(self._held)
@@ -208,23 +208,23 @@ class Hold:
             self._server.route(stanza, sender)
 
     def release_reversed(self) -> None:
-        """Deliver all that is held, the newest first, and hold no more."""
+        """Deliver all held stanzas, newest first, and hold no more."""
         self._held.reverse()
         self.release()
 
     def discard(self) -> None:
-        """Lose all that is held."""
+        """Drop all held stanzas."""
         self._held.clear()
 
 
 class Recorder:
-    """A hook that lets everything pass and keeps copies of what matches, to play again later."""
+    """A hook that copies matching stanzas, to replay them later. Everything passes."""
 
     def __init__(self, server: LoopbackServer, matches: Matches) -> None:
         self._server = server
         self._matches = matches
         self.taken: list[tuple[Element, str]] = []
-        """Stanza and sender, in order."""
+        """Stanzas and their senders, in order."""
 
     def __call__(self, stanza: Element, sender: str) -> Element:
         if self._matches(stanza, sender):
@@ -234,16 +234,16 @@ class Recorder:
         return stanza
 
     def replay(self, index: int | None = None) -> None:
-        """Deliver one of the recorded stanzas again, or all in order, exactly as they were."""
+        """Deliver one recorded stanza again, or all in order, exactly as they were."""
         for stanza, sender in self.taken if index is None else [self.taken[index]]:
             self._server.route(copy.deepcopy(stanza), sender)
 
 
 class Delay:
-    """A hook under which stanzas between people take their time, by a clock that only the test moves.
+    """A hook that delays stanzas between clients, by a clock that only the test moves.
 
-    ``seconds(sender, to)`` is for full JIDs and one direction; on each such link the order is kept. What goes to a server
-    takes no time. (What the clients do when a stanza has come is counted as no time at all.)
+    ``seconds(sender, to)`` takes full JIDs and covers one direction, and each direction keeps its order. Stanzas to a
+    server take no time, nor does the work of the clients.
     """
 
     def __init__(self, server: LoopbackServer, seconds: Callable[[str, str], float] = lambda sender, to: 1.0) -> None:
@@ -252,7 +252,7 @@ class Delay:
         self._waiting: list[tuple[float, int, Element, str]] = []
         self._passed = 0
         self.now = 0.0
-        """Seconds since the beginning: with the default delay, the one-way trips."""
+        """Seconds since the start. With the default delay, this is the number of one-way trips."""
 
     def __call__(self, stanza: Element, sender: str) -> Element | None:
         to = stanza.get("to", "")
@@ -268,7 +268,8 @@ class Delay:
         return len(self._waiting)
 
     def advance(self) -> None:
-        """Let time pass until the next stanza arrives, and all that arrive at that moment; IndexError if none is on its way."""
+        """Move the clock to the next arrival, and deliver all that arrives then. Raises IndexError if nothing is on its
+        way."""
         self.now = self._waiting[0][0]
         while self._waiting and self._waiting[0][0] <= self.now:
             _, _, stanza, sender = heapq.heappop(self._waiting)

@@ -1,6 +1,6 @@
-"""How bytes come to a client's socket: in pieces, many at once, or late. TCP (RFC 9293) promises their order, nothing more.
+"""Change how bytes reach a client's socket: split, merged or late. TCP (RFC 9293) keeps their order and promises no more.
 
-``server.path = split(100)`` holds for the connections that are made from then on. `then` puts one behind another.
+``server.path = split(100)`` applies to connections that are made afterwards. `then` combines two paths.
 """
 
 from __future__ import annotations
@@ -11,28 +11,28 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 Write: TypeAlias = Callable[[bytes], None]
-"""Takes bytes on their way to a client; ``b""`` is the end of them."""
-Path: TypeAlias = Callable[[Write], Write]
-"""Stands in front of a connection's socket: is given the socket's `Write`, once for each connection, and returns its own."""
+"""Takes bytes on their way to a client; ``b""`` ends the stream."""
+BytePath: TypeAlias = Callable[[Write], Write]
+"""Called once for each connection with the socket's `Write`; returns the `Write` that replaces it."""
 
 PATH_LIMIT = 64 * 1024 * 1024
-"""Bytes that a path keeps for one connection, as many as a client may leave unread; more is a mistake in the test."""
+"""Maximum number of bytes that a path keeps for one connection. More is a mistake in the test."""
 TURNS = 4
-"""Turns of the event loop in which a client in the same loop has read what was written, before more is."""
+"""Turns of the event loop after which a client in the same loop has read what was written."""
 
 
-def straight(write: Write) -> Write:
-    """At once and as it is."""
+def direct(write: Write) -> Write:
+    """Pass bytes at once and unchanged."""
     return write
 
 
-def then(near: Path, far: Path) -> Path:
-    """Through ``near`` first, then through ``far``, which is next to the socket."""
+def then(near: BytePath, far: BytePath) -> BytePath:
+    """Pass bytes through ``near`` first, then through ``far``, which is next to the socket."""
     return lambda write: near(far(write))
 
 
-def split(size: int) -> Path:
-    """In pieces of at most ``size`` bytes, wherever that cuts: a client in the same event loop reads each by itself."""
+def split(size: int) -> BytePath:
+    """Split into pieces of at most ``size`` bytes. A client in the same event loop reads each piece separately."""
     if size < 1:
         raise ValueError(f"a piece has at least one byte, not {size}")
 
@@ -48,7 +48,7 @@ def split(size: int) -> Path:
 
 
 def merge(write: Write) -> Write:
-    """All that is written within a few turns of the event loop comes as one piece."""
+    """Merge everything that is written within a few turns of the event loop into one piece."""
 
     def everything(waiting: bytearray) -> bytes:
         taken = bytes(waiting)
@@ -58,8 +58,8 @@ def merge(write: Write) -> Write:
     return _Queue(write, everything)
 
 
-def late(seconds: float) -> Path:
-    """By real time, for demonstrations; a test lets `hostile.Delay` count the trips instead."""
+def late(seconds: float) -> BytePath:
+    """Delay bytes by real time, for demonstrations. Tests use `hostile.Delay` instead."""
 
     def path(write: Write) -> Write:
         waiting: deque[bytes] = deque()
@@ -84,7 +84,7 @@ def late(seconds: float) -> Path:
 
 
 class _Queue:
-    """Writes what ``take`` takes out of all that waits, every few turns of the event loop; nothing happens by time."""
+    """Writes what ``take`` takes from the waiting bytes, every few turns of the event loop. Nothing happens by time."""
 
     def __init__(self, write: Write, take: Callable[[bytearray], bytes]) -> None:
         self._write, self._take = write, take

@@ -1,9 +1,8 @@
-"""Where a stanza goes: the rules of RFC 6120 §10 and RFC 6121 §8.5 for one domain and the ways to others, without offline
-storage.
+"""Route stanzas by the rules of RFC 6120 §10 and RFC 6121 §8.5, for one domain and to other domains. No offline storage.
 
 Where RFC 6121 leaves a choice: a message to a bare JID goes to *all* available resources of non-negative priority
-(§8.5.2.1.1); where none is, chat and normal are answered with service-unavailable (§8.5.2.2.1). A chat message to a
-resource that is gone is treated as if sent to the bare JID, a normal one is answered with an error (§8.5.3.2.1).
+(§8.5.2.1.1). Without one, the server answers chat and normal messages with service-unavailable (§8.5.2.2.1). It treats a
+chat message to a resource that is gone as if sent to the bare JID, and answers a normal one with an error (§8.5.3.2.1).
 """
 
 from __future__ import annotations
@@ -13,24 +12,24 @@ from xml.etree.ElementTree import Element
 from slixmpp import JID, InvalidJID
 
 from .directory import Directory
-from .presence import Presences, Send, SendAbroad
+from .presence import PresenceService, Send, SendAbroad
 from .services import Services
-from .session import Session
+from .session import ClientSession
 from .stanzas import IQ, MESSAGE, PRESENCE, SUBSCRIPTION_TYPES, error
 
 
 class Router:
-    """Delivers one stanza of one sender."""
+    """Delivers stanzas."""
 
     def __init__(self, directory: Directory, send: Send, send_abroad: SendAbroad) -> None:
         self._directory = directory
         self._send = send
         self._send_abroad = send_abroad
-        self.presences = Presences(directory, send, send_abroad)
+        self.presences = PresenceService(directory, send, send_abroad)
         self._services = Services(directory, self.presences)
 
     def route(self, stanza: Element, sender: str) -> None:
-        """``sender`` (a full JID) is who hears of errors; the ``from`` that others see is what the stanza says."""
+        """Deliver a stanza. Errors go to ``sender`` (a full JID); recipients see the stanza's ``from``."""
         try:
             to = JID(stanza.get("to", ""))
         except InvalidJID:
@@ -46,7 +45,7 @@ class Router:
             self._presence(stanza, sender, to)
 
     def _abroad(self, stanza: Element, sender: str, to: JID) -> None:
-        """To another domain, if there is a way to it."""
+        """Send a stanza to another domain, if there is a way to it."""
         if stanza.tag == PRESENCE:
             origin = self._directory.session(sender)
             if stanza.get("type") in SUBSCRIPTION_TYPES:
@@ -59,7 +58,7 @@ class Router:
 
     def _message(self, stanza: Element, sender: str, to: JID) -> None:
         if to.domain and not to.user:
-            return  # nobody reads what is written to the server
+            return  # nobody reads messages to the server
         kind = stanza.get("type", "normal")
         target = self._directory.session(to.full)
         if to.resource and target is not None:
@@ -84,7 +83,7 @@ class Router:
             else:
                 self._send(target, stanza)
             return
-        asker = self._directory.session(sender) or Session(sender, JID(sender).bare, None)
+        asker = self._directory.session(sender) or ClientSession(sender, JID(sender).bare, None)
         reply = self._services.answer(asker, stanza, to if to.domain else JID(asker.bare))
         if reply is not None:
             self._reply(reply, sender)
@@ -106,7 +105,7 @@ class Router:
             for session in self._recipients(to):
                 self._send(session, stanza)
 
-    def _recipients(self, to: JID) -> list[Session]:
+    def _recipients(self, to: JID) -> list[ClientSession]:
         if to.resource:
             match = self._directory.session(to.full)
             return [] if match is None else [match]

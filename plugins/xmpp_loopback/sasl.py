@@ -1,6 +1,6 @@
-"""How a client proves its password: PLAIN (RFC 4616), SCRAM-SHA-256 (RFC 7677) and SCRAM-SHA-1 (RFC 5802).
+"""Authenticate clients: PLAIN (RFC 4616), SCRAM-SHA-256 (RFC 7677) and SCRAM-SHA-1 (RFC 5802).
 
-Each mechanism is a generator: it yields challenges, is sent the responses, and returns `Accepted` or raises `Refused`.
+Each mechanism is a generator. It yields challenges, receives responses, and returns `Accepted` or raises `Refused`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from functools import partial
 from typing import TypeAlias
 
 SCRAM_ITERATIONS = 4096
-"""The least that RFC 7677 §4 allows; this server protects no password from anybody."""
+"""The minimum of RFC 7677 §4. This server protects no real password."""
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """Success."""
+    """The login succeeded."""
 
     user: str
     final: bytes
@@ -30,19 +30,19 @@ class Accepted:
 
 
 class Refused(Exception):
-    """Failure; ``str()`` is the condition of RFC 6120 §6.5."""
+    """The login failed. ``str()`` is the condition of RFC 6120 §6.5."""
 
 
 PasswordOf: TypeAlias = Callable[[str], str | None]
-"""The password of a user name, or None if there is no such account."""
+"""Returns the password of a user; None without such an account."""
 Verify: TypeAlias = Callable[[str, str], bool]
-"""Is this the password of that user?"""
+"""Returns whether a user has this password."""
 Exchange: TypeAlias = Generator[bytes, bytes, Accepted]
-"""The first yield is the empty challenge for a client that sent no initial response."""
+"""Its first yield is the empty challenge for a client that sent no initial response."""
 
 
 def plain(verify: Verify) -> Exchange:
-    """PLAIN: the password as it is."""
+    """PLAIN: the client sends its password."""
     message = yield b""
     try:
         authorize, user, password = message.decode().split("\0")
@@ -88,7 +88,7 @@ def scram(digest: str, password_of: PasswordOf) -> Exchange:
 
 
 def mechanisms(verify: Verify, password_of: PasswordOf | None) -> dict[str, Callable[[], Exchange]]:
-    """What to offer, best first. Without ``password_of`` (any password will do) only PLAIN can work."""
+    """Return the mechanisms to offer, best first. Without ``password_of``, any password is good and only PLAIN works."""
     offered: dict[str, Callable[[], Exchange]] = {}
     if password_of is not None:
         offered["SCRAM-SHA-256"] = partial(scram, "sha256", password_of)
@@ -98,7 +98,7 @@ def mechanisms(verify: Verify, password_of: PasswordOf | None) -> dict[str, Call
 
 
 def _client_first(message: str) -> tuple[str, str]:
-    """The GS2 header with its trailing comma, and the rest (RFC 5802 §7)."""
+    """Return the GS2 header with its trailing comma, and the rest (RFC 5802 §7)."""
     parts = message.split(",", 2)
     if len(parts) != 3 or parts[0] not in ("n", "y"):
         raise Refused("malformed-request")
@@ -115,7 +115,7 @@ def _same_user(authorize: str, user: str) -> None:
 
 
 def _normal(password: str) -> bytes:
-    """NFKC is what SASLprep (RFC 4013) does to any password that has no odd spaces in it."""
+    """Normalise a password. For passwords without unusual spaces, NFKC is the same as SASLprep (RFC 4013)."""
     return unicodedata.normalize("NFKC", password).encode()
 
 

@@ -1,7 +1,7 @@
-"""The embedded XMPP server: for demonstration and tests, not for production.
+"""The embedded XMPP server, for tests and demonstrations, not for production.
 
-It listens on 127.0.0.1 without TLS, keeps everything in memory, and does to stanzas whatever its hooks say: it is
-also the hostile server of the tests. RFC 6120, RFC 6121, XEP-0030, XEP-0114, XEP-0198, XEP-0199.
+It listens on 127.0.0.1 without TLS and keeps everything in memory. Its hooks can change any stanza, so it is also the
+hostile server of the tests. RFC 6120, RFC 6121, XEP-0030, XEP-0114, XEP-0198, XEP-0199.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from slixmpp import JID, InvalidJID
 from .connection import Connection
 from .directory import Directory, Subscription
 from .hooks import Hook, through
-from .paths import Path, straight
-from .record import Handled, Predicate, Record, Tap, Way
+from .paths import BytePath, direct
 from .routing import Router
 from .sasl import mechanisms
-from .session import Session
+from .session import ClientSession
+from .stanza_log import Direction, HandledStanza, Observer, Predicate, StanzaLog
 from .wire import to_text
 
 log = logging.getLogger(__name__)
@@ -32,16 +32,16 @@ LOOPBACK = "127.0.0.1"
 RESUMPTION = 60.0
 """Seconds for which a client that vanished may come back and resume."""
 _CLOSING = 2.0
-"""Seconds that open connections get to end before they are cut."""
+"""Seconds for open connections to end before they are cut."""
 
 
 class LoopbackServer:
-    """One domain on a free port of 127.0.0.1, for demonstration and tests, not for production.
+    """One domain on a free port of 127.0.0.1, for tests and demonstrations, not for production.
 
-    ``accounts`` maps user names to passwords; None lets anybody in with any password. ``mutual`` is the subscription
-    that holds between any two accounts until `set_subscription` says otherwise: both ways, or none.
-    ``resumption`` is in seconds, 0 refuses resumption (XEP-0198). ``components`` maps the domains of components to their
-    secrets (XEP-0114); they connect to the same port, and nobody is subscribed to them or they to anybody by ``mutual``.
+    ``accounts`` maps user names to passwords; None accepts any user with any password. ``mutual`` subscribes all accounts
+    to each other, until `set_subscription` changes that. ``resumption`` is in seconds; 0 refuses resumption (XEP-0198).
+    ``components`` maps the domains of components to their secrets (XEP-0114). They connect to the same port, and ``mutual``
+    does not apply to them.
 
     >>> async with LoopbackServer(accounts={"alice": "secret"}) as server: ...
     """
@@ -59,16 +59,16 @@ class LoopbackServer:
     ) -> None:
         if host != LOOPBACK:
             raise ValueError(f"this server has no TLS and binds {LOOPBACK} only, not {host!r}")
-        self.record = Record()
-        self.interfere: list[Hook] = []
-        """Hooks, called in this order; what one returns the next one gets."""
-        self.path: Path = straight
-        """How bytes come to the clients that connect from now on: `paths`."""
+        self.stanza_log = StanzaLog()
+        self.hooks: list[Hook] = []
+        """Hooks that see every stanza in this order; each gets what the one before returned."""
+        self.path: BytePath = direct
+        """The path of bytes to clients that connect from now on: see `paths`."""
         self._directory = Directory(domain, accounts, mutual=mutual)
         self._router = Router(self._directory, self._send, self._send_abroad)
         self.components = dict(components or {})
         self.neighbours: dict[str, Callable[[Element], None]] = {}
-        """Other domains, and what takes a stanza there: components that are connected, and servers (`Federation`)."""
+        """Other domains, each with a function that takes a stanza: connected components, and servers (`Federation`)."""
         self.domain = self._directory.domain
         password_of = None if self._directory.open else self._directory.password
         self.mechanisms = mechanisms(self._verify, password_of)
@@ -76,11 +76,11 @@ class LoopbackServer:
         self._resumption = resumption
         self._wanted_port = port
         self._listener: asyncio.Server | None = None
-        self._links: set[Connection] = set()
+        self._connections: set[Connection] = set()
         self._all_closed = asyncio.Event()
         self._closing = False
 
-    # running
+    # start and stop
 
     async def __aenter__(self) -> LoopbackServer:
         await self.start()
@@ -92,7 +92,7 @@ class LoopbackServer:
         await self.close()
 
     async def start(self) -> None:
-        """Listen. OSError if a port was asked for and is taken."""
+        """Start listening. Raises OSError if the requested port is taken."""
         self._closing = False
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(lambda: Connection(self), LOOPBACK, self._wanted_port)
@@ -104,7 +104,7 @@ class LoopbackServer:
         )
 
     async def close(self) -> None:
-        """End every stream and stop listening; nothing is left when this returns."""
+        """End every stream and stop listening. Nothing is left when this returns."""
         if self._listener is None:
             return
         self._closing = True
@@ -112,124 +112,125 @@ class LoopbackServer:
         for session in self._directory.sessions():
             if session.expiry is not None:
                 session.expiry.cancel()
-            self._directory.remove(session)  # nobody is told who else leaves
-        for link in list(self._links):
-            link.fail("system-shutdown")
+            self._directory.remove(session)  # no presence is sent while the server closes
+        for connection in list(self._connections):
+            connection.fail("system-shutdown")
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CLOSING):
                 await self._until_all_closed()
-        for link in list(self._links):
-            link.cut()
+        for connection in list(self._connections):
+            connection.cut()
         await self._until_all_closed()
         await self._listener.wait_closed()
         self._listener = None
 
     @property
     def port(self) -> int:
-        """The TCP port; RuntimeError while the server does not run."""
+        """The TCP port. Raises RuntimeError while the server is not running."""
         if self._listener is None or not self._listener.sockets:
             raise RuntimeError("the loopback server is not running")
         port: int = self._listener.sockets[0].getsockname()[1]
         return port
 
     async def _until_all_closed(self) -> None:
-        if self._links:
+        if self._connections:
             await self._all_closed.wait()
 
-    # what tests and demonstrations do with it
+    # for tests and demonstrations
 
     @property
-    def seen(self) -> list[Handled]:
-        """Every stanza handled since the start, as text on the wire, in order."""
-        return self.record.seen
+    def handled(self) -> list[HandledStanza]:
+        """Every stanza since the start, as text on the wire, in order."""
+        return self.stanza_log.stanzas
 
     @property
-    def taps(self) -> list[Tap]:
-        """Callbacks that get each `Handled` as it happens."""
-        return self.record.taps
+    def observers(self) -> list[Observer]:
+        """Callbacks that get each `HandledStanza` at once."""
+        return self.stanza_log.observers
 
-    async def saw(self, predicate: Predicate) -> Handled:
-        """The first handled stanza, past or to come, for which ``predicate`` holds."""
-        return await self.record.saw(predicate)
+    async def wait_for(self, predicate: Predicate) -> HandledStanza:
+        """Return the first handled stanza, past or future, for which ``predicate`` is true."""
+        return await self.stanza_log.wait_for(predicate)
 
-    def mentions(self, word: str) -> list[Handled]:
-        """The handled stanzas in which ``word`` can be read, in base64 too; RuntimeError if the record has gaps."""
-        return self.record.mentions(word)
+    def find_text(self, word: str) -> list[HandledStanza]:
+        """Return the handled stanzas in which ``word`` can be read, in base64 too. Raises RuntimeError if the log is
+        incomplete."""
+        return self.stanza_log.find_text(word)
 
     @property
     def online(self) -> list[str]:
-        """The full JIDs of all sessions, available or not, those that may yet be resumed included."""
+        """The full JIDs of all sessions, including those that may still be resumed."""
         return [session.jid for session in self._directory.sessions()]
 
     def inject(self, to: str, stanza: Element | str | bytes) -> None:
-        """Send a client (full JID) anything, from whomever it claims to be; a str goes out as it is, XML or not.
+        """Send anything to a client (full JID), from any claimed sender. A str is sent unchanged, XML or not.
 
-        Bytes, which need not even be UTF-8, count as no stanza (XEP-0198). KeyError if nobody is bound to ``to``.
+        Bytes, which may be no UTF-8, do not count as a stanza (XEP-0198). Raises KeyError if nobody is bound to ``to``.
         """
         session = self._session(to)
         if isinstance(stanza, bytes):
-            self.record.add(Way.SENT, session.jid, stanza.decode(errors="replace"))
-            if session.link is not None:
-                session.link.write_raw(stanza)
+            self.stanza_log.add(Direction.SENT, session.jid, stanza.decode(errors="replace"))
+            if session.connection is not None:
+                session.connection.write_raw(stanza)
             return
         text = stanza if isinstance(stanza, str) else to_text(stanza)
         self._deliver(session, text)
 
     def route(self, stanza: Element, sender: str) -> None:
-        """Handle ``stanza`` as if it had just come from ``sender`` (full JID) and passed the hooks."""
+        """Handle ``stanza`` as if it had just arrived from ``sender`` (full JID) and passed the hooks."""
         self._router.route(stanza, sender)
 
     def disconnect(self, jid: str, *, abruptly: bool = True) -> None:
-        """End a client's connection: cut (it may resume), or with ``</stream:stream>`` (its session ends).
+        """End a client's connection: cut it, so that the client may resume, or close the stream and the session.
 
-        KeyError if nobody is bound to ``jid``.
+        Raises KeyError if nobody is bound to ``jid``.
         """
-        link = self._session(jid).link
-        if link is not None:
+        connection = self._session(jid).connection
+        if connection is not None:
             if abruptly:
-                link.cut()
+                connection.cut()
             else:
-                link.close()
+                connection.close()
 
     def set_subscription(self, owner: str, contact: str, state: Subscription | str) -> None:
         """Set ``contact`` in the roster of ``owner`` (bare JIDs) to none, to, from or both, as the owner sees it.
 
-        Rosters are pushed, and presence is sent to and withdrawn from whoever is online.
+        Pushes rosters, and sends or withdraws presence of those who are online.
         """
         state = Subscription(state)
         owner, contact = JID(owner).bare, JID(contact).bare
         self._router.presences.watch(owner, contact, state.watches)
         self._router.presences.watch(contact, owner, state.watched)
 
-    def _session(self, jid: str) -> Session:
+    def _session(self, jid: str) -> ClientSession:
         session = self._directory.session(JID(jid).full)
         if session is None:
             raise KeyError(f"nobody is bound to {jid}")
         return session
 
-    def _send(self, session: Session, stanza: Element) -> None:
+    def _send(self, session: ClientSession, stanza: Element) -> None:
         self._deliver(session, to_text(stanza))
 
     def _send_abroad(self, domain: str, stanza: Element) -> bool:
         deliver = self.neighbours.get(domain)
         if deliver is None:
             return False
-        self.record.add(Way.SENT, domain, to_text(stanza))
+        self.stanza_log.add(Direction.SENT, domain, to_text(stanza))
         deliver(stanza)
         return True
 
-    def _deliver(self, session: Session, text: str) -> None:
-        self.record.add(Way.SENT, session.jid, text)
+    def _deliver(self, session: ClientSession, text: str) -> None:
+        self.stanza_log.add(Direction.SENT, session.jid, text)
         if not session.deliver(text):
             self._expel(session, "policy-violation")
 
-    def _expel(self, session: Session, condition: str) -> None:
-        """End a session, whether its client is here or away."""
-        if session.link is not None:
-            session.link.fail(condition)
+    def _expel(self, session: ClientSession, condition: str) -> None:
+        """End a session, whether its client is connected or away."""
+        if session.connection is not None:
+            session.connection.fail(condition)
         self._end(session)
 
-    # what connections ask for: connection.Host
+    # for connections
 
     def _verify(self, user: str, password: str) -> bool:
         expected = self._directory.password(user)
@@ -238,56 +239,56 @@ class LoopbackServer:
         return hmac.compare_digest(expected.encode(), password.encode())
 
     def admit(self, user: str) -> str:
-        """The bare JID of a user who has logged in."""
+        """Return the bare JID of a user who has logged in."""
         return self._directory.admit(user)
 
-    def bind(self, link: Connection, jid: str) -> Session:
-        """A new session; the older one of the same name gets ``<conflict/>`` (RFC 6120 §7.7.2.2)."""
+    def bind(self, connection: Connection, jid: str) -> ClientSession:
+        """Create a session. An older one with the same JID gets ``<conflict/>`` (RFC 6120 §7.7.2.2)."""
         older = self._directory.session(jid)
         if older is not None:
             self._expel(older, "conflict")
-        session = Session(jid, jid.partition("/")[0], link)
+        session = ClientSession(jid, jid.partition("/")[0], connection)
         self._directory.add(session)
         return session
 
-    def handle(self, session: Session, element: Element, text: str) -> None:
-        """Record, stamp, interfere, route."""
-        self.record.add(Way.RECEIVED, session.jid, text)
+    def handle(self, session: ClientSession, element: Element, text: str) -> None:
+        """Log and stamp a client's stanza, pass it through the hooks, and route the result."""
+        self.stanza_log.add(Direction.RECEIVED, session.jid, text)
         element.set("from", session.jid)
-        for stanza in through(self.interfere, element, session.jid):
+        for stanza in through(self.hooks, element, session.jid):
             self._router.route(stanza, session.jid)
 
     def arrive(self, domain: str, stanza: Element, text: str = "") -> bool:
-        """A stanza came from another domain, a component's or a server's. False, and it goes nowhere, if it is in the name
-        of another one than that (RFC 6120 §8.1.2.2), or to nobody."""
-        self.record.add(Way.RECEIVED, domain, text or to_text(stanza))
+        """Handle a stanza from another domain. Return False if its sender is not in that domain (RFC 6120 §8.1.2.2), or
+        if it has no recipient."""
+        self.stanza_log.add(Direction.RECEIVED, domain, text or to_text(stanza))
         try:
             sender, to = JID(stanza.get("from", "")), JID(stanza.get("to", ""))
         except InvalidJID:
             return False
         if sender.domain != domain or not to.domain:
             return False
-        for passed in through(self.interfere, stanza, sender.full):
+        for passed in through(self.hooks, stanza, sender.full):
             self._router.route(passed, sender.full)
         return True
 
-    def joined(self, link: Connection, domain: str) -> bool:
-        """A component has proved its secret. False if it is here already."""
+    def joined(self, connection: Connection, domain: str) -> bool:
+        """Register a component that has proved its secret. Return False if it is connected already."""
         if domain in self.neighbours:
             return False
-        self.neighbours[domain] = lambda stanza: link.write(to_text(stanza))
+        self.neighbours[domain] = lambda stanza: connection.write(to_text(stanza))
         return True
 
     def parted(self, domain: str) -> None:
-        """A component's connection has ended."""
+        """Forget a component whose connection has ended."""
         del self.neighbours[domain]
 
-    def resume(self, link: Connection, bare: str, token: str) -> Session | None:
-        """XEP-0198 §5: the session named by ``token``, if it belongs to this account."""
+    def resume(self, connection: Connection, bare: str, token: str) -> ClientSession | None:
+        """Return the session with this token, if it belongs to this account (XEP-0198 §5)."""
         for session in self._directory.sessions(bare):
             if session.acks is None or session.acks.token != token:
                 continue
-            older, session.link = session.link, link
+            older, session.connection = session.connection, connection
             if older is not None:
                 older.fail("conflict")
             if session.expiry is not None:
@@ -296,33 +297,33 @@ class LoopbackServer:
             return session
         return None
 
-    def lost(self, link: Connection, session: Session, *, orderly: bool) -> None:
+    def lost(self, connection: Connection, session: ClientSession, *, orderly: bool) -> None:
         """Wait for a resumption, or end the session."""
-        if session.link is not link:
+        if session.connection is not connection:
             return  # resumed elsewhere
-        session.link = None
+        session.connection = None
         if not orderly and session.acks is not None and session.acks.resumable:
             loop = asyncio.get_running_loop()
             session.expiry = loop.call_later(self._resumption, self._end, session)
         else:
             self._end(session)
 
-    def _end(self, session: Session) -> None:
+    def _end(self, session: ClientSession) -> None:
         if session.expiry is not None:
             session.expiry.cancel()
         if self._directory.session(session.jid) is session:
             self._directory.remove(session)
             self._router.presences.gone(session)
 
-    def opened(self, link: Connection) -> None:
-        """A client has connected; one that comes while the server closes is sent away."""
-        self._links.add(link)
+    def opened(self, connection: Connection) -> None:
+        """Register a connection. One that comes while the server closes is cut."""
+        self._connections.add(connection)
         self._all_closed.clear()
         if self._closing:
-            link.cut()
+            connection.cut()
 
-    def closed(self, link: Connection) -> None:
-        """The connection is gone."""
-        self._links.discard(link)
-        if not self._links:
+    def closed(self, connection: Connection) -> None:
+        """Forget a connection that is gone."""
+        self._connections.discard(connection)
+        if not self._connections:
             self._all_closed.set()

@@ -1,4 +1,4 @@
-"""What the server itself answers: roster, service discovery, ping (RFC 6121 §2, XEP-0030, XEP-0199, RFC 3921 §3)."""
+"""Answer iqs for the server itself: roster, service discovery, ping (RFC 6121 §2, XEP-0030, XEP-0199, RFC 3921 §3)."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from xml.etree.ElementTree import Element
 from slixmpp import JID, InvalidJID
 
 from .directory import Directory
-from .presence import Presences
-from .session import Session
+from .presence import PresenceService
+from .session import ClientSession
 from .stanzas import error, payload_of, result
 from .wire import DISCO_INFO, DISCO_ITEMS, PING, ROSTER, SESSION
 
-Answer: TypeAlias = Callable[["Services", Session, Element, Element, JID], Element | None]
+Answer: TypeAlias = Callable[["Services", ClientSession, Element, Element, JID], Element | None]
 
 
 class Services:
-    """Answers an iq of type get or set that went to the domain, or to an account for which the server speaks."""
+    """Answers an iq of type get or set to the domain, or to an account for which the server answers."""
 
-    def __init__(self, directory: Directory, presences: Presences) -> None:
+    def __init__(self, directory: Directory, presences: PresenceService) -> None:
         self._directory = directory
         self._presences = presences
 
-    def answer(self, session: Session, iq: Element, to: JID) -> Element | None:
-        """The reply; None to what is itself an answer (to a roster push, say) or an error.
+    def answer(self, session: ClientSession, iq: Element, to: JID) -> Element | None:
+        """Return the reply; None for a stanza that is itself a result or an error.
 
-        ``to`` is the domain or a bare JID of it: the sender's own if the iq was not addressed.
+        ``to`` is the domain or one of its bare JIDs. It is the sender's own if the iq had no ``to``.
         """
         request = payload_of(iq)
         if request is None:
@@ -39,7 +39,7 @@ class Services:
                 return reply
         return error(iq, "service-unavailable")
 
-    def _roster_get(self, session: Session, iq: Element, request: Element, to: JID) -> Element | None:
+    def _roster_get(self, session: ClientSession, iq: Element, request: Element, to: JID) -> Element | None:
         if to.bare != session.bare:
             return None
         session.wants_roster = True
@@ -48,8 +48,8 @@ class Services:
             query.append(self._presences.roster_item(contact, state))
         return result(iq, query)
 
-    def _roster_set(self, session: Session, iq: Element, request: Element, to: JID) -> Element | None:
-        """Names and groups are not kept; a removal ends both subscriptions (RFC 6121 §2.5)."""
+    def _roster_set(self, session: ClientSession, iq: Element, request: Element, to: JID) -> Element | None:
+        """Apply removals, which end both subscriptions (RFC 6121 §2.5). Names and groups are not kept."""
         if to.bare != session.bare:
             return None
         for item in request:
@@ -62,7 +62,7 @@ class Services:
                 self._presences.watch(contact, session.bare, False)
         return result(iq)
 
-    def _info(self, session: Session, iq: Element, request: Element, to: JID) -> Element | None:
+    def _info(self, session: ClientSession, iq: Element, request: Element, to: JID) -> Element | None:
         query = Element(f"{{{DISCO_INFO}}}query")
         if not to.user:
             identity = {"category": "server", "type": "im", "name": "loopback, not for production"}
@@ -76,7 +76,7 @@ class Services:
         query.extend(Element(f"{{{DISCO_INFO}}}feature", var=feature) for feature in features)
         return result(iq, query)
 
-    def _items(self, session: Session, iq: Element, request: Element, to: JID) -> Element | None:
+    def _items(self, session: ClientSession, iq: Element, request: Element, to: JID) -> Element | None:
         query = Element(f"{{{DISCO_ITEMS}}}query")
         if to.user:
             if not self._directory.watches(session.bare, to.bare):
@@ -85,7 +85,7 @@ class Services:
                 query.append(Element(f"{{{DISCO_ITEMS}}}item", jid=other.jid))
         return result(iq, query)
 
-    def _pong(self, session: Session, iq: Element, request: Element, to: JID) -> Element | None:
+    def _pong(self, session: ClientSession, iq: Element, request: Element, to: JID) -> Element | None:
         return result(iq) if not to.user or to.bare == session.bare else None
 
     _RULES: ClassVar[dict[tuple[str, str], Answer]] = {

@@ -1,67 +1,51 @@
-"""One bound resource of an account: its presence, and its way to the client (RFC 6121 §4, XEP-0198)."""
+"""One bound resource of an account: its presence, and its connection (RFC 6121 §4, XEP-0198)."""
 
 from __future__ import annotations
 
 from asyncio import TimerHandle
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element
 
 from .acks import Acks, AcksOverflow
 from .wire import SM
 
+if TYPE_CHECKING:
+    from .connection import Connection
+
 ACK_REQUEST = f"<r xmlns='{SM}'/>"
 
 
-class Link(Protocol):
-    """What a session needs of its connection."""
-
-    def write(self, text: str) -> None:
-        """Send text, now."""
-
-    def write_raw(self, data: bytes) -> None:
-        """Send bytes, whatever they are."""
-
-    def fail(self, condition: str) -> None:
-        """End with a stream error, and the session with it."""
-
-    def close(self) -> None:
-        """End as agreed, and the session with it."""
-
-    def cut(self) -> None:
-        """End the TCP connection without a word; the session may be resumed."""
-
-
 @dataclass(eq=False)
-class Session:
-    """A client that is bound. It outlives its connection while a resumption is possible."""
+class ClientSession:
+    """A bound client. It outlives its connection while the client may resume."""
 
     jid: str
-    """Full JID, normalised."""
+    """The full JID, normalised."""
     bare: str
-    link: Link | None
+    connection: Connection | None
     """None while the client is away and may resume."""
     presence: Element | None = None
     """The last available presence that was broadcast; None while the resource is not available."""
     priority: int = 0
-    """Of that presence."""
+    """The priority in that presence."""
     directed: set[str] = field(default_factory=set)
-    """Who got directed presence and must hear of the end (RFC 6121 §4.6.3)."""
+    """Recipients of directed presence, which must be told when the session ends (RFC 6121 §4.6.3)."""
     wants_roster: bool = False
-    """Has asked for the roster, hence gets roster pushes (RFC 6121 §2.1.6)."""
+    """The client has requested its roster, so it gets roster pushes (RFC 6121 §2.1.6)."""
     acks: Acks | None = None
-    """Since stream management is enabled."""
+    """The state of stream management, once enabled."""
     expiry: TimerHandle | None = None
-    """When the wait for a resumption ends."""
+    """The timer that ends the wait for a resumption."""
 
     def deliver(self, text: str) -> bool:
-        """Send a stanza to the client, or keep it for the resumption. False: too much is kept, the session must end."""
+        """Send a stanza, and keep it for a resumption. Return False if too much is kept: the session must end."""
         ask = False
         if self.acks is not None:
             try:
                 ask = self.acks.sending(text)
             except AcksOverflow:
                 return False
-        if self.link is not None:
-            self.link.write(text + ACK_REQUEST if ask else text)
+        if self.connection is not None:
+            self.connection.write(text + ACK_REQUEST if ask else text)
         return True

@@ -1,4 +1,4 @@
-"""Stanzas that the server itself builds: stamps, replies and errors (RFC 6120 §8)."""
+"""Build the server's own stanzas: results, errors and presence (RFC 6120 §8)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ERROR_TYPES = {
 
 
 def addressed(stanza: Element, to: str) -> Element:
-    """``stanza`` with another ``to``; the payload is shared, not copied."""
+    """Return ``stanza`` with another ``to``. The payload is shared, not copied."""
     twin = Element(stanza.tag, {**stanza.attrib, "to": to})
     twin.text = stanza.text
     twin.extend(stanza)
@@ -30,14 +30,14 @@ def addressed(stanza: Element, to: str) -> Element:
 
 
 def result(request: Element, *payload: Element) -> Element:
-    """The answer to an iq of type get or set, from the address that was asked."""
+    """Build the result of an iq of type get or set, from the address that was asked."""
     reply = _reply(request, "result")
     reply.extend(payload)
     return reply
 
 
 def error(stanza: Element, condition: str) -> Element | None:
-    """The error that answers ``stanza``, or None where no error may be answered (RFC 6120 §8.3.1)."""
+    """Build the error reply to ``stanza``; None if no error may be sent (RFC 6120 §8.3.1)."""
     kind = stanza.get("type")
     if kind == "error" or (stanza.tag == IQ and kind == "result"):
         return None
@@ -48,7 +48,7 @@ def error(stanza: Element, condition: str) -> Element | None:
 
 
 def presence(sender: str, to: str, kind: str | None = None) -> Element:
-    """An empty presence; ``kind`` is its type, None for available."""
+    """Build an empty presence; ``kind`` is its type, None for available."""
     stanza = Element(PRESENCE, {"from": sender, "to": to})
     if kind is not None:
         stanza.set("type", kind)
@@ -56,7 +56,7 @@ def presence(sender: str, to: str, kind: str | None = None) -> Element:
 
 
 def payload_of(iq: Element) -> Element | None:
-    """The first child of an iq that is not an error."""
+    """Return the first child of an iq that is not an error."""
     return next((child for child in iq if local_name(child) != "error"), None)
 
 

@@ -1,4 +1,4 @@
-"""XML of the outer stream (RFC 6120 §4, §11): a reader that keeps each stanza's exact text, and a serialiser."""
+"""Read and write the XML of a stream (RFC 6120 §4, §11). The reader keeps the exact text of each stanza."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ PING = "urn:xmpp:ping"
 SM = "urn:xmpp:sm:3"
 
 STANZA_LIMIT = 256 * 1024
-"""Bytes of one stanza, as Prosody and ejabberd limit it; it bounds what an unfinished stanza may occupy."""
+"""Maximum size of a stanza in bytes, as in Prosody and ejabberd. It bounds the memory of an unfinished stanza."""
 DEPTH_LIMIT = 256
-"""Nested elements, the stream's root included: far more than any client sends, less than Python's recursion limit."""
+"""Maximum depth of nested elements, the stream's root included: below Python's recursion limit."""
 
 _XML = "http://www.w3.org/XML/1998/namespace"
 _TEXT_BUFFER = 64 * 1024
-"""expat hands a text over in pieces of this size; larger pieces mean fewer calls."""
+"""expat delivers text in pieces of this size. Larger pieces mean fewer calls."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Opened:
 
 @dataclass(frozen=True)
 class Received:
-    """One whole top-level element, and its text exactly as it came over the wire."""
+    """One complete top-level element, with its exact text from the wire."""
 
     element: Element
     text: str
@@ -54,7 +54,7 @@ class Closed:
 
 @dataclass(frozen=True)
 class Violated:
-    """The stream must end with this error (RFC 6120 §4.9.3); nothing follows."""
+    """The stream must end with this error (RFC 6120 §4.9.3). It is the last event."""
 
     condition: str
 
@@ -63,11 +63,11 @@ StreamEvent: TypeAlias = Opened | Received | Closed | Violated
 
 
 class _StopParsing(Exception):
-    """Leaves expat from inside a callback, with the stream error's condition."""
+    """Leaves an expat callback; ``str()`` is the condition of the stream error."""
 
 
 class StreamReader:
-    """Cuts a client's stream into its top-level elements.
+    """Splits a client's stream into its top-level elements.
 
     RFC 6120 §11.1 forbids comments, processing instructions and DTDs: each of them ends the stream.
     """
@@ -88,16 +88,16 @@ class StreamReader:
         self._events: list[StreamEvent] = []
         self._tree = TreeBuilder()
         self._empty_since = -1
-        """Where the element began that was started last, unless something has come since."""
+        """The start of the last opened element, if nothing has come since; else -1."""
         self._begin = 0
-        """Where the current stanza began, in bytes since the stream's first."""
+        """The start of the current stanza, in bytes since the start of the stream."""
         self._kept = bytearray()
         """What was parsed since the end of the last stanza; with what is not parsed yet, at most `limit` bytes stay."""
         self._kept_from = 0
         self._over = False
 
     def feed(self, data: bytes) -> list[StreamEvent]:
-        """What ``data`` completes, in order. A `Violated` is the last event ever."""
+        """Return the events that ``data`` completes, in order. `Violated` is always the last one."""
         if self._over:
             return []
         tokens = self._tokens.cut(data)
@@ -109,7 +109,7 @@ class StreamReader:
         except _StopParsing as stop:
             self._violate(str(stop))
         if self._depth == 1 and not self._kept.strip():
-            self._forget(len(self._kept))  # white space between stanzas keeps a connection alive and means nothing
+            self._forget(len(self._kept))  # white space between stanzas only keeps the connection alive
         if len(self._kept) + len(self._tokens) > self._limit and not self._over:
             self._violate("policy-violation")
         events, self._events = self._events, []
@@ -151,7 +151,7 @@ class StreamReader:
         self._empty_since = -1
 
     def _cut(self, index: int) -> bytes:
-        """The bytes of the stanza that ends at ``index``: behind ``<a/>``, but in front of ``</a>``."""
+        """Return the bytes of the stanza that ends at ``index``: after ``<a/>``, but before ``</a>``."""
         end = index - self._kept_from
         empty = self._empty_since == self._begin and self._kept.endswith(b"/>", 0, end)
         if not empty:
@@ -176,7 +176,7 @@ class StreamReader:
 
 
 def parse(text: str) -> Element:
-    """The element that ``text`` spells, as if it came inside a client's stream; ValueError if it is not exactly one."""
+    """Parse ``text`` as one element inside a client's stream. Raises ValueError if it is not exactly one."""
     reader = StreamReader(limit=len(text.encode()) + STANZA_LIMIT)
     events = reader.feed(f"<stream:stream xmlns='{CLIENT}' xmlns:stream='{STREAMS}'>{text}".encode())
     if len(events) == 2 and isinstance(received := events[1], Received):
@@ -185,7 +185,7 @@ def parse(text: str) -> Element:
 
 
 def to_text(element: Element, outer: str = CLIENT) -> str:
-    """``element`` as XML inside an element of the namespace ``outer``. Its tail is left out."""
+    """Return ``element`` as XML inside an element of the namespace ``outer``, without its tail."""
     out: list[str] = []
     _write(element, outer, out)
     return "".join(out)
@@ -229,7 +229,7 @@ def _clark(name: str) -> str:
 
 
 def escaped(value: str) -> str:
-    """Character data for XML."""
+    """Escape character data for XML."""
     if "&" in value:
         value = value.replace("&", "&amp;")
     if "<" in value:
@@ -237,7 +237,7 @@ def escaped(value: str) -> str:
     if ">" in value:
         value = value.replace(">", "&gt;")
     if "\r" in value:
-        value = value.replace("\r", "&#13;")  # or the next parser makes a line feed of it
+        value = value.replace("\r", "&#13;")  # otherwise the next parser turns it into a line feed
     return value
 
 
@@ -250,5 +250,5 @@ def _attribute(value: str) -> str:
 
 
 def local_name(element: Element) -> str:
-    """The tag without its namespace."""
+    """Return the tag without its namespace."""
     return element.tag.rpartition("}")[2]

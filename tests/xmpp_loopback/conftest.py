@@ -1,4 +1,4 @@
-"""A loopback server with three accounts, slixmpp clients on it, and a bare TCP client that says what they would not."""
+"""A loopback server with three accounts, slixmpp clients on it, and a bare TCP client that sends anything."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def server() -> AsyncIterator[LoopbackServer]:
 
 @pytest.fixture
 async def make(server: LoopbackServer) -> AsyncIterator[Callable[..., ClientXMPP]]:
-    """Builds clients that are closed when the test ends; the password is the account's."""
+    """Creates clients that are closed at the end of the test. The default password is the account's."""
     made: list[ClientXMPP] = []
 
     def build(jid: str, password: str | None = None, plugins: tuple[str, ...] = (), **options: str) -> ClientXMPP:
@@ -43,7 +43,7 @@ async def make(server: LoopbackServer) -> AsyncIterator[Callable[..., ClientXMPP
 
 @pytest.fixture
 def log_in(server: LoopbackServer, make: Callable[..., ClientXMPP]) -> Callable[..., Awaitable[ClientXMPP]]:
-    """Builds a client that is online on ``server``."""
+    """Creates a client that is online on ``server``."""
 
     async def build(jid: str, *plugins: str) -> ClientXMPP:
         client = make(jid, plugins=plugins)
@@ -55,7 +55,7 @@ def log_in(server: LoopbackServer, make: Callable[..., ClientXMPP]) -> Callable[
 
 @dataclass
 class Wire:
-    """A client that says what the test says."""
+    """A bare TCP client that sends what the test says."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
@@ -65,12 +65,12 @@ class Wire:
         await self.writer.drain()
 
     async def hear(self, until: str) -> str:
-        """What comes, up to and including ``until``."""
+        """Return what the server sends, up to and including ``until``."""
         async with asyncio.timeout(PATIENCE):
             return (await self.reader.readuntil(until.encode())).decode()
 
     async def end(self) -> str:
-        """What comes until the server closes."""
+        """Return what the server sends until it closes."""
         async with asyncio.timeout(PATIENCE):
             return (await self.reader.read()).decode()
 
@@ -117,8 +117,8 @@ def wire(server: LoopbackServer, open_wire: Callable[[LoopbackServer], Awaitable
     return lambda: open_wire(server)
 
 
-class Inbox:
-    """What a client got of one event, in order."""
+class Events:
+    """Collects one event of a client, in order."""
 
     def __init__(self, client: ClientXMPP, event: str) -> None:
         self.queue: asyncio.Queue[Any] = asyncio.Queue()
@@ -134,13 +134,13 @@ class Inbox:
 
 
 @pytest.fixture
-def inbox() -> type[Inbox]:
-    return Inbox
+def events() -> type[Events]:
+    return Events
 
 
 @pytest.fixture
 def settle() -> Callable[..., Awaitable[None]]:
-    """Returns when all that these clients sent before was handled, and what the server sent them has arrived."""
+    """Waits until all stanzas that these clients sent are handled, and all stanzas to them have arrived."""
 
     async def settled(*clients: ClientXMPP) -> None:
         for _ in range(2):

@@ -18,7 +18,6 @@ def test_an_acknowledgement_frees_what_it_covers() -> None:
 
 
 def test_an_acknowledgement_of_what_was_never_sent_is_refused() -> None:
-    """Neither too many, nor fewer than before."""
     queue = Acks("token", resumable=True)
     for text in "abc":
         queue.sending(text)
@@ -42,7 +41,6 @@ def test_the_counters_wrap(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_acknowledgement_is_asked_for_now_and_then() -> None:
-    """Once in eight stanzas."""
     queue = Acks("token", resumable=True)
     assert [number for number in range(1, 25) if queue.sending("x")] == [8, 16, 24]
 

@@ -1,4 +1,4 @@
-"""A component connects (XEP-0114): it proves its secret, gets what is for its domain, and speaks for nobody else."""
+"""A component (XEP-0114) proves its secret, gets stanzas for its domain, and cannot claim another one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def server() -> AsyncIterator[LoopbackServer]:
 
 @pytest.fixture
 async def component(server: LoopbackServer) -> AsyncIterator[ComponentXMPP]:
-    """On the server."""
+    """A component that is connected to the server."""
     made = ComponentXMPP(DOMAIN, SECRET)
     await component_online(made, server)
     yield made
@@ -37,7 +37,7 @@ async def component(server: LoopbackServer) -> AsyncIterator[ComponentXMPP]:
 
 
 async def joined(wire: Any, secret: str = SECRET) -> str:
-    """What the server says to a component with this secret."""
+    """Return what the server sends to a component with this secret."""
     await wire.say(HEADER)
     header = await wire.hear(">") + await wire.hear(">")
     stream = header.partition("id='")[2].partition("'")[0]
@@ -46,10 +46,10 @@ async def joined(wire: Any, secret: str = SECRET) -> str:
     return answer
 
 
-async def test_messages_come_and_go_for_any_name_of_the_domain(component: ComponentXMPP, log_in: LogIn, inbox: Any) -> None:
-    """Bare, full or no name at all; answers come from the name that was asked."""
+async def test_messages_come_and_go_for_any_name_of_the_domain(component: ComponentXMPP, log_in: LogIn, events: Any) -> None:
+    """They go to bare and full JIDs and to the domain; answers come from the same address."""
     alice = await log_in("alice@localhost/x")
-    to_component, to_alice = inbox(component, "message"), inbox(alice, "message")
+    to_component, to_alice = events(component, "message"), events(alice, "message")
     for name in (DOMAIN, f"echo@{DOMAIN}", f"help@{DOMAIN}/desk"):
         alice.send_message(name, "hello")
         message = await to_component.take()
@@ -59,7 +59,7 @@ async def test_messages_come_and_go_for_any_name_of_the_domain(component: Compon
 
 
 async def test_iqs_of_a_component_are_answered(component: ComponentXMPP, log_in: LogIn) -> None:
-    """By clients and by the server; a client that is not there is an error."""
+    """Clients and the server answer. An iq to a client that does not exist is an error."""
     await log_in("alice@localhost/x", "xep_0030")
     component.register_plugin("xep_0030")
     disco = component.plugin["xep_0030"]
@@ -71,11 +71,11 @@ async def test_iqs_of_a_component_are_answered(component: ComponentXMPP, log_in:
 
 
 async def test_a_component_gets_presence_only_where_subscribed(
-    server: LoopbackServer, component: ComponentXMPP, log_in: LogIn, inbox: Any, settle: Settle
+    server: LoopbackServer, component: ComponentXMPP, log_in: LogIn, events: Any, settle: Settle
 ) -> None:
-    """``mutual`` is for accounts; who has it in his roster is seen by it, with all that comes later."""
+    """``mutual`` does not apply. A contact with a subscription sends its presence."""
     server.set_subscription("alice@localhost", f"echo@{DOMAIN}", "from")
-    here, gone = inbox(component, "presence_available"), inbox(component, "presence_unavailable")
+    here, gone = events(component, "presence_available"), events(component, "presence_unavailable")
     bob = await log_in("bob@localhost/y")
     alice = await log_in("alice@localhost/x")
     presence = await here.take()
@@ -87,7 +87,6 @@ async def test_a_component_gets_presence_only_where_subscribed(
 
 
 async def test_a_wrong_secret_is_refused(server: LoopbackServer, open_wire: OpenWire) -> None:
-    """And nothing is routed to who does not know it."""
     wire = await open_wire(server)
     await joined(wire, "guess")
     assert "<not-authorized" in await wire.end()
@@ -96,7 +95,6 @@ async def test_a_wrong_secret_is_refused(server: LoopbackServer, open_wire: Open
 
 @pytest.mark.parametrize("first", ["<message to='alice@localhost'/>", "<unheard-of/>"])
 async def test_nothing_comes_before_the_handshake(server: LoopbackServer, open_wire: OpenWire, first: str) -> None:
-    """Who has not proved the secret says nothing."""
     wire = await open_wire(server)
     await wire.say(HEADER + first)
     assert "<not-authorized" in await wire.end()
@@ -104,11 +102,11 @@ async def test_nothing_comes_before_the_handshake(server: LoopbackServer, open_w
 
 @pytest.mark.parametrize("sender", ["alice@localhost/x", "localhost", "echo@other.test", "", "@@"])
 async def test_no_other_domain_can_be_claimed(
-    server: LoopbackServer, open_wire: OpenWire, log_in: LogIn, inbox: Any, settle: Settle, sender: str
+    server: LoopbackServer, open_wire: OpenWire, log_in: LogIn, events: Any, settle: Settle, sender: str
 ) -> None:
-    """The stream ends, nothing is delivered, and the name is free again."""
+    """The stream ends, nothing is delivered, and the domain is free again."""
     alice = await log_in("alice@localhost/x")
-    got = inbox(alice, "message")
+    got = events(alice, "message")
     wire = await open_wire(server)
     assert "<handshake/>" in await joined(wire)
     await wire.say(f"<message from='{sender}' to='alice@localhost/x'><body>trust me</body></message>")
@@ -119,7 +117,7 @@ async def test_no_other_domain_can_be_claimed(
 
 
 async def test_a_stanza_to_nobody_ends_the_stream(server: LoopbackServer, open_wire: OpenWire) -> None:
-    """A component has no account of its own that a server could take it to be for."""
+    """A component has no account that the server could deliver it to."""
     wire = await open_wire(server)
     await joined(wire)
     await wire.say(f"<message from='echo@{DOMAIN}'/>")
@@ -127,27 +125,25 @@ async def test_a_stanza_to_nobody_ends_the_stream(server: LoopbackServer, open_w
 
 
 async def test_a_second_one_of_the_same_name_is_refused(
-    server: LoopbackServer, component: ComponentXMPP, open_wire: OpenWire, log_in: LogIn, inbox: Any
+    server: LoopbackServer, component: ComponentXMPP, open_wire: OpenWire, log_in: LogIn, events: Any
 ) -> None:
-    """Who came first keeps the domain."""
+    """The first one keeps the domain."""
     wire = await open_wire(server)
     await joined(wire)
     assert "<conflict" in await wire.end()
-    got = inbox(component, "message")
+    got = events(component, "message")
     (await log_in("alice@localhost/x")).send_message(DOMAIN, "still there?")
     assert (await got.take())["body"] == "still there?"
 
 
-async def test_without_the_component_its_domain_is_not_found(server: LoopbackServer, log_in: LogIn, inbox: Any) -> None:
-    """Who writes to it hears that it is not there."""
+async def test_without_the_component_its_domain_is_not_found(server: LoopbackServer, log_in: LogIn, events: Any) -> None:
     alice = await log_in("alice@localhost/x")
-    errors = inbox(alice, "message_error")
+    errors = events(alice, "message_error")
     alice.send_message(DOMAIN, "hello", mtype="chat")
     assert (await errors.take())["error"]["condition"] == "remote-server-not-found"
 
 
 async def test_what_no_component_says_ends_the_stream(server: LoopbackServer, open_wire: OpenWire) -> None:
-    """After the handshake stanzas only."""
     wire = await open_wire(server)
     await joined(wire)
     await wire.say("<handshake/>")

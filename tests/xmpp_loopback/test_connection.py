@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from slixmpp import ClientXMPP
 
-from xmpp_loopback import LoginFailed, LoopbackServer, back_online, online
+from xmpp_loopback import LoginFailed, LoopbackServer, online, reconnect
 
 MakeWire = Callable[[], Awaitable[Any]]
 SASL = "urn:ietf:params:xml:ns:xmpp-sasl"
@@ -65,20 +65,20 @@ async def test_a_resource_is_made_up_when_none_is_asked_for(
 
 
 async def test_the_newer_of_two_equal_resources_wins(
-    server: LoopbackServer, log_in: Callable[..., Awaitable[ClientXMPP]], inbox: Any
+    server: LoopbackServer, log_in: Callable[..., Awaitable[ClientXMPP]], events: Any
 ) -> None:
     """The older connection ends with <conflict/>."""
     older = await log_in("alice@localhost/x")
-    errors, ended = inbox(older, "stream_error"), inbox(older, "disconnected")
+    errors, ended = events(older, "stream_error"), events(older, "disconnected")
     newer = await log_in("alice@localhost/x")
     assert (await errors.take())["condition"] == "conflict"
     await ended.take()
     assert server.online == ["alice@localhost/x"]
     newer.send_message("alice@localhost/x", "hello, me")
-    assert (await inbox(newer, "message").take())["body"] == "hello, me"
+    assert (await events(newer, "message").take())["body"] == "hello, me"
 
 
-async def test_the_jid_is_normalised(server: LoopbackServer, make: Callable[..., ClientXMPP], inbox: Any) -> None:
+async def test_the_jid_is_normalised(server: LoopbackServer, make: Callable[..., ClientXMPP], events: Any) -> None:
     """Case in the user name and the domain does not matter."""
     client = make("ALICE@LocalHost/X", "alice's")
     await online(client, server)
@@ -86,11 +86,11 @@ async def test_the_jid_is_normalised(server: LoopbackServer, make: Callable[...,
 
 
 async def test_a_login_that_breaks_off_is_an_error(server: LoopbackServer, make: Callable[..., ClientXMPP]) -> None:
-    """`online` does not wait for ever when the connection ends first."""
+    """`online` does not wait for ever if the connection ends first."""
     client = make("alice@localhost")
     client.add_event_handler("auth_success", lambda _: client.abort())
     with pytest.raises(LoginFailed, match="connection ended"):
-        await back_online(client, server)
+        await reconnect(client, server)
 
 
 async def test_another_domain_is_unknown(wire: MakeWire) -> None:
@@ -120,7 +120,7 @@ async def test_another_domain_is_unknown(wire: MakeWire) -> None:
     ],
 )
 async def test_a_bad_login_says_why(wire: MakeWire, said: str, condition: str) -> None:
-    """Each fault of RFC 6120 §6.5 has its condition, and another attempt may follow."""
+    """Each failure has its condition from RFC 6120 §6.5, and another attempt may follow."""
     client = await wire()
     await client.header()
     name = said[1:].partition(" ")[0].partition(">")[0].rstrip("/")
@@ -199,7 +199,7 @@ async def test_no_stanza_passes_before_binding(server: LoopbackServer, wire: Mak
     await (client.header() if stage == "opened" else client.log_in("alice"))
     await client.say("<message to='bob@localhost'><body>early</body></message>")
     assert "<not-authorized " in await client.end()
-    assert server.seen == []
+    assert server.handled == []
 
 
 async def test_only_a_bind_request_binds(wire: MakeWire) -> None:
@@ -231,7 +231,7 @@ async def test_an_impossible_resource_is_refused(wire: MakeWire) -> None:
     ],
 )
 async def test_a_stream_ends_as_it_should(server: LoopbackServer, wire: MakeWire, said: str, condition: str | None) -> None:
-    """A violation is named, an ordinary end answered, half a connection closed; the session goes each time."""
+    """A violation, a stream close and a cut connection all end the session."""
     client = await wire()
     await client.bind("alice", "x")
     await client.say(said)
@@ -242,17 +242,17 @@ async def test_a_stream_ends_as_it_should(server: LoopbackServer, wire: MakeWire
 
 
 async def test_an_oversize_stanza_ends_the_connection(
-    server: LoopbackServer, log_in: Callable[..., Awaitable[ClientXMPP]], inbox: Any
+    server: LoopbackServer, log_in: Callable[..., Awaitable[ClientXMPP]], events: Any
 ) -> None:
     """256 KiB and a little more: <policy-violation/>, as from Prosody; the recipient gets nothing."""
     alice, bob = await log_in("alice@localhost/x"), await log_in("bob@localhost/y")
-    errors, ended, got = inbox(alice, "stream_error"), inbox(alice, "disconnected"), inbox(bob, "message")
+    errors, ended, got = events(alice, "stream_error"), events(alice, "disconnected"), events(bob, "message")
     alice.send_message("bob@localhost/y", "x" * 262_000)
     assert len((await got.take())["body"]) == 262_000
     alice.send_message("bob@localhost/y", "x" * 262_144)
     assert (await errors.take())["condition"] == "policy-violation"
     await ended.take()
-    await server.saw(lambda handled: handled.client == "bob@localhost/y" and "unavailable" in handled.text)
+    await server.wait_for(lambda handled: handled.client == "bob@localhost/y" and "unavailable" in handled.text)
     assert got.empty
 
 

@@ -48,10 +48,10 @@ async def two() -> AsyncIterator[Two]:
             await offline(client)
 
 
-async def test_messages_and_iqs_cross_both_ways(two: Two, inbox: Any) -> None:
-    """From full JID to full JID, and to the bare one; what the other server answers comes back, errors too."""
+async def test_messages_and_iqs_cross_both_ways(two: Two, events: Any) -> None:
+    """They work for full and bare JIDs; results and errors come back."""
     await two.online()
-    to_bob, to_alice, errors = inbox(two.bob, "message"), inbox(two.alice, "message"), inbox(two.alice, "message_error")
+    to_bob, to_alice, errors = events(two.bob, "message"), events(two.alice, "message"), events(two.alice, "message_error")
     two.alice.send_message(BOB, "there")
     two.bob.send_message("alice@a.test", "and back")
     assert [(await box.take())["from"].full for box in (to_bob, to_alice)] == [ALICE, BOB]
@@ -67,11 +67,11 @@ async def test_messages_and_iqs_cross_both_ways(two: Two, inbox: Any) -> None:
 
 
 @pytest.mark.parametrize("first", ["alice", "bob"])
-async def test_presence_crosses_where_subscribed(two: Two, inbox: Any, first: str) -> None:
-    """Whoever comes first hears of the other who comes later, who learns by a probe; and of the end."""
+async def test_presence_crosses_where_subscribed(two: Two, events: Any, first: str) -> None:
+    """Both learn of each other whoever comes first, and both learn of the end."""
     two.befriend()
-    boxes = {name: inbox(client, "presence_available") for name, client in (("alice", two.alice), ("bob", two.bob))}
-    gone = inbox(two.alice, "presence_unavailable")
+    boxes = {name: events(client, "presence_available") for name, client in (("alice", two.alice), ("bob", two.bob))}
+    gone = events(two.alice, "presence_unavailable")
     order = [(two.alice, two.near), (two.bob, two.far)]
     for client, server in order if first == "alice" else order[::-1]:
         await online(client, server)
@@ -83,24 +83,23 @@ async def test_presence_crosses_where_subscribed(two: Two, inbox: Any, first: st
     assert (await gone.take())["from"].full == BOB
 
 
-async def test_presence_does_not_cross_elsewhere(two: Two, inbox: Any) -> None:
-    """Strangers of another domain hear nothing, not even by a probe; who is subscribed one way hears that way."""
+async def test_presence_does_not_cross_elsewhere(two: Two, events: Any) -> None:
+    """Strangers get nothing, not even by a probe; a one-way subscription works one way."""
     two.befriend("from")
-    seen = inbox(two.alice, "presence_available")
+    seen = events(two.alice, "presence_available")
     await two.online()
     two.alice.send_presence(pto="bob@b.test", ptype="probe")
     await two.settle()
     assert {(await seen.take())["from"].full for _ in range(seen.queue.qsize())} <= {ALICE}
-    crossed = [handled.element for handled in two.near.seen if handled.client == "b.test" and "<presence" in handled.text]
+    crossed = [handled.element for handled in two.near.handled if handled.client == "b.test" and "<presence" in handled.text]
     assert [stanza.get("type") for stanza in crossed if stanza.get("from") == BOB] == ["probe"]
-    assert any(ALICE in handled.text and "<presence" in handled.text for handled in two.far.seen if handled.client == BOB)
+    assert any(ALICE in handled.text and "<presence" in handled.text for handled in two.far.handled if handled.client == BOB)
 
 
-async def test_a_subscription_crosses(two: Two, inbox: Any) -> None:
-    """Asked, granted, and withdrawn: presence follows."""
+async def test_a_subscription_crosses(two: Two, events: Any) -> None:
     await two.online()
-    asked, granted = inbox(two.bob, "presence_subscribe"), inbox(two.alice, "presence_subscribed")
-    here, gone = inbox(two.alice, "presence_available"), inbox(two.alice, "presence_unavailable")
+    asked, granted = events(two.bob, "presence_subscribe"), events(two.alice, "presence_subscribed")
+    here, gone = events(two.alice, "presence_available"), events(two.alice, "presence_unavailable")
     two.alice.send_presence(pto="bob@b.test", ptype="subscribe")
     assert (await asked.take())["from"] == "alice@a.test"
     two.bob.send_presence(pto="alice@a.test", ptype="subscribed")
@@ -111,10 +110,10 @@ async def test_a_subscription_crosses(two: Two, inbox: Any) -> None:
     assert (await gone.take())["from"].full == BOB
 
 
-async def test_directed_presence_crosses_and_its_end(two: Two, inbox: Any) -> None:
-    """Who was told directly is told of the end, though not subscribed (RFC 6121 §4.6.3)."""
+async def test_directed_presence_crosses_and_its_end(two: Two, events: Any) -> None:
+    """Recipients of directed presence learn of the end without a subscription (RFC 6121 §4.6.3)."""
     await two.online()
-    here, gone = inbox(two.bob, "presence_available"), inbox(two.bob, "presence_unavailable")
+    here, gone = events(two.bob, "presence_available"), events(two.bob, "presence_unavailable")
     two.alice.send_presence(pto=BOB)
     while (await here.take())["from"].full != ALICE:
         pass
@@ -123,66 +122,65 @@ async def test_directed_presence_crosses_and_its_end(two: Two, inbox: Any) -> No
 
 
 @pytest.mark.parametrize("claimed", ["bob@b.test/y", "carol@c.test/z", "b.test", "", "@@"])
-async def test_an_honest_server_refuses_the_name_of_another_domain(two: Two, inbox: Any, claimed: str) -> None:
-    """Its own people, a third domain, no name: what the hostile server next to it stamps does not get in."""
+async def test_an_honest_server_refuses_the_name_of_another_domain(two: Two, events: Any, claimed: str) -> None:
+    """It refuses its own domain, a third one and no sender, whatever the hostile server stamps."""
     await two.online()
-    two.near.interfere.append(hostile.impersonate(claimed))
-    got = inbox(two.bob, "message")
+    two.near.hooks.append(hostile.impersonate(claimed))
+    got = events(two.bob, "message")
     two.alice.send_message(BOB, "trust me")
     await two.settle()
     assert got.empty
     assert [refused.get("from") for refused in two.path.refused if refused.tag.endswith("message")] == [claimed]
 
 
-async def test_a_hostile_server_can_forge_its_own_people(two: Two, inbox: Any) -> None:
-    """Nobody but end-to-end encryption can tell."""
+async def test_a_hostile_server_can_forge_its_own_people(two: Two, events: Any) -> None:
+    """Only end-to-end encryption can detect this."""
     await two.online()
-    two.near.interfere.append(hostile.impersonate("carol@a.test/z"))
-    got = inbox(two.bob, "message")
+    two.near.hooks.append(hostile.impersonate("carol@a.test/z"))
+    got = events(two.bob, "message")
     two.alice.send_message(BOB, "trust me")
     assert (await got.take())["from"] == "carol@a.test/z"
 
 
-async def test_a_hostile_path_changes_what_passes(two: Two, inbox: Any) -> None:
-    """Between two honest servers: what the sender's server saw is not what the other one sees; refusals are kept."""
+async def test_a_hostile_path_changes_what_passes(two: Two, events: Any) -> None:
+    """The two honest servers handle different stanzas, and refusals are kept."""
     await two.online()
-    two.path.interfere.append(hostile.strip_element("{jabber:client}subject"))
-    two.path.interfere.append(hostile.duplicate(lambda stanza, sender: sender == ALICE))
-    got = inbox(two.bob, "message")
+    two.path.hooks.append(hostile.strip_element("{jabber:client}subject"))
+    two.path.hooks.append(hostile.duplicate(lambda stanza, sender: sender == ALICE))
+    got = events(two.bob, "message")
     two.alice.send_message(BOB, "kept", msubject="stripped")
     for _ in range(2):
         message = await got.take()
         assert (message["body"], message["subject"]) == ("kept", None)
-    assert two.near.mentions("stripped")
-    assert not two.far.mentions("stripped")
+    assert two.near.find_text("stripped")
+    assert not two.far.find_text("stripped")
 
 
-async def test_a_server_interferes_with_what_comes_to_it_too(two: Two, inbox: Any) -> None:
-    """Its hooks see what arrives from the other domain, stamped with who sent it."""
+async def test_a_server_interferes_with_what_comes_to_it_too(two: Two, events: Any) -> None:
+    """Its hooks see stanzas from the other domain with their senders."""
     await two.online()
-    two.far.interfere.append(hostile.only("alice@a.test", hostile.strip_element("{jabber:client}subject")))
-    got = inbox(two.bob, "message")
+    two.far.hooks.append(hostile.only("alice@a.test", hostile.strip_element("{jabber:client}subject")))
+    got = events(two.bob, "message")
     two.alice.send_message(BOB, "kept", msubject="stripped")
     assert (await got.take())["subject"] is None
-    assert two.far.mentions("stripped")
+    assert two.far.find_text("stripped")
 
 
-async def test_the_other_server_answers_for_its_own(two: Two, inbox: Any) -> None:
-    """Who asks again for a subscription that he has is answered by the server of whom he asks (RFC 6121 §3.1.3)."""
+async def test_the_other_server_answers_for_its_own(two: Two, events: Any) -> None:
+    """It answers a second subscription request itself (RFC 6121 §3.1.3)."""
     two.befriend()
     await two.online()
-    granted = inbox(two.alice, "presence_subscribed")
+    granted = events(two.alice, "presence_subscribed")
     two.alice.send_presence(pto="bob@b.test", ptype="subscribe")
     assert (await granted.take())["from"] == "bob@b.test"
-    answers = [handled for handled in two.near.seen if handled.client == "b.test" and 'type="subscribed"' in handled.text]
-    assert [handled.way.value for handled in answers] == ["received"]
+    answers = [handled for handled in two.near.handled if handled.client == "b.test" and 'type="subscribed"' in handled.text]
+    assert [handled.direction.value for handled in answers] == ["received"]
 
 
-async def test_without_a_path_the_other_domain_is_not_found(two: Two, inbox: Any) -> None:
-    """The path is gone: the sender hears it."""
+async def test_without_a_path_the_other_domain_is_not_found(two: Two, events: Any) -> None:
     await two.online()
     del two.near.neighbours["b.test"]
-    errors = inbox(two.alice, "message_error")
+    errors = events(two.alice, "message_error")
     two.alice.send_message(BOB, "hello", mtype="chat")
     assert (await errors.take())["error"]["condition"] == "remote-server-not-found"
 

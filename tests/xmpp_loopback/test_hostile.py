@@ -1,4 +1,4 @@
-"""The ready-made attacks do what they say, to real clients."""
+"""The ready-made attacks work on real clients."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ async def bodies(box: Any, count: int) -> list[str]:
 async def test_a_stripped_feature_is_gone_for_who_asks_and_for_who_caches(
     server: LoopbackServer, log_in: LogIn, settle: Settle
 ) -> None:
-    """The disco#info answer lacks it, and no caps hash tells otherwise; other features stay."""
-    server.interfere.append(hostile.strip_feature("urn:test:e2e"))
+    """The disco#info answer lacks it, and no caps hash contradicts; other features stay."""
+    server.hooks.append(hostile.strip_feature("urn:test:e2e"))
     alice = await log_in("alice@localhost/x", "xep_0030", "xep_0115")
     bob = await log_in("bob@localhost/y", "xep_0030", "xep_0115")
     for feature in ("urn:test:e2e", "urn:test:other"):
@@ -44,13 +44,13 @@ async def test_a_stripped_feature_is_gone_for_who_asks_and_for_who_caches(
     answer = await alice.plugin["xep_0030"].get_info(jid="bob@localhost/y", timeout=10)
     assert "urn:test:e2e" not in answer["disco_info"]["features"]
     assert "urn:test:other" in answer["disco_info"]["features"]
-    caps = [handled for handled in server.mentions(hostile.CAPS) if "<c " in handled.text]
+    caps = [handled for handled in server.find_text(hostile.CAPS) if "<c " in handled.text]
     assert caps
-    assert {handled.client for handled in caps if handled.way.value == "sent"} == set()
+    assert {handled.client for handled in caps if handled.direction.value == "sent"} == set()
 
 
 def test_a_stripped_element_is_gone_at_any_depth() -> None:
-    """Only the named elements go; what stands behind them stays."""
+    """The text and elements around it stay."""
     stanza = parse("<message><a xmlns='urn:a'/><b xmlns='urn:b'><a xmlns='urn:a'>x</a><c/></b><a xmlns='urn:other'/></message>")
     passed = hostile.strip_element("{urn:a}a")(stanza, "")
     assert isinstance(passed, Element)
@@ -66,12 +66,12 @@ def test_a_fingerprint_is_swapped_in_the_chosen_actions(action: str, swapped: bo
     assert ("AA:BB" in to_text(passed)) is not swapped
 
 
-async def test_drop_and_duplicate(server: LoopbackServer, log_in: LogIn, inbox: Any, settle: Settle) -> None:
-    """What matches is lost, or comes twice; the rest passes."""
+async def test_drop_and_duplicate(server: LoopbackServer, log_in: LogIn, events: Any, settle: Settle) -> None:
+    """Stanzas that do not match pass unchanged."""
     alice, bob = await log_in("alice@localhost/x"), await log_in("bob@localhost/y")
-    server.interfere.append(hostile.drop(lambda stanza, sender: "lost" in to_text(stanza)))
-    server.interfere.append(hostile.duplicate(lambda stanza, sender: "twice" in to_text(stanza)))
-    got = inbox(bob, "message")
+    server.hooks.append(hostile.drop(lambda stanza, sender: "lost" in to_text(stanza)))
+    server.hooks.append(hostile.duplicate(lambda stanza, sender: "twice" in to_text(stanza)))
+    got = events(bob, "message")
     for body in ("lost", "twice", "once"):
         alice.send_message("bob@localhost/y", body)
     assert await bodies(got, 3) == ["twice", "twice", "once"]
@@ -79,12 +79,11 @@ async def test_drop_and_duplicate(server: LoopbackServer, log_in: LogIn, inbox: 
     assert got.empty
 
 
-async def test_a_hook_for_one_sender_only(server: LoopbackServer, log_in: LogIn, inbox: Any) -> None:
-    """By full JID, or by bare JID for all resources."""
+async def test_a_hook_for_one_sender_only(server: LoopbackServer, log_in: LogIn, events: Any) -> None:
     phone, desk, bob = [await log_in(jid) for jid in ("alice@localhost/p", "alice@localhost/d", "bob@localhost/y")]
-    got = inbox(bob, "message")
+    got = events(bob, "message")
     for sender, expected in (("alice@localhost/p", ["desk", "bob"]), ("alice@localhost", ["bob"])):
-        server.interfere[:] = [hostile.only(sender, hostile.drop(is_chat))]
+        server.hooks[:] = [hostile.only(sender, hostile.drop(is_chat))]
         phone.send_message("bob@localhost/y", "phone")
         desk.send_message("bob@localhost/y", "desk")
         await phone.get_roster(timeout=10)
@@ -93,12 +92,12 @@ async def test_a_hook_for_one_sender_only(server: LoopbackServer, log_in: LogIn,
         assert await bodies(got, len(expected)) == expected
 
 
-async def test_stanzas_are_held_until_released(server: LoopbackServer, log_in: LogIn, inbox: Any, settle: Settle) -> None:
+async def test_stanzas_are_held_until_released(server: LoopbackServer, log_in: LogIn, events: Any, settle: Settle) -> None:
     """The test decides when, how many, and in which order."""
     alice, bob = await log_in("alice@localhost/x"), await log_in("bob@localhost/y")
     hold = hostile.Hold(server, is_chat)
-    server.interfere.append(hold)
-    got = inbox(bob, "message")
+    server.hooks.append(hold)
+    got = events(bob, "message")
     for number in range(6):
         alice.send_message("bob@localhost/y", str(number))
     await hold.caught(6)
@@ -118,8 +117,8 @@ async def test_stanzas_are_held_until_released(server: LoopbackServer, log_in: L
     assert len(hold) == 0
 
 
-async def test_a_recorded_stanza_is_replayed_as_it_was(server: LoopbackServer, log_in: LogIn, inbox: Any) -> None:
-    """The copy is as the sender sent it, stamped, whatever later hooks did to the original; it can be played often."""
+async def test_a_recorded_stanza_is_replayed_as_it_was(server: LoopbackServer, log_in: LogIn, events: Any) -> None:
+    """The copy is stamped, but unchanged by later hooks, and can be replayed often."""
     alice, bob = await log_in("alice@localhost/x"), await log_in("bob@localhost/y")
     recorder = hostile.Recorder(server, is_chat)
 
@@ -128,8 +127,8 @@ async def test_a_recorded_stanza_is_replayed_as_it_was(server: LoopbackServer, l
             body.text = "censored"
         return stanza
 
-    server.interfere += [recorder, censor]
-    got = inbox(bob, "message")
+    server.hooks += [recorder, censor]
+    got = events(bob, "message")
     for body in ("one", "two"):
         alice.send_message("bob@localhost/y", body)
     assert await bodies(got, 2) == ["censored", "censored"]
@@ -141,7 +140,7 @@ async def test_a_recorded_stanza_is_replayed_as_it_was(server: LoopbackServer, l
 
 
 def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Holding or recording everything for ever is a mistake, and said to be one."""
+    """Holding or recording without end is a mistake in the test."""
     monkeypatch.setattr(hostile, "HELD_LIMIT", 1)
     server = LoopbackServer()
     for hook in (hostile.Hold(server, is_chat), hostile.Recorder(server, is_chat), hostile.Delay(server)):
@@ -162,33 +161,33 @@ def test_one_block_of_in_band_data_is_flipped() -> None:
         assert block == (b"block" if number != 1 else b"blnck")
 
 
-async def test_an_attack_on_a_running_bytestream_is_noticed(server: LoopbackServer, log_in: LogIn, inbox: Any) -> None:
-    """slixmpp's own in-band bytestream delivers the flipped block: nothing below us would have noticed."""
+async def test_an_attack_on_a_running_bytestream_is_noticed(server: LoopbackServer, log_in: LogIn, events: Any) -> None:
+    """slixmpp's own in-band bytestream delivers the flipped block: nothing below us notices."""
     alice = await log_in("alice@localhost/x", "xep_0030", "xep_0047")
     bob = await log_in("bob@localhost/y", "xep_0030")
     bob.register_plugin("xep_0047", {"auto_accept": True})
-    data = inbox(bob, "ibb_stream_data")
-    server.interfere.append(hostile.flip_ibb_block(0))
+    data = events(bob, "ibb_stream_data")
+    server.hooks.append(hostile.flip_ibb_block(0))
     stream = await alice.plugin["xep_0047"].open_stream("bob@localhost/y", timeout=10)
     await stream.sendall(b"pay 1 coin", timeout=10)
     assert (await data.take()).read() == b"qay 1 coin"
 
 
-async def test_stanzas_come_in_another_order(server: LoopbackServer, log_in: LogIn, inbox: Any) -> None:
-    """Every three that match are turned round; what does not match overtakes them."""
+async def test_stanzas_come_in_another_order(server: LoopbackServer, log_in: LogIn, events: Any) -> None:
+    """Every three matching stanzas are reversed, and others overtake them."""
     alice, bob = await log_in("alice@localhost/x"), await log_in("bob@localhost/y")
-    server.interfere.append(hostile.reorder(lambda stanza, sender: "told" in to_text(stanza), count=3))
-    got = inbox(bob, "message")
+    server.hooks.append(hostile.reorder(lambda stanza, sender: "told" in to_text(stanza), count=3))
+    got = events(bob, "message")
     for body in ("told 1", "told 2", "express", "told 3", "told 4"):
         alice.send_message("bob@localhost/y", body)
     assert await bodies(got, 4) == ["express", "told 3", "told 2", "told 1"]
 
 
-async def test_any_sender_can_be_stamped(server: LoopbackServer, log_in: LogIn, inbox: Any) -> None:
-    """Only on what matches; the recipient cannot tell, and errors go to who really sent it."""
+async def test_any_sender_can_be_stamped(server: LoopbackServer, log_in: LogIn, events: Any) -> None:
+    """The recipient cannot tell, and errors go to the real sender."""
     alice, bob = await log_in("alice@localhost/x"), await log_in("bob@localhost/y")
-    server.interfere.append(hostile.where(is_chat, hostile.impersonate("carol@elsewhere.test/z")))
-    got, errors = inbox(bob, "message"), inbox(alice, "message_error")
+    server.hooks.append(hostile.where(is_chat, hostile.impersonate("carol@elsewhere.test/z")))
+    got, errors = events(bob, "message"), events(alice, "message_error")
     alice.send_message("bob@localhost/y", "believe me")
     assert (await got.take())["from"].full == "carol@elsewhere.test/z"
     alice.send_message("nobody@localhost", "hello", mtype="chat")
@@ -196,7 +195,6 @@ async def test_any_sender_can_be_stamped(server: LoopbackServer, log_in: LogIn, 
 
 
 def test_a_stripped_attribute_is_gone() -> None:
-    """Of these elements only, the stanza itself included."""
     stanza = parse("<message id='1'><a xmlns='urn:a' x='1' y='2'><a x='3'/></a><b xmlns='urn:a' x='4'/></message>")
     hostile.strip_attribute("{urn:a}a", "x")(stanza, "")
     hostile.strip_attribute("{jabber:client}message", "id")(stanza, "")
@@ -204,13 +202,13 @@ def test_a_stripped_attribute_is_gone() -> None:
 
 
 async def test_delayed_stanzas_arrive_when_the_clock_says_so(
-    server: LoopbackServer, log_in: LogIn, inbox: Any, settle: Settle
+    server: LoopbackServer, log_in: LogIn, events: Any, settle: Settle
 ) -> None:
     """Each direction of each link has its own delay and keeps its order; servers answer at once; no real time passes."""
     alice, bob = await log_in("alice@localhost/x"), await log_in("bob@localhost/y")
     delay = hostile.Delay(server, lambda sender, to: 1.0 if sender.startswith("alice") else 2.5)
-    server.interfere.append(delay)
-    to_alice, to_bob = inbox(alice, "message"), inbox(bob, "message")
+    server.hooks.append(delay)
+    to_alice, to_bob = events(alice, "message"), events(bob, "message")
     bob.send_message("alice@localhost/x", "from afar")
     for body in ("one", "two"):
         alice.send_message("bob@localhost/y", body)

@@ -1,4 +1,4 @@
-"""Bytes come to a client in pieces, many at once, or late, and always in order."""
+"""Bytes reach a client in pieces, merged or late, and always in order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TEXT = "all that was said, in the order in which it was said"
 
 
 class Socket:
-    """The end of a path: what comes, piece by piece."""
+    """The end of a path: it collects pieces."""
 
     def __init__(self) -> None:
         self.pieces: list[bytes] = []
@@ -32,7 +32,7 @@ class Socket:
             self._ended.set()
 
     async def all(self) -> list[bytes]:
-        """Every piece, when the end has come."""
+        """Return every piece, once the end has come."""
         async with asyncio.timeout(10):
             await self._ended.wait()
         return self.pieces
@@ -41,16 +41,16 @@ class Socket:
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
-        (paths.straight, [b"one", b"fourty"]),
+        (paths.direct, [b"one", b"fourty"]),
         (paths.split(2), [b"on", b"ef", b"ou", b"rt", b"y"]),
         (paths.merge, [b"onefourty"]),
         (paths.late(0.0), [b"one", b"fourty"]),
         (paths.then(paths.merge, paths.split(4)), [b"onef", b"ourt", b"y"]),
     ],
-    ids=["straight", "split", "merge", "late", "merge, then split"],
+    ids=["direct", "split", "merge", "late", "merge, then split"],
 )
-async def test_nothing_is_lost_and_the_end_comes_last(path: paths.Path, expected: list[bytes]) -> None:
-    """The same bytes in the same order, in other pieces; the end of them behind them all."""
+async def test_nothing_is_lost_and_the_end_comes_last(path: paths.BytePath, expected: list[bytes]) -> None:
+    """The bytes and their order stay the same."""
     socket = Socket()
     write = path(socket)
     for data in (b"one", b"fourty", b""):
@@ -59,8 +59,8 @@ async def test_nothing_is_lost_and_the_end_comes_last(path: paths.Path, expected
 
 
 @pytest.mark.parametrize("path", [paths.split(1), paths.merge, paths.late(60.0)], ids=["split", "merge", "late"])
-async def test_what_waits_is_bounded(path: paths.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A path that keeps more than a client may leave unread is a mistake, and says so."""
+async def test_what_waits_is_bounded(path: paths.BytePath, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path that keeps too much is a mistake in the test."""
     monkeypatch.setattr(paths, "PATH_LIMIT", 5)
     write = path(lambda data: None)
     write(b"12345")
@@ -76,7 +76,7 @@ def test_a_piece_has_a_byte() -> None:
 
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The sizes of what slixmpp's clients read from their sockets, one by one."""
+    """The sizes of the reads of slixmpp's clients, in order."""
     sizes: list[int] = []
     genuine = ClientXMPP.data_received
 
@@ -88,40 +88,40 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return sizes
 
 
-async def chat(log_in: LogIn, inbox: Any) -> list[str]:
-    """Ten messages from Alice to Bob."""
+async def chat(log_in: LogIn, events: Any) -> list[str]:
+    """Send ten messages from Alice to Bob."""
     alice, bob = await log_in("alice@localhost/x"), await log_in("bob@localhost/y")
-    got = inbox(bob, "message")
+    got = events(bob, "message")
     for number in range(10):
         alice.send_message("bob@localhost/y", f"{TEXT}: {number}")
     return [(await got.take())["body"] for _ in range(10)]
 
 
 async def test_a_client_reads_split_stanzas_in_pieces(
-    server: LoopbackServer, log_in: LogIn, inbox: Any, reads: list[int]
+    server: LoopbackServer, log_in: LogIn, events: Any, reads: list[int]
 ) -> None:
     """No read of a client's socket brings more than one piece; every stanza arrives whole, from the login on."""
     server.path = paths.split(50)
-    assert await chat(log_in, inbox) == [f"{TEXT}: {number}" for number in range(10)]
+    assert await chat(log_in, events) == [f"{TEXT}: {number}" for number in range(10)]
     assert max(reads) <= 50
 
 
 async def test_a_client_reads_merged_stanzas_at_once(
-    server: LoopbackServer, log_in: LogIn, inbox: Any, reads: list[int]
+    server: LoopbackServer, log_in: LogIn, events: Any, reads: list[int]
 ) -> None:
     """Ten messages come in fewer reads than messages."""
     server.path = paths.merge
-    assert await chat(log_in, inbox) == [f"{TEXT}: {number}" for number in range(10)]
+    assert await chat(log_in, events) == [f"{TEXT}: {number}" for number in range(10)]
     assert max(reads) > 3 * len(TEXT)
 
 
-async def test_raw_bytes_reach_the_client(server: LoopbackServer, wire: Callable[[], Awaitable[Any]], inbox: Any) -> None:
-    """Whatever they are: half a character, no XML; the record has them as well as it can."""
+async def test_raw_bytes_reach_the_client(server: LoopbackServer, wire: Callable[[], Awaitable[Any]], events: Any) -> None:
+    """They may be half a character or no XML. The log has them as well as it can."""
     alice = await wire()
     await alice.bind("alice", "x")
     server.inject("alice@localhost/x", b"\xff\xfe<")
     assert await alice.reader.readexactly(3) == b"\xff\xfe<"
-    assert server.seen[-1].text == "\ufffd\ufffd<"
+    assert server.handled[-1].text == "\ufffd\ufffd<"
     with pytest.raises(KeyError):
         server.inject("alice@localhost/other", b"x")
 

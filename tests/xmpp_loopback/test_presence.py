@@ -1,4 +1,4 @@
-"""Who hears of whom: RFC 6121 §3 and §4, by real clients."""
+"""Presence between real clients: RFC 6121 §3 and §4."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Any
 import pytest
 from slixmpp import ClientXMPP
 
-from xmpp_loopback import LoopbackServer, Subscription, Way, back_online, offline
+from xmpp_loopback import Direction, LoopbackServer, Subscription, offline, reconnect
 
 LogIn = Callable[..., Awaitable[ClientXMPP]]
 Settle = Callable[..., Awaitable[None]]
 
 
 def told(server: LoopbackServer, client: str) -> list[tuple[str | None, str | None]]:
-    """The presences that a client was sent: who, and of what type."""
+    """Return sender and type of each presence that a client was sent."""
     return [
         (handled.element.get("from"), handled.element.get("type"))
-        for handled in server.seen
-        if handled.way is Way.SENT and handled.client == client and handled.text.startswith("<presence")
+        for handled in server.handled
+        if handled.direction is Direction.SENT and handled.client == client and handled.text.startswith("<presence")
     ]
 
 
 async def test_contacts_see_each_other_come_and_go(server: LoopbackServer, log_in: LogIn, settle: Settle) -> None:
-    """The newcomer is announced, learns who is there, his own resources included, and is missed when he goes."""
+    """A new client is announced, learns who is online, its own resources included, and its end is announced."""
     alice, desk = await log_in("alice@localhost/x"), await log_in("bob@localhost/desk")
     phone = await log_in("bob@localhost/phone")
     await settle(alice, desk, phone)
@@ -41,10 +41,10 @@ async def test_contacts_see_each_other_come_and_go(server: LoopbackServer, log_i
     assert set(alice.client_roster["bob@localhost"].resources) == {"desk"}
 
 
-async def test_a_cut_connection_is_a_departure(server: LoopbackServer, log_in: LogIn, inbox: Any) -> None:
-    """Without a word from the client the server says that he is gone."""
+async def test_a_cut_connection_is_a_departure(server: LoopbackServer, log_in: LogIn, events: Any) -> None:
+    """The server announces it."""
     alice, _bob = await log_in("alice@localhost/x"), await log_in("bob@localhost/y")
-    gone = inbox(alice, "presence_unavailable")
+    gone = events(alice, "presence_unavailable")
     server.disconnect("bob@localhost/y")
     assert (await gone.take())["from"].full == "bob@localhost/y"
     assert server.online == ["alice@localhost/x"]
@@ -53,9 +53,9 @@ async def test_a_cut_connection_is_a_departure(server: LoopbackServer, log_in: L
 async def test_before_presence_nobody_knows(
     server: LoopbackServer, make: Callable[..., ClientXMPP], log_in: LogIn, settle: Settle
 ) -> None:
-    """A bound client without presence is neither announced, told of others, missed, nor sent bare messages."""
+    """A bound client without presence is not announced and gets neither presence nor messages to the bare JID."""
     alice, bob = await log_in("alice@localhost/x"), make("bob@localhost/y")
-    assert await back_online(bob, server) is False
+    assert await reconnect(bob, server) is False
     alice.send_presence(pstatus="still here")
     await settle(alice, bob)
     assert told(server, "bob@localhost/y") == []
@@ -65,7 +65,7 @@ async def test_before_presence_nobody_knows(
 
 
 async def test_unavailable_ends_availability_but_not_the_session(server: LoopbackServer, log_in: LogIn, settle: Settle) -> None:
-    """One who sends unavailable is seen to go once, and is announced to again when he returns."""
+    """It is announced once, and so is the return."""
     alice, bob = await log_in("alice@localhost/x"), await log_in("bob@localhost/y")
     bob.send_presence(ptype="unavailable")
     await settle(bob, alice)
@@ -91,11 +91,11 @@ async def test_strangers_see_nothing(server: LoopbackServer, log_in: LogIn, sett
 
 
 async def test_a_subscription_can_change_while_both_are_online(
-    server: LoopbackServer, log_in: LogIn, inbox: Any, settle: Settle
+    server: LoopbackServer, log_in: LogIn, events: Any, settle: Settle
 ) -> None:
     """The roster is pushed, and presence withdrawn and shown again."""
     alice, bob = await log_in("alice@localhost/x"), await log_in("bob@localhost/y")
-    gone, come = inbox(alice, "presence_unavailable"), inbox(alice, "presence_available")
+    gone, come = events(alice, "presence_unavailable"), events(alice, "presence_available")
     server.set_subscription("alice@localhost", "bob@localhost", "from")
     assert (await gone.take())["from"].full == "bob@localhost/y"
     await settle(alice, bob)
@@ -111,7 +111,7 @@ async def test_a_subscription_can_change_while_both_are_online(
 async def test_directed_presence_reaches_a_stranger_and_is_taken_back(
     server: LoopbackServer, log_in: LogIn, settle: Settle
 ) -> None:
-    """Who got directed presence hears of the end, once (§4.6.3)."""
+    """The recipient learns of the end, once (§4.6.3)."""
     for other in ("bob", "carol"):
         server.set_subscription("alice@localhost", f"{other}@localhost", "none")
     alice, bob, carol = [await log_in(jid) for jid in ("alice@localhost/x", "bob@localhost/y", "carol@localhost/z")]
@@ -138,7 +138,7 @@ async def test_a_contact_hears_of_the_end_only_once(server: LoopbackServer, log_
 
 
 async def test_a_probe_is_answered_for_who_may_know(server: LoopbackServer, log_in: LogIn, settle: Settle) -> None:
-    """The server tells a contact's presence; a stranger gets silence."""
+    """The server answers a contact and not a stranger."""
     server.set_subscription("alice@localhost", "carol@localhost", "none")
     alice, bob, carol = [await log_in(jid) for jid in ("alice@localhost/x", "bob@localhost/y", "carol@localhost/z")]
     for client in (bob, carol):
@@ -151,12 +151,12 @@ async def test_a_probe_is_answered_for_who_may_know(server: LoopbackServer, log_
 
 
 async def test_a_subscription_is_asked_for_and_granted(
-    server: LoopbackServer, log_in: LogIn, inbox: Any, settle: Settle
+    server: LoopbackServer, log_in: LogIn, events: Any, settle: Settle
 ) -> None:
-    """slixmpp asks, the other grants by itself and asks back: rosters and presences follow, stamped with bare JIDs."""
+    """slixmpp grants it and asks back; rosters and presence follow, stamped with bare JIDs."""
     server.set_subscription("alice@localhost", "bob@localhost", "none")
     alice, bob = await log_in("alice@localhost/x"), await log_in("bob@localhost/y")
-    asked, there = inbox(bob, "presence_subscribe"), inbox(alice, "presence_available")
+    asked, there = events(bob, "presence_subscribe"), events(alice, "presence_available")
     alice.send_presence_subscription("bob@localhost")
     assert (await asked.take())["from"] == "alice@localhost"
     assert (await there.take())["from"].full == "bob@localhost/y"
@@ -169,7 +169,7 @@ async def test_a_subscription_is_asked_for_and_granted(
 async def test_a_subscription_is_ended_by_either_side(
     server: LoopbackServer, log_in: LogIn, settle: Settle, kind: str, left: str
 ) -> None:
-    """Unsubscribe gives up seeing, unsubscribed takes back being seen."""
+    """`unsubscribe` ends our own subscription, `unsubscribed` the contact's."""
     alice, bob = await log_in("alice@localhost/x"), await log_in("bob@localhost/y")
     bob.auto_authorize = None
     alice.send_presence_subscription("bob@localhost", ptype=kind)
@@ -180,11 +180,11 @@ async def test_a_subscription_is_ended_by_either_side(
 
 
 async def test_asking_for_what_is_granted_is_answered_by_the_server(
-    server: LoopbackServer, log_in: LogIn, inbox: Any, settle: Settle
+    server: LoopbackServer, log_in: LogIn, events: Any, settle: Settle
 ) -> None:
-    """A second request does not bother the contact (§3.1.3)."""
+    """The contact does not see a second request (§3.1.3)."""
     alice, bob = await log_in("alice@localhost/x"), await log_in("bob@localhost/y")
-    granted, asked = inbox(alice, "presence_subscribed"), inbox(bob, "presence_subscribe")
+    granted, asked = events(alice, "presence_subscribed"), events(bob, "presence_subscribe")
     alice.send_presence_subscription("bob@localhost")
     assert (await granted.take())["from"] == "bob@localhost"
     await settle(alice, bob)
@@ -192,7 +192,7 @@ async def test_asking_for_what_is_granted_is_answered_by_the_server(
 
 
 async def test_a_priority_is_read_with_care(server: LoopbackServer, wire: Any) -> None:
-    """Nonsense counts as 0, and what is out of bounds as the bound."""
+    """Invalid text counts as 0, and other numbers as the nearest bound."""
     client = await wire()
     await client.bind("alice", "x")
     for text, reached in (("-1000", False), ("nonsense", True), ("", True), ("-1", False), ("127", True)):
@@ -202,7 +202,6 @@ async def test_a_priority_is_read_with_care(server: LoopbackServer, wire: Any) -
 
 
 async def test_a_broadcast_that_makes_no_sense_is_ignored(server: LoopbackServer, wire: Any) -> None:
-    """Presence of another type without an addressee goes nowhere and changes nothing."""
     client = await wire()
     await client.bind("alice", "x")
     await client.say("<presence type='subscribe'/><presence type='nonsense'/><presence type='error'/>")

@@ -1,4 +1,4 @@
-"""Where stanzas go: RFC 6121 §8.5, by real clients."""
+"""Routing between real clients: RFC 6121 §8.5."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ import pytest
 from slixmpp import ClientXMPP
 from slixmpp.exceptions import IqError
 
-from xmpp_loopback import LoopbackServer, Way, parse
+from xmpp_loopback import Direction, LoopbackServer, parse
 
 LogIn = Callable[..., Awaitable[ClientXMPP]]
 Settle = Callable[..., Awaitable[None]]
 
 
-async def test_a_message_to_a_full_jid_reaches_that_resource_only(log_in: LogIn, inbox: Any, settle: Settle) -> None:
-    """The other resource of the account hears nothing."""
+async def test_a_message_to_a_full_jid_reaches_that_resource_only(log_in: LogIn, events: Any, settle: Settle) -> None:
     alice, phone, desk = [await log_in(jid) for jid in ("alice@localhost/x", "bob@localhost/phone", "bob@localhost/desk")]
-    there, elsewhere = inbox(phone, "message"), inbox(desk, "message")
+    there, elsewhere = events(phone, "message"), events(desk, "message")
     alice.send_message("bob@localhost/phone", "hello")
     message = await there.take()
     assert (message["body"], message["from"].full) == ("hello", "alice@localhost/x")
@@ -26,13 +25,13 @@ async def test_a_message_to_a_full_jid_reaches_that_resource_only(log_in: LogIn,
     assert elsewhere.empty
 
 
-async def test_a_message_to_a_bare_jid_reaches_all_willing_resources(log_in: LogIn, inbox: Any, settle: Settle) -> None:
-    """Available ones of non-negative priority: all of them (§8.5.2.1.1); a negative priority is left alone."""
+async def test_a_message_to_a_bare_jid_reaches_all_willing_resources(log_in: LogIn, events: Any, settle: Settle) -> None:
+    """These are all available ones of non-negative priority (§8.5.2.1.1)."""
     alice = await log_in("alice@localhost/x")
     phone, desk, shy = [await log_in(f"bob@localhost/{name}") for name in ("phone", "desk", "shy")]
     shy.send_presence(ppriority=-1)
     await settle(shy)
-    inboxes = [inbox(client, "message") for client in (phone, desk, shy)]
+    inboxes = [events(client, "message") for client in (phone, desk, shy)]
     alice.send_message("bob@localhost", "hello")
     assert [(await inboxes[0].take())["body"], (await inboxes[1].take())["body"]] == ["hello", "hello"]
     await settle(alice, shy)
@@ -41,10 +40,10 @@ async def test_a_message_to_a_bare_jid_reaches_all_willing_resources(log_in: Log
     assert (await inboxes[2].take())["body"] == "only you"
 
 
-async def test_the_sender_is_stamped_by_the_server(wire: Any, log_in: LogIn, inbox: Any) -> None:
+async def test_the_sender_is_stamped_by_the_server(wire: Any, log_in: LogIn, events: Any) -> None:
     """Whatever a client claims, `from` is its own full JID."""
     bob = await log_in("bob@localhost/y")
-    got = inbox(bob, "message")
+    got = events(bob, "message")
     mallory = await wire()
     await mallory.bind("carol", "z")
     await mallory.say("<message from='alice@localhost/x' to='bob@localhost/y'><body>trust me</body></message>")
@@ -70,11 +69,11 @@ async def test_the_sender_is_stamped_by_the_server(wire: Any, log_in: LogIn, inb
     ],
 )
 async def test_a_message_that_finds_nobody(
-    wire: Any, log_in: LogIn, inbox: Any, to: str, kind: str, condition: str | None
+    wire: Any, log_in: LogIn, events: Any, to: str, kind: str, condition: str | None
 ) -> None:
     """Each combination of RFC 6121 table 1 without offline storage: an error, or silence, or another resource."""
     bob = await log_in("bob@localhost/here")
-    got = inbox(bob, "message")
+    got = events(bob, "message")
     alice = await wire()
     await alice.bind("alice", "x")
     await alice.say(f"<message id='m' type='{kind}' to='{to}'><body>?</body></message>")
@@ -93,7 +92,7 @@ async def test_errors_breed_no_errors(server: LoopbackServer, wire: Any) -> None
         await alice.say(f"<iq type='result' id='1' to='{to}'/><presence type='error' to='{to}'/>")
     await alice.say("<iq type='get' id='after'><ping xmlns='urn:xmpp:ping'/></iq>")
     await alice.hear('id="after"')
-    assert len([handled for handled in server.seen if handled.way is Way.SENT]) == 1
+    assert len([handled for handled in server.handled if handled.direction is Direction.SENT]) == 1
 
 
 async def test_an_iq_reaches_a_full_jid_and_its_answer_comes_back(log_in: LogIn) -> None:
@@ -124,26 +123,26 @@ async def test_an_iq_to_an_unknown_resource_is_answered(log_in: LogIn, to: str, 
     assert failure.value.iq["from"].full == to
 
 
-async def test_everything_is_on_record(server: LoopbackServer, log_in: LogIn, inbox: Any) -> None:
-    """What came and what went are in `seen`, in order and as text."""
+async def test_everything_is_on_record(server: LoopbackServer, log_in: LogIn, events: Any) -> None:
+    """`handled` has what was received and sent, in order and as text."""
     alice, bob = await log_in("alice@localhost/x"), await log_in("bob@localhost/y")
-    before = len(server.seen)
-    got = inbox(bob, "message")
+    before = len(server.handled)
+    got = events(bob, "message")
     alice.send_message("bob@localhost/y", "for the <record>")
     await got.take()
-    came, went = server.mentions("for the <record>")
-    assert server.seen[before:] == [came, went]
-    assert (came.way, came.client) == (Way.RECEIVED, "alice@localhost/x")
-    assert (went.way, went.client) == (Way.SENT, "bob@localhost/y")
+    came, went = server.find_text("for the <record>")
+    assert server.handled[before:] == [came, went]
+    assert (came.direction, came.client) == (Direction.RECEIVED, "alice@localhost/x")
+    assert (went.direction, went.client) == (Direction.SENT, "bob@localhost/y")
     assert came.element.get("from") is None
     assert went.element.get("from") == "alice@localhost/x"
     assert "for the &lt;record&gt;" in came.text
 
 
-async def test_a_stanza_of_one_who_left_is_routed_without_him(server: LoopbackServer, log_in: LogIn, inbox: Any) -> None:
-    """`route` works for a sender who is gone; errors have nowhere to go."""
+async def test_a_stanza_of_an_absent_sender_is_routed(server: LoopbackServer, log_in: LogIn, events: Any) -> None:
+    """`route` works for a sender that is gone, and its errors go nowhere."""
     bob = await log_in("bob@localhost/y")
-    got = inbox(bob, "message")
+    got = events(bob, "message")
     gone = "alice@localhost/gone"
     server.route(parse("<message to='nobody@localhost' type='chat'/>"), gone)
     server.route(parse("<iq to='localhost' type='get' id='1'><ping xmlns='urn:xmpp:ping'/></iq>"), gone)

@@ -1,4 +1,4 @@
-"""The server as tests and demonstrations use it: start, stop, inject, disconnect, hooks in order."""
+"""The server as tests and demonstrations use it."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ async def test_it_says_what_it_is_for(caplog: pytest.LogCaptureFixture) -> None:
     assert "not for production" in (LoopbackServer.__doc__ or "")
 
 
-async def test_closing_leaves_nothing(make: Callable[..., ClientXMPP], wire: Any, inbox: Any) -> None:
-    """Clients are told, even one that is half way in; no task, no socket and no session remains."""
+async def test_closing_leaves_nothing(make: Callable[..., ClientXMPP], wire: Any, events: Any) -> None:
+    """Clients are told, even during a login, and no task, socket or session remains."""
     before = asyncio.all_tasks()
     async with LoopbackServer(accounts={"alice": "alice's"}) as server:
         alice = make("alice@localhost/x")
         await online(alice, server)
-        errors, ended = inbox(alice, "stream_error"), inbox(alice, "disconnected")
+        errors, ended = events(alice, "stream_error"), events(alice, "disconnected")
         _reader, half_way = await asyncio.open_connection("127.0.0.1", server.port)
         half_way.write(b"<stream:")
         await half_way.drain()
@@ -71,11 +71,11 @@ async def test_closing_does_not_wait_for_a_client_that_does_not(monkeypatch: pyt
         await asyncio.get_running_loop().sock_connect(deaf, ("127.0.0.1", server.port))
         deaf.send(b"<stream:")
     deaf.close()
-    assert not server._links
+    assert not server._connections
 
 
 async def test_closing_twice_is_allowed() -> None:
-    """And so is starting again; the port may be another."""
+    """The server can start again, perhaps on another port."""
     server = LoopbackServer(accounts={"alice": "a"})
     await server.close()
     for _ in range(2):
@@ -87,13 +87,13 @@ async def test_closing_twice_is_allowed() -> None:
 
 
 async def test_two_servers_do_not_meet() -> None:
-    """Each has its own port, domain, accounts and record."""
+    """Each has its own port, domain, accounts and log."""
     async with LoopbackServer("one.test", {"a": "1"}) as one, LoopbackServer("two.test", {"a": "2"}) as two:
         first, second = ClientXMPP("a@one.test/x", "1"), ClientXMPP("a@two.test/x", "2")
         await asyncio.gather(online(first, one), online(second, two))
         assert one.port != two.port
         assert (one.online, two.online) == (["a@one.test/x"], ["a@two.test/x"])
-        assert two.mentions("one.test") == []
+        assert two.find_text("one.test") == []
         stranger = ClientXMPP("a@one.test/y", "2")
         with pytest.raises(LoginFailed):
             await online(stranger, one)
@@ -101,16 +101,16 @@ async def test_two_servers_do_not_meet() -> None:
             await offline(client)
 
 
-async def test_a_forged_stanza_can_be_injected(server: LoopbackServer, log_in: LogIn, inbox: Any) -> None:
+async def test_a_forged_stanza_can_be_injected(server: LoopbackServer, log_in: LogIn, events: Any) -> None:
     """A hostile server sends a client anything, from anybody, as an element or as text."""
     bob = await log_in("bob@localhost/y")
-    got = inbox(bob, "message")
+    got = events(bob, "message")
     server.inject("bob@localhost/y", parse("<message from='alice@localhost/x'><body>element</body></message>"))
     server.inject("bob@localhost/y", "<message from='alice@localhost/x'><body>text</body></message>")
     for word in ("element", "text"):
         message = await got.take()
         assert (message["from"].full, message["body"]) == ("alice@localhost/x", word)
-    assert len(server.mentions("element")) == 1
+    assert len(server.find_text("element")) == 1
 
 
 async def test_a_client_that_is_not_there_cannot_be_reached(server: LoopbackServer) -> None:
@@ -122,17 +122,19 @@ async def test_a_client_that_is_not_there_cannot_be_reached(server: LoopbackServ
 
 
 @pytest.mark.parametrize("abruptly", [True, False])
-async def test_a_client_can_be_disconnected(server: LoopbackServer, log_in: LogIn, inbox: Any, abruptly: bool) -> None:
-    """Cut, or with a farewell: the client notices either way."""
+async def test_a_client_can_be_disconnected(server: LoopbackServer, log_in: LogIn, events: Any, abruptly: bool) -> None:
+    """The client notices a cut and a stream close."""
     bob = await log_in("bob@localhost/y")
-    ended = inbox(bob, "disconnected")
+    ended = events(bob, "disconnected")
     server.disconnect("bob@localhost/y", abruptly=abruptly)
     assert (await ended.take()) == (None if abruptly else "End of stream")
     assert server.online == []
 
 
-async def test_hooks_act_in_order_on_stamped_stanzas(server: LoopbackServer, log_in: LogIn, inbox: Any, settle: Settle) -> None:
-    """What one hook returns the next one gets: pass, alter, drop, multiply. The record keeps what really came."""
+async def test_hooks_act_in_order_on_stamped_stanzas(
+    server: LoopbackServer, log_in: LogIn, events: Any, settle: Settle
+) -> None:
+    """Each hook gets what the one before returned. The log keeps what really arrived."""
     alice, bob = await log_in("alice@localhost/x"), await log_in("bob@localhost/y")
     calls: list[tuple[str, str | None, str]] = []
 
@@ -151,8 +153,8 @@ async def test_hooks_act_in_order_on_stamped_stanzas(server: LoopbackServer, log
         body.text = body.text.upper()
         return stanza
 
-    server.interfere += [double, shout]
-    got = inbox(bob, "message")
+    server.hooks += [double, shout]
+    got = events(bob, "message")
     alice.send_message("bob@localhost/y", "hello")
     alice.send_message("bob@localhost/y", "drop me")
     await settle(alice, bob)
@@ -160,20 +162,20 @@ async def test_hooks_act_in_order_on_stamped_stanzas(server: LoopbackServer, log
     assert got.empty
     assert {call[1:] for call in calls[:3]} == {("alice@localhost/x", "alice@localhost/x")}
     assert [call[0] for call in calls[:3]] == ["double", "shout", "shout"]
-    assert "hello" in server.mentions("hello")[0].text
-    assert len(server.mentions("drop me")) == 1
+    assert "hello" in server.find_text("hello")[0].text
+    assert len(server.find_text("drop me")) == 1
 
 
-async def test_a_hook_may_forge_the_sender(server: LoopbackServer, log_in: LogIn, inbox: Any) -> None:
-    """The stamp comes before the hooks, so a hostile server can lie about who sent it; errors still go to who did."""
+async def test_a_hook_may_forge_the_sender(server: LoopbackServer, log_in: LogIn, events: Any) -> None:
+    """The stamp comes before the hooks. Errors still go to the real sender."""
     alice, bob = await log_in("alice@localhost/x"), await log_in("bob@localhost/y")
 
     def forge(stanza: Element, sender: str) -> Element:
         stanza.set("from", "carol@localhost/z")
         return stanza
 
-    server.interfere.append(forge)
-    got, failed = inbox(bob, "message"), inbox(alice, "message_error")
+    server.hooks.append(forge)
+    got, failed = events(bob, "message"), events(alice, "message_error")
     alice.send_message("bob@localhost/y", "who am I?")
     assert (await got.take())["from"].full == "carol@localhost/z"
     alice.send_message("nobody@localhost", "anybody?")

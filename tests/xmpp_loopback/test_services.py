@@ -1,4 +1,4 @@
-"""What the server itself answers."""
+"""The server's own answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LogIn = Callable[..., Awaitable[ClientXMPP]]
 
 
 async def test_the_roster_lists_everybody(log_in: LogIn) -> None:
-    """All accounts are mutual contacts, unless told otherwise; oneself is not in it."""
+    """By default all accounts are contacts of each other."""
     alice = await log_in("alice@localhost/x")
     roster = (await alice.get_roster(timeout=10))["roster"]["items"]
     assert {jid.bare: item["subscription"] for jid, item in roster.items()} == {
@@ -54,7 +54,7 @@ async def test_discovery_of_the_server(log_in: LogIn) -> None:
 
 
 async def test_discovery_of_an_account(server: LoopbackServer, log_in: LogIn) -> None:
-    """A contact learns of the account and its resources; a stranger, and one who asks for nobody, is refused."""
+    """A contact learns of the account and its resources; others are refused."""
     server.set_subscription("alice@localhost", "carol@localhost", "none")
     alice, _bob = await log_in("alice@localhost/x", "xep_0030"), await log_in("bob@localhost/y")
     disco = alice.plugin["xep_0030"]
@@ -90,7 +90,7 @@ async def test_ping(log_in: LogIn) -> None:
     ],
 )  # fmt: skip
 async def test_other_requests_are_answered_too(wire: Any, iq: str, condition: str | None) -> None:
-    """No request is left without an answer, and no roster is given to another."""
+    """Every request gets an answer, and nobody gets another account's roster."""
     client = await wire()
     await client.bind("alice", "x")
     await client.say(iq)

@@ -9,32 +9,32 @@ from typing import Any
 import pytest
 from slixmpp import ClientXMPP
 
-from xmpp_loopback import LoopbackServer, back_online, offline, online
+from xmpp_loopback import LoopbackServer, offline, online, reconnect
 
 LogIn = Callable[..., Awaitable[ClientXMPP]]
 Settle = Callable[..., Awaitable[None]]
 SM = "urn:xmpp:sm:3"
 
 
-async def cut(server: LoopbackServer, client: ClientXMPP, inbox: Any) -> None:
+async def cut(server: LoopbackServer, client: ClientXMPP, events: Any) -> None:
     """Cut the client's connection and wait until it has noticed."""
-    ended = inbox(client, "disconnected")
+    ended = events(client, "disconnected")
     server.disconnect(client.boundjid.full)
     await ended.take()
 
 
-async def test_a_resumed_session_misses_nothing(server: LoopbackServer, log_in: LogIn, inbox: Any, settle: Settle) -> None:
-    """What was sent to a client while it was away arrives once, in order, and nobody saw it leave."""
+async def test_a_resumed_session_misses_nothing(server: LoopbackServer, log_in: LogIn, events: Any, settle: Settle) -> None:
+    """Stanzas for an absent client arrive once and in order, and nobody saw it leave."""
     alice, bob = await log_in("alice@localhost/x"), await log_in("bob@localhost/y", "xep_0198")
     await settle(bob)
-    got, left = inbox(bob, "message"), inbox(alice, "presence_unavailable")
+    got, left = events(bob, "message"), events(alice, "presence_unavailable")
     alice.send_message("bob@localhost/y", "before")
     assert (await got.take())["body"] == "before"
-    await cut(server, bob, inbox)
+    await cut(server, bob, events)
     for number in range(20):
         alice.send_message("bob@localhost/y", f"away {number}")
     await settle(alice)
-    assert await back_online(bob, server) is True
+    assert await reconnect(bob, server) is True
     assert [(await got.take())["body"] for _ in range(20)] == [f"away {number}" for number in range(20)]
     alice.send_message("bob@localhost/y", "after")
     assert (await got.take())["body"] == "after"
@@ -43,30 +43,30 @@ async def test_a_resumed_session_misses_nothing(server: LoopbackServer, log_in: 
 
 
 async def test_what_the_client_sent_into_the_void_arrives(
-    server: LoopbackServer, log_in: LogIn, inbox: Any, settle: Settle
+    server: LoopbackServer, log_in: LogIn, events: Any, settle: Settle
 ) -> None:
-    """Stanzas that the server never got are sent again by slixmpp, for `h` tells it which."""
+    """slixmpp resends what the server never got: `h` tells which."""
     alice, bob = await log_in("alice@localhost/x"), await log_in("bob@localhost/y", "xep_0198")
     await settle(bob)
-    got = inbox(alice, "message")
+    got = events(alice, "message")
     bob.send_message("alice@localhost/x", "one")
     assert (await got.take())["body"] == "one"
     server.disconnect("bob@localhost/y")
     bob.send_message("alice@localhost/x", "two")
-    ended = inbox(bob, "disconnected")
+    ended = events(bob, "disconnected")
     await ended.take()
-    assert await back_online(bob, server) is True
+    assert await reconnect(bob, server) is True
     assert (await got.take())["body"] == "two"
     await settle(bob, alice)
     assert got.empty
 
 
-async def test_acknowledgements_empty_the_queue(server: LoopbackServer, log_in: LogIn, inbox: Any, settle: Settle) -> None:
+async def test_acknowledgements_empty_the_queue(server: LoopbackServer, log_in: LogIn, events: Any, settle: Settle) -> None:
     """A client that acknowledges keeps the server's memory small, and the server acknowledges what it got."""
     alice, bob = await log_in("alice@localhost/x"), await log_in("bob@localhost/y", "xep_0198")
     await settle(bob)
-    acked = inbox(bob, "stanza_acked")
-    got = inbox(bob, "message")
+    acked = events(bob, "stanza_acked")
+    got = events(bob, "message")
     for number in range(100):
         alice.send_message("bob@localhost/y", str(number))
     for _ in range(100):
@@ -80,34 +80,34 @@ async def test_acknowledgements_empty_the_queue(server: LoopbackServer, log_in: 
     assert len(session.acks.unacknowledged()) < 16
 
 
-async def test_without_resumption_a_cut_is_the_end(make: Callable[..., ClientXMPP], inbox: Any) -> None:
-    """A server that offers none gives no id; the client binds anew."""
+async def test_without_resumption_a_cut_is_the_end(make: Callable[..., ClientXMPP], events: Any) -> None:
+    """A server without resumption gives no id, and the client binds anew."""
     async with LoopbackServer(accounts={"bob": "bob's"}, resumption=0) as server:
         bob = make("bob@localhost/y", plugins=("xep_0198",))
         await online(bob, server)
-        await cut(server, bob, inbox)
+        await cut(server, bob, events)
         assert server.online == []
-        assert await back_online(bob, server) is False
+        assert await reconnect(bob, server) is False
         await offline(bob)
 
 
-async def test_the_wait_for_a_resumption_ends(make: Callable[..., ClientXMPP], inbox: Any, settle: Settle) -> None:
-    """After the time is over the session is gone, its contacts are told, and the client is bound anew."""
+async def test_the_wait_for_a_resumption_ends(make: Callable[..., ClientXMPP], events: Any, settle: Settle) -> None:
+    """Then the session is gone, its contacts are told, and the client binds anew."""
     async with LoopbackServer(accounts={"alice": "alice's", "bob": "bob's"}, resumption=0.001) as server:
         alice, bob = make("alice@localhost/x"), make("bob@localhost/y", plugins=("xep_0198",))
         await online(alice, server)
         await online(bob, server)
         await settle(bob)
-        left = inbox(alice, "presence_unavailable")
-        await cut(server, bob, inbox)
+        left = events(alice, "presence_unavailable")
+        await cut(server, bob, events)
         assert (await left.take())["from"].full == "bob@localhost/y"
-        assert await back_online(bob, server) is False
+        assert await reconnect(bob, server) is False
         await offline(alice)
         await offline(bob)
 
 
 async def test_an_orderly_end_leaves_nothing_to_resume(server: LoopbackServer, log_in: LogIn, settle: Settle) -> None:
-    """After </stream:stream>, whoever sends it first, the session is over."""
+    """A stream close from either side ends the session."""
     bob = await log_in("bob@localhost/y", "xep_0198")
     await settle(bob)
     server.disconnect("bob@localhost/y", abruptly=False)
@@ -115,17 +115,17 @@ async def test_an_orderly_end_leaves_nothing_to_resume(server: LoopbackServer, l
 
 
 async def test_a_new_client_of_the_same_name_replaces_one_that_is_away(
-    server: LoopbackServer, log_in: LogIn, inbox: Any, settle: Settle
+    server: LoopbackServer, log_in: LogIn, events: Any, settle: Settle
 ) -> None:
     """Binding the resource of a session that waits for its client ends that session."""
     alice, old = await log_in("alice@localhost/x"), await log_in("bob@localhost/y", "xep_0198")
     await settle(old)
-    left = inbox(alice, "presence_unavailable")
-    await cut(server, old, inbox)
+    left = events(alice, "presence_unavailable")
+    await cut(server, old, events)
     new = await log_in("bob@localhost/y")
     await left.take()
     assert server.online == ["alice@localhost/x", "bob@localhost/y"]
-    got = inbox(new, "message")
+    got = events(new, "message")
     alice.send_message("bob@localhost/y", "new")
     assert (await got.take())["body"] == "new"
 
@@ -147,7 +147,7 @@ async def test_a_resumption_takes_over_from_a_connection_that_seemed_alive(wire:
 
 @pytest.mark.parametrize("thief", ["bob", "alice"])
 async def test_only_the_owner_with_the_token_resumes(wire: Any, server: LoopbackServer, thief: str) -> None:
-    """Another account with the right token, or the right account with another token, is told that there is nothing."""
+    """Another account with the token, or the account with another token, gets `item-not-found`."""
     owner, other = await wire(), await wire()
     await owner.bind("bob", "y")
     await owner.say(f"<enable xmlns='{SM}' resume='true'/>")
@@ -160,7 +160,6 @@ async def test_only_the_owner_with_the_token_resumes(wire: Any, server: Loopback
 
 @pytest.mark.parametrize("h", ["1", "nonsense"])
 async def test_an_acknowledgement_of_nothing_ends_the_stream(wire: Any, h: str) -> None:
-    """A client that claims to have got more than was sent is not believed any more."""
     client = await wire()
     await client.bind("bob", "y")
     await client.say(f"<enable xmlns='{SM}'/>")
@@ -177,7 +176,7 @@ async def test_an_acknowledgement_of_nothing_ends_the_stream(wire: Any, h: str) 
 async def test_too_much_unacknowledged_ends_the_session(
     server: LoopbackServer, wire: Any, monkeypatch: pytest.MonkeyPatch, away: bool
 ) -> None:
-    """The queue for a resumption is bounded: a client there is disconnected, one that is away cannot resume."""
+    """The queue is bounded: a connected client is disconnected, an absent one cannot resume."""
     monkeypatch.setattr("xmpp_loopback.acks.UNACKED_LIMIT", 1000)
     client = await wire()
     await client.bind("bob", "y")
@@ -196,13 +195,13 @@ async def test_too_much_unacknowledged_ends_the_session(
     assert "<item-not-found " in await again.hear("</failed>")
 
 
-async def test_closing_the_server_forgets_who_is_away(make: Callable[..., ClientXMPP], inbox: Any, settle: Settle) -> None:
+async def test_closing_the_server_forgets_who_is_away(make: Callable[..., ClientXMPP], events: Any, settle: Settle) -> None:
     """No timer outlives the server."""
     async with LoopbackServer(accounts={"bob": "bob's"}) as server:
         bob = make("bob@localhost/y", plugins=("xep_0198",))
         await online(bob, server)
         await settle(bob)
-        await cut(server, bob, inbox)
+        await cut(server, bob, events)
         session = server._directory.session("bob@localhost/y")
     assert session is not None
     assert session.expiry is not None

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.deferral import defer
 from xmpp_loopback.wire import (
     DEPTH_LIMIT,
     Closed,
@@ -19,7 +20,6 @@ from xmpp_loopback.wire import (
     parse,
     to_text,
 )
-from tests.deferral import defer
 
 HEADER = b"<?xml version='1.0'?><stream:stream to='e' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
 STANZAS = [

@@ -1,7 +1,7 @@
-"""A man in the middle of two real clients, for a server that attacks: he ends Jingle, bytestream and TLS on both sides.
+"""A man in the middle of two real clients. It terminates Jingle, the bytestream and TLS on both sides.
 
-To Alice's client he is Bob, to Bob's he is Alice, under one key of his own; what he reads on one side he says on the other.
-He needs no server of ours: one function that puts a stanza on the way to a victim, and to be shown what passes.
+To Alice's client it is Bob, to Bob's it is Alice, with one key of its own. It passes on what it reads. It works with any
+server that shows it each stanza and lets it inject others.
 """
 
 from __future__ import annotations
@@ -14,42 +14,43 @@ from typing import Any, TypeAlias
 from xml.etree.ElementTree import Element, SubElement
 
 from xmpp_e2e import events
-from xmpp_e2e.authenticate.base import Question, StringsShown
+from xmpp_e2e.authenticate.base import CompareSas, Prompt
 from xmpp_e2e.config import Config
-from xmpp_e2e.errors import E2EError, JingleError, TransportFailed
-from xmpp_e2e.identity import Fingerprint, Remembered, Role
+from xmpp_e2e.errors import BytestreamFailed, E2EError, JingleError
 from xmpp_e2e.negotiate.jingle import NS_JINGLE
 from xmpp_e2e.session import Session
-from xmpp_e2e.stages import Stage
-from xmpp_e2e.tls.certificate import Identity
+from xmpp_e2e.states import State
+from xmpp_e2e.tls.certificate import OwnKey
 from xmpp_e2e.transport.ibb import IBB, sid_of
+from xmpp_e2e.types import Fingerprint, KnownKeys, Role
 
 Inject: TypeAlias = Callable[[str, Element], None]
-"""``inject(to, stanza)`` sends a victim (full JID) a stanza, whomever it claims to be from: `LoopbackServer.inject` does."""
+"""``inject(to, stanza)`` sends a stanza to a victim (full JID), from any claimed sender, as `LoopbackServer.inject`
+does."""
 
 IQ = "{jabber:client}iq"
 NOW = 0.0
-"""He has all the time in the world: none of his deadlines ever comes."""
+"""Its clock stands still, so no deadline ever passes."""
 
 
-class End:
-    """One of his two connections: he speaks with ``victim`` in the name of ``claimed``. ``terms`` are more of its Config."""
+class MitmSide:
+    """One of its two connections: it talks to ``victim`` in the name of ``claimed``. ``terms`` go into its Config."""
 
-    def __init__(self, inject: Inject, role: Role, claimed: str, victim: str, identity: Identity, **terms: Any) -> None:
+    def __init__(self, inject: Inject, role: Role, claimed: str, victim: str, identity: OwnKey, **terms: Any) -> None:
         self._inject, self._role, self.claimed, self.victim = inject, role, claimed, victim
-        self.session = Session(role, Config(claimed, victim, identity, os.urandom, **terms), Remembered())
+        self.session = Session(role, Config(claimed, victim, identity, os.urandom, **terms), KnownKeys())
         self._ibb: IBB | None = None
         self._replied: dict[str, Callable[[bool], None]] = {}
-        self.other: End | None = None
+        self.other: MitmSide | None = None
         self.failure: E2EError | None = None
         self._unsaid: list[Element] = []
         self.heard: list[str] = []
-        """The texts that the victim said."""
+        """The texts of the victim's messages."""
         self.shown: list[bytes] = []
-        """The codes of the short strings that his side was to compare, which is what the victim sees, too."""
+        """The codes of the short strings on this side. The victim sees the same ones."""
 
     def takes(self, iq: Element) -> bool:
-        """An iq of the victim to whom he claims to be: is it for him?"""
+        """Handle an iq from the victim to ``claimed``; return whether it belongs to this attack."""
         kind = iq.get("type")
         if kind in ("result", "error"):
             replied = self._replied.pop(iq.get("id", ""), None)
@@ -70,14 +71,14 @@ class End:
         return True
 
     def pump(self) -> None:
-        """Say what there is to say."""
+        """Process all events, and send what is waiting."""
         while self._events() or self._sent():
             pass
 
     def hand_on(self) -> None:
-        """Say on the other side what was read here and not said there yet."""
+        """Send on the other side what was read here and not sent yet."""
         assert self.other is not None
-        if self.other.session.stage is Stage.OPEN:
+        if self.other.session.state is State.OPEN:
             waiting, self._unsaid = self._unsaid, []
             for stanza in waiting:
                 self.other.session.send_stanza(deepcopy(stanza))
@@ -85,41 +86,41 @@ class End:
                 self.other.pump()
 
     def show(self) -> None:
-        """Let short strings be compared on this side, too, if they are not already: people expect both to see some."""
-        if not self.shown and self.session.stage is Stage.OPEN and not self.session.proving:
-            self.session.request("sas", NOW)
+        """Start a comparison of short strings on this side too, if none has begun: both users expect one."""
+        if not self.shown and self.session.state is State.OPEN and not self.session.is_verifying:
+            self.session.request_verification("sas", NOW)
             self.pump()
 
     def _events(self) -> bool:
         event = self.session.next_event()
         match event:
             case events.SessionOffered():
-                self.session.accept(NOW)
+                self.session.accept_offer(NOW)
             case events.TransportAgreed(sid=sid, block_size=block_size):
                 self._ibb = IBB(self._role, sid, block_size)
                 if self._role is Role.INITIATOR:
                     self._ibb.open()
-                    self.session.transport_ready(NOW)
-            case events.Asked(question):
+                    self.session.bytestream_ready(NOW)
+            case events.PromptRequested(question):
                 self._asked(question)
-            case events.Computing(computation):
-                self.session.answer(computation.run(), NOW)
+            case events.ComputationRequested(computation):
+                self.session.answer_prompt(computation.run(), NOW)
             case events.StanzaReceived(stanza):
                 self.heard.append(stanza.findtext("{jabber:client}body") or "")
                 self._unsaid.append(stanza)
                 self.hand_on()
-            case events.SessionStart():
+            case events.SessionOpened():
                 assert self.other is not None
                 self.other.hand_on()
-            case events.SessionFailed(error=error) | events.SessionEnd(error=error):
+            case events.SessionFailed(error=error) | events.SessionClosed(error=error):
                 self.failure = error
         return event is not None
 
-    def _asked(self, question: Question) -> None:
-        """He has nothing against a guess, and finds that every two strings match."""
-        if self.session.question is question:
-            self.session.answer(b"match", NOW)
-        if isinstance(question, StringsShown):
+    def _asked(self, question: Prompt) -> None:
+        """Accept every prompt: any attempt is welcome, and all short strings match."""
+        if self.session.pending_prompt is question:
+            self.session.answer_prompt(b"match", NOW)
+        if isinstance(question, CompareSas):
             self.shown.append(question.code)
             assert self.other is not None
             self.other.show()
@@ -148,12 +149,12 @@ class End:
                 self._ibb.acknowledged(tag)
             else:
                 self._ibb.failed(tag, "item-not-found")
-        except TransportFailed as error:
-            self.session.transport_failed(error, NOW)
+        except BytestreamFailed as error:
+            self.session.bytestream_failed(error, NOW)
 
     def _concerns(self, jingle: Element) -> bool:
-        """Is it about his session? The end of an earlier one may still be on its way."""
-        if self.session.stage is Stage.IDLE:
+        """Return whether a Jingle stanza belongs to this session. The end of an earlier one may still be on its way."""
+        if self.session.state is State.IDLE:
             return jingle.get("action") == "session-initiate"
         return jingle.get("sid") == self.session.sid
 
@@ -166,10 +167,10 @@ class End:
             self._reply(iq, "result")
 
     def _block(self, iq: Element, payload: Element, ibb: IBB) -> None:
-        opens = self.session.stage is Stage.CONNECTING
+        opens = self.session.state is State.CONNECTING
         ibb.receive(payload)
         if opens:
-            self.session.transport_ready(NOW)
+            self.session.bytestream_ready(NOW)
         if data := ibb.read():
             self.session.receive_data(data, NOW)
         for _ in ibb.acknowledgements_due():
@@ -190,23 +191,22 @@ class End:
         self._inject(self.victim, iq)
 
 
-class Relay:
-    """Relays the next session that Alice's client offers to Bob's (full JIDs).
+class Mitm:
+    """Intercepts the next session that Alice's client offers to Bob's (full JIDs).
 
-    It is a `Hook`: call it with each stanza that passes, stamped, and its sender's full JID; what it returns goes on.
-    ``server.interfere.append(Relay(server.inject, alice, bob))``. ``terms`` are those of the Configs on both sides: with
-    ``secrets`` of his own he takes part in ``psk`` and ``srp``, with ``asks=frozenset({"sas"})`` in comparisons.
+    It is a `Hook`: ``server.hooks.append(Mitm(server.inject, alice, bob))``. ``terms`` go into the Configs of both sides.
+    With ``secrets`` of its own it takes part in ``psk`` and ``srp``, with ``asks=frozenset({"sas"})`` in comparisons.
     """
 
     def __init__(self, inject: Inject, alice: str, bob: str, **terms: Any) -> None:
-        identity = Identity.create(datetime.now(UTC))
-        self.near = End(inject, Role.RESPONDER, bob, alice, identity, **terms)
-        """He is Bob to Alice."""
-        self.far = End(inject, Role.INITIATOR, alice, bob, identity, **terms)
-        """He is Alice to Bob."""
+        identity = OwnKey.create(datetime.now(UTC))
+        self.near = MitmSide(inject, Role.RESPONDER, bob, alice, identity, **terms)
+        """The side that is Bob to Alice."""
+        self.far = MitmSide(inject, Role.INITIATOR, alice, bob, identity, **terms)
+        """The side that is Alice to Bob."""
         self.near.other, self.far.other = self.far, self.near
         self.fingerprint: Fingerprint = identity.fingerprint
-        """Of the key that both will see."""
+        """The fingerprint of the key that both victims see."""
 
     def __call__(self, stanza: Element, sender: str) -> Element | None:
         for end in (self.near, self.far):
@@ -214,9 +214,9 @@ class Relay:
                 return None if self._taken(end, stanza) else stanza
         return stanza
 
-    def _taken(self, end: End, iq: Element) -> bool:
+    def _taken(self, end: MitmSide, iq: Element) -> bool:
         if end is self.near and iq.find(f"{{{NS_JINGLE}}}jingle[@action='session-initiate']") is not None:
-            if self.far.session.stage is not Stage.IDLE:
+            if self.far.session.state is not State.IDLE:
                 return False
             self.far.session.offer(NOW)
             self.far.pump()

@@ -1,34 +1,34 @@
-"""The man in the middle minds his own sessions; what he does in them is in tests/attacks."""
+"""The man in the middle handles only its own session. Its attacks are in tests/attacks."""
 
 from __future__ import annotations
 
 from xml.etree.ElementTree import Element
 
-from xmpp_e2e.stages import Stage
+from xmpp_e2e.states import State
 from xmpp_loopback import parse
-from xmpp_loopback.relay import Relay
+from xmpp_loopback.mitm import Mitm
 
 ALICE, BOB = "alice@localhost/a", "bob@localhost/b"
 
 
 def test_the_end_of_an_earlier_session_passes_by() -> None:
-    """A session-terminate that was still on its way when he came goes on as it is."""
+    """A session-terminate that was still on its way passes unchanged."""
     said: list[Element] = []
-    relay = Relay(lambda to, stanza: said.append(stanza), ALICE, BOB)
+    relay = Mitm(lambda to, stanza: said.append(stanza), ALICE, BOB)
     for sender, to in ((ALICE, BOB), (BOB, ALICE)):
         stray = parse(
             f"<iq type='set' id='1' from='{sender}' to='{to}'>"
             "<jingle xmlns='urn:xmpp:jingle:1' action='session-terminate' sid='of before'/></iq>"
         )
         assert relay(stray, sender) is stray
-    assert {relay.near.session.stage, relay.far.session.stage} == {Stage.IDLE}
+    assert {relay.near.session.state, relay.far.session.state} == {State.IDLE}
     assert said == []
 
 
-def test_he_relays_one_session() -> None:
-    """The first that is offered; the next goes on as it is."""
+def test_it_intercepts_one_session() -> None:
+    """It intercepts the first offer; the next one passes unchanged."""
     said: list[Element] = []
-    relay = Relay(lambda to, stanza: said.append(stanza), ALICE, BOB)
+    relay = Mitm(lambda to, stanza: said.append(stanza), ALICE, BOB)
     offers = [
         parse(
             f"<iq type='set' id='{sid}' from='{ALICE}' to='{BOB}'>"
