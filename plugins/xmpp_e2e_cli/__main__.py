@@ -1,4 +1,4 @@
-"""``xmpp-e2e`` and ``python -m xmpp_e2e_cli``. Imports nothing of the extra ``cli`` before it knows that it is there."""
+"""``xmpp-e2e`` and ``python -m xmpp_e2e_cli``. Checks that the extra ``cli`` is installed before it imports any of it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import sys
 from collections.abc import Sequence
 
 EXTRA = ("typer", "rich", "segno", "zxcvbn")
-"""What the extra ``cli`` installs."""
+"""The packages of the extra ``cli``."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run the command line (``words`` without the program's name; None: those of the process); returns the exit code."""
+    """Run a command line and return the exit code. ``words`` is argv without the program; None takes it from the process."""
     if missing := [name for name in EXTRA if importlib.util.find_spec(name) is None]:
         print(
-            f"The command xmpp-e2e needs {' and '.join(missing)}, which did not come with the library.\n"
-            "Install what it needs with: pip install 'xmpp-e2e[cli]'",
+            f"The command xmpp-e2e needs {' and '.join(missing)}. The library does not install these.\n"
+            "Install them with: pip install 'xmpp-e2e[cli]'",
             file=sys.stderr,
         )
         return 1

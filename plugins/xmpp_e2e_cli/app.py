@@ -1,4 +1,4 @@
-"""The commands: what each takes from its command line, and whom it asks to do it. Every error becomes an exit code here."""
+"""Define the command line. Every error becomes an exit code here."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import Annotated, Any
 
 import typer
 
-from slixmpp_e2e.trust.trust_uri import key_uri
+from slixmpp_e2e.policy import Policy
+from slixmpp_e2e.trust.trust_uri import build_trust_uri
 from xmpp_e2e.errors import E2EError
-from xmpp_e2e.identity import TrustModel
-from xmpp_e2e.trust.judge import OnKeyChange
-from xmpp_e2e.trust.policy import Policy
-from xmpp_e2e_cli import account, asking, connection, demo, listening, options, sealing, sending, show, verbs
-from xmpp_e2e_cli.asking import Person
-from xmpp_e2e_cli.codes import Exit, UsageProblem, code_of
-from xmpp_e2e_cli.demo import Kind
+from xmpp_e2e.key_decision import OnKeyChange
+from xmpp_e2e.types import TrustModel
+from xmpp_e2e_cli import account, cmd_listen, cmd_protection, cmd_send, commands, connection, demo, options, output, prompts
+from xmpp_e2e_cli.cmd_protection import Protection
+from xmpp_e2e_cli.demo import ServerKind
+from xmpp_e2e_cli.exit_codes import ExitCode, UsageError, exit_code_of
 from xmpp_e2e_cli.options import (
     Account,
     CaFile,
@@ -37,13 +37,13 @@ from xmpp_e2e_cli.options import (
     Timeout,
     TrustFile,
 )
-from xmpp_e2e_cli.sealing import Seal
-from xmpp_e2e_cli.show import Output
+from xmpp_e2e_cli.output import Output
+from xmpp_e2e_cli.prompts import TerminalUser
 
 STDIN_BYTES = 1024 * 1024
-"""A message is one stanza, and far smaller; whoever pipes more has piped the wrong thing."""
+"""Maximum size of a message. A message is one stanza: more input is a mistake."""
 _CLICK_USAGE = 2
-"""With what typer ends when the command line is wrong."""
+"""The exit code of typer for a wrong command line."""
 
 EPILOG = (
     "Exit codes: 0 ok, 1 usage, 2 bug, 3 network or server, 4 untrusted or changed key, 5 verification refused, "
@@ -60,64 +60,68 @@ app = typer.Typer(
 
 
 def run(words: list[str]) -> int:
-    """Run a command line; the exit code."""
+    """Run a command line and return the exit code."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that cannot show a character still gets the rest
+            stream.reconfigure(errors="replace")  # a character that the terminal cannot show must not end the program
     out = Output(as_json="--json" in words)
-    # Ours and slixmpp's warnings are told as errors and events; nobody's log goes to the terminal by default.
+    # The commands print errors and events themselves: no log goes to the terminal.
     logging.getLogger().addHandler(logging.NullHandler())
     try:
         app(words, prog_name="xmpp-e2e")
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else 0
-        return int(Exit.USAGE) if code == _CLICK_USAGE else code
+        return int(ExitCode.USAGE) if code == _CLICK_USAGE else code
     except E2EError as error:
         out.error(error)
-        if code_of(error) is Exit.UNTRUSTED and not out.as_json and len(account.initialised()) > 1:
-            out.tell("  There are several accounts here: add --account JID to the command.")
-        return int(code_of(error))
-    except Exception:  # the edge of the program: a bug is told as one
+        if exit_code_of(error) is ExitCode.UNTRUSTED and not out.as_json and len(account.initialized_accounts()) > 1:
+            out.info("  There are several accounts here: add --account JID to the command.")
+        return int(exit_code_of(error))
+    except Exception:  # the outermost handler: anything else is a bug
         traceback.print_exc()
-        out.tell("This is a bug in xmpp-e2e: please report it with the lines above.")
-        return int(Exit.BUG)
-    return int(Exit.OK)
+        out.info("This is a bug in xmpp-e2e. Please report it, with the lines above.")
+        return int(ExitCode.BUG)
+    return int(ExitCode.OK)
 
 
-@app.command(name="demo", short_help="See what this is: Alice, Bob, a server that attacks.")
-def demo_(
-    server: Annotated[Kind, typer.Option(help="Embedded, or a real Prosody (from the repository only).")] = Kind.LOOPBACK,
+@app.command(name="demo", short_help="Watch a demonstration: Alice, Bob, and a server that attacks.")
+def demo_command(
+    server: Annotated[
+        ServerKind, typer.Option(help="The embedded server, or a real Prosody (in a checkout only).")
+    ] = ServerKind.LOOPBACK,
 ) -> None:
-    """Alice and Bob talk through a server that reads along, and then attacks. No account, no root, nothing left behind."""
-    asyncio.run(demo.tell(server))
+    """Alice and Bob talk through a server that reads along, and then attacks. Needs no account and no root; leaves no files."""
+    asyncio.run(demo.run(server))
 
 
-@app.command(short_help="Make a key for your account on this device.")
+@app.command(short_help="Create a key for your account on this device.")
 def init(
     jid: Annotated[str, typer.Argument(metavar="JID", help="Your own account.", show_default=False)],
-    seal: Annotated[Seal | None, typer.Option(help="What protects the key [default: key-file].", show_default=False)] = None,
+    protection: Annotated[
+        Protection | None, typer.Option(help="What protects the key [default: key-file].", show_default=False)
+    ] = None,
     passphrase_file: PassphraseFile = None,
     json: Json = False,
 ) -> None:
-    """Make a key for your account on this device. Needs no password and no network; twice does no harm."""
+    """Create a key for your account on this device. Needs no password and no network. A second run changes nothing."""
     out, mine = Output(as_json=json), account.parse_jid(jid)
-    store, fingerprint, existed = account.make_store(mine, seal, passphrase_file)
+    store, fingerprint, existed = account.make_store(mine, protection, passphrase_file)
     with closing(store):
-        notice, path, kind = store.created_notice, str(store.path), store.sealed_with()
+        notice, path, kind = store.key_notice, str(store.path), store.protection_kind()
     data = {"account": mine.bare, "fingerprint": str(fingerprint), "created": not existed, "store": path}
-    data |= {"seal": kind, "notice": notice}
+    data |= {"protection": kind, "notice": notice}
     out.result(data, str(fingerprint))
     if existed:
-        out.tell(f"{mine.bare} had this key before; nothing was changed.")
+        out.info(f"{mine.bare} has this key already; nothing has changed.")
         return
-    out.tell(f"This is the fingerprint of {mine.bare} on this device; peers compare it and pin it.\n{notice}")
+    out.info(f"This is the fingerprint of {mine.bare} on this device. Peers compare it and pin it.\n{notice}")
 
 
 @app.command(short_help="Print the fingerprint of your own key.")
 def fingerprint(
     jid: OwnJid = None,
-    uri: Annotated[bool, typer.Option("--uri", help="As a URI, which names the account too.")] = False,
-    qr: Annotated[bool, typer.Option("--qr", help="Also the URI as a QR code, for a terminal with a dark background.")] = False,
+    uri: Annotated[bool, typer.Option("--uri", help="Print a URI, which names the account too.")] = False,
+    qr: Annotated[bool, typer.Option("--qr", help="Print a QR code of the URI too, for a dark terminal.")] = False,
     passphrase_file: PassphraseFile = None,
     json: Json = False,
 ) -> None:
@@ -125,42 +129,45 @@ def fingerprint(
     out, mine = Output(as_json=json), account.choose(jid)
     with closing(account.open_store(mine, passphrase_file)) as store:
         own = account.own_fingerprint(store)
-    link = key_uri(mine.bare, own)
-    lines = [link if uri else str(own), *([show.qr(link)] if qr else [])]
+    link = build_trust_uri(mine.bare, own)
+    lines = [link if uri else str(own), *([output.qr_code(link)] if qr else [])]
     out.result({"account": mine.bare, "fingerprint": str(own), "uri": link}, *lines)
 
 
-@app.command(name="seal", short_help="See or change what protects your key.")
-def seal_(
-    kind: Annotated[Seal | None, typer.Argument(metavar="[key-file|keyring|passphrase]", show_default=False)] = None,
+@app.command(name="protection", short_help="Show or change what protects your key.")
+def protection_command(
+    kind: Annotated[Protection | None, typer.Argument(metavar="[key-file|keyring|passphrase]", show_default=False)] = None,
     own: Account = None,
     passphrase_file: PassphraseFile = None,
     new_passphrase_file: Annotated[
-        Path | None, typer.Option(help="The one to be [else env: XMPP_E2E_NEW_PASSPHRASE, prompt].", show_default=False)
+        Path | None,
+        typer.Option(help="Read the new passphrase from it [else env: XMPP_E2E_NEW_PASSPHRASE, prompt].", show_default=False),
     ] = None,
     json: Json = False,
 ) -> None:
-    """See what protects the private key and the secrets in your store, or change it: all or nothing, and the old key goes."""
+    """Show what protects the private key and the secrets in your store, or change it.
+
+    A change happens as a whole or not at all, and deletes the old protection key."""
     out, mine = Output(as_json=json), account.choose(own)
     with closing(account.open_store(mine, passphrase_file)) as store:
-        present = sealing.kind_of(mine) or Seal.KEY_FILE
+        current = cmd_protection.protection_of(mine) or Protection.KEY_FILE
         if kind is None:
-            sealing.tell(mine, out, present)
+            cmd_protection.show(mine, out, current)
         else:
-            sealing.change(store, mine, out, present, kind, new_passphrase_file)
+            cmd_protection.change(store, mine, out, current, kind, new_passphrase_file)
 
 
-@app.command(short_help="Print messages as they come; echo them.")
+@app.command(short_help="Print messages as they arrive; echo them.")
 def listen(
     jid: OwnJid = None,
-    echo: Annotated[bool, typer.Option("--echo", help="Answer every message with itself.")] = False,
+    echo: Annotated[bool, typer.Option("--echo", help="Send every message back to its sender.")] = False,
     accept_from: Annotated[
         list[str] | None,
-        typer.Option(metavar="roster|anyone|JID…", help="Who may open sessions; repeat it for several [default: roster]."),
+        typer.Option(metavar="roster|anyone|JID…", help="Who may open sessions; repeatable [default: roster]."),
     ] = None,
-    policy: Annotated[Policy, typer.Option(help="What to do with messages in clear: `require` refuses them.")] = Policy.PREFER,
+    policy: Annotated[Policy, typer.Option(help="Policy for plaintext messages: `require` refuses them.")] = Policy.PREFER,
     trust_model: Model = TrustModel.SERVER_AUTHENTICATES,
-    on_key_change: Annotated[OnKeyChange, typer.Option(help="When a peer shows a new key.")] = OnKeyChange.BY_TRUST_MODEL,
+    on_key_change: Annotated[OnKeyChange, typer.Option(help="The reaction to a peer's new key.")] = OnKeyChange.BY_TRUST_MODEL,
     trust_file: TrustFile = None,
     host: Host = None,
     port: Port = None,
@@ -171,39 +178,41 @@ def listen(
     passphrase_file: PassphraseFile = None,
     json: Json = False,
 ) -> None:
-    """Print messages as they come, each with its assurance, until Ctrl-C. Messages in clear are marked [none]."""
+    """Print messages as they arrive, each with its assurance, until Ctrl-C. Plaintext messages are marked [none]."""
     out, mine = Output(as_json=json), account.choose(jid)
     server = connection.Server(host, port, ca_file, direct_tls, plaintext_loopback)
-    accept = options.accept_from(accept_from)
+    accept = options.parse_accept_from(accept_from)
     settings: dict[str, Any] = {
         "policy": policy.value,
         "trust_model": trust_model.value,
         "on_key_change": on_key_change.value,
         "accept_from": accept,
     }
-    settings["seal"], settings["trust_file"] = account.unlocked(mine, passphrase_file), trust_file
+    settings["key_protection"], settings["trust_file"] = account.unlock(mine, passphrase_file), trust_file
     password = account.password_for(mine, password_file)
 
-    async def listening_() -> None:
-        person = Person.at_terminal(out)
-        client = connection.make_client(mine, password, server, settings | (person.settings if person is not None else {}))
+    async def run_listener() -> None:
+        user = TerminalUser.if_present(out)
+        client = connection.make_client(mine, password, server, settings | (user.settings if user is not None else {}))
         async with connection.online(client, server) as e2e:
-            heard = accept if isinstance(accept, str) else frozenset(accept)
-            await listening.Listener(client, out, echo=echo, accept=heard).run(e2e)
+            allowed = accept if isinstance(accept, str) else frozenset(accept)
+            await cmd_listen.Listener(client, out, echo=echo, accept=allowed).run(e2e)
 
-    asyncio.run(listening_())
+    asyncio.run(run_listener())
 
 
 @app.command(short_help="Send one message, encrypted or not at all.")
 def send(
-    peer: Annotated[str, typer.Argument(metavar="PEER", help="A JID; a bare one means all his devices.", show_default=False)],
+    peer: Annotated[
+        str, typer.Argument(metavar="PEER", help="A JID; a bare one means all the peer's devices.", show_default=False)
+    ],
     message: Annotated[
-        str | None, typer.Option("--message", "-m", help="What to send [else: standard input].", show_default=False)
+        str | None, typer.Option("--message", "-m", help="The text [else: standard input].", show_default=False)
     ] = None,
     own: Account = None,
     trust_model: Model = TrustModel.SERVER_AUTHENTICATES,
     trust_file: TrustFile = None,
-    subscribe: Annotated[bool, typer.Option("--subscribe", help="Ask the peer to let you see his presence.")] = False,
+    subscribe: Annotated[bool, typer.Option("--subscribe", help="Ask the peer to share their presence with you.")] = False,
     timeout: Timeout = 60.0,
     host: Host = None,
     port: Port = None,
@@ -214,53 +223,52 @@ def send(
     passphrase_file: PassphraseFile = None,
     json: Json = False,
 ) -> None:
-    """Send one message, encrypted or not at all (policy `require`), and wait until it has really arrived."""
+    """Send one message, encrypted or not at all (policy `require`), and wait until it has arrived."""
     out, mine, to = Output(as_json=json), account.choose(own), account.parse_jid(peer)
     if trust_model is TrustModel.SERVER_TRUSTED:
-        raise UsageProblem("server-trusted means plain XMPP, and this command sends encrypted or not at all")
+        raise UsageError("server-trusted means plaintext, but this command sends encrypted or not at all")
     server = connection.Server(host, port, ca_file, direct_tls, plaintext_loopback)
-    # Nobody has to open a session with us meanwhile: answers come through ours.
+    # Nobody needs to open a session with us meanwhile: answers arrive through our own session.
     settings: dict[str, Any] = {"policy": Policy.REQUIRE.value, "trust_model": trust_model.value, "accept_from": []}
-    settings["seal"], settings["trust_file"] = account.unlocked(mine, passphrase_file), trust_file
+    settings["key_protection"], settings["trust_file"] = account.unlock(mine, passphrase_file), trust_file
     password = account.password_for(mine, password_file)
     body = _body(message, out)
-    errand = sending.Errand(to, body, timeout, subscribe, asks=asking.is_there())
+    outgoing = cmd_send.Message(to, body, timeout, subscribe, can_ask=prompts.has_terminal())
 
-    async def sending_() -> list[sending.Delivered]:
-        person = Person.at_terminal(out)
-        client = connection.make_client(mine, password, server, settings | (person.settings if person is not None else {}))
-        out.tell(f"logging in as {mine.bare}")
+    async def run_send() -> list[cmd_send.Delivery]:
+        user = TerminalUser.if_present(out)
+        client = connection.make_client(mine, password, server, settings | (user.settings if user is not None else {}))
+        out.info(f"logging in as {mine.bare}")
         async with connection.online(client, server) as e2e:
-            return await sending.deliver(client, e2e, errand, out.tell_plainly)
+            return await cmd_send.deliver(client, e2e, outgoing, out.info_escaped)
 
-    delivered = asyncio.run(sending_())
+    delivered = asyncio.run(run_send())
     data = [
         {"peer": one.peer, "assurance": str(one.assurance), "fingerprint": str(one.fingerprint)} for one in delivered
     ]
-    lines = [f"delivered to {show.one_line(one.peer)} [{one.assurance}] {one.fingerprint}" for one in delivered]
+    lines = [f"delivered to {output.one_line(one.peer)} [{one.assurance}] {one.fingerprint}" for one in delivered]
     out.result({"account": mine.bare, "delivered": data}, *lines)
 
 
 
-
-app.command(name="password", short_help="Share a password with a peer.")(verbs.password)
-app.add_typer(verbs.trust, name="trust")
-app.add_typer(verbs.psk, name="psk")
-app.add_typer(verbs.config, name="config")
+app.command(name="password", short_help="Share a password with a peer.")(commands.password)
+app.add_typer(commands.trust, name="trust")
+app.add_typer(commands.psk, name="psk")
+app.add_typer(commands.config, name="config")
 
 
 def _body(message: str | None, out: Output) -> str:
-    """What to send; UsageProblem if there is nothing, or too much."""
+    """Return the text to send, from the option or standard input. Raises UsageError if it is empty or too long."""
     if message is None:
         if sys.stdin.isatty():
-            out.tell("Type the message, and end it with Ctrl-D on a line of its own.")
+            out.info("Type the message. End it with Ctrl-D on a line of its own.")
         try:
             message = sys.stdin.buffer.read(STDIN_BYTES + 1).decode()
         except UnicodeDecodeError:
-            raise UsageProblem("standard input is not UTF-8 text") from None
+            raise UsageError("standard input is not UTF-8 text") from None
         message = message.removesuffix("\n")
     if not message.strip():
-        raise UsageProblem("there is nothing to send: give -m TEXT, or the text on standard input")
+        raise UsageError("there is nothing to send: use -m TEXT, or write the text to standard input")
     if len(message) > STDIN_BYTES:
-        raise UsageProblem(f"this is more than {STDIN_BYTES} bytes: not a message")
+        raise UsageError(f"the message is longer than {STDIN_BYTES} bytes")
     return message

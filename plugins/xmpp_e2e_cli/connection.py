@@ -1,4 +1,4 @@
-"""From an account to a slixmpp client that is online, with the server's certificate verified (RFC 6120 §13.7.1.2)."""
+"""Log a slixmpp client in, and verify the server's certificate (RFC 6120 §13.7.1.2)."""
 
 from __future__ import annotations
 
@@ -16,54 +16,54 @@ from slixmpp import JID, ClientXMPP
 import slixmpp_e2e
 from slixmpp_e2e import E2E
 from xmpp_e2e.errors import E2EError
-from xmpp_e2e_cli.codes import CertificateRefused, NoTLS, PasswordRefused, ServerUnreachable, UsageProblem
+from xmpp_e2e_cli.exit_codes import CertificateRefused, LoginRefused, ServerUnreachable, TLSNotOffered, UsageError
 from xmpp_loopback import no_tls, offline
 
 LOGIN_SECONDS = 60.0
-"""A slow server on a slow line has answered by then."""
-FAREWELL_SECONDS = 10.0
-"""Farewells take a round trip; a peer who is gone must not keep us."""
+"""Timeout of a login, enough for a slow server on a slow line."""
+CLOSE_SECONDS = 10.0
+"""Timeout for closing all sessions, which takes a round trip. A peer that is gone must not keep us waiting."""
 _STARTTLS, _DIRECT_TLS = 5222, 5223
 
 
 @dataclass(frozen=True)
 class Server:
-    """Where to find the server, and how to know it."""
+    """The server's address, and how to authenticate it."""
 
     host: str | None = None
-    """None: as DNS says."""
+    """None looks it up in DNS."""
     port: int | None = None
     ca_file: Path | None = None
-    """The authorities to believe in place of the system's, PEM."""
+    """Certificate authorities (PEM) to trust instead of the system's."""
     direct_tls: bool = False
-    """TLS from the first byte at ``port`` (XEP-0368); without, STARTTLS."""
+    """Use TLS from the first byte (XEP-0368), not STARTTLS."""
     plaintext: bool = False
-    """No TLS at all, on this very machine only: for the embedded server."""
+    """Use no TLS, for the embedded server on this machine only."""
 
     def __post_init__(self) -> None:
         if self.plaintext and not _is_loopback(self.host):
-            raise UsageProblem("without TLS only a loopback address is allowed, as a number: --host 127.0.0.1")
+            raise UsageError("without TLS, only a loopback address is allowed: --host 127.0.0.1")
         if self.ca_file is not None and not self.ca_file.is_file():
-            raise UsageProblem(f"the file of authorities {self.ca_file} is not there")
+            raise UsageError(f"the file {self.ca_file} with certificate authorities does not exist")
 
     def address(self, domain: str) -> tuple[str, int] | None:
-        """Host and port if either was given; None where DNS decides."""
+        """Return host and port if either was given; None if DNS decides."""
         if self.host is None and self.port is None:
             return None
         return self.host or domain, self.port or (_DIRECT_TLS if self.direct_tls else _STARTTLS)
 
     def context(self) -> ssl.SSLContext:
-        """What verifies the server's certificate. UsageProblem if the file of authorities holds none."""
+        """Return the TLS context that verifies the server. Raises UsageError if the CA file has no certificate."""
         if self.plaintext:
             return no_tls()
         try:
             return ssl.create_default_context(cafile=self.ca_file)
         except ssl.SSLError as error:
-            raise UsageProblem(f"{self.ca_file} holds no certificates in PEM ({error.reason})") from None
+            raise UsageError(f"{self.ca_file} has no certificates in PEM format ({error.reason})") from None
 
 
 def _is_loopback(host: str | None) -> bool:
-    """A number is needed: a name is whatever some resolver says."""
+    """Return whether the host is a loopback IP address. Names are not accepted: a resolver could lie."""
     try:
         return host is not None and ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -71,7 +71,7 @@ def _is_loopback(host: str | None) -> bool:
 
 
 def make_client(account: JID, password: str, server: Server, settings: dict[str, Any] | None = None) -> ClientXMPP:
-    """A client with the plugin, not yet connected. Nobody is let into its roster unasked, as slixmpp would."""
+    """Create a client with the plugin, not yet connected. It refuses slixmpp's default of accepting every subscription."""
     client = ClientXMPP(account.full, password, ssl_context=server.context())
     client.auto_authorize = None
     client.auto_subscribe = False
@@ -79,15 +79,15 @@ def make_client(account: JID, password: str, server: Server, settings: dict[str,
     return client
 
 
-def plugin_of(client: ClientXMPP) -> E2E:
-    """Its e2e plugin."""
+def e2e_of(client: ClientXMPP) -> E2E:
+    """Return the client's plugin."""
     plugin = cast(dict[str, object], client.plugin)["e2e"]
     assert isinstance(plugin, E2E)
     return plugin
 
 
 async def log_in(client: ClientXMPP, server: Server) -> None:
-    """Connect and bind; ServerUnreachable, CertificateRefused or PasswordRefused."""
+    """Connect and bind. Raises ServerUnreachable, CertificateRefused, TLSNotOffered or LoginRefused."""
     if server.plaintext:
         client.enable_starttls, client.enable_plaintext = False, True
         login = client.plugin["feature_mechanisms"]
@@ -96,45 +96,45 @@ async def log_in(client: ClientXMPP, server: Server) -> None:
     if address is not None:
         client.enable_direct_tls = server.direct_tls
         client.enable_starttls = client.enable_starttls and not server.direct_tls
-    with _outcome(client, server) as bound:
+    with _login_result(client, server) as bound:
         client.connect(*address or ())
         try:
             async with asyncio.timeout(LOGIN_SECONDS):
                 await bound
         except TimeoutError:
-            raise ServerUnreachable(f"{_where(client, address)} did not finish the login in time") from None
+            raise ServerUnreachable(f"{_server_name(client, address)} did not finish the login in time") from None
 
 
 @contextlib.contextmanager
-def _outcome(client: ClientXMPP, server: Server) -> Iterator[asyncio.Future[None]]:
-    """A future that follows the login. slixmpp would try for ever; the first full round that fails is enough for us."""
+def _login_result(client: ClientXMPP, server: Server) -> Iterator[asyncio.Future[None]]:
+    """Yield a future with the result of the login. slixmpp retries for ever; here the first failed round counts."""
     future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    troubles: list[object] = []
+    failures: list[object] = []
 
     def fail(error: E2EError) -> None:
         if not future.done():
             future.set_exception(error)
 
     def untrusted(reason: object) -> None:
-        fail(CertificateRefused(f"the certificate of {client.boundjid.domain} is not accepted: {reason}"))
+        fail(CertificateRefused(f"the certificate of {client.boundjid.domain} is not valid: {reason}"))
 
     def gave_up(_: object) -> None:
-        for trouble in troubles:
-            if isinstance(trouble, ssl.SSLCertVerificationError):
-                untrusted(trouble.verify_message)
-        where = _where(client, client.custom_address)
-        reason = f" ({troubles[-1]})" if troubles else ""
+        for failure in failures:
+            if isinstance(failure, ssl.SSLCertVerificationError):
+                untrusted(failure.verify_message)
+        where = _server_name(client, client.custom_address)
+        reason = f" ({failures[-1]})" if failures else ""
         fail(ServerUnreachable(f"{where} cannot be reached{reason}"))
 
     def ended(reason: object) -> None:
-        troubles.append(reason or "it ended the connection")
+        failures.append(reason or "it ended the connection")
         gave_up(reason)
 
     def refused(_: object) -> None:
-        # slixmpp has then refused by itself to send anything.
+        # Without TLS slixmpp has sent nothing.
         if not server.plaintext and (client.transport is None or client.transport.get_extra_info("ssl_object") is None):
-            fail(NoTLS(f"{_where(client, client.custom_address)} offers no TLS"))
-        fail(PasswordRefused(f"the server refused the password of {client.boundjid.bare}"))
+            fail(TLSNotOffered(f"{_server_name(client, client.custom_address)} offers no TLS"))
+        fail(LoginRefused(f"the server refused the password of {client.boundjid.bare}"))
 
     def bound(_: object) -> None:
         if not future.done():
@@ -142,7 +142,7 @@ def _outcome(client: ClientXMPP, server: Server) -> Iterator[asyncio.Future[None
 
     handlers: dict[str, Callable[[Any], None]] = {
         "session_start": bound,
-        "connection_failed": troubles.append,
+        "connection_failed": failures.append,
         "reconnect_delay": gave_up,
         "ssl_invalid_chain": lambda error: untrusted(getattr(error, "verify_message", error)),
         "failed_all_auth": refused,
@@ -157,27 +157,27 @@ def _outcome(client: ClientXMPP, server: Server) -> Iterator[asyncio.Future[None
             client.del_event_handler(event, handler)
 
 
-def _where(client: ClientXMPP, address: tuple[str, int] | None) -> str:
+def _server_name(client: ClientXMPP, address: tuple[str, int] | None) -> str:
     domain = str(client.boundjid.domain)
     return f"the server of {domain}" + (f" at {address[0]} port {address[1]}" if address else "")
 
 
 @contextlib.asynccontextmanager
 async def online(client: ClientXMPP, server: Server) -> AsyncIterator[E2E]:
-    """Logged in; at the end the sessions are closed by farewells, the store is closed, and nothing is left."""
+    """Log in; at the end close the sessions, the store and the connection."""
     try:
-        await plugin_of(client).unlocked()
+        await e2e_of(client).wait_ready()
         await log_in(client, server)
-        yield plugin_of(client)
+        yield e2e_of(client)
     finally:
-        await leave(client)
+        await go_offline(client)
 
 
-async def leave(client: ClientXMPP) -> None:
-    """Farewells, then the end of everything. Twice does no harm."""
+async def go_offline(client: ClientXMPP) -> None:
+    """Close the sessions, unload the plugin and disconnect. May be called twice."""
     if "e2e" in client.plugin:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(FAREWELL_SECONDS):
-                await plugin_of(client).close()
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await e2e_of(client).close()
         cast(Any, client.plugin).disable("e2e")
     await offline(client)

@@ -1,4 +1,4 @@
-"""What options and arguments mean, once for all commands: the names of their types, and their help."""
+"""Options and arguments that several commands share, with their help texts."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from xmpp_e2e.identity import TrustModel
+from xmpp_e2e.types import TrustModel
 from xmpp_e2e_cli import account
-from xmpp_e2e_cli.codes import UsageProblem
+from xmpp_e2e_cli.exit_codes import UsageError
 
-WHOSE = "Your own account [env: XMPP_E2E_JID; else the only one]."
-Json: TypeAlias = Annotated[bool, typer.Option("--json", help="JSON on stdout, one object a line.")]
+ACCOUNT_HELP = "Your own account [env: XMPP_E2E_JID; else the only one]."
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON to stdout, one object per line.")]
 Account: TypeAlias = Annotated[
     str | None,
-    typer.Option("--account", "--from", "--jid", metavar="JID", help=WHOSE, show_default=False),
+    typer.Option("--account", "--from", "--jid", metavar="JID", help=ACCOUNT_HELP, show_default=False),
 ]
 OwnJid: TypeAlias = Annotated[
-    str | None, typer.Argument(metavar="JID", help=WHOSE, show_default=False)
+    str | None, typer.Argument(metavar="JID", help=ACCOUNT_HELP, show_default=False)
 ]
 Peer: TypeAlias = Annotated[str, typer.Argument(metavar="JID", help="The peer's address.", show_default=False)]
 Key: TypeAlias = Annotated[str, typer.Argument(metavar="SHA256:…", help="The key's fingerprint.", show_default=False)]
-Host: TypeAlias = Annotated[str | None, typer.Option(help="The server's name or number, if not as DNS says.")]
+Host: TypeAlias = Annotated[str | None, typer.Option(help="The server's name or IP address, instead of DNS.")]
 Port: TypeAlias = Annotated[int | None, typer.Option(min=1, max=65535, help="The server's port.", show_default=False)]
 CaFile: TypeAlias = Annotated[
-    Path | None, typer.Option(help="Believe these authorities (PEM) in place of the system's.", show_default=False)
+    Path | None, typer.Option(help="Trust these certificate authorities (PEM) instead of the system's.", show_default=False)
 ]
-DirectTls: TypeAlias = Annotated[bool, typer.Option("--direct-tls", help="With --host or --port: TLS at once, not STARTTLS.")]
+DirectTls: TypeAlias = Annotated[bool, typer.Option("--direct-tls", help="Direct TLS, not STARTTLS; with --host or --port.")]
 Plaintext: TypeAlias = Annotated[bool, typer.Option("--plaintext-loopback", hidden=True)]
 PasswordFile: TypeAlias = Annotated[
     Path | None,
@@ -41,18 +41,18 @@ SecretFile: TypeAlias = Annotated[
     Path | None, typer.Option("--file", help="Read it from the first line of this file.", show_default=False)
 ]
 TrustFile: TypeAlias = Annotated[
-    Path | None, typer.Option(help="What you want of whom, written down (docs/policy.md).", show_default=False)
+    Path | None, typer.Option(help="A trust file, with rules for each peer.", show_default=False)
 ]
-Model: TypeAlias = Annotated[TrustModel, typer.Option("--trust-model", help="What must be proved before anything flows.")]
-Timeout: TypeAlias = Annotated[float, typer.Option(min=1.0, help="Seconds to wait for each of the peer's answers.")]
+Model: TypeAlias = Annotated[TrustModel, typer.Option("--trust-model", help="What must be verified before anything is sent.")]
+Timeout: TypeAlias = Annotated[float, typer.Option(min=1.0, help="Seconds to wait for each answer of the peer.")]
 
 
-def accept_from(words: list[str] | None) -> str | list[str]:
-    """The plugin's ``accept_from``: ``roster``, ``anyone``, or a list of JIDs and domains."""
+def parse_accept_from(words: list[str] | None) -> str | list[str]:
+    """Return the plugin's setting ``accept_from``: ``roster``, ``anyone``, or a list of JIDs and domains."""
     if not words:
         return "roster"
     if len(words) == 1 and words[0] in ("roster", "anyone"):
         return words[0]
     if {"roster", "anyone"} & set(words):
-        raise UsageProblem("--accept-from takes `roster`, or `anyone`, or JIDs: not one together with another")
+        raise UsageError("--accept-from takes `roster`, `anyone` or JIDs, and no mixture of these")
     return [account.parse_jid(word).bare if "@" in word else word for word in words]

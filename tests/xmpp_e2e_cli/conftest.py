@@ -1,4 +1,4 @@
-"""A command line in this process, for what needs no server; and real processes, for what does."""
+"""Run commands in this process if they need no server, and as real processes if they do."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from typing import Any
 import pytest
 
 from tests.forked import Forked, Run
-from xmpp_e2e_cli import sealing
+from xmpp_e2e_cli import cmd_protection
 from xmpp_e2e_cli.__main__ import main
 from xmpp_loopback import LoopbackServer
 
 ROOT = Path(__file__).parents[2]
 PASSWORDS = {"alice": "wonderland-7", "bob": "builder-8", "carol": "carols-9"}
 PATIENCE = 60.0
-"""Seconds after which a process counts as hanging; it takes two."""
+"""Timeout of a process, which takes two seconds."""
 
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A data folder of the test's own, and none of the caller's environment."""
+    """A data folder for this test, without the caller's environment."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "alice"))
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.null.Keyring")
     for name in ("XMPP_E2E_JID", "XMPP_E2E_PASSWORD", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "TTY_COMPATIBLE"):
@@ -41,8 +41,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @dataclass(frozen=True)
-class Done:
-    """What a command left."""
+class CommandResult:
+    """The exit code and output of a command."""
 
     code: int
     out: str
@@ -55,19 +55,19 @@ class Done:
 
 
 @pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., CommandResult]:
     """Run a command line in this process, as Alice."""
 
-    def run(*words: str) -> Done:
+    def run(*words: str) -> CommandResult:
         code = main(words)
         captured = capsys.readouterr()
-        return Done(code, captured.out, captured.err)
+        return CommandResult(code, captured.out, captured.err)
 
     return run
 
 
 class Process:
-    """One ``xmpp-e2e``, with the data folder and the password of a person."""
+    """One ``xmpp-e2e`` process, with a user's data folder and password."""
 
     def __init__(
         self, pid: int, wait: Callable[[], Awaitable[int]], out: asyncio.StreamReader, err: asyncio.StreamReader
@@ -76,71 +76,71 @@ class Process:
         self._out, self._err = out, err
         self._ended = False
         self.lines: list[str] = []
-        """Of stdout, as far as they were waited for."""
+        """Lines of stdout that were read so far."""
         self.told: list[str] = []
-        """The same of stderr."""
+        """Text of stderr that was read so far."""
         self.keyboard: int | None = None
-        """Of its terminal, if it has one."""
+        """The descriptor of its terminal, if it has one."""
 
     async def line(self) -> str:
-        """The next line of stdout."""
+        """Return the next line of stdout."""
         async with asyncio.timeout(PATIENCE):
             line = (await self._out.readline()).decode()
         assert line, f"it ended: {await self.done()}"
         self.lines.append(line)
         return line
 
-    async def tells(self, beginning: str) -> None:
-        """Until a line of stderr begins so."""
+    async def wait_for_line(self, beginning: str) -> None:
+        """Wait for a line of stderr with this beginning."""
         while not self.told or not self.told[-1].startswith(beginning):
             async with asyncio.timeout(PATIENCE):
                 line = (await self._err.readline()).decode()
             assert line, f"it ended: {self.told}"
             self.told.append(line)
 
-    async def shows(self, text: str) -> None:
-        """Until this is on its terminal."""
+    async def wait_for_text(self, text: str) -> None:
+        """Wait until its terminal shows this text."""
         while text not in "".join(self.told):
             async with asyncio.timeout(PATIENCE):
                 chunk = (await self._err.read(4096)).decode(errors="replace")
             assert chunk, f"it ended: {self.told}"
             self.told.append(chunk.replace("\r\n", "\n"))
 
-    def types(self, line: str) -> None:
-        """A line, at its terminal."""
+    def type_line(self, line: str) -> None:
+        """Type a line at its terminal."""
         assert self.keyboard is not None
         os.write(self.keyboard, f"{line}\n".encode())
 
     def events(self, name: str) -> list[Any]:
-        """Those of this name that have come."""
+        """Return the events with this name that were read so far."""
         return [data for line in self.lines if (data := json.loads(line))["event"] == name]
 
     async def event(self, name: str) -> Any:
-        """The next event of this name on stdout, which is JSON."""
+        """Return the next event with this name from stdout, which is JSON."""
         while (data := json.loads(await self.line()))["event"] != name:
             pass
         return data
 
     def interrupt(self) -> None:
-        """What Ctrl-C does."""
+        """Send SIGINT, as Ctrl-C does."""
         os.kill(self.pid, signal.SIGINT)
 
-    async def done(self) -> Done:
-        """Its end."""
+    async def done(self) -> CommandResult:
+        """Wait for its end and return the result."""
         async with asyncio.timeout(PATIENCE):
             out, err, code = await asyncio.gather(self._out.read(), self._err.read(), self._wait())
         self._ended = True
-        return Done(code, "".join(self.lines) + out.decode(), "".join(self.told) + err.decode())
+        return CommandResult(code, "".join(self.lines) + out.decode(), "".join(self.told) + err.decode())
 
-    async def stop(self) -> Done:
-        """SIGTERM, and its end."""
+    async def stop(self) -> CommandResult:
+        """Send SIGTERM, wait for its end and return the result."""
         if not self._ended:
             os.kill(self.pid, signal.SIGTERM)
         return await self.done()
 
 
 async def pipe() -> tuple[asyncio.StreamReader, int]:
-    """What somebody writes into the descriptor, once it is open nowhere else, can be read."""
+    """Return a reader, and a descriptor to write to. The reader ends when all copies of the descriptor are closed."""
     reader, (read, write) = asyncio.StreamReader(), os.pipe()
     protocol = asyncio.StreamReaderProtocol(reader)
     await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, os.fdopen(read, "rb"))
@@ -148,7 +148,7 @@ async def pipe() -> tuple[asyncio.StreamReader, int]:
 
 
 def screen(loop: asyncio.AbstractEventLoop, master: int) -> asyncio.StreamReader:
-    """What is shown on a terminal, until nobody has it open any more."""
+    """Return a reader of what a terminal shows, until nobody has it open."""
     reader = asyncio.StreamReader()
 
     def shown() -> None:
@@ -163,27 +163,27 @@ def screen(loop: asyncio.AbstractEventLoop, master: int) -> asyncio.StreamReader
 
 
 def at_a_terminal(words: Sequence[str]) -> int:
-    """The command, with its standard input as the terminal of a session of its own: `/dev/tty` is that, too."""
+    """Run the command in a session whose terminal is standard input, and therefore `/dev/tty`."""
     os.setsid()
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     return main(words)
 
 
 class People:
-    """Starts processes for people, and ends those that are left."""
+    """Starts processes for users, and ends those that are left."""
 
     def __init__(self, home: Path, server: list[str]) -> None:
         self._home, self.server = home, server
         """The options that lead to the server."""
         self.main: Run = main
-        """The command."""
+        """The command's main function."""
         self._started: list[Process] = []
         self._terminals: list[int] = []
 
     async def start(
         self, name: str, *words: str, text: bytes | None = None, alone: bool = False, **environment: str
     ) -> Process:
-        """Start; ``text`` is its standard input. ``alone``: from the very beginning, which takes longer."""
+        """Start a process with ``text`` as its standard input. ``alone`` starts a new interpreter, which takes longer."""
         path = os.pathsep.join((str(ROOT), str(ROOT / "plugins")))
         surroundings = os.environ | {"PYTHONPATH": path, "XDG_DATA_HOME": str(self._home / name)}
         surroundings |= {"XMPP_E2E_PASSWORD": PASSWORDS[name]} | environment
@@ -204,8 +204,8 @@ class People:
         self._started.append(process)
         return process
 
-    async def sit(self, name: str, *words: str, **environment: str) -> Process:
-        """Start at a terminal, from which it reads, and on which it shows what is not a result."""
+    async def start_at_terminal(self, name: str, *words: str, **environment: str) -> Process:
+        """Start a process at a terminal. Results still go to a pipe."""
         surroundings = os.environ | {"XDG_DATA_HOME": str(self._home / name), "TERM": "dumb"}
         surroundings |= {"XMPP_E2E_PASSWORD": PASSWORDS[name]} | environment
         (master, slave), (out, own_out) = pty.openpty(), await pipe()
@@ -219,21 +219,21 @@ class People:
         self._terminals.append(master)
         return process
 
-    async def run(self, name: str, *words: str, text: bytes | None = None, **environment: str) -> Done:
-        """Start, and wait for the end."""
+    async def run(self, name: str, *words: str, text: bytes | None = None, **environment: str) -> CommandResult:
+        """Start a process and wait for its end."""
         return await (await self.start(name, *words, text=text, alone=False, **environment)).done()
 
     async def listen(self, name: str, *words: str) -> tuple[Process, Any]:
-        """A ``listen --json`` that is ready, and what it said then."""
+        """Start ``listen --json``; return it with its ``ready`` event."""
         process = await self.start(name, "listen", "--json", *self.server, *words)
         return process, await process.event("ready")
 
-    async def send(self, name: str, peer: str, *words: str, text: bytes | None = None) -> Done:
-        """A ``send``."""
+    async def send(self, name: str, peer: str, *words: str, text: bytes | None = None) -> CommandResult:
+        """Run ``send``."""
         return await self.run(name, "send", peer, *self.server, *words, text=text)
 
     async def close(self) -> None:
-        """End what still runs."""
+        """End all processes that still run."""
         for process in self._started:
             await process.stop()
         for terminal in self._terminals:
@@ -242,14 +242,14 @@ class People:
 
 @pytest.fixture
 async def server() -> AsyncIterator[LoopbackServer]:
-    """The embedded server, with everybody in everybody's roster."""
+    """The embedded server, with all accounts as contacts of each other."""
     async with LoopbackServer("home.test", PASSWORDS) as running:
         yield running
 
 
 @pytest.fixture
 async def people(home: Path, server: LoopbackServer) -> AsyncIterator[People]:
-    """Alice, Bob and Carol with their keys, near the embedded server."""
+    """Alice, Bob and Carol with their keys, and the options for the embedded server."""
     options = ["--host", "127.0.0.1", "--port", str(server.port), "--plaintext-loopback"]
     make_keys(home, "home.test")
     everybody = People(home, options)
@@ -260,7 +260,7 @@ async def people(home: Path, server: LoopbackServer) -> AsyncIterator[People]:
 
 
 def make_keys(home: Path, domain: str) -> None:
-    """Everybody's stores, as ``init`` makes them."""
+    """Create everybody's store with ``init``."""
     with pytest.MonkeyPatch.context() as patch:
         for name in PASSWORDS:
             patch.setenv("XDG_DATA_HOME", str(home / name))
@@ -269,15 +269,15 @@ def make_keys(home: Path, domain: str) -> None:
 
 @pytest.fixture
 def colours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """rich believes that it writes to a terminal that knows colours."""
+    """Make rich believe that it writes to a colour terminal."""
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm-256color")
 
 
 @pytest.fixture
 def typed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What a person types, in order; who asks too often gets IndexError."""
+    """The lines that a user types, in order. An unexpected prompt raises IndexError."""
     answers: list[str] = []
-    monkeypatch.setattr(sealing, "has_terminal", lambda: True)
+    monkeypatch.setattr(cmd_protection, "has_terminal", lambda: True)
     monkeypatch.setattr(getpass, "getpass", lambda prompt: answers.pop(0))
     return answers

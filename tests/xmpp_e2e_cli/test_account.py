@@ -1,4 +1,4 @@
-"""Where a password comes from, in which order, and which accounts there are."""
+"""The sources of a password, their order, and the accounts on a machine."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from slixmpp import JID
 
 from slixmpp_e2e.store import path_for
-from xmpp_e2e_cli import account, words
-from xmpp_e2e_cli.account import NoPassword, password_for
+from xmpp_e2e_cli import account, password_strength
+from xmpp_e2e_cli.account import PasswordNeeded, password_for
 
 ALICE = JID("alice@home.test/phone")
 
@@ -24,7 +24,7 @@ def keyring(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, str], str]:
     package, errors = types.ModuleType("keyring"), types.ModuleType("keyring.errors")
 
     class KeyringError(Exception):
-        """As the package has it."""
+        """The package's error."""
 
     def get_password(service: str, name: str) -> str | None:
         if ("locked", "") in entries:
@@ -41,7 +41,7 @@ def keyring(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, str], str]:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A person at the terminal, and what she was asked."""
+    """The prompts that a user at the terminal has seen."""
     questions: list[str] = []
 
     def answer(prompt: str) -> str:
@@ -56,7 +56,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_the_order_is_file_environment_keyring_prompt(
     keyring: dict[tuple[str, str], str], asked: list[str], tmp_path: Path
 ) -> None:
-    """What was said most explicitly wins; the person is asked last."""
+    """The most explicit source wins; the prompt is the last."""
     file = tmp_path / "password"
     file.write_text("from file\r\nmore")
     keyring["xmpp-e2e", "alice@home.test"] = "from keyring"
@@ -70,30 +70,28 @@ def test_the_order_is_file_environment_keyring_prompt(
 
 
 def test_a_locked_keyring_is_passed_over(keyring: dict[tuple[str, str], str], asked: list[str]) -> None:
-    """There is none on most servers."""
+    """Most servers have none."""
     keyring["locked", ""] = ""
     assert password_for(ALICE, None, {}) == "typed"
 
 
 def test_without_the_package_keyring_nothing_is_missing(monkeypatch: pytest.MonkeyPatch, asked: list[str]) -> None:
-    """It is an extra."""
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert password_for(ALICE, None, {}) == "typed"
 
 
 def test_a_huge_file_is_no_password_file(tmp_path: Path) -> None:
-    """Somebody named the wrong file."""
     file = tmp_path / "password"
-    file.write_bytes(b"x" * (words.WORD_BYTES + 1))
-    with pytest.raises(NoPassword):
+    file.write_bytes(b"x" * (password_strength.MAX_FILE_BYTES + 1))
+    with pytest.raises(PasswordNeeded):
         password_for(ALICE, file, {})
 
 
 def test_accounts_are_found_by_their_stores() -> None:
-    """Names are spelled as they were given, whatever their file is called; other files are none."""
+    """The names are exact, whatever their files are called; other files do not count."""
     names = ["alice@home.test", "größe@home.test", "50%2f@home.test"]
     for name in names:
         store, _, _ = account.make_store(JID(name))
         store.close()
     (path_for("x").parent / "notes.txt").write_text("")
-    assert account.initialised() == sorted(JID(name).bare for name in names)
+    assert account.initialized_accounts() == sorted(JID(name).bare for name in names)

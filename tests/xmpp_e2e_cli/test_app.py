@@ -1,4 +1,4 @@
-"""The commands that need no server: keys, fingerprints, trust, and what they say when they cannot."""
+"""The commands that need no server."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ import pytest
 import segno
 
 from slixmpp_e2e.store import SQLStore, path_for
-from tests.xmpp_e2e_cli.conftest import Done
+from tests.xmpp_e2e_cli.conftest import CommandResult
 from xmpp_e2e.errors import UntrustedKey
-from xmpp_e2e.identity import Assurance, Fingerprint
-from xmpp_e2e_cli import trusting
+from xmpp_e2e.types import Assurance, Fingerprint
+from xmpp_e2e_cli import cmd_keys
 
 KEY, OTHER = Fingerprint(bytes(32)), Fingerprint(bytes(31) + b"\1")
-Command = Callable[..., Done]
+Command = Callable[..., CommandResult]
 
 
 @pytest.fixture
@@ -32,23 +32,23 @@ def alice(command: Command) -> Command:
 
 
 def remember(*keys: Fingerprint) -> None:
-    """Let Alice have met Bob."""
+    """Let Alice remember a key of Bob."""
     with SQLStore.for_jid("alice@home.test") as store:
         for key in keys:
-            store.accept("bob@home.test", key, Assurance.VOUCHED, "route", 86400.0 * 365)
+            store.remember_key("bob@home.test", key, Assurance.VOUCHED, "route", 86400.0 * 365)
 
 
 # --- keys ------------------------------------------------------------------------------------------------------------
 
 
 def test_init_makes_a_key_once(command: Command) -> None:
-    """The fingerprint is the result, what protects the key is told, and a second time changes nothing."""
+    """The result is the fingerprint. A second run changes nothing."""
     first = command("init", "alice@home.test")
     assert Fingerprint.parse(first.out)
     assert "A random key was written to" in first.err
     second = command("init", "alice@home.test/phone")
     assert (second.code, second.out) == (0, first.out)
-    assert "nothing was changed" in second.err
+    assert "nothing has changed" in second.err
     path = path_for("alice@home.test")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
@@ -69,21 +69,20 @@ def test_what_is_no_jid_of_a_person_makes_no_store(command: Command, jid: str) -
 
 
 def test_the_fingerprint_of_the_only_account_needs_no_name(alice: Command) -> None:
-    """With one store there is nothing to choose."""
     own = command_data(alice("fingerprint", "--json"))
     assert own["account"] == "alice@home.test"
     assert alice("fingerprint").out == own["fingerprint"] + "\n"
 
 
-def command_data(done: Done) -> dict[str, Any]:
-    """What a command that succeeded said in JSON."""
+def command_data(done: CommandResult) -> dict[str, Any]:
+    """Return the JSON of a command that succeeded."""
     assert done.code == 0, done.err
     data: dict[str, Any] = done.data
     return data
 
 
 def test_among_several_accounts_one_must_be_named(alice: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By argument, by option or by environment; the error lists them and names the option."""
+    """An argument, an option or the environment names it. The error lists the accounts and the option."""
     alice("init", "work@office.test")
     done = alice("trust", "list")
     assert done.code == 1
@@ -96,7 +95,7 @@ def test_among_several_accounts_one_must_be_named(alice: Command, monkeypatch: p
 
 
 def test_an_account_without_a_key_is_sent_to_init(alice: Command) -> None:
-    """Nothing is made on the way: a misspelt account must not leave a store."""
+    """No store is made: a misspelt account must not leave one behind."""
     wrong = "alcie@home.test"
     for words in (["fingerprint", wrong], ["listen", wrong], ["trust", "list", "--account", wrong]):
         done = alice(*words)
@@ -106,14 +105,13 @@ def test_an_account_without_a_key_is_sent_to_init(alice: Command) -> None:
 
 
 def test_without_any_account_init_is_named(command: Command) -> None:
-    """The first thing that a newcomer needs."""
     done = command("fingerprint")
     assert done.code == 1
     assert "xmpp-e2e init JID" in done.err
 
 
 def test_the_qr_code_fits_a_terminal_and_has_no_colours(alice: Command) -> None:
-    """Half blocks only, of one width, at most 80 columns."""
+    """It consists of half blocks in lines of equal width, at most 80 columns."""
     first, *rows = alice("fingerprint", "--qr").out.splitlines()
     assert Fingerprint.parse(first)
     assert {len(row) for row in rows} == {len(rows[0])}
@@ -126,7 +124,6 @@ def test_the_qr_code_fits_a_terminal_and_has_no_colours(alice: Command) -> None:
 
 
 def test_pin_show_block_forget(alice: Command) -> None:
-    """The life of a key, as JSON tells it."""
     remember(KEY)
     assert level(alice) == "vouched"
     assert alice("trust", "pin", "bob@home.test/desk", str(KEY)).code == 0
@@ -143,7 +140,7 @@ def test_pin_show_block_forget(alice: Command) -> None:
 
 
 def test_a_key_is_pinned_by_its_uri(alice: Command, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
-    """As `fingerprint` prints it at the peer's: alone it suffices; for somebody else it is an error that says whose it is."""
+    """The URI from `fingerprint` is enough. For another account it is an error, which names the right one."""
     with monkeypatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(home / "bob"))
         assert alice("init", "bob@home.test").code == 0
@@ -160,7 +157,6 @@ def test_a_key_is_pinned_by_its_uri(alice: Command, monkeypatch: pytest.MonkeyPa
 
 
 def test_the_qr_code_holds_the_uri(alice: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What somebody scans is what `trust pin` takes."""
     shown: list[str] = []
     genuine = segno.make
 
@@ -174,20 +170,19 @@ def test_the_qr_code_holds_the_uri(alice: Command, monkeypatch: pytest.MonkeyPat
 
 
 def level(command: Command) -> str:
-    """What is remembered of Bob's one key."""
+    """Return the assurance and method of Bob's one key."""
     (key,) = command("trust", "show", "bob@home.test", "--json").data["keys"]
     word: str = key["assurance"]
     return word
 
 
 def test_forget_without_a_fingerprint_forgets_all(alice: Command) -> None:
-    """And says how many."""
     remember(KEY, OTHER)
     assert "Forgot 2 keys" in alice("trust", "forget", "bob@home.test").out
 
 
 def test_show_puts_both_fingerprints_below_each_other(alice: Command) -> None:
-    """They begin in the same column, so that people can compare; and what to do next is told."""
+    """Both start in the same column, so that users can compare them."""
     remember(KEY)
     done = alice("trust", "show", "bob@home.test")
     columns = {line.index("SHA256:") for line in done.out.splitlines() if "SHA256:" in line}
@@ -197,39 +192,38 @@ def test_show_puts_both_fingerprints_below_each_other(alice: Command) -> None:
     assert "xmpp-e2e trust pin bob@home.test" in done.err
 
 
-def test_list_shows_every_peer_with_his_keys(alice: Command) -> None:
-    """Results on stdout; without any, that is told on stderr."""
+def test_list_shows_every_peer_with_their_keys(alice: Command) -> None:
+    """Results go to stdout; the note that there are none goes to stderr."""
     empty = alice("trust", "list")
     assert (empty.code, empty.out) == (0, "")
-    assert "no keys yet" in empty.err
+    assert "no keys of peers yet" in empty.err
     remember(KEY, OTHER)
     assert [line.strip()[:15] for line in alice("trust", "list").out.splitlines()] == ["bob@home.test", *[str(KEY)[:15]] * 2]
 
 
 @pytest.mark.parametrize("key", ["SHA256:short", "MD5:00", str(KEY)[:-1], ""])
 def test_a_malformed_fingerprint_is_1_and_changes_nothing(alice: Command, key: str) -> None:
-    """What is pinned must be what was read."""
     for verb in ("pin", "block", "forget"):
         assert alice("trust", verb, "bob@home.test", key).code == 1
     assert alice("trust", "list", "--json").data["peers"] == {}
 
 
 def test_what_was_decided_tells_that_open_sessions_go_on(alice: Command) -> None:
-    """Another process is not reached by the store alone."""
-    assert trusting.NOTICED in alice("trust", "block", "bob@home.test", str(KEY)).err
+    """Other processes notice a decision only after a moment."""
+    assert cmd_keys.PROGRAMS_NOTICE in alice("trust", "block", "bob@home.test", str(KEY)).err
 
 
 # --- trust files -----------------------------------------------------------------------------------------------------
 
 
 def test_a_trust_file_is_checked(command: Command, home: Path) -> None:
-    """It needs no account. What is wrong has its line and its key; a weak password is told, and not shown."""
+    """It needs no account. Errors name line and key; a warning about a weak password does not repeat it."""
     trust, word = home / "trust.toml", home / "word"
     word.write_text("hunter2\n")
     word.chmod(0o600)
     trust.write_text(f'["bob@home.test"]\npin = "{KEY}"\npassword_file = "word"\n["home.test"]\npolicy = "require"\n')
     good = command("config", "check", str(trust))
-    assert (good.code, good.out) == (0, f"{trust} is good: rules for 1 account and 1 domain\n")
+    assert (good.code, good.out) == (0, f"{trust} is valid: rules for 1 account and 1 domain\n")
     assert "the password for bob@home.test is weak" in good.err
     assert "hunter2" not in good.err
     assert command_data(command("config", "check", str(trust), "--json"))["accounts"] == ["bob@home.test"]
@@ -241,12 +235,12 @@ def test_a_trust_file_is_checked(command: Command, home: Path) -> None:
 
 
 def test_comparisons_that_were_cut_are_shown(alice: Command) -> None:
-    """For whoever sits in the middle cuts what would unmask him."""
-    assert "cut off" not in alice("trust", "show", "bob@home.test").out
+    """A man in the middle cuts a comparison that would reveal it."""
+    assert "interrupted comparisons" not in alice("trust", "show", "bob@home.test").out
     with SQLStore.for_jid("alice@home.test") as store:
-        store.count_failure("bob@home.test", "sas")
+        store.count_failed_attempt("bob@home.test", "sas")
     assert alice("trust", "show", "bob@home.test", "--json").data["cut_comparisons"] == 1
-    assert "cut off: 1" in alice("trust", "show", "bob@home.test").out
+    assert "interrupted comparisons (sas): 1" in alice("trust", "show", "bob@home.test").out
 
 
 # --- how it says no --------------------------------------------------------------------------------------------------
@@ -266,7 +260,7 @@ def test_comparisons_that_were_cut_are_shown(alice: Command) -> None:
     ],
 )
 def test_a_wrong_command_line_is_1(alice: Command, words: list[str]) -> None:
-    """Usage is 1; 2 means a bug. There is no option for a password."""
+    """Exit code 1 is for usage, 2 for bugs. There is no option for a password."""
     done = alice(*words)
     assert done.code == 1
     assert "Traceback" not in done.err
@@ -274,21 +268,19 @@ def test_a_wrong_command_line_is_1(alice: Command, words: list[str]) -> None:
 
 @pytest.mark.parametrize("words", [["--help"], ["send", "--help"], ["trust", "pin", "--help"]])
 def test_help_is_0_and_fits(command: Command, words: list[str]) -> None:
-    """Help is a result."""
     done = command(*words)
     assert done.code == 0
     assert max(map(len, done.out.splitlines())) <= 80
 
 
 def test_send_says_that_it_sends_encrypted_or_not_at_all(alice: Command) -> None:
-    """It is in the help, and plain XMPP is refused."""
+    """The help says so, and the plaintext trust model is refused."""
     assert "encrypted or not at all (policy `require`)" in alice("send", "--help").out
     assert alice("send", "bob@home.test", "-m", "x", "--trust-model", "server-trusted").code == 1
 
 
 @pytest.mark.parametrize("words", [["roster", "anyone"], ["anyone", "bob@home.test"]])
 def test_accept_from_is_one_kind_of_thing(alice: Command, words: list[str]) -> None:
-    """`anyone` beside a list would make the list a lie."""
     done = alice("listen", *(part for word in words for part in ("--accept-from", word)))
     assert done.code == 1
     assert "--accept-from" in done.err
@@ -296,14 +288,13 @@ def test_accept_from_is_one_kind_of_thing(alice: Command, words: list[str]) -> N
 
 @pytest.mark.parametrize("piped", [b"", b" \n", b"\xff\xfe", b"x" * (1024 * 1024 + 1)])
 def test_nothing_sensible_on_stdin_is_1(alice: Command, monkeypatch: pytest.MonkeyPatch, piped: bytes) -> None:
-    """Empty, not UTF-8, or far too much: nobody is connected to."""
+    """Empty, not UTF-8, or too long: the command does not connect."""
     monkeypatch.setenv("XMPP_E2E_PASSWORD", "x")
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(piped)))
     assert alice("send", "bob@home.test", "--host", "127.0.0.1", "--plaintext-loopback").code == 1
 
 
 def test_without_a_password_every_way_to_give_one_is_named(alice: Command, tmp_path: Path) -> None:
-    """No terminal, no environment, no keyring."""
     done = alice("listen")
     assert done.code == 1
     assert all(way in done.err for way in ("--password-file", "XMPP_E2E_PASSWORD", "keyring"))
@@ -317,29 +308,29 @@ def test_without_a_password_every_way_to_give_one_is_named(alice: Command, tmp_p
 
 @pytest.mark.parametrize("name", ["missing.pem", "empty.pem"])
 def test_a_useless_ca_file_is_1(alice: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """It must not mean: believe everybody."""
+    """It must not mean that every certificate is trusted."""
     monkeypatch.setenv("XMPP_E2E_PASSWORD", "x")
     (tmp_path / "empty.pem").write_text("")
     assert alice("listen", "--ca-file", str(tmp_path / name)).code == 1
 
 
 def test_an_error_in_json_is_json(alice: Command) -> None:
-    """On stdout, with the exit code, for whoever parses."""
+    """It goes to stdout and has the exit code."""
     done = alice("trust", "forget", "bob@home.test", "--json")
     assert done.data["exit_code"] == done.code == 1
-    assert done.data["error"] == "NothingKnown"
+    assert done.data["error"] == "KeyNotFound"
     assert done.err == ""
 
 
 def test_a_command_that_an_error_names_needs_the_account_if_there_are_several(
     alice: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The library knows nothing of accounts; whoever follows its advice must not fail."""
+    """The library's advice names no account, so the command adds it."""
 
     def untrusted(*_: object) -> None:
         raise UntrustedKey("a key has changed")
 
-    monkeypatch.setattr(trusting.Trusting, "overview", untrusted)
+    monkeypatch.setattr(cmd_keys.KeyCommands, "list_keys", untrusted)
     alone = alice("trust", "list")
     assert alone.code == 4
     assert "--account" not in alone.err
@@ -348,22 +339,22 @@ def test_a_command_that_an_error_names_needs_the_account_if_there_are_several(
 
 
 def test_a_bug_is_2_and_asks_for_a_report(alice: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The traceback is shown, for the report."""
+    """The traceback is shown for the report."""
 
     def broken(*_: object) -> None:
         raise RuntimeError("something that nobody thought of")
 
-    monkeypatch.setattr(trusting.Trusting, "overview", broken)
+    monkeypatch.setattr(cmd_keys.KeyCommands, "list_keys", broken)
     done = alice("trust", "list")
     assert done.code == 2
     assert "nobody thought of" in done.err
-    assert "please report" in done.err
+    assert "report" in done.err
 
 
 def test_colours_are_for_terminals_and_no_color_takes_them_away(
     alice: Command, monkeypatch: pytest.MonkeyPatch, colours: None
 ) -> None:
-    """Whoever wants none gets none (no-color.org); nor does a pipe."""
+    """NO_COLOR (no-color.org) and a pipe turn colours off."""
     remember(KEY)
     assert re.search(r"\x1b\[[0-9;]*3[0-9]", alice("trust", "list").out)
     monkeypatch.setenv("NO_COLOR", "1")
@@ -374,7 +365,6 @@ def test_colours_are_for_terminals_and_no_color_takes_them_away(
 
 
 def test_json_is_one_object_a_line(alice: Command) -> None:
-    """For every command that answers by itself."""
     for words in (["init", "alice@home.test"], ["fingerprint"], ["trust", "list"], ["trust", "show", "bob@home.test"]):
         done = alice(*words, "--json")
         assert done.code == 0

@@ -1,4 +1,4 @@
-"""The entry point, also where the extra `cli` is missing."""
+"""The entry point, also without the extra `cli`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from xmpp_e2e_cli import __main__ as entry
 def test_without_the_extra_it_says_how_to_get_it(
     missing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No traceback, exit code 1, and the command to run."""
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else find(name))
     assert entry.main(["demo"]) == 1
@@ -26,7 +25,7 @@ def test_without_the_extra_it_says_how_to_get_it(
 
 
 def test_the_entry_point_imports_none_of_the_extra() -> None:
-    """Else it could not say so."""
+    """Otherwise it could not report that the extra is missing."""
     code = f"import sys, xmpp_e2e_cli.__main__; print(*set({entry.EXTRA!r}) & set(sys.modules))"
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=ROOT / "plugins", capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""``listen`` and ``send`` on a real Prosody, with TLS as everybody has it: interop/servers/install.sh prosody."""
+"""``listen`` and ``send`` on a real Prosody with TLS: interop/servers/install.sh prosody."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tests.xmpp_e2e_cli.conftest import PASSWORDS, People, make_keys
 
 @pytest.fixture
 async def prosody() -> AsyncIterator[Prosody]:
-    """With everybody in everybody's roster."""
+    """A Prosody with all accounts as contacts of each other."""
     async with Prosody("home.test", PASSWORDS) as running:
         yield running
 
 
 @pytest.fixture
 async def people(home: Path, prosody: Prosody) -> AsyncIterator[People]:
-    """Who verify the server's certificate."""
+    """Users who verify the server's certificate."""
     make_keys(home, "home.test")
     everybody = People(home, ["--host", prosody.host, "--port", str(prosody.port), "--ca-file", str(prosody.ca_file)])
     try:
@@ -32,7 +32,7 @@ async def people(home: Path, prosody: Prosody) -> AsyncIterator[People]:
 
 
 async def test_a_message_arrives_over_verified_tls(people: People, prosody: Prosody) -> None:
-    """By presence and by full JID; the second session knows the first one's key; the server reads nothing."""
+    """It works by presence and by full JID, the second session is `known`, and the server reads nothing."""
     bob, ready = await people.listen("bob", "--echo")
     first = await people.send("alice", "bob@home.test", "--json", "-m", "attack at dawn")
     assert first.code == 0, first.err
@@ -46,7 +46,7 @@ async def test_a_message_arrives_over_verified_tls(people: People, prosody: Pros
 
 
 async def test_a_certificate_of_somebody_else_is_3_and_the_password_stays(people: People, prosody: Prosody, home: Path) -> None:
-    """Verification is on; with the system's authorities, and with another one, nothing is sent to log in."""
+    """With the system's authorities or another one, no login is attempted."""
     other = home / "other.pem"
     other.write_bytes(Authority().pem)
     where = ["--host", prosody.host, "--port", str(prosody.port)]
@@ -59,7 +59,7 @@ async def test_a_certificate_of_somebody_else_is_3_and_the_password_stays(people
 
 
 async def test_tls_from_the_first_byte_works_too(home: Path) -> None:
-    """XEP-0368: another port, the same verification."""
+    """XEP-0368 verifies the certificate in the same way."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -74,7 +74,6 @@ async def test_tls_from_the_first_byte_works_too(home: Path) -> None:
 
 
 async def test_a_wrong_password_is_3(people: People) -> None:
-    """In words."""
     done = await people.run("alice", "listen", *people.server, XMPP_E2E_PASSWORD="wrong")
     assert done.code == 3
     assert "refused the password" in done.err

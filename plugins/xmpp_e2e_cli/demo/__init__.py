@@ -1,7 +1,8 @@
-"""``xmpp-e2e demo``: sets the stage in temporary folders, plays the scenes, and clears everything away.
+"""``xmpp-e2e demo``: Alice and Bob on a server that reads along and then attacks.
 
-``theatre`` has the servers, ``people`` Alice and Bob; ``meeting``, ``proving`` and ``attacks`` are the scenes, in this order;
-``record`` is what a server can read, and ``story`` the narrator, who checks what he says.
+It runs in temporary folders and leaves nothing behind. ``servers`` starts the server, ``participants`` are Alice and Bob;
+``meeting``, ``verification`` and ``attacks`` are the scenes, in this order. ``server_view`` searches what the server can read,
+and ``narrator`` checks every statement before it prints it.
 """
 
 from __future__ import annotations
@@ -16,67 +17,67 @@ from pathlib import Path
 
 from xmpp_e2e.errors import E2EError
 from xmpp_e2e_cli import connection
-from xmpp_e2e_cli.codes import Untold
-from xmpp_e2e_cli.demo import attacks, meeting, proving
-from xmpp_e2e_cli.demo.people import Actor, Play, Scene
-from xmpp_e2e_cli.demo.story import Story
-from xmpp_e2e_cli.demo.theatre import PASSWORDS, THEATRES, Kind, Theatre
+from xmpp_e2e_cli.demo import attacks, meeting, verification
+from xmpp_e2e_cli.demo.narrator import Narrator
+from xmpp_e2e_cli.demo.participants import Demo, Participant, Scene
+from xmpp_e2e_cli.demo.servers import PASSWORDS, SERVERS, DemoServer, ServerKind
+from xmpp_e2e_cli.exit_codes import DemoFailed
 
-__all__ = ["Kind", "tell"]
+__all__ = ["ServerKind", "run"]
 
 PARTS: tuple[tuple[str, tuple[tuple[str, Scene], ...]], ...] = (
     (
         "",
         (
-            ("The stage", meeting.stage),
+            ("The setting", meeting.setting),
             ("A first message", meeting.first_message),
             ("What the server saw", meeting.what_the_server_saw),
             ("The second time", meeting.the_second_time),
         ),
     ),
     (
-        "Is it really Bob? Four ways to be sure; before each the two forget each other.",
+        "Is it really Bob? Four ways to verify. Before each, the two forget each other.",
         (
-            ("A fingerprint", proving.a_fingerprint),
-            ("A short string", proving.a_short_string),
-            ("A password", proving.a_password),
-            ("A key", proving.a_key),
+            ("A fingerprint", verification.fingerprint),
+            ("A short string", verification.short_string),
+            ("A password", verification.password),
+            ("A key", verification.key),
         ),
     ),
     (
         "Now the server attacks.",
         (
-            ("It swaps a fingerprint", attacks.a_swap),
-            ("It gets in between two who have never met", attacks.at_first_contact),
-            ("In between two who compare a short string", attacks.when_strings_are_compared),
-            ("In between two who share a key, or a password", attacks.when_a_secret_is_shared),
-            ("In between two who have met before", attacks.when_they_know_each_other),
-            ("In between two who have verified a key", attacks.when_a_key_is_verified),
+            ("It swaps a fingerprint", attacks.swapped_fingerprint),
+            ("It gets in between two who have never met", attacks.first_contact),
+            ("In between two who compare a short string", attacks.compared_strings),
+            ("In between two who share a key, or a password", attacks.shared_secret),
+            ("In between two who have met before", attacks.known_key),
+            ("In between two who have verified a key", attacks.verified_key),
         ),
     ),
 )
-"""The scenes in order, with what the narrator says before some of them."""
+"""Headings, and the scenes below each in order."""
 
 
-async def tell(kind: Kind) -> None:
-    """Tell the whole story; Untold if any of it did not happen, ServerUnreachable if there is no server to tell it on."""
-    story = Story(sys.stdout)
-    story.title("xmpp-e2e demo: Alice, Bob, and the server between them")
+async def run(kind: ServerKind) -> None:
+    """Run the whole demo. Raises DemoFailed if anything goes differently, ServerUnreachable without a server."""
+    narrator = Narrator(sys.stdout)
+    narrator.title("xmpp-e2e demo: Alice, Bob, and the server between them")
     with tempfile.TemporaryDirectory(prefix="xmpp-e2e-demo-") as name:
         folder = Path(name)
-        async with THEATRES[kind]() as theatre, contextlib.AsyncExitStack() as stack:
-            alice, bob = [await stack.enter_async_context(_actor(theatre, folder, who)) for who in PASSWORDS]
+        async with SERVERS[kind]() as server, contextlib.AsyncExitStack() as stack:
+            alice, bob = [await stack.enter_async_context(_participant(server, folder, who)) for who in PASSWORDS]
             bob.client.add_event_handler("message", meeting.echo)
-            play, number = Play(story, theatre, alice, bob), itertools.count(1)
-            for said, scenes in PARTS:
-                story.part(said)
+            demo, number = Demo(narrator, server, alice, bob), itertools.count(1)
+            for heading, scenes in PARTS:
+                narrator.section(heading)
                 for title, scene in scenes:
-                    story.scene(next(number), title)
-                    await _perform(play, title, scene)
-    story.gap()
-    story.fact("Both have logged out, the server is gone, and so is everything that was written.", _gone(name))
-    story.say(
-        f"Every statement with a mark was checked before it was printed, {story.checked} of them.\n"
+                    narrator.scene(next(number), title)
+                    await _run_scene(demo, title, scene)
+    narrator.gap()
+    narrator.claim("Both have logged out. The server is gone, and so is everything that was written.", _gone(name))
+    narrator.explain(
+        f"Every statement with a mark was checked before it was printed: {narrator.checked} statements.\n"
         "Your turn: xmpp-e2e init you@your.server"
     )
 
@@ -85,20 +86,20 @@ def _gone(path: str) -> bool:
     return not os.path.lexists(path)
 
 
-async def _perform(play: Play, title: str, scene: Scene) -> None:
+async def _run_scene(demo: Demo, title: str, scene: Scene) -> None:
     try:
-        await scene(play)
-    except Untold:
+        await scene(demo)
+    except DemoFailed:
         raise
     except E2EError as error:
-        raise Untold(f"the scene `{title}` ended with {type(error).__name__}: {error}") from error
+        raise DemoFailed(f"the scene `{title}` ended with {type(error).__name__}: {error}") from error
 
 
 @contextlib.asynccontextmanager
-async def _actor(theatre: Theatre, folder: Path, name: str) -> AsyncIterator[Actor]:
+async def _participant(server: DemoServer, folder: Path, name: str) -> AsyncIterator[Participant]:
     """Alice or Bob, online."""
-    actor = Actor(name, theatre, folder)
-    async with connection.online(actor.client, theatre.server):
-        await actor.client.get_roster()
-        actor.client.send_presence()
-        yield actor
+    participant = Participant(name, server, folder)
+    async with connection.online(participant.client, server.address):
+        await participant.client.get_roster()
+        participant.client.send_presence()
+        yield participant

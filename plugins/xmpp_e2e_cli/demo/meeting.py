@@ -1,4 +1,4 @@
-"""Alice and Bob meet on a server that reads along: what they get, and what it gets."""
+"""Alice and Bob meet on a server that reads along."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import inspect
 
 from slixmpp import Message
 
-from xmpp_e2e.identity import Assurance
+from xmpp_e2e.types import Assurance
 from xmpp_e2e_cli import connection
-from xmpp_e2e_cli.demo.people import Play
-from xmpp_e2e_cli.demo.record import BLOCK, blocks, readable, words
+from xmpp_e2e_cli.demo.participants import Demo
+from xmpp_e2e_cli.demo.server_view import BLOCK, decode_blocks, find_word, long_words
 
 OPENING = "Shall we meet beneath the windmill?"
 SECOND = "Bring the lantern and the silver compass."
 AGAIN = "Tomorrow, same place, another secret."
 SHOWN = 130
-"""Characters of a block that are shown."""
+"""Characters of a block to show."""
 
 
 def echo(message: Message) -> None:
@@ -23,91 +23,94 @@ def echo(message: Message) -> None:
         message.reply(f"You said: {message['body']}").send()
 
 
-async def stage(play: Play) -> None:
-    """Who is there."""
-    story, theatre, alice, bob = play.story, play.theatre, play.alice, play.bob
-    story.say(
-        "Two people chat through an XMPP server that they have to trust with every word. Now their clients negotiate TLS "
-        "with each other, through that server: it carries what they write, and cannot read it. Then they find out whether "
-        "it is really the other one; and then the server gets in between. All of this happens now, on this machine."
+async def setting(demo: Demo) -> None:
+    """Introduce the server and the two clients."""
+    narrator, server, alice, bob = demo.narrator, demo.server, demo.alice, demo.bob
+    narrator.explain(
+        "Two people chat through an XMPP server. Usually the server can read every word. Here their clients negotiate TLS "
+        "with each other, through that server: it carries the messages and cannot read them. Then they verify that they "
+        "really talk to each other. At last the server attacks. All of this happens now, on this machine."
     )
-    story.gap()
-    story.fact(f"The server: {theatre.title}.", bool(theatre.handled()))
-    online = [actor.client.is_connected() and connection.plugin_of(actor.client) is actor.e2e for actor in (alice, bob)]
-    story.fact(f"Two slixmpp clients are online: {alice.jid}, {bob.jid}.", online == [True, True])
+    narrator.gap()
+    narrator.claim(f"The server: {server.title}.", bool(server.handled()))
+    online = [each.client.is_connected() and connection.e2e_of(each.client) is each.e2e for each in (alice, bob)]
+    narrator.claim(f"Two slixmpp clients are online: {alice.jid}, {bob.jid}.", online == [True, True])
     loading = [line.strip() for line in inspect.getsource(connection.make_client).splitlines() if "e2e" in line]
-    story.fact("One line in the program of each loads the encryption:", len(loading) == 1)
-    story.quote(loading[0])
+    narrator.claim("One line in each program loads the encryption:", len(loading) == 1)
+    narrator.quote(loading[0])
     source = inspect.getsource(echo)
-    story.fact("Bob's program answers every message. It knows nothing of encryption:", "e2e" not in source)
-    story.quote(source.rstrip())
+    narrator.claim("Bob's program answers every message. It knows nothing of encryption:", "e2e" not in source)
+    narrator.quote(source.rstrip())
 
 
-async def first_message(play: Play) -> None:
-    """A first message, the session that it opened, and the answer."""
-    story, alice, bob = play.story, play.alice, play.bob
-    there, back = await play.round_trip(OPENING)
-    hers, his = alice.session, bob.session
-    story.fact(f"Alice wrote to Bob for the first time: “{OPENING}”", there.body == OPENING)
-    story.fact("It waited until a session was open. Both clients agree on that:", hers.sid == his.sid != "")
-    story.row("protocol", hers.protocol, hers.protocol == his.protocol == "TLSv1.3")
-    story.row("cipher", hers.cipher, hers.cipher == his.cipher != "")
-    quantum = " (safe against quantum computers too)" if "MLKEM" in hers.group else ""
-    story.row("key exchange", hers.group + quantum, hers.group == his.group != "")
-    story.row("Alice's key", f"{alice.e2e.fingerprint}", alice.e2e.fingerprint != bob.e2e.fingerprint)
-    story.row("  Bob sees", f"{his.fingerprint}", his.fingerprint == alice.e2e.fingerprint)
-    story.row("Bob's key", f"{bob.e2e.fingerprint}", alice.e2e.fingerprint != bob.e2e.fingerprint)
-    story.row("  Alice sees", f"{hers.fingerprint}", hers.fingerprint == bob.e2e.fingerprint)
-    levels = {hers.assurance, his.assurance, there.assurance, back.assurance}
-    story.row("assurance", f"{hers.assurance}, for both", levels == {Assurance.VOUCHED})
-    through = there.session is his and back.session is hers
-    story.fact("Bob's answer came back through the same session.", through and back.body == f"You said: {OPENING}")
-    story.say("`vouched` is worth as much as the server's word, which has passed the fingerprints on.")
+async def first_message(demo: Demo) -> None:
+    """Alice sends a first message, which opens a session, and Bob answers."""
+    narrator, alice, bob = demo.narrator, demo.alice, demo.bob
+    there, back = await demo.round_trip(OPENING)
+    alices, bobs = alice.session, bob.session
+    narrator.claim(f"Alice wrote to Bob for the first time: “{OPENING}”", there.body == OPENING)
+    narrator.claim("The message waited for a session. Both clients agree on it:", alices.sid == bobs.sid != "")
+    narrator.claim_row("protocol", alices.protocol, alices.protocol == bobs.protocol == "TLSv1.3")
+    narrator.claim_row("cipher", alices.cipher, alices.cipher == bobs.cipher != "")
+    quantum = " (safe against quantum computers, too)" if "MLKEM" in alices.group else ""
+    narrator.claim_row("key exchange", alices.group + quantum, alices.group == bobs.group != "")
+    narrator.claim_row("Alice's key", f"{alice.e2e.fingerprint}", alice.e2e.fingerprint != bob.e2e.fingerprint)
+    narrator.claim_row("  Bob sees", f"{bobs.fingerprint}", bobs.fingerprint == alice.e2e.fingerprint)
+    narrator.claim_row("Bob's key", f"{bob.e2e.fingerprint}", alice.e2e.fingerprint != bob.e2e.fingerprint)
+    narrator.claim_row("  Alice sees", f"{alices.fingerprint}", alices.fingerprint == bob.e2e.fingerprint)
+    levels = {alices.assurance, bobs.assurance, there.assurance, back.assurance}
+    narrator.claim_row("assurance", f"{alices.assurance}, for both", levels == {Assurance.VOUCHED})
+    same_session = there.session is bobs and back.session is alices
+    narrator.claim("Bob's answer came back through the same session.", same_session and back.body == f"You said: {OPENING}")
+    narrator.explain("`vouched` means: the server has passed the fingerprints on. It is worth as much as the server's word.")
 
 
-async def what_the_server_saw(play: Play) -> None:
-    """One stanza, from both sides."""
-    story, alice, bob = play.story, play.alice, play.bob
-    before = len(play.theatre.handled())
-    there, _ = await play.round_trip(SECOND)
-    record = play.theatre.handled()
-    sent = [seen for seen in record[before:] if seen.came and seen.client == alice.jid and blocks(seen)]
-    story.fact("Alice writes again. This is what the server got from her (shortened):", bool(sent))
-    block = sent[0]
+async def what_the_server_saw(demo: Demo) -> None:
+    """Show the same stanza from both sides, and search everything that the server handled."""
+    narrator, alice, bob = demo.narrator, demo.alice, demo.bob
+    before = len(demo.server.handled())
+    there, _ = await demo.round_trip(SECOND)
+    handled = demo.server.handled()
+    blocks = [stanza for stanza in handled[before:] if stanza.received and stanza.client == alice.jid and decode_blocks(stanza)]
+    narrator.claim("Alice writes again. This is what the server got from her (shortened):", bool(blocks))
+    block = blocks[0]
     data = "".join(BLOCK.findall(block.text))
-    story.quote(block.text.replace(data, story.shortened(data, SHOWN)), "yellow")
-    application_data = blocks(block)[:3] == b"\x17\x03\x03"
-    story.fact(f"Decoded: {len(blocks(block))} bytes, a TLS record of encrypted data.", application_data)
-    story.fact("This is the same stanza, as Bob's program got it:", there.body == SECOND and there.session is bob.session)
-    story.quote(there.xml)
-    story.gap()
-    wanted = words(OPENING, SECOND)
-    leaked = [word for word in wanted if readable(word, record)]
-    story.fact(
-        f"In all {len(record)} stanzas that the server has handled, as text and decoded, it never saw: {', '.join(wanted)}.",
-        bool(wanted) and not leaked,
+    narrator.quote(block.text.replace(data, narrator.shortened(data, SHOWN)), "yellow")
+    decoded = decode_blocks(block)
+    narrator.claim(f"Decoded: {len(decoded)} bytes, a TLS record of encrypted data.", decoded[:3] == b"\x17\x03\x03")
+    narrator.claim(
+        "Bob's program got the same stanza like this:", there.body == SECOND and there.session is bob.session
     )
-    story.fact("None of them is a <message/>: those travel inside.", not [seen for seen in record if "<message" in seen.text])
-    known = readable(bob.jid, record)
-    story.fact(
-        f"The same search finds `{bob.jid}` in {len(known)} of them: "
-        "who talks to whom, when and how much, a server still sees.",
-        bool(known),
+    narrator.quote(there.xml)
+    narrator.gap()
+    words = long_words(OPENING, SECOND)
+    leaked = [word for word in words if find_word(word, handled)]
+    narrator.claim(
+        f"The server has handled {len(handled)} stanzas. As text and decoded, it never saw: {', '.join(words)}.",
+        bool(words) and not leaked,
+    )
+    messages = [stanza for stanza in handled if "<message" in stanza.text]
+    narrator.claim("None of them is a <message/>: messages travel inside the session.", not messages)
+    with_address = find_word(bob.jid, handled)
+    narrator.claim(
+        f"The same search finds `{bob.jid}` in {len(with_address)} of them: "
+        "a server still sees which addresses exchange messages, when and how much.",
+        bool(with_address),
     )
 
 
-async def the_second_time(play: Play) -> None:
-    """Another session finds the same keys."""
-    story, alice, bob = play.story, play.alice, play.bob
-    old, older = alice.session, bob.session
-    await play.part()
-    ends = [await story.until("the session ends on both sides", link.ended()) for link in (old, older)]
-    story.fact("The session ends by farewells on both sides: nothing was lost at the end.", ends == [None, None])
-    there, back = await play.round_trip(AGAIN)
+async def the_second_time(demo: Demo) -> None:
+    """Open another session, with the same keys."""
+    narrator, alice, bob = demo.narrator, demo.alice, demo.bob
+    old = [alice.session, bob.session]
+    await demo.close_sessions()
+    errors = [await narrator.wait_for("the session ends on both sides", link.wait_closed()) for link in old]
+    narrator.claim("Both sides close the session properly: nothing was lost at the end.", errors == [None, None])
+    there, back = await demo.round_trip(AGAIN)
     new = alice.session
-    story.fact("Alice writes once more, and a new one is opened for it.", new.sid != old.sid and there.body == AGAIN)
-    same = new.fingerprint == old.fingerprint == bob.e2e.fingerprint
-    story.fact("Each shows the same key as before.", same and bob.session.fingerprint == alice.e2e.fingerprint)
+    narrator.claim("Alice writes once more. A new session opens for it.", new.sid != old[0].sid and there.body == AGAIN)
+    same = new.fingerprint == old[0].fingerprint == bob.e2e.fingerprint
+    narrator.claim("Each shows the same key as before.", same and bob.session.fingerprint == alice.e2e.fingerprint)
     levels = {new.assurance, bob.session.assurance, there.assurance, back.assurance}
-    story.row("assurance", f"{new.assurance}, for both", levels == {Assurance.KNOWN})
-    story.say("`known`: whoever is in the middle now, if anybody is, has been there since they met.")
+    narrator.claim_row("assurance", f"{new.assurance}, for both", levels == {Assurance.KNOWN})
+    narrator.explain("`known` means: if somebody is in the middle now, they have been there since the two met.")

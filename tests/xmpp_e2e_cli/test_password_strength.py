@@ -1,4 +1,4 @@
-"""What is easy to guess is told, in words that say why, and do not repeat it."""
+"""Weak passwords are explained without repeating them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from xmpp_e2e_cli.words import weakness
+from xmpp_e2e_cli.password_strength import describe_weakness
 
 NAMES = ("alice@home.test", "robert@home.test")
 
@@ -26,15 +26,15 @@ NAMES = ("alice@home.test", "robert@home.test")
     ],
 )
 def test_what_is_weak(password: str, weak: str | None) -> None:
-    """What people choose, the names of the two among it."""
-    said = weakness(password, NAMES)
+    """The names of both accounts count as weak."""
+    said = describe_weakness(password, NAMES)
     assert said == weak or (weak is not None and said is not None and weak in said)
     assert not password or said is None or password not in said
 
 
 def test_a_long_one_takes_no_time() -> None:
-    """A file may hold 4 KiB of anything; its beginning is judged."""
+    """Only the beginning is scored."""
     before = time.process_time()
-    assert weakness("copper lantern wanders north " * 140, NAMES) is None
-    assert weakness("x" * 4096, NAMES) is not None
+    assert describe_weakness("copper lantern wanders north " * 140, NAMES) is None
+    assert describe_weakness("x" * 4096, NAMES) is not None
     assert time.process_time() - before < 5

@@ -1,4 +1,4 @@
-"""``send`` and ``listen`` as processes near the embedded server: what arrives, what does not, and with which exit code."""
+"""``send`` and ``listen`` as processes with the embedded server."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from pathlib import Path
 import pytest
 from slixmpp import ClientXMPP
 
+from slixmpp_e2e.policy import Policy
 from slixmpp_e2e.store import PeerPolicy, SQLStore, path_for
-from tests.xmpp_e2e_cli.conftest import PASSWORDS, Done, People
-from xmpp_e2e.identity import Fingerprint
-from xmpp_e2e.trust.policy import Policy
-from xmpp_e2e_cli import sending
+from tests.xmpp_e2e_cli.conftest import PASSWORDS, CommandResult, People
+from xmpp_e2e.types import Fingerprint
+from xmpp_e2e_cli import cmd_send
 from xmpp_e2e_cli.__main__ import main
 from xmpp_loopback import LoopbackServer, no_tls, offline, online
 from xmpp_loopback.hostile import swap_fingerprint
 
 OTHER = Fingerprint(bytes(32))
-"""Nobody's key."""
+"""A key that belongs to nobody."""
 
 
 def store_of(home: Path, name: str) -> SQLStore:
-    """The store of a person."""
+    """Open a user's store."""
     return SQLStore.for_jid(f"{name}@home.test", directory=path_of(home, name))
 
 
 def path_of(home: Path, name: str) -> Path:
-    """Its folder."""
+    """Return the folder of a user's store."""
     return home / name / path_for("x").parent.name
 
 
 async def test_a_message_arrives_with_its_assurance_and_comes_back(people: People, server: LoopbackServer) -> None:
-    """Bob sees who wrote, what, and how sure that is; the server sees no word of it; a second session is `known`."""
+    """The server can read no word of it, and a second session is `known`."""
     bob, ready = await people.listen("bob", "--echo")
     done = await people.send("alice", "bob@home.test", "-m", "attack at dawn")
     assert done.code == 0, done.err
@@ -50,7 +50,7 @@ async def test_a_message_arrives_with_its_assurance_and_comes_back(people: Peopl
     assert (await bob.event("session_end"))["clean"]
     ended = await bob.stop()
     assert ended.code == 0, ended.err
-    assert not server.mentions("attack at dawn")
+    assert not server.find_text("attack at dawn")
 
 
 async def test_a_bare_jid_means_every_device(people: People) -> None:
@@ -63,18 +63,17 @@ async def test_a_bare_jid_means_every_device(people: People) -> None:
 
 
 async def test_ctrl_c_ends_a_listener_in_order(people: People) -> None:
-    """SIGINT is no error."""
     bob = await people.start("bob", "listen", *people.server, alone=True)
-    await bob.tells("own key")
+    await bob.wait_for_line("own key")
     bob.interrupt()
     done = await bob.done()
     assert (done.code, "Traceback" in done.err) == (0, False)
 
 
 async def test_a_listener_for_people_shows_the_fingerprint_first(people: People) -> None:
-    """Own key and address go to stderr, messages to stdout, each with its level."""
+    """Its own key and address go to stderr, messages to stdout."""
     bob = await people.start("bob", "listen", *people.server)
-    await bob.tells("own key SHA256:")
+    await bob.wait_for_line("own key SHA256:")
     sending = await people.send("alice", "bob@home.test", "-m", "one\ntwo")
     assert sending.code == 0, sending.err
     first, second = await bob.line(), await bob.line()
@@ -86,7 +85,7 @@ async def test_a_listener_for_people_shows_the_fingerprint_first(people: People)
 
 
 async def test_clear_messages_are_marked_none(people: People, server: LoopbackServer) -> None:
-    """What comes in clear from somebody without encryption is delivered as `none` under `prefer`."""
+    """Plaintext from a peer without encryption is delivered as `none` under `prefer`."""
     bob, ready = await people.listen("bob")
     carol = ClientXMPP("carol@home.test/plain", PASSWORDS["carol"], ssl_context=no_tls())
     await online(carol, server)
@@ -97,7 +96,7 @@ async def test_clear_messages_are_marked_none(people: People, server: LoopbackSe
 
 
 async def test_under_require_clear_messages_are_refused(people: People, server: LoopbackServer) -> None:
-    """They are told of, and not shown as messages."""
+    """They appear as events, not as messages."""
     bob, ready = await people.listen("bob", "--policy", "require")
     carol = ClientXMPP("carol@home.test/plain", PASSWORDS["carol"], ssl_context=no_tls())
     await online(carol, server)
@@ -110,15 +109,15 @@ async def test_under_require_clear_messages_are_refused(people: People, server: 
 # --- what goes wrong -------------------------------------------------------------------------------------------------
 
 
-async def refused(people: People, *words: str) -> Done:
-    """Alice's attempt to write to Bob."""
+async def refused(people: People, *words: str) -> CommandResult:
+    """Let Alice try to write to Bob."""
     return await people.send("alice", "bob@home.test", "-m", "attack at dawn", *words)
 
 
 async def test_a_changed_key_is_4_and_the_command_that_is_named_resolves_it(
     people: People, home: Path, server: LoopbackServer
 ) -> None:
-    """Another key than the pinned one: nothing is sent until the very command of the error has been run."""
+    """Nothing is sent until the command from the error has run."""
     with store_of(home, "alice") as store:
         store.pin("bob@home.test", OTHER, 1.0)
     bob, ready = await people.listen("bob")
@@ -157,17 +156,17 @@ async def test_an_unverified_key_is_4_where_the_server_is_not_trusted(people: Pe
 
 
 async def test_a_swapped_fingerprint_is_4(people: People, server: LoopbackServer) -> None:
-    """A server that puts a fingerprint of its own into the signalling gets nothing, and is told of."""
-    server.interfere.append(swap_fingerprint(":".join(["AB"] * 32), actions=("session-accept",)))
+    """A server that swaps the fingerprint in the signalling gets nothing."""
+    server.hooks.append(swap_fingerprint(":".join(["AB"] * 32), actions=("session-accept",)))
     await people.listen("bob")
     done = await refused(people, "--json")
     assert done.code == done.data["exit_code"] == 4
-    assert done.data["error"] == "FingerprintMismatch"
-    assert not server.mentions("attack at dawn")
+    assert (done.data["error"], done.data["code"]) == ("TLSFailed", "fingerprint-mismatch")
+    assert not server.find_text("attack at dawn")
 
 
 async def test_a_peer_who_rejects_our_key_is_5(people: People, home: Path) -> None:
-    """Bob has pinned another key of Alice's and rejects this one; she learns that he refused, not why."""
+    """Alice learns that Bob refused, but not the reason."""
     with store_of(home, "bob") as store:
         store.pin("alice@home.test", OTHER, 1.0)
     bob, _ = await people.listen("bob", "--on-key-change", "reject")
@@ -178,13 +177,12 @@ async def test_a_peer_who_rejects_our_key_is_5(people: People, home: Path) -> No
 
 
 def impatient(words: Sequence[str]) -> int:
-    """The command, which does not wait for who may yet come."""
-    sending.PRESENCE_SECONDS = 0.01
+    """Run the command with a short wait for presence."""
+    cmd_send.PRESENCE_SECONDS = 0.01
     return main(words)
 
 
 async def test_an_absent_peer_is_6(people: People) -> None:
-    """Nobody is there: nothing is sent."""
     people.main = impatient
     done = await refused(people)
     assert done.code == 6
@@ -193,7 +191,7 @@ async def test_an_absent_peer_is_6(people: People) -> None:
 
 
 async def test_a_peer_without_encryption_is_6(people: People, server: LoopbackServer) -> None:
-    """A plain client is there: nothing is sent, least of all in clear."""
+    """Nothing is sent in plaintext."""
     bob = ClientXMPP("bob@home.test/plain", PASSWORDS["bob"], ssl_context=no_tls())
     bob.register_plugin("xep_0030")
     await online(bob, server)
@@ -201,11 +199,11 @@ async def test_a_peer_without_encryption_is_6(people: People, server: LoopbackSe
     await offline(bob)
     assert done.code == 6
     assert "does not advertise" in done.err
-    assert not server.mentions("attack at dawn")
+    assert not server.find_text("attack at dawn")
 
 
 async def test_a_stranger_is_6_and_the_ways_out_are_named(people: People, server: LoopbackServer) -> None:
-    """Without a subscription a bare JID cannot be found; a full one can, and --subscribe asks."""
+    """A bare JID needs a subscription. A full JID works, and --subscribe asks."""
     server.set_subscription("alice@home.test", "bob@home.test", "none")
     bob, ready = await people.listen("bob", "--accept-from", "alice@home.test")
     done = await refused(people)
@@ -222,7 +220,7 @@ async def test_a_stranger_is_6_and_the_ways_out_are_named(people: People, server
 
 
 async def test_a_listener_for_its_roster_lets_nobody_in_by_itself(people: People, server: LoopbackServer) -> None:
-    """Under `roster` a subscription request is told of, and left to the person."""
+    """Under `roster` the user has to answer subscription requests."""
     server.set_subscription("alice@home.test", "bob@home.test", "none")
     bob, _ = await people.listen("bob")
     done = await refused(people, "--subscribe", "--timeout", "1")
@@ -232,7 +230,7 @@ async def test_a_listener_for_its_roster_lets_nobody_in_by_itself(people: People
 
 
 async def test_a_peer_who_does_not_accept_us_is_7(people: People) -> None:
-    """Bob listens to Carol only."""
+    """Bob accepts only Carol."""
     await people.listen("bob", "--accept-from", "carol@home.test")
     done = await refused(people)
     assert done.code == 7
@@ -240,7 +238,6 @@ async def test_a_peer_who_does_not_accept_us_is_7(people: People) -> None:
 
 
 async def test_the_policy_off_is_7(people: People, home: Path) -> None:
-    """Our own policy for Bob excludes what this command does."""
     with store_of(home, "alice") as store:
         store.set_policy("bob@home.test", PeerPolicy(policy=Policy.OFF))
     await people.listen("bob")
@@ -250,7 +247,7 @@ async def test_the_policy_off_is_7(people: People, home: Path) -> None:
 
 
 async def test_a_wrong_password_and_a_dead_port_are_3(people: People, server: LoopbackServer) -> None:
-    """Both are told in words, with no traceback."""
+    """Neither prints a traceback."""
     wrong = await people.run("alice", "send", "bob@home.test", "-m", "x", *people.server, XMPP_E2E_PASSWORD="not-it")
     assert wrong.code == 3
     assert "refused the password" in wrong.err
@@ -263,16 +260,16 @@ async def test_a_wrong_password_and_a_dead_port_are_3(people: People, server: Lo
 
 
 async def test_a_server_without_tls_is_3_and_gets_no_password(people: People, server: LoopbackServer) -> None:
-    """As it looks when somebody strips the offer of TLS; the hidden option is what it takes to go on."""
+    """It looks the same when somebody removes the offer of TLS."""
     where = [word for word in people.server if word != "--plaintext-loopback"]
     done = await people.run("alice", "send", "bob@home.test", "-m", "x", "--json", *where)
     assert done.code == 3
-    assert done.data["error"] == "NoTLS"
+    assert done.data["error"] == "TLSNotOffered"
     assert server.online == []
 
 
 async def test_a_listener_whose_server_goes_is_3(people: People, server: LoopbackServer) -> None:
-    """The stream ends: whoever supervises the listener sees it by the exit code."""
+    """The exit code tells a supervisor."""
     bob, _ = await people.listen("bob")
     await server.close()
     done = await bob.done()
@@ -281,7 +278,7 @@ async def test_a_listener_whose_server_goes_is_3(people: People, server: Loopbac
 
 
 def argv_of(pid: int) -> bytes:
-    """What everybody on the machine can read."""
+    """Return the command line, which all users of the machine can read."""
     while not (argv := Path(f"/proc/{pid}/cmdline").read_bytes()):
         pass  # it has only just begun
     return argv
@@ -289,13 +286,13 @@ def argv_of(pid: int) -> bytes:
 
 @pytest.mark.parametrize("command", ["listen", "send"])
 async def test_no_password_is_in_argv_or_in_what_is_printed(people: People, command: str) -> None:
-    """Other users of the machine read argv; logs are kept for ever."""
+    """Other users can read argv, and logs are kept."""
     bob, ready = await people.listen("bob")
     words = {"listen": ["listen"], "send": ["send", ready["jid"], "-m", "x"]}[command]
     alice = await people.start("alice", *words, *people.server, alone=True)
     argv = argv_of(alice.pid)
     if command == "listen":
-        await alice.tells("own key")
+        await alice.wait_for_line("own key")
     done = await (alice.done() if command == "send" else alice.stop())
     assert b"xmpp_e2e_cli" in argv
     everything = argv + done.out.encode() + done.err.encode() + (await bob.stop()).out.encode()
@@ -310,7 +307,7 @@ async def test_two_senders_in_one_store_do_no_harm(people: People) -> None:
 
 
 async def test_the_password_can_come_from_a_file(people: People, home: Path) -> None:
-    """Its first line; the environment is not asked then."""
+    """The first line counts, and the environment does not."""
     file = home / "password"
     file.write_text(f"{PASSWORDS['alice']}\nsecond line\n")
     _, ready = await people.listen("bob")
@@ -318,8 +315,8 @@ async def test_the_password_can_come_from_a_file(people: People, home: Path) -> 
     assert (await people.run("alice", *words, XMPP_E2E_PASSWORD="wrong")).code == 0
 
 
-def test_plaintext_is_for_this_machine_only(command: Callable[..., Done]) -> None:
-    """The option that tests need cannot be turned against a server elsewhere, nor against a name."""
+def test_plaintext_is_for_this_machine_only(command: Callable[..., CommandResult]) -> None:
+    """The hidden option works neither for other addresses nor for names."""
     command("init", "alice@home.test")
     for host in ("192.0.2.1", "localhost", "example.org", "::ffff:192.0.2.1"):
         done = command("send", "bob@home.test", "-m", "x", "--plaintext-loopback", "--host", host)

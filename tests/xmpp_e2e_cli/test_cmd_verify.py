@@ -1,4 +1,4 @@
-"""`xmpp-e2e trust verify`: two people, two terminals, and what they compare or share."""
+"""`xmpp-e2e trust verify` with two users at two terminals."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pytest
 
 from tests.xmpp_e2e_cli.conftest import People, Process
 from xmpp_e2e.errors import LocalError
-from xmpp_e2e.identity import Assurance
-from xmpp_e2e_cli import asking, verifying
+from xmpp_e2e.types import Assurance
+from xmpp_e2e_cli import cmd_verify, prompts
 
 ALICE, BOB = "alice@home.test", "bob@home.test"
 WORDS = "copper lantern wanders north"
@@ -23,35 +23,35 @@ ASKED = "Is it the same on both sides? [y/N] "
 
 
 async def listening(people: People, *words: str) -> Process:
-    """Bob at his terminal."""
-    bob = await people.sit("bob", "listen", *people.server, *words)
-    await bob.shows("own key")
+    """Start Bob's listener at his terminal."""
+    bob = await people.start_at_terminal("bob", "listen", *people.server, *words)
+    await bob.wait_for_text("own key")
     return bob
 
 
 def shown(process: Process) -> str:
-    """What somebody compares."""
+    """Return the short string that a user compares."""
     (text,) = re.findall(r"^  (\S.*)\n" + re.escape(ASKED), "".join(process.told), re.MULTILINE)
     return str(text)
 
 
 async def trusted(people: People, name: str, peer: str) -> tuple[str, str]:
-    """Of the one key that somebody remembers of a peer: how sure, and by what."""
+    """Return assurance and method of the one key that a user remembers of a peer."""
     (key,) = (await people.run(name, "trust", "show", peer, "--json")).data["keys"]
     return key["assurance"], key["method"]
 
 
 async def test_two_people_compare(people: People) -> None:
-    """She chooses words, and he sees the same; both say yes, and both keys are verified."""
+    """Alice chooses words, Bob sees the same, both confirm, and both keys are verified."""
     bob = await listening(people)
-    alice = await people.sit("alice", "trust", "verify", BOB, "--form", "words", "--json", *people.server)
+    alice = await people.start_at_terminal("alice", "trust", "verify", BOB, "--form", "words", "--json", *people.server)
     for process in (alice, bob):
-        await process.shows(ASKED)
+        await process.wait_for_text(ASKED)
     assert shown(alice) == shown(bob)
     assert re.fullmatch(r"(\w+ ){4}\w+", shown(bob))
-    alice.types("y")
-    await alice.shows("waiting for what he says")
-    bob.types("Yes")
+    alice.type_line("y")
+    await alice.wait_for_text("waiting for the peer's answer")
+    bob.type_line("Yes")
     done = await alice.done()
     assert done.code == 0, done.err
     data = done.data
@@ -60,45 +60,45 @@ async def test_two_people_compare(people: People) -> None:
 
 
 async def test_what_is_not_the_same_is_5(people: People) -> None:
-    """Whoever says no, or nothing, ends it; the other hears that it failed, and nothing is verified by who said so."""
+    """Any answer but yes ends the session, and the key is not verified."""
     bob = await listening(people)
-    alice = await people.sit("alice", "trust", "verify", BOB, *people.server)
+    alice = await people.start_at_terminal("alice", "trust", "verify", BOB, *people.server)
     for process in (alice, bob):
-        await process.shows(ASKED)
+        await process.wait_for_text(ASKED)
     assert shown(alice) == shown(bob)
-    bob.types("")
-    await bob.shows("not the same")
+    bob.type_line("")
+    await bob.wait_for_text("You say that it is different")
     done = await alice.done()
     assert (done.code, done.out) == (5, ""), done.err
-    assert "nothing to answer any more" in done.err
+    assert "The session has ended" in done.err
     assert await trusted(people, "bob", ALICE) == ("vouched", "route")
     assert await trusted(people, "alice", BOB) == ("vouched", "route")
 
 
 async def test_what_was_typed_before_the_question_is_no_answer(people: People) -> None:
-    """Else a y that was meant for something else would verify a key."""
+    """Otherwise a stray y would verify a key."""
     bob = await listening(people)
-    bob.types("y")
-    alice = await people.sit("alice", "trust", "verify", BOB, *people.server)
+    bob.type_line("y")
+    alice = await people.start_at_terminal("alice", "trust", "verify", BOB, *people.server)
     for process in (alice, bob):
-        await process.shows(ASKED)
-    alice.types("y")
-    await alice.shows("waiting for what he says")
+        await process.wait_for_text(ASKED)
+    alice.type_line("y")
+    await alice.wait_for_text("waiting for the peer's answer")
     assert "You say" not in "".join(bob.told)
-    bob.types("no")
+    bob.type_line("no")
     done = await alice.done()
-    assert (done.code, "his key counts as verified here" in done.err, "trust forget" in done.err) == (5, True, True)
+    assert (done.code, "their key counts as verified here" in done.err, "trust forget" in done.err) == (5, True, True)
     assert await trusted(people, "bob", ALICE) == ("vouched", "route")
 
 
 async def test_a_password_that_both_type(people: People) -> None:
-    """She is asked at once, he by her wish; neither sees what is typed."""
+    """Alice is asked at once, Bob when her client asks. Neither terminal shows the password."""
     bob = await listening(people)
-    alice = await people.sit("alice", "trust", "verify", BOB, "--password", *people.server)
-    await alice.shows(f"Password that you share with {BOB}: ")
-    alice.types(WORDS)
-    await bob.shows("wants to prove a password")
-    bob.types(WORDS)
+    alice = await people.start_at_terminal("alice", "trust", "verify", BOB, "--password", *people.server)
+    await alice.wait_for_text(f"Password that you share with {BOB}: ")
+    alice.type_line(WORDS)
+    await bob.wait_for_text("wants to verify a password")
+    bob.type_line(WORDS)
     done = await alice.done()
     assert (done.code, " [verified] SHA256:" in done.out, done.out.endswith("by srp\n")) == (0, True, True), done.err
     assert WORDS not in done.err + "".join(bob.told)
@@ -106,27 +106,27 @@ async def test_a_password_that_both_type(people: People) -> None:
 
 
 async def test_a_question_is_taken_back(people: People) -> None:
-    """When its session is over; the next one is asked at once."""
+    """It disappears with its session, and the next one is asked at once."""
     bob = await listening(people)
     for said in ("n", "y"):
         bob.told.clear()
-        alice = await people.sit("alice", "trust", "verify", BOB, *people.server)
+        alice = await people.start_at_terminal("alice", "trust", "verify", BOB, *people.server)
         for process in (alice, bob):
-            await process.shows(ASKED)
-        alice.types(said)
+            await process.wait_for_text(ASKED)
+        alice.type_line(said)
         if said == "n":
-            await bob.shows("nothing to answer any more")
+            await bob.wait_for_text("The session has ended")
         else:
-            bob.types(said)
+            bob.type_line(said)
         assert (await alice.done()).code == (5 if said == "n" else 0)
 
 
 async def test_ctrl_c_at_a_question_ends_at_once(people: People, home: Path) -> None:
-    """Nobody has to press Return, and what is typed afterwards is seen again."""
+    """Nobody has to press Return, and the terminal shows typed text again."""
     bob = await listening(people)
     (home / "word").write_text(WORDS)
     alice = await people.start("alice", "trust", "verify", BOB, "--password", "--file", str(home / "word"), *people.server)
-    await bob.shows("wants to prove a password")
+    await bob.wait_for_text("wants to verify a password")
     assert bob.keyboard is not None
     assert not termios.tcgetattr(bob.keyboard)[3] & termios.ECHO
     os.write(bob.keyboard, b"\x03")
@@ -136,20 +136,19 @@ async def test_ctrl_c_at_a_question_ends_at_once(people: People, home: Path) -> 
 
 
 async def test_a_wrong_password_is_5_and_counted(people: People, home: Path) -> None:
-    """On both sides."""
     bob = await listening(people)
     (home / "word").write_text(WORDS)
     alice = await people.start("alice", "trust", "verify", BOB, "--password", "--file", str(home / "word"), *people.server)
-    await bob.shows("wants to prove a password")
-    bob.types(WORDS + "!")
+    await bob.wait_for_text("wants to verify a password")
+    bob.type_line(WORDS + "!")
     done = await alice.done()
     assert (done.code, done.out) == (5, ""), done.err
     for name, peer in (("alice", BOB), ("bob", ALICE)):
         assert (await people.run(name, "trust", "show", peer, "--json")).data["wrong_guesses"] == 1
 
 
-async def test_a_password_that_he_has_set_up(people: People, home: Path) -> None:
-    """He needs it when the session opens, and she has it at hand then."""
+async def test_a_password_that_the_peer_has_set_up(people: People, home: Path) -> None:
+    """Bob's client needs the password when the session opens."""
     (home / "word").write_text(WORDS)
     assert (await people.run("bob", "password", ALICE, "--file", str(home / "word"))).code == 0
     await people.listen("bob")
@@ -160,14 +159,14 @@ async def test_a_password_that_he_has_set_up(people: People, home: Path) -> None
 
 
 async def test_what_cannot_be_a_password(people: People, home: Path) -> None:
-    """That is told before anybody logs in."""
+    """The command fails before it logs in."""
     (home / "word").write_text("horse\tback\n")
     done = await people.run("alice", "trust", "verify", BOB, "--password", "--file", str(home / "word"), *people.server)
     assert (done.code, "cannot be a password" in done.err, "logging in" in done.err) == (1, True, False)
 
 
 async def test_a_key_that_both_have(people: People) -> None:
-    """It proves him when the session opens; if he is verified already, in the open session. Without one that is told."""
+    """It verifies a new peer when the session opens, and a verified one in the open session."""
     none = await people.run("alice", "trust", "verify", BOB, "--key", *people.server)
     assert (none.code, f"xmpp-e2e psk add {BOB}" in none.err) == (1, True)
     key = (await people.run("bob", "psk", "new", ALICE)).out
@@ -184,13 +183,13 @@ async def test_a_key_that_both_have(people: People) -> None:
     "words", [["--sas", "--key"], ["--file", "x"], ["--key", "--file", "x"], ["--password", "--form", "words"]]
 )
 async def test_options_that_do_not_go_together(people: People, words: list[str]) -> None:
-    """What could not have an effect is refused, before anybody logs in."""
+    """The command fails before it logs in."""
     done = await people.run("alice", "trust", "verify", BOB, *words, *people.server)
-    assert (done.code, "goes with" in done.err or "one proof" in done.err, "logging in" in done.err) == (1, True, False)
+    assert (done.code, "error: " in done.err, "logging in" in done.err) == (1, True, False)
 
 
 async def test_without_a_terminal_nobody_compares(people: People, home: Path) -> None:
-    """Who asks hears at once that he needs one; who is asked declines, which is 5, and the session is not hurt."""
+    """The command fails at once. A listener without a terminal declines, and its session goes on."""
     done = await people.run("alice", "trust", "verify", BOB, *people.server)
     assert (done.code, "no terminal" in done.err, "--password" in done.err) == (1, True, True)
     (home / "word").write_text(WORDS)
@@ -205,13 +204,13 @@ async def test_what_could_not_run_has_proved_nothing_by_that(assurance: Assuranc
     """It counts only if the key is verified."""
 
     class Opened:
-        async def opened(self) -> None:
+        async def wait_open(self) -> None:
             """At once."""
 
     link: Any = Opened()
     link.assurance = assurance
     with pytest.raises(LocalError) if assurance is Assurance.KNOWN else nullcontext():
-        await verifying._was_proved(link, 1.0, LocalError("it cannot run"))
+        await cmd_verify._check_verified(link, 1.0, LocalError("it cannot run"))
 
 
 @pytest.mark.parametrize("piped", ["stdin", "stderr"])
@@ -219,38 +218,38 @@ def test_who_cannot_see_or_answer_is_not_asked(monkeypatch: pytest.MonkeyPatch, 
     """A message from a pipe must not be taken for an answer, and a question must not vanish in a log."""
     for name in ("stdin", "stderr"):
         monkeypatch.setattr(getattr(sys, name), "isatty", lambda: True)
-    assert asking.is_there()
+    assert prompts.has_terminal()
     monkeypatch.setattr(getattr(sys, piped), "isatty", lambda: False)
-    assert not asking.is_there()
+    assert not prompts.has_terminal()
 
 
 async def test_a_key_that_has_changed_can_be_proved(people: People) -> None:
-    """It is held, and she hears that; what two people compare resolves it."""
+    """The user is warned, and a comparison verifies the new key."""
     assert (await people.run("alice", "trust", "pin", BOB, "SHA256:" + "A" * 43)).code == 0
     bob = await listening(people)
-    alice = await people.sit("alice", "trust", "verify", BOB, *people.server)
+    alice = await people.start_at_terminal("alice", "trust", "verify", BOB, *people.server)
     for process in (alice, bob):
-        await process.shows(ASKED)
-        process.types("y")
+        await process.wait_for_text(ASKED)
+        process.type_line("y")
     done = await alice.done()
     assert (done.code, "HAS CHANGED" in done.err, "by sas" in done.out) == (0, True, True), done.err
 
 
 async def test_a_message_waits_for_two_people(people: People) -> None:
-    """At a terminal, and where the server is not trusted, `send` asks before the first message; without one it does not go."""
+    """Under `server-untrusted`, `send` at a terminal compares before the first message."""
     bob = await listening(people)
     words = ("send", BOB, "-m", "attack at dawn", "--trust-model", "server-untrusted", *people.server)
-    alice = await people.sit("alice", *words)
+    alice = await people.start_at_terminal("alice", *words)
     for process in (alice, bob):
-        await process.shows(ASKED)
-        process.types("y")
+        await process.wait_for_text(ASKED)
+        process.type_line("y")
     done = await alice.done()
     assert (done.code, "[verified]" in done.out) == (0, True), done.err
     assert "attack at dawn" in await bob.line()
 
 
 async def test_whoever_declines_says_so(people: People, home: Path) -> None:
-    """A listener without a terminal tells who wanted what."""
+    """The event names the peer and the method."""
     bob, _ = await people.listen("bob")
     (home / "word").write_text(WORDS)
     await people.run("alice", "trust", "verify", BOB, "--password", "--file", str(home / "word"), *people.server)

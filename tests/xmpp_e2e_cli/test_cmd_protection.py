@@ -1,4 +1,4 @@
-"""What protects the key, by the command: chosen, asked for, changed; a passphrase comes from anywhere but the command line."""
+"""`xmpp-e2e protection`, and where passphrases come from: never the command line."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from keyring.backends.fail import Keyring as NoKeyring
 
 from slixmpp_e2e.store import SQLStore, path_for
 from slixmpp_e2e.store.key_protection import passphrase
-from tests.slixmpp_e2e.store.test_keyring import Fake
-from tests.xmpp_e2e_cli.conftest import Done, People
-from xmpp_e2e.identity import Fingerprint
+from tests.slixmpp_e2e.store.key_protection.test_keyring import FakeKeyring
+from tests.xmpp_e2e_cli.conftest import CommandResult, People
+from xmpp_e2e.types import Fingerprint
 from xmpp_e2e_cli.app import app
 
-Command = Callable[..., Done]
+Command = Callable[..., CommandResult]
 ALICE = "alice@home.test"
 KEY = Fingerprint(bytes(32))
 WORDS, OTHER = "correct horse battery staple", "grüne Grütze"
@@ -26,36 +26,36 @@ WORDS, OTHER = "correct horse battery staple", "grüne Grütze"
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A derivation that takes no time; its strength is not what these tests are about."""
+    """Make the key derivation fast: these tests are not about its strength."""
     monkeypatch.setattr(passphrase, "MEMORY_KIB", 8)
     for name in ("XMPP_E2E_PASSPHRASE", "XMPP_E2E_NEW_PASSPHRASE"):
         monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
-def fake() -> Iterator[Fake]:
+def fake() -> Iterator[FakeKeyring]:
     """A keyring in memory."""
-    before, ring = keyring.get_keyring(), Fake()
+    before, ring = keyring.get_keyring(), FakeKeyring()
     keyring.set_keyring(ring)
     yield ring
     keyring.set_keyring(before)
 
 
 def file(home: Path, words: str) -> str:
-    """A file with a passphrase."""
+    """Write a file with a passphrase."""
     path = home / f"{len(words)}.txt"
     path.write_text(words + "\nmore\n")
     return str(path)
 
 
 def names() -> list[str]:
-    """The files in the user's data folder."""
+    """Return the files in the user's data folder."""
     folder = path_for(ALICE).parent
     return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
 
-def assert_refused(done: Done, *words: str) -> None:
-    """It ended with 1 and said all this, and no traceback."""
+def assert_refused(done: CommandResult, *words: str) -> None:
+    """Check that the command ended with 1, with these texts and without a traceback."""
     assert done.code == 1
     for word in words:
         assert word in done.err
@@ -66,11 +66,11 @@ def assert_refused(done: Done, *words: str) -> None:
 
 
 def test_a_passphrase_from_the_terminal(command: Command, typed: list[str]) -> None:
-    """Asked for twice when it is made, once when the key is needed, and not where it is not needed."""
+    """It is asked twice when it is set, once when the key is needed, and otherwise not at all."""
     typed += [WORDS, WORDS]
-    made = command("init", ALICE, "--seal", "passphrase")
+    made = command("init", ALICE, "--protection", "passphrase")
     assert made.code == 0
-    assert "sealed with your passphrase" in made.err
+    assert "encrypted with your passphrase" in made.err
     assert names() == [f"{ALICE}.db"]
     typed.append(WORDS)
     assert command("fingerprint").out == made.out
@@ -82,26 +82,25 @@ def test_a_passphrase_from_the_terminal(command: Command, typed: list[str]) -> N
     typed.append(WORDS)
     again = command("init", ALICE)
     assert (again.code, again.out) == (0, made.out)
-    assert "nothing was changed" in again.err
+    assert "nothing has changed" in again.err
 
 
 def test_two_that_differ_make_no_store(command: Command, typed: list[str]) -> None:
-    """Nobody sees what he types."""
     typed += [WORDS, OTHER]
-    assert_refused(command("init", ALICE, "--seal", "passphrase"), "not the same", "--passphrase-file")
+    assert_refused(command("init", ALICE, "--protection", "passphrase"), "not the same", "--passphrase-file")
     typed.append("")
-    assert_refused(command("init", ALICE, "--seal", "passphrase"), "no passphrase was given")
+    assert_refused(command("init", ALICE, "--protection", "passphrase"), "no passphrase was given")
     assert names() == []
 
 
 def test_a_passphrase_from_a_file_or_the_environment(
     command: Command, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where there is no terminal; a file that was named goes before the environment."""
-    assert_refused(command("init", ALICE, "--seal", "passphrase"), "no terminal to ask", "XMPP_E2E_PASSPHRASE")
+    """Both work without a terminal. The file goes first."""
+    assert_refused(command("init", ALICE, "--protection", "passphrase"), "no terminal to ask", "XMPP_E2E_PASSPHRASE")
     assert names() == []
-    made = command("init", ALICE, "--seal", "passphrase", "--passphrase-file", file(home, WORDS), "--json").data
-    assert (made["created"], made["seal"]) == (True, "passphrase")
+    made = command("init", ALICE, "--protection", "passphrase", "--passphrase-file", file(home, WORDS), "--json").data
+    assert (made["created"], made["protection"]) == (True, "passphrase")
     assert_refused(command("fingerprint"), "no terminal to ask", "XMPP_E2E_PASSPHRASE")
     monkeypatch.setenv("XMPP_E2E_PASSPHRASE", WORDS)
     assert command("fingerprint").out.strip() == made["fingerprint"]
@@ -112,20 +111,21 @@ def test_a_passphrase_from_a_file_or_the_environment(
 
 
 def test_a_wrong_passphrase(command: Command, home: Path) -> None:
-    """Said with the way out, repeated nowhere, and the store stays as it is."""
-    command("init", ALICE, "--seal", "passphrase", "--passphrase-file", file(home, WORDS))
+    """The error does not repeat it, and the store does not change."""
+    command("init", ALICE, "--protection", "passphrase", "--passphrase-file", file(home, WORDS))
     before = path_for(ALICE).read_bytes()
-    for words in (["fingerprint"], ["listen"], ["send", "bob@home.test", "-m", "x"], ["seal", "key-file", "--account", ALICE]):
+    change = ["protection", "key-file", "--account", ALICE]
+    for words in (["fingerprint"], ["listen"], ["send", "bob@home.test", "-m", "x"], change):
         done = command(*words, "--passphrase-file", file(home, OTHER))
         assert_refused(done, "the passphrase is not the one", "Try again")
         assert OTHER not in done.err + done.out
     assert path_for(ALICE).read_bytes() == before
     done = command("fingerprint", "--passphrase-file", file(home, OTHER), "--json")
-    assert (done.data["error"], done.data["exit_code"]) == ("PassphraseWrong", 1)
+    assert (done.data["error"], done.data["exit_code"]) == ("WrongKey", 1)
 
 
 def test_no_option_takes_a_passphrase() -> None:
-    """Everybody on the machine can read the command line: files only."""
+    """All users of the machine can read the command line."""
     group: Any = typer.main.get_command(app)
     found = 0
     for command in group.commands.values():
@@ -139,9 +139,9 @@ def test_no_option_takes_a_passphrase() -> None:
 # --- a keyring -------------------------------------------------------------------------------------------------------
 
 
-def test_a_keyring(command: Command, fake: Fake) -> None:
+def test_a_keyring(command: Command, fake: FakeKeyring) -> None:
     """The key is there and nowhere else."""
-    made = command("init", ALICE, "--seal", "keyring")
+    made = command("init", ALICE, "--protection", "keyring")
     assert made.code == 0
     assert "keyring of the operating system" in made.err
     assert len(fake.entries) == 1
@@ -152,90 +152,87 @@ def test_a_keyring(command: Command, fake: Fake) -> None:
 
 
 def test_without_a_keyring_nothing_is_begun(command: Command) -> None:
-    """A server without a desktop: said, with what needs nothing; the next init is the first."""
+    """The error names the alternative, and the next init starts from nothing."""
     before = keyring.get_keyring()
     keyring.set_keyring(NoKeyring())  # type: ignore[no-untyped-call]
     try:
-        assert_refused(command("init", ALICE, "--seal", "keyring"), "no keyring service", "a key file needs nothing")
+        assert_refused(command("init", ALICE, "--protection", "keyring"), "no keyring service", "a key file needs nothing")
         assert names() == []
         assert command("init", ALICE, "--json").data["created"]
-        changed = command("seal", "keyring")
+        changed = command("protection", "keyring")
     finally:
         keyring.set_keyring(before)
     assert_refused(changed, "no keyring service", "a key file needs nothing")
-    assert command("seal").out == "key-file\n"
+    assert command("protection").out == "key-file\n"
     assert command("fingerprint").code == 0
 
 
 # --- changing it -----------------------------------------------------------------------------------------------------
 
 
-def test_the_seal_can_be_changed_to_anything_and_back(
-    command: Command, fake: Fake, home: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_protection_can_be_changed_to_anything_and_back(
+    command: Command, fake: FakeKeyring, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each time the same identity, only what is needed is left, and the user hears what programs need from now on."""
+    """The key stays the same, the old protection is deleted, and the user is told the new setting."""
     own = command("init", ALICE).out
     one, two = file(home, WORDS), file(home, OTHER)
-    done = command("seal", "passphrase", "--new-passphrase-file", one)
+    done = command("protection", "passphrase", "--new-passphrase-file", one)
     assert (done.code, done.out, names()) == (0, "passphrase\n", [f"{ALICE}.db"])
-    assert "'seal': Passphrase(…)" in done.err
-    done = command("seal", "passphrase", "--passphrase-file", one, "--new-passphrase-file", two)
+    assert "'key_protection': Passphrase(…)" in done.err
+    done = command("protection", "passphrase", "--passphrase-file", one, "--new-passphrase-file", two)
     assert done.code == 0
-    assert "'seal'" not in done.err
+    assert "'key_protection'" not in done.err
     assert_refused(command("fingerprint", "--passphrase-file", one), "is not the one")
     assert command("fingerprint", "--passphrase-file", two).out == own
-    done = command("seal", "keyring", "--passphrase-file", two)
+    done = command("protection", "keyring", "--passphrase-file", two)
     assert (done.code, len(fake.entries)) == (0, 1)
-    assert "'seal': 'keyring'" in done.err
+    assert "'key_protection': 'keyring'" in done.err
     assert command("fingerprint").out == own
-    assert command("seal", "key-file", "--json").data == {
+    assert command("protection", "key-file", "--json").data == {
         "account": ALICE,
-        "seal": "key-file",
+        "protection": "key-file",
         "changed": True,
-        "notice": f"A random key was written to {path_for(ALICE).with_suffix('.key')}, readable by you only: it keeps the"
-        " private key and the secrets in the store from whoever gets hold of the store alone, not from whoever can read both"
+        "notice": f"A random key was written to {path_for(ALICE).with_suffix('.key')}, readable by you only: it protects the"
+        " private key and the secrets in the store from anybody who has the store alone, not from anybody who can read both"
         " files; back up both.",
     }
     assert fake.entries == {}
     assert command("fingerprint").out == own
     monkeypatch.setenv("XMPP_E2E_NEW_PASSPHRASE", WORDS)
-    assert command("seal", "passphrase").code == 0
+    assert command("protection", "passphrase").code == 0
 
 
 def test_the_present_passphrase_is_asked_for_first(command: Command, typed: list[str], home: Path) -> None:
-    """Nobody thinks of a new one and then hears that he mistyped the old one."""
     typed += [WORDS, WORDS]
-    command("init", ALICE, "--seal", "passphrase")
+    command("init", ALICE, "--protection", "passphrase")
     typed += [OTHER]
-    assert_refused(command("seal", "passphrase"), "is not the one")
+    assert_refused(command("protection", "passphrase"), "is not the one")
     typed += [WORDS, OTHER, OTHER]
-    assert command("seal", "passphrase").code == 0
+    assert command("protection", "passphrase").code == 0
     assert typed == []
 
 
 def test_what_it_is_needs_no_key(command: Command) -> None:
-    """For programs too; a key file is not exchanged for another one."""
-    assert_refused(command("seal"), "xmpp-e2e init")
+    assert_refused(command("protection"), "xmpp-e2e init")
     command("init", ALICE)
     key = path_for(ALICE).with_suffix(".key").read_bytes()
-    done = command("seal", "key-file")
+    done = command("protection", "key-file")
     assert done.code == 0
-    assert "nothing was changed" in done.err
+    assert "nothing has changed" in done.err
     assert path_for(ALICE).with_suffix(".key").read_bytes() == key
     path_for(ALICE).with_suffix(".key").unlink()
-    assert command("seal", "--json").data == {"account": ALICE, "seal": "key-file"}
+    assert command("protection", "--json").data == {"account": ALICE, "protection": "key-file"}
 
 
-def test_init_does_not_change_a_seal(command: Command, home: Path) -> None:
-    """It names the command that does."""
+def test_init_does_not_change_the_protection(command: Command, home: Path) -> None:
     command("init", ALICE)
-    done = command("init", ALICE, "--seal", "passphrase", "--passphrase-file", file(home, WORDS))
-    assert_refused(done, "sealed with a key-file", "xmpp-e2e seal passphrase")
-    assert command("init", ALICE, "--seal", "key-file").code == 0
+    done = command("init", ALICE, "--protection", "passphrase", "--passphrase-file", file(home, WORDS))
+    assert_refused(done, "protected by a key-file", "xmpp-e2e protection passphrase")
+    assert command("init", ALICE, "--protection", "key-file").code == 0
 
 
 def test_a_store_without_a_key_is_no_account(command: Command) -> None:
-    """What a killed `init` leaves: other commands do not make a key of another kind in passing."""
+    """A killed `init` leaves such a store. Other commands must not create a key in it."""
     SQLStore.open(path_for(ALICE)).close()
     assert_refused(command("fingerprint", ALICE), "has no key on this machine")
     assert command("init", ALICE, "--json").data["created"]
@@ -245,8 +242,8 @@ def test_a_store_without_a_key_is_no_account(command: Command) -> None:
 
 
 async def test_a_message_from_somebody_who_has_a_passphrase(people: People) -> None:
-    """Real processes, with the real derivation; what programs need from now on is what the command uses."""
-    assert (await people.run("alice", "seal", "passphrase", XMPP_E2E_NEW_PASSPHRASE=WORDS)).code == 0
+    """These are real processes with the real key derivation."""
+    assert (await people.run("alice", "protection", "passphrase", XMPP_E2E_NEW_PASSPHRASE=WORDS)).code == 0
     bob, ready = await people.listen("bob")
     words = ("send", ready["jid"], "-m", "hello", *people.server)
     sent = await people.run("alice", *words, XMPP_E2E_PASSPHRASE=WORDS)

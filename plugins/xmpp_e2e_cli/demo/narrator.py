@@ -1,4 +1,4 @@
-"""How the demonstration talks: every statement about what happened is checked before it is printed."""
+"""Print the demo. Every statement about what happened is checked before it is printed."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
-from xmpp_e2e_cli.codes import Untold
-from xmpp_e2e_cli.show import WIDTH, clean
+from xmpp_e2e_cli.exit_codes import DemoFailed
+from xmpp_e2e_cli.output import WIDTH, escape
 
 PATIENCE = 20.0
-"""Seconds for anything that we wait for: it takes milliseconds, on a machine with nothing to spare a second."""
+"""Timeout for each thing that has to happen. It takes milliseconds, or a second on a slow machine."""
 INDENT = 3
 LABEL = 14
 _T = TypeVar("_T")
 
 
-class Story:
-    """A narrator with a conscience. Nothing is printed for a claim that is not true: Untold is raised instead."""
+class Narrator:
+    """Prints claims, explanations and quotes. A claim that is not true raises DemoFailed and is not printed."""
 
     def __init__(self, stream: TextIO) -> None:
         self._console = Console(file=stream, highlight=False, markup=False, emoji=False)
@@ -31,47 +31,47 @@ class Story:
         tick, self._dots, self._rule = ("✓", "…", "─") if fancy else ("*", "...", "-")
         self._mark = Text.assemble(" " * INDENT, (tick, "green"), " ")
         self.checked = 0
-        """Statements that were checked so far."""
+        """The number of claims that were checked so far."""
 
     def title(self, text: str) -> None:
-        """The first line."""
+        """Print the first line."""
         self._console.print(Text(text, "bold"), width=self._width)
 
-    def part(self, text: str) -> None:
-        """What the scenes that follow have in common, if anything."""
+    def section(self, text: str) -> None:
+        """Print a heading above several scenes; nothing if it is empty."""
         if text:
             self._console.print()
             self._print(Text(), Text(text, "bold"))
 
     def scene(self, number: int, title: str) -> None:
-        """A new scene."""
+        """Begin a scene."""
         head = f"{number}  {title} "
         rule = self._rule * max(0, self._width - len(head))
         self._console.print()
         self._console.print(Text.assemble((head, "bold"), (rule, "dim")), width=self._width)
 
-    def say(self, text: str) -> None:
-        """What is going to happen, or what it means: no claim about this run."""
+    def explain(self, text: str) -> None:
+        """Print an explanation, which claims nothing about this run."""
         self._print(Text(" " * INDENT), Text(text))
 
-    def fact(self, text: str, true: bool) -> None:
-        """A claim about this run."""
-        self._claim(text, true)
+    def claim(self, text: str, true: bool) -> None:
+        """Print a claim about this run, if it is true."""
+        self._check(text, true)
         self._print(self._mark, Text(text))
 
-    def row(self, label: str, value: str, true: bool) -> None:
-        """A claim in a table."""
-        self._claim(f"{label}: {value}", true)
+    def claim_row(self, label: str, value: str, true: bool) -> None:
+        """Print a claim as a row of a table, if it is true."""
+        self._check(f"{label}: {value}", true)
         self._print(self._mark + Text(f"{label:{LABEL}}", "bold"), Text(value))
 
     def quote(self, text: str, style: str = "cyan") -> None:
-        """Something as it is: code, a stanza, an error. The caller shows only what is there."""
-        for line in clean(text).splitlines():
+        """Quote code, a stanza or an error. The caller quotes only what really exists."""
+        for line in escape(text).splitlines():
             self._print(Text(" " * (INDENT + 2)), Text(line, style))
 
     def screens(self, screens: Sequence[tuple[str, str]]) -> None:
-        """What people see, title and text, side by side where there is room. The caller shows only what is there."""
-        shown = Columns([Panel.fit(Text(clean(text)), title=title) for title, text in screens], equal=True)
+        """Draw the participants' screens, each with a title, side by side if there is room."""
+        shown = Columns([Panel.fit(Text(escape(text)), title=title) for title, text in screens], equal=True)
         options = self._console.options.update(width=self._width - INDENT - 2)
         for line in self._console.render_lines(shown, options, pad=False):
             text = Text(" " * (INDENT + 2))
@@ -81,30 +81,30 @@ class Story:
             self._console.print(text, soft_wrap=True)
 
     def gap(self) -> None:
-        """An empty line."""
+        """Print an empty line."""
         self._console.print()
 
     def shortened(self, text: str, characters: int) -> str:
-        """``text``, cut if it is longer; what is missing is said."""
+        """Return ``text``, cut to this length; a cut says how much is missing."""
         if len(text) <= characters:
             return text
         return f"{text[:characters]}{self._dots} ({len(text) - characters} characters more)"
 
-    async def until(self, what: str, happens: Awaitable[_T]) -> _T:
-        """Wait for something, which is not for ever."""
+    async def wait_for(self, what: str, happens: Awaitable[_T]) -> _T:
+        """Wait for something that has to happen. Raises DemoFailed after a timeout."""
         try:
             async with asyncio.timeout(PATIENCE):
                 return await happens
         except TimeoutError:
-            raise Untold(f"in {PATIENCE:.0f} seconds this did not happen: {what}") from None
+            raise DemoFailed(f"this did not happen within {PATIENCE:.0f} seconds: {what}") from None
 
-    def _claim(self, text: str, true: bool) -> None:
+    def _check(self, text: str, true: bool) -> None:
         if not true:
-            raise Untold(f"this should be so, and is not: {text}")
+            raise DemoFailed(f"this statement is not true: {text}")
         self.checked += 1
 
     def _print(self, before: Text, text: Text) -> None:
-        """Wrapped, with what does not fit a line below its beginning."""
+        """Print wrapped text. Further lines begin below the first word."""
         room = max(self._width - len(before), 1)
         for line in text.wrap(self._console, room):
             line.rstrip()

@@ -1,4 +1,4 @@
-"""Keys and passwords that are shared: made, taken in, and never on the command line or in a complaint."""
+"""Shared keys and passwords: never on the command line, and never repeated in an error."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from slixmpp_e2e.errors import PasswordLocked, TrustFileError, VerificationDeclined
 from slixmpp_e2e.store import SQLStore
-from slixmpp_e2e.trust.passwords import stretched
+from slixmpp_e2e.trust.passwords import derive_srp_secret
 from slixmpp_e2e.trust.secrets import KEY_ID
-from slixmpp_e2e.trust.trust_file.parse import TrustFileWrong
-from slixmpp_e2e.trust.trust_file.secret_file import psk_in, psk_text
-from slixmpp_e2e.verification.verifier import GUESSES, Locked, PeerDeclined
-from tests.xmpp_e2e_cli.conftest import Done, People
+from slixmpp_e2e.trust.trust_file.secret_file import decode_psk, encode_psk
+from slixmpp_e2e.verification.attempt_limiter import MAX_PASSWORD_ATTEMPTS
+from tests.xmpp_e2e_cli.conftest import CommandResult, People
 from xmpp_e2e.authenticate.psk import KEY_BYTES
-from xmpp_e2e_cli.codes import Exit, code_of
+from xmpp_e2e_cli.exit_codes import ExitCode, exit_code_of
 
-Command = Callable[..., Done]
+Command = Callable[..., CommandResult]
 ALICE, BOB = "alice@home.test", "bob@home.test"
 WORDS = "copper lantern wanders north"
 
@@ -36,7 +36,7 @@ def piped(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
 
 
 def stored(kind: str) -> bytes | None:
-    """What Alice's store has for Bob."""
+    """Return the secret in Alice's store for Bob."""
     with SQLStore.for_jid(ALICE) as store:
         assert store.secret_ids(BOB, kind) in ((), (KEY_ID,))
         return store.secret(BOB, kind, KEY_ID)
@@ -52,47 +52,47 @@ def file(home: Path, text: str) -> str:
 
 
 def test_a_new_key_is_printed(command: Command) -> None:
-    """Another each time; it needs no account."""
+    """It is different each time and needs no account."""
     one, two = command("psk", "new"), command("psk", "new", "--json")
-    assert len(psk_in(one.out.strip())) == KEY_BYTES
-    assert psk_in(two.data["psk"]) != psk_in(one.out.strip())
+    assert len(decode_psk(one.out.strip())) == KEY_BYTES
+    assert decode_psk(two.data["psk"]) != decode_psk(one.out.strip())
     assert one.err == ""
 
 
 def test_a_new_key_for_a_peer_is_stored_too(alice: Command) -> None:
-    """It takes the place of the one that was there, and is told so; the other side's command is named."""
+    """It replaces an earlier one. The output names the peer's command."""
     with SQLStore.for_jid(ALICE) as store:
         store.put_secret(BOB, "psk", "another", bytes(32))
     done = alice("psk", "new", BOB)
-    assert stored("psk") == psk_in(done.out.strip())
+    assert stored("psk") == decode_psk(done.out.strip())
     assert f"xmpp-e2e psk add {ALICE}" in done.err
-    assert "in the place of the one that was there" in done.err
+    assert "replaces the earlier one" in done.err
     again = alice("psk", "new", BOB, "--json").data
     assert (again["account"], again["peer"], again["replaced"]) == (ALICE, BOB, True)
-    assert stored("psk") == psk_in(again["psk"])
+    assert stored("psk") == decode_psk(again["psk"])
 
 
 def test_a_key_that_the_peer_has_made(
     alice: Command, home: Path, monkeypatch: pytest.MonkeyPatch, typed: list[str]
 ) -> None:
-    """From a file, standard input, or the terminal; it is not printed again."""
+    """It comes from a file, standard input or the terminal, and is not printed again."""
     keys = [bytes([number]) * KEY_BYTES for number in range(3)]
-    done = alice("psk", "add", BOB, "--file", file(home, psk_text(keys[0]) + "\n"))
+    done = alice("psk", "add", BOB, "--file", file(home, encode_psk(keys[0]) + "\n"))
     assert (done.code, done.out, stored("psk")) == (0, "", keys[0])
-    piped(monkeypatch, psk_text(keys[1]).encode() + b"\n")
+    piped(monkeypatch, encode_psk(keys[1]).encode() + b"\n")
     told = alice("psk", "add", BOB, "--json")
     assert told.data == {"account": ALICE, "peer": BOB, "done": "stored", "kind": "psk", "replaced": True}
     assert stored("psk") == keys[1]
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
-    typed.append(psk_text(keys[2]))
+    typed.append(encode_psk(keys[2]))
     assert alice("psk", "add", BOB).code == 0
     assert stored("psk") == keys[2]
-    assert psk_text(keys[0]) not in done.err + told.err + told.out
+    assert encode_psk(keys[0]) not in done.err + told.err + told.out
 
 
-@pytest.mark.parametrize("text", [WORDS.encode(), psk_text(bytes(15)).encode(), b"", b"\xff" * 40, b"psk:" + b"A" * 5000])
+@pytest.mark.parametrize("text", [WORDS.encode(), encode_psk(bytes(15)).encode(), b"", b"\xff" * 40, b"psk:" + b"A" * 5000])
 def test_what_is_no_key_is_sent_to_passwords(alice: Command, monkeypatch: pytest.MonkeyPatch, text: bytes) -> None:
-    """A key that people think up could be guessed at leisure; it is not repeated."""
+    """A key that people invent could be guessed offline."""
     piped(monkeypatch, text)
     done = alice("psk", "add", BOB)
     assert done.code == 1
@@ -102,7 +102,6 @@ def test_what_is_no_key_is_sent_to_passwords(alice: Command, monkeypatch: pytest
 
 
 def test_a_key_is_forgotten(alice: Command) -> None:
-    """Once; the second time there is none."""
     alice("psk", "new", BOB)
     assert alice("psk", "forget", BOB).code == 0
     assert stored("psk") is None
@@ -115,66 +114,66 @@ def test_a_key_is_forgotten(alice: Command) -> None:
 
 
 def test_a_password_is_asked_for_twice(alice: Command, typed: list[str]) -> None:
-    """And stored as SRP works with it: nobody can read it there."""
+    """The store holds only what SRP derives from it."""
     typed += [WORDS, WORDS]
     done = alice("password", BOB)
     assert (done.code, typed) == (0, [])
     assert "weak" not in done.err
-    assert stored("srp") == stretched(WORDS, ALICE, BOB)
+    assert stored("srp") == derive_srp_secret(WORDS, ALICE, BOB)
     assert WORDS not in done.out + done.err
     typed += [WORDS, WORDS + "!"]
     differ = alice("password", BOB)
-    assert (differ.code, stored("srp")) == (1, stretched(WORDS, ALICE, BOB))
+    assert (differ.code, stored("srp")) == (1, derive_srp_secret(WORDS, ALICE, BOB))
     assert "not the same" in differ.err
     typed.append("")
     assert "no password" in alice("password", BOB).err
 
 
 def test_a_password_from_a_file(alice: Command, home: Path) -> None:
-    """Where there is no terminal; a weak one is told, and taken."""
+    """A weak password causes a warning."""
     assert "--file" in alice("password", BOB).err
     done = alice("password", BOB, "--file", file(home, "hunter2\n"), "--json")
     assert done.data["kind"] == "srp"
     assert "This is a weak password: This is a very common password. About " in done.err
     assert "hunter2" not in done.err + done.out
-    assert stored("srp") == stretched("hunter2", ALICE, BOB)
+    assert stored("srp") == derive_srp_secret("hunter2", ALICE, BOB)
     assert alice("password", BOB, "--forget").code == 0
     assert stored("srp") is None
     assert alice("password", BOB, "--forget").code == 1
 
 
 def test_an_account_without_a_key_is_asked_for_nothing(command: Command, typed: list[str]) -> None:
-    """Whoever misspells his account hears it before he types."""
+    """A misspelt account fails before the user types anything."""
     done = command("password", BOB, "--account", "alcie@home.test")
     assert done.code == 1
     assert "xmpp-e2e init" in done.err
 
 
 def test_unlock(alice: Command, home: Path) -> None:
-    """The guesses are forgotten; as long as it is locked, a new password says so."""
+    """While the password is locked, a new one comes with a reminder."""
     with SQLStore.for_jid(ALICE) as store:
-        for _ in range(GUESSES):
-            store.count_failure(BOB, "srp")
+        for _ in range(MAX_PASSWORD_ATTEMPTS):
+            store.count_failed_attempt(BOB, "srp")
     assert f"xmpp-e2e trust unlock {BOB}" in alice("password", BOB, "--file", file(home, WORDS)).err
     done = alice("trust", "unlock", BOB)
-    assert f"{GUESSES} wrong guesses are forgotten" in done.out
+    assert f"Forgot {MAX_PASSWORD_ATTEMPTS} wrong guesses" in done.out
     assert "somebody has guessed" in done.err
     with SQLStore.for_jid(ALICE) as store:
-        assert store.failures(BOB, "srp") == 0
+        assert store.failed_attempts(BOB, "srp") == 0
     again = alice("trust", "unlock", BOB, "--json").data
     assert (again["done"], again["failures"], again["changed"]) == ("unlocked", 0, False)
     assert "was not locked" in alice("trust", "unlock", BOB).out
 
 
 def test_show_tells_what_is_shared(alice: Command) -> None:
-    """That there is something, never what; and how often somebody guessed."""
+    """It shows that there is a secret and the wrong guesses, never the secret."""
     assert "share" not in alice("trust", "show", BOB).out
     key = alice("psk", "new", BOB).out.strip()
     with SQLStore.for_jid(ALICE) as store:
-        for _ in range(GUESSES):
-            store.count_failure(BOB, "srp")
+        for _ in range(MAX_PASSWORD_ATTEMPTS):
+            store.count_failed_attempt(BOB, "srp")
     shown, data = alice("trust", "show", BOB), alice("trust", "show", BOB, "--json").data
-    assert (data["shared"], data["wrong_guesses"]) == (["key"], GUESSES)
+    assert (data["shared"], data["wrong_guesses"]) == (["key"], MAX_PASSWORD_ATTEMPTS)
     assert "you share a key" in shown.out
     assert f"xmpp-e2e trust unlock {BOB}" in shown.out
     assert key not in shown.out
@@ -182,15 +181,15 @@ def test_show_tells_what_is_shared(alice: Command) -> None:
 
 def test_the_exit_codes_of_proofs() -> None:
     """A locked password is a refused verification; a bad trust file has to be put right first."""
-    assert code_of(Locked("")) is code_of(PeerDeclined("")) is Exit.REFUSED
-    assert code_of(TrustFileWrong("")) is Exit.USAGE
+    assert exit_code_of(PasswordLocked("")) is exit_code_of(VerificationDeclined("")) is ExitCode.REFUSED
+    assert exit_code_of(TrustFileError("")) is ExitCode.USAGE
 
 
 # --- between two -----------------------------------------------------------------------------------------------------
 
 
 async def test_a_key_that_both_have(people: People, home: Path) -> None:
-    """Made by Alice, carried to Bob; then her first message is verified under `server-untrusted`."""
+    """Alice's first message is verified under `server-untrusted`."""
     key = (await people.run("alice", "psk", "new", BOB)).out
     assert (await people.run("bob", "psk", "add", ALICE, text=key.encode())).code == 0
     bob, _ = await people.listen("bob")
@@ -200,9 +199,9 @@ async def test_a_key_that_both_have(people: People, home: Path) -> None:
 
 
 async def test_a_trust_file_for_a_listener(people: People, home: Path) -> None:
-    """What it names proves the sender; when it becomes bad, that is an event."""
+    """It verifies the sender. An error in it later becomes an event."""
     trust = home / "trust.toml"
-    trust.write_text(f'["{ALICE}"]\npassword_file = "password"\nrequire = "verified"\n')
+    trust.write_text(f'["{ALICE}"]\npassword_file = "password"\nmin_assurance = "verified"\n')
     (home / "password").write_text(WORDS)
     (home / "password").chmod(0o600)
     bob, _ = await people.listen("bob", "--trust-file", str(trust))

@@ -1,0 +1,156 @@
+"""Map each error to the exit code of the command, in one table."""
+
+from __future__ import annotations
+
+import enum
+
+from slixmpp_e2e.errors import (
+    HeldTooLong,
+    HoldQueueFull,
+    PasswordLocked,
+    PeerOffline,
+    PeerWithoutE2E,
+    PlaintextNotAllowed,
+    RouteUnknown,
+    SessionGone,
+    TooManySessions,
+    VerificationDeclined,
+)
+from slixmpp_e2e.store import KeyBlocked, StoreError
+from xmpp_e2e import errors
+
+
+class ExitCode(enum.IntEnum):
+    """The exit codes, a public interface for scripts."""
+
+    OK = 0
+    USAGE = 1
+    """The command line, the account's set-up or the store needs a correction first."""
+    BUG = 2
+    NETWORK = 3
+    """The network or the server failed, or somebody on the path interfered."""
+    UNTRUSTED = 4
+    """The peer's key is not verified enough, or it has changed."""
+    REFUSED = 5
+    """A verification failed, on this side or on the peer's."""
+    UNAVAILABLE = 6
+    """The peer is offline or without end-to-end encryption."""
+    POLICY = 7
+    """Our policy or the peer's forbids it."""
+
+
+class UsageError(errors.E2EError):
+    """The command cannot run with these arguments, files or settings."""
+
+
+class RefusedByPolicy(errors.E2EError):
+    """Our own policy forbids it."""
+
+    likely = "The policy `off` was set for this peer, by you or by a program that uses the same store."
+    remedy = "Nothing was sent. Set another policy in that program: set_policy(peer, \"prefer\")."
+
+
+class ServerUnreachable(errors.E2EError):
+    """The command could not open a stream to the server."""
+
+    likely = "The server is down, or its name or port is wrong."
+    attack = "Somebody on the path can block the connection. They learn nothing from it."
+    remedy = "Check the address. --host and --port name a server that is not in DNS."
+
+
+class CertificateRefused(errors.E2EError):
+    """The server's certificate is not valid for its domain."""
+
+    likely = "The server uses a self-signed or an expired certificate."
+    attack = "An impostor of your server who wants your password looks exactly like this."
+    remedy = "The password was not sent. For your own certificate authority, use --ca-file FILE.pem."
+
+
+class TLSNotOffered(errors.E2EError):
+    """The server offers no TLS."""
+
+    likely = "The server or its port is meant for tests."
+    attack = "Somebody on the path who removes the offer of TLS to get your password looks exactly like this."
+    remedy = "The password was not sent. Check the address. Use --direct-tls for ports where TLS begins at once."
+
+
+class LoginRefused(errors.E2EError):
+    """The server refused the password."""
+
+    likely = "The password or the account's name is misspelt."
+    remedy = "Check both. The password comes from --password-file, XMPP_E2E_PASSWORD, the keyring or the prompt."
+
+
+class ConnectionLost(errors.E2EError):
+    """The stream to the server ended while the command was running."""
+
+    likely = "The network failed, the server restarted, or another program logged in with the same resource."
+    remedy = "Start the command again."
+
+
+class DemoFailed(errors.E2EError):
+    """The demo expected something that did not happen."""
+
+    remedy = "Please report this, with the output above."
+
+
+_CODES: dict[type[BaseException], ExitCode] = {
+    UsageError: ExitCode.USAGE,
+    StoreError: ExitCode.USAGE,
+    errors.LocalError: ExitCode.USAGE,
+    KeyBlocked: ExitCode.POLICY,
+    DemoFailed: ExitCode.BUG,
+    ServerUnreachable: ExitCode.NETWORK,
+    CertificateRefused: ExitCode.NETWORK,
+    TLSNotOffered: ExitCode.NETWORK,
+    LoginRefused: ExitCode.NETWORK,
+    ConnectionLost: ExitCode.NETWORK,
+    SessionGone: ExitCode.NETWORK,
+    errors.BytestreamFailed: ExitCode.NETWORK,
+    errors.UncleanClose: ExitCode.NETWORK,
+    errors.Timeout: ExitCode.NETWORK,
+    errors.SessionCancelled: ExitCode.NETWORK,
+    # Somebody on the path may have broken the protocol, or the peer.
+    errors.PeerMisbehaved: ExitCode.NETWORK,
+    errors.UntrustedKey: ExitCode.UNTRUSTED,
+    errors.AuthenticationFailed: ExitCode.REFUSED,
+    PasswordLocked: ExitCode.REFUSED,
+    VerificationDeclined: ExitCode.REFUSED,
+    PeerOffline: ExitCode.UNAVAILABLE,
+    PeerWithoutE2E: ExitCode.UNAVAILABLE,
+    HeldTooLong: ExitCode.UNAVAILABLE,
+    HoldQueueFull: ExitCode.UNAVAILABLE,
+    TooManySessions: ExitCode.UNAVAILABLE,
+    RouteUnknown: ExitCode.NETWORK,
+    errors.PeerIncompatible: ExitCode.UNAVAILABLE,
+    # Only a peer that has just announced our protocol gets an offer: it is online, and it refuses us.
+    errors.PeerRefused: ExitCode.POLICY,
+    PlaintextNotAllowed: ExitCode.POLICY,
+    RefusedByPolicy: ExitCode.POLICY,
+}
+
+_UNTRUSTED = frozenset({errors.Code.FINGERPRINT_MISMATCH, errors.Code.REFLECTED_KEY})
+
+
+def exit_code_of(error: errors.E2EError) -> ExitCode:
+    """Return the exit code of the kind of error, or of the most specific class that has one."""
+    if error.code in _UNTRUSTED:
+        return ExitCode.UNTRUSTED
+    return next((_CODES[kind] for kind in type(error).__mro__ if kind in _CODES), ExitCode.BUG)
+
+
+def most_urgent(found: list[errors.E2EError]) -> errors.E2EError:
+    """Return the error that the user must see first: an untrusted key before all others, an absent peer last."""
+    return min(found, key=lambda error: _URGENCY.index(exit_code_of(error)))
+
+
+_URGENCY = (
+    ExitCode.BUG,
+    ExitCode.UNTRUSTED,
+    ExitCode.REFUSED,
+    ExitCode.POLICY,
+    ExitCode.NETWORK,
+    ExitCode.USAGE,
+    ExitCode.UNAVAILABLE,
+    ExitCode.OK,
+)
