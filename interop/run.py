@@ -1,7 +1,7 @@
-"""Plays every scene on every server and writes the matrix: ``python -m interop.run`` from the top of the repository.
+"""Run every scene on every server and write the matrix: ``python -m interop.run`` from the top of the repository.
 
-The exit code is 0 if every scene passed, 1 if one failed, 2 for a mistake in usage, and 128 + the signal's number if it was
-interrupted.
+The exit code is 0 if every scene passed, 1 if one failed, 2 for wrong usage, and 128 + the signal's number after an
+interruption.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from OpenSSL import SSL
 
-from interop.theatre import SERVERS, Result, Scene, Theatre, scenes
+from interop.runner import SERVERS, Result, Runner, Scene, scenes
 
 T = TypeVar("T")
 RESULTS = Path(__file__).parent / "RESULTS.md"
@@ -29,19 +29,19 @@ COLUMNS = {
     "prosody": "Prosody",
     "ejabberd": "ejabberd",
     "federation": "Prosody\N{EN DASH}ejabberd",
-    "exchanged": "ejabberd\N{EN DASH}Prosody",
+    "swapped": "ejabberd\N{EN DASH}Prosody",
 }
-"""The heads of the columns, Alice's server first."""
+"""The heads of the columns, with Alice's server first."""
 
 
-async def perform_all(playbill: Sequence[Scene], names: Sequence[str]) -> list[Result]:
-    """Play them all, and tell how each went."""
-    async with Theatre() as theatre:
-        return await theatre.play_all(playbill, names, tell)
+async def run_all(chosen: Sequence[Scene], names: Sequence[str]) -> list[Result]:
+    """Run all scenes and report each result."""
+    async with Runner() as runner:
+        return await runner.run_all(chosen, names, report)
 
 
-def tell(result: Result) -> None:
-    """One line, or all that is known of a failure."""
+def report(result: Result) -> None:
+    """Print a line for a result, with the traceback and the log if it failed."""
     limits = " under Debian's limits" if result.scene.setup.limits else ""
     verdict = "passed" if result.passed else "FAILED"
     print(f"{result.scene.name} on {COLUMNS[result.server]}{limits}: {verdict}", file=sys.stderr, flush=True)
@@ -50,8 +50,8 @@ def tell(result: Result) -> None:
         print(result.log, file=sys.stderr)
 
 
-def matrix(playbill: Sequence[Scene], results: Sequence[Result]) -> str:
-    """The results as Markdown. No times and no dates: it changes when behaviour or a version does."""
+def matrix(chosen: Sequence[Scene], results: Sequence[Result]) -> str:
+    """Return the results as Markdown. It has no times and dates, so it changes only with behaviour or versions."""
     software = sorted({name for result in results for name in result.software})
     # "OpenSSL 3.5.0 8 Apr 2025"
     openssl = " ".join(SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode().split()[:2])
@@ -59,51 +59,49 @@ def matrix(playbill: Sequence[Scene], results: Sequence[Result]) -> str:
     lines = [
         "# Interoperability",
         "",
-        "Written by `make interop`. Each scene is a file in `interop/scenes`. The last columns are two servers that know each",
-        "other by certificates: Alice is on the first, Bob on the second.",
+        "`make interop` writes this file. Each scene is a file in `interop/scenes`. In the last columns two servers federate:",
+        "Alice is on the first, Bob on the second.",
         "",
         f"Servers: {', '.join(software)}.",
         f"Clients: {versions}; {openssl}; Python {platform.python_version()}.",
         "",
-        *table([scene for scene in playbill if not scene.setup.limits], results),
+        *table([scene for scene in chosen if not scene.setup.limits], results),
         "",
-        "With the rates to which Debian's packages limit a client, 10 kB/s on Prosody and 3 kB/s on ejabberd:",
+        "Under the rate limits of Debian's packages for a client, 10 kB/s on Prosody and 3 kB/s on ejabberd:",
         "",
-        *table([scene for scene in playbill if scene.setup.limits], results),
+        *table([scene for scene in chosen if scene.setup.limits], results),
     ]
     return "\n".join(lines) + "\n"
 
 
-def table(playbill: Sequence[Scene], results: Sequence[Result]) -> list[str]:
-    """A row a scene and a column a server, as far as a scene is played on it."""
+def table(chosen: Sequence[Scene], results: Sequence[Result]) -> list[str]:
+    """Return a table with a row for each scene and a column for each server on which any of them runs."""
     verdicts = {
         (result.scene.name, result.scene.setup, result.server): "passed" if result.passed else "**failed**"
         for result in results
     }
-    names = [name for name in SERVERS if any(name not in scene.not_on for scene in playbill)]
+    names = [name for name in SERVERS if any(name not in scene.not_on for scene in chosen)]
 
     def row(scene: Scene) -> str:
-        reasons = {name: f"not played: {reason}" for name, reason in scene.not_on.items()}
-        cells = [verdicts.get((scene.name, scene.setup, name)) or reasons.get(name, "not played") for name in names]
+        reasons = {name: f"not run: {reason}" for name, reason in scene.not_on.items()}
+        cells = [verdicts.get((scene.name, scene.setup, name)) or reasons.get(name, "not run") for name in names]
         return f"| {scene.name} | {scene.title} | {' | '.join(cells)} |"
 
     heads = [f"| scene | what happens | {' | '.join(COLUMNS[name] for name in names)} |", f"|---|---|{'---|' * len(names)}"]
-    return [*heads, *map(row, playbill)]
+    return [*heads, *map(row, chosen)]
 
 
 def arguments(words: Sequence[str] | None) -> argparse.Namespace:
-    """What the command line asks for."""
-    parser = argparse.ArgumentParser(prog="python -m interop.run", description="Play the scenes on real servers.")
-    parser.add_argument("scene", nargs="*", help="only these scenes, by file name; RESULTS.md is then left alone")
-    parser.add_argument("--server", action="append", choices=sorted(SERVERS), help="only this server (repeatable)")
-    parser.add_argument("--verbose", action="store_true", help="show what the clients log")
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(prog="python -m interop.run", description="Run the scenes on real servers.")
+    parser.add_argument("scene", nargs="*", help="run only these scenes, by file name; RESULTS.md then stays as it is")
+    parser.add_argument("--server", action="append", choices=sorted(SERVERS), help="run on this server only (repeatable)")
+    parser.add_argument("--verbose", action="store_true", help="show the clients' logs")
     return parser.parse_args(words)
 
 
 def interruptible(work: Coroutine[object, object, T]) -> T | signal.Signals:
-    """
-    Run ``work``. SIGINT and SIGTERM cancel it: every server is ended in order, and the signal is returned.
-    """
+    """Run ``work``. SIGINT and SIGTERM cancel it, which stops every server, and are returned."""
     caught: list[signal.Signals] = []
 
     async def watched() -> T:
@@ -124,21 +122,21 @@ def interruptible(work: Coroutine[object, object, T]) -> T | signal.Signals:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run; returns the exit code."""
-    wanted = arguments(words)
-    # The clients warn of everything that the scenes do to them.
-    logging.basicConfig(level=logging.INFO if wanted.verbose else logging.CRITICAL)
-    playbill = scenes()
-    if unknown := set(wanted.scene) - {scene.name for scene in playbill}:
+    """Run the command line; return the exit code."""
+    options = arguments(words)
+    # The clients log warnings about everything that the scenes do to them.
+    logging.basicConfig(level=logging.INFO if options.verbose else logging.CRITICAL)
+    chosen = scenes()
+    if unknown := set(options.scene) - {scene.name for scene in chosen}:
         print(f"no such scene: {', '.join(sorted(unknown))}", file=sys.stderr)
         return 2
-    chosen = [scene for scene in playbill if not wanted.scene or scene.name in wanted.scene]
-    results = interruptible(perform_all(chosen, wanted.server or list(SERVERS)))
+    chosen = [scene for scene in chosen if not options.scene or scene.name in options.scene]
+    results = interruptible(run_all(chosen, options.server or list(SERVERS)))
     if isinstance(results, signal.Signals):
         print(f"interrupted by {results.name}", file=sys.stderr)
         return 128 + results
-    if not (wanted.scene or wanted.server):
-        RESULTS.write_text(matrix(playbill, results), encoding="utf-8")
+    if not (options.scene or options.server):
+        RESULTS.write_text(matrix(chosen, results), encoding="utf-8")
     failed = sum(not result.passed for result in results)
     print(f"{len(results) - failed} passed, {failed} failed")
     return 1 if failed else 0

@@ -1,7 +1,7 @@
-"""``python -m interop.bench``, from the top of the repository: measures, and writes RESULTS.md and results.json.
+"""``python -m interop.bench``, from the top of the repository: measure, and write RESULTS.md and results.json.
 
-The exit code is 0 if everything arrived as it should, however long it took; 1 if something was lost, came by the wrong
-way, or could be read on the wire; 128 + the signal's number if it was interrupted.
+The exit code is 0 if every message arrived as it should, however long it took. It is 1 if something was lost, came the
+wrong way, or could be read on the wire, and 128 + the signal's number after an interruption.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from interop.bench.hand import ClientFailed, WrongResult
+from interop.bench.measurements import FULL, QUICK, measure
 from interop.bench.results import as_json, machine, markdown
-from interop.bench.rounds import FULL, QUICK, measure
+from interop.bench.worker import ClientFailed, WrongResult
 from interop.run import interruptible
 
 HERE = Path(__file__).parent
@@ -24,16 +24,16 @@ ROUNDS = 5
 
 
 def arguments(words: Sequence[str] | None) -> argparse.Namespace:
-    """What the command line asks for."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m interop.bench", description="Measure what encryption costs.")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"how often (by default {ROUNDS})")
-    parser.add_argument("--quick", action="store_true", help="a little of everything: whether it works, not how fast")
-    parser.add_argument("--into", type=Path, help="the folder for the results (by default only printed, if quick)")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"number of rounds (default {ROUNDS})")
+    parser.add_argument("--quick", action="store_true", help="a little of everything, to check that it works")
+    parser.add_argument("--into", type=Path, help="folder for the results (--quick only prints them by default)")
     return parser.parse_args(words)
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run; returns the exit code."""
+    """Run the command line; return the exit code."""
     wanted = arguments(words)
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="xmpp-e2e-bench-") as folder:

@@ -1,6 +1,5 @@
-"""One client, or a crowd of them, in a process of its own: takes an order as a JSON line on standard input, and answers it by
-one on standard output. ``interop.bench.rounds`` gives the orders.
-"""
+"""A worker process with one client or many. It reads orders as JSON lines from standard input and answers each with a
+line on standard output. ``interop.bench.measurements`` gives the orders."""
 
 from __future__ import annotations
 
@@ -17,32 +16,32 @@ from typing import Any
 from slixmpp import JID, ClientXMPP, Message
 
 import slixmpp_e2e
-from interop.props import e2e
+from interop.helpers import e2e
 from xmpp_loopback import no_tls, offline
 
 HOST = "127.0.0.1"
 PATIENCE = 60.0
-"""Seconds; everything here takes milliseconds, or a few seconds."""
+"""Timeout in seconds. Everything takes milliseconds or a few seconds."""
 WORD = "Wherefore-art-thou"
-"""In every body: whoever can read it on the wire can read the message."""
+"""A word in every body: if it can be read on the wire, the message can be read."""
 BODY_BYTES = 200
 IN_ONE_TURN = 20
-"""Messages that the sender gives away before it lets the event loop go round, as a program does that relays."""
+"""Messages that the sender sends before it yields to the event loop, as a relaying program does."""
 
 Answer = dict[str, Any]
 
 
 class Wrong(Exception):
-    """A measurement is worth nothing: something was lost, altered, or came by the wrong way."""
+    """The measurement is worthless: something was lost, altered, or came the wrong way."""
 
 
 def bodies(kind: str, count: int) -> list[str]:
-    """What is said in one measurement: each differs from all others."""
+    """Return the bodies of one measurement. All of them differ."""
     return [f"{kind} {number} {WORD} ".ljust(BODY_BYTES, "x") for number in range(count)]
 
 
-class Person:
-    """The orders, and what has been heard since the last one that asked."""
+class Worker:
+    """Executes the orders, and keeps the messages received since the last check."""
 
     def __init__(self) -> None:
         self.crowd: list[ClientXMPP] = []
@@ -64,31 +63,31 @@ class Person:
         return await self.settle()
 
     async def come(self, port: int, jids: list[str], password: str, store: str) -> Answer:
-        """Many clients with one key, who tell nobody that they are there, and accept sessions with anyone."""
+        """Bring many clients with one key online. They send no presence and accept sessions with anyone."""
         clients = [_make(jid, password, store, accept_from="anyone") for jid in jids]
         self.crowd += clients
         await asyncio.gather(*(_log_in(client, port) for client in clients))
         return {}
 
     async def logout(self) -> Answer:
-        """Leave."""
+        """Log out all clients."""
         for client in self.crowd:
             await offline(client)
             if "e2e" in client.plugin:
                 plugins: Any = client.plugin
                 plugins.disable("e2e")
-        await asyncio.sleep(0.01)  # the plugin takes its features back in the background
+        await asyncio.sleep(0.01)  # the plugin removes its features in the background
         self.crowd.clear()
         return {}
 
     async def settle(self) -> Answer:
-        """Return when what was sent to us so far is here: presence of others, and what they can do."""
+        """Return when everything that was sent to us has arrived: presence and capabilities of others."""
         for _ in range(2):
             await self._client.get_roster(timeout=PATIENCE)
         return {}
 
     async def send(self, to: str, kind: str, count: int) -> Answer:
-        """Send messages, as fast as it goes: ``start`` is when."""
+        """Send messages as fast as possible. ``start`` is the time of the first."""
         texts = bodies(kind, count)
         start = time.monotonic()
         for number, body in enumerate(texts, 1):
@@ -98,7 +97,7 @@ class Person:
         return {"start": start}
 
     async def echoes(self, to: str, count: int) -> Answer:
-        """Send one message after the other, each when the answer to the last one is here: ``seconds`` of each."""
+        """Send messages one by one, each after the answer to the one before. ``seconds`` are the round trips."""
         seconds = []
         for body in bodies("echo", count):
             start = time.monotonic()
@@ -109,28 +108,29 @@ class Person:
         return {"seconds": seconds}
 
     async def heard(self, kind: str, count: int) -> Answer:
-        """Wait for what the other was told to send: ``last`` is when all of it was here. Raises `Wrong`."""
+        """Wait for the other's messages and check them. ``last`` is the time of the last one. Raises `Wrong`."""
         await self._until_heard(count)
         last = self._heard[count - 1][0]
         self._check(bodies(kind, count))
         return {"last": last}
 
     async def close(self) -> Answer:
-        """End all sessions by farewells."""
+        """Close all sessions."""
         if "e2e" in self._client.plugin:
             await e2e(self._client).close()
         return {}
 
     async def open(self, peers: list[str]) -> Answer:
-        """Open a session with each, one after the other."""
+        """Open a session with each peer, one after the other."""
         for peer in peers:
             link = await e2e(self._client).connect(peer)
-            await link.opened()
+            await link.wait_open()
         count = len(e2e(self._client).sessions())
         return {"open": count}
 
     async def cost(self) -> Answer:
-        """What this process uses: ``rss`` in bytes; and has used, in seconds: ``cpu``, and after counting ``counted``."""
+        """Return the resources of this process: ``rss`` in bytes, ``cpu`` in seconds, and ``counted``, the CPU seconds
+        after this measurement."""
         before = time.process_time()
         gc.collect()
         return {"cpu": before, "rss": _rss(), "counted": time.process_time()}
@@ -154,7 +154,7 @@ class Person:
             raise Wrong(f"{len(self._heard)} of {count} messages came") from None
 
     def _check(self, texts: list[str]) -> None:
-        """Is this what was heard, and if we have encryption, did it come inside a session?"""
+        """Check that these messages arrived, and inside a session if there is encryption."""
         heard, self._heard = self._heard, []
         if [body for _, body, _ in heard] != texts:
             raise Wrong(f"{len(heard)} messages came, which are not the {len(texts)} that were sent, in their order")
@@ -170,12 +170,12 @@ def _make(jid: str, password: str, store: str | None, **settings: Any) -> Client
     login = client.plugin["feature_mechanisms"]
     login.unencrypted_plain, login.use_mech = True, "PLAIN"
     if store is not None:
-        client.register_plugin("e2e", {"store": store, **settings}, module=slixmpp_e2e)
+        client.register_plugin("e2e", {"store_path": store, **settings}, module=slixmpp_e2e)
     return client
 
 
 def _rss() -> int:
-    """Bytes of memory that this process has in use."""
+    """Return the resident memory of this process in bytes."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
 
@@ -188,13 +188,13 @@ async def _log_in(client: ClientXMPP, port: int) -> None:
         await bound
 
 
-async def obey() -> None:
-    """Take orders until there are no more."""
-    loop, reader, person = asyncio.get_running_loop(), asyncio.StreamReader(limit=1 << 20), Person()
+async def serve() -> None:
+    """Execute orders until standard input ends."""
+    loop, reader, worker = asyncio.get_running_loop(), asyncio.StreamReader(limit=1 << 20), Worker()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while line := await reader.readline():
         order = json.loads(line)
-        do: Callable[..., Awaitable[Answer]] = getattr(person, order.pop("do"))
+        do: Callable[..., Awaitable[Answer]] = getattr(worker, order.pop("do"))
         try:
             answer = await do(**order)
         except Wrong as error:
@@ -204,4 +204,4 @@ async def obey() -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.ERROR)
-    asyncio.run(obey())
+    asyncio.run(serve())

@@ -1,4 +1,4 @@
-"""A TCP proxy in front of the server, for one client: delays each direction by a fixed time, and keeps what passed."""
+"""A TCP proxy for one client. It delays each direction by a fixed time, and keeps all bytes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Self
 
 HOST = "127.0.0.1"
 QUIET_SECONDS = 0.1
-"""No byte for so long: all is said. Longer than a delayed acknowledgement of TCP (40 ms) that holds back the next piece."""
+"""A silence this long means that everything is sent. It is longer than TCP's delayed acknowledgement (40 ms)."""
 
 
 class Proxy:
@@ -18,11 +18,11 @@ class Proxy:
 
     def __init__(self, server_port: int) -> None:
         self.delay = 0.0
-        """Seconds that a byte takes, in either direction; may be changed at any time, and nothing overtakes."""
+        """Seconds of delay in each direction. It may change at any time; bytes stay in order."""
         self.sent, self.received = bytearray(), bytearray()
-        """What the client sent and received. Without bound: a benchmark sends a few megabytes."""
+        """All bytes that the client sent and received. There is no limit: a benchmark sends a few megabytes."""
         self.passed = asyncio.Event()
-        """Set as soon as anything has come."""
+        """Set when anything has passed."""
         self._server_port = server_port
         self._ends: list[_End] = []
         self._connecting: set[asyncio.Task[None]] = set()
@@ -67,7 +67,7 @@ class Proxy:
 
 
 async def quiet(*proxies: Proxy) -> None:
-    """Return when nothing has passed by any for a while."""
+    """Return when nothing has passed through any proxy for a while."""
     before = -1
     while before != (now := sum(map(len, proxies))):
         before = now
@@ -75,7 +75,7 @@ async def quiet(*proxies: Proxy) -> None:
 
 
 class _End(asyncio.Protocol):
-    """One of the two connections: what comes by it goes to the other, later."""
+    """One of the two connections. It forwards its bytes to the other one, later."""
 
     transport: asyncio.Transport
 
@@ -106,7 +106,7 @@ class _End(asyncio.Protocol):
         self._forward()
 
     def _send(self, data: bytes) -> None:
-        """Empty ``data`` is the end."""
+        """Forward ``data`` later; empty ``data`` closes the other connection."""
         self._under_way.append((self._loop.time() + self._proxy.delay, data))
         if len(self._under_way) == 1:
             self._forward()

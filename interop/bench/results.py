@@ -1,4 +1,4 @@
-"""What is made of the samples: median, spread and ratio, as Markdown and as JSON."""
+"""Summarize the samples, with median, spread and ratio, as Markdown and as JSON."""
 
 from __future__ import annotations
 
@@ -11,37 +11,38 @@ from statistics import median
 
 from OpenSSL import SSL
 
-from interop.bench.rounds import KINDS, ROWS, Samples
+from interop.bench.measurements import KINDS, ROWS, Samples
 
 LOAD = "load average before"
 Machine = Mapping[str, str | int | float]
 PREFACE = """\
 # Benchmark
 
-Written by `make bench`. Plaintext slixmpp and the same program with `register_plugin("e2e")` in turn (A B A B …), on one
-Prosody on the loopback, which has no limits. Each client is a process of its own. Each cell is the median of the rounds,
-with the lowest and the highest; the ratio is that of the two measured in the same round. Only the ratios carry over to
-other machines. The samples are in [results.json](results.json).
+`make bench` writes this file. It runs plaintext slixmpp and the same program with `register_plugin("e2e")` in turn (A B A B
+…), on one Prosody on the loopback without limits. Each client is a process of its own. Each cell is the median of the
+rounds, with the lowest and the highest; a ratio compares two measurements of the same round. Only the ratios carry over
+to other machines. The samples are in [results.json](results.json).
 """
 BUSY = """\
-**The machine was busy with other work.** Times, and ratios of times, are too high by what the clients had to wait for a core,
-and most where there are many steps; CPU times are less wrong, and bytes are not.
+**The machine was busy with other work.** Times and their ratios are too high, because the clients had to wait for a core;
+most of all where there are many steps. CPU times are more accurate, and bytes are exact.
 """
 IDLE_LOAD = 0.5
-"""A load average above this says that somebody else works here: before a run nothing of ours does."""
+"""A load average above this means that something else runs on the machine."""
 NOTES = """\
-"First message" is from `send_message()` until the other's handler has it: both are online and know each other's
-presence, the address is a bare JID; with encryption a session is opened on the way. "50 ms a link" is 50 ms each way
-between each client and the server: one way from client to client is 100 ms. "Without Nagle" is the server's setting
-`network_settings = { nagle = false }`: by default it holds back small writes by up to 40 ms, which whoever sends several in
-a row has to wait for. "Pipelined": 20 messages in each turn of the event loop, a session is open. There is no TLS between
-client and server, so bytes are those of XMPP. CPU is that of the whole client process. Memory and CPU of an opening are
-those of one client that opens sessions one after the other with many.
+"First message" is the time from `send_message()` to the other's handler. Both clients are online and know each other's
+presence, and the address is a bare JID. With encryption, this includes opening a session. "50 ms a link" delays each
+direction between each client and the server by 50 ms: one way from client to client takes 100 ms. "Without Nagle" uses the
+server's setting `network_settings = { nagle = false }`. By default the server holds small writes back for up to 40 ms, which
+delays several writes in a row. "Pipelined" sends 20 messages in each turn of the event loop through an open session. There
+is no TLS between client and server, so bytes are those of XMPP. CPU is that of the whole client process. Memory and CPU of
+an opening are those of one client that opens sessions with many others, one after the other.
 """
 
 
 def machine(server: str, load: float) -> Machine:
-    """What of the machine and its software matters to the numbers; ``load`` is its load average before."""
+    """Return the facts about the machine and its software that influence the numbers; ``load`` is the load average
+    before."""
     return {
         "cores": os.cpu_count() or 0,
         LOAD: round(load, 1),
@@ -53,13 +54,13 @@ def machine(server: str, load: float) -> Machine:
 
 
 def ratios(samples: Mapping[str, Sequence[float]]) -> list[float]:
-    """Encrypted by plaintext, round for round; empty if only one of them was measured."""
+    """Return encrypted divided by plaintext, for each round; empty if only one of them was measured."""
     plain, encrypted = (samples.get(kind, ()) for kind in KINDS)
     return [b / a for a, b in zip(plain, encrypted, strict=bool(plain and encrypted))]
 
 
 def spread(values: Sequence[float], digits: int) -> str:
-    """``median (lowest to highest)``, or a dash."""
+    """Return ``median (lowest to highest)``, or a dash."""
     if not values:
         return "-"
     middle, low, high = (f"{value:,.{digits}f}" for value in (median(values), min(values), max(values)))
@@ -67,7 +68,7 @@ def spread(values: Sequence[float], digits: int) -> str:
 
 
 def markdown(samples: Samples, facts: Machine) -> str:
-    """The table."""
+    """Return the results as a table."""
     rounds = max(len(values) for kinds in samples.values() for values in kinds.values())
     lines = [
         PREFACE,
@@ -84,6 +85,6 @@ def markdown(samples: Samples, facts: Machine) -> str:
 
 
 def as_json(samples: Samples, facts: Machine) -> str:
-    """Every sample, in the order of the rounds."""
+    """Return every sample, in the order of the rounds."""
     rows = {name: {"unit": row.unit, **samples[name]} for name, row in ROWS.items()}
     return json.dumps({"machine": facts, "rows": rows}, indent=1) + "\n"

@@ -1,19 +1,19 @@
-"""Who may open sessions: who is named, alone or by his domain, who is subscribed to our presence, or anyone."""
+"""The setting `accept_from` decides who may open sessions: named accounts or domains, contacts, or anyone."""
 
 from __future__ import annotations
 
-from interop.props import Heard, say
+from interop.harness import Harness
+from interop.helpers import Events, say
 from interop.servers.setup import Setup
-from interop.stage import Stage
 
 SETUP = Setup(friends=False)
 NOT_LIMITED = "Debian's ejabberd takes five subscriptions a minute, and other scenes need them"
 
 
-async def play(stage: Stage) -> None:
-    """Carol, a stranger, writes to Dave, who changes his mind again and again; at last they are friends."""
-    carol = await stage.encrypted("carol")
-    failed = Heard(carol, "e2e_send_failed")
+async def run(harness: Harness) -> None:
+    """Carol, a stranger, writes to Dave under each value of the setting; at last they become contacts."""
+    carol = await harness.e2e_client("carol")
+    failed = Events(carol, "e2e_send_failed")
     domain = carol.boundjid.domain
     doors: list[tuple[object, bool]] = [
         ("roster", False),
@@ -23,8 +23,8 @@ async def play(stage: Stage) -> None:
         ("anyone", True),
     ]
     for accept_from, open_to_carol in doors:
-        dave = await stage.encrypted("dave", accept_from=accept_from)
-        heard = Heard(dave, "message")
+        dave = await harness.e2e_client("dave", accept_from=accept_from)
+        heard = Events(dave, "message")
         say(carol, dave.boundjid, f"Knock, knock! {accept_from}")
         if open_to_carol:
             message = await heard.take()
@@ -32,19 +32,19 @@ async def play(stage: Stage) -> None:
             await message["e2e"]["session"].close()
         else:
             assert (await failed.take()).stanza["body"] == f"Knock, knock! {accept_from}"
-        await stage.settle(carol, dave)
+        await harness.settle(carol, dave)
         assert (len(heard), len(failed)) == (0, 0)
-        await stage.leave(dave)
+        await harness.log_out(dave)
 
-    dave = await stage.encrypted("dave", accept_from="roster")
-    heard, came = Heard(dave, "message"), Heard(carol, "presence_available")
+    dave = await harness.e2e_client("dave", accept_from="roster")
+    heard, came = Events(dave, "message"), Events(carol, "presence_available")
     carol.send_presence_subscription(dave.boundjid.bare)
     while (await came.take())["from"] != dave.boundjid:
         pass
     say(carol, dave.boundjid, "Friend!")
     assert await heard.body() == "Friend!"
     for client, peer in ((carol, dave), (dave, carol)):
-        gone = Heard(client, "roster_update")
+        gone = Events(client, "roster_update")
         client.del_roster_item(peer.boundjid.bare)
         await gone.take()
-    assert stage.readable("Knock, knock", "Friend!") == []
+    assert harness.find_text("Knock, knock", "Friend!") == []

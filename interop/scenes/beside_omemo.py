@@ -1,4 +1,4 @@
-"""OMEMO (XEP-0384) beside the plugin goes on as ever, its keys come and go under every policy, and it may go inside, too."""
+"""OMEMO (XEP-0384) works beside the plugin: alone, through a session, and with its keys published under every policy."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from slixmpp import JID, ClientXMPP, Message
 from slixmpp.plugins import register_plugin
 from slixmpp_omemo import XEP_0384
 
-from interop.props import Heard, e2e, plugin, say, session
-from interop.stage import Stage
+from interop.harness import Harness
+from interop.helpers import Events, e2e, plugin, say, session
 
 NOT_ON = {"loopback": "it has no PEP, where OMEMO keeps its keys"}
 SECRET = "Under two locks."
 NAMESPACES = ("urn:xmpp:omemo:2", "eu.siacs.conversations.axolotl")
-"""Of the two versions of OMEMO that there are, each with a list of devices of its own."""
+"""The two versions of OMEMO, each with its own list of devices."""
 
 
 class Memory(Storage):
-    """OMEMO's keys, for as long as the scene lasts."""
+    """OMEMO's keys, in memory."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Memory(Storage):
 
 
 class Omemo(XEP_0384):
-    """Blind trust before verification, as most clients begin."""
+    """Blind trust before verification, the default of most clients."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -48,7 +48,7 @@ class Omemo(XEP_0384):
 
     @property
     def storage(self) -> Storage:
-        """Where its keys are."""
+        """The storage of its keys."""
         return self._storage
 
     @property
@@ -60,15 +60,18 @@ class Omemo(XEP_0384):
 
 
 async def join(enter: Callable[..., Awaitable[ClientXMPP]], witness: ClientXMPP | None = None) -> ClientXMPP:
-    """A client that loads it as its own documentation says. Whoever is to witness it, or the client itself, hears of its keys
-    and gets them. (Once all is published: of two who publish in the same instant ejabberd may refuse one.)"""
-    ears: dict[str, Heard] = {}
+    """Bring a client with OMEMO online, and wait until its keys are published and a witness, or the client itself, has
+    them.
+
+    Clients join one by one: when two publish in the same instant, ejabberd may refuse one.
+    """
+    ears: dict[str, Events] = {}
 
     def prepare(client: ClientXMPP) -> None:
         register_plugin(Omemo)
         client.register_plugin("xep_0384")
-        ears["ready"] = Heard(client, "omemo_initialized")
-        ears["told"] = Heard(witness or client, "twomemo_device_list_publish")
+        ears["ready"] = Events(client, "omemo_initialized")
+        ears["told"] = Events(witness or client, "twomemo_device_list_publish")
 
     client = await enter(prepare=prepare)
     await ears["ready"].take()
@@ -84,13 +87,13 @@ async def join(enter: Callable[..., Awaitable[ClientXMPP]], witness: ClientXMPP 
 
 
 async def manager(client: ClientXMPP) -> SessionManager:
-    """OMEMO's own."""
+    """Return OMEMO's session manager."""
     own: SessionManager = await plugin(client, "xep_0384").get_session_manager()
     return own
 
 
 async def lock(client: ClientXMPP, peer: JID) -> Message:
-    """The secret, encrypted by OMEMO to ``peer`` and not sent yet."""
+    """Return the secret, encrypted by OMEMO to ``peer`` and not yet sent."""
     letter = client.make_message(mto=peer, mbody=SECRET, mtype="chat")
     locked: Message
     locked, errors = await plugin(client, "xep_0384").encrypt_message(letter, peer)
@@ -99,8 +102,8 @@ async def lock(client: ClientXMPP, peer: JID) -> Message:
     return locked
 
 
-async def unlock(client: ClientXMPP, heard: Heard) -> Message:
-    """The next message as it came; OMEMO decrypts it to the secret."""
+async def unlock(client: ClientXMPP, heard: Events) -> Message:
+    """Return the next message as it arrived. OMEMO decrypts it to the secret."""
     letter: Message = await heard.take()
     assert letter["body"] != SECRET
     opened, _ = await plugin(client, "xep_0384").decrypt_message(letter)
@@ -108,24 +111,24 @@ async def unlock(client: ClientXMPP, heard: Heard) -> Message:
     return letter
 
 
-async def play(stage: Stage) -> None:
+async def run(harness: Harness) -> None:
     """Alice and Bob have both, Carol has only OMEMO."""
-    alice = await join(partial(stage.encrypted, "alice", policy="require"))
+    alice = await join(partial(harness.e2e_client, "alice", policy="require"))
     for name in ("bob", "carol"):
-        e2e(alice).set_policy(stage.jid(name), "prefer")
-    bob = await join(partial(stage.encrypted, "bob"), alice)
-    carol = await join(partial(stage.client, "carol"), alice)
-    heard = {client: Heard(client, "message") for client in (alice, bob, carol)}
-    failed, refused = Heard(alice, "e2e_send_failed"), Heard(alice, "e2e_plaintext_refused")
+        e2e(alice).set_policy(harness.jid(name), "prefer")
+    bob = await join(partial(harness.e2e_client, "bob"), alice)
+    carol = await join(partial(harness.client, "carol"), alice)
+    heard = {client: Events(client, "message") for client in (alice, bob, carol)}
+    failed, refused = Events(alice, "e2e_send_failed"), Events(alice, "e2e_plaintext_refused")
 
-    # Under `prefer`: by OMEMO alone, to and fro.
+    # Under `prefer`: OMEMO alone, in both directions.
     (await lock(alice, carol.boundjid)).send()
     await unlock(carol, heard[carol])
     (await lock(carol, alice.boundjid)).send()
     assert str((await unlock(alice, heard[alice]))["e2e"]["assurance"]) == "none"
 
     # Through a session, with OMEMO and without.
-    stage.server.forget()
+    harness.server.forget_handled()
     await session(alice, bob)
     say(alice, bob.boundjid, "Under one lock.")
     letter = await heard[bob].take()
@@ -134,14 +137,14 @@ async def play(stage: Stage) -> None:
     assert str((await unlock(bob, heard[bob]))["e2e"]["assurance"]) == "vouched"
     (await lock(bob, alice.boundjid)).send()
     assert str((await unlock(alice, heard[alice]))["e2e"]["assurance"]) == "vouched"
-    assert stage.readable("<encrypted", "Under one lock", SECRET) == []
+    assert harness.find_text("<encrypted", "Under one lock", SECRET) == []
     assert len(failed) == len(refused) == 0
 
-    # Under `require` keys still come and go, and OMEMO goes inside, but alone it is not what is required.
+    # Under `require`: keys are still published, OMEMO works inside a session, and OMEMO alone is refused.
     for name in ("bob", "carol"):
-        e2e(alice).set_policy(stage.jid(name), "require")
+        e2e(alice).set_policy(harness.jid(name), "require")
     for name in ("bob", "alice"):
-        await join(partial(stage.client, name, "laptop"), alice)
+        await join(partial(harness.client, name, "laptop"), alice)
     (await lock(alice, bob.boundjid)).send()
     assert str((await unlock(bob, heard[bob]))["e2e"]["assurance"]) == "vouched"
     (await lock(alice, carol.boundjid)).send()

@@ -1,19 +1,19 @@
-"""A component (XEP-0114) with the plugin talks with a client through a session, as a bot does that has an account."""
+"""A component (XEP-0114) with the plugin talks with a client through a session, as a bot with an account does."""
 
 from __future__ import annotations
 
-from interop.props import Heard, e2e, echo, say
-from interop.stage import Stage
+from interop.harness import Harness
+from interop.helpers import Events, e2e, echo, say
 
-NOT_ON = {"exchanged": "the component is Prosody's"}
+NOT_ON = {"swapped": "the component is Prosody's"}
 
 
-async def play(stage: Stage) -> None:
-    """Bob writes to an address of the component's, which admits who is named alone."""
-    bots = await stage.component(echo, accept_from=[stage.jid("bob")])
-    alice, bob = await stage.encrypted("alice"), await stage.encrypted("bob")
+async def run(harness: Harness) -> None:
+    """Bob writes to an address of the component, which accepts only him."""
+    bots = await harness.component(echo, accept_from=[harness.jid("bob")])
+    alice, bob = await harness.e2e_client("alice"), await harness.e2e_client("bob")
     to = f"echo@{bots.boundjid.domain}/desk"
-    heard, failed = Heard(bob, "message"), Heard(alice, "e2e_send_failed")
+    heard, failed = Events(bob, "message"), Events(alice, "e2e_send_failed")
     say(bob, to, "Is anybody there?")
     answer = await heard.take()
     assert (answer["body"], answer["from"]) == ("You said: Is anybody there?", to)
@@ -22,4 +22,4 @@ async def play(stage: Stage) -> None:
 
     say(alice, to, "And for me?")
     assert (await failed.take()).stanza["body"] == "And for me?"
-    assert stage.readable("Is anybody there", "And for me", "You said") == []
+    assert harness.find_text("Is anybody there", "And for me", "You said") == []

@@ -1,4 +1,4 @@
-"""The bot of docs/examples, exactly that file, answers through the session and says how the message came."""
+"""The bot in docs/examples answers through the session and says how the message came."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from unittest.mock import patch
 
 from slixmpp import ClientXMPP
 
-from interop.props import Heard, say
-from interop.stage import Stage
+from interop.harness import Harness
+from interop.helpers import Events, say
 
 EXAMPLE = Path(__file__).parents[2] / "docs/examples/echo_bot.py"
 
 
 def bot(jid: str, password: str) -> ClientXMPP:
-    """The bot, from its file."""
+    """Load the bot from its file."""
     spec = spec_from_file_location("echo_bot", EXAMPLE)
     assert spec is not None
     assert spec.loader is not None
@@ -27,18 +27,18 @@ def bot(jid: str, password: str) -> ClientXMPP:
     return made
 
 
-async def play(stage: Stage) -> None:
-    """Bob's bot keeps its key where any program of his account would; Alice asks it something."""
+async def run(harness: Harness) -> None:
+    """Bob's bot keeps its key in the default place, and Alice asks it something."""
     with tempfile.TemporaryDirectory() as folder:
         with patch.dict(os.environ, XDG_DATA_HOME=folder):
-            bob = bot(stage.jid("bob"), stage.server.accounts["bob"])
-        await stage.enter(bob)
-        alice = await stage.encrypted("alice")
-        heard = Heard(alice, "message")
-        say(alice, stage.jid("bob"), "Is it you?")
+            bob = bot(harness.jid("bob"), harness.server.accounts["bob"])
+        await harness.log_in(bob)
+        alice = await harness.e2e_client("alice")
+        heard = Events(alice, "message")
+        say(alice, harness.jid("bob"), "Is it you?")
         answer = await heard.take()
         assert answer["body"] == "Is it you? [vouched]"
         assert str(answer["e2e"]["assurance"]) == "vouched"
-        assert stage.readable("Is it you", "<body") == []
+        assert harness.find_text("Is it you", "<body") == []
         assert os.listdir(folder), "the bot kept its key elsewhere"
-        await stage.leave(bob)
+        await harness.log_out(bob)

@@ -1,20 +1,20 @@
-"""The first message to a bot that knows nothing of encryption and its answer go inside; the server reads no word of them."""
+"""The first message to a bot without encryption code, and its answer, go through a session: the server reads no word."""
 
 from __future__ import annotations
 
 from slixmpp import Message
 
-from interop.props import Heard, echo
-from interop.stage import Stage
+from interop.harness import Harness
+from interop.helpers import Events, echo
 
 QUESTION = "Where shall we meet tomorrow?"
 
 
-async def play(stage: Stage) -> None:
+async def run(harness: Harness) -> None:
     """Alice writes to Bob's address without any preparation."""
-    bob = await stage.encrypted("bob", prepare=echo)
-    alice = await stage.encrypted("alice")
-    heard = Heard(alice, "message")
+    bob = await harness.e2e_client("bob", prepare=echo)
+    alice = await harness.e2e_client("alice")
+    heard = Events(alice, "message")
 
     message: Message = alice.make_message(mto=bob.boundjid.bare, mbody=QUESTION, msubject="A secret meeting", mtype="chat")
     message["id"] = "first-of-all-messages"
@@ -29,6 +29,6 @@ async def play(stage: Stage) -> None:
     assert answer["e2e"]["session"].protocol == "TLSv1.3"
     assert answer["e2e"]["session"].group == "X25519MLKEM768"
 
-    assert stage.readable("e2e:security:0"), "the tap saw nothing at all"
+    assert harness.find_text("e2e:security:0"), "the tap saw nothing at all"
     words = (QUESTION, "You said", "secret meeting", "first-of-all", "thread-of", "<message", "<body", "<subject", "<thread")
-    assert stage.readable(*words) == []
+    assert harness.find_text(*words) == []

@@ -1,4 +1,4 @@
-"""A thousand messages and a thousand iqs each way, twenty of 200 KiB among them: once each, in order, byte-equal."""
+"""A thousand messages and a thousand iqs each way, twenty of 200 KiB among them, arrive once, in order, byte by byte."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from slixmpp import ClientXMPP
 from slixmpp.xmlstream.handler import Callback
 from slixmpp.xmlstream.matcher import StanzaPath
 
-from interop.props import Heard, say, session
-from interop.stage import Stage
+from interop.harness import Harness
+from interop.helpers import Events, say, session
 
 NOT_LIMITED = "8 MB take half an hour: debian_limits plays a smaller one"
 
 COUNT = 1000
 LARGE = 200 * 1024
-"""Characters; with what is around it a stanza of this size is below the limit of 256 KiB."""
+"""Characters of a large body. With its surroundings it stays below the limit of 256 KiB."""
 EVERY = COUNT // 20
-"""One in so many is large."""
+"""One body in this many is large."""
 QUERY = "{urn:example:sums}query"
 ANSWERS_SECONDS = 200
-"""How long an iq waits for its answer behind all the rest."""
+"""Timeout of an iq, whose answer waits behind everything else."""
 
 
 def bodies(name: str, large: int = LARGE) -> list[str]:
-    """All different; letters, emoji, white space and what XML has to escape. Some have at least so many characters."""
+    """Return different bodies with letters, emoji, white space and characters to escape; some have ``large`` characters."""
     texts = [f"{name} {number}: <&>\"' ]]> \t\n\r\n 🎉 e\u0301 " for number in range(COUNT)]
     for number in range(0, COUNT, EVERY):
         texts[number] = texts[number].ljust(large, f"{number % 10}")
@@ -35,7 +35,7 @@ def bodies(name: str, large: int = LARGE) -> list[str]:
 
 
 def answer_sums(client: ClientXMPP) -> list[str]:
-    """Answer every query by the digest of what was asked; the list fills with the questions."""
+    """Answer every query with its digest; return the growing list of questions."""
     asked: list[str] = []
 
     def answer(iq: Any) -> None:
@@ -50,14 +50,14 @@ def answer_sums(client: ClientXMPP) -> list[str]:
 
 
 def query(text: str) -> Element:
-    """The payload of an iq."""
+    """Return the payload of an iq."""
     element = Element(QUERY)
     element.text = text
     return element
 
 
 def send_all(client: ClientXMPP, to: str, texts: list[str]) -> list[asyncio.Future[Any]]:
-    """A message and an iq in turn, as fast as the program goes; the futures are those of the answers."""
+    """Send a message and an iq in turn, as fast as possible; return the futures of the answers."""
     answers = []
     for number, text in enumerate(texts):
         say(client, to, text)
@@ -67,18 +67,18 @@ def send_all(client: ClientXMPP, to: str, texts: list[str]) -> list[asyncio.Futu
     return answers
 
 
-async def play(stage: Stage) -> None:
-    """Alice and Bob say everything that they have to say at once."""
-    alice, bob = await stage.encrypted("alice"), await stage.encrypted("bob")
+async def run(harness: Harness) -> None:
+    """Alice and Bob send everything at once."""
+    alice, bob = await harness.e2e_client("alice"), await harness.e2e_client("bob")
     await session(alice, bob)
     await converse(alice, bob, {client: bodies(client.boundjid.user) for client in (alice, bob)})
-    assert stage.readable("urn:example:sums", "alice 999", "<body") == []
+    assert harness.find_text("urn:example:sums", "alice 999", "<body") == []
 
 
 async def converse(alice: ClientXMPP, bob: ClientXMPP, said: dict[ClientXMPP, list[str]]) -> None:
     """Each of them says all this at once, with as many iqs between, and hears all of the other's."""
-    failures = [Heard(client, event) for client in (alice, bob) for event in ("e2e_send_failed", "e2e_session_end")]
-    heard = {client: Heard(client, "message") for client in (alice, bob)}
+    failures = [Events(client, event) for client in (alice, bob) for event in ("e2e_send_failed", "e2e_session_closed")]
+    heard = {client: Events(client, "message") for client in (alice, bob)}
     asked = {client: answer_sums(client) for client in (alice, bob)}
     answers = {
         client: send_all(client, peer.boundjid.full, said[client]) for client, peer in ((alice, bob), (bob, alice))

@@ -1,28 +1,28 @@
-"""A stanza of 256 KiB arrives; a larger one fails at its sender, who reads the limit, and the session lives on."""
+"""A stanza of 256 KiB arrives. A larger one fails at its sender with the limit in the error, and the session stays open."""
 
 from __future__ import annotations
 
 from slixmpp import Message
 
-from interop.props import Heard, say, session
-from interop.stage import Stage
+from interop.harness import Harness
+from interop.helpers import Events, say, session
 from xmpp_e2e.stream import MAX_STANZA, writer
 
 NOT_LIMITED = "a stanza of 256 KiB takes minutes"
 
 
 def sized(message: Message, size: int) -> Message:
-    """``message`` with a body that makes it ``size`` bytes long inside the session."""
+    """Give ``message`` a body that makes it ``size`` bytes long inside the session."""
     message["body"] = "x"
     message["body"] += "x" * (size - len(writer.element(message.xml)))
     return message
 
 
-async def play(stage: Stage) -> None:
-    """Alice sends as much as one stanza can hold, then one byte more, then a word."""
-    alice, bob = await stage.encrypted("alice"), await stage.encrypted("bob")
+async def run(harness: Harness) -> None:
+    """Alice sends the largest stanza, then one byte more, then a short one."""
+    alice, bob = await harness.e2e_client("alice"), await harness.e2e_client("bob")
     ours, _ = await session(alice, bob)
-    heard, failed = Heard(bob, "message"), Heard(alice, "e2e_send_failed")
+    heard, failed = Events(bob, "message"), Events(alice, "e2e_send_failed")
     to = bob.boundjid
 
     largest = sized(alice.make_message(mto=to, mtype="chat"), MAX_STANZA)

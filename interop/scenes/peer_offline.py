@@ -1,19 +1,20 @@
-"""To somebody who is offline nothing is sent, stored or leaked; the sender is told, and once he is back it goes inside."""
+"""To an offline peer nothing is sent, stored or leaked, and the sender is told. When the peer is back, a session opens."""
 
 from __future__ import annotations
 
-from interop.props import Heard, e2e, say, session
-from interop.stage import Stage
+from interop.harness import Harness
+from interop.helpers import Events, e2e, say, session
 
 
-async def play(stage: Stage) -> None:
-    """Bob has talked to Alice before, and logs out; under `prefer` as under `require`."""
-    alice, bob = await stage.encrypted("alice"), await stage.encrypted("bob")
+async def run(harness: Harness) -> None:
+    """Bob has talked with Alice before, and logs out; under `prefer` and under `require`."""
+    alice, bob = await harness.e2e_client("alice"), await harness.e2e_client("bob")
     await session(alice, bob)
-    failed, gone, came = (Heard(alice, event) for event in ("e2e_send_failed", "presence_unavailable", "presence_available"))
+    events = ("e2e_send_failed", "presence_unavailable", "presence_available")
+    failed, gone, came = (Events(alice, event) for event in events)
     to, device = bob.boundjid.bare, bob.boundjid.full
 
-    await stage.leave(bob)
+    await harness.log_out(bob)
     await gone.take()
     for policy in ("prefer", "require"):
         e2e(alice).set_policy(to, policy)
@@ -22,11 +23,11 @@ async def play(stage: Stage) -> None:
             failure = await failed.take()
             assert failure.stanza["to"] == address
             assert "The peer is offline" in str(failure)
-    await stage.settle(alice)
-    assert stage.readable("Where are you?") == []
+    await harness.settle(alice)
+    assert harness.find_text("Where are you?") == []
 
-    bob = await stage.encrypted("bob")
-    heard = Heard(bob, "message")
+    bob = await harness.e2e_client("bob")
+    heard = Events(bob, "message")
     while (await came.take())["from"] != device:
         pass
     say(alice, to, "There you are!")
@@ -34,4 +35,4 @@ async def play(stage: Stage) -> None:
     assert message["body"] == "There you are!"
     assert str(message["e2e"]["assurance"]) == "known"
     assert not len(heard), "what had failed was kept somewhere"
-    assert stage.readable("Where are you?", "There you are") == []
+    assert harness.find_text("Where are you?", "There you are") == []

@@ -1,4 +1,4 @@
-"""Two ordinary clients exchange a message in clear: what every other scene stands on."""
+"""Two ordinary clients exchange a message in plaintext: the basis of all other scenes."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import asyncio
 
 from slixmpp import Message
 
-from interop.stage import Stage
+from interop.harness import Harness
 
 
-async def play(stage: Stage) -> None:
-    """Bob answers Alice, both see the stamped sender, and the server has read every word."""
-    alice, bob = await stage.client("alice"), await stage.client("bob")
+async def run(harness: Harness) -> None:
+    """Bob answers Alice. Both see the stamped sender, and the server has read every word."""
+    alice, bob = await harness.client("alice"), await harness.client("bob")
     loop = asyncio.get_running_loop()
     answered: asyncio.Future[Message] = loop.create_future()
 
@@ -25,4 +25,4 @@ async def play(stage: Stage) -> None:
     answer = await answered
     assert answer["from"] == bob.boundjid
     assert answer["body"] == "You said: How is the weather?"
-    assert any("How is the weather?" in handled.text for handled in stage.server.handled())
+    assert any("How is the weather?" in handled.text for handled in harness.server.handled())

@@ -1,28 +1,28 @@
-"""Directed presence and iqs go inside, both ways, for plugins that know nothing of encryption."""
+"""Directed presence and iqs go through the session both ways, for plugins that know nothing of encryption."""
 
 from __future__ import annotations
 
 from slixmpp import ClientXMPP
 
-from interop.props import Heard, plugin, session
-from interop.stage import Stage
+from interop.harness import Harness
+from interop.helpers import Events, plugin, session
 
 
 def tell_version(client: ClientXMPP) -> None:
-    """Load two plugins that ask and answer by iqs."""
+    """Load two plugins that use iqs."""
     client.register_plugin("xep_0092", {"software_name": f"Client of {client.requested_jid.user}", "version": "6.6"})
     client.register_plugin("xep_0199")
 
 
-async def play(stage: Stage) -> None:
-    """Alice and Bob tell each other alone where they are, ping, and ask for versions (XEP-0092, XEP-0199)."""
-    alice = await stage.encrypted("alice", prepare=tell_version)
-    bob = await stage.encrypted("bob", prepare=tell_version)
+async def run(harness: Harness) -> None:
+    """Alice and Bob send each other directed presence, ping, and ask for versions (XEP-0092, XEP-0199)."""
+    alice = await harness.e2e_client("alice", prepare=tell_version)
+    bob = await harness.e2e_client("bob", prepare=tell_version)
     await session(alice, bob)
 
     for client, peer in ((alice, bob), (bob, alice)):
-        await stage.settle(client, peer)
-        heard = Heard(peer, "presence")
+        await harness.settle(client, peer)
+        heard = Events(peer, "presence")
         client.send_presence(pto=peer.boundjid, pshow="away", pstatus="In the orchard")
         presence = await heard.take()
         assert (presence["from"], presence["show"], presence["status"]) == (client.boundjid, "away", "In the orchard")
@@ -37,4 +37,4 @@ async def play(stage: Stage) -> None:
         presence = await heard.take()
         assert (presence["status"], str(presence["e2e"]["assurance"])) == ("Behind the wall", "vouched")
 
-    assert stage.readable("In the orchard", "Behind the wall", "Client of", "<version>", "<ping") == []
+    assert harness.find_text("In the orchard", "Behind the wall", "Client of", "<version>", "<ping") == []

@@ -1,4 +1,4 @@
-"""Who requires encryption sends nothing in clear to a client without it, reads why, and refuses what comes in clear."""
+"""Under `require`, nothing is sent to a client without encryption, with a reason, and incoming plaintext is refused."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from collections.abc import Awaitable
 
 from slixmpp.exceptions import IqError
 
-from interop.props import Heard, plugin, say
-from interop.stage import Stage
+from interop.harness import Harness
+from interop.helpers import Events, plugin, say
 
 
 async def refusal(answer: Awaitable[object]) -> str:
-    """The text of the error that a program gets for an iq."""
+    """Return the text of the error that a program gets for its iq."""
     try:
         await answer
     except IqError as error:
         return str(error.text)
-    raise AssertionError("an iq went out in clear")
+    raise AssertionError("an iq went out in plaintext")
 
 
-async def play(stage: Stage) -> None:
-    """Alice requires; Bob's client has never heard of it."""
-    alice = await stage.encrypted("alice", policy="require")
-    bob = await stage.client("bob")
-    failed, refused, heard = (Heard(alice, event) for event in ("e2e_send_failed", "e2e_plaintext_refused", "message"))
-    came = Heard(bob, "message")
+async def run(harness: Harness) -> None:
+    """Alice requires encryption; Bob's client does not have it."""
+    alice = await harness.e2e_client("alice", policy="require")
+    bob = await harness.client("bob")
+    failed, refused, heard = (Events(alice, event) for event in ("e2e_send_failed", "e2e_plaintext_refused", "message"))
+    came = Events(bob, "message")
 
     for to in (bob.boundjid.full, bob.boundjid.bare):
         say(alice, to, "For your eyes only.")
@@ -39,7 +39,7 @@ async def play(stage: Stage) -> None:
     say(bob, alice.boundjid, "Why so silent?")
     assert "the policy `require` refuses" in str(await refused.take())
 
-    await stage.settle(alice, bob)
+    await harness.settle(alice, bob)
     assert (len(came), len(heard)) == (0, 0)
-    assert stage.readable("For your eyes only", "<ping") == []
-    assert stage.readable("Why so silent?"), "the tap is deaf"
+    assert harness.find_text("For your eyes only", "<ping") == []
+    assert harness.find_text("Why so silent?"), "the tap is deaf"

@@ -1,28 +1,28 @@
-"""While one of two still looks at the string they talk on, in the same session; it is each one's own answer that counts."""
+"""While one user still looks at the string, both talk on in the same session; each side waits only for its own answer."""
 
 from __future__ import annotations
 
 import asyncio
 
-from interop.props import Heard, Person, proved, say, session
-from interop.stage import Stage
-from slixmpp_e2e import Compare
+from interop.harness import Harness
+from interop.helpers import Events, SasUser, say, session, verified_keys
+from slixmpp_e2e import SasPrompt
 
 
-async def play(stage: Stage) -> None:
+async def run(harness: Harness) -> None:
     """Alice answers at once; Bob has to look for his glasses."""
-    found, asked = asyncio.Event(), list[Compare]()
+    found, asked = asyncio.Event(), list[SasPrompt]()
 
-    async def looks(shown: Compare) -> bool:
+    async def compare(shown: SasPrompt) -> bool:
         asked.append(shown)
         await found.wait()
         return True
 
-    alice, bob = await stage.encrypted("alice"), await stage.encrypted("bob", sas=looks)
-    heard = {client: Heard(client, "message") for client in (alice, bob)}
+    alice, bob = await harness.e2e_client("alice"), await harness.e2e_client("bob", ask_sas=compare)
+    heard = {client: Events(client, "message") for client in (alice, bob)}
     ours, theirs = await session(alice, bob)
-    await ours.verify_sas(Person().looks)
-    await stage.settle(alice, bob)
+    await ours.verify_sas(SasUser().compare)
+    await harness.settle(alice, bob)
     assert asked
     for said, alices in (("Where are my glasses?", "vouched"), ("Here are my glasses!", "verified")):
         for client, peer, level in ((alice, bob, "verified"), (bob, alice, alices)):
@@ -31,6 +31,6 @@ async def play(stage: Stage) -> None:
             assert (message["body"], str(message["e2e"]["assurance"])) == (said, level)
             assert message["e2e"]["session"] in (ours, theirs)
         found.set()
-        await stage.settle(alice, bob)
-    assert proved(alice, bob) == proved(bob, alice) == [("verified", "sas")]
-    assert stage.readable("are my glasses") == []
+        await harness.settle(alice, bob)
+    assert verified_keys(alice, bob) == verified_keys(bob, alice) == [("verified", "sas")]
+    assert harness.find_text("are my glasses") == []

@@ -1,27 +1,27 @@
-"""What is written to a person reaches each of his devices that has encryption, each by a session of its own, and no other."""
+"""A message to an account reaches each device with encryption through its own session, and no other device."""
 
 from __future__ import annotations
 
 from xml.etree import ElementTree as ET
 
-from interop.props import Heard, e2e, say
-from interop.stage import Stage
+from interop.harness import Harness
+from interop.helpers import Events, e2e, say
 
 DISCO_INFO = "{http://jabber.org/protocol/disco#info}query"
 
 
-async def play(stage: Stage) -> None:
-    """Bob has a phone and a laptop with encryption, and an old client without; Alice writes to his address."""
-    alice = await stage.encrypted("alice")
-    came, started = Heard(alice, "presence_available"), Heard(alice, "e2e_session_start")
-    phone, laptop = await stage.encrypted("bob", "phone"), await stage.encrypted("bob", "laptop")
-    old = await stage.client("bob", "old")
-    heard = {device: Heard(device, "message") for device in (phone, laptop, old)}
+async def run(harness: Harness) -> None:
+    """Bob has a phone and a laptop with encryption, and an old client without. Alice writes to his address."""
+    alice = await harness.e2e_client("alice")
+    came, started = Events(alice, "presence_available"), Events(alice, "e2e_session_opened")
+    phone, laptop = await harness.e2e_client("bob", "phone"), await harness.e2e_client("bob", "laptop")
+    old = await harness.client("bob", "old")
+    heard = {device: Events(device, "message") for device in (phone, laptop, old)}
     online = set[str]()
     while len(online) < len(heard):
         online.add((await came.take())["from"].full)
 
-    say(alice, stage.jid("bob"), "To all of you.")
+    say(alice, harness.jid("bob"), "To all of you.")
     sessions = []
     for device in (phone, laptop):
         message = await heard[device].take()
@@ -32,19 +32,19 @@ async def play(stage: Stage) -> None:
     assert sessions[0].sid != sessions[1].sid
     assert e2e(phone).fingerprint != e2e(laptop).fingerprint
 
-    answered = Heard(alice, "message")
+    answered = Events(alice, "message")
     say(laptop, alice.boundjid, "Read it here.")
     answer = await answered.take()
     assert answer["e2e"]["fingerprint"] == e2e(laptop).fingerprint
     say(alice, answer["from"], "To the laptop alone.")
     assert await heard[laptop].body() == "To the laptop alone."
 
-    await stage.settle(phone, laptop, old)
+    await harness.settle(phone, laptop, old)
     assert not any(map(len, heard.values()))
-    # Nothing but the question whether it has encryption went to the old client.
-    to_old = [ET.fromstring(text) for text in stage.readable(old.boundjid.full)]
+    # The old client got only the query whether it has encryption.
+    to_old = [ET.fromstring(text) for text in harness.find_text(old.boundjid.full)]
     ends = (alice.boundjid.full, old.boundjid.full)
     written = [element for element in to_old if (element.get("from"), element.get("to")) == ends]
     assert {element.tag.rpartition("}")[2] for element in written} <= {"iq", "presence"}
     assert {child.tag for element in written for child in element if element.tag.endswith("iq")} == {DISCO_INFO}
-    assert stage.readable("To all of you", "Read it here", "To the laptop") == []
+    assert harness.find_text("To all of you", "Read it here", "To the laptop") == []

@@ -1,37 +1,39 @@
-"""A wrong password delivers nothing and is counted on both sides; after the fifth it is locked, until it is unlocked."""
+"""A wrong password delivers nothing and counts on both sides. After the fifth attempt it is locked until unlocked."""
 
 from __future__ import annotations
 
-from interop.props import Heard, agreed, e2e, say, share
-from interop.stage import Stage
-from slixmpp_e2e.verification import verifier as proofs
+from interop.harness import Harness
+from interop.helpers import Events, derive_password, e2e, say, share
+from slixmpp_e2e.alarms import explain
+from slixmpp_e2e.errors import PasswordLocked
+from slixmpp_e2e.verification import attempt_limiter
 from xmpp_e2e.errors import AuthenticationFailed
 
 
-async def play(stage: Stage) -> None:
-    """Bob has mistyped it; Alice tries again and again."""
-    alice, bob = await stage.encrypted("alice"), await stage.encrypted("bob")
-    right = agreed(alice, bob, "correct horse")
+async def run(harness: Harness) -> None:
+    """Bob has mistyped the password, and Alice tries again and again."""
+    alice, bob = await harness.e2e_client("alice"), await harness.e2e_client("bob")
+    right = derive_password(alice, bob, "correct horse")
     share(alice, bob, srp=right)
-    share(bob, alice, srp=agreed(alice, bob, "correct house"))
+    share(bob, alice, srp=derive_password(alice, bob, "correct house"))
     pair = [(alice, bob.boundjid.bare), (bob, alice.boundjid.bare)]
-    failed, heard = Heard(alice, "e2e_send_failed"), Heard(bob, "message")
-    for count in range(1, proofs.GUESSES + 1):
+    failed, heard = Events(alice, "e2e_send_failed"), Events(bob, "message")
+    for count in range(1, attempt_limiter.MAX_PASSWORD_ATTEMPTS + 1):
         say(alice, bob.boundjid, "Battery staple")
         assert isinstance((await failed.take()).error, AuthenticationFailed)
-        assert [e2e(client).memory.failures(peer, "srp") for client, peer in pair] == [count, count]
+        assert [e2e(client)._store.failed_attempts(peer, "srp") for client, peer in pair] == [count, count]
     say(alice, bob.boundjid, "Battery staple")
     told = (await failed.take()).error
-    assert isinstance(told, proofs.Locked)
-    assert "xmpp-e2e trust unlock" in told.explain()
-    await stage.settle(alice, bob)
+    assert isinstance(told, PasswordLocked)
+    assert "xmpp-e2e trust unlock" in explain(told)
+    await harness.settle(alice, bob)
     assert not len(heard)
 
     share(bob, alice, srp=right)
     for client, peer in pair:
-        e2e(client).memory.clear_failures(peer, "srp")
+        e2e(client)._store.clear_failed_attempts(peer, "srp")
     say(alice, bob.boundjid, "Battery staple, at last")
     message = await heard.take()
     assert (message["body"], str(message["e2e"]["assurance"])) == ("Battery staple, at last", "verified")
-    assert [e2e(client).memory.failures(peer, "srp") for client, peer in pair] == [0, 0]
-    assert stage.readable("Battery staple", "correct horse") == []
+    assert [e2e(client)._store.failed_attempts(peer, "srp") for client, peer in pair] == [0, 0]
+    assert harness.find_text("Battery staple", "correct horse") == []

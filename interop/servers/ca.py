@@ -1,7 +1,7 @@
-"""A certification authority for servers under test: domain certificates that clients can really verify (RFC 6125).
+"""A certificate authority for the servers: it issues domain certificates that clients really verify (RFC 6125).
 
-Made with ``cryptography`` and as plain as they come (PKCS#8 keys, a non-critical subjectAltName, key identifiers),
-because the servers are stricter than the libraries: Erlang's pkix refuses more exotic ones.
+The certificates are as plain as possible (PKCS#8 keys, a non-critical subjectAltName, key identifiers), because servers are
+stricter than libraries: Erlang's pkix refuses more exotic ones.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 LIFETIME = timedelta(days=30)
 SKEW = timedelta(hours=1)
-"""How far in the past a certificate begins, for clocks that differ between containers."""
+"""Certificates begin this much in the past, for clocks that differ between containers."""
 
 
 def _name(common_name: str) -> x509.Name:
@@ -54,7 +54,7 @@ def _usage(*, authority: bool) -> x509.KeyUsage:
 
 @dataclass(frozen=True)
 class Issued:
-    """What a server needs to prove its domain: PEM texts."""
+    """A private key and a certificate for a server, as PEM texts."""
 
     key: bytes = field(repr=False)
     """The private key, PKCS#8, not encrypted."""
@@ -62,7 +62,7 @@ class Issued:
     """The domain's certificate followed by the authority's."""
 
     def write(self, folder: Path, stem: str) -> tuple[Path, Path]:
-        """Write both to ``folder``; returns the paths of the key (mode 0600) and of the chain."""
+        """Write both to ``folder``; return the paths of the key (mode 0600) and the chain."""
         key, chain = folder / f"{stem}.key", folder / f"{stem}.crt"
         key.touch(mode=0o600)
         key.write_bytes(self.key)
@@ -71,7 +71,7 @@ class Issued:
 
 
 class Authority:
-    """One root certificate, new in every run, and the domain certificates below it."""
+    """A root certificate, new in every run, that issues domain certificates."""
 
     def __init__(self, name: str = "xmpp-e2e interop") -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
@@ -85,7 +85,7 @@ class Authority:
         self.pem = self.certificate.public_bytes(serialization.Encoding.PEM)
 
     def issue(self, *domains: str) -> Issued:
-        """A key and a certificate for ``domains`` (DNS names; at least one), for both ends of a TLS connection."""
+        """Issue a key and a certificate for ``domains`` (DNS names), for both ends of a TLS connection."""
         key = ec.generate_private_key(ec.SECP256R1())
         identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         certificate = (

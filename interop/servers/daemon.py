@@ -1,6 +1,5 @@
-"""What Prosody and ejabberd have in common under test: a child process that serves one domain on 127.0.0.1, on free
-ports and from a folder of its own, a certificate that clients verify, and a record of what it handled.
-"""
+"""The common part of Prosody and ejabberd: a child process that serves one domain on free ports of 127.0.0.1, with its
+own folder, a certificate that clients verify, and a log of what it handled."""
 
 from __future__ import annotations
 
@@ -25,38 +24,38 @@ from interop.servers.ca import Authority
 from interop.servers.process import Child, ServerFailed
 
 START_SECONDS = 20.0
-"""Prosody listens after 0.3 s and ejabberd after 1.5; a machine whose cores are all busy may need many times that."""
+"""Timeout of a start. Prosody takes 0.3 s and ejabberd 1.5 s, and many times that on a busy machine."""
 PORT_TRIES = 5
-"""Between finding a free port and the server's using it somebody else can take it: then another one."""
+"""Attempts to start, because another program can take a free port before the server does."""
 LOG_LINES = 40
-"""How much of the log an error quotes."""
+"""Lines of the log that an error quotes."""
 ACCOUNTS: Mapping[str, str] = {"alice": "wonderland", "bob": "builder", "carol": "christmas", "dave": "copperfield"}
-"""Whom every server knows unless told otherwise."""
+"""The default accounts of every server."""
 COMPONENT = "bots"
 """The name of the component below the server's domain."""
 COMPONENT_SECRET = "of the bots"
 
 
 class PortTaken(ServerFailed):
-    """Somebody else was quicker."""
+    """Another program took the port first."""
 
 
 @dataclass(frozen=True)
-class Handled:
-    """One element that the server received from a client or sent to one (also SASL and stream management)."""
+class HandledElement:
+    """One element that the server received from a client or sent to one, including SASL and stream management."""
 
     at: int
-    """When, by the machine's clock: microseconds since the epoch."""
+    """Microseconds since the epoch, by the machine's clock."""
     direction: Literal["in", "out"]
     client: str
     """The client's full JID; empty before it is bound."""
     text: str
-    """The element as XML text, ``in`` as it came (the sender not yet stamped), ``out`` as it left."""
+    """The XML text: ``in`` as it arrived, before the server stamped the sender, ``out`` as it left."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where everything of one server lies, below a folder of its own."""
+    """The files of one server, below its own folder."""
 
     root: Path
 
@@ -67,38 +66,38 @@ class Layout:
 
     @property
     def log(self) -> Path:
-        """What the server logs."""
+        """The server's log."""
         return self.root / "server.log"
 
     @property
     def console(self) -> Path:
-        """What it prints: a traceback, if it does not get as far as a log."""
+        """The server's output: a traceback, if it fails before it has a log."""
         return self.root / "console.txt"
 
     @property
     def tap(self) -> Path:
-        """What our module inside the server records: a `Handled` as JSON on each line."""
+        """The log of our module inside the server: a `HandledElement` as JSON on each line."""
         return self.root / "handled.jsonl"
 
 
 def free_ports(number: int) -> list[int]:
-    """Ports on 127.0.0.1 that nobody used a moment ago, no two alike."""
+    """Return different ports on 127.0.0.1 that were free a moment ago."""
     with contextlib.ExitStack() as probes:
         bound = [probes.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)]
         return [probe.getsockname()[1] for probe in bound]
 
 
-class Terms(TypedDict, total=False):
-    """What may be asked of every server; none of it needs to be."""
+class ServerOptions(TypedDict, total=False):
+    """Options of every server, all of them optional."""
 
     friends: bool
-    """Is each account a contact of each? By default so."""
+    """Make every account a contact of every other, which is the default."""
     contacts: Collection[str]
-    """Bare JIDs elsewhere that each account is subscribed to as well."""
+    """Bare JIDs in other domains that each account is subscribed to as well."""
     limits: bool
-    """Those of Debian, of which otherwise there are none."""
+    """Apply Debian's rate limits. By default there are none."""
     authority: Authority | None
-    """Who certifies it: unless told otherwise a new one."""
+    """The authority that certifies the server, by default a new one."""
 
 
 class Daemon(abc.ABC):
@@ -108,23 +107,23 @@ class Daemon(abc.ABC):
     """The software."""
     host = "127.0.0.1"
     version = ""
-    """As the running server says, such as ``0.12.3``."""
+    """The version that the running server reports, such as ``0.12.3``."""
     port = 0
     """The port for clients (STARTTLS), once started."""
     s2s_port: int | None = None
-    """The port for other servers, if it talks to any."""
+    """The port for other servers; None if it does not federate."""
     component_port = 0
     """The port for its component (XEP-0114)."""
 
-    def __init__(self, domain: str, accounts: Mapping[str, str], *, federated: bool, **terms: Unpack[Terms]) -> None:
-        """``accounts`` maps names to passwords. ``federated``: it talks to other servers."""
+    def __init__(self, domain: str, accounts: Mapping[str, str], *, federated: bool, **options: Unpack[ServerOptions]) -> None:
+        """``accounts`` maps names to passwords. ``federated`` servers talk to other servers."""
         self.domain = domain
         self.accounts = dict(accounts)
         self._federated = federated
-        self._friends = terms.get("friends", True)
-        self._contacts = terms.get("contacts", ())
-        self._limits = terms.get("limits", False)
-        self._authority = terms.get("authority")
+        self._friends = options.get("friends", True)
+        self._contacts = options.get("contacts", ())
+        self._limits = options.get("limits", False)
+        self._authority = options.get("authority")
         self._root = Path("/nonexistent")
         self._child: Child | None = None
 
@@ -152,7 +151,7 @@ class Daemon(abc.ABC):
 
     @property
     def component(self) -> str:
-        """The domain of the component that it takes."""
+        """The domain of its component."""
         return f"{COMPONENT}.{self.domain}"
 
     @property
@@ -162,52 +161,52 @@ class Daemon(abc.ABC):
 
     @property
     def ca_file(self) -> Path:
-        """The authority's certificate, PEM: what a client has to trust."""
+        """The authority's certificate (PEM), which clients have to trust."""
         return self._layout.ca
 
     @property
     def domains(self) -> tuple[str, ...]:
-        """Every domain on which a test has clients: one, where there is one server."""
+        """The domains of its accounts: just one."""
         return (self.domain,)
 
     def jid(self, account: str) -> str:
-        """The bare JID of ``account``."""
+        """Return the bare JID of ``account``."""
         return f"{account}@{self.domain}"
 
     def connect(self, client: ClientXMPP) -> None:
-        """Let ``client`` connect by STARTTLS; it trusts our own authority and nobody else."""
+        """Connect ``client`` by STARTTLS. It trusts only our own authority."""
         client.ssl_context = ssl.create_default_context(cafile=self.ca_file)
-        # By itself slixmpp tries TLS from the first byte before it tries STARTTLS.
+        # By default slixmpp tries direct TLS before STARTTLS.
         client.enable_direct_tls = False
-        # Inside TLS; the rounds of SCRAM, in Python and in the server, are half of a login.
+        # PLAIN inside TLS: the rounds of SCRAM would be half of a login.
         client.plugin["feature_mechanisms"].use_mech = "PLAIN"
         client.connect(self.host, self.port)
 
     def component_client(self) -> ComponentXMPP:
-        """The component, which has not begun to connect. It comes without TLS: there is none in XEP-0114."""
+        """Return the component, not yet connected. XEP-0114 has no TLS."""
         return ComponentXMPP(self.component, COMPONENT_SECRET, self.host, self.component_port)
 
-    def forget(self) -> None:
-        """What was handled so far is not told again."""
+    def forget_handled(self) -> None:
+        """Forget what was handled so far."""
         with contextlib.suppress(FileNotFoundError):
-            # Both servers append, wherever the end may be.
+            # Both servers append at the current end.
             os.truncate(self._layout.tap, 0)
 
     def save_logs(self, folder: Path) -> None:
-        """Copy what it logged, what it printed and what it handled to ``folder``."""
+        """Copy its log, its output and everything that it handled to ``folder``."""
         for path in {self._layout.log, self._layout.console, self._layout.tap}:
             if path.exists():
                 shutil.copyfile(path, folder / f"{self.name}-{path.name}")
 
-    def handled(self) -> list[Handled]:
-        """Everything that the server has handled so far, in order. Complete for whatever has had an effect."""
+    def handled(self) -> list[HandledElement]:
+        """Return everything that the server has handled, in order. It is complete for all that has had an effect."""
         text = self._layout.tap.read_text(encoding="utf-8") if self._layout.tap.exists() else ""
-        # The last line may still be on its way into the file.
-        return [Handled(**json.loads(line)) for line in text.split("\n")[:-1]]
+        # The last line may be incomplete.
+        return [HandledElement(**json.loads(line)) for line in text.split("\n")[:-1]]
 
     def log_tail(self) -> str:
-        """The last lines of what the server logged and printed."""
-        # One file for those that print their log.
+        """Return the last lines of its log and its output."""
+        # A server that prints its log has one file for both.
         paths = dict.fromkeys((self._layout.log, self._layout.console))
         texts = [path.read_text(errors="replace") for path in paths if path.exists()]
         return "\n".join("\n".join(text.splitlines()[-LOG_LINES:]) for text in texts if text)
@@ -215,29 +214,29 @@ class Daemon(abc.ABC):
     @property
     @abc.abstractmethod
     def _layout(self) -> Layout:
-        """Where its files are."""
+        """The places of its files."""
 
     @abc.abstractmethod
     def _write(self, authority: Authority, contacts: Mapping[str, Collection[str]]) -> Sequence[str]:
-        """Write what it starts from (``contacts``: bare JIDs by account); returns the command that starts it."""
+        """Write its configuration (``contacts``: bare JIDs by account); return the command that starts it."""
 
     @abc.abstractmethod
     def _environment(self) -> Mapping[str, str]:
-        """Variables that it needs beside ours."""
+        """Environment variables to add to ours."""
 
     @abc.abstractmethod
     def _complains_of(self, port: int) -> bool:
-        """Whether the log says that somebody else uses ``port``."""
+        """Return whether the log says that ``port`` is taken."""
 
     def _rosters(self) -> dict[str, list[str]]:
-        """The contacts of each account: bare JIDs, subscribed both ways."""
+        """Return the contacts of each account: bare JIDs, subscribed both ways."""
         return {
             name: [*(self.jid(other) for other in self.accounts if self._friends and other != name), *self._contacts]
             for name in self.accounts
         }
 
     def _prepare(self) -> Child:
-        """Write everything that it starts from, and start it."""
+        """Write its configuration and start it."""
         self.port, self.component_port, *others = free_ports(3 if self._federated else 2)
         self.s2s_port = others[0] if others else None
         authority = self._authority or Authority()
@@ -246,7 +245,7 @@ class Daemon(abc.ABC):
         return Child(command, self._root, self._layout.console, self._environment())
 
     async def _try_to_start(self) -> None:
-        """Be up and serving when this returns; otherwise nothing is left."""
+        """Start the server and wait until it serves. A failure leaves nothing behind."""
         self._root = Path(tempfile.mkdtemp(prefix=f"xmpp-e2e-{self.name.lower()}-"))
         try:
             self._child = self._prepare()
@@ -266,7 +265,7 @@ class Daemon(abc.ABC):
         ports = [port for port in (self.port, self.s2s_port, self.component_port) if port is not None]
         for port in ports:
             if self._complains_of(port):
-                raise PortTaken(f"Somebody else uses port {port}.\n{self.log_tail()}")
+                raise PortTaken(f"Another program uses port {port}.\n{self.log_tail()}")
         if not self.version:
             raise ServerFailed(f"{self.name} ended while it started.\n{self.log_tail()}")
         for port in ports:
@@ -282,7 +281,7 @@ class Daemon(abc.ABC):
             await writer.wait_closed()
 
     async def _stop(self) -> None:
-        """End the process, if it runs, and remove its folder. Always leaves neither."""
+        """End the process and remove its folder, in every case."""
         child, self._child = self._child, None
         try:
             if child is not None:

@@ -1,13 +1,4 @@
-"""Two servers that talk to each other: Prosody for one domain and ejabberd for another, on free ports of 127.0.0.1.
-
-    async with Federation() as servers:            # alice@a.test on Prosody, bob@e.test on ejabberd
-        servers.connect(client)                    # to the server of its domain
-        ...
-        assert "hello" in servers.ejabberd.handled()[-1].text
-
-Each proves its domain to the other by a certificate of one authority (RFC 6120 §13.7.1, XEP-0178), and by nothing else:
-no dialback, no entry in /etc/hosts, no port 5269.
-"""
+"""Prosody and ejabberd that federate, each with its own domain."""
 
 from __future__ import annotations
 
@@ -21,18 +12,18 @@ from typing import Self
 from slixmpp import ClientXMPP, ComponentXMPP
 
 from interop.servers.ca import Authority
-from interop.servers.daemon import ACCOUNTS, Daemon, Handled
+from interop.servers.daemon import ACCOUNTS, Daemon, HandledElement
 from interop.servers.ejabberd import Ejabberd
-from interop.servers.names import NameServer
+from interop.servers.name_server import NameServer
 from interop.servers.prosody import Peer, Prosody
-from interop.servers.setup import ORDINARY, Setup
+from interop.servers.setup import DEFAULT_SETUP, Setup
 
 ALICE: Mapping[str, str] = {name: ACCOUNTS[name] for name in ("alice", "carol")}
 BOB: Mapping[str, str] = {name: ACCOUNTS[name] for name in ("bob", "dave")}
 
 
 class Federation:
-    """Both servers, as one to whoever only wants to log in. Use it as an async context manager."""
+    """Both servers as one. Use it as an async context manager."""
 
     def __init__(
         self,
@@ -40,12 +31,10 @@ class Federation:
         ejabberd: Mapping[str, str] = BOB,
         *,
         domains: tuple[str, str] = ("a.test", "e.test"),
-        setup: Setup = ORDINARY,
+        setup: Setup = DEFAULT_SETUP,
     ) -> None:
-        """
-        ``prosody`` and ``ejabberd`` map the names of their accounts to passwords; no name is on both. In ``setup`` friends
-        are friends also across; the component is Prosody's.
-        """
+        """``prosody`` and ``ejabberd`` map the names of their accounts to passwords; a name is only on one of them. With
+        ``friends`` in ``setup``, accounts of both domains are contacts. The component is Prosody's."""
         if both := prosody.keys() & ejabberd.keys():
             raise ValueError(f"on both servers: {', '.join(sorted(both))}")
         self.accounts = {**prosody, **ejabberd}
@@ -56,12 +45,12 @@ class Federation:
 
     @classmethod
     def of(cls, setup: Setup) -> Self:
-        """Alice and Carol on Prosody, Bob and Dave on ejabberd."""
+        """Create them with Alice and Carol on Prosody, Bob and Dave on ejabberd."""
         return cls(setup=setup)
 
     @classmethod
-    def exchanged(cls, setup: Setup) -> Self:
-        """The other way round."""
+    def swapped(cls, setup: Setup) -> Self:
+        """Create them with Bob and Dave on Prosody, Alice and Carol on ejabberd."""
         return cls(BOB, ALICE, setup=setup)
 
     async def __aenter__(self) -> Self:
@@ -73,8 +62,8 @@ class Federation:
         ]
         async with AsyncExitStack() as running:
             await running.enter_async_context(names)
-            # Each must learn the other's port, of which nobody can be sure before it is in use. ejabberd asks whenever
-            # it has something to say; Prosody is told when it starts, and so is the second.
+            # Each must learn the other's port, which is certain only once it is in use. ejabberd looks it up when it sends,
+            # so it starts first; Prosody gets it at its start.
             self.ejabberd = await running.enter_async_context(
                 Ejabberd.of(
                     self._setup,
@@ -115,38 +104,38 @@ class Federation:
         return self.prosody.component
 
     def component_client(self) -> ComponentXMPP:
-        """The component, which has not begun to connect."""
+        """Return the component, not yet connected."""
         return self.prosody.component_client()
 
     @property
     def domains(self) -> tuple[str, str]:
-        """Both. Whoever waits until all has arrived asks the other one too: stanzas keep their order on the way."""
+        """Both domains. To know that everything has arrived, ask the other one: stanzas keep their order on the way."""
         return self._domains
 
     def jid(self, account: str) -> str:
-        """The bare JID of ``account``."""
+        """Return the bare JID of ``account``."""
         return self._server(account).jid(account)
 
     def connect(self, client: ClientXMPP) -> None:
-        """Let ``client`` connect to the server of its domain."""
+        """Connect ``client`` to the server of its domain."""
         self._server(client.boundjid.local).connect(client)
 
-    def handled(self) -> list[Handled]:
-        """What both have received from their clients and sent to them, in order; not what they said to each other."""
+    def handled(self) -> list[HandledElement]:
+        """Return what both received from their clients and sent to them, in order; not what they sent to each other."""
         return list(heapq.merge(self.prosody.handled(), self.ejabberd.handled(), key=lambda handled: handled.at))
 
-    def forget(self) -> None:
-        """What was handled so far is not told again."""
+    def forget_handled(self) -> None:
+        """Forget what was handled so far."""
         for server in (self.prosody, self.ejabberd):
-            server.forget()
+            server.forget_handled()
 
     def save_logs(self, folder: Path) -> None:
-        """Copy what both logged and handled to ``folder``."""
+        """Copy the logs of both, and everything that they handled, to ``folder``."""
         for server in (self.prosody, self.ejabberd):
             server.save_logs(folder)
 
     def log_tail(self) -> str:
-        """The last that each of them logged."""
+        """Return the last lines of both logs."""
         return f"{self.prosody.log_tail()}\n{self.ejabberd.log_tail()}"
 
     def _server(self, account: str) -> Daemon:

@@ -1,4 +1,4 @@
-"""The embedded loopback server as a server of the scenes: what `xmpp-e2e demo` runs on, and the tests of the plugin."""
+"""The embedded loopback server as a server of the scenes."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from interop.servers.daemon import ACCOUNTS, COMPONENT, COMPONENT_SECRET
 from interop.servers.setup import Setup
 
 LOG_STANZAS = 10
-"""How much of what it handled an error quotes: it keeps no other log."""
+"""Stanzas that an error quotes. The embedded server keeps no other log."""
 LOG_CHARACTERS = 300
-"""Of each: the rest is base64."""
+"""Characters of each quoted stanza: the rest is base64."""
 
 
 class Loopback:
-    """One server. Use it as an async context manager; it has no TLS and listens on 127.0.0.1 only."""
+    """One server. Use it as an async context manager. It has no TLS and listens on 127.0.0.1 only."""
 
     name = "Loopback"
     version = version("xmpp-e2e")
-    """Ours: it is a part of the plugin."""
+    """Our own version: the server is part of this distribution."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class Loopback:
         *,
         friends: bool = True,
     ) -> None:
-        """``accounts`` maps names to passwords; ``friends`` makes each a contact of each."""
+        """``accounts`` maps names to passwords; ``friends`` makes all accounts contacts of each other."""
         self.domain = domain
         self.accounts = dict(accounts)
         self._forgotten = 0
@@ -52,7 +52,7 @@ class Loopback:
 
     @classmethod
     def of(cls, setup: Setup) -> Self:
-        """As a scene wants it."""
+        """Create the server for a scene."""
         return cls(friends=setup.friends)
 
     @property
@@ -62,36 +62,36 @@ class Loopback:
 
     @property
     def domains(self) -> tuple[str]:
-        """The one that it serves."""
+        """The domain that it serves."""
         return (self.domain,)
 
     def jid(self, account: str) -> str:
-        """The bare JID of ``account``."""
+        """Return the bare JID of ``account``."""
         return f"{account}@{self.domain}"
 
     def connect(self, client: ClientXMPP) -> None:
-        """Let ``client`` connect without TLS."""
+        """Connect ``client`` without TLS."""
         loopback.connect(client, self._server)
 
-    def handled(self) -> list[loopback.Handled]:
-        """Every stanza that it received from a client or sent to one, in order."""
-        return self._server.seen[self._forgotten :]
+    def handled(self) -> list[loopback.HandledStanza]:
+        """Return every stanza that it received from a client or sent to one, in order."""
+        return self._server.handled[self._forgotten :]
 
     def component_client(self) -> ComponentXMPP:
-        """The component, which has not begun to connect."""
+        """Return the component, not yet connected."""
         (domain,) = self._server.components
         return ComponentXMPP(domain, COMPONENT_SECRET, "127.0.0.1", self._server.port)
 
-    def forget(self) -> None:
-        """What was handled so far is not told again."""
-        self._forgotten = len(self._server.seen)
+    def forget_handled(self) -> None:
+        """Forget what was handled so far."""
+        self._forgotten = len(self._server.handled)
 
     def save_logs(self, folder: Path) -> None:
-        """Write what it handled to ``folder``."""
-        lines = [f"{handled.way.value} {handled.client} {handled.text}\n" for handled in self._server.seen]
+        """Write everything that it handled to ``folder``."""
+        lines = [f"{handled.direction.value} {handled.client} {handled.text}\n" for handled in self._server.handled]
         (folder / "loopback.txt").write_text("".join(lines), encoding="utf-8")
 
     def log_tail(self) -> str:
-        """The last stanzas, shortened."""
-        last = self._server.seen[-LOG_STANZAS:]
-        return "\n".join(f"{handled.way.value} {handled.client} {handled.text[:LOG_CHARACTERS]}" for handled in last)
+        """Return the last stanzas, shortened."""
+        last = self._server.handled[-LOG_STANZAS:]
+        return "\n".join(f"{handled.direction.value} {handled.client} {handled.text[:LOG_CHARACTERS]}" for handled in last)

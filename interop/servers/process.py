@@ -1,6 +1,6 @@
-"""A server as a child process: it dies with us, says when it is up, and is ended and reaped in order.
+"""A server as a child process. It dies with us, reports when it is up, and is ended and reaped in order.
 
-Handled by a pidfd and not by ``asyncio.subprocess``, whose thread reaps behind the back of whoever sends a signal.
+It uses a pidfd, not ``asyncio.subprocess``, whose thread may reap the process before a signal is sent.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from pathlib import Path
 from types import MappingProxyType
 
 STOP_SECONDS = 10.0
-"""Servers go within a second of SIGTERM; after this time they are killed."""
+"""Seconds from SIGTERM to SIGKILL. Servers end within one."""
 READY = "READY_FILE"
-"""The environment variable that names the file into which the server writes one line once it is up."""
+"""The environment variable with the file to which the server writes one line once it is up."""
 
 
 class ServerFailed(Exception):
-    """The server did not come up, or did not stay up; the message ends with the tail of its log."""
+    """The server did not start, or ended by itself; the message ends with its log."""
 
 
 def program(name: str, package: str) -> str:
-    """The path of the program ``name``, which is in the Debian package ``package``."""
+    """Return the path of the program ``name`` from the Debian package ``package``."""
     if (path := shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin")) is None:
         raise ServerFailed(f"{name} is not installed. See interop/servers/install.sh (Debian package {package}).")
     return path
@@ -38,16 +38,16 @@ class Child:
     def __init__(
         self, command: Sequence[str], folder: Path, console: Path, environment: Mapping[str, str] = MappingProxyType({})
     ) -> None:
-        """
-        Run ``command`` in ``folder`` with ``environment`` beside ours, and with what it prints in the file ``console``.
+        """Run ``command`` in ``folder`` with ``environment`` added to ours, and its output in the file ``console``.
+
         Raises `ServerFailed`.
         """
         self._ready, ready = os.pipe()
         try:
             with console.open("wb") as printed:
                 self._process = subprocess.Popen(
-                    # SIGKILL when the thread that starts it ends, however it ends. Done by a program that then becomes
-                    # the server, because Python code between fork and exec is not safe beside threads.
+                    # Send SIGKILL when the starting thread ends in any way. A program that then becomes the server sets
+                    # this, because Python code between fork and exec is not safe with threads.
                     [program("setpriv", "util-linux"), "--pdeathsig", "KILL", *command],
                     stdin=subprocess.DEVNULL,
                     stdout=printed,
@@ -55,7 +55,7 @@ class Child:
                     cwd=folder,
                     env=os.environ | dict(environment) | {READY: f"/dev/fd/{ready}"},
                     pass_fds=(ready,),
-                    # A terminal's Ctrl-C is for the tests, which then end the server in order.
+                    # Ctrl-C at a terminal must reach only the tests, which then end the server in order.
                     start_new_session=True,
                 )
         except BaseException:
@@ -64,18 +64,18 @@ class Child:
         finally:
             os.close(ready)
         self.pid = self._process.pid
-        # Ours until we reap it: the number cannot have passed to another process.
+        # We have not reaped it, so no other process can have its number.
         self._handle = os.pidfd_open(self.pid)
 
     @property
     def ended(self) -> bool:
-        """Whether it has ended, by itself or not."""
+        """Return whether the process has ended."""
         poll = select.poll()
         poll.register(self._handle, select.POLLIN)
         return bool(poll.poll(0))
 
     async def ready(self) -> str:
-        """The line that it writes once it is up; empty if it ended before that."""
+        """Return the line that it writes once it is up; empty if it ended before."""
         loop, reader = asyncio.get_running_loop(), asyncio.StreamReader()
         pipe = os.fdopen(os.dup(self._ready), "rb", buffering=0)
         transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
@@ -85,7 +85,7 @@ class Child:
             transport.close()
 
     async def end(self) -> None:
-        """SIGTERM, then if it must be SIGKILL; returns when the process is gone."""
+        """Send SIGTERM, then SIGKILL if necessary; return when the process is gone."""
         try:
             signal.pidfd_send_signal(self._handle, signal.SIGTERM)
             async with asyncio.timeout(STOP_SECONDS):

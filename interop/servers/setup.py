@@ -1,4 +1,4 @@
-"""How a scene wants its server to be set up."""
+"""The setup of a server, as a scene wants it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Setup:
-    """What may differ. Scenes that want the same are played on the same server, one after another."""
+    """The options of a setup. Scenes with the same setup share a server, one after another."""
 
     friends: bool = True
-    """Is everybody in everybody's roster, subscribed both ways?"""
+    """Everybody is in everybody's roster, subscribed both ways."""
     limits: bool = False
-    """Debian's rates: 10 kB/s from a client on Prosody, 3 kB/s on ejabberd."""
+    """Debian's rate limits: 10 kB/s from a client on Prosody, 3 kB/s on ejabberd."""
     archive: bool = False
-    """Does the server keep what passes (XEP-0313)?"""
+    """The server archives messages (XEP-0313)."""
 
 
-ORDINARY = Setup()
+DEFAULT_SETUP = Setup()

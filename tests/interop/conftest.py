@@ -1,4 +1,4 @@
-"""A theatre for every file of scenes."""
+"""A runner for each file with scenes."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
-from interop.theatre import Theatre
+from interop.runner import Runner
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def theatre() -> AsyncIterator[Theatre]:
-    """One for all scenes: it keeps a server while the next scene wants the same."""
-    async with Theatre() as running:
+async def runner() -> AsyncIterator[Runner]:
+    """One runner for all scenes of a file: it keeps a server for scenes with the same setup."""
+    async with Runner() as running:
         yield running

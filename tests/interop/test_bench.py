@@ -1,4 +1,4 @@
-"""The benchmark: it runs, it writes what it measured, and whatever makes a number worthless is an error."""
+"""The benchmark runs and writes its results; whatever makes a number worthless is an error."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from typing import Any
 import pytest
 
 from interop.bench import __main__ as command
-from interop.bench import rounds
-from interop.bench.client import Person, Wrong, bodies
-from interop.bench.hand import ClientFailed, Hand, WrongResult
+from interop.bench import measurements
+from interop.bench.client import Worker, Wrong, bodies
+from interop.bench.measurements import KINDS, ROWS
 from interop.bench.proxy import HOST, Proxy, quiet
 from interop.bench.results import BUSY, machine, markdown, ratios, spread
-from interop.bench.rounds import KINDS, ROWS
+from interop.bench.worker import ClientFailed, WorkerProcess, WrongResult
 
 
 class Client:
-    """As much of a client as `Person` looks at."""
+    """As much of a client as `Worker` uses."""
 
     def __init__(self, *plugins: str) -> None:
         self.plugin = plugins
 
 
 class Message(dict[str, Any]):
-    """As much of a message."""
+    """As much of a message as `Worker` uses."""
 
     def __init__(self, body: str, session: object = None) -> None:
         super().__init__(body=body, e2e={"session": session})
 
 
-def person(*plugins: str) -> Person:
-    """Who is online, as far as anybody asks."""
-    made = Person()
+def create_worker(*plugins: str) -> Worker:
+    """Create a worker with a client that has these plugins."""
+    made = Worker()
     made.crowd.append(Client(*plugins))
     return made
 
@@ -43,7 +43,7 @@ def person(*plugins: str) -> Person:
 def test_a_quick_run_measures_everything(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One command on a server of its own: every row has a number for both, where both can have one."""
+    """Every row has a number for both kinds, if both can have one."""
     monkeypatch.setattr("interop.bench.proxy.QUIET_SECONDS", 0.01)
     assert command.main(["--rounds", "1", "--quick", "--into", str(tmp_path)]) == 0
     written = (tmp_path / "RESULTS.md").read_text()
@@ -64,7 +64,6 @@ def test_a_quick_run_measures_everything(
 def test_a_wrong_result_fails_and_writes_nothing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], error: Exception
 ) -> None:
-    """The exit code is 1, and the reason is told."""
 
     async def fail(*_: object) -> None:
         raise error
@@ -76,16 +75,16 @@ def test_a_wrong_result_fails_and_writes_nothing(
 
 
 async def test_what_came_must_be_what_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lost, altered or out of order is wrong."""
+    """Lost, altered or reordered messages are wrong."""
     monkeypatch.setattr("interop.bench.client.PATIENCE", 0.01)
     said = bodies("words", 2)
     for came in ([said[0]], [said[0], said[0]], said[::-1], [said[0], said[1] + "!"]):
-        someone = person()
+        someone = create_worker()
         for body in came:
             someone.hear(Message(body))
         with pytest.raises(Wrong):
             await someone.heard("words", 2)
-    someone = person()
+    someone = create_worker()
     for body in said:
         someone.hear(Message(body))
     assert "last" in await someone.heard("words", 2)
@@ -93,8 +92,8 @@ async def test_what_came_must_be_what_was_sent(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize(("plugins", "session", "right"), [((), None, True), (("e2e",), None, False), (("e2e",), "s", True)])
 async def test_with_encryption_it_must_come_inside(plugins: tuple[str, ...], session: object, right: bool) -> None:
-    """A message that came in clear is wrong where there is encryption."""
-    someone = person(*plugins)
+    """With encryption, a plaintext message is wrong."""
+    someone = create_worker(*plugins)
     someone.hear(Message(bodies("words", 1)[0], session))
     if right:
         await someone.heard("words", 1)
@@ -104,27 +103,26 @@ async def test_with_encryption_it_must_come_inside(plugins: tuple[str, ...], ses
 
 
 async def test_words_on_the_wire_are_seen() -> None:
-    """Encrypted words that can be read are wrong, and so is plaintext that cannot: we did not look at it."""
+    """Readable encrypted words are wrong, and so is plaintext that cannot be found."""
     readable, unreadable = Proxy(0), Proxy(0)
     readable.sent += bodies("words", 1)[0].encode()
-    rounds.check_wire(False, readable)
-    rounds.check_wire(True, unreadable)
+    measurements.check_wire(False, readable)
+    measurements.check_wire(True, unreadable)
     with pytest.raises(WrongResult, match="could be read"):
-        rounds.check_wire(True, unreadable, readable)
+        measurements.check_wire(True, unreadable, readable)
     with pytest.raises(WrongResult, match="at all"):
-        rounds.check_wire(False, unreadable)
+        measurements.check_wire(False, unreadable)
 
 
 async def test_a_client_that_ends_is_told_of() -> None:
-    """Neither silence nor a number."""
-    async with Hand() as hand:
-        hand.process.kill()
+    async with WorkerProcess() as worker:
+        worker.process.kill()
         with pytest.raises(ClientFailed, match="ended"):
-            await hand("cost")
+            await worker("cost")
 
 
 async def test_the_proxy_delays_and_counts_and_keeps_the_order() -> None:
-    """Each direction takes the delay; when it becomes shorter nothing overtakes; an end is passed on."""
+    """A shorter delay lets nothing overtake, and an end is passed on."""
 
     async def mirror(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(100):
@@ -152,7 +150,6 @@ async def test_the_proxy_delays_and_counts_and_keeps_the_order() -> None:
 
 
 def test_what_is_made_of_samples() -> None:
-    """The median, the lowest and the highest; ratios of what was measured in the same round."""
     assert spread([3.0, 1.0, 1002.0], 1) == "3.0 (1.0 to 1,002.0)"
     assert spread([], 1) == "-"
     assert ratios({"plaintext": [1.0, 2.0], "e2e": [3.0, 4.0]}) == [3.0, 2.0]
@@ -161,6 +158,5 @@ def test_what_is_made_of_samples() -> None:
 
 @pytest.mark.parametrize(("load", "told"), [(0.1, False), (3.0, True)])
 def test_a_busy_machine_is_told_of(load: float, told: bool) -> None:
-    """Who reads the numbers must know what they were measured beside."""
     text = markdown({name: {"e2e": [1.0]} for name in ROWS}, machine("Server 1", load))
     assert (BUSY in text) == told

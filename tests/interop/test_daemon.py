@@ -1,4 +1,4 @@
-"""What Prosody and ejabberd have in common as child processes, started for real: `interop/servers/install.sh` installs them."""
+"""The common part of Prosody and ejabberd, with real servers: `interop/servers/install.sh` installs them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from interop.harness import Harness
 from interop.scenes import plaintext
 from interop.servers import daemon
 from interop.servers.daemon import Daemon
 from interop.servers.ejabberd import Ejabberd
 from interop.servers.process import ServerFailed
 from interop.servers.prosody import Prosody
-from interop.stage import LoginFailed, Stage
 from tests.interop.processes import command, family, gone
+from xmpp_loopback import LoginFailed
 
 ROOT = Path(__file__).parents[2]
 KINDS: dict[str, type[Prosody] | type[Ejabberd]] = {"prosody": Prosody, "ejabberd": Ejabberd}
@@ -34,7 +35,7 @@ Kind = type[Prosody] | type[Ejabberd]
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=KINDS.values(), ids=KINDS.keys())
 async def server(request: pytest.FixtureRequest) -> AsyncIterator[Daemon]:
-    """A server with its ordinary settings, one for all who only log in: ejabberd takes seconds of a busy core to start."""
+    """One server with default options for all tests that only log in: ejabberd takes seconds to start."""
     async with request.param() as running:
         yield running
 
@@ -42,20 +43,20 @@ async def server(request: pytest.FixtureRequest) -> AsyncIterator[Daemon]:
 @shared
 async def test_clients_log_in_and_the_tap_sees_what_they_say(server: Daemon) -> None:
     """Two clients verify the certificate, exchange a message, and the server's view of it is recorded both ways."""
-    async with asyncio.timeout(30), Stage(server) as stage:
-        await plaintext.play(stage)
+    async with asyncio.timeout(30), Harness(server) as harness:
+        await plaintext.run(harness)
     said = [handled for handled in server.handled() if "<body>How is the weather?</body>" in handled.text]
     assert [handled.direction for handled in said] == ["in", "out"]
-    assert [handled.client for handled in said] == [f"{server.jid(name)}/stage" for name in ("alice", "bob")]
+    assert [handled.client for handled in said] == [f"{server.jid(name)}/harness" for name in ("alice", "bob")]
     assert "from=" not in said[0].text
-    assert f"from='{server.jid('alice')}/stage'" in said[1].text
+    assert f"from='{server.jid('alice')}/harness'" in said[1].text
 
 
 @shared
 async def test_the_tap_sees_the_stream_itself_once(server: Daemon) -> None:
     """Login and stream management are recorded too, each element once and in order."""
-    async with asyncio.timeout(30), Stage(server) as stage:
-        await stage.client("alice", prepare=lambda client: client.register_plugin("xep_0198"))
+    async with asyncio.timeout(30), Harness(server) as harness:
+        await harness.client("alice", prepare=lambda client: client.register_plugin("xep_0198"))
     handled = server.handled()
     marks = ("<starttls ", "<proceed ", "<auth ", "<success ", "<jid>", "<enable ", "<enabled ")
     order = [
@@ -71,27 +72,27 @@ async def test_the_tap_sees_the_stream_itself_once(server: Daemon) -> None:
 
 @shared
 async def test_it_says_its_version_and_that_friends_are_friends(server: Daemon) -> None:
-    """The version comes from the server itself, and each account finds the other in its roster."""
+    """The server reports its version, and each account finds the other in its roster."""
     assert server.version.split(".")[0].isdecimal()
-    async with Stage(server) as stage:
-        alice = await stage.client("alice")
+    async with Harness(server) as harness:
+        alice = await harness.client("alice")
         assert alice.client_roster[server.jid("bob")]["subscription"] == "both"
 
 
 @shared
 async def test_a_wrong_password_is_told(server: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The stage fails at once, and says why, where a client would wait."""
+    """The harness fails at once with the reason, where a client would wait."""
     monkeypatch.setitem(server.accounts, "alice", "not this one")
-    async with Stage(server) as stage:
+    async with Harness(server) as harness:
         with pytest.raises(LoginFailed, match="refused the password"):
-            await stage.client("alice")
+            await harness.client("alice")
 
 
 @each
 async def test_strangers_share_no_roster(kind: Kind) -> None:
-    """Without friendship the rosters hold only contacts from elsewhere that were asked for."""
-    async with kind(friends=False, contacts=["carol@c.test"]) as server, Stage(server) as stage:
-        alice = await stage.client("alice")
+    """Without friends, rosters hold only the requested contacts in other domains."""
+    async with kind(friends=False, contacts=["carol@c.test"]) as server, Harness(server) as harness:
+        alice = await harness.client("alice")
         assert server.jid("bob") not in alice.client_roster
         assert alice.client_roster["carol@c.test"]["subscription"] == "both"
 
@@ -100,8 +101,8 @@ async def test_strangers_share_no_roster(kind: Kind) -> None:
 async def test_odd_names_and_passwords_work(kind: Kind) -> None:
     """Characters that are special to Lua, YAML, JSON, Erlang or to file names are escaped."""
     odd = {"d.a_r-t+h": 'quo"te \\ backslash % é', "bob": "builder"}
-    async with kind("odd-name.test", odd) as server, Stage(server) as stage:
-        client = await stage.client("d.a_r-t+h")
+    async with kind("odd-name.test", odd) as server, Harness(server) as harness:
+        client = await harness.client("d.a_r-t+h")
         assert client.boundjid.bare == "d.a_r-t+h@odd-name.test"
         assert client.client_roster["bob@odd-name.test"]["subscription"] == "both"
 
@@ -134,7 +135,7 @@ async def test_stopping_leaves_nothing(kind: Kind) -> None:
 async def test_a_failing_start_shows_the_log_and_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, broken: Callable[[], Daemon], quoted: str
 ) -> None:
-    """A configuration that the server refuses ends in an error that quotes what it said, with no folder left."""
+    """A refused configuration ends in an error with the log, and no folder remains."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with pytest.raises(ServerFailed, match=rf"(?s)ended while it started.*{quoted}"):
         async with broken():
@@ -144,7 +145,7 @@ async def test_a_failing_start_shows_the_log_and_leaves_nothing(
 
 @each
 async def test_a_taken_port_is_given_up(monkeypatch: pytest.MonkeyPatch, kind: Kind) -> None:
-    """If somebody takes the port between the choice and the start, another one is tried."""
+    """If another program takes the port first, the server tries another one."""
     choose = daemon.free_ports
     choices: list[list[int]] = []
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -182,7 +183,7 @@ async def test_a_server_that_dies_is_an_error(kind: Kind) -> None:
 
 @each
 async def test_a_missing_server_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: Kind) -> None:
-    """Where it, or Erlang, is not installed the error names the package; nothing is skipped."""
+    """The error names the package; nothing is skipped."""
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ServerFailed, match=rf"is not installed.*package {kind.name.lower()}"):
         async with kind():
@@ -191,7 +192,7 @@ async def test_a_missing_server_says_what_to_install(monkeypatch: pytest.MonkeyP
 
 @each
 def test_it_dies_with_its_parent(tmp_path: Path, kind: Kind) -> None:
-    """A test runner that is killed takes its server along, and what the server has started."""
+    """A killed test runner takes the server and its children along."""
     code = f"""
 import asyncio
 from {kind.__module__} import {kind.__name__}

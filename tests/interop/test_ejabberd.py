@@ -1,4 +1,4 @@
-"""ejabberd as a child process, started for real: `interop/servers/install.sh ejabberd` puts it on the machine."""
+"""ejabberd as a child process: `interop/servers/install.sh ejabberd` installs it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prosody and ejabberd as two servers that talk to each other, started for real."""
+"""Prosody and ejabberd as two servers that federate."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from interop.servers.ca import Authority
 from interop.servers.daemon import Daemon
 from interop.servers.ejabberd import Ejabberd
 from interop.servers.federation import Federation
-from interop.servers.names import NameServer
+from interop.servers.name_server import NameServer
 from interop.servers.process import ServerFailed
 from interop.servers.prosody import Peer, Prosody
 from interop.servers.setup import Setup
@@ -26,12 +26,12 @@ from tests.interop.processes import gone
 from xmpp_loopback import no_tls, offline
 
 SECONDS = 30.0
-"""Whatever is due comes within a few hundred milliseconds, unless the cores are busy."""
+"""Timeout of an event, which takes a few hundred milliseconds."""
 
 
 @asynccontextmanager
 async def online(server: Federation | Daemon, name: str) -> AsyncIterator[ClientXMPP]:
-    """A client of the account ``name``: presence sent, roster fetched."""
+    """Bring a client of the account ``name`` online, with presence and roster."""
     client = ClientXMPP(f"{server.jid(name)}/here", server.accounts[name], ssl_context=no_tls())
     client.register_plugin("xep_0199")
     ready = heard(client, "session_start")
@@ -45,7 +45,7 @@ async def online(server: Federation | Daemon, name: str) -> AsyncIterator[Client
 
 
 def heard(client: ClientXMPP, event: str) -> asyncio.Queue[Any]:
-    """What comes with ``event`` from now on."""
+    """Collect ``event`` from now on."""
     queue: asyncio.Queue[Any] = asyncio.Queue()
     client.add_event_handler(event, queue.put_nowait)
     return queue
@@ -96,7 +96,7 @@ async def test_strangers_on_two_servers_become_friends_and_talk() -> None:
 
 
 async def test_friends_are_friends_across() -> None:
-    """Unless told otherwise each account has all others in its roster, and the versions of both servers are told."""
+    """By default each account has all others in its roster. Both versions are reported."""
     async with Federation({"alice": "1", "carol": "2"}, {"bob": "3"}) as servers:
         assert servers.domains == ("a.test", "e.test")
         assert servers.software == (f"Prosody {servers.prosody.version}", f"ejabberd {servers.ejabberd.version}")
@@ -118,12 +118,12 @@ REFUSALS = {
         "Failed to establish outbound s2s connection e.test -> a.test: Peer certificate rejected",
     ],
 }
-"""What each logs when it does not believe the other."""
+"""The log line of each server when it refuses the other."""
 
 
 @pytest.mark.parametrize("doubting", ["prosody", "ejabberd"])
 async def test_a_server_of_an_unknown_authority_is_not_believed(doubting: str) -> None:
-    """If only one of them does not know the authority of the other, nothing passes in either direction."""
+    """If only one server does not know the other's authority, nothing passes in either direction."""
     authorities = {"prosody": Authority(), "ejabberd": Authority()}
     (trusting,) = authorities.keys() - {doubting}
     authorities[trusting].pem += authorities[doubting].pem
@@ -147,7 +147,7 @@ async def test_a_server_of_an_unknown_authority_is_not_believed(doubting: str) -
 
 
 async def test_what_fails_to_start_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """If the second server does not come up the first is ended too."""
+    """If the second server does not start, the first one is ended too."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     running: list[int | None] = []
 
@@ -173,6 +173,6 @@ async def test_what_fails_to_start_leaves_nothing(monkeypatch: pytest.MonkeyPatc
 
 
 def test_no_name_is_on_both_servers() -> None:
-    """Accounts are told apart by their names alone."""
+    """Only the name tells the server of an account."""
     with pytest.raises(ValueError, match="on both servers: bob"):
         Federation({"bob": "1"}, {"bob": "2"})

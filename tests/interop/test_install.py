@@ -1,4 +1,4 @@
-"""The script that installs the servers, as far as a machine can be spared: what it does when it installs nothing."""
+"""The script that installs the servers, as far as it can be tested without installing anything."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ def bare_path() -> Iterator[Path]:
 
 
 def called_apt(folder: Path) -> bool:
-    """Whether the script tried to install something."""
+    """Return whether the script tried to install something."""
     return (folder / "trace").exists()
 
 
 def test_it_is_silent_when_everything_is_there(bare_path: Path) -> None:
-    """With the server installed it does nothing: it changes no policy and needs no package list."""
+    """It changes no policy and needs no package list."""
     (bare_path / "prosody").symlink_to("/bin/true")
     before = POLICY.read_bytes() if POLICY.exists() else None
     done = install("prosody", path=str(bare_path))
@@ -66,7 +66,7 @@ def test_it_is_silent_when_everything_is_there(bare_path: Path) -> None:
 
 @pytest.mark.parametrize("words", [["no-such-server"], ["prosody", "no-such-server"]])
 def test_it_knows_only_the_servers_of_the_tests(bare_path: Path, words: list[str]) -> None:
-    """Another word is a mistake, not a package to install, even beside a good one."""
+    """Any other name is an error, even beside a known one."""
     done = install(*words, path=str(bare_path))
     assert done.returncode == 2
     assert "'no-such-server' is not what the tests use" in done.stderr
@@ -74,7 +74,6 @@ def test_it_knows_only_the_servers_of_the_tests(bare_path: Path, words: list[str
 
 
 def test_without_root_it_says_what_to_install(bare_path: Path) -> None:
-    """Whoever is not root reads what is missing and which command installs it."""
     done = install("prosody", path=str(bare_path), as_nobody=os.geteuid() == 0)
     assert done.returncode == 1
     assert "the tests need prosody" in done.stderr

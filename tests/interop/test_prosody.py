@@ -1,21 +1,22 @@
-"""Prosody as a child process, started for real: `interop/servers/install.sh prosody` puts it on the machine."""
+"""Prosody as a child process: `interop/servers/install.sh prosody` installs it."""
 
 from __future__ import annotations
 
 import pytest
 
+from interop.harness import Harness
 from interop.servers.ca import Authority
 from interop.servers.prosody import Prosody
 from interop.servers.prosody.config import quote, storage_name
-from interop.stage import LoginFailed, Stage
+from xmpp_loopback import LoginFailed
 
 
 async def test_another_authority_is_not_believed() -> None:
-    """A client that trusts a different authority refuses the server's certificate: verification is really on."""
-    async with Prosody() as server, Stage(server) as stage:
+    """A client with another authority refuses the server's certificate."""
+    async with Prosody() as server, Harness(server) as harness:
         server.ca_file.write_bytes(Authority().pem)
         with pytest.raises(LoginFailed, match="CERTIFICATE_VERIFY_FAILED"):
-            await stage.client("alice")
+            await harness.client("alice")
 
 
 async def test_several_run_side_by_side() -> None:
@@ -23,10 +24,10 @@ async def test_several_run_side_by_side() -> None:
     async with Prosody("a.test") as first, Prosody("b.test") as second:
         assert first.port != second.port
         assert first.ca_file.read_bytes() != second.ca_file.read_bytes()
-        async with Stage(first) as one, Stage(second) as two:
+        async with Harness(first) as one, Harness(second) as two:
             await one.client("alice")
             await two.client("alice")
-        assert {handled.client for handled in second.handled() if handled.client} == {"alice@b.test/stage"}
+        assert {handled.client for handled in second.handled() if handled.client} == {"alice@b.test/harness"}
 
 
 async def test_debians_limits_slow_a_client_down() -> None:

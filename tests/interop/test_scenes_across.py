@@ -1,15 +1,15 @@
-"""Scenes across two servers; `make interop` does the same at full length."""
+"""Scenes on two servers that federate. `make interop` runs them in full length."""
 
 from __future__ import annotations
 
 import pytest
 
-from interop.theatre import Scene, Theatre
-from tests.interop.playing import play, played_on
+from interop.runner import Runner, Scene
+from tests.interop.running import on_servers, run_shortened
 
 
 @pytest.mark.asyncio(loop_scope="module")
-@played_on("federation", "exchanged")
-async def test_it_plays(monkeypatch: pytest.MonkeyPatch, theatre: Theatre, scene: Scene, server: str) -> None:
-    """The scene passes, if need be a shorter one."""
-    await play(monkeypatch, theatre, scene, server)
+@on_servers("federation", "swapped")
+async def test_it_passes(monkeypatch: pytest.MonkeyPatch, runner: Runner, scene: Scene, server: str) -> None:
+    """Long scenes are shortened."""
+    await run_shortened(monkeypatch, runner, scene, server)

@@ -1,11 +1,11 @@
-"""ejabberd as a child process: everything of it in a temporary folder, free ports on 127.0.0.1, a domain of its own.
+"""ejabberd as a child process, with a temporary folder, free ports on 127.0.0.1 and its own domain.
 
     async with Ejabberd("e.test", {"bob": "secret"}) as server:
         server.connect(client)        # STARTTLS, verified against server.ca_file
         ...
         assert "hello" in server.handled()[-1].text
 
-It is run by Erlang directly: without ejabberdctl, without a node name, and so without epmd, which would outlive it.
+Erlang runs it directly, without ejabberdctl and without a node name, so that no epmd outlives it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self, Unpack
 
 from interop.servers.ca import Authority
-from interop.servers.daemon import ACCOUNTS, COMPONENT_SECRET, Daemon, Terms
+from interop.servers.daemon import ACCOUNTS, COMPONENT_SECRET, Daemon, ServerOptions
 from interop.servers.ejabberd.config import ARCHIVE, Layout, Options, configuration, resolver
 from interop.servers.process import ServerFailed, program
 from interop.servers.setup import Setup
@@ -26,16 +26,16 @@ BOOT = (
     "{module, Module} = code:load_binary(Module, Source, Code),"
     "ejabberd:start()."
 )
-"""Compiling mod_tap in the same Erlang takes 0.3 s; erlc would be a second one."""
+"""Compile mod_tap in the same Erlang, which takes 0.3 s; erlc would start a second one."""
 QUIET = ("+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none")
-"""Erlang's schedulers do not spin while they wait: the cores are for the tests."""
+"""Erlang's schedulers must not spin while they wait: the cores are for the tests."""
 
 LIBRARIES = Path("/usr/lib")
-"""Below it, in the folder of the machine's architecture, Debian has ejabberd."""
+"""Debian's ejabberd is below it, in the folder of the machine's architecture."""
 
 
 def libraries() -> Path:
-    """The folder in which Debian has ejabberd's own Erlang application, which no Erlang finds by itself."""
+    """Return the folder of Debian's ejabberd application, which Erlang does not find by itself."""
     found = sorted(LIBRARIES.glob("*/ejabberd-*/ebin/ejabberd.app"))
     if not found:
         raise ServerFailed("ejabberd is not installed. See interop/servers/install.sh (Debian package ejabberd).")
@@ -43,8 +43,8 @@ def libraries() -> Path:
 
 
 class Ejabberd(Daemon):
-    """One server. Use it as an async context manager; each use begins with empty storage and, unless told otherwise, a
-    new authority."""
+    """One server. Use it as an async context manager. Each use begins with empty storage and, by default, a new
+    authority."""
 
     name = "ejabberd"
 
@@ -55,20 +55,18 @@ class Ejabberd(Daemon):
         *,
         modules: Mapping[str, Options] | None = None,
         name_server: int | None = None,
-        **terms: Unpack[Terms],
+        **options: Unpack[ServerOptions],
     ) -> None:
-        """
-        ``accounts`` maps names to passwords. ``modules`` come on top of `config.MODULES`, with their options. With
-        ``name_server``, the port of a DNS server on 127.0.0.1, it federates with the domains that this one knows; both
-        sides need certificates of one ``authority``. Debian's ``limits`` are 3 kB/s from a client.
-        """
-        super().__init__(domain, accounts, federated=name_server is not None, **terms)
+        """``accounts`` maps names to passwords. ``modules`` are loaded in addition to `config.MODULES`, with their
+        options. ``name_server`` is the port of a DNS server on 127.0.0.1: the server federates with the domains that
+        it knows, and both sides need certificates of one ``authority``. Debian's ``limits`` are 3 kB/s from a client."""
+        super().__init__(domain, accounts, federated=name_server is not None, **options)
         self._modules = modules or {}
         self._name_server = name_server
 
     @classmethod
     def of(cls, setup: Setup, **more: Any) -> Self:
-        """As a scene wants it."""
+        """Create the server for a scene."""
         modules = {"mod_mam": ARCHIVE} if setup.archive else {}
         return cls(friends=setup.friends, modules=modules, limits=setup.limits, **more)
 
@@ -96,7 +94,7 @@ class Ejabberd(Daemon):
             encoding="utf-8",
         )
         source = Path(__file__).with_name("mod_tap.erl")
-        # An Erlang term: the folder's name is ours and needs no escapes.
+        # An Erlang term. We chose the folder's name, so it needs no escapes.
         storage = f'"{layout.data}"'
         return (
             *(program("erl", "ejabberd"), *QUIET, "-noinput", "-mnesia", "dir", storage),
@@ -111,12 +109,12 @@ class Ejabberd(Daemon):
             "ERL_CRASH_DUMP_SECONDS": "0",
             "EJABBERD_CONFIG_PATH": str(layout.config),
             "EJABBERD_LOG_PATH": str(layout.copy),
-            # A folder without any translations: reading all that there are takes it a fifth of its start.
+            # A folder without translations: reading all of them takes a fifth of the start.
             "EJABBERD_MSGS_PATH": str(layout.root),
             "HOME": str(layout.root),
         }
 
     def _complains_of(self, port: int) -> bool:
-        # Erlang breaks its terms into lines as it likes.
+        # Erlang breaks terms into lines anywhere.
         log = "".join(self._layout.log.read_text(errors="replace").split())
         return f"{{failed_to_start_child,{{{port},{{127,0,0,1}},tcp}},eaddrinuse}}" in log

@@ -1,6 +1,4 @@
-"""The configuration of an ejabberd under test. Its YAML is written as JSON, which is YAML too and needs no rules of its
-own for quoting.
-"""
+"""The configuration of ejabberd. The YAML is written as JSON, which is valid YAML and needs no quoting rules."""
 
 from __future__ import annotations
 
@@ -24,19 +22,19 @@ MODULES: Mapping[str, Options] = {
     "mod_privacy": {},
     "mod_blocking": {},
 }
-"""What Debian enables and our plugin can meet, as Prosody has it: nothing that opens a port, and no registration."""
+"""The modules that Debian enables and our plugin can meet, as on Prosody. None opens a port or registers accounts."""
 ARCHIVE: Options = {"default": "always"}
-"""mod_mam keeps everything (XEP-0313)."""
+"""Let mod_mam archive everything (XEP-0313)."""
 MAX_STANZA = {"ejabberd_c2s": 262_144, "ejabberd_s2s_in": 524_288, "ejabberd_service": 524_288}
-"""Bytes, by kind of listener; this and the next two as in /etc/ejabberd/ejabberd.yml of Debian 12."""
+"""Maximum stanza size in bytes, by listener. This and the next two are as in /etc/ejabberd/ejabberd.yml of Debian 12."""
 DEBIAN_SHAPERS: Options = {"normal": {"rate": 3_000, "burst_size": 20_000}, "fast": 200_000}
 """Bytes per second from a client (normal) and from another server (fast)."""
 DEBIAN_LIMITS: Mapping[str, Options] = {"mod_pres_counter": {"count": 5, "interval": 60}}
-"""No more than five subscriptions a minute."""
+"""At most five subscriptions a minute."""
 
 
 class Layout(daemon.Layout):
-    """Where everything of one ejabberd lies."""
+    """The files of one ejabberd."""
 
     @property
     def config(self) -> Path:
@@ -45,22 +43,22 @@ class Layout(daemon.Layout):
 
     @property
     def data(self) -> Path:
-        """Mnesia's folder: everything stored."""
+        """Mnesia's folder, with everything stored."""
         return self.root / "mnesia"
 
     @property
     def log(self) -> Path:
-        """What it prints, which is what it logs, and what happens before it has a log."""
+        """Its output, which includes its log and earlier errors."""
         return self.console
 
     @property
     def copy(self) -> Path:
-        """Its own file of the same log."""
+        """ejabberd's own copy of the log."""
         return self.root / "ejabberd.log"
 
     @property
     def resolver(self) -> Path:
-        """How Erlang finds names."""
+        """The configuration of Erlang's resolver."""
         return self.root / "inetrc"
 
 
@@ -77,9 +75,9 @@ def configuration(
     limits: bool,
     component: tuple[str, str, int],
 ) -> str:
-    """
-    The text of the configuration file. ``accounts`` and ``contacts`` are for mod_tap, which creates them; ``component`` is
-    its domain, its secret and the port.
+    """Return the text of the configuration file.
+
+    mod_tap creates ``accounts`` and ``contacts``. ``component`` is its domain, its secret and its port.
     """
     name, secret, its_port = component
     listeners = [
@@ -98,7 +96,7 @@ def configuration(
         "auth_password_format": "plain",
         "disable_sasl_mechanisms": ["digest-md5", "X-OAUTH2"],
         "s2s_use_starttls": "required",
-        # Alone on its domain it talks to no other server, and asks no name server.
+        # Without federation it talks to no other server and no name server.
         "s2s_access": "all" if s2s_port is not None else "none",
         "outgoing_s2s_families": ["ipv4"],
         "shaper": DEBIAN_SHAPERS,
@@ -107,14 +105,14 @@ def configuration(
             "s2s_shaper": "fast" if limits else "none",
             "max_user_sessions": 10,
         },
-        # Without mod_s2s_dialback servers prove their domains by certificates, and by nothing else.
+        # Without mod_s2s_dialback, servers authenticate by certificates only.
         "modules": {**MODULES, **(DEBIAN_LIMITS if limits else {}), **modules, "mod_tap": tap},
     }
     return json.dumps(settings, indent=1, ensure_ascii=False) + "\n"
 
 
 def resolver(name_server: int | None) -> str:
-    """Erlang's resolver: nothing of the machine's own, only the DNS server on this port of 127.0.0.1, or none."""
+    """Return the configuration of Erlang's resolver: only the DNS server on this port of 127.0.0.1, or none."""
     server = "" if name_server is None else f"{{nameserver, {{127,0,0,1}}, {name_server}}}.\n"
     return '{resolv_conf, ""}.\n{hosts_file, ""}.\n{lookup, [dns]}.\n' + server
 

@@ -1,4 +1,4 @@
-"""Prosody as a child process: everything of it in a temporary folder, a free port on 127.0.0.1, a domain of its own.
+"""Prosody as a child process, with a temporary folder, a free port on 127.0.0.1 and its own domain.
 
     async with Prosody("a.test", {"alice": "secret"}) as server:
         server.connect(client)        # STARTTLS, verified against server.ca_file
@@ -12,17 +12,17 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Self, Unpack
 
 from interop.servers.ca import Authority
-from interop.servers.daemon import ACCOUNTS, COMPONENT_SECRET, Daemon, Handled, Terms
+from interop.servers.daemon import ACCOUNTS, COMPONENT_SECRET, Daemon, HandledElement, ServerOptions
 from interop.servers.process import program
 from interop.servers.prosody.config import Layout, Peer, configuration, write_accounts
 from interop.servers.setup import Setup
 
-__all__ = ["ACCOUNTS", "Handled", "Peer", "Prosody"]
+__all__ = ["ACCOUNTS", "HandledElement", "Peer", "Prosody"]
 
 
 class Prosody(Daemon):
-    """One server. Use it as an async context manager; each use begins with empty storage and, unless told otherwise, a
-    new authority."""
+    """One server. Use it as an async context manager. Each use begins with empty storage and, by default, a new
+    authority."""
 
     name = "Prosody"
 
@@ -35,15 +35,13 @@ class Prosody(Daemon):
         network_backend: str | None = None,
         extra: str = "",
         peer: Peer | None = None,
-        **terms: Unpack[Terms],
+        **options: Unpack[ServerOptions],
     ) -> None:
-        """
-        ``accounts`` maps names to passwords. ``modules`` come on top of `config.MODULES`. ``network_backend`` is
-        ``"epoll"`` (Prosody's own choice), ``"select"`` or ``"event"``. ``extra`` is Lua for the global section of the
-        configuration. ``peer`` is the one server that it talks to; both need certificates of one ``authority``. Debian's
-        ``limits`` are 10 kB/s for a client.
-        """
-        super().__init__(domain, accounts, federated=peer is not None, **terms)
+        """``accounts`` maps names to passwords. ``modules`` are loaded in addition to `config.MODULES`.
+        ``network_backend`` is ``"epoll"`` (Prosody's default), ``"select"`` or ``"event"``. ``extra`` is Lua for the
+        global section of the configuration. ``peer`` is the only server that it federates with; both need
+        certificates of one ``authority``. Debian's ``limits`` are 10 kB/s for a client."""
+        super().__init__(domain, accounts, federated=peer is not None, **options)
         self._modules = modules
         self._network_backend = network_backend
         self._extra = extra
@@ -51,7 +49,7 @@ class Prosody(Daemon):
 
     @classmethod
     def of(cls, setup: Setup, **more: Any) -> Self:
-        """As a scene wants it."""
+        """Create the server for a scene."""
         modules = ("mam",) if setup.archive else ()
         return cls(friends=setup.friends, modules=modules, limits=setup.limits, **more)
 

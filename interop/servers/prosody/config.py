@@ -1,6 +1,6 @@
-"""The files that a Prosody under test starts from: its configuration, accounts and rosters, as Lua text.
+"""The files of Prosody: its configuration, accounts and rosters, as Lua text.
 
-Accounts are written straight into Prosody's "internal" storage: ``prosodyctl register`` takes half a second for each.
+Accounts go straight into Prosody's "internal" storage: ``prosodyctl register`` takes half a second for each.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from pathlib import Path
 from interop.servers import daemon
 
 MODULES = ("roster", "saslauth", "tls", "disco", "ping", "smacks", "carbons", "pep", "blocklist")
-"""What Debian enables and our plugin can meet: nothing that opens a port, and no registration."""
+"""The modules that Debian enables and our plugin can meet. None opens a port or registers accounts."""
 DEBIAN_LIMITS = 'limits = { c2s = { rate = "10kb/s" }; s2sin = { rate = "30kb/s" } }'
 """As in /etc/prosody/prosody.cfg.lua of Debian 12."""
 
 
 class Layout(daemon.Layout):
-    """Where everything of one Prosody lies."""
+    """The files of one Prosody."""
 
     @property
     def config(self) -> Path:
@@ -29,41 +29,42 @@ class Layout(daemon.Layout):
 
     @property
     def data(self) -> Path:
-        """Accounts, rosters, everything stored."""
+        """Accounts, rosters and everything else that is stored."""
         return self.root / "data"
 
     @property
     def pid(self) -> Path:
-        """The file in which Prosody keeps its process id."""
+        """The file with Prosody's process id."""
         return self.root / "prosody.pid"
 
 
 @dataclass(frozen=True)
 class Peer:
-    """Another server, on this machine."""
+    """Another server on this machine."""
 
     domain: str
     port: int
-    """The one that it has for servers."""
+    """Its port for servers."""
 
 
 def quote(text: str) -> str:
-    """``text`` as a Lua string literal, in which whatever is not harmless becomes a decimal escape of its UTF-8."""
+    """Return ``text`` as a Lua string literal. Characters that are not harmless become decimal escapes of their UTF-8."""
     return '"' + re.sub(rb"[^A-Za-z0-9_@/. -]", lambda match: b"\\%03d" % match[0][0], text.encode()).decode() + '"'
 
 
 def storage_name(text: str) -> str:
-    """``text`` as a name in Prosody's internal storage (util.datamanager): other than letters and digits, ``%xx``."""
+    """Return ``text`` as a name in Prosody's internal storage (util.datamanager): ``%xx`` for all but letters and
+    digits."""
     return re.sub(rb"[^A-Za-z0-9]", lambda match: b"%%%02x" % match[0][0], text.encode()).decode()
 
 
 def federated(port: int | None, peer: Peer | None) -> list[str]:
-    """Lines for the global section: ``port`` is ours for other servers. They prove their domains by certificates only."""
+    """Return lines for the global section. ``port`` is ours for other servers, which authenticate by certificates only."""
     if peer is None:
-        # Alone on its domain: no port for other servers, and no question to any name server.
+        # Without federation: no port for other servers, and no name server.
         return ['modules_disabled = { "s2s" }']
-    # libunbound answers from here, and asks nobody: what is not here does not exist. One value an option: Prosody's
-    # binding crashes at a list of them, so there can be one other server.
+    # libunbound answers only from this data and asks nobody. Prosody's binding crashes with a list of values, so there can
+    # be only one other server.
     options = {
         "local-zone:": f"{peer.domain.rpartition('.')[2]}. static",
         "local-data:": f"_xmpp-server._tcp.{peer.domain}. IN SRV 0 0 {peer.port} localhost.",
@@ -93,8 +94,10 @@ def configuration(
     peer: Peer | None,
     component: tuple[str, str, int],
 ) -> str:
-    """The text of the configuration file. ``extra`` is Lua for the global section, for what only one scene wants. ``component``
-    is its domain, its secret and the port."""
+    """Return the text of the configuration file.
+
+    ``extra`` is Lua for the global section, for a single scene. ``component`` is its domain, its secret and its port.
+    """
     enabled = [*MODULES, *modules, "tap", *(["limits"] if limits else [])]
     ssl = f"ssl = {{ key = {quote(str(key))}, certificate = {quote(str(chain))}, cafile = {quote(str(layout.ca))} }}"
     lines = [
@@ -130,7 +133,7 @@ def configuration(
 def write_accounts(
     data: Path, domain: str, accounts: Mapping[str, str], contacts: Mapping[str, Collection[str]]
 ) -> None:
-    """Write passwords (name → password) and rosters (name → bare JIDs, subscribed both ways)."""
+    """Write passwords (by name) and rosters (bare JIDs by name, subscribed both ways)."""
     host = data / storage_name(domain)
     for store in ("accounts", "roster"):
         (host / store).mkdir(parents=True)

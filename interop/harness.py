@@ -1,4 +1,4 @@
-"""What a scene plays on: one running server, and slixmpp clients that it lets in."""
+"""The harness of a scene: one running server, and the slixmpp clients on it."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from slixmpp import ClientXMPP, ComponentXMPP
 from slixmpp.basexmpp import BaseXMPP
 
 import slixmpp_e2e
-from xmpp_loopback import no_tls, offline
-from xmpp_loopback.record import Record, Way
+from xmpp_loopback import LoginFailed, no_tls, offline
+from xmpp_loopback.stanza_log import Direction, StanzaLog
 
 LOGIN_SECONDS = 30.0
-"""STARTTLS, SASL and binding take a few ms on the loopback; under Debian's limits and a full machine more."""
+"""Timeout of a login. It takes a few ms, and more under Debian's limits on a busy machine."""
 ROSTER_SECONDS = 30.0
-"""The same for a roster, which waits behind whatever the server has yet to send."""
+"""Timeout of a roster request, which waits behind everything that the server has yet to send."""
 LAST_TURNS = 20
-"""Turns of the event loop in which a plugin that was unloaded takes its features back: it waits for nobody."""
+"""Turns of the event loop for an unloaded plugin to remove its features. It offers nothing to wait for."""
 
 
-class Exchange(Protocol):
-    """One element that a server handled."""
+class HandledText(Protocol):
+    """An element that a server received or sent."""
 
     @property
     def text(self) -> str:
@@ -33,56 +33,52 @@ class Exchange(Protocol):
 
 
 class Server(Protocol):
-    """What a scene needs of a server; each in ``interop.servers`` has it."""
+    """A server as scenes use it. All servers in ``interop.servers`` have this interface."""
 
     @property
     def software(self) -> tuple[str, ...]:
-        """Name and version of each that it stands for, once it runs."""
+        """Names and versions of the software, once it runs."""
 
     @property
     def domains(self) -> tuple[str, ...]:
-        """The domains on which it has accounts: several if it stands for servers that talk to each other."""
+        """The domains of its accounts: several for servers that federate."""
 
     @property
     def accounts(self) -> Mapping[str, str]:
-        """Name → password."""
+        """Names to passwords."""
 
     def jid(self, account: str) -> str:
-        """The bare JID of ``account``."""
+        """Return the bare JID of ``account``."""
 
     def connect(self, client: ClientXMPP) -> None:
-        """Tell ``client`` whom to trust, and let it begin to connect."""
+        """Make ``client`` trust this server, and start connecting."""
 
     def component_client(self) -> ComponentXMPP:
-        """The component that it takes (XEP-0114), which has not begun to connect."""
+        """Return the server's component (XEP-0114), not yet connected."""
 
-    def handled(self) -> Collection[Exchange]:
-        """Every element that it received from a client or sent to one, in order."""
+    def handled(self) -> Collection[HandledText]:
+        """Return every element that it received from a client or sent to one, in order."""
 
-    def forget(self) -> None:
-        """What was handled so far is not told again."""
+    def forget_handled(self) -> None:
+        """Forget what was handled so far."""
 
     def log_tail(self) -> str:
-        """The last that it has to say for itself, for whoever looks into a failure."""
+        """Return the end of its log, for the report of a failure."""
 
     def save_logs(self, folder: Path) -> None:
-        """All that it has to say for itself, as files."""
+        """Save its logs and everything that it handled as files."""
 
 
-class LoginFailed(Exception):
-    """A client of a scene could not log in; the message says at which step."""
-
-
-class Stage:
-    """The clients of one scene on one server. As a context manager it sees all of them off at the end."""
+class Harness:
+    """The clients of one scene on one server. As a context manager, it logs all of them out at the end."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
         self._clients: list[BaseXMPP] = []
-        self._temporary = tempfile.TemporaryDirectory(prefix="xmpp-e2e-stage-")
+        self._temporary = tempfile.TemporaryDirectory(prefix="xmpp-e2e-harness-")
 
     async def __aenter__(self) -> Self:
-        self.server.forget()
+        self.server.forget_handled()
         return self
 
     async def __aexit__(
@@ -90,120 +86,118 @@ class Stage:
     ) -> None:
         try:
             for client in self._clients:
-                await self._see_off(client)
+                await self._log_out(client)
         finally:
             self._temporary.cleanup()
 
     @property
     def folder(self) -> Path:
-        """For the files of the scene, until it ends."""
+        """A folder for the files of the scene, deleted at its end."""
         return Path(self._temporary.name)
 
     def jid(self, name: str) -> str:
-        """The bare JID of the account ``name``."""
+        """Return the bare JID of the account ``name``."""
         return self.server.jid(name)
 
     async def client(
-        self, name: str, resource: str = "stage", prepare: Callable[[ClientXMPP], None] | None = None
+        self, name: str, resource: str = "harness", prepare: Callable[[ClientXMPP], None] | None = None
     ) -> ClientXMPP:
-        """
-        An ordinary client of the account ``name``, online: presence sent, roster fetched. ``prepare`` is called before it
-        connects, to register plugins and handlers. Raises `LoginFailed`.
+        """Create an ordinary client of the account ``name`` and bring it online, with presence and roster.
+
+        ``prepare`` registers plugins and handlers before the client connects. Raises `LoginFailed`.
         """
         client = ClientXMPP(f"{self.jid(name)}/{resource}", self.server.accounts[name], ssl_context=no_tls())
         if prepare is not None:
             prepare(client)
-        await self.enter(client)
+        await self.log_in(client)
         client.send_presence()
         await self.settle(client)
         return client
 
-    async def encrypted(
+    async def e2e_client(
         self,
         name: str,
-        resource: str = "stage",
+        resource: str = "harness",
         prepare: Callable[[ClientXMPP], None] | None = None,
         *,
         device: str | None = None,
         **settings: Any,
     ) -> ClientXMPP:
-        """
-        The same with the plugin ``e2e``, which gets ``settings``. Key and memory are those of the ``device``, which is the
-        resource unless told otherwise: when it comes back in the same scene it is the same device.
+        """Create a client with the plugin ``e2e``, which gets ``settings``, and bring it online.
+
+        The key store belongs to the ``device``, by default the resource. A client that returns in the same scene with the
+        same device has the same key.
         """
         store = self._store(name, device or resource)
 
         def load(client: ClientXMPP) -> None:
             if prepare is not None:
                 prepare(client)
-            client.register_plugin("e2e", {"store": store, **settings}, module=slixmpp_e2e)
+            client.register_plugin("e2e", {"store_path": store, **settings}, module=slixmpp_e2e)
 
         return await self.client(name, resource, load)
 
     async def component(self, prepare: Callable[[BaseXMPP], None], **settings: Any) -> ComponentXMPP:
-        """The server's component with the plugin ``e2e``, connected. Raises `LoginFailed`."""
+        """Connect the server's component with the plugin ``e2e``. Raises `LoginFailed`."""
         component = self.server.component_client()
         component.enable_direct_tls = False
         prepare(component)
-        component.register_plugin("e2e", {"store": self._store("component", ""), **settings}, module=slixmpp_e2e)
+        component.register_plugin("e2e", {"store_path": self._store("component", ""), **settings}, module=slixmpp_e2e)
         self._clients.append(component)
         await log_in(component, component.connect)
         return component
 
-    async def enter(self, client: ClientXMPP) -> bool:
-        """Log in a client that was made elsewhere, or was here before: True if it resumed its stream (XEP-0198)."""
+    async def log_in(self, client: ClientXMPP) -> bool:
+        """Log in an existing client; return True if it resumed its stream (XEP-0198)."""
         if client not in self._clients:
             self._clients.append(client)
         return await log_in(client, lambda: self.server.connect(client))
 
-    async def leave(self, client: ClientXMPP) -> None:
-        """Log out in order and unload the plugin; nothing of the client is left but what it stored."""
+    async def log_out(self, client: ClientXMPP) -> None:
+        """Log the client out and unload the plugin. Only its store remains."""
         self._clients.remove(client)
-        await self._see_off(client)
+        await self._log_out(client)
 
     async def unload(self, client: BaseXMPP) -> None:
-        """Unload the plugin ``e2e``, and return when it has cleaned up."""
+        """Unload the plugin ``e2e``; return when it has cleaned up."""
         plugins: Any = client.plugin
         plugins.disable("e2e")
         for _ in range(LAST_TURNS):
             await asyncio.sleep(0)
 
     async def cut(self, client: ClientXMPP) -> None:
-        """Its TCP connection is gone, without a word."""
+        """Cut the client's TCP connection."""
         await _hang_up(client)
 
     async def settle(self, *clients: ClientXMPP) -> None:
-        """Return when all that these clients sent before was handled, and what the server sent them has arrived."""
+        """Return when all stanzas that these clients sent are handled, and all stanzas to them have arrived."""
         for _ in range(2):
             for client in clients:
                 await client.get_roster(timeout=ROSTER_SECONDS)
-                # Between servers stanzas keep their order too: an answer from there comes after all that came before.
+                # Stanzas keep their order between servers too: this answer arrives after everything before it.
                 for domain in self.server.domains:
                     if domain != client.boundjid.domain:
-                        question = client.make_iq_get("http://jabber.org/protocol/disco#info", ito=domain)
-                        await question.send(timeout=ROSTER_SECONDS)
+                        query = client.make_iq_get("http://jabber.org/protocol/disco#info", ito=domain)
+                        await query.send(timeout=ROSTER_SECONDS)
 
-    def readable(self, *words: str) -> list[str]:
-        """What the server handled in which one of ``words`` can be read: as it is, escaped, or inside base64."""
-        record = Record()
+    def find_text(self, *words: str) -> list[str]:
+        """Return the handled elements in which one of ``words`` can be read: plain, escaped, or in base64."""
+        log = StanzaLog()
         for handled in self.server.handled():
-            record.add(Way.RECEIVED, "", handled.text)
-        return [handled.text for word in words for handled in record.mentions(word)]
+            log.add(Direction.RECEIVED, "", handled.text)
+        return [handled.text for word in words for handled in log.find_text(word)]
 
     def _store(self, name: str, device: str) -> str:
         return str(self.folder / f"{name}-{device.encode().hex()}.db")
 
-    async def _see_off(self, client: BaseXMPP) -> None:
-        await offline(cast(ClientXMPP, client))  # which does for a component, too
+    async def _log_out(self, client: BaseXMPP) -> None:
+        await offline(cast(ClientXMPP, client))  # works for a component, too
         if "e2e" in client.plugin:
             await self.unload(client)
 
 
 async def log_in(client: BaseXMPP, connect: Callable[[], object]) -> bool:
-    """
-    Let ``client`` ``connect`` and bind, or raise `LoginFailed` with the first thing that went wrong. True if it resumed an
-    earlier stream (XEP-0198) instead.
-    """
+    """Connect and bind ``client``; return True if it resumed an earlier stream (XEP-0198). Raises `LoginFailed`."""
     outcome: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
     def fail(step: str) -> Callable[[object], None]:

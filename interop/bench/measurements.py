@@ -1,4 +1,4 @@
-"""What is measured: plaintext slixmpp and the same program with end-to-end encryption in turn, on one server."""
+"""Measure plaintext slixmpp and the same program with end-to-end encryption in turn, on one server."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from pathlib import Path
 from statistics import median
 
 from interop.bench.client import WORD
-from interop.bench.hand import Hand, WrongResult
 from interop.bench.proxy import Proxy, quiet
+from interop.bench.worker import WorkerProcess, WrongResult
 from interop.servers.prosody import Prosody
-from xmpp_loopback.record import Record, Way
+from xmpp_loopback.stanza_log import Direction, StanzaLog
 
 DOMAIN, PASSWORD, KINDS = "a.test", "wonderland", ("plaintext", "e2e")
 CROWD_OF_ONE = 50
-"""Sessions with one account: a few less than the 64 that one peer may have."""
+"""Sessions with one account, fewer than the limit of 64 per peer."""
 OPEN_SERVER = """
 c2s_require_encryption = false
 allow_unencrypted_plain_auth = true
 tap_record = false
 """
-"""Neither TLS to the server, so that the proxy can read along, nor a record of what it handles, which costs time."""
+"""No TLS to the server, so that the proxy can read, and no log of stanzas, which costs time."""
 PROMPT_SERVER = f"{OPEN_SERVER}network_settings = {{ nagle = false }}\n"
-"""By default Prosody leaves Nagle's algorithm on: it holds back small writes while another waits for its acknowledgement by
-TCP, up to 40 ms."""
+"""No Nagle's algorithm. By default Prosody holds small writes back for up to 40 ms, until TCP acknowledges the one
+before."""
 
 Samples = Mapping[str, Mapping[str, list[float]]]
-"""Row → kind → one number of each round."""
+"""Row to kind to one number for each round."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One thing that is measured."""
+    """One measurement."""
 
     title: str
     unit: str
     digits: int = 0
-    """Behind the point."""
+    """Digits after the decimal point."""
 
 
 ROWS: Mapping[str, Row] = {
@@ -64,7 +64,7 @@ ROWS: Mapping[str, Row] = {
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much of everything in a round."""
+    """How often each measurement repeats in a round."""
 
     openings: int = 4
     far_openings: int = 2
@@ -73,55 +73,55 @@ class Sizes:
     messages_by_proxy: int = 1000
     alone: int = 10
     warm_sessions: int = 20
-    """Open before memory and time are looked at: the first costs more than all others."""
+    """Sessions to open before measuring memory and time: the first one costs more than all others."""
     sessions: int = 200
     far_seconds: float = 0.05
-    """Each way, for each of the two links."""
+    """The delay in each direction, for each of the two links."""
 
 
 FULL = Sizes()
 QUICK = Sizes(openings=1, far_openings=1, echoes=5, messages=100, messages_by_proxy=50, alone=1, warm_sessions=1, sessions=3)
-"""Every step once: whether it works, not how fast."""
+"""Everything once, to check that it works."""
 
 
 @dataclass
 class Pair:
-    """Alice and Bob, each in a process of its own, both with encryption or both without, and where their stores lie."""
+    """Alice and Bob, each in a worker process, both with encryption or both without."""
 
-    alice: Hand
-    bob: Hand
+    alice: WorkerProcess
+    bob: WorkerProcess
     encrypted: bool
     folder: Path
     _logins: int = field(default=0)
 
     async def login(self, alices_port: int, bobs_port: int) -> None:
-        """Both come online, as new people."""
+        """Bring both online, as new accounts without sessions."""
         self._logins += 1
-        for name, hand, port in (("alice", self.alice, alices_port), ("bob", self.bob, bobs_port)):
+        for name, worker, port in (("alice", self.alice, alices_port), ("bob", self.bob, bobs_port)):
             store = str(self.folder / f"{name}{self._logins}.db") if self.encrypted else None
-            await hand("login", port=port, jid=jid(name), password=PASSWORD, store=store, echo=name == "bob")
-        for hand in (self.alice, self.bob):
-            await hand("settle")
+            await worker("login", port=port, jid=jid(name), password=PASSWORD, store=store, echo=name == "bob")
+        for worker in (self.alice, self.bob):
+            await worker("settle")
 
     async def logout(self) -> None:
-        """Both leave."""
-        for hand in (self.alice, self.bob):
-            await hand("logout")
+        """Log out both."""
+        for worker in (self.alice, self.bob):
+            await worker("logout")
 
     async def send(self, kind: str, count: int) -> float:
-        """Alice sends, Bob hears all of it; returns the seconds between the first and the last."""
+        """Let Alice send and Bob receive; return the seconds from the first to the last message."""
         start: float = (await self.alice("send", to=jid("bob"), kind=kind, count=count))["start"]
         last: float = (await self.bob("heard", kind=kind, count=count))["last"]
         return last - start
 
 
 def jid(name: str) -> str:
-    """The bare JID of an account."""
+    """Return the bare JID of an account."""
     return f"{name}@{DOMAIN}"
 
 
 async def measure(rounds: int, sizes: Sizes, folder: Path) -> tuple[Samples, str]:
-    """All samples, and the version of the server. ``folder`` is for stores. Raises `WrongResult`, `ClientFailed`."""
+    """Return all samples, and the version of the server. ``folder`` is for stores. Raises `WrongResult`, `ClientFailed`."""
     samples: dict[str, dict[str, list[float]]] = {row: defaultdict(list) for row in ROWS}
     crowd = [f"crowd{number}" for number in range(-(-(sizes.sessions + sizes.warm_sessions) // CROWD_OF_ONE))]
     accounts = dict.fromkeys(("alice", "bob", *crowd), PASSWORD)
@@ -130,8 +130,8 @@ async def measure(rounds: int, sizes: Sizes, folder: Path) -> tuple[Samples, str
         Prosody(DOMAIN, accounts, extra=PROMPT_SERVER) as prompt,
     ):
         for number in range(rounds):
-            # New processes for each round, so that no round leaves anything to the next.
-            async with Hand() as alice, Hand() as bob:
+            # New processes in each round, so that no round influences the next.
+            async with WorkerProcess() as alice, WorkerProcess() as bob:
                 for kind in KINDS:
                     place = folder / f"{number}-{kind}"
                     place.mkdir()
@@ -154,7 +154,7 @@ async def _round(pair: Pair, port: int, prompt: int, sizes: Sizes) -> dict[str, 
 
 
 async def _lone(pair: Pair, port: int, sizes: Sizes) -> dict[str, float]:
-    """Openings, each by new people, and what they say one at a time; the last two stay online, with a session."""
+    """Measure openings, each with new keys, and single messages. The last two clients stay online with a session."""
     first, again = [], []
     for number in range(sizes.openings):
         if number:
@@ -169,17 +169,17 @@ async def _lone(pair: Pair, port: int, sizes: Sizes) -> dict[str, float]:
 
 
 async def _stream(pair: Pair, sizes: Sizes) -> dict[str, float]:
-    """As fast as it goes, without the proxy, which costs time."""
+    """Measure throughput, without the proxy, which costs time."""
     await pair.send("warm", sizes.messages // 10)
-    before = [await hand("cost") for hand in (pair.alice, pair.bob)]
+    before = [await worker("cost") for worker in (pair.alice, pair.bob)]
     took = await pair.send("rate", sizes.messages)
-    after = [await hand("cost") for hand in (pair.alice, pair.bob)]
+    after = [await worker("cost") for worker in (pair.alice, pair.bob)]
     sender, receiver = (1e6 * (b["cpu"] - a["counted"]) / sizes.messages for a, b in zip(before, after, strict=True))
     return {"rate": sizes.messages / took, "cpu_sender": sender, "cpu_receiver": receiver}
 
 
 async def _by_proxy(pair: Pair, port: int, sizes: Sizes) -> dict[str, float]:
-    """With delays, and then without, counting bytes; at last, whether they could be read."""
+    """Measure with delays, then count bytes without, and at last check whether the wire could be read."""
     far = []
     async with Proxy(port) as alice, Proxy(port) as bob:
         for number in range(sizes.far_openings):
@@ -205,7 +205,7 @@ async def _by_proxy(pair: Pair, port: int, sizes: Sizes) -> dict[str, float]:
 
 
 async def _bytes(pair: Pair, alice: Proxy, bob: Proxy, said: list[tuple[str, int]]) -> tuple[float, float]:
-    """Bytes for each message: what Alice writes, and what both write and read."""
+    """Return the bytes for each message: those that Alice writes, and those that both write and read."""
     await quiet(alice, bob)
     sent, passed = len(alice.sent), len(alice) + len(bob)
     for kind, count in said:
@@ -216,18 +216,19 @@ async def _bytes(pair: Pair, alice: Proxy, bob: Proxy, said: list[tuple[str, int
 
 
 def check_wire(encrypted: bool, *proxies: Proxy) -> None:
-    """What is encrypted cannot be read, as it is or in base64; what is not can, or else we have looked in the wrong place."""
-    record = Record()
+    """Check that encrypted messages cannot be read on the wire, and that plaintext can: else we looked in the wrong
+    place."""
+    log = StanzaLog()
     for proxy in proxies:
         for passed in (proxy.sent, proxy.received):
-            record.add(Way.RECEIVED, "", passed.decode())
-    read = bool(record.mentions(WORD))
+            log.add(Direction.RECEIVED, "", passed.decode())
+    read = bool(log.find_text(WORD))
     if read == encrypted:
         raise WrongResult("a message could be read on the wire" if read else "no message was seen on the wire at all")
 
 
 async def _crowd(pair: Pair, port: int, sizes: Sizes, names: list[str]) -> dict[str, float]:
-    """Bob opens sessions with many clients, who live in Alice's process."""
+    """Measure Bob opening sessions with many clients in Alice's process."""
     bob, others, folder = pair.bob, pair.alice, pair.folder
     await bob("login", port=port, jid=jid("bob"), password=PASSWORD, store=str(folder / "bob.db"), echo=False)
     count = sizes.sessions + sizes.warm_sessions

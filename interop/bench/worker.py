@@ -1,4 +1,4 @@
-"""The other end of ``interop.bench.client``: starts the process, gives it orders, and ends it."""
+"""Start, command and end a worker process of ``interop.bench.client``."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from typing import Any, Self
 
 ROOT = Path(__file__).parents[2]
 ANSWER_BYTES = 1 << 20
-"""A few thousand numbers as JSON."""
+"""Maximum length of an answer: a few thousand numbers as JSON."""
 ORDER_SECONDS = 120.0
-"""The longest takes some seconds."""
+"""Timeout of an order. The longest takes some seconds."""
 
 
 class ClientFailed(Exception):
-    """The process of a client ended, or hangs; what it had to say is on standard error."""
+    """A worker process ended or hangs; standard error has its output."""
 
 
 class WrongResult(Exception):
-    """Something was lost, altered, came by the wrong way, or could be read on the wire."""
+    """Something was lost, altered, came the wrong way, or could be read on the wire."""
 
 
-class Hand:
+class WorkerProcess:
     """One process. Use it as an async context manager."""
 
     async def __aenter__(self) -> Self:
@@ -45,13 +45,13 @@ class Hand:
     ) -> None:
         if kind is None:
             assert self.process.stdin is not None
-            self.process.stdin.close()  # the end of its orders
+            self.process.stdin.close()  # no more orders
         elif self.process.returncode is None:
             self.process.kill()
         await self.process.wait()
 
     async def __call__(self, do: str, **details: Any) -> dict[str, Any]:
-        """Give an order; returns what it answers. Raises `WrongResult`, `ClientFailed`."""
+        """Give an order; return its answer. Raises `WrongResult`, `ClientFailed`."""
         stdin, stdout = self.process.stdin, self.process.stdout
         assert stdin is not None
         assert stdout is not None

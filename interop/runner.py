@@ -1,4 +1,4 @@
-"""Scenes, the servers on which they can be played, and how it went."""
+"""Find the scenes, run them on the servers, and collect the results."""
 
 from __future__ import annotations
 
@@ -12,87 +12,88 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Self, TypeAlias
 
+from interop.harness import Harness, Server
 from interop.servers.ejabberd import Ejabberd
 from interop.servers.federation import Federation
 from interop.servers.loopback import Loopback
 from interop.servers.process import ServerFailed
 from interop.servers.prosody import Prosody
-from interop.servers.setup import ORDINARY, Setup
-from interop.stage import Server, Stage
+from interop.servers.setup import DEFAULT_SETUP, Setup
 
 SCENES = Path(__file__).parent / "scenes"
 SCENE_SECONDS = 600.0
-"""The longest takes some three minutes: a hundred openings at 3 kB/s. One that hangs is a failure, not the end of the run."""
+"""Timeout of a scene. The longest takes three minutes: a hundred openings at 3 kB/s."""
 
-Play: TypeAlias = Callable[[Stage], Awaitable[None]]
-Make: TypeAlias = Callable[[Setup], AbstractAsyncContextManager[Server]]
-SERVERS: Mapping[str, Make] = {
+SceneFunction: TypeAlias = Callable[[Harness], Awaitable[None]]
+MakeServer: TypeAlias = Callable[[Setup], AbstractAsyncContextManager[Server]]
+SERVERS: Mapping[str, MakeServer] = {
     "loopback": Loopback.of,
     "prosody": Prosody.of,
     "ejabberd": Ejabberd.of,
     "federation": Federation.of,
-    "exchanged": Federation.exchanged,
+    "swapped": Federation.swapped,
 }
-"""Each server by the name that ``--server`` takes. In a federation Alice's server comes first, in the other Bob's."""
-WITHOUT_LIMITS = "it limits no rates"
-LIMITED = MappingProxyType({"loopback": WITHOUT_LIMITS, "exchanged": "the slower server decides"})
-"""Where Debian's limits are not tried."""
+"""The servers by the names that ``--server`` takes. Alice is on the first server of ``federation``, on the second of
+``swapped``."""
+NOT_LIMITED_ON = MappingProxyType({"loopback": "it limits no rates", "swapped": "the slower server decides"})
+"""Servers on which no scene runs under Debian's limits, with the reasons."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One behaviour, played on one server at a time."""
+    """One behaviour to check on each server."""
 
     name: str
     """The module's name."""
     title: str
-    play: Play
-    setup: Setup = ORDINARY
+    run: SceneFunction
+    setup: Setup = DEFAULT_SETUP
     not_on: Mapping[str, str] = field(default_factory=dict)
-    """Where it is not played, by the names of `SERVERS`, and why not."""
+    """Names of servers on which it does not run, with the reasons."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """How one scene went on one server."""
+    """The result of one scene on one server."""
 
     scene: Scene
     server: str
-    """By the name of `SERVERS`."""
+    """The name of the server, as in `SERVERS`."""
     software: tuple[str, ...]
     """Names and versions."""
     error: BaseException | None
     log: str = ""
-    """The last that the server had to say, and where the rest is."""
+    """The end of the server's log, and where to find the rest."""
 
     @property
     def passed(self) -> bool:
-        """It raised nothing."""
+        """Return whether the scene raised nothing."""
         return self.error is None
 
 
 def scenes() -> list[Scene]:
-    """
-    All scenes by name. Each is a module with ``async def play(stage)``; its title is the first line of its docstring. It may
-    have a ``SETUP``, and ``NOT_ON`` with reasons. It is there twice, the second time under Debian's limits, unless it has a
-    reason in ``NOT_LIMITED``.
+    """Return all scenes by name.
+
+    Each is a module with ``async def run(harness)``. The first line of its docstring is the title. It may have a ``SETUP``,
+    and ``NOT_ON`` with reasons. Each scene appears twice, the second time under Debian's limits, unless it has a reason in
+    ``NOT_LIMITED``.
     """
     found = []
     for path in sorted(SCENES.glob("[!_]*.py")):
         module = importlib.import_module(f"interop.scenes.{path.stem}")
         title = (module.__doc__ or path.stem).strip().splitlines()[0]
-        setup, not_on = getattr(module, "SETUP", ORDINARY), getattr(module, "NOT_ON", {})
-        scene = Scene(path.stem, title, module.play, setup, {**(LIMITED if setup.limits else {}), **not_on})
+        setup, not_on = getattr(module, "SETUP", DEFAULT_SETUP), getattr(module, "NOT_ON", {})
+        scene = Scene(path.stem, title, module.run, setup, {**(NOT_LIMITED_ON if setup.limits else {}), **not_on})
         found.append(scene)
         if not setup.limits:
             reason = getattr(module, "NOT_LIMITED", None)
             nowhere = dict.fromkeys(SERVERS, reason) if reason else {}
-            found.append(replace(scene, setup=replace(setup, limits=True), not_on={**LIMITED, **nowhere, **not_on}))
+            found.append(replace(scene, setup=replace(setup, limits=True), not_on={**NOT_LIMITED_ON, **nowhere, **not_on}))
     return found
 
 
-class Theatre:
-    """Plays scenes. A server is kept for the next scene if that wants the same, and none has failed on it."""
+class Runner:
+    """Runs scenes. It keeps a server for the next scene with the same setup, unless a scene has failed on it."""
 
     def __init__(self) -> None:
         self._wanted: tuple[str, Setup] | None = None
@@ -107,34 +108,34 @@ class Theatre:
     ) -> None:
         await self._close()
 
-    async def play(self, scene: Scene, name: str) -> Result:
-        """Play ``scene`` on the server of this name."""
+    async def run(self, scene: Scene, name: str) -> Result:
+        """Run ``scene`` on the server with this name."""
         try:
             server = await self._server_for(name, scene.setup)
         except ServerFailed as error:
             return Result(scene, name, (), error)
-        async with Stage(server) as stage:
-            play = asyncio.wait_for(scene.play(stage), SCENE_SECONDS)
-            (failure,) = await asyncio.gather(play, return_exceptions=True)
+        async with Harness(server) as harness:
+            running = asyncio.wait_for(scene.run(harness), SCENE_SECONDS)
+            (failure,) = await asyncio.gather(running, return_exceptions=True)
         log = ""
         if failure is not None:
             folder = Path(tempfile.mkdtemp(prefix=f"xmpp-e2e-failed-{scene.name}-{name}-"))
             server.save_logs(folder)
-            log = f"{server.log_tail()}\nAll that the server logged, and what it handled, is in {folder}."
+            log = f"{server.log_tail()}\nEverything that the server logged and handled is in {folder}."
             try:
                 await self._close()
             except ServerFailed as ended:
                 failure.add_note(str(ended))
         return Result(scene, name, server.software, failure, log)
 
-    async def play_all(self, playbill: Sequence[Scene], names: Sequence[str], told: Callable[[Result], None]) -> list[Result]:
-        """Play one after the other, those together that can share a server; ``told`` hears of each."""
+    async def run_all(self, chosen: Sequence[Scene], names: Sequence[str], report: Callable[[Result], None]) -> list[Result]:
+        """Run the scenes one after the other, sorted so that they share servers; ``report`` gets each result."""
         results = []
         for name in names:
-            for scene in sorted(playbill, key=lambda scene: repr(scene.setup)):
+            for scene in sorted(chosen, key=lambda scene: repr(scene.setup)):
                 if name not in scene.not_on:
-                    results.append(await self.play(scene, name))
-                    told(results[-1])
+                    results.append(await self.run(scene, name))
+                    report(results[-1])
         return results
 
     async def _server_for(self, name: str, setup: Setup) -> Server:

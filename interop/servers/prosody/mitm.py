@@ -1,4 +1,4 @@
-"""A Prosody that attacks its users: every iq between two of them goes through hooks of ours (mod_middleman.lua)."""
+"""A Prosody that attacks its users: each iq between two of them passes through our hooks (mod_mitm.lua)."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from slixmpp.xmlstream.handler import Callback
 from slixmpp.xmlstream.matcher import MatchXPath
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
+from interop.harness import log_in
 from interop.servers.daemon import COMPONENT
 from interop.servers.prosody import Prosody
-from interop.stage import log_in
 from xmpp_loopback import Hook, offline, to_text
 from xmpp_loopback.hooks import through
 
-MODULE = "middleman"
-"""What the server must load."""
+MODULE = "mitm"
+"""The module that the server must load."""
 _FORWARDED = "{urn:xmpp:forward:0}forwarded"
 
 
 def extra(domain: str) -> str:
-    """What the configuration of a server for ``domain`` must say."""
-    return f'middleman_component = "{COMPONENT}.{domain}"\nvalidate_from_addresses = false'
+    """Return the configuration that a server for ``domain`` needs."""
+    return f'mitm_component = "{COMPONENT}.{domain}"\nvalidate_from_addresses = false'
 
 
-class Middleman:
+class Mitm:
     """The hooks, and the component that the server asks about each iq. Use it as an async context manager."""
 
     def __init__(self, server: Prosody) -> None:
@@ -34,7 +34,7 @@ class Middleman:
         self._component = server.component_client()
         self._component.enable_direct_tls = False
         path = f"{{{self._component.default_ns}}}message/{_FORWARDED}"
-        self._component.register_handler(Callback("middleman", MatchXPath(path), self._took))
+        self._component.register_handler(Callback("mitm", MatchXPath(path), self._took))
 
     async def __aenter__(self) -> Self:
         await log_in(self._component, self._component.connect)
@@ -46,7 +46,7 @@ class Middleman:
         await offline(self._component)
 
     def inject(self, to: str, stanza: Element) -> None:
-        """Send a client (full JID, as in the stanza's ``to``) an iq, from whomever it claims to be."""
+        """Send an iq to a client (full JID, as in the stanza's ``to``), from any claimed sender."""
         self._component.send_raw(to_text(stanza))
 
     def _took(self, message: StanzaBase) -> None:

@@ -1,4 +1,4 @@
-"""The name server by which ejabberd finds the other server of a federation."""
+"""The name server through which ejabberd finds the other server of a federation."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import socket
 import pytest
 from dnslib import RCODE, DNSError, DNSRecord
 
-from interop.servers.names import NameServer
+from interop.servers.name_server import NameServer
 
 
 async def ask(server: NameServer, name: str, kind: str) -> DNSRecord:
-    """The answer to one question."""
+    """Return the answer to one question."""
     question = DNSRecord.question(name, kind)
     return DNSRecord.parse(await asyncio.to_thread(question.send, "127.0.0.1", server.port, timeout=10))
 
 
 async def test_it_knows_where_a_domain_takes_other_servers() -> None:
-    """The service of a domain is at localhost, at the port that was noted last; and localhost is an IPv4 address."""
+    """The service of a domain is at localhost, which has an IPv4 address, at the latest port."""
     async with NameServer() as server:
         server.ports["a.test"] = 1
         server.ports["a.test"] = 40000
@@ -47,7 +47,7 @@ async def test_it_knows_nothing_else(name: str, kind: str, code: str) -> None:
 
 
 async def test_noise_is_ignored() -> None:
-    """What is no question gets no answer, and the next question does."""
+    """Anything but a question gets no answer, and the next question does."""
     async with NameServer() as server:
         server.ports["a.test"] = 40000
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as noise:

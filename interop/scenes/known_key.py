@@ -1,27 +1,27 @@
-"""Who comes back with the same key is known, also after a restart: no longer merely vouched for by the server."""
+"""A peer that returns with the same key, even after a restart, is `known` and no longer only `vouched`."""
 
 from __future__ import annotations
 
-from interop.props import Heard, e2e, session
-from interop.stage import Stage
+from interop.harness import Harness
+from interop.helpers import Events, e2e, session
 
 
-async def play(stage: Stage) -> None:
-    """Alice meets Bob, meets him again, and meets him once more after he has restarted."""
-    alice, bob = await stage.encrypted("alice"), await stage.encrypted("bob")
-    changed = Heard(alice, "e2e_key_changed")
+async def run(harness: Harness) -> None:
+    """Alice meets Bob, meets him again, and once more after he has restarted."""
+    alice, bob = await harness.e2e_client("alice"), await harness.e2e_client("bob")
+    changed = Events(alice, "e2e_key_changed")
     first, theirs = await session(alice, bob)
     assert (str(first.assurance), str(theirs.assurance)) == ("vouched", "vouched")
     assert first.fingerprint == e2e(bob).fingerprint
     await first.close()
-    await theirs.ended()
+    await theirs.wait_closed()
 
     second, theirs = await session(alice, bob)
     assert (str(second.assurance), str(theirs.assurance)) == ("known", "known")
     await second.close()
 
-    await stage.leave(bob)
-    bob = await stage.encrypted("bob")
+    await harness.log_out(bob)
+    bob = await harness.e2e_client("bob")
     third, theirs = await session(bob, alice)
     assert (str(third.assurance), str(theirs.assurance)) == ("known", "known")
     assert theirs.fingerprint == first.fingerprint

@@ -1,21 +1,21 @@
-"""Two who trust no server compare fingerprints: what waits goes on in the same session, once both have pinned the other's."""
+"""Under `server-untrusted`, waiting messages go through the same session once both users have pinned each other's key."""
 
 from __future__ import annotations
 
-from interop.props import Heard, e2e, proved, say
-from interop.stage import Stage
+from interop.harness import Harness
+from interop.helpers import Events, e2e, say, verified_keys
 
 
-async def play(stage: Stage) -> None:
-    """Alice has read Bob's fingerprint from his card; Bob has to ring her up."""
-    alice, bob = [await stage.encrypted(name, trust_model="server-untrusted") for name in ("alice", "bob")]
-    heard, answers = Heard(bob, "message"), Heard(alice, "message")
+async def run(harness: Harness) -> None:
+    """Alice has Bob's fingerprint on his card; Bob has to ring her up."""
+    alice, bob = [await harness.e2e_client(name, trust_model="server-untrusted") for name in ("alice", "bob")]
+    heard, answers = Events(bob, "message"), Events(alice, "message")
     say(alice, bob.boundjid, "Written before anybody looked.")
     say(bob, alice.boundjid, "And this before anybody looked.")
     held = await e2e(alice).connect(bob.boundjid.full)
-    await stage.settle(alice, bob)
+    await harness.settle(alice, bob)
     await e2e(alice).trust.pin(bob.boundjid.bare, str(e2e(bob).fingerprint))
-    await stage.settle(alice, bob)
+    await harness.settle(alice, bob)
     assert (len(heard), len(answers)) == (0, 0)
     assert not held.is_open
 
@@ -25,5 +25,5 @@ async def play(stage: Stage) -> None:
     for message in messages:
         assert str(message["e2e"]["assurance"]) == "verified"
         assert message["e2e"]["session"].sid == held.sid
-    assert proved(alice, bob) == proved(bob, alice) == [("verified", "pin")]
-    assert stage.readable("before anybody looked") == []
+    assert verified_keys(alice, bob) == verified_keys(bob, alice) == [("verified", "pin")]
+    assert harness.find_text("before anybody looked") == []

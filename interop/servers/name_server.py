@@ -1,6 +1,4 @@
-"""A name server on a free port of 127.0.0.1 that knows where the servers under test expect each other (RFC 6120 §3.2.1),
-and of no other name.
-"""
+"""A DNS server on a free port of 127.0.0.1. It knows only the domains of the servers under test (RFC 6120 §3.2.1)."""
 
 from __future__ import annotations
 
@@ -11,7 +9,7 @@ from typing import Any, Self
 from dnslib import QTYPE, RCODE, RR, SRV, A, DNSError, DNSRecord
 
 LOCALHOST = "localhost."
-"""The target of every service: ejabberd refuses an address, and every other name would have to be invented."""
+"""The target of every service. ejabberd refuses an address, and any other name would have to be invented."""
 SERVICE = "_xmpp-server._tcp."
 
 
@@ -19,11 +17,11 @@ class NameServer(asyncio.DatagramProtocol):
     """Answers for the domains in ``ports``. Use it as an async context manager."""
 
     port = 0
-    """Where it listens (UDP), once started."""
+    """Its UDP port, once started."""
 
     def __init__(self) -> None:
         self.ports: dict[str, int] = {}
-        """The port for servers of each domain. May change while it runs: nothing is cached for long."""
+        """The server port of each domain. It may change while the name server runs: nothing is cached for long."""
         self._transport: asyncio.DatagramTransport | None = None
 
     async def __aenter__(self) -> Self:
@@ -39,7 +37,7 @@ class NameServer(asyncio.DatagramProtocol):
             self._transport.close()
 
     def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
-        """Answer a question; what is none is ignored."""
+        """Answer a question; ignore anything else."""
         try:
             question = DNSRecord.parse(data)
         except DNSError:

@@ -1,4 +1,4 @@
-"""The Prosody that attacks: what becomes of an iq between two of its users is up to hooks of ours, while they are there."""
+"""The Prosody that attacks: our hooks change iqs between its users, while the component is connected."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from xml.etree.ElementTree import Element
 
 from slixmpp import ClientXMPP
 
+from interop.harness import Harness
 from interop.servers.prosody import Prosody
-from interop.servers.prosody.middleman import MODULE, Middleman, extra
-from interop.stage import Stage
+from interop.servers.prosody.mitm import MODULE, Mitm, extra
 
 
 def load(client: ClientXMPP) -> None:
@@ -16,13 +16,13 @@ def load(client: ClientXMPP) -> None:
 
 
 async def asked(client: ClientXMPP, peer: ClientXMPP) -> str:
-    """Which software the peer has, as far as the client learns (XEP-0092)."""
+    """Return the peer's software, as far as the client learns it (XEP-0092)."""
     answer = await client.plugin["xep_0092"].get_version(peer.boundjid)
     return str(answer["software_version"]["name"])
 
 
 async def test_hooks_change_what_passes_while_they_are_there() -> None:
-    """They get both ways, stamped; without a hook everything goes on, and so it does when the middleman has gone."""
+    """They see stamped iqs in both directions. Without a hook or without the component, iqs pass unchanged."""
     seen: list[tuple[str, str | None]] = []
 
     def lie(stanza: Element, sender: str) -> Element:
@@ -31,12 +31,12 @@ async def test_hooks_change_what_passes_while_they_are_there() -> None:
             name.text = "mallory"
         return stanza
 
-    async with Prosody(modules=(MODULE,), extra=extra("a.test")) as server, Stage(server) as stage:
-        alice, bob = await stage.client("alice", prepare=load), await stage.client("bob", prepare=load)
+    async with Prosody(modules=(MODULE,), extra=extra("a.test")) as server, Harness(server) as harness:
+        alice, bob = await harness.client("alice", prepare=load), await harness.client("bob", prepare=load)
         assert await asked(alice, bob) == "bob"
-        async with Middleman(server) as middleman:
+        async with Mitm(server) as mitm:
             assert await asked(alice, bob) == "bob"
-            middleman.hooks.append(lie)
+            mitm.hooks.append(lie)
             assert await asked(alice, bob) == "mallory"
         assert await asked(alice, bob) == "bob"
-    assert seen == [("alice@a.test/stage", "get"), ("bob@a.test/stage", "result")]
+    assert seen == [("alice@a.test/harness", "get"), ("bob@a.test/harness", "result")]

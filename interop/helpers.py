@@ -1,0 +1,113 @@
+"""Helpers that scenes share: queues of events, an open session, shared secrets, a user who compares, an echo bot."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from slixmpp import JID, Message
+from slixmpp.basexmpp import BaseXMPP
+
+from slixmpp_e2e import E2E, E2ESession, SasPrompt
+from slixmpp_e2e.trust.passwords import derive_srp_secret
+
+EVENT_SECONDS = 40.0
+"""Timeout of an event. It takes milliseconds, or seconds under Debian's limits."""
+
+
+class EventMissing(AssertionError):
+    """An expected event did not arrive."""
+
+
+class Events:
+    """Collects one event of a client from now on, in order."""
+
+    def __init__(self, client: BaseXMPP, event: str) -> None:
+        self._what = f"{client.requested_jid}: {event}"
+        self._queue: asyncio.Queue[Any] = asyncio.Queue()
+        client.add_event_handler(event, self._queue.put_nowait)
+
+    def __len__(self) -> int:
+        return self._queue.qsize()
+
+    async def take(self) -> Any:
+        """Return the next event, past or future. Raises `EventMissing`."""
+        try:
+            async with asyncio.timeout(EVENT_SECONDS):
+                return await self._queue.get()
+        except TimeoutError:
+            raise EventMissing(f"{self._what} did not come within {EVENT_SECONDS:.0f} s") from None
+
+    def all(self) -> list[Any]:
+        """Return all events that have arrived."""
+        return [self._queue.get_nowait() for _ in range(len(self))]
+
+    async def body(self) -> str:
+        """Return the body of the next message."""
+        return str((await self.take())["body"])
+
+
+def e2e(client: BaseXMPP) -> E2E:
+    """Return the client's plugin ``e2e``."""
+    plugins: Any = client.plugin
+    plugin: E2E = plugins["e2e"]
+    return plugin
+
+
+def plugin(client: BaseXMPP, name: str) -> Any:
+    """Return another plugin of the client."""
+    plugins: Any = client.plugin
+    return plugins[name]
+
+
+async def session(alice: BaseXMPP, bob: BaseXMPP) -> tuple[E2ESession, E2ESession]:
+    """An open session between two clients, as each of them sees it."""
+    started = Events(bob, "e2e_session_opened")
+    ours = await e2e(alice).connect(bob.boundjid.full)
+    await ours.wait_open()
+    return ours, (await started.take()).session
+
+
+def share(one: BaseXMPP, other: BaseXMPP, **secrets: bytes) -> None:
+    """The user of ``one`` has set up secrets with the account of ``other``, by method, as ``xmpp-e2e psk`` and ``password`` do:
+    ``psk=`` a key, ``srp=`` a derived password."""
+    for method, secret in secrets.items():
+        e2e(one).secrets.put(other.boundjid.bare, method, secret)
+
+
+def derive_password(one: BaseXMPP, other: BaseXMPP, password: str) -> bytes:
+    """What two accounts make of a password."""
+    return derive_srp_secret(password, one.boundjid.bare, other.boundjid.bare)
+
+
+def verified_keys(one: BaseXMPP, other: BaseXMPP) -> list[tuple[str, str]]:
+    """Return the assurance and the method of each key of the account of ``other`` that ``one`` remembers."""
+    return [(str(key.assurance), key.verified_by) for key in e2e(one).trust.show(other.boundjid.bare).keys]
+
+
+class SasUser:
+    """A user who compares short strings and answers as told."""
+
+    def __init__(self) -> None:
+        self.prompts: list[SasPrompt] = []
+        self.says_match = True
+
+    def compare(self, shown: SasPrompt) -> bool:
+        """What the plugin asks."""
+        self.prompts.append(shown)
+        return self.says_match
+
+
+def say(client: BaseXMPP, to: JID | str, body: str) -> None:
+    """Send a chat message, as any program does."""
+    client.send_message(mto=JID(to), mbody=body, mtype="chat")
+
+
+def echo(bot: BaseXMPP) -> None:
+    """Answer every message, as a bot without encryption does."""
+
+    def answer(message: Message) -> None:
+        if message["type"] in ("chat", "normal"):
+            message.reply(f"You said: {message['body']}").send()
+
+    bot.add_event_handler("message", answer)

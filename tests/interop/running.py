@@ -1,0 +1,54 @@
+"""Run scenes as tests, shorter than `make interop` does. Several test files use it, so that they run in parallel."""
+
+from __future__ import annotations
+
+import pytest
+
+from interop.runner import Runner, Scene, scenes
+from interop.scenes import debian_limits, many_stanzas, tie_break
+from slixmpp_e2e.trust import passwords
+from slixmpp_e2e.trust.trust_file import watcher as declared
+from slixmpp_e2e.verification import attempt_limiter
+from slixmpp_e2e.xmpp import presence as presences
+
+LIMITED = {"changed_key", "debian_limits", "echo_bot", "first_message", "presence_and_iq", "require_without_e2e"}
+"""The scenes that also run under Debian's limits here. `make interop` runs all of them."""
+SWAPPED = {"accept_from", "changed_key", "compare_strings", "cut_connection", "first_message", "key_and_password"}
+SWAPPED |= {"peer_offline", "presence_and_iq", "resumed_stream", "shared_key", "shared_password", "stranger", "tie_break"}
+"""The scenes that also run with swapped servers here. `make interop` runs all of them."""
+
+
+def on_servers(*servers: str) -> pytest.MarkDecorator:
+    """Parametrize a test with ``scene`` and ``server``: each scene on each of these servers."""
+    combinations = [
+        pytest.param(scene, server, id=f"{scene.name}-{server}{'-limited' if scene.setup.limits else ''}")
+        for server in servers
+        for scene in sorted(scenes(), key=lambda scene: repr(scene.setup))
+        if server not in scene.not_on
+        and not (scene.setup.limits and scene.name not in LIMITED)
+        and not (server == "swapped" and scene.name not in SWAPPED)
+    ]
+    return pytest.mark.parametrize(("scene", "server"), combinations)
+
+
+async def run_shortened(monkeypatch: pytest.MonkeyPatch, runner: Runner, scene: Scene, server: str) -> None:
+    """Run a scene, shortened if it is a long one."""
+    monkeypatch.setattr(tie_break, "TIMES", 3)
+    monkeypatch.setattr(many_stanzas, "COUNT", 100)
+    monkeypatch.setattr(many_stanzas, "EVERY", 50)
+    monkeypatch.setattr(debian_limits, "LETTER", debian_limits.LETTER[:8000])
+    monkeypatch.setattr(debian_limits, "COUNT", 10)
+    monkeypatch.setattr(attempt_limiter, "MAX_PASSWORD_ATTEMPTS", 2)
+    monkeypatch.setattr(passwords, "MEMORY_KIB", 64)
+    monkeypatch.setattr(declared, "POLL_SECONDS", 0.1)
+    if scene.name == "peer_offline":
+        monkeypatch.setattr(presences, "ARRIVAL_SECONDS", 0.2)  # wait only briefly for presence that never comes
+    await run_scene(runner, scene, server)
+
+
+async def run_scene(runner: Runner, scene: Scene, server: str) -> None:
+    """Run a scene; raise its error with the server's log."""
+    result = await runner.run(scene, server)
+    if result.error is not None:
+        result.error.add_note(result.log)
+        raise result.error
