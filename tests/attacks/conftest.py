@@ -1,11 +1,11 @@
-"""A world of real clients for the attacks that need hosts: `tests.slixmpp_e2e.world`; and how long a search may take."""
+"""Real clients for the attacks that need hosts (`tests.slixmpp_e2e.env`), and a longer search for `make soak`."""
 
 from __future__ import annotations
 
 from hypothesis import settings
 
-from tests.slixmpp_e2e.conftest import apart, world
+from tests.slixmpp_e2e.conftest import env, two_domains
 
-__all__ = ["apart", "world"]
+__all__ = ["env", "two_domains"]
 
 settings.register_profile("soak", max_examples=5000)

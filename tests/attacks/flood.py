@@ -1,4 +1,4 @@
-"""A flood of offers, a thousand a second, at a client that goes on talking. ``make flood`` plays a minute of it.
+"""A flood of offers, a thousand a second, at a client that keeps talking. ``make flood`` runs it for a minute.
 
     python -m tests.attacks.flood 60
 """
@@ -20,40 +20,40 @@ from xml.etree.ElementTree import Element
 
 from slixmpp import ClientXMPP, Message
 
-from tests.slixmpp_e2e.world import ACCOUNTS, ALICE, BOB, SID, Heard, World, an_offer, e2e, until
+from tests.slixmpp_e2e.env import ACCOUNTS, ALICE, BOB, SID, Env, Events, an_offer, e2e, until
 from xmpp_e2e.negotiate.jingle import MAX_FLIGHT, NS_JINGLE, NS_SECURITY
 from xmpp_loopback import LoopbackServer
 
 CAROL = "carol@localhost/c"
 OUTSTANDING = 500
-"""Offers on their way at most: the server is no better off than a real one, whose connection would fill."""
+"""Maximum number of offers without an answer. A real server's connection would fill up, too."""
 RATE = 1000.0
-"""Offers a second."""
+"""Offers per second."""
 ROUND = 50
-"""After so many offers the honest ones say something."""
+"""Offers between two messages of the honest clients."""
 _TURN = 0.01
 
 
 def _with_flight(offer: str, data: bytes) -> str:
-    """The same with other bytes of TLS."""
+    """Return the offer with other bytes of TLS."""
     head, begin, rest = offer.partition("<flight>")
     return head + begin + base64.b64encode(data).decode() + rest[rest.index("</flight>") :]
 
 
 @dataclass
 class Flood:
-    """Offers of every kind in turn; whoever sends them never goes on."""
+    """Offers of every kind in turn. Their senders never go on."""
 
-    world: World
+    env: Env
     offer: str
     sent: int = 0
     answers: Counter[str] = field(default_factory=Counter)
     most: Counter[str] = field(default_factory=Counter)
-    """The highest counts that were seen at the victim."""
+    """The highest counts seen at the victim."""
 
     def __post_init__(self) -> None:
         self._done, self._awaited = asyncio.Event(), -1
-        self.world.server.interfere.append(self._swallow)
+        self.env.server.hooks.append(self._swallow)
         stripped = self.offer.replace(NS_SECURITY, "urn:x-nothing")
         self._kinds: list[Callable[[int], tuple[str, str, str]]] = [
             lambda n: (f"user@evil.test/{n}", f"{n:032x}", self.offer),
@@ -68,7 +68,7 @@ class Flood:
         ]
 
     def _swallow(self, stanza: Element, sender: str) -> Element | None:
-        """What the victim says to them."""
+        """Count what the victim sends to them, and drop it."""
         to = stanza.get("to", "")
         if sender != ALICE or not (".test/" in to or to.removeprefix("bob@localhost/").isdecimal()):
             return stanza
@@ -83,32 +83,32 @@ class Flood:
 
     @property
     def answered(self) -> int:
-        """Offers that got their answer."""
+        """Return the number of offers that got an answer."""
         return self.answers.total() - self.answers["request"]
 
     async def all_answered(self, count: int) -> None:
-        """Until so many have got their answer."""
+        """Wait until this many offers have got their answer."""
         self._awaited = count
         if self.answered < count:
             await self._done.wait()
 
     def send(self) -> None:
-        """One more."""
+        """Send one more offer."""
         sender, sid, offer = self._kinds[self.sent % len(self._kinds)](self.sent)
         iq = f"<iq type='set' id='flood{self.sent}' from='{sender}' to='{ALICE}'>{offer.replace(SID, sid)}</iq>"
-        self.world.server.inject(ALICE, iq)
+        self.env.server.inject(ALICE, iq)
         self.sent += 1
 
     def look(self, victim: ClientXMPP) -> None:
         """How much is kept at the victim now?"""
-        switchboard = e2e(victim).switchboard
-        sessions = switchboard.sessions
+        client = e2e(victim)._client
+        sessions = client.registry
         seen = {
-            "half-open": sessions.capacity.half_open,
+            "half-open": client.limits.half_open,
             "sessions": len(list(sessions)),
-            "requests": len(switchboard.iqs._waiting),
-            "to write": len(switchboard.iqs._ready),
-            "timers": len(getattr(switchboard.loop, "_scheduled", ())),
+            "requests": len(client._channel._pending),
+            "to write": len(client._channel._to_send),
+            "timers": len(getattr(client._loop(), "_scheduled", ())),
         }
         for domain in ("evil.test", "worse.test", "localhost"):
             here = (link for link in sessions if link.peer.partition("/")[0].endswith(f"@{domain}") and not link.is_open)
@@ -117,8 +117,8 @@ class Flood:
             self.most[name] = max(self.most[name], count)
 
 
-class Words:
-    """What a client was told; not the stanzas themselves, which would count as memory that the flood takes."""
+class Inbox:
+    """Notes of the messages that a client got. It keeps no stanzas, which would count as memory that the flood takes."""
 
     def __init__(self, client: ClientXMPP) -> None:
         self.queue: asyncio.Queue[tuple[str, str, bool]] = asyncio.Queue()
@@ -133,7 +133,7 @@ class Words:
 
 @dataclass
 class Honest:
-    """Two who talk with the victim, and with each other."""
+    """Two clients that talk with the victim and with each other."""
 
     victim: ClientXMPP
     bob: ClientXMPP
@@ -142,17 +142,17 @@ class Honest:
 
     def __post_init__(self) -> None:
         self._ways = [(self.bob, ALICE), (self.victim, BOB), (self.bob, CAROL), (self.carol, BOB)]
-        self.heard = {client: Words(client) for client in (self.victim, self.bob, self.carol)}
-        self.failed = [Heard(client, "e2e_send_failed") for client in self.heard]
+        self.heard = {client: Inbox(client) for client in (self.victim, self.bob, self.carol)}
+        self.failed = [Events(client, "e2e_send_failed") for client in self.heard]
 
     def speak(self) -> None:
-        """Each says the next word."""
+        """Send the next word on each way."""
         for client, to in self._ways:
             client.send_message(mto=to, mbody=f"word {self.said}")
         self.said += 1
 
     async def all_heard(self) -> bool:
-        """Has each word come, encrypted, in order?"""
+        """Check that every word arrived encrypted and in order; return whether nothing failed."""
         for client, speakers in ((self.victim, 1), (self.bob, 2), (self.carol, 1)):
             words: dict[str, list[str]] = {}
             for _ in range(self.said * speakers):
@@ -164,27 +164,29 @@ class Honest:
 
 
 def resident() -> int:
-    """Bytes of memory that this process, server and all, has now (Linux)."""
+    """Return the resident memory of this process, with the server, in bytes (Linux)."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * 4096
 
 
-async def flood(world: World, count: int, *, paced: bool, **settings: Any) -> tuple[Flood, Honest, list[int]]:
-    """So many offers, a thousand a second if the machine can (``paced``), or as fast as it can, while the victim's rates are
-    told that it were a thousand a second. In the middle Carol opens her first session with the victim. Returns what memory
-    there was at each tenth."""
-    alice = await world.client(ALICE, accept_from="anyone", **settings)
-    bob, carol = await world.client(BOB, accept_from="anyone"), await world.client(CAROL, accept_from="anyone")
-    attack = Flood(world, await an_offer(world))
-    await world.settle(alice, bob, carol)
+async def flood(env: Env, count: int, *, paced: bool, **settings: Any) -> tuple[Flood, Honest, list[int]]:
+    """Run ``count`` offers: a thousand a second if ``paced``, otherwise as fast as possible with a clock that pretends this
+    rate.
+
+    In the middle Carol opens her first session with the victim. Return the memory in use at each tenth.
+    """
+    alice = await env.client(ALICE, accept_from="anyone", **settings)
+    bob, carol = await env.client(BOB, accept_from="anyone"), await env.client(CAROL, accept_from="anyone")
+    attack = Flood(env, await an_offer(env))
+    await env.settle(alice, bob, carol)
     honest = Honest(alice, bob, carol)
-    await world.session(bob, alice)
-    await world.session(carol, bob)
-    world.server.record.enabled = False
+    await env.session(bob, alice)
+    await env.session(carol, bob)
+    env.server.stanza_log.enabled = False
     memory, loop, latecomer = [resident()], asyncio.get_running_loop(), True
     began = loop.time()
     if not paced:
-        e2e(alice).switchboard.sessions._clock = lambda: began + attack.sent / RATE
+        e2e(alice)._client._admission._clock = lambda: began + attack.sent / RATE
     for number in itertools.count(1):
         on_time = int((loop.time() - began) * RATE) if paced else count
         due = min(count, on_time, attack.answered + OUTSTANDING, attack.sent + ROUND)
@@ -196,7 +198,7 @@ async def flood(world: World, count: int, *, paced: bool, **settings: Any) -> tu
         if attack.sent >= len(memory) * count / 10:
             memory.append(resident())
         if latecomer and attack.sent > count / 2:
-            await until((await e2e(carol).connect(ALICE)).opened())
+            await until((await e2e(carol).connect(ALICE)).wait_open())
             latecomer = False
         if attack.sent == count:
             break
@@ -207,14 +209,14 @@ async def flood(world: World, count: int, *, paced: bool, **settings: Any) -> tu
 
 
 async def main(seconds: float) -> None:
-    """Play it, and say what happened."""
+    """Run the flood and print the result."""
     logging.basicConfig(level=logging.CRITICAL)  # clients warn of what is done to them
     with tempfile.TemporaryDirectory() as folder:
         async with LoopbackServer(accounts=ACCOUNTS) as server:
-            world = World(server, Path(folder))
-            attack, honest, memory = await flood(world, round(RATE * seconds), paced=True)
+            env = Env(server, Path(folder))
+            attack, honest, memory = await flood(env, round(RATE * seconds), paced=True)
             complete = await honest.all_heard()
-            await world.end()
+            await env.end()
     took = attack.most.pop("seconds")
     print(f"{attack.sent} offers in {took} s: {attack.sent / max(took, 1):.0f} a second, each answered: {dict(attack.answers)}")
     print(f"at most at the victim: {dict(attack.most)}")

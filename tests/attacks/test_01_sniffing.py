@@ -15,10 +15,10 @@ from OpenSSL import SSL
 from tests.pair import Pair, identity, message
 from xmpp_e2e import events
 from xmpp_e2e.errors import TLSFailed
-from xmpp_e2e.identity import Role
 from xmpp_e2e.negotiate.jingle import NS_SECURITY
-from xmpp_e2e.tls import channel
-from xmpp_e2e.tls.channel import HYBRID_GROUPS, Channel
+from xmpp_e2e.tls import connection
+from xmpp_e2e.tls.connection import HYBRID_GROUPS, TLSConnection
+from xmpp_e2e.types import Role
 
 SECRET = "the treasure is under the oak"
 APPLICATION_DATA = 23
@@ -77,7 +77,7 @@ def test_nothing_can_be_read_on_the_way() -> None:
     for word in (SECRET, "treasure", "message", "body"):
         assert word.encode() not in recorded[Role.INITIATOR] + recorded[Role.RESPONDER]
         assert word not in signalled
-    (secured,) = pair.bob.of(events.Secured)
+    (secured,) = pair.bob.of(events.TLSEstablished)
     assert secured.protocol == "TLSv1.3"
     assert secured.group in HYBRID_GROUPS
 
@@ -87,19 +87,19 @@ def test_stolen_keys_do_not_open_the_recording(role: Role) -> None:
     """Whoever holds the identities of both sides and plays the recording to a channel of his own reads nothing."""
     _, recorded = conversation()
     ours, theirs = ("alice", "bob") if role is Role.INITIATOR else ("bob", "alice")
-    thief = Channel(role, identity(ours))
+    thief = TLSConnection(role, identity(ours))
     thief.start()
-    thief.expect(identity(theirs).certificate_digest)
+    thief.expect_certificate(identity(theirs).certificate_digest)
     got = b""
     with pytest.raises(TLSFailed):
         got = thief.receive(recorded[role.other])
     assert got == b""
-    assert thief.established is None
+    assert thief.handshake_result is None
 
 
 def test_control_session_keys_do_open_the_recording(monkeypatch: pytest.MonkeyPatch) -> None:
     """Control: the recording is complete, for who has the keys of that one session reads all of it."""
-    genuine, secrets = channel._context, {}
+    genuine, secrets = connection._context, {}
 
     def leaky(*args: object) -> SSL.Context:
         context = genuine(*args)
@@ -111,7 +111,7 @@ def test_control_session_keys_do_open_the_recording(monkeypatch: pytest.MonkeyPa
         context.set_keylog_callback(keylog)
         return context
 
-    monkeypatch.setattr(channel, "_context", leaky)
+    monkeypatch.setattr(connection, "_context", leaky)
     _, recorded = conversation()
     assert SECRET.encode() in decrypted(recorded[Role.INITIATOR], secrets["CLIENT_TRAFFIC_SECRET_0"])
     assert SECRET.encode() in decrypted(recorded[Role.RESPONDER], secrets["SERVER_TRAFFIC_SECRET_0"])
@@ -122,7 +122,7 @@ def test_no_two_sessions_share_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
     exporters = set()
     for _ in range(3):
         pair, _ = conversation()
-        established = pair.alice.session.established
+        established = pair.alice.session.handshake_result
         assert established is not None
         exporters.add(established.exporter)
     assert len(exporters) == 3

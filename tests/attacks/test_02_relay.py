@@ -10,18 +10,24 @@ from typing import Any
 
 import pytest
 
-from tests.attacks.middleman import Middleman
+from slixmpp_e2e.alarms import explain, key_alarm
+from tests.attacks.mitm import SessionMitm
 from tests.pair import NOBODY, identity, message
 from xmpp_e2e import events
 from xmpp_e2e.errors import LocalError, UntrustedKey
-from xmpp_e2e.identity import Assurance, KnownKey, Remembered, TrustModel
-from xmpp_e2e.stages import Stage
-from xmpp_e2e.trust.judge import OnKeyChange, Verdict, judge
+from xmpp_e2e.key_decision import KeyDecision, OnKeyChange, decide
+from xmpp_e2e.states import State
+from xmpp_e2e.types import (
+    Assurance,
+    KnownKey,
+    KnownKeys,
+    TrustModel,
+)
 
 
-def bob_with(assurance: Assurance, method: str) -> Remembered:
+def bob_with(assurance: Assurance, method: str) -> KnownKeys:
     """Alice remembers Bob's genuine key."""
-    return Remembered((KnownKey(identity("bob").fingerprint, assurance, method, 0.0),))
+    return KnownKeys((KnownKey(identity("bob").fingerprint, assurance, method, 0.0),))
 
 
 KNOWN, PINNED = bob_with(Assurance.VOUCHED, "route"), bob_with(Assurance.VERIFIED, "pin")
@@ -29,7 +35,7 @@ KNOWN, PINNED = bob_with(Assurance.VOUCHED, "route"), bob_with(Assurance.VERIFIE
 
 def test_first_contact_is_fooled_and_labelled_vouched() -> None:
     """Control and limit in one: with nothing but the servers' word the relay succeeds, and the label says no more than that."""
-    middle = Middleman().open()
+    middle = SessionMitm().open()
     middle.alice.session.send_stanza(message("to bob"))
     middle.relay()
     assert middle.bob.stanzas == ["to bob"]
@@ -40,21 +46,23 @@ def test_first_contact_is_fooled_and_labelled_vouched() -> None:
 
 def test_a_known_peer_is_told_and_gets_nothing_early() -> None:
     """Merely known, under server-authenticates: accepted at its own level, always told, and no stanza before the hello."""
-    middle = Middleman(alice_remembers=KNOWN).open()
+    middle = SessionMitm(alice_remembers=KNOWN).open()
     (told,) = middle.alice.of(events.KeyChanged)
-    assert (told.kind, told.decision) == ("new", "accept")
-    assert (told.fingerprint, told.remembered) == (identity("mallory").fingerprint, (identity("bob").fingerprint,))
+    assert (told.status, told.decision) == ("new", "accept")
+    assert (told.fingerprint, told.known) == (identity("mallory").fingerprint, (identity("bob").fingerprint,))
     assert middle.alice.session.assurance is Assurance.VOUCHED
 
 
-@pytest.mark.parametrize(("remembers", "stage"), [(NOBODY, Stage.EARLY), (KNOWN, Stage.SECURED), (PINNED, Stage.SECURED)])
-def test_no_early_stanza_to_a_new_key(remembers: Remembered, stage: Stage) -> None:
+@pytest.mark.parametrize(
+    ("remembers", "stage"), [(NOBODY, State.SENT_DONE_EARLY), (KNOWN, State.SECURED), (PINNED, State.SECURED)]
+)
+def test_no_early_stanza_to_a_new_key(remembers: KnownKeys, stage: State) -> None:
     """Before a hello has come from a key that is new for a peer, no stanza is taken; control: from a stranger's, it is."""
-    middle = Middleman(alice_remembers=remembers)
+    middle = SessionMitm(alice_remembers=remembers)
     middle.say_nothing_to_alice()
     middle.open()
-    assert middle.alice.session.stage is stage
-    if stage is Stage.EARLY:
+    assert middle.alice.session.state is stage
+    if stage is State.SENT_DONE_EARLY:
         middle.alice.session.send_stanza(message("early"))
     else:
         with pytest.raises(LocalError):
@@ -62,21 +70,21 @@ def test_no_early_stanza_to_a_new_key(remembers: Remembered, stage: Stage) -> No
 
 
 @pytest.mark.parametrize("remembers", [NOBODY, KNOWN], ids=["stranger", "known"])
-def test_an_untrusted_server_is_not_believed(remembers: Remembered) -> None:
+def test_an_untrusted_server_is_not_believed(remembers: KnownKeys) -> None:
     """Under server-untrusted neither a stranger nor a merely known peer gets a stanza on the servers' word."""
-    middle = Middleman(alice={"trust_model": TrustModel.SERVER_UNTRUSTED}, alice_remembers=remembers).open()
-    assert not middle.alice.of(events.SessionStart)
+    middle = SessionMitm(alice={"trust_model": TrustModel.SERVER_UNTRUSTED}, alice_remembers=remembers).open()
+    assert not middle.alice.of(events.SessionOpened)
     with pytest.raises(LocalError):
         middle.alice.session.send_stanza(message("to bob"))
 
 
 def test_a_pinned_peer_is_held() -> None:
     """A pinned key that is contradicted is held even though the servers vouch for the new one; nothing flows either way."""
-    middle = Middleman(alice_remembers=PINNED).open()
+    middle = SessionMitm(alice_remembers=PINNED).open()
     (told,) = middle.alice.of(events.KeyChanged)
-    assert (told.kind, told.decision) == ("changed", "hold")
-    assert "xmpp-e2e trust" in told.text
-    assert middle.alice.session.stage is Stage.AWAITED
+    assert (told.status, told.decision) == ("changed", "hold")
+    assert "xmpp-e2e trust" in key_alarm(told.assessment, "bob@b.test")
+    assert middle.alice.session.state is State.DONE_RECEIVED
     with pytest.raises(LocalError):
         middle.alice.session.send_stanza(message("to bob"))
     middle.relay()
@@ -85,20 +93,20 @@ def test_a_pinned_peer_is_held() -> None:
 
 
 @pytest.mark.parametrize("remembers", [KNOWN, PINNED], ids=["known", "pinned"])
-def test_an_unattended_bot_refuses(remembers: Remembered) -> None:
+def test_an_unattended_bot_refuses(remembers: KnownKeys) -> None:
     """With on_key_change = reject the session ends at once, with an error that contains the command that resolves it."""
-    middle = Middleman(alice={"on_key_change": OnKeyChange.REJECT}, alice_remembers=remembers).open()
+    middle = SessionMitm(alice={"on_key_change": OnKeyChange.REJECT}, alice_remembers=remembers).open()
     assert isinstance(middle.alice.failure, UntrustedKey)
-    assert "xmpp-e2e trust pin bob@b.test SHA256:" in middle.alice.failure.explain()
+    assert "xmpp-e2e trust pin bob@b.test SHA256:" in explain(middle.alice.failure)
 
 
 def test_control_without_the_judge(monkeypatch: pytest.MonkeyPatch) -> None:
     """Control: when the judge forgets what is remembered, even a pinned peer is relayed."""
 
-    def forgetful(remembered: Remembered, *args: Any, **terms: Any) -> Verdict:
-        return judge(NOBODY, *args, **terms)
+    def forgetful(remembered: KnownKeys, *args: Any, **terms: Any) -> KeyDecision:
+        return decide(NOBODY, *args, **terms)
 
-    monkeypatch.setattr("xmpp_e2e.standing.judge", forgetful)
-    middle = Middleman(alice_remembers=PINNED).open()
+    monkeypatch.setattr("xmpp_e2e.inner.key_assessment.decide", forgetful)
+    middle = SessionMitm(alice_remembers=PINNED).open()
     middle.alice.session.send_stanza(message("to bob"))
     assert middle.relay().read == ["to bob"]

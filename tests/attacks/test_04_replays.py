@@ -12,18 +12,18 @@ from xml.etree.ElementTree import Element
 
 import pytest
 
-from tests.attacks.edits import ACTIONS, NS_JINGLE, SECURITY
+from tests.attacks.signalling_edits import ACTIONS, NS_JINGLE, SECURITY
 from tests.pair import BOB as BOB_JID
-from tests.pair import JingleHook, Pair, Side, config, identity, message
-from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, until
+from tests.pair import JingleHook, Pair, Side, config, has_code, identity, message
+from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, e2e, until
 from xmpp_e2e import events
-from xmpp_e2e.authenticate.hello import Hello, NegotiationAltered
-from xmpp_e2e.errors import E2EError, TLSFailed
-from xmpp_e2e.identity import Role
+from xmpp_e2e.errors import Code, E2EError, TLSFailed
+from xmpp_e2e.inner.elements import Hello
 from xmpp_e2e.negotiate.jingle import Action, Jingle
 from xmpp_e2e.session import Session
-from xmpp_e2e.stages import Stage
+from xmpp_e2e.states import State
 from xmpp_e2e.transport.ibb import NS_IBB
+from xmpp_e2e.types import Role
 from xmpp_loopback import hostile
 
 CAROL = "carol@c.test/sofa"
@@ -58,7 +58,7 @@ def test_a_half_is_taken_once(half_of: Role, fast: bool) -> None:
     with pytest.raises(E2EError, match="is due"):
         victim.session.receive_jingle(half(pair, half_of), pair.now)
     pair.run()
-    assert victim.session.stage is Stage.OPEN
+    assert victim.session.state is State.OPEN
     pair.side(half_of).session.send_stanza(message("still here"))
     assert pair.run().side(half_of.other).stanzas == [SECRET, "still here"]
 
@@ -68,12 +68,12 @@ def test_a_half_is_taken_once(half_of: Role, fast: bool) -> None:
 def test_a_recorded_opening_opens_nothing(to: str, fast: bool) -> None:
     """The initiate is well-formed, so it is answered; but the bytes behind it fit no other handshake."""
     old = recorded(fast)
-    terms = config("bob", fast_open=fast, ours=to, identity=identity(to.partition("@")[0]))
+    terms = config("bob", fast_open=fast, own_jid=to, own_key=identity(to.partition("@")[0]))
     victim = Pair(bob=terms, on_jingle=lambda role, element: [])
     victim.deliver(Role.RESPONDER, half(old, Role.INITIATOR))
     victim.run()
-    assert victim.bob.session.stage is Stage.CONNECTING
-    victim.bob.session.transport_ready(victim.now)
+    assert victim.bob.session.state is State.CONNECTING
+    victim.bob.session.bytestream_ready(victim.now)
     victim.bob.session.receive_data(bytes(old.alice.data_sent), victim.now)
     victim.run()
     assert_failed(victim.bob)
@@ -97,9 +97,9 @@ def test_a_recorded_answer_opens_nothing(fast: bool) -> None:
 
 
 def assert_failed(side: Side) -> None:
-    assert side.session.stage is Stage.CLOSED
-    assert not side.of(events.Secured)
-    assert not side.of(events.SessionStart)
+    assert side.session.state is State.CLOSED
+    assert not side.of(events.TLSEstablished)
+    assert not side.of(events.SessionOpened)
     assert not side.stanzas
 
 
@@ -143,33 +143,33 @@ def fresh() -> dict[str, Any]:
 def test_an_old_half_is_found_out_by_its_nonce(role: Role) -> None:
     """All that the old half says is still true, but its nonce is not this session's: the digests differ."""
     pair = Pair(config("alice", **fresh()), config("bob", **fresh()), on_jingle=old_half(role)).open()
-    assert isinstance(pair.bob.failure, NegotiationAltered)
+    assert has_code(Code.NEGOTIATION_ALTERED)(pair.bob.failure)
     for side in (pair.alice, pair.bob):
-        assert not side.of(events.SessionStart)
+        assert not side.of(events.SessionOpened)
         assert not side.stanzas
 
 
 @pytest.mark.parametrize("role", Role)
 def test_control_without_the_digest(role: Role, monkeypatch: pytest.MonkeyPatch) -> None:
     """Control: with the digest left out of the hello's check the old half is as good as a new one."""
-    genuine = Hello.check
-    monkeypatch.setattr(Hello, "check", lambda self, ours: genuine(self, replace(ours, neg=self.neg)))
+    genuine = Hello.verify_matches
+    monkeypatch.setattr(Hello, "verify_matches", lambda self, ours: genuine(self, replace(ours, neg=self.neg)))
     pair = Pair(config("alice", **fresh()), config("bob", **fresh()), on_jingle=old_half(role)).open()
-    assert pair.alice.session.stage is pair.bob.session.stage is Stage.OPEN
+    assert pair.alice.session.state is pair.bob.session.state is State.OPEN
 
 
 def test_control_without_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     """Control: were an accept taken whenever it comes, the replay would put a live session back to its beginning."""
 
     def careless(self: Session, jingle: Jingle, now: float) -> None:
-        self._progress.stage = Stage.OFFERED
+        self._machine.state, self._conversation = State.OFFER_SENT, None
         genuine(self, jingle, now)
 
     genuine = Session._ON_JINGLE[Action.SESSION_ACCEPT]
     monkeypatch.setitem(Session._ON_JINGLE, Action.SESSION_ACCEPT, careless)
     pair = recorded(fast=False)
     pair.deliver(Role.INITIATOR, half(pair, Role.RESPONDER))
-    assert pair.alice.session.stage is not Stage.OPEN
+    assert pair.alice.session.state is not State.OPEN
 
 
 # --- real clients ----------------------------------------------------------------------------------------------------
@@ -182,43 +182,43 @@ def signalling(stanza: Element, sender: str) -> bool:
 
 
 @pytest.mark.parametrize("still", ["open", "over"])
-async def test_a_recording_is_played_to_the_same_client(world: World, still: str) -> None:
+async def test_a_recording_is_played_to_the_same_client(env: Env, still: str) -> None:
     """Everything that Alice sent comes to Bob once more, while the session is open or when it is over: no message comes twice,
     and Bob has a session with her afterwards as before."""
-    alice, bob = await world.pair()
-    recorder = hostile.Recorder(world.server, signalling)
-    world.server.interfere.append(recorder)
-    heard, started = Heard(bob, "message"), Heard(bob, "e2e_session_start")
+    alice, bob = await env.pair()
+    recorder = hostile.Recorder(env.server, signalling)
+    env.server.hooks.append(recorder)
+    heard, started = Events(bob, "message"), Events(bob, "e2e_session_opened")
     alice.send_message(mto=BOB, mbody=SECRET, mtype="chat")
     assert await heard.bodies(1) == [SECRET]
     link = (await started.take()).session
-    world.server.interfere.remove(recorder)
+    env.server.hooks.remove(recorder)
     if still == "over":
         await until(link.close())
-        await world.settle(alice, bob)
+        await env.settle(alice, bob)
     assert len(recorder.taken) >= 3
     recorder.replay()
-    await world.settle(alice, bob)
+    await env.settle(alice, bob)
     assert len(heard) == len(started) == 0
     alice.send_message(mto=BOB, mbody="and then", mtype="chat")
     assert await heard.bodies(1) == ["and then"]
-    assert world.in_clear(SECRET, "and then") == []
+    assert env.in_clear(SECRET, "and then") == []
 
 
-async def test_a_recording_is_played_to_another_client(world: World) -> None:
+async def test_a_recording_is_played_to_another_client(env: Env) -> None:
     """What Alice sent to Bob comes to Carol: she answers the offer, and nothing comes of it."""
-    alice, bob = await world.pair()
-    carol = await world.client("carol@localhost/c")
-    recorder = hostile.Recorder(world.server, signalling)
-    world.server.interfere.append(recorder)
-    heard, wrong = Heard(bob, "message"), Heard(carol, "message")
+    alice, bob = await env.pair()
+    carol = await env.client("carol@localhost/c")
+    recorder = hostile.Recorder(env.server, signalling)
+    env.server.hooks.append(recorder)
+    heard, wrong = Events(bob, "message"), Events(carol, "message")
     alice.send_message(mto=BOB, mbody=SECRET, mtype="chat")
     assert await heard.bodies(1) == [SECRET]
-    started = Heard(carol, "e2e_session_start")
+    started = Events(carol, "e2e_session_opened")
     for stanza, sender in list(recorder.taken):
         copied = deepcopy(stanza)
         copied.set("to", "carol@localhost/c")
-        world.server.route(copied, sender)
-    await world.settle(alice, carol)
+        env.server.route(copied, sender)
+    await env.settle(alice, carol)
     assert len(wrong) == len(started) == 0
     assert not e2e(carol).sessions()

@@ -8,13 +8,14 @@ from xml.etree.ElementTree import Element
 
 import pytest
 
-from tests.attacks.carried import BlockHook, CarriedPair
+from slixmpp_e2e.alarms import explain
+from tests.attacks.over_ibb import BlockHook, IBBPair
 from tests.pair import Pair, config, message
 from xmpp_e2e import events
-from xmpp_e2e.errors import E2EError, TLSFailed, TransportMisused
-from xmpp_e2e.identity import Role
-from xmpp_e2e.stages import Stage
+from xmpp_e2e.errors import BytestreamViolation, E2EError, TLSFailed
+from xmpp_e2e.states import State
 from xmpp_e2e.transport.ibb import IBB
+from xmpp_e2e.types import Role
 
 BIG = "x" * 60_000
 """Takes fifteen blocks."""
@@ -116,8 +117,8 @@ ABUSES: dict[str, Callable[[], BlockHook]] = {
 @pytest.mark.parametrize("abuse", ABUSES.values(), ids=ABUSES.keys())
 def test_a_block_out_of_order_or_form_ends_the_stream(abuse: Callable[[], BlockHook]) -> None:
     """The block is refused, the session ends on both sides, and of the stanza that was under way nothing is delivered."""
-    pair = CarriedPair().open()
-    assert pair.bob.session.stage is Stage.OPEN
+    pair = IBBPair().open()
+    assert pair.bob.session.state is State.OPEN
     pair.alice.session.send_stanza(message("before"))
     pair.run()
     pair.on_block = abuse()
@@ -126,10 +127,10 @@ def test_a_block_out_of_order_or_form_ends_the_stream(abuse: Callable[[], BlockH
     assert [error.condition for error in pair.refused] == ["unexpected-request"]
     assert pair.bob.stanzas == ["before"]
     for side in (pair.alice, pair.bob):
-        (end,) = side.of(events.SessionEnd)
+        (end,) = side.of(events.SessionClosed)
         assert not end.clean
-    assert isinstance(pair.bob.failure, TransportMisused)
-    assert "replayed, reordered, dropped or altered" in pair.bob.failure.explain()
+    assert isinstance(pair.bob.failure, BytestreamViolation)
+    assert "replayed, reordered, dropped or altered" in explain(pair.bob.failure)
 
 
 def renumbered_replay() -> BlockHook:
@@ -175,13 +176,13 @@ CLEVER: dict[str, Callable[[], BlockHook]] = {
 @pytest.mark.parametrize("abuse", CLEVER.values(), ids=CLEVER.keys())
 def test_what_the_bytestream_cannot_see_tls_does(abuse: Callable[[], BlockHook]) -> None:
     """A server that keeps every rule of the bytestream is found out by the record layer; nothing partial is delivered."""
-    pair = CarriedPair().open()
+    pair = IBBPair().open()
     pair.on_block = abuse()
     pair.alice.session.send_stanza(message(BIG))
     pair.run()
     assert not pair.refused
     assert isinstance(pair.bob.failure, TLSFailed)
-    assert "altered, replayed or downgraded" in pair.bob.failure.explain()
+    assert "altered, replayed or downgraded" in explain(pair.bob.failure)
     assert pair.bob.stanzas == []
 
 
@@ -191,18 +192,18 @@ def test_during_the_handshake_too(abuse: Callable[[], BlockHook]) -> None:
     hook = abuse()
     if isinstance(hook, Third | Swap):
         hook.count = 2  # there are not so many blocks before the session is open
-    pair = CarriedPair(config("alice", fast_open=False), on_block=hook).open()
-    if pair.alice.session.stage is not Stage.CLOSED:  # a block is missing, and nothing comes after it
+    pair = IBBPair(config("alice", fast_open=False), on_block=hook).open()
+    if pair.alice.session.state is not State.CLOSED:  # a block is missing, and nothing comes after it
         pair.pass_time(61)
     for side in (pair.alice, pair.bob):
         assert isinstance(side.failure, E2EError)
-        assert not side.of(events.SessionStart)
-        assert side.session.stage is Stage.CLOSED
+        assert not side.of(events.SessionOpened)
+        assert side.session.state is State.CLOSED
 
 
 def test_control_untouched_blocks_arrive() -> None:
     """Control: the same pair, left alone, delivers the same stanza."""
-    pair = CarriedPair().open()
+    pair = IBBPair().open()
     pair.alice.session.send_stanza(message(BIG))
     assert pair.run().bob.stanzas == [BIG]
 

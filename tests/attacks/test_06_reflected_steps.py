@@ -7,25 +7,26 @@ from __future__ import annotations
 
 import pytest
 
-from tests.attacks.steps import KEYED, StepRelay, proved, proves_nothing, served, step, terms, unbound
-from tests.pair import ALICE, Pair, config, identity
+from tests.attacks.proof_mitm import KEYED, ProofMitm, disable_proofs, proved, run_attempts, step, terms, unbound
+from tests.pair import ALICE, Pair, config, has_code, identity
 from xmpp_e2e import events
-from xmpp_e2e.authenticate import dialogue
-from xmpp_e2e.authenticate.dialogue import Dialogue, Failed
-from xmpp_e2e.identity import Assurance, Role
-from xmpp_e2e.stages import Stage
+from xmpp_e2e.authenticate import proof_exchange
+from xmpp_e2e.authenticate.proof_exchange import ProofExchange
+from xmpp_e2e.errors import Code
+from xmpp_e2e.states import State
+from xmpp_e2e.types import Assurance, Role
 
 
 def parrot(method: str) -> Pair:
     """Bob's place is taken by somebody who says Alice's steps back; where a salt is due he puts one in front."""
-    pair = Pair(config("alice", **terms(method)), config("bob", identity=identity("mallory"), **terms()))
-    heard = proves_nothing(pair.bob.session).heard
-    served(pair.open(), pair.alice)
+    pair = Pair(config("alice", **terms(method)), config("bob", own_key=identity("mallory"), **terms()))
+    heard = disable_proofs(pair.bob.session).heard
+    run_attempts(pair.open(), pair.alice)
     while heard:
         name, payload = heard.popleft()
         salted = b"\0\0\0\x10" + bytes(16) + payload if name == "srp" and len(payload) > 100 else payload
         pair.says(Role.RESPONDER, step(name, salted))
-        served(pair, pair.alice)
+        run_attempts(pair, pair.alice)
     return pair
 
 
@@ -33,23 +34,23 @@ def parrot(method: str) -> Pair:
 def test_my_own_tag_is_no_answer(method: str) -> None:
     """Alice hears her own tag, and ends it."""
     pair = parrot(method)
-    assert isinstance(pair.alice.failure, Failed)
+    assert has_code(Code.PROOF_FAILED)(pair.alice.failure)
     assert not proved(pair.alice)
-    assert not pair.alice.of(events.SessionStart)
+    assert not pair.alice.of(events.SessionOpened)
 
 
 def alike(monkeypatch: pytest.MonkeyPatch, *, log: bool) -> None:
     """Both sides make their tags with the same key and, unless ``log``, over nothing that was said."""
-    monkeypatch.setattr(dialogue, "_PURPOSE", dict.fromkeys(Role, b"confirm"))
+    monkeypatch.setattr(proof_exchange, "_PURPOSE", dict.fromkeys(Role, b"confirm"))
     if not log:
-        monkeypatch.setattr(Dialogue, "_note", lambda self, role, payload: None)
+        monkeypatch.setattr(ProofExchange, "_note", lambda self, role, payload: None)
 
 
 @KEYED
 def test_the_log_alone_is_enough(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     """Were the keys of both sides the same, the answer would still have to cover the question."""
     alike(monkeypatch, log=True)
-    assert isinstance(parrot(method).alice.failure, Failed)
+    assert has_code(Code.PROOF_FAILED)(parrot(method).alice.failure)
 
 
 @KEYED
@@ -58,7 +59,7 @@ def test_control_with_neither_a_parrot_convinces(monkeypatch: pytest.MonkeyPatch
     alike(monkeypatch, log=False)
     pair = parrot(method)
     assert proved(pair.alice) == [method]
-    assert pair.alice.session.stage is Stage.OPEN
+    assert pair.alice.session.state is State.OPEN
     assert pair.alice.session.assurance is Assurance.VERIFIED
     assert pair.alice.session.fingerprint == identity("mallory").fingerprint
 
@@ -66,10 +67,10 @@ def test_control_with_neither_a_parrot_convinces(monkeypatch: pytest.MonkeyPatch
 # --- another session of mine -----------------------------------------------------------------------------------------
 
 
-def crossed(method: str) -> StepRelay:
+def crossed(method: str) -> ProofMitm:
     """Mallory poses as Bob in two sessions with Alice: in the one she asks, in the other she answers, with the same secret."""
-    other = Pair(config("bob", identity=identity("mallory")), config("alice", **terms(method)))
-    middle = StepRelay(needs=(method,), far=other, alice=terms(method))
+    other = Pair(config("bob", own_key=identity("mallory")), config("alice", **terms(method)))
+    middle = ProofMitm(needs=(method,), far=other, alice=terms(method))
     middle.open()
     return middle.relay()
 
@@ -78,11 +79,11 @@ def crossed(method: str) -> StepRelay:
 def test_alice_does_not_answer_for_bob(method: str) -> None:
     """Her steps of the one session convince her of nothing in the other."""
     middle = crossed(method)
-    assert isinstance(middle.bob.failure, Failed)
+    assert has_code(Code.PROOF_FAILED)(middle.bob.failure)
     for side in (middle.alice, middle.bob):
-        assert side.session.config.ours == ALICE
+        assert side.session.config.own_jid == ALICE
         assert not proved(side)
-        assert not side.of(events.SessionStart)
+        assert not side.of(events.SessionOpened)
 
 
 @KEYED

@@ -12,19 +12,20 @@ from xml.etree.ElementTree import Element
 
 import pytest
 
-from tests.attacks.edits import NS_JINGLE
+from slixmpp_e2e.alarms import explain
+from tests.attacks.signalling_edits import NS_JINGLE
 from tests.pair import ALICE as ALICE_JID
-from tests.pair import Pair, config, identity, message
-from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, block, e2e, until
+from tests.pair import Pair, config, has_code, identity, message
+from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, block, e2e, until
 from xmpp_e2e import events
-from xmpp_e2e.authenticate import hello as auth
-from xmpp_e2e.authenticate.hello import Hello, NegotiationAltered
-from xmpp_e2e.errors import E2EError, PeerRefused, ReflectedKey, StreamError, TLSFailed
-from xmpp_e2e.identity import Role
-from xmpp_e2e.inner import Inner
-from xmpp_e2e.stages import Stage
+from xmpp_e2e.errors import Code, E2EError, PeerRefused, StreamError, TLSFailed
+from xmpp_e2e.inner import elements as auth
+from xmpp_e2e.inner.conversation import Conversation
+from xmpp_e2e.inner.elements import Hello
+from xmpp_e2e.states import State
 from xmpp_e2e.stream.reader import Header
-from xmpp_e2e.tls import channel
+from xmpp_e2e.tls import connection
+from xmpp_e2e.types import Role
 
 SECRET = "the treasure is under the oak"
 FAST = pytest.mark.parametrize("fast", [True, False], ids=["flights", "no flights"])
@@ -37,8 +38,8 @@ def mirrored(fast: bool = True) -> Pair:
 
 def assert_nothing_came_of_it(pair: Pair) -> None:
     for side in (pair.alice, pair.bob):
-        assert side.session.stage is Stage.CLOSED
-        assert not side.of(events.SessionStart)
+        assert side.session.state is State.CLOSED
+        assert not side.of(events.SessionOpened)
         assert not side.stanzas
 
 
@@ -50,8 +51,8 @@ def test_alice_does_not_talk_to_herself(fast: bool) -> None:
     """The server mirrors the negotiation, so every fingerprint is genuine: TLS ends with our own key, and is refused."""
     pair = mirrored(fast).open()
     assert_nothing_came_of_it(pair)
-    assert isinstance(pair.alice.failure, ReflectedKey)
-    assert "reflecting our own bytes" in pair.alice.failure.explain()
+    assert has_code(Code.REFLECTED_KEY)(pair.alice.failure)
+    assert "reflecting our own bytes" in explain(pair.alice.failure)
     assert isinstance(pair.bob.failure, TLSFailed | PeerRefused)
 
 
@@ -59,18 +60,18 @@ def test_alice_does_not_talk_to_herself(fast: bool) -> None:
 def test_nor_to_a_device_with_her_key(fast: bool) -> None:
     """One identity was copied to two devices of an account: refused, and the user reads what to do."""
     phone, desk = ALICE_JID, "alice@a.test/desk"
-    one = config("alice", peer=desk, fast_open=fast)
-    pair = Pair(one, config("alice", ours=desk, peer=phone, fast_open=fast)).open()
+    one = config("alice", peer_jid=desk, fast_open=fast)
+    pair = Pair(one, config("alice", own_jid=desk, peer_jid=phone, fast_open=fast)).open()
     assert_nothing_came_of_it(pair)
-    assert isinstance(pair.alice.failure, ReflectedKey)
-    assert "every device needs its own" in pair.alice.failure.explain()
+    assert has_code(Code.REFLECTED_KEY)(pair.alice.failure)
+    assert "every device needs its own" in explain(pair.alice.failure)
 
 
 def test_two_devices_with_their_own_keys_are_fine() -> None:
     """Only the key must differ: two devices of one account talk like any two."""
     desk = "alice@a.test/desk"
-    other = config("alice", ours=desk, peer=ALICE_JID, identity=identity("desk"))
-    pair = Pair(config("alice", peer=desk), other).open()
+    other = config("alice", own_jid=desk, peer_jid=ALICE_JID, own_key=identity("desk"))
+    pair = Pair(config("alice", peer_jid=desk), other).open()
     pair.alice.session.send_stanza(message("note to self"))
     assert pair.run().bob.stanzas == ["note to self"]
 
@@ -79,14 +80,14 @@ def test_two_devices_with_their_own_keys_are_fine() -> None:
 
 
 def any_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(channel, "_check_not_ours", lambda key, own: None)
+    monkeypatch.setattr(connection, "_check_not_ours", lambda key, own: None)
 
 
 def any_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    def believe(self: Inner, header: Header) -> None:
+    def believe(self: Conversation, header: Header) -> None:
         pass
 
-    monkeypatch.setattr(Inner, "_on_header", believe)
+    monkeypatch.setattr(Conversation, "_on_header", believe)
 
 
 def test_a_stream_is_addressed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,18 +105,18 @@ def test_the_digest_says_who_wrote_to_whom(monkeypatch: pytest.MonkeyPatch) -> N
     any_address(monkeypatch)
     pair = mirrored().open()
     assert_nothing_came_of_it(pair)
-    assert isinstance(pair.bob.failure, NegotiationAltered)
+    assert has_code(Code.NEGOTIATION_ALTERED)(pair.bob.failure)
 
 
 def test_control_without_all_three(monkeypatch: pytest.MonkeyPatch) -> None:
     """Control: with none of them Alice believes that she has a session with Bob, and reads her own words as his."""
     any_key(monkeypatch)
     any_address(monkeypatch)
-    monkeypatch.setattr(Hello, "check", lambda self, ours: None)
+    monkeypatch.setattr(Hello, "verify_matches", lambda self, ours: None)
     pair = mirrored().open()
     pair.alice.session.send_stanza(message("who is there?"))
     (received,) = pair.run().bob.of(events.StanzaReceived)
-    assert received.stanza.get("from") == config("alice").peer
+    assert received.stanza.get("from") == config("alice").peer_jid
 
 
 # --- steps: an authenticated peer who only repeats what he hears -----------------------------------------------------
@@ -124,29 +125,29 @@ def test_control_without_all_three(monkeypatch: pytest.MonkeyPatch) -> None:
 def parrot(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever answers has nothing to say for himself: his hello is the one that he heard."""
     heard: list[Element] = []
-    genuine = auth.build
+    genuine = auth.build_hello
 
     def build(hello: Hello) -> Element:
         heard.append(genuine(hello))
         return deepcopy(heard[0])
 
-    monkeypatch.setattr(auth, "build", build)
+    monkeypatch.setattr(auth, "build_hello", build)
 
 
 def test_my_own_hello_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """It claims my own role, whatever else in it is right."""
     parrot(monkeypatch)
     pair = Pair().open()
-    assert isinstance(pair.alice.failure, NegotiationAltered)
+    assert has_code(Code.NEGOTIATION_ALTERED)(pair.alice.failure)
     assert "our own role" in str(pair.alice.failure)
-    assert not pair.alice.of(events.SessionStart)
+    assert not pair.alice.of(events.SessionOpened)
 
 
 def test_control_without_roles_it_would_do(monkeypatch: pytest.MonkeyPatch) -> None:
     """Control: with the hello's check left out, repeating it is enough."""
     parrot(monkeypatch)
-    monkeypatch.setattr(Hello, "check", lambda self, ours: None)
-    assert Pair().open().alice.session.stage is Stage.OPEN
+    monkeypatch.setattr(Hello, "verify_matches", lambda self, ours: None)
+    assert Pair().open().alice.session.state is State.OPEN
 
 
 # --- bytes -----------------------------------------------------------------------------------------------------------
@@ -170,8 +171,8 @@ def test_my_own_flights_are_no_answer(role: Role, fast: bool) -> None:
     pair.open()
     victim = pair.side(role)
     assert isinstance(victim.failure, TLSFailed)
-    assert victim.session.stage is Stage.CLOSED
-    assert bool(victim.of(events.SessionStart)) is (fast and role is Role.RESPONDER)
+    assert victim.session.state is State.CLOSED
+    assert bool(victim.of(events.SessionOpened)) is (fast and role is Role.RESPONDER)
     assert not victim.stanzas
 
 
@@ -183,7 +184,7 @@ def test_my_own_flight_in_the_accept() -> None:
     offer.set("action", "session-accept")
     pair.deliver(Role.INITIATOR, offer)
     assert isinstance(pair.run().alice.failure, TLSFailed)
-    assert not pair.alice.of(events.Secured)
+    assert not pair.alice.of(events.TLSEstablished)
 
 
 @pytest.mark.parametrize("role", Role)
@@ -207,10 +208,10 @@ def test_my_own_records_are_not_the_peers(role: Role) -> None:
 class Mirror:
     """Sends what Alice sends to Bob back to her in his name, under another sid if the test says so."""
 
-    def __init__(self, world: World, matches: Any, sid: str = "") -> None:
-        self._world, self._matches, self._sid = world, matches, sid
+    def __init__(self, env: Env, matches: Any, sid: str = "") -> None:
+        self._env, self._matches, self._sid = env, matches, sid
         self.reflected = 0
-        world.server.interfere.append(self)
+        env.server.hooks.append(self)
 
     def __call__(self, stanza: Element, sender: str) -> Element | None:
         if sender != ALICE or not self._matches(stanza, sender):
@@ -222,7 +223,7 @@ class Mirror:
             for child in back:
                 child.set("sid", self._sid)
         self.reflected += 1
-        self._world.server.inject(ALICE, back)
+        self._env.server.inject(ALICE, back)
         return None
 
 
@@ -231,41 +232,41 @@ def any_jingle(stanza: Element, sender: str) -> bool:
 
 
 @pytest.mark.parametrize("sid", ["", "0", "~"], ids=["as it was", "a lower sid", "a higher sid"])
-async def test_a_mirrored_offer_opens_nothing(world: World, sid: str) -> None:
+async def test_a_mirrored_offer_opens_nothing(env: Env, sid: str) -> None:
     """Alice's own offer comes back as Bob's, its sid kept or chosen to win or lose the tie: her message fails, visibly."""
-    alice, bob = await world.pair()
-    mirror = Mirror(world, any_jingle, sid)
-    heard, failed, started = Heard(bob, "message"), Heard(alice, "e2e_send_failed"), Heard(alice, "e2e_session_start")
+    alice, bob = await env.pair()
+    mirror = Mirror(env, any_jingle, sid)
+    heard, failed, started = Events(bob, "message"), Events(alice, "e2e_send_failed"), Events(alice, "e2e_session_opened")
     alice.send_message(mto=BOB, mbody=SECRET, mtype="chat")
-    await world.settle(alice, bob)
+    await env.settle(alice, bob)
     assert mirror.reflected
-    for link in e2e(alice).switchboard.sessions:
-        link.fail(TLSFailed("the test has seen enough"))
+    for link in e2e(alice)._client.registry:
+        link.abort(TLSFailed("the test has seen enough"))
     assert isinstance((await failed.take()).error, E2EError)
     assert len(started) == len(heard) == 0
-    assert world.in_clear(SECRET) == []
+    assert env.in_clear(SECRET) == []
 
 
-async def test_a_mirrored_block_ends_the_session(world: World) -> None:
+async def test_a_mirrored_block_ends_the_session(env: Env) -> None:
     """A block of an open session comes back to its sender: refused, an unclean end, nothing is delivered."""
-    alice, bob = await world.pair()
-    await world.session(alice, bob)
-    mirror = Mirror(world, block)
-    heard, ended = Heard(alice, "message"), Heard(alice, "e2e_session_end")
+    alice, bob = await env.pair()
+    await env.session(alice, bob)
+    mirror = Mirror(env, block)
+    heard, ended = Events(alice, "message"), Events(alice, "e2e_session_closed")
     alice.send_message(mto=BOB, mbody=SECRET, mtype="chat")
-    assert not (await ended.take()).detail.clean
+    assert not (await ended.take()).clean
     assert mirror.reflected
     assert len(heard) == 0
 
 
-async def test_two_devices_of_an_account(world: World) -> None:
+async def test_two_devices_of_an_account(env: Env) -> None:
     """With keys of their own they talk; with a store that was copied from one to the other they do not, and are told why."""
-    one = await world.client("alice@localhost/one")
-    own = await world.client("alice@localhost/two")
-    copied = await world.client("alice@localhost/three", store=str(e2e(one).memory.path))
-    await world.settle(one, own, copied)
-    heard = Heard(own, "message")
+    one = await env.client("alice@localhost/one")
+    own = await env.client("alice@localhost/two")
+    copied = await env.client("alice@localhost/three", store_path=str(e2e(one)._store.path))
+    await env.settle(one, own, copied)
+    heard = Events(own, "message")
     one.send_message(mto="alice@localhost/two", mbody=SECRET)
     assert await heard.bodies(1) == [SECRET]
-    with pytest.raises(ReflectedKey, match="our own key"):
-        await until((await e2e(one).connect("alice@localhost/three")).opened())
+    with pytest.raises(TLSFailed, match="our own key", check=has_code(Code.REFLECTED_KEY)):
+        await until((await e2e(one).connect("alice@localhost/three")).wait_open())

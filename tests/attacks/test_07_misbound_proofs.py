@@ -8,27 +8,26 @@ from __future__ import annotations
 
 import pytest
 
-from tests.attacks.steps import KEYED, proved, served, terms, unbound
+from tests.attacks.proof_mitm import KEYED, proved, run_attempts, terms, unbound
 from tests.attacks.test_07_misbinding import MALLORY, believe_the_header
-from tests.pair import Pair, config, identity, message
+from tests.pair import Pair, config, has_code, identity, message
 from xmpp_e2e import events
-from xmpp_e2e.authenticate.dialogue import Failed
-from xmpp_e2e.authenticate.hello import Hello
-from xmpp_e2e.errors import StreamError
-from xmpp_e2e.identity import Assurance
-from xmpp_e2e.stages import Stage
+from xmpp_e2e.errors import Code, StreamError
+from xmpp_e2e.inner.elements import Hello
+from xmpp_e2e.states import State
+from xmpp_e2e.types import Assurance
 
 
 def misbound(method: str) -> Pair:
     """Both believe that the other end is Mallory, and share the secret with her."""
-    pair = Pair(config("alice", peer=MALLORY, **terms(method)), config("bob", peer=MALLORY, **terms(method)))
-    return served(pair.open())
+    pair = Pair(config("alice", peer_jid=MALLORY, **terms(method)), config("bob", peer_jid=MALLORY, **terms(method)))
+    return run_attempts(pair.open())
 
 
 def credulous(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither header nor hello is looked at."""
     believe_the_header(monkeypatch)
-    monkeypatch.setattr(Hello, "check", lambda self, ours: None)
+    monkeypatch.setattr(Hello, "verify_matches", lambda self, ours: None)
 
 
 @KEYED
@@ -46,10 +45,10 @@ def test_the_proof_itself_names_both_ends(monkeypatch: pytest.MonkeyPatch, metho
     credulous(monkeypatch)
     pair = misbound(method)
     assert pair.bob.session.fingerprint == identity("alice").fingerprint
-    assert isinstance(pair.bob.failure, Failed)
+    assert has_code(Code.PROOF_FAILED)(pair.bob.failure)
     for side in (pair.alice, pair.bob):
         assert not proved(side)
-        assert not side.of(events.SessionStart)
+        assert not side.of(events.SessionOpened)
         assert not side.stanzas
 
 
@@ -60,7 +59,7 @@ def test_control_bound_to_the_exporter_alone(monkeypatch: pytest.MonkeyPatch, me
     credulous(monkeypatch)
     unbound(monkeypatch, "context")
     pair = misbound(method)
-    assert pair.bob.session.stage is Stage.OPEN
+    assert pair.bob.session.state is State.OPEN
     assert pair.bob.session.assurance is Assurance.VERIFIED
     pair.alice.session.send_stanza(message("I resign"))
     (received,) = pair.run().bob.of(events.StanzaReceived)

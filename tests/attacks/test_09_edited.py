@@ -11,14 +11,20 @@ from xml.etree.ElementTree import Element, SubElement
 
 import pytest
 
-from tests.attacks.edits import ACTIONS, METHOD, SECURITY, Edit, edits, ended_with, swap_fingerprint
-from tests.pair import NOBODY, Pair, config, message, remembers
-from tests.slixmpp_e2e.world import BOB, Heard, World, jingle
+from slixmpp_e2e.alarms import explain
+from tests.attacks.signalling_edits import ACTIONS, METHOD, SECURITY, Edit, edit_signalling, swap_fingerprint, terminate_reasons
+from tests.pair import NOBODY, Pair, config, has_code, message, remembers
+from tests.slixmpp_e2e.env import BOB, Env, Events, jingle
 from xmpp_e2e import events
-from xmpp_e2e.authenticate.hello import Hello, NegotiationAltered
-from xmpp_e2e.errors import AuthenticationFailed, FingerprintMismatch, LocalError, NoCommonMethod
-from xmpp_e2e.identity import Assurance, Remembered, Role, TrustModel
-from xmpp_e2e.stages import Stage
+from xmpp_e2e.errors import AuthenticationFailed, Code, LocalError
+from xmpp_e2e.inner.elements import Hello
+from xmpp_e2e.states import State
+from xmpp_e2e.types import (
+    Assurance,
+    KnownKeys,
+    Role,
+    TrustModel,
+)
 
 ASSERTION = "{urn:x-xmpp-e2e:security:0}assertion"
 PEERS = {
@@ -63,49 +69,49 @@ QUIET = (add_method, remove_method, reorder_methods, change_nonce, add_assertion
 """What nothing but the digest can find."""
 
 
-def attacked(role: Role, edit: Edit, remembered: tuple[Remembered, Remembered]) -> Pair:
+def attacked(role: Role, edit: Edit, remembered: tuple[KnownKeys, KnownKeys]) -> Pair:
     alice, bob = remembered
-    return Pair(alice_remembers=alice, bob_remembers=bob, on_jingle=edits(role, edit)).open()
+    return Pair(alice_remembers=alice, bob_remembers=bob, on_jingle=edit_signalling(role, edit)).open()
 
 
 def assert_nothing_came_of_it(pair: Pair) -> None:
     for side in (pair.alice, pair.bob):
-        assert side.session.stage is Stage.CLOSED
-        assert not side.of(events.SessionStart)
+        assert side.session.state is State.CLOSED
+        assert not side.of(events.SessionOpened)
         assert not side.stanzas
         with pytest.raises(LocalError):
             side.session.send_stanza(message("secret"))
-    assert "security-error" in ended_with(pair.alice.jingle_sent + pair.bob.jingle_sent)
+    assert "security-error" in terminate_reasons(pair.alice.jingle_sent + pair.bob.jingle_sent)
 
 
 @peers
 @pytest.mark.parametrize("edit", QUIET)
 @pytest.mark.parametrize("role", Role)
-def test_an_edit_is_found_out_inside(role: Role, edit: Edit, remembered: tuple[Remembered, Remembered]) -> None:
+def test_an_edit_is_found_out_inside(role: Role, edit: Edit, remembered: tuple[KnownKeys, KnownKeys]) -> None:
     """The responder compares the digests first and says no more than that it failed; the user reads what it may be."""
     pair = attacked(role, edit, remembered)
-    assert isinstance(pair.bob.failure, NegotiationAltered)
-    assert "A server on the path edited the negotiation" in pair.bob.failure.explain()
+    assert has_code(Code.NEGOTIATION_ALTERED)(pair.bob.failure)
+    assert "A server on the path edited the negotiation" in explain(pair.bob.failure)
     assert isinstance(pair.alice.failure, AuthenticationFailed)
     assert_nothing_came_of_it(pair)
 
 
 @peers
 @pytest.mark.parametrize("role", Role)
-def test_an_edited_fingerprint_is_found_out_by_tls(role: Role, remembered: tuple[Remembered, Remembered]) -> None:
+def test_an_edited_fingerprint_is_found_out_by_tls(role: Role, remembered: tuple[KnownKeys, KnownKeys]) -> None:
     """A fingerprint that was edited does not fit the certificate."""
     pair = attacked(role, swap_fingerprint("mallory"), remembered)
-    assert isinstance(pair.side(role.other).failure, FingerprintMismatch)
+    assert has_code(Code.FINGERPRINT_MISMATCH)(pair.side(role.other).failure)
     assert_nothing_came_of_it(pair)
 
 
 @peers
 @pytest.mark.parametrize("role", Role)
-def test_no_method_is_no_session(role: Role, remembered: tuple[Remembered, Remembered]) -> None:
+def test_no_method_is_no_session(role: Role, remembered: tuple[KnownKeys, KnownKeys]) -> None:
     """Where no method is left the session ends before TLS, never with less."""
     pair = attacked(role, remove_all, remembered)
     victim = pair.side(role.other)
-    assert isinstance(victim.failure, NoCommonMethod)
+    assert has_code(Code.NO_COMMON_METHOD)(victim.failure)
     assert not pair.alice.data_sent
     assert_nothing_came_of_it(pair)
 
@@ -114,8 +120,8 @@ def test_no_method_is_no_session(role: Role, remembered: tuple[Remembered, Remem
 def test_the_weakest_method_meets_no_higher_minimum(role: Role) -> None:
     """Even unnoticed, forcing the weakest method would gain nothing: what is needed is decided here, not on the path."""
     demanding = {"trust_model": TrustModel.SERVER_UNTRUSTED}
-    pair = Pair(config("alice", **demanding), config("bob", **demanding), on_jingle=edits(role, remove_method)).open()
-    assert isinstance(pair.bob.failure, NegotiationAltered)
+    pair = Pair(config("alice", **demanding), config("bob", **demanding), on_jingle=edit_signalling(role, remove_method)).open()
+    assert has_code(Code.NEGOTIATION_ALTERED)(pair.bob.failure)
     assert_nothing_came_of_it(pair)
 
 
@@ -123,15 +129,15 @@ def test_the_weakest_method_meets_no_higher_minimum(role: Role) -> None:
 @pytest.mark.parametrize("edit", QUIET)
 @pytest.mark.parametrize("role", Role)
 def test_control_without_the_digest(
-    role: Role, edit: Edit, remembered: tuple[Remembered, Remembered], monkeypatch: pytest.MonkeyPatch
+    role: Role, edit: Edit, remembered: tuple[KnownKeys, KnownKeys], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Control: with the digest left out of the hello's check every such edit goes unnoticed, pinned peer or not."""
-    genuine = Hello.check
+    genuine = Hello.verify_matches
 
     def careless(self: Hello, ours: Hello) -> None:
         genuine(self, replace(ours, neg=self.neg))
 
-    monkeypatch.setattr(Hello, "check", careless)
+    monkeypatch.setattr(Hello, "verify_matches", careless)
     pair = attacked(role, edit, remembered)
     pair.alice.session.send_stanza(message("weakened"))
     assert pair.run().bob.stanzas == ["weakened"]
@@ -139,9 +145,9 @@ def test_control_without_the_digest(
 
 @pytest.mark.parametrize("edit", QUIET)
 @pytest.mark.parametrize("action", ACTIONS.values())
-async def test_between_clients(world: World, action: str, edit: Edit) -> None:
+async def test_between_clients(env: Env, action: str, edit: Edit) -> None:
     """The server edits a half that passes: the message fails, visibly, whoever found out; nothing is delivered or in clear."""
-    alice, bob = await world.pair()
+    alice, bob = await env.pair()
 
     def hook(stanza: Element, sender: str) -> Element:
         if jingle(action)(stanza, sender):
@@ -149,12 +155,12 @@ async def test_between_clients(world: World, action: str, edit: Edit) -> None:
                 edit(security)
         return stanza
 
-    world.server.interfere.append(hook)
-    failed, heard = Heard(alice, "e2e_send_failed"), Heard(bob, "message")
-    started = [Heard(client, "e2e_session_start") for client in (alice, bob)]
+    env.server.hooks.append(hook)
+    failed, heard = Events(alice, "e2e_send_failed"), Events(bob, "message")
+    started = [Events(client, "e2e_session_opened") for client in (alice, bob)]
     alice.send_message(mto=BOB, mbody="the treasure is under the oak", mtype="chat")
     assert isinstance((await failed.take()).error, AuthenticationFailed)
-    await world.settle(alice, bob)
+    await env.settle(alice, bob)
     assert len(heard) == 0
     assert not any(map(len, started))
-    assert world.in_clear("treasure") == []
+    assert env.in_clear("treasure") == []

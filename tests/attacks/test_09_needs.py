@@ -10,15 +10,22 @@ from xml.etree.ElementTree import Element
 
 import pytest
 
-from tests.attacks.edits import METHOD, edits
-from tests.attacks.steps import KEYED, proved, proves_nothing, served, terms
-from tests.pair import Pair, Side, config, message, remembers
+from tests.attacks.proof_mitm import KEYED, disable_proofs, proved, run_attempts, terms
+from tests.attacks.signalling_edits import METHOD, edit_signalling
+from tests.pair import Pair, Side, config, has_code, message, prepare, remembers
 from xmpp_e2e import events
-from xmpp_e2e.authenticate.hello import NegotiationAltered, NotSetUp, build
-from xmpp_e2e.errors import AuthenticationFailed, LocalError, StreamError, TimedOut
-from xmpp_e2e.identity import Assurance, Role
-from xmpp_e2e.runs import Runs
-from xmpp_e2e.stages import Stage
+from xmpp_e2e.errors import (
+    AuthenticationFailed,
+    Code,
+    LocalError,
+    StreamError,
+    Timeout,
+)
+from xmpp_e2e.inner.conversation import Conversation
+from xmpp_e2e.inner.elements import build_hello
+from xmpp_e2e.inner.proof_queue import ProofQueue
+from xmpp_e2e.states import State
+from xmpp_e2e.types import Assurance, Role
 
 ROLES = pytest.mark.parametrize("rogue", list(Role))
 
@@ -27,20 +34,22 @@ def against(rogue: Role, *need: str, **hello: tuple[str, ...]) -> tuple[Pair, Si
     """The victim needs these methods; the rogue says ``hello`` and is done without a step. The pair, the victim, the rogue."""
     sides = {role: terms() if role is rogue else terms(*need) for role in Role}
     pair = Pair(config("alice", **sides[Role.INITIATOR]), config("bob", **sides[Role.RESPONDER]))
-    inner = pair.side(rogue).session._inner
-    proves_nothing(pair.side(rogue).session)
+    disable_proofs(pair.side(rogue).session)
 
-    def greet() -> None:
-        inner._header()
-        inner.out.element(build(replace(inner._our_hello(), **hello)))
+    def change(conversation: Conversation) -> None:
+        def greet() -> None:
+            conversation._send_header()
+            conversation.out.element(build_hello(replace(conversation._our_hello(), **hello)))
 
-    inner._greet = greet  # type: ignore[method-assign]
-    served(pair.open(), pair.side(rogue.other))
+        conversation._send_hello = greet  # type: ignore[method-assign]
+
+    prepare(pair.side(rogue).session, change)
+    run_attempts(pair.open(), pair.side(rogue.other))
     return pair, pair.side(rogue.other), pair.side(rogue)
 
 
 def assert_nothing_came_of_it(victim: Side) -> None:
-    assert not victim.of(events.SessionStart)
+    assert not victim.of(events.SessionOpened)
     assert not victim.stanzas
     assert not proved(victim)
     with pytest.raises(LocalError):
@@ -52,11 +61,11 @@ def assert_nothing_came_of_it(victim: Side) -> None:
 def test_a_done_in_place_of_a_proof(method: str, rogue: Role) -> None:
     """His done opens nothing: the victim sends none of its own, holds what he says, and gives up after five minutes."""
     pair, victim, _ = against(rogue, method)
-    assert victim.session.stage is Stage.AWAITED
+    assert victim.session.state is State.DONE_RECEIVED
     pair.says(rogue, message("trust me"))
     assert_nothing_came_of_it(victim)
     pair.pass_time(301.0)
-    assert isinstance(victim.failure, TimedOut)
+    assert isinstance(victim.failure, Timeout)
     assert_nothing_came_of_it(victim)
 
 
@@ -66,17 +75,21 @@ def test_one_of_two_is_not_both(rogue: Role) -> None:
     sides = {role: terms() if role is rogue else terms("psk", "srp") for role in Role}
     pair = Pair(config("alice", **sides[Role.INITIATOR]), config("bob", **sides[Role.RESPONDER]))
     session, victim = pair.side(rogue).session, pair.side(rogue.other)
-    genuine = session._inner._go_on
 
-    def go_on(now: float) -> None:
-        genuine(now)
-        if any(isinstance(event, events.Proved) for event in session._events):
-            proves_nothing(session)
+    def change(conversation: Conversation) -> None:
+        genuine = conversation._verifications.run
 
-    session._inner._go_on = go_on  # type: ignore[method-assign]
-    served(pair.open(), victim)
+        def run(now: float) -> None:
+            genuine(now)
+            if any(isinstance(event, events.KeyVerified) for event in session._events):
+                disable_proofs(session)
+
+        conversation._verifications.run = run  # type: ignore[method-assign]
+
+    prepare(session, change)
+    run_attempts(pair.open(), victim)
     assert proved(victim) == ["psk"]
-    assert not victim.of(events.SessionStart)
+    assert not victim.of(events.SessionOpened)
     with pytest.raises(LocalError):
         victim.session.send_stanza(message("secret"))
 
@@ -94,7 +107,7 @@ def test_a_hello_that_needs_nothing(method: str, rogue: Role) -> None:
 def test_a_hello_without_the_method(method: str, rogue: Role) -> None:
     """He says that he has no such secret: the victim ends it at once, and names what is missing."""
     _, victim, _ = against(rogue, method, methods=())
-    assert isinstance(victim.failure, NotSetUp)
+    assert has_code(Code.METHOD_NOT_CONFIGURED)(victim.failure)
     assert f"needs {method}" in str(victim.failure)
     assert_nothing_came_of_it(victim)
 
@@ -105,8 +118,8 @@ def test_a_hello_that_needs_what_there_is_not(rogue: Role, need: str) -> None:
     """A need that nobody can meet by steps before a stanza flows ends it, and costs nobody a question."""
     _, victim, _ = against(rogue, methods=(need,), need=(need,))
     assert isinstance(victim.failure, AuthenticationFailed | StreamError)
-    assert not victim.of(events.Asked)
-    assert not victim.of(events.SessionStart)
+    assert not victim.of(events.PromptRequested)
+    assert not victim.of(events.SessionOpened)
 
 
 @KEYED
@@ -119,25 +132,25 @@ def test_the_signalling_without_the_method(method: str, rogue: Role) -> None:
             if each.get("name") == method:
                 security.remove(each)
 
-    pair = Pair(config("alice", **terms(method)), config("bob", **terms(method)), on_jingle=edits(rogue, strip))
-    served(pair.open())
+    pair = Pair(config("alice", **terms(method)), config("bob", **terms(method)), on_jingle=edit_signalling(rogue, strip))
+    run_attempts(pair.open())
     for side in (pair.alice, pair.bob):
-        assert side.session.stage is Stage.CLOSED
+        assert side.session.state is State.CLOSED
         assert_nothing_came_of_it(side)
-    assert isinstance(pair.bob.failure, NegotiationAltered)
+    assert has_code(Code.NEGOTIATION_ALTERED)(pair.bob.failure)
 
 
 @KEYED
 @ROLES
 def test_control_a_victim_that_forgets_what_it_needs(monkeypatch: pytest.MonkeyPatch, method: str, rogue: Role) -> None:
     """Control: were the needs not waited for, a done would do: open, at no more than the servers' word."""
-    monkeypatch.setattr(Runs, "wants", lambda self, methods: False)
+    monkeypatch.setattr(ProofQueue, "still_needs", lambda self, methods: False)
     pair, victim, other = against(rogue, method)
-    assert victim.session.stage is Stage.OPEN
+    assert victim.session.state is State.OPEN
     assert victim.session.assurance is Assurance.VOUCHED
     victim.session.send_stanza(message("secret"))
     assert pair.run().side(rogue).stanzas == ["secret"]
-    assert other.session.stage is Stage.OPEN
+    assert other.session.state is State.OPEN
 
 
 @KEYED
@@ -148,6 +161,6 @@ def test_only_the_pinned_key_itself_needs_no_proof(method: str, rogue: Role) -> 
     stale = {f"{victim}_remembers": remembers("mallory", Assurance.VERIFIED, "pin")}
     sides = {role: terms() if role is rogue else terms(method) for role in Role}
     pair = Pair(config("alice", **sides[Role.INITIATOR]), config("bob", **sides[Role.RESPONDER]), **stale)
-    proves_nothing(pair.side(rogue).session)
-    served(pair.open(), pair.side(rogue.other))
+    disable_proofs(pair.side(rogue).session)
+    run_attempts(pair.open(), pair.side(rogue.other))
     assert_nothing_came_of_it(pair.side(rogue.other))

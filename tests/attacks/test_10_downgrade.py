@@ -1,6 +1,6 @@
 """Attack 10: TLS is talked down: an older version, another application protocol, a classical group, no key share.
 
-By a middleman who edits what passes, and by a peer who is what it pretends to be but speaks worse.
+By a man in the middle who edits what passes, and by a peer who is what it pretends to be but speaks worse.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import SSL
 
-from tests.attacks import hellos
-from tests.attacks.hellos import ALPN, KEY_SHARE, SUPPORTED_GROUPS, SUPPORTED_VERSIONS, X25519MLKEM768, Extensions
+from tests.attacks import client_hello_edits
+from tests.attacks.client_hello_edits import ALPN, KEY_SHARE, SUPPORTED_GROUPS, SUPPORTED_VERSIONS, X25519MLKEM768, Extensions
 from tests.pair import Pair, config, identity, message
 from xmpp_e2e import events
 from xmpp_e2e.errors import TLSFailed
-from xmpp_e2e.identity import Role
-from xmpp_e2e.stages import Stage
-from xmpp_e2e.tls import channel
-from xmpp_e2e.tls.certificate import Identity
+from xmpp_e2e.states import State
+from xmpp_e2e.tls import connection
+from xmpp_e2e.tls.certificate import OwnKey
+from xmpp_e2e.types import Role
 
 FAST = pytest.mark.parametrize("fast", [True, False], ids=["flights", "no flights"])
 Tune = Callable[[SSL.Context], None]
@@ -29,12 +29,12 @@ Tune = Callable[[SSL.Context], None]
 def assert_nothing_came_of_it(pair: Pair) -> None:
     assert isinstance(pair.bob.failure, TLSFailed) or isinstance(pair.alice.failure, TLSFailed)
     for side in (pair.alice, pair.bob):
-        assert side.session.stage is Stage.CLOSED
-        assert not side.of(events.SessionStart)
+        assert side.session.state is State.CLOSED
+        assert not side.of(events.SessionOpened)
         assert not side.stanzas
 
 
-# --- a middleman -----------------------------------------------------------------------------------------------------
+# --- a man in the middle -----------------------------------------------------------------------------------------------------
 
 
 def only_tls_1_2(extensions: Extensions) -> None:
@@ -47,47 +47,47 @@ def no_alpn(extensions: Extensions) -> None:
 
 
 def other_alpn(extensions: Extensions) -> None:
-    extensions[ALPN] = hellos.sized(2, hellos.sized(1, b"h2"))
+    extensions[ALPN] = client_hello_edits.sized(2, client_hello_edits.sized(1, b"h2"))
 
 
 def classical_groups(extensions: Extensions) -> None:
     """The hybrid group is gone, share and all: what is left can be recorded and broken later."""
-    for kind, cut in ((SUPPORTED_GROUPS, hellos.listed), (KEY_SHARE, hellos.shares)):
+    for kind, cut in ((SUPPORTED_GROUPS, client_hello_edits.listed), (KEY_SHARE, client_hello_edits.shares)):
         extensions[kind] = cut(extensions[kind], lambda group: group != X25519MLKEM768)
 
 
 def no_hybrid_share(extensions: Extensions) -> None:
     """The hybrid group is offered, its share is not: Bob might take a classical one that is there."""
-    extensions[KEY_SHARE] = hellos.shares(extensions[KEY_SHARE], lambda group: group != X25519MLKEM768)
+    extensions[KEY_SHARE] = client_hello_edits.shares(extensions[KEY_SHARE], lambda group: group != X25519MLKEM768)
 
 
 def no_share(extensions: Extensions) -> None:
     """Bob has to ask for another ClientHello, and Alice answers a question that she did not cause."""
-    extensions[KEY_SHARE] = hellos.sized(2, b"")
+    extensions[KEY_SHARE] = client_hello_edits.sized(2, b"")
 
 
 EDITS = (only_tls_1_2, no_alpn, other_alpn, classical_groups, no_hybrid_share, no_share)
 
 
-def between(edit: hellos.Edit, *, fast: bool) -> Pair:
-    """Alice and Bob with the middleman between them."""
-    on_jingle, on_data = hellos.on_the_way(edit)
+def between(edit: client_hello_edits.Edit, *, fast: bool) -> Pair:
+    """Alice and Bob with the man in the middle between them."""
+    on_jingle, on_data = client_hello_edits.edit_first_hello(edit)
     return Pair(config("alice", fast_open=fast), config("bob"), on_jingle=on_jingle, on_data=on_data).open()
 
 
 @FAST
 @pytest.mark.parametrize("edit", EDITS)
-def test_an_edited_client_hello_is_refused(edit: hellos.Edit, fast: bool) -> None:
+def test_an_edited_client_hello_is_refused(edit: client_hello_edits.Edit, fast: bool) -> None:
     """Whether Bob minds at once or would go along: the two have not seen the same handshake, and it fails."""
     pair = between(edit, fast=fast)
     assert_nothing_came_of_it(pair)
-    assert not pair.alice.of(events.Secured)
+    assert not pair.alice.of(events.TLSEstablished)
 
 
 @FAST
 def test_control_the_middleman_can_write(fast: bool) -> None:
-    """Control: the same middleman takes the ClientHello apart and puts it together as it was: nobody minds."""
-    assert between(lambda extensions: None, fast=fast).alice.session.stage is Stage.OPEN
+    """Control: the same man in the middle takes the ClientHello apart and puts it together as it was: nobody minds."""
+    assert between(lambda extensions: None, fast=fast).alice.session.state is State.OPEN
 
 
 # --- a peer ----------------------------------------------------------------------------------------------------------
@@ -95,15 +95,15 @@ def test_control_the_middleman_can_write(fast: bool) -> None:
 
 def tuned(monkeypatch: pytest.MonkeyPatch, name: str, tune: Tune) -> None:
     """One person's TLS is set up otherwise."""
-    genuine = channel._context
+    genuine = connection._context
 
-    def context(role: Role, ours: Identity, expectation: Any) -> SSL.Context:
+    def context(role: Role, ours: OwnKey, expectation: Any) -> SSL.Context:
         made = genuine(role, ours, expectation)
         if ours == identity(name):
             tune(made)
         return made
 
-    monkeypatch.setattr(channel, "_context", context)
+    monkeypatch.setattr(connection, "_context", context)
 
 
 def older(context: SSL.Context) -> None:
@@ -129,9 +129,9 @@ def classical(context: SSL.Context) -> None:
 def careless(monkeypatch: pytest.MonkeyPatch, name: str, *checks: str) -> None:
     """Our own side lets OpenSSL pass everything, and leaves out these checks afterwards."""
     tuned(monkeypatch, name, lambda context: context.set_min_proto_version(SSL.TLS1_2_VERSION))
-    monkeypatch.setattr(channel, "_select_alpn", lambda connection, offered: offered[0])
+    monkeypatch.setattr(connection, "_select_alpn", lambda connection, offered: offered[0])
     for check in checks:
-        monkeypatch.setattr(channel, check, lambda value: None)
+        monkeypatch.setattr(connection, check, lambda value: None)
 
 
 PEERS = pytest.mark.parametrize("victim", ["alice", "bob"])
@@ -152,10 +152,10 @@ def test_a_peer_who_speaks_worse_is_refused(monkeypatch: pytest.MonkeyPatch, tun
 def test_a_classical_peer_is_refused_by_who_demands_more(monkeypatch: pytest.MonkeyPatch, victim: str) -> None:
     """Under ``require_pq`` a group that a quantum computer breaks is not enough; without it, it is, and is told."""
     tuned(monkeypatch, OTHER[victim], classical)
-    terms = {victim: config(victim, require_pq=True)}
+    terms = {victim: config(victim, require_post_quantum=True)}
     assert_nothing_came_of_it(Pair(**terms).open())
     pair = Pair().open()
-    (secured,) = pair.alice.of(events.Secured)
+    (secured,) = pair.alice.of(events.TLSEstablished)
     assert secured.group == "secp256r1"
 
 
@@ -167,7 +167,8 @@ def test_control_without_the_checks(monkeypatch: pytest.MonkeyPatch, tune: Tune,
     """Control: with OpenSSL's limits and the check afterwards left out, the worse TLS carries the session."""
     careless(monkeypatch, victim, *checks)
     tuned(monkeypatch, OTHER[victim], tune)
-    pair = Pair(config("alice", require_pq=True), config("bob", require_pq=True)) if tune is classical else Pair()
+    demand = {"require_post_quantum": tune is classical}
+    pair = Pair(config("alice", **demand), config("bob", **demand))
     pair.open()
     pair.alice.session.send_stanza(message("weakened"))
     assert pair.run().bob.stanzas == ["weakened"]

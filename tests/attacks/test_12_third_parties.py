@@ -10,15 +10,15 @@ from xml.etree.ElementTree import Element
 
 import pytest
 
-from tests.attacks.edits import ACTIONS
-from tests.pair import ALICE, BOB, JingleHook, Pair, config, message
+from tests.attacks.signalling_edits import ACTIONS
+from tests.pair import ALICE, BOB, JingleHook, Pair, config, has_code, message
 from xmpp_e2e import events
-from xmpp_e2e.authenticate.hello import Hello, NegotiationAltered
-from xmpp_e2e.errors import AuthenticationFailed, StreamError
-from xmpp_e2e.identity import Role
-from xmpp_e2e.inner import Inner
-from xmpp_e2e.stages import Stage
+from xmpp_e2e.errors import AuthenticationFailed, Code, StreamError
+from xmpp_e2e.inner.conversation import Conversation
+from xmpp_e2e.inner.elements import Hello
+from xmpp_e2e.states import State
 from xmpp_e2e.stream.reader import Header
+from xmpp_e2e.types import Role
 
 CAROL = "carol@c.test/sofa"
 OTHERS = [CAROL, "alice@a.test/tablet", "alice@a.test", "a.test", "Alice@a.test/phone"]
@@ -37,8 +37,8 @@ def names(role: Role, **attributes: str) -> JingleHook:
 
 def assert_nothing_came_of_it(pair: Pair) -> None:
     for side in (pair.alice, pair.bob):
-        assert side.session.stage is Stage.CLOSED
-        assert not side.of(events.SessionStart)
+        assert side.session.state is State.CLOSED
+        assert not side.of(events.SessionOpened)
         assert not side.stanzas
 
 
@@ -57,7 +57,7 @@ def test_who_is_named_does_not_count(role: Role, attribute: str, name: str) -> N
 @pytest.mark.parametrize("role", Role)
 def test_the_stream_is_from_the_very_peer(role: Role, name: str) -> None:
     """Another resource, the account, its server, another spelling: compared as strings, each is somebody else."""
-    liar = {"alice": config("alice", ours=name)} if role is Role.INITIATOR else {"bob": config("bob", ours=name)}
+    liar = {"alice": config("alice", own_jid=name)} if role is Role.INITIATOR else {"bob": config("bob", own_jid=name)}
     pair = Pair(**liar).open()
     assert_nothing_came_of_it(pair)
     victim = pair.side(role.other)
@@ -68,14 +68,14 @@ def test_the_stream_is_from_the_very_peer(role: Role, name: str) -> None:
 def test_the_digest_has_the_full_jids(role: Role, monkeypatch: pytest.MonkeyPatch) -> None:
     """Were the header believed, the digest would still tell another resource from the peer."""
     believe_headers(monkeypatch)
-    assert isinstance(third_resource(role).bob.failure, NegotiationAltered)
+    assert has_code(Code.NEGOTIATION_ALTERED)(third_resource(role).bob.failure)
 
 
 @pytest.mark.parametrize("role", Role)
 def test_control_without_either(role: Role, monkeypatch: pytest.MonkeyPatch) -> None:
     """Control: with neither check another resource continues what the peer began."""
     believe_headers(monkeypatch)
-    monkeypatch.setattr(Hello, "check", lambda self, ours: None)
+    monkeypatch.setattr(Hello, "verify_matches", lambda self, ours: None)
     pair = third_resource(role)
     pair.side(role).session.send_stanza(message("from elsewhere"))
     assert pair.run().side(role.other).stanzas == ["from elsewhere"]
@@ -83,12 +83,12 @@ def test_control_without_either(role: Role, monkeypatch: pytest.MonkeyPatch) -> 
 
 def third_resource(role: Role) -> Pair:
     if role is Role.INITIATOR:
-        return Pair(alice=config("alice", ours="alice@a.test/tablet")).open()
-    return Pair(bob=config("bob", ours="bob@b.test/tablet")).open()
+        return Pair(alice=config("alice", own_jid="alice@a.test/tablet")).open()
+    return Pair(bob=config("bob", own_jid="bob@b.test/tablet")).open()
 
 
 def believe_headers(monkeypatch: pytest.MonkeyPatch) -> None:
-    def believe(self: Inner, header: Header) -> None:
+    def believe(self: Conversation, header: Header) -> None:
         pass
 
-    monkeypatch.setattr(Inner, "_on_header", believe)
+    monkeypatch.setattr(Conversation, "_on_header", believe)

@@ -10,8 +10,8 @@ from xml.etree.ElementTree import Element
 import pytest
 
 from tests.attacks.test_13_repeated_sids import doctored
-from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, jingle, until
-from xmpp_loopback import Way, to_text
+from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, e2e, jingle, until
+from xmpp_loopback import Direction, to_text
 
 CAROL = "carol@localhost/c"
 ERRORS = "{urn:xmpp:jingle:errors:1}"
@@ -20,11 +20,11 @@ ERRORS = "{urn:xmpp:jingle:errors:1}"
 class Repeater:
     """A server that sends one half of the negotiation again, doctored, after each stanza that passes."""
 
-    def __init__(self, world: World, action: str) -> None:
-        self._world, self._matches = world, jingle(action)
+    def __init__(self, env: Env, action: str) -> None:
+        self._env, self._matches = env, jingle(action)
         self._half: Element | None = None
         self._times = 0
-        world.server.interfere.append(self._handle)
+        env.server.hooks.append(self._handle)
 
     def _handle(self, stanza: Element, sender: str) -> Element:
         if self._half is None and self._matches(stanza, sender):
@@ -33,31 +33,31 @@ class Repeater:
             again = doctored(self._half)
             again.set("id", f"again{self._times}")
             self._times += 1
-            self._world.server.inject(again.get("to", ""), to_text(again))
+            self._env.server.inject(again.get("to", ""), to_text(again))
         return stanza
 
     def answers(self) -> Iterator[tuple[str, str]]:
         """The conditions that the victim has answered with."""
-        for handled in self._world.server.seen:
+        for handled in self._env.server.handled:
             iq = handled.element
-            if handled.way is Way.RECEIVED and iq.get("id", "").startswith("again"):
+            if handled.direction is Direction.RECEIVED and iq.get("id", "").startswith("again"):
                 error = iq.find("{jabber:client}error")
                 assert error is not None
                 yield error[0].tag.rpartition("}")[2], next(child.tag for child in error if child.tag.startswith(ERRORS))
 
 
 @pytest.mark.parametrize("action", ["session-initiate", "session-accept"])
-async def test_a_second_half_changes_nothing(world: World, action: str) -> None:
+async def test_a_second_half_changes_nothing(env: Env, action: str) -> None:
     """Out of order, each time; the session opens under the key of the first half, and carries what is said."""
-    alice, bob = await world.pair()
-    repeater = Repeater(world, action)
-    ours, theirs = await world.session(alice, bob)
-    heard, replies = Heard(bob, "message"), Heard(alice, "message")
+    alice, bob = await env.pair()
+    repeater = Repeater(env, action)
+    ours, theirs = await env.session(alice, bob)
+    heard, replies = Events(bob, "message"), Events(alice, "message")
     alice.send_message(mto=BOB, mbody="question")
     bob.send_message(mto=ALICE, mbody="answer")
     assert await heard.bodies(1) == ["question"]
     assert await replies.bodies(1) == ["answer"]
-    await world.settle(alice, bob)
+    await env.settle(alice, bob)
     answers = list(repeater.answers())
     assert len(answers) >= 5
     assert set(answers) == {("unexpected-request", f"{ERRORS}out-of-order")}
@@ -66,16 +66,16 @@ async def test_a_second_half_changes_nothing(world: World, action: str) -> None:
     assert e2e(bob).sessions() == (theirs,)
 
 
-async def test_the_same_sid_from_another_jid(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_same_sid_from_another_jid(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
     """Carol throws the same dice as Alice: two sessions with Bob under one sid, and one sid for two bytestreams. Neither
     touches the other, and the end of one is not that of the other."""
-    monkeypatch.setattr("slixmpp_e2e.client.os", SimpleNamespace(urandom=lambda count: b"\x13" * count))
-    alice, bob = await world.pair()
-    carol = await world.client(CAROL)
-    await world.settle(bob, carol)
-    (first, alices), (_, carols) = await world.session(alice, bob), await world.session(carol, bob)
+    monkeypatch.setattr("slixmpp_e2e.sessions.factory.os", SimpleNamespace(urandom=lambda count: b"\x13" * count))
+    alice, bob = await env.pair()
+    carol = await env.client(CAROL)
+    await env.settle(bob, carol)
+    (first, alices), (_, carols) = await env.session(alice, bob), await env.session(carol, bob)
     assert alices.sid == carols.sid
-    heard = Heard(bob, "message")
+    heard = Events(bob, "message")
     for client in (alice, carol, alice, carol):
         client.send_message(mto=BOB, mbody=f"from {client.boundjid.user}")
         message = await heard.take()

@@ -11,15 +11,16 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.attacks import evil
+from slixmpp_e2e.alarms import explain
+from tests.attacks import hostile_peer
 from tests.pair import Pair, message
-from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, until
+from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, e2e, until
 from xmpp_e2e import events
 from xmpp_e2e.errors import LocalError, StreamError
-from xmpp_e2e.identity import Role
-from xmpp_e2e.stages import Stage
+from xmpp_e2e.states import State
 from xmpp_e2e.stream import MAX_STANZA, reader
-from xmpp_e2e.stream.reader import Limits
+from xmpp_e2e.stream.reader import ReaderLimits
+from xmpp_e2e.types import Role
 
 ENDLESS = 2 * 1024 * 1024
 """Bytes: eight times what one stanza may have."""
@@ -64,8 +65,8 @@ def assert_refused(pair: Pair, victim: Role, conditions: str) -> None:
     side = pair.side(victim)
     assert isinstance(side.failure, StreamError)
     assert side.failure.condition in conditions.split()
-    assert side.failure.explain()
-    assert side.session.stage is Stage.CLOSED
+    assert explain(side.failure)
+    assert side.session.state is State.CLOSED
     with pytest.raises(LocalError):
         side.session.send_stanza(message("secret"))
 
@@ -78,11 +79,11 @@ def test_in_an_open_session(role: Role, data: bytes, conditions: str) -> None:
     pair = Pair().open()
     pair.side(role).session.send_stanza(message("before"))
     pair.run()
-    taken = evil.says(pair, role, data)
+    taken = hostile_peer.send_raw(pair, role, data)
     assert pair.side(role.other).stanzas == ["before"]
     assert_refused(pair, role.other, conditions)
-    assert [end.clean for end in pair.side(role.other).of(events.SessionEnd)] == [False]
-    assert taken <= MAX_STANZA + evil.CHUNK + 16
+    assert [end.clean for end in pair.side(role.other).of(events.SessionClosed)] == [False]
+    assert taken <= MAX_STANZA + hostile_peer.CHUNK + 16
 
 
 @HOSTILE
@@ -90,24 +91,24 @@ def test_in_an_open_session(role: Role, data: bytes, conditions: str) -> None:
 def test_in_place_of_a_hello(role: Role, data: bytes, conditions: str) -> None:
     """The same before the hello, under the tighter limits: no session comes about."""
     pair = Pair()
-    session = evil.silenced(pair, role)
+    session = hostile_peer.silence(pair, role)
     pair.open()
-    assert pair.side(role.other).session.stage in (Stage.SECURED, Stage.EARLY)
-    taken = evil.says(pair, role, evil.header(session) + data)
+    assert pair.side(role.other).session.state in (State.SECURED, State.SENT_DONE_EARLY)
+    taken = hostile_peer.send_raw(pair, role, hostile_peer.header(session) + data)
     assert_refused(pair, role.other, conditions + " policy-violation")  # what is no hello is out of turn, too
     assert not pair.side(role.other).stanzas
-    assert not pair.side(role.other).of(events.SessionStart)
-    assert taken <= reader.GREETING.stanza_bytes + evil.CHUNK
+    assert not pair.side(role.other).of(events.SessionOpened)
+    assert taken <= reader.GREETING.stanza_bytes + hostile_peer.CHUNK
 
 
 @pytest.mark.parametrize("data", [b"", b"</stream:stream", b"<message><body>\xe2\x82"], ids=["nothing", "tag", "multibyte"])
 def test_cut_in_the_middle(data: bytes) -> None:
     """What is not complete when the bytes end is not delivered, and the end is unexpected."""
     pair = Pair().open()
-    evil.says(pair, Role.INITIATOR, data)
+    hostile_peer.send_raw(pair, Role.INITIATOR, data)
     pair.end_transport(Role.RESPONDER)
     assert not pair.bob.stanzas
-    assert [end.clean for end in pair.bob.of(events.SessionEnd)] == [False]
+    assert [end.clean for end in pair.bob.of(events.SessionClosed)] == [False]
 
 
 # --- memory ----------------------------------------------------------------------------------------------------------
@@ -135,18 +136,18 @@ def test_what_never_ends_takes_bounded_memory(case: str) -> None:
     """A few megabytes at most, whatever is promised or sent; the larger part is what Python makes of 256 KiB of XML."""
     pair = Pair().open()
     with peak() as found:
-        evil.says(pair, Role.INITIATOR, CASES[case][0])
-    assert pair.bob.session.stage is Stage.CLOSED
+        hostile_peer.send_raw(pair, Role.INITIATOR, CASES[case][0])
+    assert pair.bob.session.state is State.CLOSED
     assert found[0] < 10 * 2**20
 
 
 def test_control_without_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Control: a reader without limits takes all of it, and waits for more."""
-    monkeypatch.setattr(reader, "OPEN", Limits(depth=64, stanza_bytes=2**40))
+    monkeypatch.setattr(reader, "OPEN", ReaderLimits(depth=64, stanza_bytes=2**40))
     pair = Pair().open()
     data, _ = CASES["endless text"]
-    assert evil.says(pair, Role.INITIATOR, data) == len(data)
-    assert pair.bob.session.stage is Stage.OPEN
+    assert hostile_peer.send_raw(pair, Role.INITIATOR, data) == len(data)
+    assert pair.bob.session.state is State.OPEN
 
 
 # --- real clients ----------------------------------------------------------------------------------------------------
@@ -156,25 +157,25 @@ FOR_CLIENTS = ("entity bomb", "comment", "bottomless", "endless attribute", "end
 """Fewer than the sessions that one account may begin in a row."""
 
 
-async def test_a_client_survives_each_of_them(world: World) -> None:
+async def test_a_client_survives_each_of_them(env: Env) -> None:
     """One session after the other is ended by its victim, never cleanly; its stream, other peers and the next session with
     the same one are unharmed."""
-    alice, bob = await world.pair()
-    carol = await world.client("carol@localhost/c")
-    await world.settle(bob, carol)
-    heard, ended, lost = Heard(bob, "message"), Heard(bob, "e2e_session_end"), Heard(bob, "disconnected")
-    await world.session(carol, bob)
+    alice, bob = await env.pair()
+    carol = await env.client("carol@localhost/c")
+    await env.settle(bob, carol)
+    heard, ended, lost = Events(bob, "message"), Events(bob, "e2e_session_closed"), Events(bob, "disconnected")
+    await env.session(carol, bob)
     for data, conditions in (CASES[case] for case in FOR_CLIENTS):
-        ours, _ = await world.session(alice, bob)
-        channel = ours._core._channel
+        ours, _ = await env.session(alice, bob)
+        channel = ours._driver.core._tls
         assert channel is not None
-        channel.send(data[: MAX_STANZA + evil.CHUNK])
-        ours.pump()
-        detail = (await ended.take()).detail
+        channel.send(data[: MAX_STANZA + hostile_peer.CHUNK])
+        ours._driver.process()
+        detail = await ended.take()
         assert not detail.clean
         assert isinstance(detail.error, StreamError)
         assert detail.error.condition in conditions.split()
-        await until(ours.ended())
+        await until(ours.wait_closed())
     assert len(heard) == len(lost) == 0
     carol.send_message(mto=BOB, mbody="unharmed", mtype="chat")
     alice.send_message(mto=BOB, mbody="well-behaved", mtype="chat")

@@ -15,8 +15,8 @@ from slixmpp.exceptions import IqError
 from slixmpp.xmlstream.handler import Callback
 from slixmpp.xmlstream.matcher import StanzaPath
 
-from slixmpp_e2e.messages.iq_tracking import InsideIqs
-from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, jingle, until
+from slixmpp_e2e.messages.iq_tracking import IqTracker
+from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, jingle, until
 from xmpp_loopback import hostile
 
 QUERY = "{urn:example:query}query"
@@ -73,14 +73,14 @@ def reply(question: Iq) -> None:
 
 @KINDS
 @pytest.mark.parametrize("sender", FORGERS)
-async def test_a_forged_answer_is_dropped(world: World, sender: str | None, kind: str) -> None:
+async def test_a_forged_answer_is_dropped(env: Env, sender: str | None, kind: str) -> None:
     """Whoever it claims to be from: the user is told, and the caller gets the genuine answer, through the session."""
-    alice, bob = await world.pair()
-    oracle, told = Oracle(bob), Heard(alice, "e2e_plaintext_refused")
-    await world.session(alice, bob)
+    alice, bob = await env.pair()
+    oracle, told = Oracle(bob), Events(alice, "e2e_plaintext_refused")
+    await env.session(alice, bob)
     iq_id, answer = ask(alice)
     question = await oracle.asked()
-    world.server.inject(ALICE, forgery(iq_id, sender, kind))
+    env.server.inject(ALICE, forgery(iq_id, sender, kind))
     report = await told.take()
     assert "asked inside a session came outside of it" in str(report)
     assert not answer.done()
@@ -88,20 +88,20 @@ async def test_a_forged_answer_is_dropped(world: World, sender: str | None, kind
     genuine = await until(answer)
     assert answer_text(genuine) == "the genuine one"
     assert str(genuine["e2e"]["assurance"]) == "vouched"
-    assert world.in_clear("which key?", "the genuine one", iq_id) != []  # the id is what the forger wrote; the words are not
-    assert world.in_clear("which key?", "the genuine one") == []
+    assert env.in_clear("which key?", "the genuine one", iq_id) != []  # the id is what the forger wrote; the words are not
+    assert env.in_clear("which key?", "the genuine one") == []
 
 
 @KINDS
-async def test_a_forged_answer_while_the_question_waits(world: World, kind: str) -> None:
+async def test_a_forged_answer_while_the_question_waits(env: Env, kind: str) -> None:
     """The question has not left, for its session is not open: an answer can only be forged, too."""
-    alice, bob = await world.pair()
-    oracle, told = Oracle(bob), Heard(alice, "e2e_plaintext_refused")
-    offer = hostile.Hold(world.server, jingle("session-initiate"))
-    world.server.interfere.append(offer)
+    alice, bob = await env.pair()
+    oracle, told = Oracle(bob), Events(alice, "e2e_plaintext_refused")
+    offer = hostile.Hold(env.server, jingle("session-initiate"))
+    env.server.hooks.append(offer)
     iq_id, answer = ask(alice)
     await until(offer.caught())
-    world.server.inject(ALICE, forgery(iq_id, BOB, kind))
+    env.server.inject(ALICE, forgery(iq_id, BOB, kind))
     await told.take()
     assert not answer.done()
     offer.release()
@@ -109,11 +109,11 @@ async def test_a_forged_answer_while_the_question_waits(world: World, kind: str)
     assert answer_text(await until(answer)) == "the genuine one"
 
 
-async def test_after_the_session_ended_no_answer_counts(world: World) -> None:
+async def test_after_the_session_ended_no_answer_counts(env: Env) -> None:
     """The session ends with the question open: the caller gets an error at once, and what comes later is nobody's."""
-    alice, bob = await world.pair()
+    alice, bob = await env.pair()
     oracle = Oracle(bob)
-    ours, _ = await world.session(alice, bob)
+    ours, _ = await env.session(alice, bob)
     iq_id, answer = ask(alice)
     question = await oracle.asked()
     await ours.close()
@@ -122,43 +122,43 @@ async def test_after_the_session_ended_no_answer_counts(world: World) -> None:
     assert caught.value.iq["error"]["condition"] == "recipient-unavailable"
     received: list[Iq] = []
     alice.register_handler(Callback("late", StanzaPath("iq@type=result"), received.append))
-    failed = Heard(bob, "e2e_send_failed")
+    failed = Events(bob, "e2e_send_failed")
     reply(question)  # Bob's answer is late: it is not sent another way
     await failed.take()
-    await world.settle(alice, bob)
+    await env.settle(alice, bob)
     assert [iq for iq in received if iq["id"] == iq_id] == []
-    assert world.in_clear("the genuine one") == []
+    assert env.in_clear("the genuine one") == []
 
 
-async def test_an_answer_from_another_session_is_dropped(world: World) -> None:
+async def test_an_answer_from_another_session_is_dropped(env: Env) -> None:
     """Another peer inside a session of his own, who knows the id, cannot answer either."""
-    alice, bob = await world.pair()
-    carol = await world.client("carol@localhost/c")
-    await world.settle(alice, bob, carol)
+    alice, bob = await env.pair()
+    carol = await env.client("carol@localhost/c")
+    await env.settle(alice, bob, carol)
     oracle = Oracle(bob)
-    await world.session(alice, bob)
-    carols, _ = await world.session(carol, alice)
+    await env.session(alice, bob)
+    carols, _ = await env.session(carol, alice)
     iq_id, answer = ask(alice)
     question = await oracle.asked()
-    carols.send(forgery(iq_id, BOB))
-    await world.settle(carol, alice)
+    carols._driver.send(forgery(iq_id, BOB))
+    await env.settle(carol, alice)
     assert not answer.done()
     reply(question)
     assert answer_text(await until(answer)) == "the genuine one"
 
 
 @pytest.mark.parametrize("sender", FORGERS)
-async def test_control_without_the_guard(world: World, sender: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_control_without_the_guard(env: Env, sender: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Control: with the guard off slixmpp takes each of these for Bob's answer."""
-    monkeypatch.setattr(InsideIqs, "forged", lambda self, iq: False)
-    alice, bob = await world.pair()
+    monkeypatch.setattr(IqTracker, "is_spoofed_reply", lambda self, iq: False)
+    alice, bob = await env.pair()
     oracle = Oracle(bob)
-    await world.session(alice, bob)
+    await env.session(alice, bob)
     iq_id, answer = ask(alice)
     await oracle.asked()
-    world.server.inject(ALICE, forgery(iq_id, sender))
+    env.server.inject(ALICE, forgery(iq_id, sender))
     if sender == ALICE:  # the one that slixmpp would not take
-        await world.settle(alice)
+        await env.settle(alice)
         assert not answer.done()
     else:
         assert answer_text(await until(answer)) == "the forged one"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from slixmpp_e2e.alarms import explain
 from tests.pair import Pair, message
 from xmpp_e2e import events
-from xmpp_e2e.errors import Truncated
-from xmpp_e2e.identity import Role
-from xmpp_e2e.stages import Stage
-from xmpp_e2e.tls.channel import RECORD_BYTES
+from xmpp_e2e.errors import UncleanClose
+from xmpp_e2e.states import State
+from xmpp_e2e.tls.connection import RECORD_BYTES
+from xmpp_e2e.types import Role
 
 BIG = "x" * 60_000
 
@@ -39,12 +40,12 @@ def test_nothing_partial_is_delivered(count: int) -> None:
     """Wherever the cut is, in a record or between two, what is delivered is whole, and the end is reported as unexpected."""
     pair = cut_after(Pair().open(), count)
     assert pair.bob.stanzas in ([], ["whole"])
-    (end,) = pair.bob.of(events.SessionEnd)
+    (end,) = pair.bob.of(events.SessionClosed)
     assert not end.clean
-    assert isinstance(end.error, Truncated)
-    assert "A server can cut a session at any time; what was sent last may not have arrived." in end.error.explain()
-    assert "may have been lost" in end.error.explain()
-    assert pair.bob.session.stage is Stage.CLOSED
+    assert isinstance(end.error, UncleanClose)
+    assert "A server can cut a session at any time; what was sent last may not have arrived." in explain(end.error)
+    assert "may have been lost" in explain(end.error)
+    assert pair.bob.session.state is State.CLOSED
 
 
 @pytest.mark.parametrize("role", Role)
@@ -55,7 +56,7 @@ def test_a_cut_at_a_stanza_boundary_is_no_end(role: Role) -> None:
     pair.run().end_transport(role)
     side = pair.side(role)
     assert side.stanzas == ["whole"]
-    assert isinstance(side.failure, Truncated)
+    assert isinstance(side.failure, UncleanClose)
 
 
 @pytest.mark.parametrize("role", Role)
@@ -65,7 +66,7 @@ def test_a_farewell_without_its_tls_end_is_no_end(role: Role) -> None:
     pair.on_data = lambda sender, data: [data[:-24]] if sender is role.other and len(data) > 24 else []
     pair.side(role.other).session.close(pair.now)
     pair.run().end_transport(role)
-    assert isinstance(pair.side(role).failure, Truncated)
+    assert isinstance(pair.side(role).failure, UncleanClose)
 
 
 def test_control_a_farewell_is_clean() -> None:
@@ -73,4 +74,4 @@ def test_control_a_farewell_is_clean() -> None:
     pair = Pair().open()
     pair.alice.session.close(pair.now)
     pair.run()
-    assert [end.clean for end in pair.bob.of(events.SessionEnd)] == [True]
+    assert [end.clean for end in pair.bob.of(events.SessionClosed)] == [True]

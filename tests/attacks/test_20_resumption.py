@@ -16,26 +16,26 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 from OpenSSL import SSL
 
-from tests.pair import Pair, config, identity, message
+from tests.pair import Pair, config, has_code, identity, message
 from xmpp_e2e import events
 from xmpp_e2e.authenticate import fingerprint
-from xmpp_e2e.errors import FingerprintMismatch
-from xmpp_e2e.identity import Role
+from xmpp_e2e.errors import Code
 from xmpp_e2e.negotiate.negotiation import Negotiation
-from xmpp_e2e.stages import Stage
-from xmpp_e2e.tls import channel
-from xmpp_e2e.tls.certificate import Identity
-from xmpp_e2e.tls.channel import Channel
+from xmpp_e2e.states import State
+from xmpp_e2e.tls import connection
+from xmpp_e2e.tls.certificate import OwnKey
+from xmpp_e2e.tls.connection import TLSConnection
+from xmpp_e2e.types import Role
 
 MALLORY, CAROL = "mallory@m.test/lair", "carol@c.test/sofa"
 FAST = pytest.mark.parametrize("fast", [True, False], ids=["flights", "no flights"])
-genuine_context = channel._context
+genuine_context = connection._context
 
 
-def willing(ours: Identity) -> SSL.Context:
+def willing(ours: OwnKey) -> SSL.Context:
     """A client's TLS that takes every session that it can get, and any certificate."""
     context = SSL.Context(SSL.TLS_METHOD)
-    context.set_alpn_protos([channel.ALPN])
+    context.set_alpn_protos([connection.ALPN])
     context.set_verify(SSL.VERIFY_PEER, lambda *seen: True)
     context.use_certificate(x509.load_der_x509_certificate(ours.certificate))
     key = load_der_private_key(ours.private_key, None)
@@ -54,17 +54,17 @@ class Resumer:
         self._cache = cache
         self.asked = 0
         """How often Bob's TLS looked at a certificate of hers."""
-        genuine = channel.Channel.__init__
+        genuine = connection.TLSConnection.__init__
 
-        def connect(made: Channel, role: Role, ours: Identity, **terms: Any) -> None:
+        def connect(made: TLSConnection, role: Role, ours: OwnKey, **terms: Any) -> None:
             genuine(made, role, ours, **terms)
             if ours == identity("mallory") and self._kept is not None:
                 made._connection.set_session(self._kept)
 
-        monkeypatch.setattr(channel.Channel, "__init__", connect)
-        monkeypatch.setattr(channel, "_context", self._context)
+        monkeypatch.setattr(connection.TLSConnection, "__init__", connect)
+        monkeypatch.setattr(connection, "_context", self._context)
 
-    def _context(self, role: Role, ours: Identity, expectation: channel._Expectation) -> SSL.Context:
+    def _context(self, role: Role, ours: OwnKey, expectation: connection._ExpectedCertificate) -> SSL.Context:
         name = "mallory" if ours == identity("mallory") else "bob"
         if name in self._contexts and (name == "mallory" or self._cache):
             return self._contexts[name]
@@ -76,7 +76,7 @@ class Resumer:
             context.set_session_id(b"shared")
         return context
 
-    def _counting(self, expectation: channel._Expectation) -> Callable[..., bool]:
+    def _counting(self, expectation: connection._ExpectedCertificate) -> Callable[..., bool]:
         def verify(*seen: Any) -> bool:
             self.asked += 1
             return expectation.verify(*seen)
@@ -86,16 +86,16 @@ class Resumer:
     def keep(self, pair: Pair) -> None:
         """What she can resume, from a session that is open: OpenSSL forgets one whose connection was dropped."""
         self._open = pair
-        assert pair.alice.session._channel is not None
-        self._kept = pair.alice.session._channel._connection.get_session()
+        assert pair.alice.session._tls is not None
+        self._kept = pair.alice.session._tls._connection.get_session()
         assert self._kept is not None
 
 
 def as_herself(resumer: Resumer, fast: bool) -> Pair:
     """Mallory has a session with Bob, all in order, and keeps what TLS gave her."""
-    mallory = config("alice", ours=MALLORY, identity=identity("mallory"), fast_open=fast)
-    pair = Pair(mallory, config("bob", peer=MALLORY)).open()
-    assert pair.alice.session.stage is Stage.OPEN
+    mallory = config("alice", own_jid=MALLORY, own_key=identity("mallory"), fast_open=fast)
+    pair = Pair(mallory, config("bob", peer_jid=MALLORY)).open()
+    assert pair.alice.session.state is State.OPEN
     pair.bob.session.send_stanza(message("tickets come with data, if at all"))
     resumer.keep(pair.run())
     return pair
@@ -103,13 +103,13 @@ def as_herself(resumer: Resumer, fast: bool) -> Pair:
 
 def as_carol(fast: bool) -> Pair:
     """She poses as Carol, whose fingerprint stands in the signalling (the server helps), with a key that is not Carol's."""
-    terms = config("alice", ours=CAROL, identity=identity("mallory"), fast_open=fast)
-    pair = Pair(terms, config("bob", peer=CAROL))
+    terms = config("alice", own_jid=CAROL, own_key=identity("mallory"), fast_open=fast)
+    pair = Pair(terms, config("bob", peer_jid=CAROL))
     pair.alice.session._negotiation = Negotiation(
         Role.INITIATOR,
         CAROL,
-        terms.peer,
-        certificate=identity("carol").certificate_digest,
+        terms.peer_jid,
+        certificate_digest=identity("carol").certificate_digest,
         methods=("fingerprint",),
         block_size=4096,
         random=terms.random,
@@ -126,7 +126,7 @@ def test_nothing_is_resumed(fast: bool, monkeypatch: pytest.MonkeyPatch) -> None
     assert looked
     second = as_herself(resumer, fast)
     assert resumer.asked == 2 * looked
-    exporters = [pair.bob.session.established.exporter for pair in (first, second) if pair.bob.session.established]
+    exporters = [pair.bob.session.handshake_result.exporter for pair in (first, second) if pair.bob.session.handshake_result]
     assert len(set(exporters)) == 2
 
 
@@ -136,9 +136,9 @@ def test_nor_into_somebody_elses_session(fast: bool, monkeypatch: pytest.MonkeyP
     resumer = Resumer(monkeypatch)
     as_herself(resumer, fast)
     pair = as_carol(fast)
-    assert isinstance(pair.bob.failure, FingerprintMismatch)
-    assert not pair.bob.of(events.SessionStart)
-    assert not pair.bob.of(events.Secured)
+    assert has_code(Code.FINGERPRINT_MISMATCH)(pair.bob.failure)
+    assert not pair.bob.of(events.SessionOpened)
+    assert not pair.bob.of(events.TLSEstablished)
 
 
 @FAST
@@ -149,8 +149,8 @@ def test_a_resumed_session_would_be_compared_too(fast: bool, monkeypatch: pytest
     looked = resumer.asked
     pair = as_carol(fast)
     assert resumer.asked == looked  # it was resumed: OpenSSL asked nothing
-    assert isinstance(pair.bob.failure, FingerprintMismatch)
-    assert not pair.bob.of(events.SessionStart)
+    assert has_code(Code.FINGERPRINT_MISMATCH)(pair.bob.failure)
+    assert not pair.bob.of(events.SessionOpened)
 
 
 @FAST
@@ -160,7 +160,7 @@ def test_control_without_any_of_it(fast: bool, monkeypatch: pytest.MonkeyPatch) 
     resumer = Resumer(monkeypatch, cache=True)
     as_herself(resumer, fast)
     looked = resumer.asked
-    monkeypatch.setattr(channel, "_check_digest", lambda certificate, expected: None)
+    monkeypatch.setattr(connection, "_check_digest", lambda certificate, expected: None)
     monkeypatch.setattr(fingerprint, "hmac", SimpleNamespace(compare_digest=lambda one, other: True))
     pair = as_carol(fast)
     pair.alice.session.send_stanza(message("it is me, Carol"))
@@ -172,7 +172,7 @@ def test_control_without_any_of_it(fast: bool, monkeypatch: pytest.MonkeyPatch) 
 def test_each_session_has_a_context_of_its_own() -> None:
     """Nothing of TLS is shared between two sessions of the same client, so there is nowhere to resume from."""
     pairs = [Pair().open() for _ in range(2)]
-    channels = [side.session._channel for pair in pairs for side in (pair.alice, pair.bob)]
+    channels = [side.session._tls for pair in pairs for side in (pair.alice, pair.bob)]
     contexts = [made._connection.get_context() for made in channels if made is not None]
     assert len({id(context) for context in contexts}) == 4
     assert {context.get_session_cache_mode() for context in contexts} == {SSL.SESS_CACHE_OFF}

@@ -12,18 +12,24 @@ from collections.abc import Callable, Generator
 import pytest
 import srp._pysrp as _srp
 
-from tests.attacks.steps import SECRETS, proved, proves_nothing, served, step, terms
+from tests.attacks.proof_mitm import SECRETS, disable_proofs, proved, run_attempts, step, terms
 from tests.attacks.test_34_dictionary import Mallory
 from tests.conversation import End, evidence
-from tests.pair import Pair, config
+from tests.pair import Pair, config, has_code, talk
 from xmpp_e2e import events
 from xmpp_e2e.authenticate import srp as module
-from xmpp_e2e.authenticate.base import GuessReturned, GuessSpent, Proven, Step
-from xmpp_e2e.authenticate.dialogue import Dialogue, Failed
+from xmpp_e2e.authenticate.base import (
+    AttemptStarted,
+    AttemptSucceeded,
+    Effect,
+    Proof,
+)
+from xmpp_e2e.authenticate.proof_exchange import ProofExchange
 from xmpp_e2e.authenticate.srp import SrpAuthenticator
-from xmpp_e2e.encoding import lv
-from xmpp_e2e.identity import Role
-from xmpp_e2e.stages import Stage
+from xmpp_e2e.encoding import length_prefixed
+from xmpp_e2e.errors import Code
+from xmpp_e2e.states import State
+from xmpp_e2e.types import Role
 
 N = int(module._MODULUS)
 SALT = bytes(range(16))
@@ -48,15 +54,15 @@ DEGENERATE = pytest.mark.parametrize("number", NUMBERS.values(), ids=NUMBERS.key
 
 def guesses(pair: Pair, role: Role) -> list[type]:
     """What a host was told to count."""
-    return [type(event.question) for event in pair.side(role).of(events.Asked)]
+    return [type(event.prompt) for event in pair.side(role).of(events.PromptRequested)]
 
 
 def rogue(role: Role) -> Pair:
     """``role`` knows no password and says his own steps; the other side needs the proof."""
     sides = {each: terms() if each is role else terms("srp") for each in Role}
     pair = Pair(config("alice", **sides[Role.INITIATOR]), config("bob", **sides[Role.RESPONDER]))
-    proves_nothing(pair.side(role).session)
-    return served(pair.open(), pair.side(role.other))
+    disable_proofs(pair.side(role).session)
+    return run_attempts(pair.open(), pair.side(role.other))
 
 
 @DEGENERATE
@@ -65,14 +71,14 @@ def test_a_number_that_is_none_ends_it(role: Role, number: bytes) -> None:
     """A or B that is 0 modulo N, too long, or spelt in another way: the victim ends it, shows no tag and counts no guess."""
     pair = rogue(role)
     fields = (number,) if role is Role.INITIATOR else (SALT, number)
-    served(pair.says(role, step("srp", lv(*fields))), pair.side(role.other))
+    run_attempts(pair.says(role, step("srp", length_prefixed(*fields))), pair.side(role.other))
     victim = pair.side(role.other)
-    assert isinstance(victim.failure, Failed)
-    assert victim.session.stage is Stage.CLOSED
+    assert has_code(Code.PROOF_FAILED)(victim.failure)
+    assert victim.session.state is State.CLOSED
     assert not proved(victim)
     assert guesses(pair, role.other) == []
     said = 0 if role is Role.INITIATOR else 1  # a responder has answered nothing, an initiator has said A
-    heard = pair.side(role).session._inner._steps
+    heard = talk(pair.side(role).session)._verifications._messages
     assert heard == said
 
 
@@ -80,17 +86,17 @@ def test_a_number_that_is_none_ends_it(role: Role, number: bytes) -> None:
 def test_a_salt_has_one_size(size: int) -> None:
     """A salt that is empty or another's size is none."""
     pair = rogue(Role.RESPONDER)
-    pair.says(Role.RESPONDER, step("srp", lv(bytes(size), spelt(12345))))
-    assert isinstance(pair.alice.failure, Failed)
+    pair.says(Role.RESPONDER, step("srp", length_prefixed(bytes(size), spelt(12345))))
+    assert has_code(Code.PROOF_FAILED)(pair.alice.failure)
 
 
 TAGS = {
     "nothing": b"",
-    "empty": lv(b""),
-    "a salt": lv(SALT),
-    "short": lv(bytes(31)),
-    "long": lv(bytes(33)),
-    "two": lv(bytes(32), b""),
+    "empty": length_prefixed(b""),
+    "a salt": length_prefixed(SALT),
+    "short": length_prefixed(bytes(31)),
+    "long": length_prefixed(bytes(33)),
+    "two": length_prefixed(bytes(32), b""),
     "no fields": b"\xff",
 }
 
@@ -99,10 +105,10 @@ TAGS = {
 def test_a_tag_that_is_none(payload: bytes) -> None:
     """The last word of a responder who knows nothing, an empty one too, convinces nobody."""
     pair = rogue(Role.RESPONDER)
-    served(pair.says(Role.RESPONDER, step("srp", lv(SALT, spelt(12345)))), pair.alice)
-    assert guesses(pair, Role.INITIATOR) == [GuessSpent]
+    run_attempts(pair.says(Role.RESPONDER, step("srp", length_prefixed(SALT, spelt(12345)))), pair.alice)
+    assert guesses(pair, Role.INITIATOR) == [AttemptStarted]
     pair.says(Role.RESPONDER, step("srp", payload))
-    assert isinstance(pair.alice.failure, Failed)
+    assert has_code(Code.PROOF_FAILED)(pair.alice.failure)
     assert not proved(pair.alice)
 
 
@@ -110,40 +116,40 @@ def test_a_tag_that_is_none(payload: bytes) -> None:
 def test_a_session_is_one_guess(guesser: Role) -> None:
     """Three sessions with three passwords: the honest side is told to count each, once, and none is taken back."""
     for attempt in range(3):
-        wrong = terms(secrets={"srp": hashlib.sha256(b"%d" % attempt).digest()})
+        wrong = terms(shared_secrets={"srp": hashlib.sha256(b"%d" % attempt).digest()})
         sides = {each: wrong if each is guesser else terms("srp") for each in Role}
-        pair = served(Pair(config("alice", **sides[Role.INITIATOR]), config("bob", **sides[Role.RESPONDER])).open())
+        pair = run_attempts(Pair(config("alice", **sides[Role.INITIATOR]), config("bob", **sides[Role.RESPONDER])).open())
         victim = pair.side(guesser.other)
-        assert guesses(pair, guesser.other) == [GuessSpent]
-        assert not victim.of(events.SessionStart)
-        assert victim.session.stage is Stage.CLOSED
+        assert guesses(pair, guesser.other) == [AttemptStarted]
+        assert not victim.of(events.SessionOpened)
+        assert victim.session.state is State.CLOSED
 
 
 def test_a_right_password_is_no_guess() -> None:
     """Each takes back what he has counted."""
-    pair = served(Pair(config("alice", **terms("srp")), config("bob", **terms())).open())
-    assert pair.alice.session.stage is Stage.OPEN
+    pair = run_attempts(Pair(config("alice", **terms("srp")), config("bob", **terms())).open())
+    assert pair.alice.session.state is State.OPEN
     for role in Role:
-        assert guesses(pair, role) == [GuessSpent, GuessReturned]
+        assert guesses(pair, role) == [AttemptStarted, AttemptSucceeded]
 
 
 def test_a_responder_counts_before_he_looks() -> None:
     """Until the host has said that it is stored, nobody learns whether the tag was right: not even in another session."""
     pair = Pair(config("alice", **terms("srp")), config("bob", **terms())).open()
-    pair.alice.session.answer(b"", pair.now)
+    pair.alice.session.answer_prompt(b"", pair.now)
     pair.run()
-    assert isinstance(pair.bob.session.question, GuessSpent)
+    assert isinstance(pair.bob.session.pending_prompt, AttemptStarted)
     assert not proved(pair.bob)
 
 
 # --- control ---------------------------------------------------------------------------------------------------------
 
 
-def naive(dialogue: Dialogue, stretched: bytes, random: Callable[[int], bytes]) -> Generator[Step, bytes, bytes]:
+def naive(dialogue: ProofExchange, stretched: bytes, random: Callable[[int], bytes]) -> Generator[Effect, bytes, bytes]:
     """The responder's arithmetic without a look at A: S = (A v^u)^b."""
-    (theirs,) = yield from dialogue.hear(range(1, 520))
+    (theirs,) = yield from dialogue.receive(range(1, 520))
     verifier, secret = pow(5, int.from_bytes(stretched), N), int.from_bytes(random(256))
-    yield from dialogue.say(SALT, spelt((verifier + pow(5, secret, N)) % N))
+    yield from dialogue.send(SALT, spelt((verifier + pow(5, secret, N)) % N))
     return hashlib.sha256(spelt(pow(int.from_bytes(theirs) * pow(verifier, 7, N), secret, N))).digest()
 
 
@@ -153,8 +159,8 @@ def test_control_whoever_says_zero_knows_the_key(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(module, "_as_responder", naive)
     mallory = Mallory(evidence(Role.INITIATOR))
     bob = End(SrpAuthenticator(), evidence(Role.RESPONDER), SECRETS["srp"])
-    bob.hear(mallory.said(Role.INITIATOR, lv(number)))
+    bob.hear(mallory.said(Role.INITIATOR, length_prefixed(number)))
     mallory.said(Role.RESPONDER, bob.said.popleft())
     known = hashlib.sha256(_srp.long_to_bytes(0)).digest()
-    bob.hear(lv(mallory.tag(known, Role.INITIATOR, mallory.log)))
-    assert isinstance(bob.outcome, Proven)
+    bob.hear(length_prefixed(mallory.tag(known, Role.INITIATOR, mallory.log)))
+    assert isinstance(bob.outcome, Proof)

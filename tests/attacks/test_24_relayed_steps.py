@@ -1,4 +1,4 @@
-"""Attack 24: a middleman ends TLS on both sides, under keys of his own, and passes every step on to the other side.
+"""Attack 24: a man in the middle ends TLS on both sides, under keys of his own, and passes every step on to the other side.
 
 Each proof is over the TLS exporter, the two certificates, the addresses and the negotiation, so what convinces on the one
 connection is noise on the other.
@@ -10,24 +10,23 @@ from dataclasses import replace
 
 import pytest
 
-from tests.attacks.middleman import Middleman
-from tests.attacks.steps import ASKED, CONFIRMING, KEYED, StepRelay, proved, served, shown, terms, unbound
-from tests.pair import identity, message
+from slixmpp_e2e.alarms import explain
+from tests.attacks.mitm import SessionMitm
+from tests.attacks.proof_mitm import ASKED, CONFIRMING, KEYED, ProofMitm, proved, run_attempts, shown, terms, unbound
+from tests.pair import has_code, identity, message
 from xmpp_e2e import events
-from xmpp_e2e.authenticate.dialogue import Failed
-from xmpp_e2e.authenticate.sas import StringsDiffer
-from xmpp_e2e.errors import LocalError, TimedOut
-from xmpp_e2e.identity import Assurance, Role, TrustModel
-from xmpp_e2e.stages import Stage
+from xmpp_e2e.errors import Code, LocalError, Timeout
+from xmpp_e2e.states import State
+from xmpp_e2e.types import Assurance, Role, TrustModel
 
 NEEDS = pytest.mark.parametrize("who", [*Role, None], ids=["initiator needs it", "responder needs it", "both need it"])
 
 
-def between(method: str, who: Role | None = None) -> StepRelay:
+def between(method: str, who: Role | None = None) -> ProofMitm:
     """Mallory between the two, of whom ``who``, or both, need the method."""
     alice = terms(*(() if who is Role.RESPONDER else (method,)))
     bob = terms(*(() if who is Role.INITIATOR else (method,)))
-    middle = StepRelay(needs=(method,), alice=alice, bob=bob)
+    middle = ProofMitm(needs=(method,), alice=alice, bob=bob)
     middle.open()
     return middle.relay()
 
@@ -37,15 +36,15 @@ def between(method: str, who: Role | None = None) -> StepRelay:
 def test_relayed_steps_convince_nobody(method: str, who: Role | None) -> None:
     """Bob hears a tag that is none on his connection; who needs the proof opens nothing, sends nothing, is sure of nothing."""
     middle = between(method, who)
-    assert isinstance(middle.bob.failure, Failed)
-    assert "with a session of his own to each of you" in middle.bob.failure.explain()
+    assert has_code(Code.PROOF_FAILED)(middle.bob.failure)
+    assert "with a session of their own to each of you" in explain(middle.bob.failure)
     assert [name for name, _ in middle.steps].count(method) == 2 * CONFIRMING[method] - 1  # the last is Alice's tag
     assert not proved(middle.alice)
     assert not proved(middle.bob)
     for role, side in ((Role.INITIATOR, middle.alice), (Role.RESPONDER, middle.bob)):
         if who is role.other:
             continue  # needs nothing, and has what the servers vouch for: a relay can fool one side alone
-        assert not side.of(events.SessionStart)
+        assert not side.of(events.SessionOpened)
         with pytest.raises(LocalError):
             side.session.send_stanza(message("secret"))
     assert middle.relay().read == []
@@ -56,7 +55,7 @@ def test_relayed_steps_convince_nobody(method: str, who: Role | None) -> None:
 def test_either_half_of_the_binding_is_enough(monkeypatch: pytest.MonkeyPatch, method: str, part: str) -> None:
     """Were the exporter, or everything else, the same on both connections: refused all the same."""
     unbound(monkeypatch, part)
-    assert isinstance(between(method).bob.failure, Failed)
+    assert has_code(Code.PROOF_FAILED)(between(method).bob.failure)
 
 
 @KEYED
@@ -66,7 +65,7 @@ def test_control_unbound_it_succeeds(monkeypatch: pytest.MonkeyPatch, method: st
     middle = between(method)
     for side in (middle.alice, middle.bob):
         assert proved(side) == [method]
-        assert side.session.stage is Stage.OPEN
+        assert side.session.state is State.OPEN
         assert side.session.assurance is Assurance.VERIFIED
         assert side.session.fingerprint == identity("mallory").fingerprint
     middle.alice.session.send_stanza(message("secret"))
@@ -78,15 +77,15 @@ def test_control_unbound_it_succeeds(monkeypatch: pytest.MonkeyPatch, method: st
 def test_a_proof_that_is_asked_for_later_finds_him(method: str) -> None:
     """He read along in a session that the servers vouched for. The first proof in it ends it at Bob's; at Alice's, when what
     Mallory cannot say has not come for five minutes, and meanwhile she is as sure as before."""
-    middle = StepRelay(needs=(), alice=terms(), bob=terms())
+    middle = ProofMitm(needs=(), alice=terms(), bob=terms())
     middle.open()
     middle.alice.session.send_stanza(message("before"))
     assert middle.relay().read == ["before"]
     middle.wish(method)
-    assert isinstance(middle.bob.failure, Failed)
+    assert has_code(Code.PROOF_FAILED)(middle.bob.failure)
     assert middle.alice.session.assurance is Assurance.VOUCHED
     middle._near.pass_time(301.0)
-    assert isinstance(middle.alice.failure, TimedOut)
+    assert isinstance(middle.alice.failure, Timeout)
     assert not proved(middle.alice)
     assert not proved(middle.bob)
 
@@ -96,37 +95,36 @@ def test_a_proof_that_is_asked_for_later_finds_him(method: str) -> None:
 
 def test_strings_of_two_connections_differ() -> None:
     """Mallory runs the method honestly on both sides: the people see two strings, and the session ends when they say so."""
-    middle = Middleman(alice=terms(), bob=terms())
+    middle = SessionMitm(alice=terms(), bob=terms())
     for pair in (middle._near, middle._far):
         for side in (pair.alice, pair.bob):
-            inner = side.session._inner
-            inner._config = replace(inner._config, asks=ASKED)
+            side.session.config = replace(side.session.config, promptable_methods=ASKED)
     middle.open()
-    middle.alice.session.request("sas", middle._near.now)
-    middle._far.alice.session.request("sas", middle._far.now)
+    middle.alice.session.request_verification("sas", middle._near.now)
+    middle._far.alice.session.request_verification("sas", middle._far.now)
     middle.relay()
     assert shown(middle.alice).code[:3] != shown(middle.bob).code[:3]
-    middle.alice.session.answer(b"differs", middle._near.now)
+    middle.alice.session.answer_prompt(b"differs", middle._near.now)
     middle.relay()
-    assert isinstance(middle.alice.failure, StringsDiffer)
-    assert "in the middle" in middle.alice.failure.explain()
+    assert has_code(Code.SAS_MISMATCH)(middle.alice.failure)
+    assert "in the middle" in explain(middle.alice.failure)
     assert not proved(middle.alice)
 
 
 def test_a_relayed_commitment_is_none() -> None:
     """Mallory passes the steps on: Bob finds that the commitment is not to this nonce on this connection, and shows nothing."""
-    middle = StepRelay(alice=terms(), bob=terms())
+    middle = ProofMitm(alice=terms(), bob=terms())
     middle.open()
     middle.wish("sas")
-    assert isinstance(middle.bob.failure, Failed)
-    assert middle.bob.session.question is None
+    assert has_code(Code.PROOF_FAILED)(middle.bob.failure)
+    assert middle.bob.session.pending_prompt is None
     assert not proved(middle.alice)
 
 
 def test_control_unbound_strings_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """Control: strings that are tied to nothing are the same on both sides; the people say so, and Mallory reads on."""
     unbound(monkeypatch, "exporter", "context")
-    middle = StepRelay(alice=terms(), bob=terms())
+    middle = ProofMitm(alice=terms(), bob=terms())
     middle.open()
     middle.wish("sas")
     assert shown(middle.alice) == shown(middle.bob)
@@ -140,11 +138,11 @@ def test_control_unbound_strings_are_the_same(monkeypatch: pytest.MonkeyPatch) -
 def test_without_a_proof_nothing_flows_to_an_untrusted_server() -> None:
     """Under server-untrusted the relay gets nothing at all, and a run that it does not pass on waits, then ends."""
     untrusted = terms("psk", trust_model=TrustModel.SERVER_UNTRUSTED)
-    middle = StepRelay(needs=("psk",), alice=untrusted, bob=untrusted)
+    middle = ProofMitm(needs=("psk",), alice=untrusted, bob=untrusted)
     middle.open()
-    served(middle._near, middle.alice)
+    run_attempts(middle._near, middle.alice)
     with pytest.raises(LocalError):
         middle.alice.session.send_stanza(message("secret"))
     middle._near.pass_time(301.0)
-    assert middle.alice.session.stage is Stage.CLOSED
+    assert middle.alice.session.state is State.CLOSED
     assert middle.read == []

@@ -1,4 +1,4 @@
-"""Attack 25: the middleman searches for nonces, or keys, with which both people see the same short string.
+"""Attack 25: the man in the middle searches for nonces, or keys, with which both people see the same short string.
 
 He has one try in each run, at odds of 2⁻ⁿ, since the initiator has committed to his nonce before he sees the responder's.
 Here the people compare a few bits only, so that the odds can be counted, and the search of the controls is short.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import random
+from dataclasses import replace
 
 import pytest
 from OpenSSL import SSL
@@ -15,13 +16,13 @@ from OpenSSL import SSL
 from tests.conversation import End, evidence
 from tests.pair import identity
 from xmpp_e2e.authenticate import sas
-from xmpp_e2e.authenticate.base import Evidence, Proven
-from xmpp_e2e.authenticate.sas import SasAuthenticator, short_code
-from xmpp_e2e.encoding import cut, lv
+from xmpp_e2e.authenticate.base import ChannelBinding, Proof
+from xmpp_e2e.authenticate.sas import SasAuthenticator, sas_code
+from xmpp_e2e.encoding import length_prefixed, split_length_prefixed
 from xmpp_e2e.errors import AuthenticationFailed
-from xmpp_e2e.identity import Role
-from xmpp_e2e.tls import channel
-from xmpp_e2e.tls.channel import Channel
+from xmpp_e2e.tls import connection
+from xmpp_e2e.tls.connection import TLSConnection
+from xmpp_e2e.types import Role
 
 BITS = 4
 RUNS = 2000
@@ -48,13 +49,13 @@ class Mallory:
     def finish_with_alice(self) -> bytes:
         """Play it with her; what she sees."""
         self.alice.said.clear()  # her commitment, which says nothing
-        self.alice.hear(lv(self.dice.randbytes(32)))
+        self.alice.hear(length_prefixed(self.dice.randbytes(32)))
         return self.alice.code
 
     def open_with_bob(self, commitment: bytes) -> bytes:
         """Commit to something; Bob's nonce."""
-        self.bob.hear(lv(commitment))
-        (nonce,) = cut(self.bob.said.popleft())
+        self.bob.hear(length_prefixed(commitment))
+        (nonce,) = split_length_prefixed(self.bob.said.popleft())
         return nonce
 
     @property
@@ -68,19 +69,19 @@ def alice_first(mallory: Mallory) -> None:
     mallory.finish_with_alice()
     nonce = mallory.dice.randbytes(32)
     mallory.open_with_bob(sas._commitment(mallory.far, nonce))
-    mallory.bob.hear(lv(nonce))
+    mallory.bob.hear(length_prefixed(nonce))
 
 
 def bob_first(mallory: Mallory) -> None:
     """He knows what Bob will see before he answers Alice, whose nonce he does not know: he guesses one and fits his own."""
     nonce = mallory.dice.randbytes(32)
     bobs = mallory.open_with_bob(sas._commitment(mallory.far, nonce))
-    mallory.bob.hear(lv(nonce))
-    seen, guessed = bits(short_code(mallory.far, nonce, bobs), BITS), mallory.dice.randbytes(32)
+    mallory.bob.hear(length_prefixed(nonce))
+    seen, guessed = bits(sas_code(mallory.far, nonce, bobs), BITS), mallory.dice.randbytes(32)
     answer = mallory.dice.randbytes(32)
-    while bits(short_code(mallory.near, guessed, answer), BITS) != seen:
+    while bits(sas_code(mallory.near, guessed, answer), BITS) != seen:
         answer = mallory.dice.randbytes(32)
-    mallory.alice.hear(lv(answer))
+    mallory.alice.hear(length_prefixed(answer))
 
 
 @pytest.mark.parametrize("order", [alice_first, bob_first])
@@ -99,7 +100,7 @@ def test_the_odds_are_those_of_guessing(order: object) -> None:
 
 def fitted(mallory: Mallory, bobs: bytes, wanted: int) -> bytes:
     """A nonce of the initiator with which Bob sees the first bits of ``wanted``."""
-    while bits(short_code(mallory.far, nonce := mallory.dice.randbytes(32), bobs), SEARCHED_BITS) != wanted:
+    while bits(sas_code(mallory.far, nonce := mallory.dice.randbytes(32), bobs), SEARCHED_BITS) != wanted:
         pass
     return nonce
 
@@ -109,7 +110,7 @@ def test_a_nonce_that_was_not_committed_to_is_refused() -> None:
     mallory = Mallory(1)
     seen = bits(mallory.finish_with_alice(), SEARCHED_BITS)
     bobs = mallory.open_with_bob(sas._commitment(mallory.far, bytes(32)))
-    mallory.bob.hear(lv(fitted(mallory, bobs, seen)))
+    mallory.bob.hear(length_prefixed(fitted(mallory, bobs, seen)))
     assert isinstance(mallory.bob.outcome, AuthenticationFailed)
     assert not mallory.bob.asked
 
@@ -121,9 +122,9 @@ def test_control_without_a_commitment_he_always_succeeds(monkeypatch: pytest.Mon
         mallory = Mallory(run)
         seen = bits(mallory.finish_with_alice(), SEARCHED_BITS)
         bobs = mallory.open_with_bob(bytes(32))
-        mallory.bob.hear(lv(fitted(mallory, bobs, seen)))
-        assert isinstance(mallory.alice.outcome, Proven)
-        assert isinstance(mallory.bob.outcome, Proven)
+        mallory.bob.hear(length_prefixed(fitted(mallory, bobs, seen)))
+        assert isinstance(mallory.alice.outcome, Proof)
+        assert isinstance(mallory.bob.outcome, Proof)
         assert bits(mallory.bob.code, SEARCHED_BITS) == bits(mallory.alice.code, SEARCHED_BITS)
 
 
@@ -132,32 +133,32 @@ def test_control_without_a_commitment_he_always_succeeds(monkeypatch: pytest.Mon
 
 def handshake() -> bytes:
     """The exporter of an honest connection of Mallory's with Bob."""
-    one, other = Channel(Role.INITIATOR, identity("mallory")), Channel(Role.RESPONDER, identity("bob"))
-    one.expect(identity("bob").certificate_digest)
-    other.expect(identity("mallory").certificate_digest)
+    one, other = TLSConnection(Role.INITIATOR, identity("mallory")), TLSConnection(Role.RESPONDER, identity("bob"))
+    one.expect_certificate(identity("bob").certificate_digest)
+    other.expect_certificate(identity("mallory").certificate_digest)
     one.start()
     while data := one.data_to_send():
         other.receive(data)
         if answer := other.data_to_send():
             one.receive(answer)
-    assert one.established is not None
-    return one.established.exporter
+    assert one.handshake_result is not None
+    return one.handshake_result.exporter
 
 
 def searched(client_hello: bytes, wanted: int) -> tuple[SSL.Connection, bytes]:
     """A TLS server of Mallory's, and its flight, chosen of as many as it takes: Alice has said her only word, and hears the
     last answer alone. After its Finished a server knows the exporter (RFC 8446 §7.1)."""
-    expectation = channel._Expectation()
+    expectation = connection._ExpectedCertificate()
     expectation.digest = identity("alice").certificate_digest
-    context = channel._context(Role.RESPONDER, identity("mallory"), expectation)
+    context = connection._context(Role.RESPONDER, identity("mallory"), expectation)
     while True:
         server = SSL.Connection(context)
         server.set_accept_state()
         server.bio_write(client_hello)
         with pytest.raises(SSL.WantReadError):
             server.do_handshake()
-        flight = b"".join(channel._written(server))
-        exporter = server.export_keying_material(channel._EXPORTER_LABEL, channel._EXPORTER_BYTES, b"")
+        flight = b"".join(connection._written(server))
+        exporter = server.export_keying_material(connection._EXPORTER_LABEL, connection._EXPORTER_BYTES, b"")
         if bits(exporter_only(exporter), SEARCHED_BITS) == wanted:
             return server, flight
 
@@ -172,15 +173,15 @@ def test_strings_of_the_exporter_alone_are_forged_and_ours_are_not() -> None:
     Alice sees the same string, in her first and only session. The genuine string takes nonces of both, and is another."""
     far = handshake()
     wanted = bits(exporter_only(far), SEARCHED_BITS)
-    alice = Channel(Role.INITIATOR, identity("alice"))
-    alice.expect(identity("mallory").certificate_digest)
+    alice = TLSConnection(Role.INITIATOR, identity("alice"))
+    alice.expect_certificate(identity("mallory").certificate_digest)
     alice.start()
     server, flight = searched(alice.data_to_send(), wanted)
     alice.receive(flight)
     server.bio_write(alice.data_to_send())
     server.do_handshake()
-    assert alice.established is not None
-    near = alice.established.exporter
+    assert alice.handshake_result is not None
+    near = alice.handshake_result.exporter
     assert near != far
     assert bits(exporter_only(near), SEARCHED_BITS) == wanted
     codes = [genuine(exporter) for exporter in (near, far)]
@@ -189,7 +190,7 @@ def test_strings_of_the_exporter_alone_are_forged_and_ours_are_not() -> None:
 
 def genuine(exporter: bytes) -> bytes:
     """What the method itself shows at the ends of that connection."""
-    known: Evidence = evidence(Role.INITIATOR)
+    known: ChannelBinding = evidence(Role.INITIATOR)
     dice = random.Random(1)
-    bound = Evidence(known.role, known.signalled, known.certificate, known.key, exporter, known.context, known.random)
-    return short_code(bound, dice.randbytes(32), dice.randbytes(32))
+    bound = replace(known, exporter=exporter)
+    return sas_code(bound, dice.randbytes(32), dice.randbytes(32))

@@ -16,19 +16,20 @@ from xml.etree.ElementTree import tostring
 
 import pytest
 
-from tests.attacks.edits import ended_with
-from tests.attacks.steps import KEYED, SECRETS, served, terms
-from tests.pair import Pair, config
+from slixmpp_e2e.alarms import explain
+from tests.attacks.proof_mitm import KEYED, SECRETS, run_attempts, terms
+from tests.attacks.signalling_edits import terminate_reasons
+from tests.pair import Pair, config, has_code
 from xmpp_e2e import events
-from xmpp_e2e.authenticate import dialogue
-from xmpp_e2e.authenticate.base import Evidence, GuessReturned, GuessSpent
-from xmpp_e2e.authenticate.dialogue import Dialogue, Failed
-from xmpp_e2e.errors import E2EError
-from xmpp_e2e.identity import Role
-from xmpp_e2e.inner import Inner
+from xmpp_e2e.authenticate import proof_exchange
+from xmpp_e2e.authenticate.base import AttemptStarted, AttemptSucceeded, ChannelBinding
+from xmpp_e2e.authenticate.proof_exchange import ProofExchange
+from xmpp_e2e.errors import AuthenticationFailed, Code, E2EError
+from xmpp_e2e.inner.conversation import Conversation
 from xmpp_e2e.session import Session
-from xmpp_e2e.stages import Stage
-from xmpp_e2e.tls.channel import Channel
+from xmpp_e2e.states import State
+from xmpp_e2e.tls.connection import TLSConnection
+from xmpp_e2e.types import Role
 
 SPOILING = Callable[[pytest.MonkeyPatch], dict[str, bytes]]
 """Spoils the proof at Bob's end; what he holds then."""
@@ -39,13 +40,13 @@ def wrong_secret(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
 
 
 def another(monkeypatch: pytest.MonkeyPatch, part: str) -> dict[str, bytes]:
-    genuine = Session._evidence
+    genuine = Session._channel_binding
 
-    def evidence(self: Session, *args: Any) -> Evidence:
+    def evidence(self: Session, *args: Any) -> ChannelBinding:
         known = genuine(self, *args)
         return replace(known, **{part: bytes(32)}) if known.role is Role.RESPONDER else known
 
-    monkeypatch.setattr(Session, "_evidence", evidence)
+    monkeypatch.setattr(Session, "_channel_binding", evidence)
     return dict(SECRETS)
 
 
@@ -59,14 +60,14 @@ def wrong_context(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
 
 def wrong_log(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
     """As if a step had been altered on the way."""
-    genuine = Dialogue._tag
+    genuine = ProofExchange._tag
 
-    def tag(self: Dialogue, key: bytes, role: Role) -> bytes:
-        spoilt = self._evidence.role is Role.RESPONDER
+    def tag(self: ProofExchange, key: bytes, role: Role) -> bytes:
+        spoilt = self._binding.role is Role.RESPONDER
         self._log += b"altered" if spoilt else b""
         return genuine(self, key, role)
 
-    monkeypatch.setattr(Dialogue, "_tag", tag)
+    monkeypatch.setattr(ProofExchange, "_tag", tag)
     return dict(SECRETS)
 
 
@@ -95,30 +96,30 @@ def played(method: str, need: Role, cause: SPOILING) -> Seen:
 
     with pytest.MonkeyPatch.context() as monkeypatch:
         held = cause(monkeypatch)
-        genuine = Channel.send
+        genuine = TLSConnection.send
 
-        def send(self: Channel, plaintext: bytes) -> None:
+        def send(self: TLSConnection, plaintext: bytes) -> None:
             # ids, digests and payloads are random in each session; how long they are is not
             words = re.sub(r"(?<=[>'\"])[A-Za-z0-9+/=]{20,}(?=[<'\"])", lambda value: "~" * len(value[0]), plaintext.decode())
             inside.append((self.role, words))
             genuine(self, plaintext)
 
-        monkeypatch.setattr(Channel, "send", send)
+        monkeypatch.setattr(TLSConnection, "send", send)
         needs = [(method,) if role is need else () for role in Role]
         pair = Pair(
-            config("alice", **terms(*needs[0])), config("bob", **terms(*needs[1], secrets=held)), on_data=on_data
+            config("alice", **terms(*needs[0])), config("bob", **terms(*needs[1], shared_secrets=held)), on_data=on_data
         ).open()
-        served(pair)
-    assert pair.alice.session.stage is pair.bob.session.stage is Stage.CLOSED
-    assert not pair.alice.of(events.Proved)
-    assert not pair.bob.of(events.Proved)
+        run_attempts(pair)
+    assert pair.alice.session.state is pair.bob.session.state is State.CLOSED
+    assert not pair.alice.of(events.KeyVerified)
+    assert not pair.bob.of(events.KeyVerified)
     sides = (pair.alice, pair.bob)
     return Seen(
         inside=inside,
         outside=outside,
-        signalled=[ended_with(side.jingle_sent) for side in sides],
-        told=[f"{type(side.failure).__name__}\n{side.failure.explain()}" for side in sides],  # type: ignore[attr-defined]
-        asked=[[type(event.question).__name__ for event in side.of(events.Asked)] for side in sides],
+        signalled=[terminate_reasons(side.jingle_sent) for side in sides],
+        told=[f"{type(side.failure).__name__}\n{explain(side.failure)}" for side in sides],
+        asked=[[type(event.prompt).__name__ for event in side.of(events.PromptRequested)] for side in sides],
     )
 
 
@@ -142,7 +143,7 @@ def test_every_cause_looks_the_same(method: str, need: Role) -> None:
 def test_a_guess_is_counted_whatever_was_wrong() -> None:
     """One at each end, in every case, and none is returned: what is counted does not tell the causes apart either."""
     for cause in CAUSES:
-        assert played("srp", Role.INITIATOR, cause).asked == [[GuessSpent.__name__]] * 2
+        assert played("srp", Role.INITIATOR, cause).asked == [[AttemptStarted.__name__]] * 2
 
 
 @KEYED
@@ -155,20 +156,20 @@ def test_tags_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch, met
         looks.append((heard, expected))
         return hmac.compare_digest(heard, expected)
 
-    monkeypatch.setattr(dialogue, "hmac", SimpleNamespace(digest=hmac.digest, compare_digest=compare))
+    monkeypatch.setattr(proof_exchange, "hmac", SimpleNamespace(digest=hmac.digest, compare_digest=compare))
     held = SECRETS if right else wrong_secret(monkeypatch)
-    pair = served(Pair(config("alice", **terms(method)), config("bob", **terms(secrets=held))).open())
-    assert pair.bob.session.stage is (Stage.OPEN if right else Stage.CLOSED)
+    pair = run_attempts(Pair(config("alice", **terms(method)), config("bob", **terms(shared_secrets=held))).open())
+    assert pair.bob.session.state is (State.OPEN if right else State.CLOSED)
     assert [heard == expected for heard, expected in looks] == ([True, True] if right else [False])
-    assert {len(tag) for look in looks for tag in look} == {dialogue.TAG_BYTES}
+    assert {len(tag) for look in looks for tag in look} == {proof_exchange.TAG_BYTES}
 
 
 def test_control_the_right_secret_looks_otherwise() -> None:
     """Control: a run that succeeds says something else, so the comparison sees what is said."""
     pair = Pair(config("alice", **terms("srp")), config("bob", **terms())).open()
-    served(pair)
-    assert pair.alice.session.stage is Stage.OPEN
-    assert GuessReturned in [type(event.question) for event in pair.alice.of(events.Asked)]
+    run_attempts(pair)
+    assert pair.alice.session.state is State.OPEN
+    assert AttemptSucceeded in [type(event.prompt) for event in pair.alice.of(events.PromptRequested)]
     assert "abort" not in "".join(tostring(element, "unicode") for element in pair.alice.jingle_sent)
 
 
@@ -176,13 +177,15 @@ def test_control_the_right_secret_looks_otherwise() -> None:
 def test_control_a_failure_with_a_cause_is_told_apart(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     """Control: were whoever fails to say why, the causes would differ on the wire."""
 
-    def tell(self: Inner, error: E2EError) -> None:
-        self.out.error(str(error) if isinstance(error, Failed) else "reset")
-        self.out.farewell()
+    def tell(self: Conversation, error: E2EError) -> None:
+        self.out.error(str(error) if has_code(Code.PROOF_FAILED)(error) else "reset")
+        self.out.close_stream()
 
     def with_cause(cause: SPOILING) -> Seen:
-        monkeypatch.setattr(Dialogue, "failed", lambda self: Failed(cause.__name__.replace("_", "-")))
+        monkeypatch.setattr(
+            ProofExchange, "failure", lambda self: AuthenticationFailed(cause.__name__.replace("_", "-"), Code.PROOF_FAILED)
+        )
         return played(method, Role.INITIATOR, cause)
 
-    monkeypatch.setattr(Inner, "abort", tell)
+    monkeypatch.setattr(Conversation, "send_abort", tell)
     assert with_cause(wrong_secret).inside != with_cause(wrong_exporter).inside

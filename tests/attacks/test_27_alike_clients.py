@@ -11,15 +11,16 @@ from dataclasses import dataclass
 import pytest
 from slixmpp import ClientXMPP
 
-from tests.attacks.steps import KEYED, SECRETS
+from slixmpp_e2e.alarms import explain
+from tests.attacks.proof_mitm import KEYED, SECRETS
 from tests.attacks.test_27_alike import SPOILING, wrong_context, wrong_exporter, wrong_log, wrong_secret
-from tests.slixmpp_e2e.world import BOB, Heard, World, e2e
+from tests.slixmpp_e2e.env import BOB, Env, Events, e2e
 from xmpp_e2e.errors import E2EError
-from xmpp_e2e.identity import Role
-from xmpp_e2e.inner import Inner
+from xmpp_e2e.inner.conversation import Conversation
 from xmpp_e2e.negotiate.jingle import Reason
 from xmpp_e2e.session import Session
-from xmpp_e2e.tls.channel import Channel
+from xmpp_e2e.tls.connection import TLSConnection
+from xmpp_e2e.types import Role
 
 SECRET = "the treasure is under the oak"
 ALICES, BOBS = "alice@localhost", "bob@localhost"
@@ -40,32 +41,32 @@ class Seen:
 
 
 def share(client: ClientXMPP, peer: str, method: str, secret: bytes) -> None:
-    store = e2e(client).switchboard._store
+    store = e2e(client)._client._store
     store.put_secret(peer, method, "1", secret)
-    store.clear_failures(peer, "srp")
+    store.clear_failed_attempts(peer, "srp")
 
 
-async def played(world: World, alice: ClientXMPP, bob: ClientXMPP, method: str, cause: SPOILING) -> Seen:
+async def played(env: Env, alice: ClientXMPP, bob: ClientXMPP, method: str, cause: SPOILING) -> Seen:
     """Alice writes; the proof fails for ``cause``, and she is told."""
     inside: list[tuple[Role, str]] = []
-    failed, at_bobs = Heard(alice, "e2e_send_failed"), Heard(bob, "e2e_session_failed")
+    failed, at_bobs = Events(alice, "e2e_send_failed"), Events(bob, "e2e_session_failed")
     with pytest.MonkeyPatch.context() as monkeypatch:
         held = cause(monkeypatch)
         share(alice, BOBS, method, SECRETS[method])
         share(bob, ALICES, method, held[method])
-        genuine = Channel.send
+        genuine = TLSConnection.send
 
-        def send(self: Channel, plaintext: bytes) -> None:
+        def send(self: TLSConnection, plaintext: bytes) -> None:
             inside.append((self.role, RANDOM.sub(lambda value: "~" * len(value[0]), plaintext.decode())))
             genuine(self, plaintext)
 
-        monkeypatch.setattr(Channel, "send", send)
-        begun = len(world.server.seen)
+        monkeypatch.setattr(TLSConnection, "send", send)
+        begun = len(env.server.handled)
         alice.send_message(mto=BOB, mbody=SECRET, mtype="chat")
-        told = [(await failed.take()).error, (await at_bobs.take()).detail.error]
-        await world.settle(alice, bob)
-    outside = [(handled.client, RANDOM.sub("~", handled.text)) for handled in world.server.seen[begun:]]
-    return Seen(inside, outside, [f"{type(error).__name__}\n{error.explain()}" for error in told])
+        told = [(await failed.take()).error, (await at_bobs.take()).error]
+        await env.settle(alice, bob)
+    outside = [(handled.client, RANDOM.sub("~", handled.text)) for handled in env.server.handled[begun:]]
+    return Seen(inside, outside, [f"{type(error).__name__}\n{explain(error)}" for error in told])
 
 
 def spoken(outside: list[tuple[str, str]]) -> dict[str, tuple[list[str], set[str]]]:
@@ -79,24 +80,24 @@ def spoken(outside: list[tuple[str, str]]) -> dict[str, tuple[list[str], set[str
 
 
 @KEYED
-async def test_every_cause_looks_the_same(world: World, method: str) -> None:
+async def test_every_cause_looks_the_same(env: Env, method: str) -> None:
     """Inside to the byte, outside by stanza, and to both users."""
-    alice, bob = await world.pair()
-    first = await played(world, alice, bob, method, wrong_secret)
+    alice, bob = await env.pair()
+    first = await played(env, alice, bob, method, wrong_secret)
     for cause in (wrong_exporter, wrong_context, wrong_log):
-        other = await played(world, alice, bob, method, cause)
+        other = await played(env, alice, bob, method, cause)
         assert other.inside == first.inside
         assert spoken(other.outside) == spoken(first.outside)
         assert other.told == first.told
     assert any("session-terminate" in text for _, text in first.outside)
     assert first.inside[-1][1].endswith("</stream:stream>")
-    assert world.in_clear(SECRET) == []
+    assert env.in_clear(SECRET) == []
 
 
 @KEYED
-async def test_control_a_cause_that_is_said_is_seen(world: World, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+async def test_control_a_cause_that_is_said_is_seen(env: Env, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     """Control: were clients to say what was wrong, inside or in the signalling, the comparison would see it."""
-    alice, bob = await world.pair()
+    alice, bob = await env.pair()
     seen = []
     terminate = Session._terminate
     for cause, condition, reason in (
@@ -104,16 +105,16 @@ async def test_control_a_cause_that_is_said_is_seen(world: World, monkeypatch: p
         (wrong_exporter, "policy-violation", Reason.SECURITY_ERROR),
     ):
 
-        def tell(self: Inner, error: E2EError, condition: str = condition) -> None:
+        def tell(self: Conversation, error: E2EError, condition: str = condition) -> None:
             self.out.error(condition)
-            self.out.farewell()
+            self.out.close_stream()
 
         def signal(self: Session, _: Reason, reason: Reason = reason) -> None:
             terminate(self, reason)
 
-        monkeypatch.setattr(Inner, "abort", tell)
+        monkeypatch.setattr(Conversation, "send_abort", tell)
         monkeypatch.setattr(Session, "_terminate", signal)
-        seen.append(await played(world, alice, bob, method, cause))
+        seen.append(await played(env, alice, bob, method, cause))
     one, other = seen
     assert one.inside != other.inside
     assert spoken(one.outside) != spoken(other.outside)

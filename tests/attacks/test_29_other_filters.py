@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from slixmpp_e2e.messages import scope as classify
-from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World
+from slixmpp_e2e.messages import outgoing
+from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events
 from xmpp_loopback import online
 
 SECRET = "attack at daybreak"
@@ -24,9 +24,9 @@ def faulty(stanza: Any) -> Any:
     return stanza
 
 
-async def test_a_slow_filter_reorders_nothing_that_carries_a_session(world: World) -> None:
+async def test_a_slow_filter_reorders_nothing_that_carries_a_session(env: Env) -> None:
     """It is before ours and takes over a second for whatever it sees: it sees the message, and none of our iqs."""
-    alice, bob = world.make(ALICE, load=False), await world.client(BOB)
+    alice, bob = env.make(ALICE, load=False), await env.client(BOB)
     seen: list[str] = []
 
     async def slow(stanza: Any) -> Any:
@@ -36,71 +36,71 @@ async def test_a_slow_filter_reorders_nothing_that_carries_a_session(world: Worl
         return stanza
 
     alice.add_filter("out", slow)
-    world.load(alice)
-    await online(alice, world.server)
-    await world.settle(alice, bob)
-    heard = Heard(bob, "message")
+    env.load(alice)
+    await online(alice, env.server)
+    await env.settle(alice, bob)
+    heard = Events(bob, "message")
     alice.send_message(mto=BOB, mbody=SECRET)
     assert await heard.bodies(1) == [SECRET]
     assert "iq" not in seen[seen.index("message") + 1 :]
-    assert world.in_clear(SECRET) == []
+    assert env.in_clear(SECRET) == []
 
 
 @pytest.mark.parametrize("mode", ["out", "out_sync", "out_sce"])
-async def test_a_filter_that_raises_loses_its_own_stanza(world: World, mode: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_filter_that_raises_loses_its_own_stanza(env: Env, mode: str, caplog: pytest.LogCaptureFixture) -> None:
     """Before ours slixmpp drops the stanza and logs it; behind ours it never sees what goes inside. What follows arrives."""
-    alice, bob = await world.pair()
-    await world.session(alice, bob)
+    alice, bob = await env.pair()
+    await env.session(alice, bob)
     add: Any = alice.add_filter
     add(mode, faulty)
-    heard = Heard(bob, "message")
+    heard = Events(bob, "message")
     bodies = ["well before", "poison in it", "well behind"]
     for body in bodies:
         alice.send_message(mto=BOB, mbody=body)
     expected = bodies if mode != "out" else [bodies[0], bodies[2]]
     assert await heard.bodies(len(expected)) == expected
     assert ("Exception raised in send queue" in caplog.text) is (mode == "out")
-    assert world.in_clear(*bodies) == []
+    assert env.in_clear(*bodies) == []
 
 
 @pytest.mark.parametrize("mode", ["out_sync", "out_sce"])
-async def test_a_filter_that_raises_behind_ours_in_clear(world: World, mode: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_filter_that_raises_behind_ours_in_clear(env: Env, mode: str, caplog: pytest.LogCaptureFixture) -> None:
     """Towards a peer without encryption, after the way to him has been found out: the others arrive, in order."""
-    alice, bob = await world.client(ALICE), await world.client(BOB, "xep_0030", load=False)
-    await world.settle(alice, bob)
+    alice, bob = await env.client(ALICE), await env.client(BOB, "xep_0030", load=False)
+    await env.settle(alice, bob)
     add: Any = alice.add_filter
     add(mode, faulty)
-    heard = Heard(bob, "message")
+    heard = Events(bob, "message")
     for body in ("well before", "poison in it", "well behind"):
         alice.send_message(mto=BOB, mbody=body)
     assert await heard.bodies(2) == ["well before", "well behind"]
     assert "ZeroDivisionError" in caplog.text
-    assert world.in_clear("poison") == []
+    assert env.in_clear("poison") == []
 
 
-async def test_an_error_in_our_own_filter_fails_closed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_error_in_our_own_filter_fails_closed(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
     """Were there a bug in it, slixmpp would drop the stanza; it is not passed on unjudged."""
-    alice, bob = await world.pair()
-    await world.session(alice, bob)
-    heard = Heard(bob, "message")
+    alice, bob = await env.pair()
+    await env.session(alice, bob)
+    heard = Events(bob, "message")
 
-    def broken(rooms: classify.Rooms, stanza: Any) -> None:
+    def broken(*args: Any, **kwargs: Any) -> None:
         raise ZeroDivisionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(classify.Rooms, "notice", broken)
+        patch.setattr(outgoing, "never_encrypted", broken)
         alice.send_message(mto=BOB, mbody=SECRET)
         alice.send_presence()
         await asyncio.wait_for(alice.waiting_queue.join(), 20)
     alice.send_message(mto=BOB, mbody="later on")
     assert await heard.bodies(1) == ["later on"]
-    assert world.in_clear(SECRET, "later on") == []
+    assert env.in_clear(SECRET, "later on") == []
 
 
-async def test_control_an_ordinary_filter_of_ours_would_leak(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_control_an_ordinary_filter_of_ours_would_leak(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
     """Control: had our place been among the asynchronous filters, and slow, slixmpp would go on to later stanzas before it."""
-    alice, bob = await world.client(ALICE, load=False), await world.client(BOB, "xep_0030", load=False)
-    await world.settle(alice, bob)
+    alice, bob = await env.client(ALICE, load=False), await env.client(BOB, "xep_0030", load=False)
+    await env.settle(alice, bob)
 
     async def ours(stanza: Any) -> Any:
         if stanza.name == "message" and stanza["body"] == "one":
@@ -108,7 +108,7 @@ async def test_control_an_ordinary_filter_of_ours_would_leak(world: World, monke
         return stanza
 
     alice.add_filter("out", ours)
-    heard = Heard(bob, "message")
+    heard = Events(bob, "message")
     for body in ("one", "two"):
         alice.send_message(mto=BOB, mbody=body)
     assert await heard.bodies(2) == ["two", "one"]

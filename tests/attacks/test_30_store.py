@@ -8,25 +8,29 @@ from pathlib import Path
 
 import pytest
 
-from slixmpp_e2e.store import SQLStore, StoreBusy, database
+from slixmpp_e2e.alarms import explain
+from slixmpp_e2e.store import SQLStore, StoreReason, database
+from tests.slixmpp_e2e.store.expect import store_error
 from tests.slixmpp_e2e.store.processes import Running
-from xmpp_e2e.identity import Fingerprint
+from xmpp_e2e.types import Fingerprint
 
 BOB = "bob@example.org"
 
 WRITES = """
 import sys
+from slixmpp_e2e.alarms import explain
 from slixmpp_e2e.store import SQLStore
-from xmpp_e2e.identity import Fingerprint
+from xmpp_e2e.types import Fingerprint
 path, name = sys.argv[1:]
 with SQLStore.open(path) as store:
     for number in range(10_000):
         store.pin("bob@example.org", Fingerprint.of(f"{name} {number}".encode()), 1.0)
-        store.count_failure("bob@example.org", "srp")
+        store.count_failed_attempt("bob@example.org", "srp")
         print(number, flush=True)
 """
 HANGS = """
 import sys
+from slixmpp_e2e.alarms import explain
 from slixmpp_e2e.store import SQLStore
 store = SQLStore.open(sys.argv[1])
 with store._writing() as connection:
@@ -49,13 +53,13 @@ def test_what_was_done_before_a_kill_is_there(tmp_path: Path) -> None:
             finished[name] = lines + process.rest().count("\n")
     with SQLStore.open(path) as store:
         kept = {change.fingerprint for change in store.history(BOB)}
-        assert kept == {key.fingerprint for key in store.remembered(BOB).keys}
+        assert kept == {key.fingerprint for key in store.known_keys(BOB).keys}
         for name, count in finished.items():
             assert {Fingerprint.of(f"{name} {number}".encode()) for number in range(count)} <= kept
         done = sum(finished.values())
         assert done <= len(kept) <= done + 3
-        assert done <= store.failures(BOB, "srp") <= done + 3
-        store.mark_seen(BOB, 1.0)
+        assert done <= store.failed_attempts(BOB, "srp") <= done + 3
+        store.record_e2e_use(BOB, 1.0)
 
 
 def test_a_process_that_hangs_in_the_middle_of_a_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,10 +71,10 @@ def test_a_process_that_hangs_in_the_middle_of_a_change(tmp_path: Path, monkeypa
         with Running(HANGS, path) as other:
             assert other.stdout.readline() == "now\n"
             os.kill(other.pid, signal.SIGSTOP)
-            with pytest.raises(StoreBusy, match="another process has held the store") as caught:
-                store.mark_seen(BOB, 1.0)
-            assert "End the other program" in caught.value.explain()
-            assert store.remembered(BOB).any_verified
-            assert not store.seen(BOB)
-        store.mark_seen(BOB, 1.0)
-        assert store.remembered(BOB).any_verified
+            with store_error(StoreReason.BUSY, match="another process has held the store") as caught:
+                store.record_e2e_use(BOB, 1.0)
+            assert "End the other program" in explain(caught.value)
+            assert store.known_keys(BOB).any_verified
+            assert not store.has_used_e2e(BOB)
+        store.record_e2e_use(BOB, 1.0)
+        assert store.known_keys(BOB).any_verified

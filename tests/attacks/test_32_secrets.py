@@ -21,30 +21,27 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import SSL
 
+from slixmpp_e2e.alarms import explain
 from slixmpp_e2e.store import (
     KeyFile,
     Passphrase,
-    PassphraseWrong,
-    SealBroken,
-    SealUnavailable,
     SQLStore,
-    StoreDamaged,
-    StoredIdentity,
-    StoreError,
-    StoreFull,
+    StoredOwnKey,
+    StoreReason,
 )
 from slixmpp_e2e.store.key_protection import passphrase
 from slixmpp_e2e.trust import passwords
-from slixmpp_e2e.trust.passwords import stretched
+from slixmpp_e2e.trust.passwords import derive_srp_secret
 from tests.pair import identity
+from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, e2e, until
+from tests.slixmpp_e2e.store.expect import store_error
 from tests.slixmpp_e2e.store.processes import execute
-from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, until
 from xmpp_e2e.authenticate import sas
-from xmpp_e2e.authenticate.base import Evidence, Proven, Step
-from xmpp_e2e.authenticate.dialogue import Dialogue
+from xmpp_e2e.authenticate.base import ChannelBinding, Effect, Proof
+from xmpp_e2e.authenticate.proof_exchange import ProofExchange
 from xmpp_e2e.errors import E2EError
-from xmpp_e2e.identity import Assurance
-from xmpp_e2e.tls import channel
+from xmpp_e2e.tls import connection
+from xmpp_e2e.types import Assurance
 from xmpp_e2e_cli.__main__ import main
 from xmpp_loopback import online
 from xmpp_loopback.hostile import swap_fingerprint
@@ -84,7 +81,7 @@ class Search:
         """An exception, with those that it came from, as Python prints it, and as a debugger names it."""
         self.texts += [*traceback.format_exception(error), repr(error)]
         if isinstance(error, E2EError):
-            self.texts.append(error.explain())
+            self.texts.append(explain(error))
 
     def every_repr(self) -> int:
         """Look at each object of ours that was made since the test began and is alive; their number."""
@@ -107,7 +104,7 @@ def search(
     (The tokens of markers are in slixmpp's log, and worth nothing there: attack 16.)"""
     search = Search(secrets={"passphrase": WORDS.encode(), "wrong passphrase": WRONG.encode(), "shared": SHARED})
     caplog.set_level(logging.DEBUG)
-    make = channel._context
+    make = connection._context
 
     def context(*terms: object) -> SSL.Context:
         made = make(*terms)
@@ -119,7 +116,7 @@ def search(
         made.set_keylog_callback(key)
         return made
 
-    monkeypatch.setattr(channel, "_context", context)
+    monkeypatch.setattr(connection, "_context", context)
     for module in (passphrase, passwords):
         monkeypatch.setattr(module, "MEMORY_KIB", 8)
     gc.freeze()  # what other tests have left knows none of these secrets, and may be a million objects
@@ -146,71 +143,73 @@ def finish(search: Search, caplog: pytest.LogCaptureFixture, capsys: pytest.Capt
 # --- sessions --------------------------------------------------------------------------------------------------------
 
 
-async def test_sessions_that_open_and_that_fail(world: World, search: Search, caplog: pytest.LogCaptureFixture) -> None:
+async def test_sessions_that_open_and_that_fail(env: Env, search: Search, caplog: pytest.LogCaptureFixture) -> None:
     """A conversation; a fingerprint swapped on the way; a blocked key; the plugin unloaded in the middle."""
-    alice, bob = await world.pair()
+    alice, bob = await env.pair()
     for name, client in (("alice", alice), ("bob", bob)):
-        remember(search, name, e2e(client).identity.private_key)
-        search.secrets[f"{name}'s key file"] = e2e(client).memory.path.with_suffix(".key").read_bytes()
-        for event in ("session_start", "session_end", "session_failed", "key_changed", "send_failed"):
+        remember(search, name, e2e(client).own_key.private_key)
+        search.secrets[f"{name}'s key file"] = e2e(client)._store.path.with_suffix(".key").read_bytes()
+        for event in ("session_opened", "session_closed", "session_failed", "key_changed", "send_failed"):
             client.add_event_handler(f"e2e_{event}", lambda data: search.texts.append(f"{data!r} {data}"))
     for client, other in ((alice, "bob"), (bob, "alice")):
-        e2e(client).memory.put_secret(f"{other}@localhost", "psk", "1", SHARED)
-    heard, failed = Heard(bob, "message"), Heard(alice, "e2e_session_failed")
+        e2e(client)._store.put_secret(f"{other}@localhost", "psk", "1", SHARED)
+    heard, failed = Events(bob, "message"), Events(alice, "e2e_session_failed")
     alice.send_message(mto=BOB, mbody="hello")
     search.texts.append(repr((await heard.take())["e2e"]["session"]))
     assert any(name.startswith("EXPORTER_SECRET") for name in search.secrets)
     search.every_repr()
     await until(e2e(alice).close())
 
-    world.server.interfere.append(swap_fingerprint("AA:" * 31 + "AA"))
+    env.server.hooks.append(swap_fingerprint("AA:" * 31 + "AA"))
     alice.send_message(mto=BOB, mbody="hello")
-    search.said((await failed.take()).detail.error)
-    world.server.interfere.clear()
+    search.said((await failed.take()).error)
+    env.server.hooks.clear()
 
     await e2e(alice).trust.block(BOB, e2e(bob).fingerprint)
     alice.send_message(mto=BOB, mbody="hello")
-    search.said((await failed.take()).detail.error)
+    search.said((await failed.take()).error)
     await e2e(alice).trust.forget(BOB)
     alice.send_message(mto=BOB, mbody="hello")
     await heard.take()
-    world.unload(alice)
-    await world.settle(bob)
+    env.unload(alice)
+    await env.settle(bob)
     finish(search, caplog)
 
 
 async def test_proofs_that_succeed_and_that_fail(
-    world: World, search: Search, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    env: Env, search: Search, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A password, right and wrong, set up and asked for; a key; strings that are compared: what people share, what is made of
     it, what it is bound to, and the numbers that are thrown for it."""
-    confirm, short_code = Dialogue.confirm, sas.short_code
+    confirm, short_code = ProofExchange.confirm_key, sas.sas_code
 
-    def keyed(self: Dialogue, key: bytes, assurance: Assurance, *, counted: bool = False) -> Generator[Step, bytes, Proven]:
+    def keyed(
+        self: ProofExchange, key: bytes, assurance: Assurance, *, counted: bool = False
+    ) -> Generator[Effect, bytes, Proof]:
         search.secrets[f"agreed key {len(search.secrets)}"] = key
-        search.secrets[f"exporter {len(search.secrets)}"] = self._evidence.exporter
+        search.secrets[f"exporter {len(search.secrets)}"] = self._binding.exporter
         return (yield from confirm(self, key, assurance, counted=counted))
 
-    def compared(evidence: Evidence, initiators: bytes, responders: bytes) -> bytes:
+    def compared(evidence: ChannelBinding, initiators: bytes, responders: bytes) -> bytes:
         search.secrets["initiator's number"], search.secrets["responder's number"] = initiators, responders
         return short_code(evidence, initiators, responders)
 
-    monkeypatch.setattr(Dialogue, "confirm", keyed)
-    monkeypatch.setattr(sas, "short_code", compared)
+    monkeypatch.setattr(ProofExchange, "confirm_key", keyed)
+    monkeypatch.setattr(sas, "sas_code", compared)
     words = {"alice": WORDS, "bob": WORDS}
-    search.secrets["stretched"] = stretched(WORDS, "alice@localhost", "bob@localhost")
-    search.secrets["wrong, stretched"] = stretched(WRONG, "alice@localhost", "bob@localhost")
-    alice = await world.client(ALICE)
-    bob = await world.client(BOB, password=lambda _: words["bob"], sas=lambda _: True)
+    search.secrets["derive_srp_secret"] = derive_srp_secret(WORDS, "alice@localhost", "bob@localhost")
+    search.secrets["wrong, derive_srp_secret"] = derive_srp_secret(WRONG, "alice@localhost", "bob@localhost")
+    alice = await env.client(ALICE)
+    bob = await env.client(BOB, ask_password=lambda _: words["bob"], ask_sas=lambda _: True)
     for client in (alice, bob):
-        for event in ("session_start", "session_end", "session_failed", "send_failed", "verify_request"):
+        for event in ("session_opened", "session_closed", "session_failed", "send_failed", "verification_requested"):
             client.add_event_handler(f"e2e_{event}", lambda data: search.texts.append(f"{data!r} {data}"))
-    link, _ = await world.session(alice, bob)
+    link, _ = await env.session(alice, bob)
     await until(link.verify_password(words["alice"]))
     await until(link.verify_sas(lambda _: True))
     search.every_repr()
     await until(link.close())
-    link, _ = await world.session(alice, bob)
+    link, _ = await env.session(alice, bob)
     words["bob"] = WRONG
     with pytest.raises(E2EError) as caught:
         await until(link.verify_password(words["alice"]))
@@ -218,15 +217,15 @@ async def test_proofs_that_succeed_and_that_fail(
 
     for client, other in ((alice, "bob"), (bob, "alice")):
         await e2e(client).trust.forget(f"{other}@localhost")
-        e2e(client).memory.put_secret(f"{other}@localhost", "psk", "1", SHARED)
-    link, _ = await world.session(alice, bob)
+        e2e(client)._store.put_secret(f"{other}@localhost", "psk", "1", SHARED)
+    link, _ = await env.session(alice, bob)
     await until(link.close())
     await e2e(alice).trust.forget("bob@localhost")
-    e2e(bob).memory.put_secret("alice@localhost", "psk", "1", SHARED[::-1])
-    failed = Heard(alice, "e2e_session_failed")
+    e2e(bob)._store.put_secret("alice@localhost", "psk", "1", SHARED[::-1])
+    failed = Events(alice, "e2e_session_failed")
     alice.send_message(mto=BOB, mbody="hello")
-    search.said((await failed.take()).detail.error)
-    await world.settle(alice, bob)
+    search.said((await failed.take()).error)
+    await env.settle(alice, bob)
     assert sum(name.startswith("agreed key") for name in search.secrets) == 8
     assert "responder's number" in search.secrets
     search.secrets["shared, reversed"] = SHARED[::-1]
@@ -234,24 +233,24 @@ async def test_proofs_that_succeed_and_that_fail(
 
 
 async def test_a_plugin_that_cannot_open_its_store(
-    world: World, search: Search, caplog: pytest.LogCaptureFixture
+    env: Env, search: Search, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A wrong passphrase; and one that somebody has put where none belongs."""
-    right = world.make(ALICE, seal=Passphrase(WORDS))
-    await until(e2e(right).unlocked())
-    remember(search, "alice", e2e(right).identity.private_key)
-    world.unload(right)
-    alice = world.make(ALICE, seal=Passphrase(lambda: WRONG))
-    told, failed = Heard(alice, "e2e_store_failed"), Heard(alice, "e2e_send_failed")
-    await online(alice, world.server)
+    right = env.make(ALICE, key_protection=Passphrase(WORDS))
+    await until(e2e(right).wait_ready())
+    remember(search, "alice", e2e(right).own_key.private_key)
+    env.unload(right)
+    alice = env.make(ALICE, key_protection=Passphrase(lambda: WRONG))
+    told, failed = Events(alice, "e2e_store_failed"), Events(alice, "e2e_send_failed")
+    await online(alice, env.server)
     report = await told.take()
     search.texts += [repr(report), str(report)]
     search.said(report.error)
     alice.send_message(mto=BOB, mbody="hello")
     search.said((await failed.take()).error)
-    world.unload(alice)
+    env.unload(alice)
     with pytest.raises(E2EError) as caught:
-        world.load(alice, seal=WORDS)
+        env.load(alice, key_protection=WORDS)
     search.said(caught.value)
     finish(search, caplog)
 
@@ -261,7 +260,7 @@ async def test_a_plugin_that_cannot_open_its_store(
 
 def wrong_passphrase(path: Path) -> None:
     with SQLStore.open(path, Passphrase(WRONG)) as store:
-        store.unlock()
+        store.load_key()
 
 
 def altered_row(path: Path) -> None:
@@ -285,7 +284,7 @@ def full_disk(path: Path) -> None:
 
 def refused_change(path: Path) -> None:
     with SQLStore.open(path, Passphrase(WORDS)) as store:
-        store.reseal(KeyFile(path / "no folder" / "key"))
+        store.change_protection(KeyFile(path / "no folder" / "key"))
 
 
 def cut_short(path: Path) -> None:
@@ -298,34 +297,34 @@ def silent(path: Path) -> None:
         return (WORDS.encode() + b"\xff").decode()
 
     with SQLStore.open(path, Passphrase(mistyped)) as store:
-        store.unlock()
+        store.load_key()
 
 
 @pytest.mark.parametrize(
-    ("fails", "kind"),
+    ("fails", "reason"),
     [
-        (wrong_passphrase, PassphraseWrong),
-        (altered_row, SealBroken),
-        (refused_row, StoreError),
-        (full_disk, StoreFull),
-        (refused_change, StoreError),
-        (cut_short, StoreDamaged),
-        (silent, SealUnavailable),
+        (wrong_passphrase, StoreReason.WRONG_PASSPHRASE),
+        (altered_row, StoreReason.SECRET_DAMAGED),
+        (refused_row, StoreReason.UNUSABLE),
+        (full_disk, StoreReason.FULL),
+        (refused_change, StoreReason.NO_ACCESS),
+        (cut_short, StoreReason.DAMAGED),
+        (silent, StoreReason.PROTECTION_UNAVAILABLE),
     ],
 )
 def test_stores_that_fail(
-    tmp_path: Path, search: Search, caplog: pytest.LogCaptureFixture, fails: Callable[[Path], None], kind: type[StoreError]
+    tmp_path: Path, search: Search, caplog: pytest.LogCaptureFixture, fails: Callable[[Path], None], reason: StoreReason
 ) -> None:
     """SQLAlchemy would quote the parameters of a statement, and a decoder what it could not read."""
     path, alice = tmp_path / "store.db", identity("alice")
     remember(search, "alice", alice.private_key)
     with SQLStore.open(path, Passphrase(WORDS)) as store:
-        store.identity(lambda: StoredIdentity(alice.certificate, alice.private_key))
+        store.own_key(lambda: StoredOwnKey(alice.certificate, alice.private_key))
         store.put_secret("bob@localhost", "psk", "1", SHARED)
-        sealer = store._sealer
-        assert isinstance(sealer, Passphrase)
-        search.secrets["the key of the seal"] = sealer._key()
-    with pytest.raises(kind) as caught:
+        protection = store._protection
+        assert isinstance(protection, Passphrase)
+        search.secrets["the key of the protection"] = protection._read_key()
+    with store_error(reason) as caught:
         fails(path)
     search.said(caught.value)
     finish(search, caplog)
@@ -345,19 +344,19 @@ def test_the_command(
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     monkeypatch.setenv("XMPP_E2E_JID", "alice@localhost")
     monkeypatch.setenv("XMPP_E2E_PASSPHRASE", WORDS)
-    assert main(["init", "alice@localhost", "--seal", "passphrase"]) == 0
+    assert main(["init", "alice@localhost", "--protection", "passphrase"]) == 0
     assert main(["trust", "show", "bob@localhost", "--json"]) == 0
-    with SQLStore.for_jid("alice@localhost", sealer=Passphrase(WORDS)) as store:
+    with SQLStore.for_jid("alice@localhost", protection=Passphrase(WORDS)) as store:
         store.put_secret("bob@localhost", "psk", "1", SHARED)
-        remember(search, "alice", store.identity(lambda: StoredIdentity(b"", b"")).private_key)
+        remember(search, "alice", store.own_key(lambda: StoredOwnKey(b"", b"")).private_key)
     monkeypatch.setenv("XMPP_E2E_PASSPHRASE", WRONG)
     assert main(["fingerprint"]) == 1
-    assert main(["seal", "key-file", "--json"]) == 1
+    assert main(["protection", "key-file", "--json"]) == 1
     monkeypatch.setenv("XMPP_E2E_PASSPHRASE", WORDS)
     with monkeypatch.context() as patch:
-        patch.setattr("xmpp_e2e_cli.account.Identity", lambda certificate, private_key: certificate / private_key)
+        patch.setattr("xmpp_e2e_cli.account.OwnKey", lambda certificate, private_key: certificate / private_key)
         assert main(["fingerprint"]) == 2
-    assert main(["seal", "key-file"]) == 0
+    assert main(["protection", "key-file"]) == 0
     finish(search, caplog, capsys)
 
 
@@ -417,13 +416,13 @@ def test_control_what_is_planted_is_found(
     assert search.found() == {"planted"}
 
 
-async def test_control_every_object_is_looked_at(world: World, search: Search) -> None:
+async def test_control_every_object_is_looked_at(env: Env, search: Search) -> None:
     """Sessions, stores, keys and configurations are among them, and one that shows its secret is found."""
-    alice, bob = await world.pair()
-    await world.session(alice, bob)
+    alice, bob = await env.pair()
+    await env.session(alice, bob)
     assert search.every_repr() > 50
     said = "\n".join(search.texts)
-    for name in ("<Link alice@localhost/a", "SQLStore(", "KeyFile(", "Identity(SHA256:", "Config("):
+    for name in ("<E2ESession alice@localhost/a", "SQLStore(", "KeyFile(", "OwnKey(SHA256:", "Config("):
         assert name in said
     careless = Careless(PLANTED)
     Careless.__module__ = "slixmpp_e2e.careless"

@@ -14,13 +14,21 @@ import pytest
 import srp._pysrp as _srp
 
 from tests.conversation import End, evidence
+from tests.pair import has_code
 from xmpp_e2e.authenticate import srp as module
-from xmpp_e2e.authenticate.base import Evidence, GuessReturned, GuessSpent, Proven, Step
-from xmpp_e2e.authenticate.dialogue import TAG_BYTES, Dialogue, Failed
+from xmpp_e2e.authenticate.base import (
+    AttemptStarted,
+    AttemptSucceeded,
+    ChannelBinding,
+    Effect,
+    Proof,
+)
+from xmpp_e2e.authenticate.proof_exchange import TAG_BYTES, ProofExchange
 from xmpp_e2e.authenticate.psk import PskAuthenticator
 from xmpp_e2e.authenticate.srp import SrpAuthenticator
-from xmpp_e2e.encoding import cut, lv
-from xmpp_e2e.identity import Assurance, Role
+from xmpp_e2e.encoding import length_prefixed, split_length_prefixed
+from xmpp_e2e.errors import Code
+from xmpp_e2e.types import Assurance, Role
 
 PASSWORD = "hunter2"
 DICTIONARY = ("123456", "letmein", PASSWORD, "qwerty", "swordfish")
@@ -29,7 +37,7 @@ EPHEMERAL = hashlib.sha512(b"mallory").digest() * 4
 SALT = bytes(range(16))
 
 
-def stretched(password: str) -> bytes:
+def derive_srp_secret(password: str) -> bytes:
     """Stands for Argon2id."""
     return hashlib.sha256(password.encode()).digest()
 
@@ -38,7 +46,7 @@ def stretched(password: str) -> bytes:
 class Mallory:
     """Poses as one end, and keeps what was said."""
 
-    evidence: Evidence
+    evidence: ChannelBinding
     method: str = "srp"
     log: list[tuple[Role, bytes]] = field(default_factory=list)
 
@@ -50,13 +58,14 @@ class Mallory:
         """The words that fit: whose key makes any of what ``tag_of`` said a tag of his over what was said before."""
         found = []
         for at, (role, payload) in enumerate(self.log):
-            if role is tag_of and [len(each) for each in cut(payload)] == [TAG_BYTES]:
-                found += [word for word in DICTIONARY if lv(self.tag(key_of(word), tag_of, self.log[:at])) == payload]
+            if role is tag_of and [len(each) for each in split_length_prefixed(payload)] == [TAG_BYTES]:
+                tags = {word: self.tag(key_of(word), tag_of, self.log[:at]) for word in DICTIONARY}
+                found += [word for word, tag in tags.items() if length_prefixed(tag) == payload]
         return found
 
     def tag(self, key: bytes, role: Role, before: Iterable[tuple[Role, bytes]]) -> bytes:
         """What ``role`` would show with ``key``."""
-        dialogue = Dialogue(self.method, self.evidence)
+        dialogue = ProofExchange(self.method, self.evidence)
         for speaker, payload in before:
             dialogue._note(speaker, payload)
         return dialogue._tag(key, role)
@@ -68,14 +77,14 @@ class Mallory:
 def ask_bob() -> tuple[Mallory, End, Callable[[str], bytes]]:
     """Mallory begins a run with Bob, and says a wrong tag; what a password would have made the key."""
     mallory = Mallory(evidence(Role.INITIATOR))
-    bob = End(SrpAuthenticator(), evidence(Role.RESPONDER), stretched(PASSWORD))
+    bob = End(SrpAuthenticator(), evidence(Role.RESPONDER), derive_srp_secret(PASSWORD))
 
     def user(word: str) -> _srp.User:
-        return _srp.User(module._USER, stretched(word), bytes_a=EPHEMERAL, **module._GROUP)
+        return _srp.User(module._USER, derive_srp_secret(word), bytes_a=EPHEMERAL, **module._GROUP)
 
     _, ours = user("").start_authentication()
-    bob.hear(mallory.said(Role.INITIATOR, lv(ours)))
-    salt, theirs = cut(mallory.said(Role.RESPONDER, bob.said.popleft()))
+    bob.hear(mallory.said(Role.INITIATOR, length_prefixed(ours)))
+    salt, theirs = split_length_prefixed(mallory.said(Role.RESPONDER, bob.said.popleft()))
 
     def key_of(word: str) -> bytes:
         guesser = user(word)
@@ -86,7 +95,7 @@ def ask_bob() -> tuple[Mallory, End, Callable[[str], bytes]]:
     while bob.said:
         mallory.said(Role.RESPONDER, bob.said.popleft())
     if bob.waits:
-        bob.hear(mallory.said(Role.INITIATOR, lv(bytes(TAG_BYTES))))
+        bob.hear(mallory.said(Role.INITIATOR, length_prefixed(bytes(TAG_BYTES))))
     while bob.said:
         mallory.said(Role.RESPONDER, bob.said.popleft())
     return mallory, bob, key_of
@@ -95,31 +104,31 @@ def ask_bob() -> tuple[Mallory, End, Callable[[str], bytes]]:
 def test_who_calls_has_nothing_to_search() -> None:
     """Bob says his number and, after a wrong tag, nothing at all; it was one guess, and is counted as one."""
     mallory, bob, key_of = ask_bob()
-    assert isinstance(bob.outcome, Failed)
+    assert has_code(Code.PROOF_FAILED)(bob.outcome)
     assert [role for role, _ in mallory.log].count(Role.RESPONDER) == 1
     assert mallory.search(key_of, Role.RESPONDER) == []
-    assert [type(question) for question in bob.asked].count(GuessSpent) == 1
-    assert GuessReturned not in [type(question) for question in bob.asked]
+    assert [type(question) for question in bob.asked].count(AttemptStarted) == 1
+    assert AttemptSucceeded not in [type(question) for question in bob.asked]
 
 
-def eager(self: Dialogue, key: bytes, assurance: Assurance, *, counted: bool = False) -> Generator[Step, bytes, Proven]:
+def eager(self: ProofExchange, key: bytes, assurance: Assurance, *, counted: bool = False) -> Generator[Effect, bytes, Proof]:
     """The responder shows that he knows the key before the initiator has."""
-    yield from self.say(self._tag(key, Role.RESPONDER))
+    yield from self.send(self._tag(key, Role.RESPONDER))
     yield from self._expect(self._tag(key, Role.INITIATOR))
     raise AssertionError("Mallory's tag is wrong")
 
 
-def polite(self: Dialogue, key: bytes, assurance: Assurance, *, counted: bool = False) -> Generator[Step, bytes, Proven]:
+def polite(self: ProofExchange, key: bytes, assurance: Assurance, *, counted: bool = False) -> Generator[Effect, bytes, Proof]:
     """The responder answers with a tag whether or not the initiator's was right."""
-    yield from self.hear(range(TAG_BYTES, TAG_BYTES + 1))
-    yield from self.say(self._tag(key, Role.RESPONDER))
-    raise self.failed()
+    yield from self.receive(range(TAG_BYTES, TAG_BYTES + 1))
+    yield from self.send(self._tag(key, Role.RESPONDER))
+    raise self.failure()
 
 
 @pytest.mark.parametrize("confirm", [eager, polite])
 def test_control_who_confirms_first_gives_a_dictionary(monkeypatch: pytest.MonkeyPatch, confirm: object) -> None:
     """Control: with a tag of Bob's one run is enough to find the password offline."""
-    monkeypatch.setattr(Dialogue, "confirm", confirm)
+    monkeypatch.setattr(ProofExchange, "confirm_key", confirm)
     mallory, _, key_of = ask_bob()
     assert mallory.search(key_of, Role.RESPONDER) == [PASSWORD]
 
@@ -130,11 +139,11 @@ def test_control_who_confirms_first_gives_a_dictionary(monkeypatch: pytest.Monke
 def answer_alice(guess: str) -> tuple[Mallory, End, Callable[[str], bytes]]:
     """Mallory, who guesses ``guess``, answers a run of Alice's, who says her tag."""
     mallory = Mallory(evidence(Role.RESPONDER))
-    alice = End(SrpAuthenticator(), evidence(Role.INITIATOR), stretched(PASSWORD))
-    (theirs,) = cut(mallory.said(Role.INITIATOR, alice.said.popleft()))
+    alice = End(SrpAuthenticator(), evidence(Role.INITIATOR), derive_srp_secret(PASSWORD))
+    (theirs,) = split_length_prefixed(mallory.said(Role.INITIATOR, alice.said.popleft()))
 
     def verifier(word: str) -> int:
-        exponent: int = _srp.gen_x(hashlib.sha256, SALT, module._USER, stretched(word))
+        exponent: int = _srp.gen_x(hashlib.sha256, SALT, module._USER, derive_srp_secret(word))
         return pow(5, exponent, int(module._MODULUS))
 
     def server(word: str) -> _srp.Verifier:
@@ -142,7 +151,7 @@ def answer_alice(guess: str) -> tuple[Mallory, End, Callable[[str], bytes]]:
         return _srp.Verifier(module._USER, SALT, value, theirs, bytes_b=EPHEMERAL, **module._GROUP)
 
     _, ours = server(guess).get_challenge()
-    alice.hear(mallory.said(Role.RESPONDER, lv(SALT, ours)))
+    alice.hear(mallory.said(Role.RESPONDER, length_prefixed(SALT, ours)))
     mallory.said(Role.INITIATOR, alice.said.popleft())
 
     def key_of(word: str) -> bytes:
@@ -160,8 +169,8 @@ def test_who_answers_has_one_guess() -> None:
     the guess before she said the tag, and he cannot undo that by going away."""
     mallory, alice, key_of = answer_alice("letmein")
     assert mallory.search(key_of, Role.INITIATOR) == []
-    assert [type(question) for question in alice.asked].count(GuessSpent) == 1
-    assert GuessReturned not in [type(question) for question in alice.asked]
+    assert [type(question) for question in alice.asked].count(AttemptStarted) == 1
+    assert AttemptSucceeded not in [type(question) for question in alice.asked]
 
 
 def test_control_the_one_guess_is_a_guess() -> None:
@@ -173,9 +182,9 @@ def test_control_the_one_guess_is_a_guess() -> None:
 def test_control_a_password_as_a_key_is_found() -> None:
     """Control: in ``psk``, which is for generated keys, the first tag is all that a search needs; so a short one is refused."""
     mallory = Mallory(evidence(Role.RESPONDER), "psk")
-    alice = End(PskAuthenticator(), evidence(Role.INITIATOR), stretched(PASSWORD))
+    alice = End(PskAuthenticator(), evidence(Role.INITIATOR), derive_srp_secret(PASSWORD))
     mallory.said(Role.INITIATOR, alice.said.popleft())
-    assert mallory.search(stretched, Role.INITIATOR) == [PASSWORD]
+    assert mallory.search(derive_srp_secret, Role.INITIATOR) == [PASSWORD]
     weak = End(PskAuthenticator(), evidence(Role.INITIATOR), PASSWORD.encode())
     assert not weak.said
-    assert not isinstance(weak.outcome, Proven)
+    assert not isinstance(weak.outcome, Proof)

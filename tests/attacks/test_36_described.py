@@ -12,16 +12,16 @@ from xml.etree.ElementTree import Element, SubElement
 
 import pytest
 
-from tests.attacks.edits import ACTIONS, SECURITY, ended_with
-from tests.pair import JingleHook, Pair, message
-from tests.slixmpp_e2e.world import BOB, Heard, World, jingle
+from slixmpp_e2e.alarms import explain
+from tests.attacks.signalling_edits import ACTIONS, SECURITY, terminate_reasons
+from tests.pair import JingleHook, Pair, has_code, message
+from tests.slixmpp_e2e.env import BOB, Env, Events, jingle
 from xmpp_e2e import events
-from xmpp_e2e.authenticate.hello import NegotiationAltered
-from xmpp_e2e.errors import AuthenticationFailed, E2EError, LocalError, PeerIncompatible, PeerMisbehaved, PeerRefused
-from xmpp_e2e.identity import Assurance, Role
+from xmpp_e2e.errors import AuthenticationFailed, Code, E2EError, LocalError, PeerIncompatible, PeerMisbehaved, PeerRefused
+from xmpp_e2e.negotiate.digest import SignalledHalf
 from xmpp_e2e.negotiate.jingle import NS_JINGLE, NS_XMLSTREAM, Security
-from xmpp_e2e.negotiate.offer import Signal
-from xmpp_e2e.stages import Stage
+from xmpp_e2e.states import State
+from xmpp_e2e.types import Assurance, Role
 
 SECRET = "the treasure is under the oak"
 ASSERTION = "{urn:x-xmpp-e2e:security:0}assertion"
@@ -95,12 +95,12 @@ def on(role: Role, edit: Edit) -> JingleHook:
 
 def assert_nothing_came_of_it(pair: Pair, *, reasons: set[str]) -> None:
     for side in (pair.alice, pair.bob):
-        assert side.session.stage is Stage.CLOSED
-        assert not side.of(events.SessionStart)
+        assert side.session.state is State.CLOSED
+        assert not side.of(events.SessionOpened)
         assert not side.stanzas
         with pytest.raises(LocalError):
             side.session.send_stanza(message(SECRET))
-    assert set(ended_with(pair.alice.jingle_sent + pair.bob.jingle_sent)) == reasons
+    assert set(terminate_reasons(pair.alice.jingle_sent + pair.bob.jingle_sent)) == reasons
 
 
 @roles
@@ -109,8 +109,8 @@ def assert_nothing_came_of_it(pair: Pair, *, reasons: set[str]) -> None:
 def test_a_statement_arrives_as_it_was_or_not_at_all(role: Role, edit: Edit) -> None:
     """Taken out, exchanged or cut short, in either half: the digests differ, and the user reads what it may be."""
     pair = Pair(on_jingle=on(role, edit)).open()
-    assert isinstance(pair.bob.failure, NegotiationAltered)
-    assert "A server on the path edited the negotiation" in pair.bob.failure.explain()
+    assert has_code(Code.NEGOTIATION_ALTERED)(pair.bob.failure)
+    assert "A server on the path edited the negotiation" in explain(pair.bob.failure)
     assert isinstance(pair.alice.failure, AuthenticationFailed)
     assert_nothing_came_of_it(pair, reasons={"security-error"})
 
@@ -121,7 +121,7 @@ def test_a_statement_that_nobody_touched_is_in_no_way() -> None:
     pair = Pair().open()
     assert all(element.find(f".//{ASSERTION}") is not None for element in pair.alice.jingle_sent[:1] + pair.bob.jingle_sent[:1])
     for side in (pair.alice, pair.bob):
-        assert side.session.stage is Stage.OPEN
+        assert side.session.state is State.OPEN
         assert side.session.assurance is Assurance.VOUCHED
 
 
@@ -132,7 +132,7 @@ def test_another_description_is_another_application(role: Role, edit: Edit) -> N
     pair = Pair(on_jingle=on(role, edit)).open()
     victim = pair.side(role.other)
     assert isinstance(victim.failure, PeerIncompatible)
-    assert "A server that edits the negotiation can cause this too" in victim.failure.explain()
+    assert "A server that edits the negotiation can cause this too" in explain(victim.failure)
     assert isinstance(pair.side(role).failure, PeerRefused)
     assert_nothing_came_of_it(pair, reasons={"unsupported-applications"})
 
@@ -142,7 +142,7 @@ def test_a_name_that_is_edited_in_one_half(role: Role) -> None:
     """The accept answers something that was not offered."""
     pair = Pair(on_jingle=on(role, rename)).open()
     assert isinstance(pair.alice.failure, PeerMisbehaved)
-    assert "Somebody on the path may be altering the conversation." in pair.alice.failure.explain()
+    assert "Somebody on the path may be altering the conversation." in explain(pair.alice.failure)
     assert_nothing_came_of_it(pair, reasons={"security-error"})
 
 
@@ -156,7 +156,7 @@ def renamed(sender: Role, element: Element) -> list[Element]:
 def test_a_name_that_is_edited_in_both_halves() -> None:
     """Each reads the name that he knows, and the digests differ."""
     pair = Pair(on_jingle=renamed).open()
-    assert isinstance(pair.bob.failure, NegotiationAltered)
+    assert has_code(Code.NEGOTIATION_ALTERED)(pair.bob.failure)
     assert_nothing_came_of_it(pair, reasons={"security-error"})
 
 
@@ -178,24 +178,24 @@ EDITED: dict[str, tuple[Edit, type[E2EError]]] = {
 
 @pytest.mark.parametrize(("edit", "error"), EDITED.values(), ids=EDITED)
 @pytest.mark.usefixtures("asserted")
-async def test_between_clients(world: World, edit: Edit, error: type[E2EError]) -> None:
+async def test_between_clients(env: Env, edit: Edit, error: type[E2EError]) -> None:
     """The server edits the offer on its way: the message fails, visibly; nothing is delivered, and nothing is in clear."""
-    alice, bob = await world.pair()
+    alice, bob = await env.pair()
 
     def hook(stanza: Element, sender: str) -> Element:
         if jingle("session-initiate")(stanza, sender):
             edit(stanza[0])
         return stanza
 
-    world.server.interfere.append(hook)
-    failed, heard = Heard(alice, "e2e_send_failed"), Heard(bob, "message")
-    started = [Heard(client, "e2e_session_start") for client in (alice, bob)]
+    env.server.hooks.append(hook)
+    failed, heard = Events(alice, "e2e_send_failed"), Events(bob, "message")
+    started = [Events(client, "e2e_session_opened") for client in (alice, bob)]
     alice.send_message(mto=BOB, mbody=SECRET, mtype="chat")
     assert isinstance((await failed.take()).error, error)
-    await world.settle(alice, bob)
+    await env.settle(alice, bob)
     assert len(heard) == 0
     assert not any(map(len, started))
-    assert world.in_clear(SECRET) == []
+    assert env.in_clear(SECRET) == []
 
 
 # --- control ---------------------------------------------------------------------------------------------------------
@@ -203,8 +203,8 @@ async def test_between_clients(world: World, edit: Edit, error: type[E2EError]) 
 
 def without(monkeypatch: pytest.MonkeyPatch, field: str) -> None:
     """The digest does not cover this field of either half."""
-    genuine = Signal.encode
-    monkeypatch.setattr(Signal, "encode", lambda self: genuine(replace(self, **{field: ""})))
+    genuine = SignalledHalf.encode
+    monkeypatch.setattr(SignalledHalf, "encode", lambda self: genuine(replace(self, **{field: ""})))
 
 
 @roles

@@ -1,4 +1,4 @@
-"""Attack 37: the middleman sees that the strings differ before the people do, and cuts the run to try again."""
+"""Attack 37: the man in the middle sees that the strings differ before the people do, and cuts the run to try again."""
 
 from __future__ import annotations
 
@@ -7,24 +7,25 @@ from xml.etree.ElementTree import Element
 
 import pytest
 
-from tests.attacks.middleman import Middleman
-from tests.attacks.steps import ASKED, proved, shown, terms
-from tests.pair import Pair, Side, config
+from slixmpp_e2e.alarms import explain
+from tests.attacks.mitm import SessionMitm
+from tests.attacks.proof_mitm import ASKED, proved, shown, terms
+from tests.pair import Pair, Side, config, talk
 from xmpp_e2e import events
-from xmpp_e2e.authenticate import hello as auth
 from xmpp_e2e.errors import LocalError
-from xmpp_e2e.identity import Assurance, Role
-from xmpp_e2e.stages import Stage
+from xmpp_e2e.inner import elements as auth
+from xmpp_e2e.states import State
+from xmpp_e2e.types import Assurance, Role
 
 
-def comparing() -> Middleman:
+def comparing() -> SessionMitm:
     """A run on either side; both people have their strings before them."""
-    middle = Middleman(alice=terms(), bob=terms())
+    middle = SessionMitm(alice=terms(), bob=terms())
     for mallory in (middle._near.bob, middle._far.alice):
-        mallory.session._inner._config = replace(mallory.session.config, asks=ASKED)
+        mallory.session.config = replace(mallory.session.config, promptable_methods=ASKED)
     middle.open()
-    middle.alice.session.request("sas", middle._near.now)
-    middle._far.alice.session.request("sas", middle._far.now)
+    middle.alice.session.request_verification("sas", middle._near.now)
+    middle._far.alice.session.request_verification("sas", middle._far.now)
     middle.relay()
     assert shown(middle.alice) != shown(middle.bob)
     return middle
@@ -32,14 +33,14 @@ def comparing() -> Middleman:
 
 def assert_nothing_is_pinned(side: Side, now: float) -> None:
     """It is over, told as a cut; a user who answers now, and says "match", pins nothing."""
-    assert side.session.stage is Stage.CLOSED
-    (ended,) = side.of(events.SessionEnd)
+    assert side.session.state is State.CLOSED
+    (ended,) = side.of(events.SessionClosed)
     assert not ended.clean
     assert ended.error is not None
-    assert ended.error.explain()
-    assert side.session.question is None
+    assert explain(ended.error)
+    assert side.session.pending_prompt is None
     with pytest.raises(LocalError):
-        side.session.answer(b"match", now)
+        side.session.answer_prompt(b"match", now)
     assert not proved(side)
     assert side.session.assurance is Assurance.VOUCHED
 
@@ -60,20 +61,20 @@ def test_he_cannot_try_again_in_the_session() -> None:
     """He declines the run that went wrong for him; another cannot be begun, by whomever."""
     middle = comparing()
     pair = middle._near
-    pair.bob.session._inner.out.element(Element(auth.DECLINE, {"method": "sas"}))
+    talk(pair.bob.session).out.element(Element(auth.DECLINE, {"method": "sas"}))
     pair.run()
-    assert [event.method for event in middle.alice.of(events.Declined)] == ["sas"]
+    assert [event.method for event in middle.alice.of(events.VerificationDeclined)] == ["sas"]
     with pytest.raises(LocalError, match="has run"):
-        middle.alice.session.request("sas", pair.now)
+        middle.alice.session.request_verification("sas", pair.now)
     assert not proved(middle.alice)
 
 
 def test_control_an_honest_run_pins() -> None:
-    """Control: the same without a middleman; both say that the strings match, and both have proved the other's key."""
+    """Control: the same without a man in the middle; both say that the strings match, and both have proved the other's key."""
     pair = Pair(config("alice", **terms()), config("bob", **terms())).open()
-    pair.alice.session.request("sas", pair.now)
+    pair.alice.session.request_verification("sas", pair.now)
     pair.run()
     for side in (pair.alice, pair.bob):
-        side.session.answer(b"match", pair.now)
+        side.session.answer_prompt(b"match", pair.now)
     pair.run()
     assert proved(pair.alice) == proved(pair.bob) == ["sas"]

@@ -10,13 +10,13 @@ import asyncio
 import pytest
 from slixmpp import ClientXMPP
 
-from slixmpp_e2e.prompts import Compare
-from slixmpp_e2e.sessions.driver import Link
-from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, until
+from slixmpp_e2e import E2ESession, SasPrompt
+from slixmpp_e2e.alarms import explain
+from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, e2e, until
 from xmpp_e2e.errors import E2EError
-from xmpp_e2e.identity import Assurance
 from xmpp_e2e.negotiate.jingle import Reason
-from xmpp_loopback import Relay
+from xmpp_e2e.types import Assurance
+from xmpp_loopback import Mitm
 
 TRIES = 3
 
@@ -28,17 +28,19 @@ class Slow:
         self.seen: asyncio.Queue[str] = asyncio.Queue()
         self.looked = asyncio.Event()
 
-    async def __call__(self, shown: Compare) -> bool:
+    async def __call__(self, shown: SasPrompt) -> bool:
         self.seen.put_nowait(shown.text)
         await self.looked.wait()
         return True
 
 
-async def cut(world: World, alice: ClientXMPP, bob: ClientXMPP, people: list[Slow]) -> tuple[tuple[Link, Link], set[str]]:
+async def cut(
+    env: Env, alice: ClientXMPP, bob: ClientXMPP, people: list[Slow]
+) -> tuple[tuple[E2ESession, E2ESession], set[str]]:
     """One session, in which they have their strings before them when the line is cut; the session, and the strings."""
-    relay = Relay(world.server.inject, ALICE, BOB, asks=frozenset({"sas"}))
-    world.server.interfere[:] = [relay]
-    ours, theirs = await world.session(alice, bob)
+    relay = Mitm(env.server.inject, ALICE, BOB, promptable_methods=frozenset({"sas"}))
+    env.server.hooks[:] = [relay]
+    ours, theirs = await env.session(alice, bob)
     verifying = asyncio.ensure_future(ours.verify_sas(people[0]))
     strings = {await until(person.seen.get()) for person in people}
     assert relay.near.shown != relay.far.shown
@@ -47,28 +49,28 @@ async def cut(world: World, alice: ClientXMPP, bob: ClientXMPP, people: list[Slo
         end.pump()
     with pytest.raises(E2EError) as caught:
         await until(verifying)
-    assert caught.value.explain()
-    await until(theirs.ended())
+    assert explain(caught.value)
+    await until(theirs.wait_closed())
     return (ours, theirs), strings
 
 
-async def test_every_run_that_is_cut_pins_nothing(world: World) -> None:
+async def test_every_run_that_is_cut_pins_nothing(env: Env) -> None:
     """New strings each time; whoever says "the same" when it is over has said it to nobody, and both are as sure as before."""
     people = [Slow(), Slow()]
-    alice, bob = await world.client(ALICE), await world.client(BOB, sas=people[1])
-    told = [Heard(client, "e2e_verify_cut") for client in (alice, bob)]
+    alice, bob = await env.client(ALICE), await env.client(BOB, ask_sas=people[1])
+    told = [Events(client, "e2e_verification_interrupted") for client in (alice, bob)]
     strings: set[str] = set()
-    links: list[Link] = []
+    links: list[E2ESession] = []
     for _ in range(TRIES):
-        session, shown = await cut(world, alice, bob, people)
+        session, shown = await cut(env, alice, bob, people)
         links += session
         strings |= shown
     assert len(strings) == 2 * TRIES
     for person in people:
         person.looked.set()
-    await world.settle(alice, bob)
+    await env.settle(alice, bob)
     assert {link.assurance for link in links} == {Assurance.VOUCHED}
     for heard, client, peer in zip(told, (alice, bob), (BOB, ALICE), strict=True):
         assert [(await heard.take()).count for _ in range(TRIES)] == list(range(1, TRIES + 1))
-        assert e2e(client).memory.failures(peer.partition("/")[0], "sas") == TRIES
-        assert not e2e(client).switchboard._store.remembered(peer.partition("/")[0]).any_verified
+        assert e2e(client)._store.failed_attempts(peer.partition("/")[0], "sas") == TRIES
+        assert not e2e(client)._client._store.known_keys(peer.partition("/")[0]).any_verified

@@ -7,14 +7,15 @@ from xml.etree.ElementTree import Element
 
 import pytest
 
-from tests.pair import Pair, config, message, remembers
+from slixmpp_e2e.alarms import explain
+from tests.pair import Pair, config, message, mute, prepare, remembers, talk
 from xmpp_e2e import events
-from xmpp_e2e.authenticate import hello as auth
 from xmpp_e2e.errors import StreamError
-from xmpp_e2e.identity import Assurance, Role, TrustModel
-from xmpp_e2e.inner import HELD_BYTES
+from xmpp_e2e.inner import elements as auth
+from xmpp_e2e.inner.gate import EARLY_BUFFER_BYTES
 from xmpp_e2e.session import Session
-from xmpp_e2e.stages import Stage
+from xmpp_e2e.states import State
+from xmpp_e2e.types import Assurance, Role, TrustModel
 
 UNTRUSTED = {"trust_model": TrustModel.SERVER_UNTRUSTED}
 STEP = Element("{urn:x-xmpp-e2e:auth:0}step", {"method": "psk"})
@@ -23,7 +24,7 @@ FLOOD = [message("x" * 1000)] * 200
 
 
 def genuine_hello(session: Session) -> Element:
-    return auth.build(session._inner._our_hello())
+    return auth.build_hello(talk(session)._our_hello())
 
 
 def rogue(*words: Callable[[Session], Element]) -> Pair:
@@ -32,12 +33,11 @@ def rogue(*words: Callable[[Session], Element]) -> Pair:
     session = pair.alice.session
 
     def greet() -> None:
-        session._inner._header()
+        talk(session)._send_header()
         for word in words:
-            session._inner.out.element(word(session))
+            talk(session).out.element(word(session))
 
-    session._inner._greet = greet  # type: ignore[method-assign]
-    session._inner._judge = lambda now: None  # type: ignore[method-assign]
+    prepare(session, lambda conversation: mute(conversation, greet))
     return pair.open()
 
 
@@ -54,11 +54,11 @@ def step(session: Session) -> Element:
 
 
 def decline(session: Session) -> Element:
-    return auth.build_late(auth.DECLINE, "sas")
+    return auth.build_verification(auth.DECLINE, "sas")
 
 
 def result(session: Session) -> Element:
-    return auth.build_late(auth.RESULT, "sas", match="true")
+    return auth.build_verification(auth.RESULT, "sas", match="true")
 
 
 CASES: dict[str, tuple[tuple[Callable[[Session], Element], ...], str]] = {
@@ -80,8 +80,8 @@ def test_out_of_turn_closes(words: tuple[Callable[[Session], Element], ...], con
     pair = rogue(*words)
     assert isinstance(pair.bob.failure, StreamError)
     assert pair.bob.failure.condition == condition
-    assert pair.bob.failure.explain()
-    assert pair.bob.session.stage is Stage.CLOSED
+    assert explain(pair.bob.failure)
+    assert pair.bob.session.state is State.CLOSED
     assert not pair.bob.stanzas
 
 
@@ -90,7 +90,7 @@ def test_a_flood_before_hello_is_cut_short() -> None:
     pair = rogue(*[lambda session, flood=flood: flood for flood in FLOOD])
     assert isinstance(pair.bob.failure, StreamError)
     assert not pair.bob.stanzas
-    assert not pair.bob.session._inner._held
+    assert not talk(pair.bob.session)._gate._early
 
 
 def test_endless_text_before_hello_is_bounded() -> None:
@@ -106,28 +106,28 @@ def test_a_flood_before_our_own_done_is_bounded(role: Role) -> None:
     waiting = "alice" if role.other is Role.INITIATOR else "bob"
     pair = Pair(**{waiting: config(waiting, **UNTRUSTED)}).open()
     victim = pair.side(role.other)
-    assert victim.session.stage is Stage.AWAITED
+    assert victim.session.state is State.DONE_RECEIVED
     pair.says(role, *FLOOD)
     assert isinstance(victim.failure, StreamError)
     assert victim.failure.condition == "policy-violation"
-    assert "more than can be held" in str(victim.failure)
+    assert "more than is buffered" in str(victim.failure)
     assert not victim.stanzas
-    assert not victim.session._inner._held
-    assert not victim.of(events.SessionStart)
+    assert not talk(victim.session)._gate._early
+    assert not victim.of(events.SessionOpened)
 
 
 def test_control_what_is_held_is_delivered_in_order() -> None:
     """Control: less than the bound is held, and delivered once the user has pinned the key."""
     pair = Pair(bob=config("bob", **UNTRUSTED)).open()
-    texts = [f"{number} {'x' * 1000}" for number in range(HELD_BYTES // 2000)]
+    texts = [f"{number} {'x' * 1000}" for number in range(EARLY_BUFFER_BYTES // 2000)]
     pair.says(Role.INITIATOR, *map(message, texts))
     assert not pair.bob.stanzas
-    pair.bob.session.remember(remembers("alice", Assurance.VERIFIED, "pin"), pair.now)
+    pair.bob.session.update_known_keys(remembers("alice", Assurance.VERIFIED, "pin"), pair.now)
     assert pair.run().bob.stanzas == texts
 
 
 def test_control_without_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     """Control: without the bound the whole flood is kept."""
-    monkeypatch.setattr("xmpp_e2e.inner.HELD_BYTES", 2**30)
+    monkeypatch.setattr("xmpp_e2e.inner.gate.EARLY_BUFFER_BYTES", 2**30)
     pair = Pair(bob=config("bob", **UNTRUSTED)).open().says(Role.INITIATOR, *FLOOD)
-    assert len(pair.bob.session._inner._held) == len(FLOOD)
+    assert len(talk(pair.bob.session)._gate._early) == len(FLOOD)

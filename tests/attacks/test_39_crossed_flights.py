@@ -13,14 +13,22 @@ from xml.etree.ElementTree import Element
 
 import pytest
 
+from slixmpp_e2e.alarms import explain
 from tests.pair import NOBODY, Pair, Side, config, message
-from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, block, e2e, jingle, until
+from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, block, e2e, jingle, until
 from xmpp_e2e import events
-from xmpp_e2e.errors import E2EError, GivenUp, JingleError, LocalError, PeerRefused, TLSFailed
-from xmpp_e2e.identity import Role
+from xmpp_e2e.errors import (
+    E2EError,
+    JingleError,
+    LocalError,
+    PeerRefused,
+    SessionCancelled,
+    TLSFailed,
+)
 from xmpp_e2e.session import Session
-from xmpp_e2e.stages import Stage
-from xmpp_e2e.tls.channel import Channel
+from xmpp_e2e.states import State
+from xmpp_e2e.tls.connection import TLSConnection
+from xmpp_e2e.types import Role
 from xmpp_loopback import hostile
 
 FLIGHT = ".//{urn:x-xmpp-e2e:security:0}flight"
@@ -32,29 +40,29 @@ class Channels:
     """Every TLS object that is made, and what each of them was fed and has written."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.made: list[weakref.ref[Channel]] = []
+        self.made: list[weakref.ref[TLSConnection]] = []
         self.fed: dict[int, bytes] = {}
         self.wrote: dict[int, bytes] = {}
-        init, receive, first = Channel.__init__, Channel.receive, Channel.first_flight
+        init, receive, first = TLSConnection.__init__, TLSConnection.receive, TLSConnection.flight_for_signalling
 
-        def make(channel: Channel, *args: Any, **terms: Any) -> None:
+        def make(channel: TLSConnection, *args: Any, **terms: Any) -> None:
             init(channel, *args, **terms)
             channel.number = len(self.made)  # type: ignore[attr-defined]
             self.made.append(weakref.ref(channel))
 
-        def receive_(channel: Channel, data: bytes) -> bytes:
+        def receive_(channel: TLSConnection, data: bytes) -> bytes:
             number = channel.number  # type: ignore[attr-defined]
             self.fed[number] = self.fed.get(number, b"") + data
             return receive(channel, data)
 
-        def first_flight(channel: Channel) -> bytes:
+        def first_flight(channel: TLSConnection) -> bytes:
             flight = first(channel)
             self.wrote[channel.number] = flight  # type: ignore[attr-defined]
             return flight
 
-        monkeypatch.setattr(Channel, "__init__", make)
-        monkeypatch.setattr(Channel, "receive", receive_)
-        monkeypatch.setattr(Channel, "first_flight", first_flight)
+        monkeypatch.setattr(TLSConnection, "__init__", make)
+        monkeypatch.setattr(TLSConnection, "receive", receive_)
+        monkeypatch.setattr(TLSConnection, "flight_for_signalling", first_flight)
 
     @property
     def alive(self) -> list[int]:
@@ -73,8 +81,8 @@ def test_an_abandoned_offer_takes_its_tls_with_it(monkeypatch: pytest.MonkeyPatc
     own.session.offer(1000.0)
     (offer,) = own.session.jingle_to_send()
     assert offer.find(FLIGHT) is not None
-    own.session.abandon(1000.0)
-    assert own.session._channel is None
+    own.session.discard(1000.0)
+    assert own.session._tls is None
     assert channels.alive == []
     assert own.session.jingle_to_send() == []
     pair = Pair().open()
@@ -87,7 +95,7 @@ def test_an_abandoned_offer_takes_its_tls_with_it(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(LocalError):
         own.session.send_stanza(message(SECRET))
     assert own.session.data_to_send() == b""
-    assert own.session.stage is Stage.CLOSED
+    assert own.session.state is State.CLOSED
     assert isinstance(own.session.next_event(), events.SessionFailed)
     assert own.session.next_event() is None
     assert 0 not in channels.fed
@@ -98,7 +106,7 @@ def test_flights_that_crossed_fit_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     lost = Session(Role.INITIATOR, config("alice"), NOBODY)
     lost.offer(1000.0)
     (other,) = lost.jingle_to_send()
-    lost.abandon(1000.0)
+    lost.discard(1000.0)
 
     def crossed(role: Role, element: Element) -> list[Element]:
         ours, theirs = element.find(FLIGHT), other.find(FLIGHT)
@@ -110,7 +118,7 @@ def test_flights_that_crossed_fit_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     pair = Pair(on_jingle=crossed).open()
     assert isinstance(pair.alice.failure, TLSFailed)
     for side in (pair.alice, pair.bob):
-        assert not side.of(events.SessionStart)
+        assert not side.of(events.SessionOpened)
 
 
 def test_a_late_error_does_not_end_an_open_session() -> None:
@@ -118,7 +126,7 @@ def test_a_late_error_does_not_end_an_open_session() -> None:
     nothing at all."""
     pair = Pair(on_data=lambda role, data: [])
     pair.open()
-    assert pair.alice.session.stage is Stage.EARLY
+    assert pair.alice.session.state is State.SENT_DONE_EARLY
     pair.alice.session.receive_jingle_error("conflict", pair.now)
     assert isinstance(pair.run().alice.failure, PeerRefused)
     pair = Pair().open()
@@ -134,7 +142,7 @@ def early() -> Pair:
     for role in (Role.INITIATOR, Role.RESPONDER):
         pair.arrive(role.other, pair.collect(role))
     pair.collect_events(Role.INITIATOR)
-    assert pair.alice.session.stage is Stage.EARLY
+    assert pair.alice.session.state is State.SENT_DONE_EARLY
     pair.alice.session.send_stanza(message(SECRET))
     return pair
 
@@ -147,8 +155,8 @@ def test_who_gives_up_is_not_told_that_nothing_arrived() -> None:
     assert pair.bob.stanzas == [SECRET]
     pair.alice.session.close(pair.now)
     pair.collect_events(Role.INITIATOR)
-    assert isinstance(pair.alice.failure, GivenUp)
-    assert "may have arrived" in pair.alice.failure.explain()
+    assert isinstance(pair.alice.failure, SessionCancelled)
+    assert "may have arrived" in explain(pair.alice.failure)
 
 
 def test_first_data_counts_once() -> None:
@@ -166,7 +174,7 @@ def test_first_data_fits_no_other_session() -> None:
     fresh = Pair(on_jingle=lambda role, element: [])
     fresh.deliver(Role.RESPONDER, donor.alice.jingle_sent[0])
     fresh.run()
-    fresh.bob.session.transport_ready(fresh.now)
+    fresh.bob.session.bytestream_ready(fresh.now)
     fresh.bob.session.receive_data(bytes(donor.alice.data_sent), fresh.now)
     assert isinstance(fresh.run().bob.failure, TLSFailed)
     assert not fresh.bob.stanzas
@@ -183,25 +191,25 @@ def test_control_a_tls_object_that_is_used_again() -> None:
 
     donor.on_data = keep
     donor.open()
-    assert donor.bob.session.stage is Stage.HANDSHAKING
+    assert donor.bob.session.state is State.HANDSHAKING
     fresh = Session(Role.RESPONDER, config("bob"), NOBODY)
     used = donor.bob.session
-    fresh._channel, fresh._negotiation, fresh._progress.stage = used._channel, used._negotiation, used.stage
+    fresh._tls, fresh._negotiation, fresh._machine.state = used._tls, used._negotiation, used.state
     fresh.receive_data(b"".join(kept), donor.now)
-    assert fresh.stage is Stage.OPEN
+    assert fresh.state is State.OPEN
 
 
 # --- real clients ----------------------------------------------------------------------------------------------------
 
 
-async def test_one_session_of_two_offers_with_flights(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_session_of_two_offers_with_flights(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both write at once, both offers bring a flight: one session; of three TLS objects two have spoken with each other, and
     the third is gone without having been fed a byte."""
     channels = Channels(monkeypatch)
-    alice, bob = await world.pair()
-    hold = hostile.Hold(world.server, jingle("session-initiate"))
-    world.server.interfere.append(hold)
-    heard = {client: Heard(client, "message") for client in (alice, bob)}
+    alice, bob = await env.pair()
+    hold = hostile.Hold(env.server, jingle("session-initiate"))
+    env.server.hooks.append(hold)
+    heard = {client: Events(client, "message") for client in (alice, bob)}
     alice.send_message(mto=BOB, mbody="to Bob", mtype="chat")
     bob.send_message(mto=ALICE, mbody="to Alice", mtype="chat")
     await until(hold.caught(2))
@@ -209,7 +217,7 @@ async def test_one_session_of_two_offers_with_flights(world: World, monkeypatch:
     hold.release()
     assert await heard[bob].bodies(1) == ["to Bob"]
     assert await heard[alice].bodies(1) == ["to Alice"]
-    await world.settle(alice, bob)
+    await env.settle(alice, bob)
     assert [len(e2e(client).sessions()) for client in (alice, bob)] == [1, 1]
     assert len(channels.made) == 3
     assert len(set(channels.wrote.values())) == 2
@@ -217,14 +225,14 @@ async def test_one_session_of_two_offers_with_flights(world: World, monkeypatch:
     assert sorted(channels.fed) == channels.alive
 
 
-async def test_a_late_error_for_the_offer_that_gave_way(world: World) -> None:
+async def test_a_late_error_for_the_offer_that_gave_way(env: Env) -> None:
     """The answer ``tie-break`` is held back until the session by the other offer is open: it ends nothing, nobody hears."""
-    alice, bob = await world.pair()
-    offers = hostile.Hold(world.server, jingle("session-initiate"))
-    conflicts = hostile.Hold(world.server, lambda stanza, sender: stanza.find(TIE_BREAK) is not None)
-    world.server.interfere += [offers, conflicts]
-    heard = {client: Heard(client, "message") for client in (alice, bob)}
-    told = [Heard(client, name) for client in (alice, bob) for name in ("e2e_session_failed", "e2e_session_end")]
+    alice, bob = await env.pair()
+    offers = hostile.Hold(env.server, jingle("session-initiate"))
+    conflicts = hostile.Hold(env.server, lambda stanza, sender: stanza.find(TIE_BREAK) is not None)
+    env.server.hooks += [offers, conflicts]
+    heard = {client: Events(client, "message") for client in (alice, bob)}
+    told = [Events(client, name) for client in (alice, bob) for name in ("e2e_session_failed", "e2e_session_closed")]
     alice.send_message(mto=BOB, mbody="to Bob", mtype="chat")
     bob.send_message(mto=ALICE, mbody="to Alice", mtype="chat")
     await until(offers.caught(2))
@@ -233,7 +241,7 @@ async def test_a_late_error_for_the_offer_that_gave_way(world: World) -> None:
     assert await heard[alice].bodies(1) == ["to Alice"]
     assert len(conflicts) == 1
     conflicts.release()
-    await world.settle(alice, bob)
+    await env.settle(alice, bob)
     assert [len(e2e(client).sessions()) for client in (alice, bob)] == [1, 1]
     alice.send_message(mto=BOB, mbody="and on", mtype="chat")
     assert await heard[bob].bodies(1) == ["and on"]
@@ -241,19 +249,19 @@ async def test_a_late_error_for_the_offer_that_gave_way(world: World) -> None:
 
 
 @pytest.mark.parametrize("fast", [True, False], ids=["flights", "no flights"])
-async def test_first_data_in_another_session(world: World, fast: bool) -> None:
+async def test_first_data_in_another_session(env: Env, fast: bool) -> None:
     """The server keeps Alice's first blocks of one session and puts them into her next one, in place of its own or before
     them: it fails visibly, no message comes twice, and the one after that opens."""
-    alice, bob = await world.pair(fast_open=fast)
-    recorder = hostile.Recorder(world.server, lambda stanza, sender: sender == ALICE and block(stanza, sender))
-    world.server.interfere.append(recorder)
-    heard, failed = Heard(bob, "message"), Heard(alice, "e2e_send_failed")
-    started = Heard(alice, "e2e_session_start")
+    alice, bob = await env.pair(fast_open=fast)
+    recorder = hostile.Recorder(env.server, lambda stanza, sender: sender == ALICE and block(stanza, sender))
+    env.server.hooks.append(recorder)
+    heard, failed = Events(bob, "message"), Events(alice, "e2e_send_failed")
+    started = Events(alice, "e2e_session_opened")
     alice.send_message(mto=BOB, mbody=SECRET, mtype="chat")
     assert await heard.bodies(1) == [SECRET]
     await until((await started.take()).session.close())
-    await world.settle(alice, bob)
-    world.server.interfere.remove(recorder)
+    await env.settle(alice, bob)
+    env.server.hooks.remove(recorder)
     old = [deepcopy(stanza) for stanza, _ in recorder.taken]
 
     def swap(stanza: Element, sender: str) -> Element:
@@ -261,12 +269,12 @@ async def test_first_data_in_another_session(world: World, fast: bool) -> None:
             stanza[0].text = old.pop(0)[0].text
         return stanza
 
-    world.server.interfere.append(swap)
+    env.server.hooks.append(swap)
     alice.send_message(mto=BOB, mbody="another", mtype="chat")
     assert isinstance((await failed.take()).error, E2EError)
-    world.server.interfere.remove(swap)
-    await world.settle(alice, bob)
+    env.server.hooks.remove(swap)
+    await env.settle(alice, bob)
     assert len(heard) == 0
     alice.send_message(mto=BOB, mbody="a third", mtype="chat")
     assert await heard.bodies(1) == ["a third"]
-    assert world.in_clear(SECRET, "another", "a third") == []
+    assert env.in_clear(SECRET, "another", "a third") == []

@@ -13,7 +13,7 @@ import pytest
 from slixmpp import ClientXMPP
 from slixmpp.exceptions import IqError, IqTimeout
 
-from tests.slixmpp_e2e.world import ALICE, BOB, World, e2e, turns
+from tests.slixmpp_e2e.env import ALICE, BOB, Env, e2e, turns
 from xmpp_e2e.negotiate.jingle import NS_JINGLE, NS_SECURITY
 from xmpp_e2e.transport.ibb import NS_IBB
 from xmpp_loopback import LoopbackServer
@@ -43,7 +43,7 @@ class Chaos:
         self._kept: list[tuple[Element, str]] = []
         self._sids, self._streams = ["x"], ["x"]
         self.on = True
-        server.interfere.append(self)
+        server.hooks.append(self)
 
     def __call__(self, stanza: Element, sender: str) -> Element | list[Element] | None:
         ours = any(name in child.tag for child in stanza for name in (NS_JINGLE, NS_IBB))
@@ -94,15 +94,15 @@ async def ask(client: ClientXMPP, to: str) -> None:
 
 @pytest.mark.parametrize("policy", ["require", "prefer"])
 @pytest.mark.parametrize("seed", range(4))
-async def test_not_a_word_in_clear(world: World, seed: int, policy: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_not_a_word_in_clear(env: Env, seed: int, policy: str, caplog: pytest.LogCaptureFixture) -> None:
     """Messages and questions both ways, replies of bots to whatever comes, sessions that break all the time."""
-    alice, bob = await world.pair(policy=policy, hold_seconds=1.0)
-    await world.session(alice, bob)
+    alice, bob = await env.pair(policy=policy, queue_seconds=1.0)
+    await env.session(alice, bob)
     delivered: list[str] = []
     for client in (alice, bob):
         client.add_event_handler("message", lambda got: delivered.append(f"{got['e2e']['assurance']}: {got['body']}"))
         client.add_event_handler("message", lambda got: got.reply(SECRET).send() if "echo" in got["body"] else None)
-    chaos = Chaos(world.server, seed)
+    chaos = Chaos(env.server, seed)
     questions = []
     for number in range(30):
         for ours, peer in OTHERS.items():
@@ -110,17 +110,17 @@ async def test_not_a_word_in_clear(world: World, seed: int, policy: str, caplog:
             speaker.send_message(mto=peer if number % 3 else peer.partition("/")[0], mbody=f"{SECRET} echo", mtype="chat")
             questions.append(asyncio.ensure_future(ask(speaker, peer)))
             if number % 5 == 4:
-                world.server.inject(ours, chaos.forgery(ours))
+                env.server.inject(ours, chaos.forgery(ours))
         await turns(10)
         if number % 7 == 6:
             chaos.late()
         if number % 10 == 9:
             for link in e2e(alice).sessions():
-                link.end()
+                link._driver.close()
     chaos.on = False
     chaos.late()
     await asyncio.gather(*questions)
-    assert world.in_clear(SECRET) == []
+    assert env.in_clear(SECRET) == []
     assert any(SECRET in text for text in delivered)  # some of it did get through
     forged = [text for text in delivered if "forged" in text]
     assert all(text.startswith("none: ") for text in forged)

@@ -13,21 +13,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.attacks import evil
+from tests.attacks import hostile_peer
 from tests.attacks.test_38_out_of_turn import UNTRUSTED
-from tests.pair import Pair, config, remembers
+from tests.pair import Pair, config, remembers, talk
 from xmpp_e2e import events
-from xmpp_e2e.authenticate import hello as auth
 from xmpp_e2e.errors import E2EError
-from xmpp_e2e.identity import Assurance, Role
-from xmpp_e2e.inner import HELD_BYTES
+from xmpp_e2e.inner import elements as auth
+from xmpp_e2e.inner.gate import EARLY_BUFFER_BYTES
 from xmpp_e2e.session import Session
-from xmpp_e2e.stages import TRANSITIONS, Input, Stage
+from xmpp_e2e.states import TRANSITIONS, State, Trigger
 from xmpp_e2e.stream import writer
+from xmpp_e2e.types import Assurance, Role
 
 HEADER, HELLO, DONE, STANZA, FAREWELL, SPACE = "header", "hello", "done", "stanza", "farewell", "space"
 WORDS: dict[str, bytes] = {
-    DONE: evil.DONE,
+    DONE: hostile_peer.DONE,
     FAREWELL: b"</stream:stream>",
     SPACE: b" \n\t",
     "abort": b"<abort xmlns='urn:x-xmpp-e2e:auth:0'/>",
@@ -67,21 +67,21 @@ def spelt(piece: str, number: int, session: Session) -> bytes:
     if piece == STANZA:
         return b"<message from='x@y/z'><body>number %d</body></message>" % number
     if piece == HEADER:
-        return evil.header(session)
+        return hostile_peer.header(session)
     if piece == "header: to":
-        return writer.header(session.config.ours, "carol@c.test/sofa", id=None)
+        return writer.header(session.config.own_jid, "carol@c.test/sofa", id=None)
     if piece == "header: ns":
-        return evil.header(session).replace(b"jabber:client", b"jabber:server")
+        return hostile_peer.header(session).replace(b"jabber:client", b"jabber:server")
     if not piece.startswith(HELLO):
         return WORDS[piece]
-    hello = session._inner._our_hello()
+    hello = talk(session)._our_hello()
     changed = {
         "hello: role": replace(hello, role=hello.role.other),
         "hello: sid": replace(hello, sid="another"),
         "hello: neg": replace(hello, neg=bytes(32)),
         "hello: need": replace(hello, methods=("psk",), need=("psk",)),
     }
-    said = writer.element(auth.build(changed.get(piece, hello)))
+    said = writer.element(auth.build_hello(changed.get(piece, hello)))
     if piece == "hello: no neg":
         return said.replace(b" neg=", b" gen=")
     return said.replace(b"/>", b"><x/></hello>") if piece == "hello: child" else said
@@ -129,14 +129,14 @@ def hears(said: list[str], cuts: list[int], role: Role, *, waits: bool) -> Pair:
     """``role`` says all that, in pieces that are cut anywhere; ``waits``: the victim's user has yet to decide."""
     victim = "alice" if role is Role.RESPONDER else "bob"
     pair = Pair(**{victim: config(victim, **(UNTRUSTED if waits else {}))})
-    session = evil.silenced(pair, role)
+    session = hostile_peer.silence(pair, role)
     pair.open()
     data = b"".join(spelt(piece, number, session) for number, piece in enumerate(said))
     edges = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-    channel = session._channel
+    channel = session._tls
     assert channel is not None
     for start, end in pairwise(edges):
-        if session.stage is not Stage.CLOSED:
+        if session.state is not State.CLOSED:
             channel.send(data[start:end])
             pair.run()
     return pair
@@ -158,19 +158,19 @@ def test_what_counts_is_what_came_in_order(said: list[str], cuts: list[int], rol
     pair = hears(said, cuts, role, waits=False)
     victim = pair.side(role.other)
     assert victim.stanzas == expected.stanzas
-    assert bool(victim.of(events.SessionStart)) is expected.opens
+    assert bool(victim.of(events.SessionOpened)) is expected.opens
     if expected.broken and not dangles(said):
         assert isinstance(victim.failure, E2EError)
     if expected.farewell and not expected.broken:
         # CLOSED, where the rest of the peer's own session, which is at another stage, has ended TLS for him
-        assert victim.session.stage in (Stage.LEAVING, Stage.CLOSED)
-    if victim.session.stage is not Stage.CLOSED:
-        channel = pair.side(role).session._channel
+        assert victim.session.state in (State.PEER_CLOSING, State.CLOSED)
+    if victim.session.state is not State.CLOSED:
+        channel = pair.side(role).session._tls
         assert channel is not None
         channel.close()
         pair.run()
-    assert victim.session.stage is Stage.CLOSED
-    clean = [end.clean for end in victim.of(events.SessionEnd)]
+    assert victim.session.state is State.CLOSED
+    clean = [end.clean for end in victim.of(events.SessionClosed)]
     assert clean == ([expected.farewell and not expected.broken] if expected.opens else [])
     assert victim.stanzas == expected.stanzas
 
@@ -184,9 +184,11 @@ def test_what_is_held_is_all_or_nothing(said: list[str], cuts: list[int], role: 
     pair = hears(said, cuts, role, waits=True)
     victim = pair.side(role.other)
     assert not victim.stanzas
-    assert not victim.of(events.SessionStart)
-    assert victim.session._inner._held_bytes <= HELD_BYTES
-    victim.session.remember(remembers("bob" if role is Role.RESPONDER else "alice", Assurance.VERIFIED, "pin"), pair.now)
+    assert not victim.of(events.SessionOpened)
+    assert talk(victim.session)._gate._early_bytes <= EARLY_BUFFER_BYTES
+    victim.session.update_known_keys(
+        remembers("bob" if role is Role.RESPONDER else "alice", Assurance.VERIFIED, "pin"), pair.now
+    )
     pair.run()
     whole = expected.opens and not expected.farewell and not expected.broken
     if not dangles(said):
@@ -199,6 +201,6 @@ def test_control_the_model_tells_a_lax_table(monkeypatch: pytest.MonkeyPatch) ->
     """Control: with one line more in the table of stages, the two differ on a short stream."""
     said = [HEADER, HELLO, STANZA, DONE]
     assert hears(said, [], Role.INITIATOR, waits=False).bob.stanzas == model(said).stanzas == []
-    for stage in (Stage.GREETED, Stage.PROVED):
-        monkeypatch.setitem(TRANSITIONS, (stage, Input.STANZA), stage)
+    for stage in (State.HELLO_CHECKED, State.DONE_SENT):
+        monkeypatch.setitem(TRANSITIONS, (stage, Trigger.STANZA), stage)
     assert hears(said, [], Role.INITIATOR, waits=False).bob.stanzas != model(said).stanzas

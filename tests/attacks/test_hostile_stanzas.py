@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World
+from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events
 
 EMOJI = "bob@localhost/\N{PARTY POPPER}"
 """A resource that many servers accept and slixmpp's stringprep does not: anybody can have it."""
@@ -40,24 +40,24 @@ STANZAS = {
 }
 
 
-async def survives(world: World, policy: str, *stanzas: str) -> None:
+async def survives(env: Env, policy: str, *stanzas: str) -> None:
     """Alice's client gets them, stays connected, and still has a session with Bob."""
-    alice, bob = await world.pair(policy=policy)
-    lost = [Heard(alice, event) for event in ("disconnected", "session_end", "stream_error")]
+    alice, bob = await env.pair(policy=policy)
+    lost = [Events(alice, event) for event in ("disconnected", "session_end", "stream_error")]
     for stanza in stanzas:
-        world.server.inject(ALICE, stanza)
-    await world.settle(alice, bob)
+        env.server.inject(ALICE, stanza)
+    await env.settle(alice, bob)
     assert not any(map(len, lost))
-    heard = Heard(bob, "message")
+    heard = Events(bob, "message")
     alice.send_message(mto=BOB, mbody="still here", mtype="chat")
     assert str((await heard.take())["e2e"]["assurance"]) == "vouched"
-    assert world.in_clear("still here") == []
+    assert env.in_clear("still here") == []
 
 
 @pytest.mark.parametrize("policy", ["prefer", "require"])
 @pytest.mark.parametrize("stanza", STANZAS.values(), ids=STANZAS.keys())
-async def test_from_whomever_it_claims_to_be(world: World, stanza: str, policy: str) -> None:
+async def test_from_whomever_it_claims_to_be(env: Env, stanza: str, policy: str) -> None:
     """From Bob, from a stranger, from nobody, and from addresses that are none: each stanza is survived."""
     senders = [BOB, "carol@localhost/c", "localhost", "bob@localhost", *SENDERS]
     addresses = [f"from='{sender}' to='{ALICE}'" for sender in senders]
-    await survives(world, policy, *[stanza.replace("{}", address) for address in (*addresses, "", "from=''")])
+    await survives(env, policy, *[stanza.replace("{}", address) for address in (*addresses, "", "from=''")])

@@ -8,7 +8,7 @@ import pytest
 from slixmpp import ClientXMPP
 
 from tests.pair import message as core_message
-from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World, e2e, until
+from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, e2e, until
 
 SECRET = "the treasure is under the oak"
 MUC = "{http://jabber.org/protocol/muc}x"
@@ -23,79 +23,79 @@ def enter(client: ClientXMPP, room: str) -> None:
 
 @pytest.mark.parametrize("policy", ["prefer", "require"])
 @pytest.mark.parametrize("joined", ["directed presence", "muc plugin"])
-async def test_who_accepts_an_invitation_to_a_person_keeps_him_a_person(world: World, policy: str, joined: str) -> None:
+async def test_who_accepts_an_invitation_to_a_person_keeps_him_a_person(env: Env, policy: str, joined: str) -> None:
     """A bot joins whatever room it is invited to, and the "room" is the address of a peer with whom it has sessions: what it
     writes to him still goes inside."""
-    alice, bob = await world.pair(policy=policy)
-    await world.session(alice, bob)
+    alice, bob = await env.pair(policy=policy)
+    await env.session(alice, bob)
     if joined == "muc plugin":
         alice.register_plugin("xep_0045")
         alice.plugin["xep_0045"].rooms["bob@localhost"] = {}
     else:
         enter(alice, "bob@localhost/bot")
-    await world.settle(alice, bob)
-    heard = Heard(bob, "message")
+    await env.settle(alice, bob)
+    heard = Events(bob, "message")
     alice.send_message(mto=BOB, mbody=SECRET, mtype="chat")
     assert str((await heard.take())["e2e"]["assurance"]) == "vouched"
-    assert world.in_clear(SECRET) == []
+    assert env.in_clear(SECRET) == []
     if joined == "muc plugin":
         alice.plugin["xep_0045"].rooms.clear()
 
 
-async def test_nor_does_the_room_let_his_plaintext_in(world: World) -> None:
+async def test_nor_does_the_room_let_his_plaintext_in(env: Env) -> None:
     """The same in the other direction: a forged message in his name is still refused."""
-    alice, bob = await world.pair(policy="require")
-    await world.session(alice, bob)
+    alice, bob = await env.pair(policy="require")
+    await env.session(alice, bob)
     enter(alice, "bob@localhost/bot")
-    await world.settle(alice, bob)
-    heard, refused = Heard(alice, "message"), Heard(alice, "e2e_plaintext_refused")
-    world.server.inject(ALICE, f"<message from='{BOB}' to='{ALICE}' type='chat'><body>forged</body></message>")
+    await env.settle(alice, bob)
+    heard, refused = Events(alice, "message"), Events(alice, "e2e_plaintext_refused")
+    env.server.inject(ALICE, f"<message from='{BOB}' to='{ALICE}' type='chat'><body>forged</body></message>")
     await refused.take()
     assert len(heard) == 0
 
 
 @pytest.mark.parametrize("policy", ["prefer", "require"])
-async def test_the_answer_to_a_groupchat_message_of_a_person(world: World, policy: str) -> None:
+async def test_the_answer_to_a_groupchat_message_of_a_person(env: Env, policy: str) -> None:
     """A person sends a message of type groupchat inside a session; slixmpp's reply has that type, too, and no resource. It is
     no room's: it goes inside or nowhere."""
-    alice, bob = await world.pair(policy=policy)
-    ours, _ = await world.session(alice, bob)
+    alice, bob = await env.pair(policy=policy)
+    ours, _ = await env.session(alice, bob)
     bob.add_event_handler("message", lambda got: got.reply(SECRET).send())
-    failed, heard = Heard(bob, "e2e_send_failed"), Heard(alice, "message")
-    ours.send(core_message("psst", type="groupchat"))
+    failed, heard = Events(bob, "e2e_send_failed"), Events(alice, "message")
+    ours._driver.send(core_message("psst", type="groupchat"))
     assert str((await heard.take())["e2e"]["assurance"]) == "vouched"
     assert len(failed) == 0
-    assert world.in_clear(SECRET) == []
+    assert env.in_clear(SECRET) == []
 
 
-async def test_a_forged_groupchat_message_gets_no_answer_in_clear(world: World) -> None:
+async def test_a_forged_groupchat_message_gets_no_answer_in_clear(env: Env) -> None:
     """Under ``prefer`` the server forges one in the name of a peer with whom we have had a session: a bot's answer to it does
     not go in clear."""
-    alice, bob = await world.pair(policy="prefer")
-    await world.session(alice, bob)
+    alice, bob = await env.pair(policy="prefer")
+    await env.session(alice, bob)
     alice.add_event_handler("message", lambda got: got.reply(SECRET).send())
-    world.server.inject(ALICE, f"<message from='{BOB}' to='{ALICE}' type='groupchat'><body>hi</body></message>")
-    await world.settle(alice, bob)
-    assert world.in_clear(SECRET) == []
+    env.server.inject(ALICE, f"<message from='{BOB}' to='{ALICE}' type='groupchat'><body>hi</body></message>")
+    await env.settle(alice, bob)
+    assert env.in_clear(SECRET) == []
 
 
-async def test_a_pin_makes_a_person(world: World) -> None:
+async def test_a_pin_makes_a_person(env: Env) -> None:
     """Whose key was pinned is one, though there was no session yet."""
-    alice, bob = await world.pair(policy="require")
+    alice, bob = await env.pair(policy="require")
     await e2e(alice).trust.pin(BOB, e2e(bob).fingerprint)
     enter(alice, "bob@localhost/bot")
-    heard = Heard(bob, "message")
+    heard = Events(bob, "message")
     alice.send_message(mto=BOB, mbody=SECRET, mtype="chat")
     assert str((await heard.take())["e2e"]["assurance"]) == "vouched"
-    assert world.in_clear(SECRET) == []
+    assert env.in_clear(SECRET) == []
 
 
-async def test_no_occupant_makes_a_person_of_a_room(world: World) -> None:
+async def test_no_occupant_makes_a_person_of_a_room(env: Env) -> None:
     """An occupant of a room who offers a session through it gets none: it would divert the room's own messages."""
-    alice = await world.client(ALICE, accept_from="anyone")
+    alice = await env.client(ALICE, accept_from="anyone")
     enter(alice, "room@localhost/alice")
     jingle = "<jingle xmlns='urn:xmpp:jingle:1' action='session-initiate' sid='s'/>"
-    await world.settle(alice)
-    world.server.inject(ALICE, f"<iq from='room@localhost/eve' to='{ALICE}' type='set' id='occupant'>{jingle}</iq>")
-    answer = await until(world.server.saw(lambda handled: handled.way.value == "received" and "occupant" in handled.text))
+    await env.settle(alice)
+    env.server.inject(ALICE, f"<iq from='room@localhost/eve' to='{ALICE}' type='set' id='occupant'>{jingle}</iq>")
+    answer = await until(env.server.wait_for(lambda stanza: stanza.direction.value == "received" and "occupant" in stanza.text))
     assert "service-unavailable" in answer.text

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from slixmpp_e2e.alarms import explain
 from tests.pair import Pair, config, message, remembers
 from xmpp_e2e import events
 from xmpp_e2e.errors import LocalError, UntrustedKey
-from xmpp_e2e.identity import Assurance, Role, TrustModel
-from xmpp_e2e.stages import Stage
+from xmpp_e2e.states import State
+from xmpp_e2e.types import Assurance, Role, TrustModel
 
 UNTRUSTED = {"trust_model": TrustModel.SERVER_UNTRUSTED}
 OTHER_KEY = remembers("mallory", Assurance.VERIFIED, "pin")
@@ -22,18 +23,18 @@ def test_a_hold_after_our_done_ends_the_session(role: Role) -> None:
     waiting = "bob" if role is Role.INITIATOR else "alice"
     pair = Pair(**{waiting: config(waiting, **UNTRUSTED)}).open()
     ours, theirs = pair.side(role), pair.side(role.other)
-    assert ours.session.stage is Stage.PROVED
-    ours.session.remember(OTHER_KEY, pair.now)
+    assert ours.session.state is State.DONE_SENT
+    ours.session.update_known_keys(OTHER_KEY, pair.now)
     pair.run()
     assert isinstance(ours.failure, UntrustedKey)
-    assert "HAS CHANGED" in ours.failure.explain()
+    assert "HAS CHANGED" in explain(ours.failure)
     with pytest.raises(LocalError):
         ours.session.send_stanza(message("secret"))
     name = "alice" if role is Role.INITIATOR else "bob"
-    theirs.session.remember(remembers(name, Assurance.VERIFIED, "pin"), pair.now)
+    theirs.session.update_known_keys(remembers(name, Assurance.VERIFIED, "pin"), pair.now)
     pair.run()
     for side in (ours, theirs):
-        assert not side.of(events.SessionStart)
+        assert not side.of(events.SessionOpened)
         assert not side.stanzas
 
 
@@ -43,13 +44,13 @@ def test_not_even_before_the_first_hello() -> None:
     tried: list[bool] = []
 
     def withdraw(role: Role, data: bytes) -> list[bytes]:
-        if pair.alice.session.stage is Stage.EARLY and not tried:
+        if pair.alice.session.state is State.SENT_DONE_EARLY and not tried:
             tried.append(True)
-            pair.alice.session.remember(OTHER_KEY, pair.now)
+            pair.alice.session.update_known_keys(OTHER_KEY, pair.now)
         return [data]
 
     pair.on_data = withdraw
     pair.open()
     assert tried
     assert isinstance(pair.alice.failure, UntrustedKey)
-    assert not pair.alice.of(events.SessionStart)
+    assert not pair.alice.of(events.SessionOpened)

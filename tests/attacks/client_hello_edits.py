@@ -1,4 +1,4 @@
-"""What a middleman can do to a ClientHello that passes (RFC 8446 §4.1.2): take extensions away, or put others in."""
+"""Edits of a ClientHello on its way (RFC 8446 §4.1.2): remove extensions, or put in others."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable
 from xml.etree.ElementTree import Element
 
 from tests.pair import DataHook, JingleHook
-from xmpp_e2e.identity import Role
 from xmpp_e2e.negotiate.jingle import NS_SECURITY
+from xmpp_e2e.types import Role
 
 SUPPORTED_GROUPS, ALPN, SUPPORTED_VERSIONS, KEY_SHARE = 10, 16, 43, 51
 X25519MLKEM768 = 0x11EC
@@ -19,7 +19,7 @@ Edit = Callable[[Extensions], None]
 
 
 def edited(flight: bytes, edit: Edit) -> bytes:
-    """``flight``, a ClientHello in one record, with other extensions; every length is made to fit."""
+    """Return ``flight``, a ClientHello in one record, with edited extensions and correct lengths."""
     assert (flight[0], flight[5]) == (22, 1), "a handshake record that begins with a ClientHello"
     size = int.from_bytes(flight[3:5], "big")
     body, rest = flight[9 : 5 + size], flight[5 + size :]
@@ -40,18 +40,18 @@ def edited(flight: bytes, edit: Edit) -> bytes:
 
 
 def sized(count: int, data: bytes) -> bytes:
-    """``data`` behind its length in ``count`` bytes."""
+    """Prefix ``data`` with its length in ``count`` bytes."""
     return len(data).to_bytes(count, "big") + data
 
 
 def listed(data: bytes, keep: Callable[[int], bool]) -> bytes:
-    """A list of 16-bit numbers, those that are kept."""
+    """Filter a list of 16-bit numbers."""
     numbers = [data[at : at + 2] for at in range(2, len(data), 2)]
     return sized(2, b"".join(number for number in numbers if keep(int.from_bytes(number, "big"))))
 
 
 def shares(data: bytes, keep: Callable[[int], bool]) -> bytes:
-    """The key shares of the groups that are kept."""
+    """Filter key shares by their groups."""
     kept, at = b"", 2
     while at < len(data):
         end = at + 4 + int.from_bytes(data[at + 2 : at + 4], "big")
@@ -61,8 +61,8 @@ def shares(data: bytes, keep: Callable[[int], bool]) -> bytes:
     return sized(2, kept)
 
 
-def on_the_way(edit: Edit) -> tuple[JingleHook, DataHook]:
-    """Hooks that edit the first ClientHello of the initiator's, in the signalling or on the bytestream."""
+def edit_first_hello(edit: Edit) -> tuple[JingleHook, DataHook]:
+    """Return hooks that edit the initiator's first ClientHello, in the signalling or on the bytestream."""
     done = False
 
     def on_jingle(role: Role, element: Element) -> list[Element]:

@@ -1,4 +1,4 @@
-"""What a server can do to a <jingle/> that passes: small edits, shared by several attacks."""
+"""Small edits of a <jingle/> on its way, as a server can make them; several attacks use them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from xml.etree.ElementTree import Element
 
 from tests.pair import JingleHook, identity
-from xmpp_e2e.identity import Role
+from xmpp_e2e.types import Role
 
 NS_JINGLE = "urn:xmpp:jingle:1"
 SECURITY = "{urn:x-xmpp-e2e:security:0}security"
@@ -14,19 +14,19 @@ METHOD = "{urn:x-xmpp-e2e:security:0}method"
 FINGERPRINT = "{urn:xmpp:jingle:apps:dtls:0}fingerprint"
 
 ACTIONS = {Role.INITIATOR: "session-initiate", Role.RESPONDER: "session-accept"}
-"""Which half of the negotiation comes from whom."""
+"""The action with which each role sends its half of the negotiation."""
 
 Edit = Callable[[Element], None]
 """Changes a <security/> in place."""
 
 
 def fingerprint_of(name: str) -> str:
-    """A certificate's fingerprint, as XEP-0320 writes it."""
+    """Return a certificate's fingerprint, as XEP-0320 writes it."""
     return identity(name).certificate_digest.hex(":").upper()
 
 
-def edits(role: Role, edit: Edit) -> JingleHook:
-    """Apply ``edit`` to what ``role`` signals."""
+def edit_signalling(role: Role, edit: Edit) -> JingleHook:
+    """Return a hook that applies ``edit`` to the signalling of ``role``."""
 
     def hook(sender: Role, element: Element) -> list[Element]:
         if sender is role and element.get("action") == ACTIONS[role]:
@@ -38,7 +38,7 @@ def edits(role: Role, edit: Edit) -> JingleHook:
 
 
 def swap_fingerprint(name: str) -> Edit:
-    """Put the fingerprint of somebody else."""
+    """Put in the fingerprint of another certificate."""
 
     def edit(security: Element) -> None:
         (found,) = security.findall(FINGERPRINT)
@@ -47,8 +47,8 @@ def swap_fingerprint(name: str) -> Edit:
     return edit
 
 
-def ended_with(jingle: list[Element]) -> list[str]:
-    """The reasons of the session-terminates among these."""
+def terminate_reasons(jingle: list[Element]) -> list[str]:
+    """Return the reasons of the session-terminates among these elements."""
     return [
         child.tag.rpartition("}")[2]
         for element in jingle

@@ -1,4 +1,4 @@
-"""Two sessions over a real in-band bytestream (XEP-0047), each of whose blocks a test may lose, repeat, swap or alter."""
+"""Two sessions over a real in-band bytestream (XEP-0047). A test may drop, repeat, swap or alter each block."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from tests.pair import Pair
-from xmpp_e2e.errors import TransportFailed, TransportMisused
-from xmpp_e2e.identity import Role
+from xmpp_e2e.errors import BytestreamFailed, BytestreamViolation
 from xmpp_e2e.transport.ibb import DATA, IBB
+from xmpp_e2e.types import Role
 
 BlockHook = Callable[[Role, Element], list[Element]]
-"""(who sent it, the <data/>) to what arrives."""
+"""Gets the sender and its <data/>; returns what arrives."""
 
 
-class CarriedPair(Pair):
+class IBBPair(Pair):
     """A pair whose bytes travel in blocks."""
 
     def __init__(self, *args: Any, on_block: BlockHook = lambda role, block: [block], **terms: Any) -> None:
@@ -23,8 +23,8 @@ class CarriedPair(Pair):
         self.on_block = on_block
         self.blocks: list[tuple[Role, Element]] = []
         """Every block that was sent."""
-        self.refused: list[TransportMisused] = []
-        """With what blocks were refused."""
+        self.refused: list[BytestreamViolation] = []
+        """The errors with which blocks were refused."""
         size = 4096
         self._ends = {role: IBB(role, "stream", size) for role in Role}
         self._ends[Role.INITIATOR].open()
@@ -44,9 +44,9 @@ class CarriedPair(Pair):
                     for element in arriving:
                         far.receive(element)
                         pieces.append(far.read())
-                except TransportMisused as error:
+                except BytestreamViolation as error:
                     self.refused.append(error)
-                    self.side(role.other).session.transport_failed(error, self.now)
+                    self.side(role.other).session.bytestream_failed(error, self.now)
                     self._break(role, tag, error.condition)
                     return list(filter(None, pieces))
                 for _ in far.acknowledgements_due():
@@ -56,5 +56,5 @@ class CarriedPair(Pair):
     def _break(self, role: Role, tag: int, condition: str) -> None:
         try:
             self._ends[role].failed(tag, condition)
-        except TransportFailed as error:
-            self.side(role).session.transport_failed(error, self.now)
+        except BytestreamFailed as error:
+            self.side(role).session.bytestream_failed(error, self.now)
