@@ -34,7 +34,7 @@ class Echo(slixmpp.ClientXMPP):
 
 async def main():
     echo = Echo(sys.argv[1], os.environ["ECHO_PASSWORD"])
-    print("our key:", echo.plugin["e2e"].fingerprint)
+    print("our key:", slixmpp_e2e.of(echo).fingerprint)
     echo.connect()
     await echo.disconnected
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")))
+DOCUMENTS = (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md")))
 _BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
@@ -43,7 +43,16 @@ def rows(name: str, heading: str, number: int = 1) -> list[list[str]]:
     below = text(name).partition(f"# {heading}\n")[2]
     tables = re.findall(r"(?:^\|.*\n)+", below, re.MULTILINE)
     # a bar inside a cell is written \|
-    lines = tables[number - 1].splitlines()[2:]
+    return _cells(tables[number - 1])
+
+
+def all_rows(name: str) -> list[list[str]]:
+    """The rows of all tables of a document, without their headers."""
+    return [row for table in re.findall(r"(?:^\|.*\n)+", text(name), re.MULTILINE) for row in _cells(table)]
+
+
+def _cells(table: str) -> list[list[str]]:
+    lines = table.splitlines()[2:]
     return [[cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
 
 

@@ -11,15 +11,14 @@ import pytest
 from tests.docs.second_implementation import Endpoint
 from tests.pair import ALICE, BOB, Side, dice, identity, message
 from xmpp_e2e import events
-from xmpp_e2e.authenticate.base import GuessReturned, GuessSpent
+from xmpp_e2e.authenticate.base import AttemptStarted, AttemptSucceeded
 from xmpp_e2e.config import Config
-from xmpp_e2e.errors import JingleError, TransportFailed, TransportMisused
-from xmpp_e2e.identity import Remembered, Role
+from xmpp_e2e.errors import BytestreamFailed, BytestreamViolation, JingleError
 from xmpp_e2e.negotiate.jingle import NS_ERRORS, NS_JINGLE
 from xmpp_e2e.session import Session
-from xmpp_e2e.stages import Stage
-from xmpp_e2e.transport.base import arrived
+from xmpp_e2e.states import State
 from xmpp_e2e.transport.ibb import IBB, NS_IBB, Receipt
+from xmpp_e2e.types import KnownKeys, Role
 
 CLIENT = "{jabber:client}"
 STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
@@ -29,7 +28,7 @@ class Ours:
     """A host of our own session, as small as one can be: iqs in, iqs out."""
 
     def __init__(self, role: Role, **terms: Any) -> None:
-        self.side = Side(Session(role, Config(ALICE, BOB, identity("alice"), dice("alice"), **terms), Remembered()))
+        self.side = Side(Session(role, Config(ALICE, BOB, identity("alice"), dice("alice"), **terms), KnownKeys()))
         self.session = self.side.session
         self.iqs: list[Element] = []
         self._ibb: IBB | None = None
@@ -57,18 +56,18 @@ class Ours:
         while (event := self.session.next_event()) is not None:
             self.side.events.append(event)
             if isinstance(event, events.SessionOffered):
-                self.session.accept(0.0)
-            elif isinstance(event, events.VerifyRequest) and not event.begun:
-                self.session.decline(event.method, 0.0)
+                self.session.accept_offer(0.0)
+            elif isinstance(event, events.VerificationRequested) and not event.started:
+                self.session.decline_verification(event.method, 0.0)
             elif isinstance(event, events.TransportAgreed):
                 self._ibb = IBB(self.session.role, event.sid, event.block_size)
                 if self.session.role is Role.INITIATOR:
                     self._ibb.open()
-                    self.session.transport_ready(0.0)
-            elif isinstance(event, events.Asked) and isinstance(event.question, GuessSpent | GuessReturned):
-                self.session.answer(b"", 0.0)
-            elif isinstance(event, events.Computing):
-                self.session.answer(event.computation.run(), 0.0)
+                    self.session.bytestream_ready(0.0)
+            elif isinstance(event, events.PromptRequested) and isinstance(event.prompt, AttemptStarted | AttemptSucceeded):
+                self.session.answer_prompt(b"", 0.0)
+            elif isinstance(event, events.ComputationRequested):
+                self.session.answer_prompt(event.computation.run(), 0.0)
         if self._ibb is not None:
             while data := self.session.data_to_send():
                 self._ibb.send(data)
@@ -86,13 +85,13 @@ class Ours:
             return
         try:
             self._due[self._ibb.receive(iq[0])] = iq
-        except TransportMisused as error:
+        except BytestreamViolation as error:
             self._answer(iq, error.condition)
-            self.session.transport_failed(error, 0.0)
+            self.session.bytestream_failed(error, 0.0)
             return
-        if self.session.stage is Stage.CONNECTING:
-            self.session.transport_ready(0.0)
-        if (data := arrived(self._ibb)) is not None:
+        if self.session.state is State.CONNECTING:
+            self.session.bytestream_ready(0.0)
+        if (data := self._ibb.read()) or self._ibb.ended:
             self.session.receive_data(data, 0.0)
 
     def _replied(self, iq: Element) -> None:
@@ -109,8 +108,8 @@ class Ours:
                 self._ibb.acknowledged(tag)
             else:
                 self._ibb.failed(tag, condition)
-        except TransportFailed as failed:
-            self.session.transport_failed(failed, 0.0)
+        except BytestreamFailed as failed:
+            self.session.bytestream_failed(failed, 0.0)
 
     def _request(self, payload: Element, tag: int | None) -> None:
         self._ids += 1
@@ -154,19 +153,19 @@ class Wire:
 
     def we_want(self, method: str) -> None:
         """Our user wants a method to run in the open session."""
-        self.ours.session.request(method, 0.0)
+        self.ours.session.request_verification(method, 0.0)
         self.ours.pump()
 
     def we_answer(self, reply: bytes) -> None:
         """Our user says something."""
-        self.ours.session.answer(reply, 0.0)
+        self.ours.session.answer_prompt(reply, 0.0)
         self.ours.pump()
         self.run()
 
     @property
     def proofs(self) -> tuple[list[str], list[str]]:
         """What each side has seen proved: ours, and the other."""
-        return [proved.method for proved in self.ours.side.of(events.Proved)], self.theirs.runs.proven
+        return [proved.method for proved in self.ours.side.of(events.KeyVerified)], self.theirs.runs.proven
 
     def run(self) -> None:
         """Carry everything."""

@@ -10,13 +10,13 @@ import pytest
 
 from tests.docs import documents
 from tests.pair import Pair, config
-from xmpp_e2e.errors import JingleError, TransportFailed, TransportMisused
-from xmpp_e2e.identity import Role
+from xmpp_e2e.errors import BytestreamFailed, BytestreamViolation, JingleError
 from xmpp_e2e.negotiate import jingle as signalling
 from xmpp_e2e.negotiate.jingle import Action, Reason
-from xmpp_e2e.stages import Stage
-from xmpp_e2e.stream.outflow import ERROR
+from xmpp_e2e.states import State
+from xmpp_e2e.stream.send_buffer import ERROR
 from xmpp_e2e.transport import ibb
+from xmpp_e2e.types import Role
 
 NAME = "docs/protocol.md"
 NEGOTIATION = "1. Negotiation"
@@ -97,7 +97,7 @@ def test_answers_by_action() -> None:
     assert answer(pair, message(Action.CONTENT_ADD, sid, offered(pair))) == {"result"}
     (reject,) = map(signalling.parse, pair.bob.session.jingle_to_send())
     assert {reject.action.value, reject.reason.value if reject.reason else ""} == add
-    assert pair.bob.session.stage is Stage.OPEN
+    assert pair.bob.session.state is State.OPEN
     assert answer(pair, message(Action.SESSION_TERMINATE, sid)) == terminate
 
 
@@ -188,7 +188,7 @@ def test_misuses_of_the_bytestream() -> None:
             stream = ibb.IBB(Role.RESPONDER, SID, 4096)
             for element in before:
                 stream.receive(element)
-            with pytest.raises(TransportMisused) as refused:
+            with pytest.raises(BytestreamViolation) as refused:
                 stream.receive(last)
             assert refused.value.condition in documents.code(row[1]), row
             assert stream.ended
@@ -197,31 +197,31 @@ def test_misuses_of_the_bytestream() -> None:
 # --- §6: reasons at the end ------------------------------------------------------------------------------------------
 
 
-def silent(stage: Stage) -> Pair:
+def silent(stage: State) -> Pair:
     """A pair in which nothing arrives from the moment on that Alice is in ``stage``."""
-    pair = Pair(config("alice", fast_open=stage is not Stage.HANDSHAKING))
-    pair.on_jingle = lambda role, element: [] if pair.alice.session.stage is stage else [element]
-    pair.on_data = lambda role, data: [] if pair.alice.session.stage is stage else [data]
+    pair = Pair(config("alice", fast_open=stage is not State.HANDSHAKING))
+    pair.on_jingle = lambda role, element: [] if pair.alice.session.state is stage else [element]
+    pair.on_data = lambda role, data: [] if pair.alice.session.state is stage else [data]
     return pair.open()
 
 
 def between() -> Pair:
-    return silent(Stage.EARLY).pass_time(61)
+    return silent(State.SENT_DONE_EARLY).pass_time(61)
 
 
 def given_up() -> Pair:
-    pair = silent(Stage.OFFERED)
+    pair = silent(State.OFFER_SENT)
     pair.alice.session.close(pair.now)
     return pair.run()
 
 
 def late() -> Pair:
-    return silent(Stage.HANDSHAKING).pass_time(16)
+    return silent(State.HANDSHAKING).pass_time(16)
 
 
 def broken() -> Pair:
     pair = Pair().open()
-    pair.alice.session.transport_failed(TransportFailed("broken"), pair.now)
+    pair.alice.session.bytestream_failed(BytestreamFailed("broken"), pair.now)
     return pair.run()
 
 
@@ -242,7 +242,7 @@ def other() -> Pair:
 
 
 def terminated() -> Pair:
-    pair = silent(Stage.OFFERED)
+    pair = silent(State.OFFER_SENT)
     jingle = signalling.Jingle(Action.SESSION_TERMINATE, pair.alice.session.sid, reason=Reason.DECLINE)
     pair.alice.session.receive_jingle(signalling.build(jingle), pair.now)
     return pair.run()

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import fields
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -11,30 +16,36 @@ import pytest
 import typer
 from slixmpp import JID, ClientXMPP
 
-from slixmpp_e2e import E2E, Happened, Link, Plaintext, SendFailed, SessionRefused, StoreFailed, TrustFileFailed, VerifyCut
-from slixmpp_e2e import client as switchboard
-from slixmpp_e2e.messages import queue as outbox
-from slixmpp_e2e.messages.filters import Filters
+import slixmpp_e2e
+from slixmpp_e2e import E2E, E2EError, E2EEvent, E2ESession, SessionEvent, events
+from slixmpp_e2e.messages.queue import FULL_ADDRESSES, QUEUE_STANZAS
+from slixmpp_e2e.messages.routing import MAX_DEVICES
+from slixmpp_e2e.policy import INCOMING, OUTGOING, Incoming, Outgoing, Policy, Situation
 from slixmpp_e2e.settings import DEFAULTS
-from slixmpp_e2e.trust.keys import Trust
-from slixmpp_e2e.trust.secrets import Shared
+from slixmpp_e2e.settings import RENAMED as RENAMED_SETTINGS
+from slixmpp_e2e.store import KeyFile, Keyring
+from slixmpp_e2e.trust.keys import PeerKeys
+from slixmpp_e2e.trust.secrets import PeerSecrets
+from slixmpp_e2e.trust.trust_file.parse import _RENAMED as RENAMED_KEYS
 from tests.docs import documents
 from tests.pair import identity, remembers
-from tests.slixmpp_e2e.conftest import world as world
-from tests.slixmpp_e2e.world import ALICE, BOB, Heard, World
-from xmpp_e2e.identity import Assurance, KnownKey, Remembered, TrustModel
-from xmpp_e2e.stages import DEADLINES, HUMAN_DEADLINE, diagram
-from xmpp_e2e.trust.judge import Decision, OnKeyChange, judge
-from xmpp_e2e.trust.policy import INCOMING, OUTGOING, Incoming, Outgoing, Policy, Situation
+from tests.slixmpp_e2e.conftest import env as env
+from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events
+from xmpp_e2e.config import VerifyWhen
+from xmpp_e2e.key_decision import Decision, OnKeyChange, decide
+from xmpp_e2e.states import STATE_TIMEOUTS, USER_TIMEOUT, diagram
+from xmpp_e2e.types import Assurance, KnownKey, KnownKeys, TrustModel
 from xmpp_e2e_cli.app import app
-from xmpp_e2e_cli.codes import Exit
+from xmpp_e2e_cli.exit_codes import ExitCode
 from xmpp_loopback import no_tls, online
 
 ROOT = documents.ROOT
 POLICIES = (Policy.OFF, Policy.PREFER, Policy.REQUIRE)
+SETTINGS, EVENTS, POLICY, API = (f"docs/reference/{name}.md" for name in ("settings", "events", "policies", "api"))
+GUIDES = sorted((ROOT / "docs/guide").glob("*.md"))
 
 
-@pytest.mark.parametrize("path", documents.DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", documents.DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(path: Path) -> None:
     """Every link inside the repository leads to a file, and to a heading in it if it names one."""
     for link in documents.links(path):
@@ -47,7 +58,7 @@ def test_links_lead_somewhere(path: Path) -> None:
         assert not anchor or anchor in documents.anchors(target), link
 
 
-@pytest.mark.parametrize("path", documents.DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", documents.DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_paths_exist(path: Path) -> None:
     """What stands in backticks and looks like a path in the repository is one."""
     named = re.findall(r"`((?:xmpp_e2e|plugins|tests|interop|docs)/[\w./*-]*)`", documents.prose(path))
@@ -57,117 +68,177 @@ def test_paths_exist(path: Path) -> None:
 
 def test_the_states_are_drawn_from_the_table() -> None:
     """docs/architecture.md has the diagram that the code draws."""
-    drawn = documents.text("docs/architecture.md").partition("```mermaid\n")[2].partition("\n```")[0]
-    assert drawn == diagram()
+    drawn = documents.text("docs/architecture.md").partition("```mermaid\nstateDiagram")[2].partition("\n```")[0]
+    assert f"stateDiagram{drawn}" == diagram()
 
 
-def test_the_bounds_of_the_outbox() -> None:
-    """docs/architecture.md tells the bounds of what waits."""
-    text = " ".join(documents.text("docs/architecture.md").split())
-    assert f"at most {outbox.HOLD_STANZAS} stanzas or {outbox.HOLD_BYTES // 2**20} MiB for one address" in text
-    assert f"at most {outbox.FAN_OUT} resources" in text
-    assert f"`Filters.{Filters.outgoing.__name__}`" in text
+def test_the_drawn_ways_and_the_changes_name_what_there_is() -> None:
+    """Each name of the code in the two drawings, and in the table of where to change what, is one."""
+    text = documents.text("docs/architecture.md")
+    code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "plugins/slixmpp_e2e").rglob("*.py"))
+    code += (ROOT / "xmpp_e2e/session.py").read_text(encoding="utf-8")
+    code += (ROOT / "xmpp_e2e/inner/proof_queue.py").read_text(encoding="utf-8")
+    drawn = "\n".join(re.findall(r"```mermaid\nflowchart.*?```", text, re.DOTALL))
+    dotted = re.findall(r"\b([A-Z]\w+)\.(\w+)\b", drawn + "`ProofQueue.add`")
+    assert len(dotted) > 20
+    missing = [name for name, member in dotted if f"class {name}" not in code]
+    missing += [member for _, member in dotted if not re.search(rf"(def |self\.|\n    ){member}\b", code)]
+    table = text.partition("### Where to change what")[2].partition("\n## ")[0]
+    names = re.findall(r"`([A-Za-z_]+)`", table)
+    missing += [name for name in names if not re.search(rf"(def |class |\b){name}\b", code)]
+    assert missing == []
+
+
+# --- the reference ---------------------------------------------------------------------------------------------------
 
 
 def test_the_settings() -> None:
-    """docs/policy.md lists every setting with its default, and every word that a setting can be."""
-    table = {documents.code(row[0])[0]: row[1:] for row in documents.rows("docs/policy.md", "Settings")}
+    """settings.md lists every setting with its default, and every word that a setting can be."""
+    table = {documents.code(row[0])[0]: row[1:] for row in documents.all_rows(SETTINGS) if len(row) == 4}
     assert {name: documents.code(row[0]) for name, row in table.items()} == {n: [repr(v)] for n, v in DEFAULTS.items()}
-    for name, kind in (("policy", Policy), ("trust_model", TrustModel), ("on_key_change", OnKeyChange)):
+    words = {"policy": Policy, "trust_model": TrustModel, "on_key_change": OnKeyChange, "verify_when": VerifyWhen}
+    for name, kind in words.items():
         assert documents.code(table[name][1]) == [member.value for member in kind]
+    assert documents.code(table["key_protection"][1])[:2] == [f'"{KeyFile.kind}"', f'"{Keyring.kind}"']
+    assert FULL_ADDRESSES == 8
+    assert "eight times as many in all" in table["queue_bytes"][2]
+    assert f"at most {QUEUE_STANZAS} for one address" in documents.text(SETTINGS)
+
+
+def event_classes() -> Iterator[type[E2EEvent]]:
+    """The classes of events.py that have a name."""
+    for kind in vars(events).values():
+        if isinstance(kind, type) and issubclass(kind, E2EEvent) and "name" in vars(kind):
+            yield kind
 
 
 def test_the_events() -> None:
-    """docs/policy.md lists every event that the plugin raises, and fields that they have."""
-    table = documents.rows("docs/policy.md", "Events")
-    told: tuple[type[Any], ...] = switchboard._TOLD
-    core = {switchboard._name(object.__new__(kind)): kind for kind in told}
-    listed = {documents.code(row[0])[0]: documents.code(row[2]) for row in table}
-    own: dict[str, type[Any]] = {
-        "e2e_send_failed": SendFailed,
-        "e2e_plaintext_refused": Plaintext,
-        "e2e_plaintext_received": Plaintext,
-        "e2e_store_failed": StoreFailed,
-        "e2e_trust_file_failed": TrustFileFailed,
-        "e2e_session_refused": SessionRefused,
-        "e2e_verify_cut": VerifyCut,
-    }
-    assert set(listed) == {*core, *own}
-    for name, words in listed.items():
-        kind: type[Any] = Happened if name in core else own[name]
-        assert words[0] == kind.__name__
-        for word in words[1:]:
-            field = word.removeprefix(".").removeprefix("detail.")
-            assert field in vars(kind)["__annotations__"] or hasattr(kind, field) or field in core[name].__annotations__
+    """events.md lists every event with its class, its level and its fields, and so does the guide for clients."""
+    kinds = {kind.name: kind for kind in event_classes()}
+    first = documents.rows(EVENTS, "Events")
+    levels = {"info": 20, "warning": 30, "error": 40}
+    listed = {documents.code(row[0])[0]: (documents.code(row[1])[0], levels[row[2]]) for row in first}
+    assert listed == {name: (kind.__name__, kind.level) for name, kind in kinds.items()}
+    listed_fields = [tuple(documents.code(cell)[0] for cell in row[:2]) for row in documents.rows(EVENTS, "Fields")]
+    assert listed_fields == [
+        (documents.code(row[1])[0], field.name) for row in first for field in fields(kinds[documents.code(row[0])[0]])  # type: ignore[arg-type]
+    ]
+    assert all(getattr(slixmpp_e2e, kind.__name__) is kind for kind in kinds.values())
+    assert isinstance(SessionEvent.peer, property)
+    assert [documents.code(row[0])[0] for row in documents.rows("docs/guide/clients.md", "Handle the events")] == list(listed)
 
 
 def test_the_api() -> None:
-    """Every method and attribute that docs/policy.md names is there."""
-    table = documents.rows("docs/policy.md", "In a program")
-    cells = [word for row in table for word in documents.code(row[0])]
-    assert cells
-    owner: type[Any] = E2E
-    for cell in cells:
-        call = cell.removeprefix("await ").partition("(")[0]
-        prefix, _, name = call.rpartition(".")
-        owner = {"e2e": E2E, "session": Link, "e2e.trust": Trust, "e2e.shared": Shared, "": owner}[prefix]
-        assert hasattr(owner, name), cell
+    """Every method and attribute that api.md names is there."""
+    owners = {"e2e": E2E, "session": E2ESession, "e2e.trust": PeerKeys, "e2e.secrets": PeerSecrets}
+    for row in documents.rows(API, "The API of the plugin"):
+        owner, _, name = documents.code(row[0])[0].partition("(")[0].rpartition(".")
+        assert hasattr(owners[owner], name), row
+    for row in documents.rows(API, "Errors"):
+        assert issubclass(getattr(slixmpp_e2e, documents.code(row[0])[0]), E2EError)
 
 
 def test_the_policy_tables() -> None:
-    """docs/policy.md says of every situation what the tables of the core say."""
-    words = {
-        Outgoing.CLEAR: "in clear",
-        Outgoing.ENCRYPT: "a session, the same",
-        Outgoing.FAIL_UNAVAILABLE: "`e2e_send_failed`",
+    """policies.md says of every situation what the tables of the code say."""
+    leaves = {Outgoing.PLAINTEXT: "plaintext", Outgoing.ENCRYPT: "encrypted", Outgoing.FAIL_UNAVAILABLE: "fails"}
+    situations = (
+        Situation.ADVERTISES,
+        Situation.NEVER_SEEN,
+        Situation.KNOWN_BUT_NOT_ADVERTISING,
+        Situation.PLAINTEXT_ALLOWED,
+    )
+    for situation, row in zip(situations, documents.rows(POLICY, "Policy", 1), strict=True):
+        assert row[1:] == [leaves[OUTGOING[situation, policy]] for policy in POLICIES]
+    comes = {
+        Incoming.DELIVER: "delivered",
+        Incoming.DELIVER_AND_TELL: "delivered, and told",
+        Incoming.REFUSE: "refused",
     }
-    table = documents.rows("docs/policy.md", "Policy")
-    rows = (Situation.ADVERTISES, Situation.STRANGER, Situation.MISSED, Situation.MISSED_ALLOWED)
-    for situation, row in zip(rows, table, strict=True):
-        for policy, cell in zip(POLICIES, row[1:], strict=True):
-            assert cell.partition(",")[0] in words[OUTGOING[situation, policy]]
-    below = documents.text("docs/policy.md").partition("| a stanza came in clear")[2].splitlines()[2:4]
-    said = {Incoming.DELIVER: "delivered", Incoming.REFUSE: "refused", Incoming.DELIVER_AND_TELL: "e2e_plaintext_received"}
-    for seen, line in zip((False, True), below, strict=True):
-        for policy, cell in zip(POLICIES, line.split("|")[2:5], strict=True):
-            assert said[INCOMING[policy, seen, False]] in cell
-            assert INCOMING[policy, seen, True] is INCOMING[policy, seen, False]
+    peers = ((False, False), (True, False), (True, True))
+    for (seen, allowed), row in zip(peers, documents.rows(POLICY, "Policy", 2), strict=True):
+        assert row[1:] == [comes[INCOMING[policy, seen, allowed]] for policy in POLICIES]
+    assert f"at most {MAX_DEVICES} |" in documents.text(POLICY)
 
 
 def test_the_table_of_keys() -> None:
-    """docs/policy.md says of every kind of key what the judge says."""
+    """policies.md says of every kind of key what the core decides."""
     shown = identity("bob").fingerprint
     pinned = KnownKey(identity("carol").fingerprint, Assurance.VERIFIED, "pin", 0.0, blocked=True)
-    memories = (
-        Remembered(),
+    known = (
+        KnownKeys(),
         remembers("bob"),
         remembers("bob", Assurance.VERIFIED, "pin"),
         remembers("carol"),
-        Remembered((pinned,)),
-        Remembered((KnownKey(shown, Assurance.NONE, "block", 0.0, blocked=True),)),
+        KnownKeys((pinned,)),
+        KnownKeys((KnownKey(shown, Assurance.NONE, "block", 0.0, blocked=True),)),
     )
-    table = documents.rows("docs/policy.md", "Trust model and keys")
-    for memory, row in zip(memories, table, strict=True):
-        for model, cell in zip((TrustModel.SERVER_AUTHENTICATES, TrustModel.SERVER_UNTRUSTED), row[1:], strict=True):
-            verdict = judge(
-                memory, shown, Assurance.VOUCHED, trust_model=model, on_key_change=OnKeyChange.BY_TRUST_MODEL
-            )
-            said = {Decision.HOLD: "held", Decision.REJECT: "the session ends"}
-            assert cell.startswith(said.get(verdict.decision, f"accepted as `{verdict.assurance}`")), row
-            assert ("e2e_key_changed" in cell) == (verdict.kind.value in ("new", "changed", "blocked")), row
-    assert HUMAN_DEADLINE == 5 * 60
+    said = {Decision.HOLD: "held", Decision.REJECT: "rejected"}
+    for keys, row in zip(known, documents.rows(POLICY, "Keys"), strict=True):
+        for model, cell in zip((TrustModel.SERVER_AUTHENTICATES, TrustModel.SERVER_UNTRUSTED), row[1:3], strict=True):
+            found = decide(keys, shown, Assurance.VOUCHED, trust_model=model, on_key_change=OnKeyChange.BY_TRUST_MODEL)
+            assert cell == said.get(found.decision, f"accepted as `{found.assurance}`"), row
+            assert (row[3] == "yes") == (not found.status.is_expected), row
+    assert USER_TIMEOUT == 5 * 60
+    assert [documents.code(row[0])[0] for row in documents.rows(POLICY, "Keys", 3)] == [each.value for each in OnKeyChange]
 
 
 def test_the_exit_codes() -> None:
-    """docs/policy.md has each code once."""
-    listed = [int(row[0]) for row in documents.rows("docs/policy.md", "Exit codes of `xmpp-e2e`")]
-    assert listed == [int(code) for code in Exit]
+    """exit-codes.md has each code once, with its name."""
+    listed = [(int(row[0]), documents.code(row[1])[0]) for row in documents.all_rows("docs/reference/exit-codes.md")]
+    assert listed == [(int(code), code.name) for code in ExitCode]
+
+
+def test_the_renames() -> None:
+    """CHANGELOG.md tells every old name that is refused, and its new one."""
+    for heading, renamed in (
+        ("Settings", RENAMED_SETTINGS),
+        ("Events", events.RENAMED),
+        ("Keys of the trust file", RENAMED_KEYS),
+    ):
+        table = documents.rows("CHANGELOG.md", heading)
+        assert {documents.code(old)[0]: documents.code(new)[0] for old, new in table} == renamed
+
+
+# --- the guides ------------------------------------------------------------------------------------------------------
+
+
+def snippets(path: Path) -> str:
+    """All Python of a guide: its snippets stand on those before them."""
+    return "\n\n".join(re.findall(r"^```python[^\n]*\n(.*?)^```$", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL))
+
+
+def test_the_snippets_are_typed(tmp_path: Path) -> None:
+    """mypy finds no fault in the guides' snippets; they import public modules only."""
+    for path in GUIDES:
+        source = snippets(path)
+        (tmp_path / f"guide_{path.stem}.py").write_text(source, encoding="utf-8")
+        modules = {node.module for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)}
+        ours = {module for module in modules if module and module.startswith(("slixmpp_e2e", "xmpp_"))}
+        assert ours <= {"slixmpp_e2e", "slixmpp_e2e.alarms", "slixmpp_e2e.store", "xmpp_loopback"}
+    checked = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", *map(str, sorted(tmp_path.glob("*.py")))],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stdout
+
+
+async def test_the_test_in_the_guide_passes(tmp_path: Path) -> None:
+    """The test that the guide for bots shows passes."""
+    guide: dict[str, Any] = {}
+    exec(compile(snippets(ROOT / "docs/guide/bots.md"), "docs/guide/bots.md", "exec"), guide)
+    await guide["test_a_reply_is_encrypted"](tmp_path)
+
+
+# --- the other documents ---------------------------------------------------------------------------------------------
 
 
 def test_the_deadlines() -> None:
     """docs/bounds.md has the seconds of each stage."""
     listed = {documents.code(row[0])[0]: float(row[1]) for row in documents.rows("docs/bounds.md", "Deadlines")}
-    assert listed == {stage.value: seconds for stage, seconds in DEADLINES.items()}
+    assert listed == {stage.value: seconds for stage, seconds in STATE_TIMEOUTS.items()}
 
 
 def test_the_commands() -> None:
@@ -226,18 +297,18 @@ def example(name: str) -> Any:
     return module
 
 
-async def test_the_example_bot_answers(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_the_example_bot_answers(env: Env, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The bot of README.md and docs/examples answers through the session that the message came by, and tells how it came."""
     monkeypatch.setattr("platformdirs.user_data_path", lambda *args, **kwargs: tmp_path)
     bot: ClientXMPP = example("echo_bot").Echo("bob@localhost/b", "bob's")
     bot.ssl_context = no_tls()
-    world._clients.append(bot)
-    await online(bot, world.server)
-    alice = await world.client(ALICE)
-    heard = Heard(alice, "message")
+    env._clients.append(bot)
+    await online(bot, env.server)
+    alice = await env.client(ALICE)
+    heard = Events(alice, "message")
     alice.send_message(mto=JID(BOB), mbody="fog", mtype="chat")
     assert (await heard.take())["body"] == "fog [vouched]"
-    assert world.in_clear("fog") == []
+    assert env.in_clear("fog") == []
 
 
 def test_the_readme_shows_the_example() -> None:

@@ -11,24 +11,24 @@ from xml.etree.ElementTree import Element, fromstring
 
 from slixmpp_e2e.sessions import registry as sessions
 from slixmpp_e2e.sessions.admission import limits as capacity
-from slixmpp_e2e.sessions.driver import STALL_SECONDS
+from slixmpp_e2e.sessions.stall import STALL_SECONDS
 from slixmpp_e2e.trust import passwords
-from slixmpp_e2e.verification import verifier as proofs
+from slixmpp_e2e.verification.attempt_limiter import MAX_PASSWORD_ATTEMPTS
 from slixmpp_e2e.xmpp.discovery import FEATURES
 from tests.docs import documents
 from xmpp_e2e import stream
-from xmpp_e2e.authenticate import hello as auth
 from xmpp_e2e.authenticate import psk
-from xmpp_e2e.authenticate.srp import _NUMBER, STRETCHED_BYTES
-from xmpp_e2e.authenticate.strings import Form
+from xmpp_e2e.authenticate.sas_text import SasForm
+from xmpp_e2e.authenticate.srp import _NUMBER, DERIVED_PASSWORD_BYTES
 from xmpp_e2e.config import AUTHENTICATORS
-from xmpp_e2e.encoding import labelled_hash, lv
-from xmpp_e2e.inner import HELD_BYTES
-from xmpp_e2e.negotiate import jingle, offer
-from xmpp_e2e.stages import DEADLINES, HUMAN_DEADLINE, Stage
+from xmpp_e2e.encoding import labelled_hash, length_prefixed
+from xmpp_e2e.inner import elements as auth
+from xmpp_e2e.inner.gate import EARLY_BUFFER_BYTES
+from xmpp_e2e.negotiate import digest, jingle
+from xmpp_e2e.states import STATE_TIMEOUTS, USER_TIMEOUT, State
 from xmpp_e2e.stream import reader
-from xmpp_e2e.stream.outflow import EARLY_BYTES
-from xmpp_e2e.tls import channel
+from xmpp_e2e.stream.send_buffer import EARLY_STANZA_BYTES
+from xmpp_e2e.tls import connection
 from xmpp_e2e.transport import ibb
 
 NAME = "docs/protocol.md"
@@ -40,16 +40,16 @@ TEXT = " ".join(documents.text(NAME).split())
 def half(fields: dict[str, str]) -> bytes:
     """The twelve fields as the document spells them."""
     raw = ("fingerprint", "nonce")
-    return lv(*(bytes.fromhex(value) if name in raw else value.encode() for name, value in fields.items()))
+    return length_prefixed(*(bytes.fromhex(value) if name in raw else value.encode() for name, value in fields.items()))
 
 
-def recorded(name: str) -> offer.Signal:
+def recorded(name: str) -> digest.SignalledHalf:
     """What the recorded iq of that action signals."""
     iq = fromstring(BLOCKS[name].replace("…", ""))
-    return offer.signal(jingle.parse(iq[0]), iq.attrib["from"], iq.attrib["to"])
+    return digest.signalled_half(jingle.parse(iq[0]), iq.attrib["from"], iq.attrib["to"])
 
 
-def opening(role: str) -> list[reader.Event]:
+def opening(role: str) -> list[reader.StreamItem]:
     """The recorded stream of one side, as our reader reads it."""
     incremental = reader.Reader()
     incremental.feed(BLOCKS[f"stream-{role}"].encode())
@@ -61,7 +61,7 @@ def opening(role: str) -> list[reader.Event]:
 
 def test_the_small_vectors() -> None:
     """lv and H give what the document says."""
-    assert lv(b"", b"a").hex() == VECTOR["lv('', 'a') in hex"]
+    assert length_prefixed(b"", b"a").hex() == VECTOR["lv('', 'a') in hex"]
     assert labelled_hash("neg", b"", b"a").hex() == VECTOR["H('neg', '', 'a') in hex"]
 
 
@@ -71,7 +71,7 @@ def test_the_vector_is_that_of_the_recorded_opening() -> None:
     for signal, name in ((initiate, "initiate"), (accept, "accept")):
         assert signal.encode() == half(VECTOR[name])
         assert hashlib.sha256(signal.encode()).hexdigest() == VECTOR[f"SHA-256 of the {name}'s half"]
-    assert base64.b64encode(offer.neg(initiate, accept)).decode() == VECTOR["neg in base64"]
+    assert base64.b64encode(digest.negotiation_digest(initiate, accept)).decode() == VECTOR["neg in base64"]
 
 
 def test_the_recorded_streams_mirror_each_other() -> None:
@@ -84,22 +84,22 @@ def test_the_recorded_streams_mirror_each_other() -> None:
         assert isinstance(done, Element)
         assert isinstance(message, Element)
         assert (done.tag, message.tag) == (auth.DONE, "{jabber:client}message")
-        hellos.append(auth.parse(hello))
-    hellos[0].check(hellos[1])
-    hellos[1].check(hellos[0])
+        hellos.append(auth.parse_hello(hello))
+    hellos[0].verify_matches(hellos[1])
+    hellos[1].verify_matches(hellos[0])
     assert base64.b64encode(hellos[0].neg).decode() == VECTOR["neg in base64"]
 
 
 def test_every_deadline() -> None:
     """The table of stages has each stage once, with its deadline."""
     table = {documents.code(row[0])[0]: row[3] for row in documents.rows(NAME, "What a session is doing")}
-    assert set(table) == {stage.value for stage in Stage if stage is not Stage.IDLE}
-    for stage in Stage:
-        if stage in DEADLINES and DEADLINES[stage] < 3600 and (told := re.match(r"(\d+) s", table[stage.value])):
-            assert float(told[1]) == DEADLINES[stage], stage
+    assert set(table) == {stage.value for stage in State if stage is not State.IDLE}
+    for stage in State:
+        if stage in STATE_TIMEOUTS and STATE_TIMEOUTS[stage] < 3600 and (told := re.match(r"(\d+) s", table[stage.value])):
+            assert float(told[1]) == STATE_TIMEOUTS[stage], stage
     assert table["open"].startswith("24 h")
-    assert DEADLINES[Stage.OPEN] == 24 * 3600
-    assert f"with {HUMAN_DEADLINE:.0f} s" in TEXT
+    assert STATE_TIMEOUTS[State.OPEN] == 24 * 3600
+    assert f"with {USER_TIMEOUT:.0f} s" in TEXT
 
 
 def test_the_bounds_of_the_stream() -> None:
@@ -124,21 +124,22 @@ def test_every_other_number() -> None:
         f"at most {jingle.MAX_METHODS}, no name twice",
         f"1 to {jingle.MAX_ASSERTION} visible ASCII characters; base64 of 1 to {jingle.MAX_FLIGHT} bytes",
         f"more than {capacity.HALF_OPEN_PER_PEER} half-open sessions",
-        f"(the last {sessions._REMEMBER_ENDED})",
+        f"(the last {sessions.ENDED})",
         f"Up to {ibb.FIRST_WINDOW} iqs (growing to {ibb.LAST_WINDOW}) and {_kib(ibb.RECEIVE_QUEUE)} are on their way",
         f"the {ibb.RECEIVE_BLOCKS + 1}th stanza without an answer of ours, or more than {_kib(2 * ibb.RECEIVE_QUEUE)} unread",
         f"{STALL_SECONDS:.0f} seconds without any answer",
-        f"At most {_kib(channel.HANDSHAKE_BYTES)} may come before the handshake is done",
-        f"records of at most {channel.RECORD_BYTES} bytes",
-        f"at most {_kib(EARLY_BYTES)} of them until the peer's done",
-        f"is held, in order, at most {_kib(HELD_BYTES)}",
+        f"At most {_kib(connection.HANDSHAKE_BYTES)} may come before the handshake is done",
+        f"records of at most {connection.RECORD_BYTES} bytes",
+        f"at most {_kib(EARLY_STANZA_BYTES)} of them until the peer's done",
+        f"is held, in order, at most {_kib(EARLY_BUFFER_BYTES)}",
         f"at most {auth._MAX_METHODS} names, divided by white space",
         f"of more than {auth._MAX_STEP} characters",
-        f"In an open session each of these has {HUMAN_DEADLINE:.0f} s",
+        f"In an open session each of these has {USER_TIMEOUT:.0f} s",
         f"ours makes {psk.KEY_BYTES} bytes and refuses fewer than {psk.MIN_KEY_BYTES}",
-        f"{passwords.MEMORY_KIB // 1024} MiB, {passwords.PASSES} passes, {passwords.LANES} lane, {STRETCHED_BYTES} bytes",
+        f"{passwords.MEMORY_KIB // 1024} MiB, {passwords.PASSES} passes, {passwords.LANES} lane,"
+        f" {DERIVED_PASSWORD_BYTES} bytes",
         f"{_NUMBER.start} to {_NUMBER.stop - 1} bytes: the first is not zero",
-        f"After {proofs.GUESSES} ours is locked",
+        f"After {MAX_PASSWORD_ATTEMPTS} ours is locked",
     ):
         assert " ".join(sentence.split()) in TEXT
 
@@ -146,7 +147,7 @@ def test_every_other_number() -> None:
 def test_the_forms_of_a_code() -> None:
     """Each form is told, and there are no others."""
     table = documents.rows(NAME, "sas")
-    assert [documents.code(row[0])[0] for row in table] == [form.value for form in Form]
+    assert [documents.code(row[0])[0] for row in table] == [form.value for form in SasForm]
 
 
 def test_every_method() -> None:
@@ -162,7 +163,7 @@ def test_every_namespace_and_feature() -> None:
     assert named == {*ours, ibb.NS_IBB, auth.NS_AUTH}
     advertised = TEXT.partition("the features ")[2].partition(". The last decides")[0]
     assert tuple(documents.code(advertised)) == FEATURES
-    assert all(group in TEXT for group in channel.HYBRID_GROUPS)
+    assert all(group in TEXT for group in connection.HYBRID_GROUPS)
 
 
 def _kib(size: int | None) -> str:

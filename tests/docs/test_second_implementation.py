@@ -13,22 +13,21 @@ from slixmpp import ClientXMPP, Iq
 from slixmpp.xmlstream.handler import Callback
 from slixmpp.xmlstream.matcher.base import MatcherBase
 
-from slixmpp_e2e.prompts import Compare
-from slixmpp_e2e.trust.passwords import stretched
+from slixmpp_e2e.prompts import SasPrompt
+from slixmpp_e2e.trust.passwords import derive_srp_secret
 from tests.docs import second_implementation, second_proofs, second_signalling
 from tests.docs.second_implementation import Endpoint
 from tests.docs.second_pair import CLIENT, ROLES, Wire
-from tests.pair import ALICE, BOB, body
-from tests.slixmpp_e2e.conftest import world as world
-from tests.slixmpp_e2e.world import BOB as PLUGIN
-from tests.slixmpp_e2e.world import Heard, World, e2e, echo, turns, until
+from tests.pair import ALICE, BOB, body, has_code
+from tests.slixmpp_e2e.conftest import env as env
+from tests.slixmpp_e2e.env import BOB as PLUGIN
+from tests.slixmpp_e2e.env import Env, Events, e2e, echo, turns, until
 from xmpp_e2e import events
-from xmpp_e2e.authenticate.hello import NegotiationAltered
-from xmpp_e2e.errors import AuthenticationFailed, FingerprintMismatch
-from xmpp_e2e.identity import Assurance, Role
+from xmpp_e2e.errors import Code
 from xmpp_e2e.negotiate.jingle import NS_JINGLE
-from xmpp_e2e.stages import Stage
+from xmpp_e2e.states import State
 from xmpp_e2e.transport.ibb import NS_IBB
+from xmpp_e2e.types import Assurance, Role
 from xmpp_loopback import online
 
 FLIGHTS = pytest.mark.parametrize("flights", [True, False], ids=["flights", "no flights"])
@@ -52,7 +51,7 @@ def test_stanzas_flow_both_ways(role: Role, flights: bool) -> None:
     """The session opens under TLS 1.3, and what each side says arrives in order, also what takes many blocks."""
     wire = Wire(role, flights=flights)
     assert wire.theirs.open
-    assert wire.ours.session.stage is Stage.OPEN
+    assert wire.ours.session.state is State.OPEN
     long = "x" * 150_000
     wire.we_say("one", long, "three")
     wire.they_say("four", long, "six")
@@ -75,7 +74,7 @@ def test_farewells_are_clean(role: Role, closer: str) -> None:
         wire.theirs.close()
     wire.run()
     assert wire.theirs.ended == "clean"
-    assert wire.ours.side.of(events.SessionEnd) == [events.SessionEnd(clean=True, error=None)]
+    assert wire.ours.side.of(events.SessionClosed) == [events.SessionClosed(clean=True, error=None)]
 
 
 @ROLES
@@ -88,9 +87,9 @@ def test_an_edited_negotiation_is_found_out_by_both(role: Role) -> None:
 
     wire = Wire(role, alter)
     # the responder looks first, and the initiator learns that it failed, not why
-    found = NegotiationAltered if role is Role.RESPONDER else AuthenticationFailed
-    assert type(wire.ours.side.failure) is found
-    assert wire.ours.session.stage is Stage.CLOSED
+    found = Code.NEGOTIATION_ALTERED if role is Role.RESPONDER else Code.AUTHENTICATION_FAILED
+    assert has_code(found)(wire.ours.side.failure)
+    assert wire.ours.session.state is State.CLOSED
     assert wire.theirs.ended == "security-error"
     assert not wire.theirs.stanzas
 
@@ -106,7 +105,7 @@ def test_an_exchanged_fingerprint_stops_tls(role: Role, flights: bool) -> None:
                 fingerprint.text = ":".join(["00"] * 32)
 
     wire = Wire(role, alter, flights=flights)
-    assert isinstance(wire.ours.side.failure, FingerprintMismatch)
+    assert has_code(Code.FINGERPRINT_MISMATCH)(wire.ours.side.failure)
     assert not wire.theirs.open
     assert wire.theirs.ended
 
@@ -160,74 +159,74 @@ def flush(client: ClientXMPP, endpoint: Endpoint) -> None:
         client.send_raw(tostring(iq, encoding="unicode"))
 
 
-async def carried(world: World, endpoint: Endpoint) -> ClientXMPP:
+async def carried(env: Env, endpoint: Endpoint) -> ClientXMPP:
     """An ordinary client that is online and carries the iqs of the other implementation."""
-    client = world.make(SECOND, "xep_0030", "xep_0115", load=False)
+    client = env.make(SECOND, "xep_0030", "xep_0115", load=False)
     install(client, endpoint)
     plugins: Any = client.plugin
     for feature in second_signalling.FEATURES:
         plugins["xep_0030"].add_feature(feature)
-    await online(client, world.server)
+    await online(client, env.server)
     return client
 
 
 @FLIGHTS
 @pytest.mark.parametrize("offers", ["plugin", "second"])
-async def test_it_talks_to_the_plugin_over_a_server(world: World, offers: str, flights: bool) -> None:
+async def test_it_talks_to_the_plugin_over_a_server(env: Env, offers: str, flights: bool) -> None:
     """Discovery, negotiation, bytestream and farewell over a real stream: a bot with the plugin answers inside the session."""
-    bot = await world.client(PLUGIN, accept_from="anyone")
+    bot = await env.client(PLUGIN, accept_from="anyone")
     echo(bot)
     endpoint = Endpoint(SECOND, PLUGIN, flights=flights)
-    alice = await carried(world, endpoint)
-    started, ended = Heard(bot, "e2e_session_start"), Heard(bot, "e2e_session_end")
+    alice = await carried(env, endpoint)
+    started, ended = Events(bot, "e2e_session_opened"), Events(bot, "e2e_session_closed")
     if offers == "second":
         endpoint.offer()
         flush(alice, endpoint)
     else:
         await until(e2e(bot).connect(SECOND))
     await started.take()
-    await world.settle(alice, bot)
+    await env.settle(alice, bot)
     assert endpoint.open
     endpoint.send(b"<message type='chat'><body>over and out</body></message>")
     flush(alice, endpoint)
     while not endpoint.stanzas:
-        await world.settle(alice, bot)
+        await env.settle(alice, bot)
         await turns()
     assert [body(stanza) for stanza in endpoint.stanzas] == ["echo: over and out"]
     endpoint.close()
     flush(alice, endpoint)
-    assert (await ended.take()).detail.clean
-    assert world.in_clear("over and out") == []
+    assert (await ended.take()).clean
+    assert env.in_clear("over and out") == []
 
 
 @pytest.mark.parametrize("offers", ["plugin", "second"])
-async def test_both_know_the_password(world: World, offers: str) -> None:
-    """Each stretches it by itself, and it proves them to each other before a stanza flows; later their users compare."""
+async def test_both_know_the_password(env: Env, offers: str) -> None:
+    """Each derives its secret by itself. It proves both sides before a stanza flows; later their users compare."""
     seen: list[str] = []
 
-    async def looks(compare: Compare) -> bool:
+    async def looks(compare: SasPrompt) -> bool:
         seen.append(compare.decimal)
         return True
 
     mine, other = (jid.partition("/")[0] for jid in (PLUGIN, SECOND))
-    bot = await world.client(PLUGIN, accept_from="anyone", sas=looks)
-    e2e(bot).switchboard._store.put_secret(other, "srp", "1", stretched("na\u00efve\u00a0fog", mine, other))
+    bot = await env.client(PLUGIN, accept_from="anyone", ask_sas=looks)
+    e2e(bot)._client._store.put_secret(other, "srp", "1", derive_srp_secret("na\u00efve\u00a0fog", mine, other))
     known = {"srp": second_proofs.stretched("nai\u0308ve fog", other, mine)}
     endpoint = Endpoint(SECOND, PLUGIN, flights=True, secrets=known, need=("srp",), compares=True)
-    alice = await carried(world, endpoint)
-    started = Heard(bot, "e2e_session_start")
+    alice = await carried(env, endpoint)
+    started = Events(bot, "e2e_session_opened")
     if offers == "second":
         endpoint.offer()
         flush(alice, endpoint)
     else:
         await until(e2e(bot).connect(SECOND))
-    assert (await started.take()).detail.assurance is Assurance.VERIFIED
-    await world.settle(alice, bot)
+    assert (await started.take()).assurance is Assurance.VERIFIED
+    await env.settle(alice, bot)
     assert endpoint.open
     assert endpoint.runs.proven == ["srp"]
     endpoint.want("sas")
     flush(alice, endpoint)
     while not seen:
-        await world.settle(alice, bot)
+        await env.settle(alice, bot)
         await turns()
     assert seen == [" ".join(second_proofs.shown(endpoint.runs.talks[-1].code)["decimal"])]

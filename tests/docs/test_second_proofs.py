@@ -10,14 +10,14 @@ from tests.docs import second_proofs
 from tests.docs.second_pair import ROLES, Wire
 from tests.pair import body
 from xmpp_e2e import events
-from xmpp_e2e.authenticate.base import GuessSpent, StringsShown
-from xmpp_e2e.authenticate.strings import Form, render
+from xmpp_e2e.authenticate.base import AttemptStarted, CompareSas
+from xmpp_e2e.authenticate.sas_text import SasForm, render
 from xmpp_e2e.errors import AuthenticationFailed
-from xmpp_e2e.identity import Role
-from xmpp_e2e.stages import Stage
+from xmpp_e2e.states import State
+from xmpp_e2e.types import Role
 
 SECRETS = {"psk": hashlib.sha256(b"key").digest(), "srp": hashlib.sha256(b"stretched").digest()}
-ABLE = {"secrets": SECRETS, "asks": frozenset({"sas"})}
+ABLE = {"shared_secrets": SECRETS, "promptable_methods": frozenset({"sas"})}
 NEEDS = pytest.mark.parametrize("needs", [("psk",), ("srp",), ("psk", "srp")], ids=" ".join)
 
 
@@ -26,7 +26,7 @@ NEEDS = pytest.mark.parametrize("needs", [("psk",), ("srp",), ("psk", "srp")], i
 @ROLES
 def test_what_is_needed_runs_before_a_stanza(role: Role, who: str, needs: tuple[str, ...]) -> None:
     """Whoever needs them, the methods prove each side to the other, and then stanzas flow."""
-    ours = {**ABLE, "need": needs if who != "theirs" else ()}
+    ours = {**ABLE, "required_methods": needs if who != "theirs" else ()}
     wire = Wire(role, ours=ours, theirs={"secrets": SECRETS, "need": needs if who != "ours" else ()})
     assert wire.theirs.open
     assert wire.proofs == (list(needs), list(needs))
@@ -39,10 +39,12 @@ def test_what_is_needed_runs_before_a_stanza(role: Role, who: str, needs: tuple[
 @ROLES
 def test_each_side_may_need_another(role: Role) -> None:
     """Those of the initiator come first, in the same order on both sides."""
-    wire = Wire(role, ours={**ABLE, "need": ("srp",)}, theirs={"secrets": SECRETS, "need": ("psk",)})
+    wire = Wire(
+        role, ours={**ABLE, "required_methods": ("srp",)}, theirs={"secrets": SECRETS, "need": ("psk",)}
+    )
     first, second = ("srp", "psk") if role is Role.INITIATOR else ("psk", "srp")
     assert wire.proofs == ([first, second], [first, second])
-    assert wire.ours.session.stage is Stage.OPEN
+    assert wire.ours.session.state is State.OPEN
 
 
 @pytest.mark.parametrize("method", ["psk", "srp"])
@@ -50,20 +52,23 @@ def test_each_side_may_need_another(role: Role) -> None:
 def test_another_secret_proves_nothing(role: Role, method: str) -> None:
     """Nobody opens, and a guess of a password is spent on both sides."""
     other = {"secrets": {method: bytes(32)}, "need": (method,)}
-    wire = Wire(role, ours={**ABLE, "need": (method,)}, theirs=other)
+    wire = Wire(role, ours={**ABLE, "required_methods": (method,)}, theirs=other)
     assert not wire.theirs.open
     assert wire.theirs.ended == "security-error"
     assert isinstance(wire.ours.side.failure, AuthenticationFailed)
     assert wire.proofs == ([], [])
-    spent = [asked.question for asked in wire.ours.side.of(events.Asked)]
-    assert spent == ([GuessSpent("srp")] if method == "srp" else [])
+    spent = [asked.prompt for asked in wire.ours.side.of(events.PromptRequested)]
+    assert spent == ([AttemptStarted("srp")] if method == "srp" else [])
     assert wire.theirs.runs.talks[-1].spent == (["spent"] if method == "srp" else [])
 
 
 @ROLES
 def test_a_need_that_the_other_cannot_meet(role: Role) -> None:
     """Both sides learn from the hello that it cannot be."""
-    for ours, theirs in (({"need": ("psk",), **ABLE}, {}), ({}, {"need": ("psk",), "secrets": SECRETS})):
+    for ours, theirs in (
+        ({"required_methods": ("psk",), **ABLE}, {}),
+        ({}, {"need": ("psk",), "secrets": SECRETS}),
+    ):
         wire = Wire(role, ours=ours, theirs=theirs)
         assert isinstance(wire.ours.side.failure, AuthenticationFailed)
         assert wire.theirs.ended == "security-error"
@@ -96,16 +101,16 @@ def test_two_people_compare(role: Role, who: str, same: bool) -> None:
     if who != "ours":
         wire.theirs.want("sas")
     wire.run()
-    question = wire.ours.session.question
-    assert isinstance(question, StringsShown)
+    question = wire.ours.session.pending_prompt
+    assert isinstance(question, CompareSas)
     shown = second_proofs.shown(wire.theirs.runs.talks[-1].code)
-    assert shown == {form.value: list(render(question.code, form)) for form in Form}
+    assert shown == {form.value: list(render(question.code, form)) for form in SasForm}
     wire.we_answer(b"match")
     wire.theirs.compared(same)
     wire.run()
-    assert wire.ours.side.of(events.VerifyResult) == [events.VerifyResult("sas", same)]
+    assert wire.ours.side.of(events.PeerSasResult) == [events.PeerSasResult("sas", same)]
     assert wire.proofs == (["sas"], ["sas"] if same else [])
-    assert (wire.ours.session.stage is Stage.OPEN) == wire.theirs.open == same
+    assert (wire.ours.session.state is State.OPEN) == wire.theirs.open == same
 
 
 @pytest.mark.parametrize("who", ["ours", "theirs"])
@@ -118,7 +123,11 @@ def test_a_wish_may_be_declined(role: Role, who: str) -> None:
     else:
         wire.theirs.want("sas")
     wire.run()
-    declined = [event.method for event in wire.ours.side.of(events.Declined)] if who == "ours" else wire.theirs.runs.declined
+    declined = (
+        [event.method for event in wire.ours.side.of(events.VerificationDeclined)]
+        if who == "ours"
+        else wire.theirs.runs.declined
+    )
     assert declined == ["sas"]
     wire.we_say("all the same")
     assert [body(stanza) for stanza in wire.theirs.stanzas] == ["all the same"]

@@ -13,16 +13,18 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from slixmpp_e2e.precis import opaque
+from slixmpp_e2e.precis import normalize_password
+from slixmpp_e2e.trust.passwords import derive_srp_secret
 from tests.conversation import End
 from tests.docs import documents, second_proofs
-from tests.docs.second_proofs import Broken, Talk, labelled, lv, shown, split, stretched
+from tests.docs.second_proofs import Broken, Talk, labelled, lv, shown, split
+from tests.pair import has_code
 from tests.vectors import generate
-from xmpp_e2e.authenticate.base import Evidence
-from xmpp_e2e.authenticate.dialogue import Failed
+from xmpp_e2e.authenticate.base import ChannelBinding
 from xmpp_e2e.authenticate.srp import SrpAuthenticator
-from xmpp_e2e.encoding import cut
-from xmpp_e2e.identity import Fingerprint, Role
+from xmpp_e2e.encoding import split_length_prefixed
+from xmpp_e2e.errors import Code
+from xmpp_e2e.types import Fingerprint, Role
 
 CASES = ("psk", "srp", "sas")
 
@@ -58,7 +60,7 @@ def test_encoding() -> None:
     for case in known["H"]:
         assert labelled(case["label"], *raw(*case["fields"])).hex() == case["H"]
     for payload in raw(*known["not lv"]):
-        for refuses, error in ((lambda each: split(each, 1), Broken), (cut, ValueError)):
+        for refuses, error in ((lambda each: split(each, 1), Broken), (split_length_prefixed, ValueError)):
             with pytest.raises(error):
                 refuses(payload)
 
@@ -105,13 +107,13 @@ def test_fingerprints() -> None:
 def test_passwords() -> None:
     """The same for both sides, and on any keyboard."""
     known = vector("passwords")
-    assert [stretched(case["typed"], *known["bare JIDs"]).hex() for case in known["cases"]] == [
+    assert [derive_srp_secret(case["typed"], *known["bare JIDs"]).hex() for case in known["cases"]] == [
         case["w"] for case in known["cases"]
     ]
     assert known["cases"][1]["w"] == known["cases"][2]["w"]
     for refused in known["refused"]:
         with pytest.raises(ValueError, match="RFC 8265"):
-            opaque(refused)
+            normalize_password(refused)
 
 
 def secrets(method: str, case: dict[str, Any]) -> tuple[bytes, bytes, bytes]:
@@ -185,7 +187,7 @@ def test_first_steps_that_are_refused(case: dict[str, Any]) -> None:
     with pytest.raises(Broken):
         run.send(payload)
     role = Role.INITIATOR if case["to"] == "I" else Role.RESPONDER
-    evidence = Evidence(role, b"", b"", Fingerprint.of(b""), bytes(32), bytes(32), generate.dice(case["why"]))
+    evidence = ChannelBinding(role, b"", b"", Fingerprint.of(b""), bytes(32), bytes(32), generate.dice(case["why"]))
     end = End(SrpAuthenticator(), evidence, bytes(32))
     end.hear(payload)
-    assert isinstance(end.outcome, Failed)
+    assert has_code(Code.PROOF_FAILED)(end.outcome)
