@@ -1,6 +1,7 @@
 # make demo      Alice and Bob on an embedded server: no account, no root, nothing installed outside .venv
 # make quick     style, types, layers, and the tests of the core and the plugin but for the slow ones: a minute or so
 # make test      everything: installs Prosody and ejabberd if they are absent (root, Debian), looks at the style, runs the tests
+# make stock     the demo, and the tests of core and plugin, on Debian's own Python, in .venv-debian
 # make check     what can be told without running it: style, types, layers, packages
 # make flood     a thousand hostile offers a second for a minute, at a client that goes on talking; says what it held
 # make soak      looks long for an order of events in which two sessions break a promise; `test` looks for seconds
@@ -28,7 +29,7 @@ endif
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: demo quick test style check flood soak deletions mutants fuzz interop bench models servers
+.PHONY: demo quick test units stock style check flood soak deletions mutants fuzz interop bench models servers
 
 demo: $(demo_ready)
 	@$(BIN)/xmpp-e2e demo
@@ -41,14 +42,22 @@ test: servers style
 	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --cov --cov-report=term $(CORE)
 	$(BIN)/python -m pytest --numprocesses=3 --dist=loadfile $(CORE:%=--ignore=%)
 
-# What takes long and rarely fails alone is left out: the embedded server's own tests, and whatever is marked as slow.
+# Without what takes long and rarely fails alone, which is marked as slow.
 quick: style
 	$(BIN)/python -m pytest --numprocesses=3 --dist=worksteal -m "not slow" --hypothesis-profile=quick \
-		tests/xmpp_e2e tests/slixmpp_e2e --ignore=tests/slixmpp_e2e/loopback
+		tests/xmpp_e2e tests/slixmpp_e2e
+
+units: $(test_ready)
+	$(BIN)/python -m pytest --numprocesses=3 --dist=loadfile tests/xmpp_e2e tests/slixmpp_e2e
+
+# Its expat is the system's, with the system's security updates; other Pythons bring one along.
+stock:
+	@$(MAKE) --no-print-directory PYTHON=/usr/bin/python3 VENV=.venv-debian demo units
 
 style: $(test_ready)
 	$(BIN)/ruff check
 	$(BIN)/mypy
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 
 # tests/packaging plants violations that the contracts of import-linter must find, looks into the wheel, and runs
@@ -71,7 +80,7 @@ PROVERIF ?= proverif
 models: $(test_ready)
 	$(BIN)/python -m tests.docs.models $(PROVERIF)
 
-# Of the functions that have changed since BASE; with ALL=1 of all, with NEW=1 of those for which no test is known.
+# Of the functions that have changed since BASE; with ALL=1 of all, with NEW=1 what was not tried yet.
 BASE ?= HEAD
 deletions: $(test_ready)
 	$(BIN)/python -m tests.evidence.deletions.run --workers=2 --base=$(BASE) $(if $(ALL),--all) $(if $(NEW),--new)

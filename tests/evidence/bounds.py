@@ -13,12 +13,12 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from xmpp_e2e.stages import DEADLINES
+from xmpp_e2e.states import STATE_TIMEOUTS
 
 ROOT = Path(__file__).parents[2]
 _PACKAGES = ("xmpp_e2e", "plugins/slixmpp_e2e")
-_ELSEWHERE = ("loopback", "migrations")
-"""For tests and demonstration; run once, on our own data."""
+_ONCE = "migrations"
+"""Run once, on our own data."""
 
 
 class Bound(NamedTuple):
@@ -35,7 +35,7 @@ def bounds(root: Path = ROOT) -> list[Bound]:
     for package in _PACKAGES:
         for path in sorted((root / package).rglob("*.py")):
             parts = path.relative_to((root / package).parent).with_suffix("").parts
-            if not set(parts) & set(_ELSEWHERE):
+            if _ONCE not in parts:
                 name = ".".join(part for part in parts if part != "__init__")
                 found += list(_of_module(name, path.read_text(encoding="utf-8")))
     return found
@@ -93,7 +93,7 @@ def main() -> None:
         if why:
             print(f"{name} = {value}\n    {why}")
     print("\nwithout a reason beside them:", ", ".join(name for name, _, why in found if not why))
-    print(f"deadlines by stage: {', '.join(f'{stage.value} {seconds:g} s' for stage, seconds in DEADLINES.items())}")
+    print(f"deadlines by stage: {', '.join(f'{stage.value} {seconds:g} s' for stage, seconds in STATE_TIMEOUTS.items())}")
 
 
 if __name__ == "__main__":

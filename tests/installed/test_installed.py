@@ -50,8 +50,8 @@ def test_a_store_is_made_and_opened(tmp_path: Path) -> None:
     store = importlib.import_module("slixmpp_e2e.store")
     for _ in range(2):
         with store.SQLStore.open(tmp_path / "store.db") as opened:
-            opened.mark_seen("bob@example.org", 1.0)
-            assert opened.seen("bob@example.org")
+            opened.record_e2e_use("bob@example.org", 1.0)
+            assert opened.has_used_e2e("bob@example.org")
 
 
 def test_an_older_store_is_migrated(tmp_path: Path) -> None:
@@ -62,8 +62,8 @@ def test_an_older_store_is_migrated(tmp_path: Path) -> None:
     connection.executescript("DROP TABLE xmpp_e2e_schema; INSERT INTO meta VALUES ('xmpp-e2e schema', '1');")
     connection.close()
     with store.SQLStore.open(path) as opened:
-        assert opened.migrated_notice.endswith("store.db.schema-1.")
-        opened.mark_seen("bob@example.org", 1.0)
+        assert opened.migration_notice.endswith("store.db.schema-1.")
+        opened.record_e2e_use("bob@example.org", 1.0)
 
 
 def test_the_core_does_without_slixmpp() -> None:

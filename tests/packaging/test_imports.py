@@ -16,9 +16,12 @@ LINT = Path(sysconfig.get_path("scripts")) / "lint-imports"
 
 NO_IO = "The core performs no input or output, and reads no clock and no dice"
 LAYERS = "Inside the core imports go one way, and no folder knows another"
-HOSTS = "The command stands on the plugin, and the plugin on the core"
+HOSTS = "The command imports the plugin and the embedded server, these import the core, and neither imports the other"
 OPENSSL = "OpenSSL is for xmpp_e2e.tls alone"
 AUTHENTICATORS = "No authenticator knows another"
+ROOMS = "The plugin's rooms import downward only"
+MESSAGES = "Inside messages/ imports go one way"
+SESSIONS = "Inside sessions/ imports go one way"
 
 
 @pytest.fixture
@@ -55,14 +58,24 @@ def test_the_packages_as_they_are_keep_every_contract(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "code", "contract"),
     [
-        ("xmpp_e2e/identity.py", "import socket", NO_IO),
-        ("xmpp_e2e/trust/policy.py", "def now():\n    from time import time\n    return time()", NO_IO),
+        ("xmpp_e2e/types.py", "import socket", NO_IO),
+        ("xmpp_e2e/key_decision.py", "def now():\n    from time import time\n    return time()", NO_IO),
         ("xmpp_e2e/session.py", "import slixmpp.jid", NO_IO),
-        ("xmpp_e2e/trust/policy.py", "import xmpp_e2e.stream", LAYERS),
-        ("xmpp_e2e/identity.py", "import xmpp_e2e.session", LAYERS),
+        ("xmpp_e2e/key_decision.py", "import xmpp_e2e.stream", LAYERS),
+        ("xmpp_e2e/types.py", "import xmpp_e2e.session", LAYERS),
         ("xmpp_e2e/stray.py", "", LAYERS),
         ("xmpp_e2e/session.py", "import slixmpp_e2e", HOSTS),
         ("plugins/slixmpp_e2e/errors.py", "import xmpp_e2e_cli", HOSTS),
+        ("plugins/slixmpp_e2e/errors.py", "import xmpp_loopback", HOSTS),
+        ("plugins/xmpp_loopback/client.py", "import slixmpp_e2e", HOSTS),
+        ("plugins/slixmpp_e2e/store/files.py", "import slixmpp_e2e.trust.keys", ROOMS),
+        ("plugins/slixmpp_e2e/xmpp/ibb.py", "import slixmpp_e2e.sessions.driver", ROOMS),
+        ("plugins/slixmpp_e2e/sessions/driver.py", "import slixmpp_e2e.verification.verifier", ROOMS),
+        ("plugins/slixmpp_e2e/verification/verifier.py", "import slixmpp_e2e.messages.queue", ROOMS),
+        ("plugins/slixmpp_e2e/messages/queue.py", "def client():\n    import slixmpp_e2e.client", ROOMS),
+        ("plugins/slixmpp_e2e/stray.py", "", ROOMS),
+        ("plugins/slixmpp_e2e/messages/routing.py", "import slixmpp_e2e.messages.outgoing", MESSAGES),
+        ("plugins/slixmpp_e2e/sessions/driver.py", "import slixmpp_e2e.sessions.registry", SESSIONS),
         ("xmpp_e2e/session.py", "import OpenSSL.SSL", OPENSSL),
         ("plugins/slixmpp_e2e/errors.py", "import OpenSSL", OPENSSL),
         ("xmpp_e2e/authenticate/psk.py", "import xmpp_e2e.authenticate.fingerprint", AUTHENTICATORS),
@@ -76,5 +89,5 @@ def test_a_planted_violation_breaks_its_contract(copy: Path, file: str, code: st
 
 def test_an_import_for_types_only_is_free(copy: Path) -> None:
     """What only a type checker reads performs nothing."""
-    plant(copy / "xmpp_e2e/identity.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import datetime")
+    plant(copy / "xmpp_e2e/types.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import datetime")
     assert broken(copy) == set()

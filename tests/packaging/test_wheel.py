@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = {
     "xmpp_e2e": ROOT / "xmpp_e2e",
     "slixmpp_e2e": ROOT / "plugins/slixmpp_e2e",
+    "xmpp_loopback": ROOT / "plugins/xmpp_loopback",
     "xmpp_e2e_cli": ROOT / "plugins/xmpp_e2e_cli",
 }
 

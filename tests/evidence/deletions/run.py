@@ -1,7 +1,8 @@
 """Leaves out each check of the code that guards, one at a time, and finds the test that fails: ``make deletions``.
 
 By default the checks of the functions that have another shape than any in the commit BASE (HEAD, if none is named): what was
-only renamed, moved or worded anew is not tried again. ``ALL=1`` tries every check, ``NEW=1`` those for which no test is known.
+only renamed, moved or worded anew is not tried again. ``ALL=1`` tries every check, ``NEW=1`` those that were not tried, and
+those that nothing notices and no comment excuses.
 
 First comes the test that is known to notice, if one is; then the files of tests that are called after the module, or have
 changed since BASE; then the tests that notice any other check of the module; then those that notice any check at all. What
@@ -33,19 +34,14 @@ from tests.evidence.deletions.worker import PRELOAD
 
 ROOT = Path(__file__).parents[3]
 STAGES = "stages.py"
-PLUGIN = (
-    *("filters", "classify", "mark", "inside", "iqs", "adapter", "outbox", "switchboard"),
-    *("trust", "own", "callers", "presences", "absent", "namespaces", "watch", "discovery", "proofs"),
-)
-"""Of the plugin, what stands between slixmpp and its stream; and what that asks."""
 MODULES = (
-    *("xmpp_e2e/tls/*.py", "xmpp_e2e/authenticate/*.py", "xmpp_e2e/trust/*.py"),
+    *("xmpp_e2e/tls/*.py", "xmpp_e2e/authenticate/*.py", "xmpp_e2e/trust/*.py", "xmpp_e2e/negotiate/*.py"),
     *(f"xmpp_e2e/{name}.py" for name in ("session", "inner", "runs", "wishes", "progress", "standing", "stages")),
-    "xmpp_e2e/negotiate/*.py",
-    *(f"plugins/slixmpp_e2e/{name}.py" for name in PLUGIN),
+    *(f"plugins/slixmpp_e2e/{name}/*.py" for name in ("xmpp", "messages", "trust", "verification")),
+    *("plugins/slixmpp_e2e/client.py", "plugins/slixmpp_e2e/sessions/admission/allow_list.py"),
 )
-"""What guards: TLS, hello, authenticators, trust, the session with its parts and its table, the signalling; and the plugin's as
-above."""
+"""What guards. Of the core: TLS, hello, authenticators, trust, the signalling, the session with its parts and its table. Of the
+plugin: what stands between slixmpp and its stream, and what that asks."""
 TESTS = ("tests/xmpp_e2e", "tests/slixmpp_e2e", "tests/attacks", "tests/docs")
 SECONDS = 8
 """For a test that takes a second at most without a deletion."""
@@ -114,10 +110,10 @@ class Workers:
         test, failed = json.loads(said if said.strip() else self._ask(self._slow, job))
         return test, failed
 
-    def passes(self, check: Check, test: str) -> bool:
-        """Does the test end in time, and well, with the check?"""
+    def confirmed(self, check: Check, test: str) -> bool:
+        """Does the test pass with the check, and again not without it? On a busy machine a slow one fails anyway."""
         with_it = replace(check, without=(self._root / check.path).read_text(encoding="utf-8"))
-        return self.first_failure(with_it, [test])[0] is None
+        return self.first_failure(with_it, [test])[0] is None and self.first_failure(check, [test])[0] is not None
 
     def close(self) -> None:
         """End the workers, after what they are at."""
@@ -172,7 +168,7 @@ def search(made: Workers, check: Check, batches: Iterable[list[str]]) -> str:
             if test is None:
                 break
             tried.append(test)
-            if made.passes(check, test):  # a control: on a busy machine a slow test fails anyway
+            if made.confirmed(check, test):
                 if failed:
                     return test
                 endless = endless or test
@@ -223,7 +219,7 @@ class Run:
         """Those of them that no test notices, and no comment excuses: one comment excuses one check."""
         found, excused = [], set()
         for check in chosen:
-            if not self.outcomes.get(check):
+            if self.outcomes.get(check) == data.NOTHING:
                 comment = (check.path, check.excuse)
                 if check.excuse and comment not in excused:
                     excused.add(comment)
@@ -253,14 +249,14 @@ def main() -> int:
     parser.add_argument("modules", nargs="*", help="only these (paths from the top of the repository)")
     parser.add_argument("--base", default="HEAD", help="the commit with which functions are compared")
     parser.add_argument("--all", action="store_true", help="every check")
-    parser.add_argument("--new", action="store_true", help="every check for which no test is known")
+    parser.add_argument("--new", action="store_true", help="what was not tried, or is noticed by nothing and not excused")
     parser.add_argument("--totals", action="store_true", help="only say what is known")
     parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()
     run = Run(changed=changed_tests(ROOT, options.base))
     chosen = run.checks
     if options.new:
-        chosen = [check for check in chosen if not run.outcomes.get(check)]
+        chosen = [check for check in chosen if check not in run.outcomes] + run.survivors(chosen)
     elif not (options.all or options.totals):
         chosen = changed(ROOT, options.base, run.units)
     chosen = [check for check in chosen if not options.modules or check.path in options.modules]
@@ -273,7 +269,9 @@ def main() -> int:
     if left:
         print(f"write the test; or the comment, above the line: `# {EXCUSE} this: …`, with the reason")
     noticed = sum(map(bool, run.outcomes.values()))
-    print(f"{len(run.checks)} checks; for {noticed} a test fails, {len(run.outcomes) - noticed} are noticed by nothing")
+    nothing = len(run.outcomes) - noticed
+    untried = len(run.checks) - len(run.outcomes)
+    print(f"{len(run.checks)} checks: for {noticed} a test fails, {nothing} are noticed by nothing, {untried} were not tried")
     return 1 if left else 0
 
 
