@@ -11,6 +11,8 @@ from slixmpp.plugins import register_plugin
 from slixmpp_e2e.alarms import explain
 from slixmpp_e2e.errors import (
     ConfigError,
+    NotSent,
+    NotSentReason,
     PasswordLocked,
     PeerOffline,
     PeerWithoutE2E,
@@ -59,6 +61,8 @@ __all__ = [
     "E2ESession",
     "Fingerprint",
     "KeyChanged",
+    "NotSent",
+    "NotSentReason",
     "PasswordLocked",
     "PeerOffline",
     "PeerSasResult",

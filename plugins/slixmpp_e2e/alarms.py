@@ -5,9 +5,11 @@ The core says what happened by a code and facts; the words for people are here. 
 
 from __future__ import annotations
 
+import enum
 import shlex
 from dataclasses import dataclass
 
+from slixmpp_e2e.errors import NotSentReason
 from xmpp_e2e.errors import Code, E2EError, UntrustedKey
 from xmpp_e2e.key_decision import Decision, KeyDecision, KeyStatus
 from xmpp_e2e.types import Assurance
@@ -36,7 +38,7 @@ _PEER_MISBEHAVED = Words(
     remedy="Try again; if it persists, compare fingerprints with the peer by another way and report the bug.",
 )
 
-WORDS: dict[Code, Words] = {
+WORDS: dict[enum.Enum, Words] = {
     Code.SEND_BUFFER_FULL: Words(
         likely="More was written than the path to the peer carries.",
         remedy="Wait until some of it has been taken, then send again.",
@@ -149,14 +151,43 @@ WORDS: dict[Code, Words] = {
             "happens twice, do not use this path."
         ),
     ),
+    NotSentReason.ROUTE_UNKNOWN: Words(
+        likely="A bug in this software or in another plugin; the log says more.",
+        remedy="Nothing was sent. Try again, and report it if it persists.",
+    ),
+    NotSentReason.QUEUE_FULL: Words(
+        likely="The session with the peer takes long to open and much was written meanwhile.",
+        remedy="Wait for e2e_session_opened before you send more.",
+    ),
+    NotSentReason.QUEUED_TOO_LONG: Words(
+        likely="The peer's connection is slow, or a person has not answered yet.",
+        attack="A server can hold back stanzas; it learns nothing by it.",
+        remedy="Nothing was sent. Try again.",
+    ),
+    NotSentReason.TOO_MANY_SESSIONS: Words(
+        likely="A program writes to more people at once than it was set up for.",
+        attack="Many strangers may be making it answer them.",
+        remedy="Close sessions that are not needed, or raise `sessions` in register_plugin('e2e', {…}).",
+    ),
+    NotSentReason.SESSION_CLOSED: Words(
+        likely="The peer or you went offline in the middle.",
+        attack="A server can end a session at any time; it cannot make us answer outside.",
+        remedy="Nothing was sent in plaintext. Start again with the request.",
+    ),
 }
-"""By the code of an error."""
+"""By the code of an error, or by the reason of a ``NotSent``."""
+
+
+def reason_of(error: E2EError) -> enum.Enum:
+    """Return why it happened, finer than the class: its reason if it has one, else its code."""
+    reason: enum.Enum = getattr(error, "reason", error.code)
+    return reason
 
 
 def words(error: E2EError) -> Words:
-    """Return the words about an error: those of its class, if it has any, or else those for its code."""
-    by_code = WORDS.get(error.code, Words())
-    return Words(*(getattr(error, name, getattr(by_code, name)) for name in ("likely", "attack", "remedy")))
+    """Return the words about an error: those of its class, if it has any, or else those for its reason."""
+    by_reason = WORDS.get(reason_of(error), Words())
+    return Words(*(getattr(error, name, getattr(by_reason, name)) for name in ("likely", "attack", "remedy")))
 
 
 def headline(error: E2EError) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import enum
+
 from xmpp_e2e.errors import E2EError, LocalError, UntrustedKey
 
 
@@ -36,11 +38,31 @@ class PeerOffline(E2EError):
     remedy = "Nothing was sent. Both must be online: end-to-end streams do not store messages for later."
 
 
-class RouteUnknown(E2EError):
-    """The plugin failed to find out whether the peer has end-to-end encryption."""
+class NotSentReason(enum.StrEnum):
+    """Why a stanza was not sent."""
 
-    likely = "A bug in this software or in another plugin; the log says more."
-    remedy = "Nothing was sent. Try again, and report it if it persists."
+    ROUTE_UNKNOWN = "route-unknown"
+    """The plugin failed to find out whether the peer has end-to-end encryption."""
+    QUEUE_FULL = "queue-full"
+    """Too much waits for one peer, or in all."""
+    QUEUED_TOO_LONG = "queued-too-long"
+    """A stanza waited longer than its deadline."""
+    TOO_MANY_SESSIONS = "too-many-sessions"
+    """We have opened as many sessions as the limits allow."""
+    SESSION_CLOSED = "session-closed"
+    """The session that a stanza belonged to has ended."""
+
+
+class NotSent(E2EError):
+    """A stanza was not sent, for a reason on our own side, or its session ended. Nothing was sent in plaintext."""
+
+    def __init__(self, message: str, reason: NotSentReason) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.jingle_reason = _JINGLE_REASONS.get(reason, "general-error")
+
+
+_JINGLE_REASONS = {NotSentReason.QUEUED_TOO_LONG: "timeout", NotSentReason.TOO_MANY_SESSIONS: "busy"}
 
 
 class StoreLocked(LocalError):
@@ -48,39 +70,6 @@ class StoreLocked(LocalError):
 
     likely = "A passphrase takes a fraction of a second to open the store; a keyring may wait for its user."
     remedy = "Wait for it first: await e2e.wait_ready()."
-
-
-class HoldQueueFull(E2EError):
-    """Too much waits for one peer, or in all."""
-
-    likely = "The session with the peer takes long to open and much was written meanwhile."
-    remedy = "Wait for e2e_session_opened before you send more."
-
-
-class TooManySessions(E2EError):
-    """We have opened as many sessions as the limits allow."""
-
-    jingle_reason = "busy"
-    likely = "A program writes to more people at once than it was set up for."
-    attack = "Many strangers may be making it answer them."
-    remedy = "Close sessions that are not needed, or raise `sessions` in register_plugin('e2e', {…})."
-
-
-class HeldTooLong(E2EError):
-    """A stanza waited longer than its deadline."""
-
-    jingle_reason = "timeout"
-    likely = "The peer's connection is slow, or a person has not answered yet."
-    attack = "A server can hold back stanzas; it learns nothing by it."
-    remedy = "Nothing was sent. Try again."
-
-
-class SessionGone(E2EError):
-    """The session that a stanza belonged to has ended."""
-
-    likely = "The peer or you went offline in the middle."
-    attack = "A server can end a session at any time; it cannot make us answer outside."
-    remedy = "Nothing was sent in plaintext. Start again with the request."
 
 
 class PlaintextNotAllowed(E2EError):

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import enum
 
+from slixmpp_e2e.alarms import reason_of
 from slixmpp_e2e.errors import (
-    HeldTooLong,
-    HoldQueueFull,
+    NotSent,
+    NotSentReason,
     PasswordLocked,
     PeerOffline,
     PeerWithoutE2E,
     PlaintextNotAllowed,
-    RouteUnknown,
-    SessionGone,
-    TooManySessions,
     VerificationDeclined,
 )
 from slixmpp_e2e.store import KeyBlocked, StoreError
@@ -105,7 +103,6 @@ _CODES: dict[type[BaseException], ExitCode] = {
     TLSNotOffered: ExitCode.NETWORK,
     LoginRefused: ExitCode.NETWORK,
     ConnectionLost: ExitCode.NETWORK,
-    SessionGone: ExitCode.NETWORK,
     errors.BytestreamFailed: ExitCode.NETWORK,
     errors.UncleanClose: ExitCode.NETWORK,
     errors.Timeout: ExitCode.NETWORK,
@@ -118,10 +115,7 @@ _CODES: dict[type[BaseException], ExitCode] = {
     VerificationDeclined: ExitCode.REFUSED,
     PeerOffline: ExitCode.UNAVAILABLE,
     PeerWithoutE2E: ExitCode.UNAVAILABLE,
-    HeldTooLong: ExitCode.UNAVAILABLE,
-    HoldQueueFull: ExitCode.UNAVAILABLE,
-    TooManySessions: ExitCode.UNAVAILABLE,
-    RouteUnknown: ExitCode.NETWORK,
+    NotSent: ExitCode.UNAVAILABLE,
     errors.PeerIncompatible: ExitCode.UNAVAILABLE,
     # Only a peer that has just announced our protocol gets an offer: it is online, and it refuses us.
     errors.PeerRefused: ExitCode.POLICY,
@@ -129,13 +123,19 @@ _CODES: dict[type[BaseException], ExitCode] = {
     RefusedByPolicy: ExitCode.POLICY,
 }
 
-_UNTRUSTED = frozenset({errors.Code.FINGERPRINT_MISMATCH, errors.Code.REFLECTED_KEY})
+_BY_REASON: dict[enum.Enum, ExitCode] = {
+    errors.Code.FINGERPRINT_MISMATCH: ExitCode.UNTRUSTED,
+    errors.Code.REFLECTED_KEY: ExitCode.UNTRUSTED,
+    NotSentReason.ROUTE_UNKNOWN: ExitCode.NETWORK,
+    NotSentReason.SESSION_CLOSED: ExitCode.NETWORK,
+}
+"""Where it is not that of the class."""
 
 
 def exit_code_of(error: errors.E2EError) -> ExitCode:
-    """Return the exit code of the kind of error, or of the most specific class that has one."""
-    if error.code in _UNTRUSTED:
-        return ExitCode.UNTRUSTED
+    """Return the exit code of the reason, or of the most specific class that has one."""
+    if (code := _BY_REASON.get(reason_of(error))) is not None:
+        return code
     return next((_CODES[kind] for kind in type(error).__mro__ if kind in _CODES), ExitCode.BUG)
 
 

@@ -16,7 +16,7 @@ import segno
 from rich.console import Console
 from rich.text import Text
 
-from slixmpp_e2e.alarms import explain, headline, words
+from slixmpp_e2e.alarms import explain, headline, reason_of, words
 from xmpp_e2e.errors import E2EError
 from xmpp_e2e.types import Assurance, KnownKey
 from xmpp_e2e_cli.exit_codes import exit_code_of
@@ -84,7 +84,7 @@ class Output:
         """Print an error with its explanation to stderr; with ``--json`` to stdout."""
         code = exit_code_of(error)
         if self.as_json:
-            kind = {"error": type(error).__name__, "code": error.code.value, "exit_code": int(code)}
+            kind = {"error": type(error).__name__, "code": reason_of(error).value, "exit_code": int(code)}
             print(json.dumps({**kind, "message": headline(error), **asdict(words(error))}), flush=True)
             return
         first, *rest = escape(explain(error)).splitlines()

@@ -136,6 +136,8 @@ def test_the_api() -> None:
         assert hasattr(owners[owner], name), row
     for row in documents.rows(API, "Errors"):
         assert issubclass(getattr(slixmpp_e2e, documents.code(row[0])[0]), E2EError)
+    reasons = [f"NotSentReason.{reason.name}" for reason in slixmpp_e2e.NotSentReason]
+    assert [documents.code(row[0])[0] for row in documents.rows(API, "Reasons of NotSent")] == reasons
 
 
 def test_the_policy_tables() -> None:

@@ -7,6 +7,7 @@ import shlex
 import pytest
 
 from slixmpp_e2e.alarms import WORDS, explain, key_alarm, words
+from slixmpp_e2e.errors import NotSent, NotSentReason
 from tests.xmpp_e2e.test_key_decision import A, B, judged, key
 from xmpp_e2e import errors
 from xmpp_e2e.errors import Code
@@ -19,8 +20,12 @@ MUTE = {Code.ERROR, Code.LOCAL_ERROR, Code.UNTRUSTED_KEY}
 
 
 def test_every_code_has_words() -> None:
-    """Each kind of error of the core is explained, but for those whose message says everything."""
-    assert set(WORDS) == set(Code) - MUTE
+    """Each kind of error of the core is explained, but for those whose message says everything; so is each reason."""
+    assert set(WORDS) == {*Code, *NotSentReason} - MUTE
+    for reason in NotSentReason:
+        assert words(NotSent("", reason)) == WORDS[reason]
+        assert WORDS[reason].likely
+        assert WORDS[reason].remedy
 
 
 def test_an_error_is_explained() -> None:

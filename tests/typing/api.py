@@ -16,6 +16,8 @@ from slixmpp_e2e import (
     E2ESession,
     Fingerprint,
     KeyChanged,
+    NotSent,
+    NotSentReason,
     PeerOffline,
     PlaintextReceived,
     SasPrompt,
@@ -55,7 +57,9 @@ class Bot(slixmpp.ClientXMPP):
 
     def on_send_failed(self, event: SendFailed) -> None:
         """``str(event)`` is a text for people."""
-        assert_type(event.error, E2EError)
+        error = assert_type(event.error, E2EError)
+        if isinstance(error, NotSent) and assert_type(error.reason, NotSentReason) is NotSentReason.QUEUE_FULL:
+            return
         print(event)
 
 

@@ -7,6 +7,7 @@ import pytest
 import slixmpp_e2e.errors
 import slixmpp_e2e.store.errors
 import xmpp_e2e.errors
+from slixmpp_e2e.errors import NotSent, NotSentReason
 from xmpp_e2e.errors import (
     BytestreamViolation,
     E2EError,
@@ -35,6 +36,20 @@ def test_a_class_goes_before_its_family() -> None:
     assert exit_code_of(UntrustedKey("")) is ExitCode.UNTRUSTED
     assert exit_code_of(BytestreamViolation("")) is ExitCode.NETWORK
     assert exit_code_of(E2EError("")) is ExitCode.BUG
+
+
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [
+        (NotSentReason.ROUTE_UNKNOWN, ExitCode.NETWORK),
+        (NotSentReason.SESSION_CLOSED, ExitCode.NETWORK),
+        (NotSentReason.QUEUE_FULL, ExitCode.UNAVAILABLE),
+        (NotSentReason.QUEUED_TOO_LONG, ExitCode.UNAVAILABLE),
+        (NotSentReason.TOO_MANY_SESSIONS, ExitCode.UNAVAILABLE),
+    ],
+)
+def test_a_stanza_that_was_not_sent_has_the_code_of_its_reason(reason: NotSentReason, code: ExitCode) -> None:
+    assert exit_code_of(NotSent("", reason)) is code
 
 
 def test_of_several_errors_the_untrusted_key_is_told() -> None:

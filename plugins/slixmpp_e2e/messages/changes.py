@@ -5,7 +5,7 @@ from __future__ import annotations
 from slixmpp import Presence
 from slixmpp.basexmpp import BaseXMPP
 
-from slixmpp_e2e.errors import SessionGone
+from slixmpp_e2e.errors import NotSent, NotSentReason
 from slixmpp_e2e.jids import bare
 from slixmpp_e2e.messages.routing import RouteCache
 from slixmpp_e2e.messages.scope import MucRooms
@@ -42,7 +42,7 @@ class PeerChanges:
         if stanza.xml.get("type") == "unavailable":
             for driver in self._registry.of(peer.bare):
                 if driver.peer == peer.full:
-                    driver.abort_unreachable(SessionGone(f"{peer} went offline"))
+                    driver.abort_unreachable(NotSent(f"{peer} went offline", NotSentReason.SESSION_CLOSED))
 
     def on_keys(self, account: str) -> None:
         """Somebody decided about a key: sessions that wait for that go on, those under a refused key end."""

@@ -13,7 +13,7 @@ from slixmpp import JID, Iq, Message, Presence
 from slixmpp.basexmpp import BaseXMPP
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
-from slixmpp_e2e.errors import SessionGone
+from slixmpp_e2e.errors import NotSent, NotSentReason
 from slixmpp_e2e.messages.failures import SendFailures
 from slixmpp_e2e.messages.iq_tracking import IqTracker, is_request
 from slixmpp_e2e.messages.queue import SendQueue
@@ -84,7 +84,8 @@ class OutgoingFilter:
                 self._queue.reply(stanza, session)
                 return Way.TAKEN
             if not self._iqs.may_reply_plaintext(stanza):
-                raise SessionGone("no request is known that this answers: if one came inside a session, that has ended")
+                unknown = "no request is known that this answers: if one came inside a session, that has ended"
+                raise NotSent(unknown, NotSentReason.SESSION_CLOSED)
         if never_encrypted(stanza, to, self._rooms, component=self._xmpp.is_component):
             return Way.PLAINTEXT
         settings = self._peers.of(to.bare)

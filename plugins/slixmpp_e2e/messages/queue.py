@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from slixmpp import Iq
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
-from slixmpp_e2e.errors import HeldTooLong, HoldQueueFull, RouteUnknown, SessionGone
+from slixmpp_e2e.errors import NotSent, NotSentReason
 from slixmpp_e2e.jids import bare
 from slixmpp_e2e.messages.iq_tracking import IqTracker
 from slixmpp_e2e.messages.routing import Address, Route, RouteCache
@@ -32,6 +32,7 @@ QUEUE_BYTES = 8 * 1024 * 1024
 """Bytes that may wait for one address: pictures in messages, until a person has compared a key."""
 FULL_ADDRESSES = 8
 """Total queue limit, as a multiple of the limit of one address: whoever answers strangers must not wait for all of them."""
+_REQUEST_SESSION_ENDED = "the session in which the request came has ended"
 
 
 class Delivery(enum.Enum):
@@ -123,7 +124,7 @@ class SendQueue:
     def reply(self, stanza: StanzaBase, session: SessionDriver) -> None:
         """Send an answer through the session in which its request came: behind all that waits there, and no other way."""
         if not session.is_open:
-            self._senders.failed(stanza, SessionGone("the session in which the request came has ended"))
+            self._senders.failed(stanza, NotSent(_REQUEST_SESSION_ENDED, NotSentReason.SESSION_CLOSED))
         elif not self._send_now(stanza, session.target) and (item := self._enqueue(stanza, *session.target)) is not None:
             item.session = session
             self._queue_for(item, [session.target])
@@ -152,7 +153,7 @@ class SendQueue:
 
     async def _route(self, address: Address) -> None:
         """Find the route to an address for all that waits for it. Whatever happens, nothing waits for it afterwards."""
-        failure: E2EError = RouteUnknown(f"it could not be found out how to reach {address[1]}")
+        failure: E2EError = NotSent(f"it could not be found out how to reach {address[1]}", NotSentReason.ROUTE_UNKNOWN)
         try:
             route = await self._routes.find(address)
             waiting = self._unrouted.get(address, deque())
@@ -213,7 +214,7 @@ class SendQueue:
                 if not self._queues.get(target):
                     self._queues.pop(target, None)
                 else:
-                    self._fail(target, RouteUnknown(f"sending to {target[1]} failed"))
+                    self._fail(target, NotSent(f"sending to {target[1]} failed", NotSentReason.ROUTE_UNKNOWN))
 
     def _send_queued(self, item: QueuedStanza, driver: SessionDriver) -> bool:
         """Send a queued stanza through a session that takes stanzas; return False if it has no room now."""
@@ -221,10 +222,10 @@ class SendQueue:
         failure: E2EError | None = None
         try:
             if item.session not in (None, driver):
-                raise SessionGone("the session in which the request came has ended")
+                raise NotSent(_REQUEST_SESSION_ENDED, NotSentReason.SESSION_CLOSED)
             if not driver.send(item.stanza.xml):
                 return False
-        except (LocalError, SessionGone) as error:
+        except (LocalError, NotSent) as error:
             item.delivery[target], failure = Delivery.FAILED, error
         else:
             if isinstance(item.stanza, Iq):
@@ -247,7 +248,7 @@ class SendQueue:
             case events.SessionClosed() | events.SessionFailed():
                 if isinstance(event, events.SessionFailed):
                     self._routes.mark_unreachable(driver.target)
-                error = event.error or SessionGone(f"the session with {driver.peer} has ended")
+                error = event.error or NotSent(f"the session with {driver.peer} has ended", NotSentReason.SESSION_CLOSED)
                 self._settle_early(driver, Delivery.LOST, error)
                 if self._registry.best_with(driver.target) is None:
                     self._fail(driver.target, error)
@@ -297,7 +298,7 @@ class SendQueue:
         try:
             item = QueuedStanza(copy.copy(stanza), own_jid, to, len(writer.element(stanza.xml)))
             self._check_room(item)
-        except (LocalError, HoldQueueFull) as error:
+        except (LocalError, NotSent) as error:
             self._senders.failed(stanza, error)
             return None
         self._count(item, 1)
@@ -305,7 +306,7 @@ class SendQueue:
         return item
 
     def _check_room(self, item: QueuedStanza) -> None:
-        """Raise HoldQueueFull unless there is room for one more stanza."""
+        """Raise NotSent unless there is room for one more stanza."""
         most = self._max_bytes
         while True:
             count, size = self._waiting.get(item.to, (0, 0))
@@ -314,10 +315,11 @@ class SendQueue:
                 break
         if is_full:
             waiting = f"{count} stanzas with {size} bytes wait for {item.to} already"
-            raise HoldQueueFull(f"{waiting}; the limits of one address are {QUEUE_STANZAS} and {most}")
+            raise NotSent(f"{waiting}; the limits of one address are {QUEUE_STANZAS} and {most}", NotSentReason.QUEUE_FULL)
         count, size = self._waiting_in_all
         if count >= FULL_ADDRESSES * QUEUE_STANZAS or size + item.size > FULL_ADDRESSES * most:
-            raise HoldQueueFull(f"{count} stanzas with {size} bytes wait for {len(self._waiting)} addresses already")
+            waiting = f"{count} stanzas with {size} bytes wait for {len(self._waiting)} addresses already"
+            raise NotSent(waiting, NotSentReason.QUEUE_FULL)
 
     def _drop_copy(self, own_jid: str, account: str) -> bool:
         """Stop waiting with the oldest stanza that has reached one device of an account. Return False if there is none.
@@ -337,7 +339,7 @@ class SendQueue:
         """Give up at the deadline. What left early is with its session, which has a deadline of its own."""
         self._withdraw(item)
         waited = f"the stanza waited {self._seconds:g} seconds for a session with {item.to}"
-        self._settle(item, item.error or HeldTooLong(waited))
+        self._settle(item, item.error or NotSent(waited, NotSentReason.QUEUED_TOO_LONG))
 
     def _withdraw(self, item: QueuedStanza) -> None:
         queued = [target for target, state in item.delivery.items() if state is Delivery.QUEUED]

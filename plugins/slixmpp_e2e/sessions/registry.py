@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sized
 
-from slixmpp_e2e.errors import TooManySessions
+from slixmpp_e2e.errors import NotSent, NotSentReason
 from slixmpp_e2e.jids import bare
 from slixmpp_e2e.sessions.driver import DriverEvent, SessionDiscarded, SessionDriver, SessionReleased
 from xmpp_e2e import events
@@ -59,7 +59,7 @@ class SessionRegistry:
     def ensure(self, target: Target, min_assurance: Assurance = Assurance.NONE) -> SessionDriver:
         """Return the session with ``target``; offer one if there is none, or if the open one falls short of ``min_assurance``.
 
-        What is sent from then on waits for the new one. TooManySessions.
+        What is sent from then on waits for the new one. NotSent.
         """
         driver = self.best_with(target)
         if driver is not None and driver.is_open and driver.assurance < min_assurance:
@@ -67,7 +67,7 @@ class SessionRegistry:
             driver = None
         if driver is None:
             if len(self._sessions) - len(self._admitted) >= self._limit:
-                raise TooManySessions(f"{self._limit} sessions that we have opened are there already")
+                raise NotSent(f"{self._limit} sessions that we have opened are there already", NotSentReason.TOO_MANY_SESSIONS)
             driver = self._create(Role.INITIATOR, *target, min_assurance)
             driver.offer()
             self.add(driver)

@@ -11,6 +11,7 @@ from xml.etree.ElementTree import Element
 from slixmpp import Message
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
+from slixmpp_e2e.errors import NotSent, NotSentReason
 from slixmpp_e2e.messages.iq_tracking import IqTracker
 from slixmpp_e2e.messages.queue import Senders, SendQueue
 from slixmpp_e2e.messages.routing import Route, RouteCache
@@ -142,9 +143,9 @@ class Recorder:
         self.on_failure()
 
     @property
-    def kinds(self) -> list[tuple[str, type[E2EError]]]:
-        """What failed, and by which kind of error."""
-        return [(body, type(error)) for body, error in self.failed]
+    def kinds(self) -> list[tuple[str, type[E2EError] | NotSentReason]]:
+        """What failed, and by which kind of error: its class, or the reason why nothing was sent."""
+        return [(body, error.reason if isinstance(error, NotSent) else type(error)) for body, error in self.failed]
 
 
 class FakeSessions:

@@ -9,7 +9,8 @@ from slixmpp import Iq
 from slixmpp.xmlstream.handler import Callback
 from slixmpp.xmlstream.matcher import StanzaPath
 
-from slixmpp_e2e.errors import SessionGone
+from slixmpp_e2e.alarms import reason_of
+from slixmpp_e2e.errors import NotSentReason
 from slixmpp_e2e.messages import iq_tracking
 from slixmpp_e2e.messages.iq_tracking import IqTracker
 from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, ask, e2e, refused, turns, until
@@ -96,7 +97,7 @@ async def test_an_answer_whose_session_has_ended_is_not_sent(env: Env) -> None:
     e2e(bob).allow_plaintext(ALICE)
     e2e(bob).set_policy(ALICE, "off")
     request.reply().send()
-    assert isinstance((await failed.take()).error, SessionGone)
+    assert reason_of((await failed.take()).error) is NotSentReason.SESSION_CLOSED
     await env.settle(alice, bob)
     assert env.in_clear(request["id"]) == []
 
@@ -170,7 +171,7 @@ async def test_beyond_the_bound_nothing_is_answered_in_plaintext(env: Env, monke
     await env.settle(alice, bob)
     e2e(bob).allow_plaintext(ALICE)
     requests[0].reply().send()
-    assert isinstance((await failed.take()).error, SessionGone)
+    assert reason_of((await failed.take()).error) is NotSentReason.SESSION_CLOSED
     await env.settle(bob, alice)
     assert env.in_clear(requests[0]["id"]) == []
 
@@ -184,7 +185,7 @@ async def test_what_was_asked_in_plaintext_is_answered_in_plaintext_once(env: En
     reply.send()
     assert (await until(answer))["id"] == reply["id"]
     reply.send()
-    assert isinstance((await failed.take()).error, SessionGone)
+    assert reason_of((await failed.take()).error) is NotSentReason.SESSION_CLOSED
 
 
 # --- by itself -------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element
 import pytest
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
-from slixmpp_e2e.errors import SessionGone
+from slixmpp_e2e.errors import NotSentReason
 from slixmpp_e2e.messages.outgoing import OutgoingFilter
 from slixmpp_e2e.messages.scope import MucRooms
 from slixmpp_e2e.policy import Policy
@@ -59,7 +59,8 @@ class Out:
         if len(driver.sent) > before[0]:
             return "session"
         if len(recorder.failed) > before[1]:
-            return type(recorder.failed[-1][1]).__name__
+            kind = recorder.kinds[-1][1]
+            return kind.value if isinstance(kind, NotSentReason) else kind.__name__
         return "plaintext" if len(recorder.plaintext) > before[2] else ""
 
 
@@ -168,7 +169,7 @@ async def test_an_answer_goes_the_way_of_its_request(out: Out) -> None:
     out.settings = settings(Policy.OFF)
     assert await out.send(stanza("iq", "result", BODY, to=BOB, id="off")) == "passed"
     for iq_id in ("in", "out", "unknown"):
-        assert await out.send(stanza("iq", "result", BODY, to=BOB, id=iq_id)) == SessionGone.__name__
+        assert await out.send(stanza("iq", "result", BODY, to=BOB, id=iq_id)) == NotSentReason.SESSION_CLOSED.value
 
 
 @pytest.mark.parametrize(("sender", "own_jid"), [(ECHO, ECHO), ("", BOTS)])

@@ -9,15 +9,8 @@ import pytest
 from slixmpp.exceptions import IqError
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
-from slixmpp_e2e.errors import (
-    HeldTooLong,
-    HoldQueueFull,
-    PeerOffline,
-    PeerWithoutE2E,
-    RouteUnknown,
-    SessionGone,
-    TooManySessions,
-)
+from slixmpp_e2e.alarms import reason_of
+from slixmpp_e2e.errors import NotSent, NotSentReason, PeerOffline, PeerWithoutE2E
 from slixmpp_e2e.messages import queue as queues
 from slixmpp_e2e.messages import routing
 from slixmpp_e2e.messages.routing import Route
@@ -100,8 +93,12 @@ async def test_a_route_that_is_forgotten_while_it_is_sought_is_sought_again() ->
     assert fake.is_empty()
 
 
-@pytest.mark.parametrize(("breaks", "told"), [(PeerOffline("away"), PeerOffline), (ZeroDivisionError(), RouteUnknown)])
-async def test_a_search_that_fails_is_told_and_the_next_one_begins_anew(breaks: Exception, told: type[E2EError]) -> None:
+@pytest.mark.parametrize(
+    ("breaks", "told"), [(PeerOffline("away"), PeerOffline), (ZeroDivisionError(), NotSentReason.ROUTE_UNKNOWN)]
+)
+async def test_a_search_that_fails_is_told_and_the_next_one_begins_anew(
+    breaks: Exception, told: type[E2EError] | NotSentReason
+) -> None:
     """Though something changed meanwhile, and whatever broke."""
     fake = FakeSessions(one := FakeDriver(ONE))
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
@@ -128,7 +125,7 @@ async def test_what_breaks_with_one_stanza_loses_no_other() -> None:
     for body in ("one", "two", "three"):
         fake.send(body, CAROL)
     await turns(6)
-    assert fake.recorder.kinds == [("two", RouteUnknown), ("three", RouteUnknown)]
+    assert fake.recorder.kinds == [("two", NotSentReason.ROUTE_UNKNOWN), ("three", NotSentReason.ROUTE_UNKNOWN)]
     assert fake.is_empty()
 
 
@@ -256,7 +253,7 @@ async def test_no_session_can_be_offered() -> None:
     """That is a failure like another."""
     fake = FakeSessions()
     fake.found[ONE] = through(ONE)
-    fake.refusal = error = TooManySessions("too many")
+    fake.refusal = error = NotSent("too many", NotSentReason.TOO_MANY_SESSIONS)
     await fake.say("0", "1", to=ONE)
     assert fake.recorder.failed == [("0", error), ("1", error)]
     assert fake.is_empty()
@@ -367,7 +364,7 @@ async def test_an_answer_goes_through_its_session_behind_what_waits_there() -> N
     assert one.sent == ["0", "1", "2", "3"]
     fake.end(one)
     fake.queue.reply(message("4"), one)
-    assert fake.recorder.kinds == [("4", SessionGone)]
+    assert fake.recorder.kinds == [("4", NotSentReason.SESSION_CLOSED)]
     assert fake.is_empty()
 
 
@@ -380,7 +377,7 @@ async def test_an_answer_that_waited_does_not_move_to_a_newer_session() -> None:
     fake.add(newer := FakeDriver(ONE))
     await turns(6)
     assert newer.sent == ["message"]
-    assert fake.recorder.kinds == [("answer", SessionGone)]
+    assert fake.recorder.kinds == [("answer", NotSentReason.SESSION_CLOSED)]
     assert fake.is_empty()
 
 
@@ -389,7 +386,7 @@ async def test_an_answer_dies_with_its_session() -> None:
     fake.queue.reply(message("answer"), one)
     fake.end(one)
     await turns(6)
-    assert fake.recorder.kinds == [("answer", SessionGone)]
+    assert fake.recorder.kinds == [("answer", NotSentReason.SESSION_CLOSED)]
     assert (fake.offered, fake.sought) == ([], [])
     assert fake.is_empty()
 
@@ -399,7 +396,7 @@ async def test_an_answer_for_which_there_is_no_room_is_reported(monkeypatch: pyt
     fake = FakeSessions(one := FakeDriver(ONE, room=0))
     for body in ("0", "1"):
         fake.queue.reply(message(body), one)
-    assert fake.recorder.kinds == [("1", HoldQueueFull)]
+    assert fake.recorder.kinds == [("1", NotSentReason.QUEUE_FULL)]
 
 
 # --- bounds ----------------------------------------------------------------------------------------------------------
@@ -411,7 +408,7 @@ async def test_so_much_may_wait_for_one_address(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(queues, "QUEUE_STANZAS", stanzas)
     fake = FakeSessions(one := FakeDriver(ONE, room=0), max_bytes=size)
     await fake.say("0", "1", "2")
-    assert fake.recorder.kinds == [("2", HoldQueueFull)]
+    assert fake.recorder.kinds == [("2", NotSentReason.QUEUE_FULL)]
     one.give_room(2)
     await turns(6)
     await fake.say("3", "4")
@@ -425,7 +422,7 @@ async def test_eight_times_as_much_may_wait_in_all(monkeypatch: pytest.MonkeyPat
     fake.may_find.clear()
     for number in range(10):
         await fake.say(str(number), to=f"{number}ob@localhost")
-    assert fake.recorder.kinds == [(body, HoldQueueFull) for body in "89"]
+    assert fake.recorder.kinds == [(body, NotSentReason.QUEUE_FULL) for body in "89"]
     fake.queue.take_all()
     assert fake.is_empty()
 
@@ -453,7 +450,7 @@ async def test_nothing_is_lost_for_another_account_or_another_own_address(monkey
     await fake.say("dave", "more", to=dave)
     fake.found[BARE] = through(ONE, own_jid=other)
     await fake.say("elsewhere", own_jid=other)
-    assert fake.recorder.kinds == [("more", HoldQueueFull), ("elsewhere", HoldQueueFull)]
+    assert fake.recorder.kinds == [("more", NotSentReason.QUEUE_FULL), ("elsewhere", NotSentReason.QUEUE_FULL)]
     for driver in drivers:
         driver.give_room()
     await turns(6)
@@ -473,7 +470,7 @@ async def test_nothing_waits_longer_than_its_deadline() -> None:
     fake.loop.advance(200)
     await fake.say("younger")
     fake.loop.advance(100)
-    assert fake.recorder.kinds == [("session", HeldTooLong), ("route", HeldTooLong)]
+    assert fake.recorder.kinds == [("session", NotSentReason.QUEUED_TOO_LONG), ("route", NotSentReason.QUEUED_TOO_LONG)]
     fake.may_find.set()
     one.give_room()
     await turns(6)
@@ -593,7 +590,7 @@ async def test_a_handler_of_a_failure_may_end_everything(breaks: str) -> None:
     fake.recorder.on_failure = lambda: taken.extend(fake.queue.take_all())
     if breaks == "offer":
         one.core.state = State.CLOSED
-        fake.refusal = TooManySessions("too many")
+        fake.refusal = NotSent("too many", NotSentReason.TOO_MANY_SESSIONS)
     fake.may_find.set()
     await turns(6)
     if breaks == "session":
@@ -625,7 +622,7 @@ async def test_what_does_not_fit_is_reported_and_the_rest_arrives(env: Env) -> N
         alice.send_message(mto=BOB, mbody=f"{number} {'x' * 1000}")
     await until(hold.caught())
     report = await failed.take()
-    assert isinstance(report.error, HoldQueueFull)
+    assert reason_of(report.error) is NotSentReason.QUEUE_FULL
     assert report.stanza["body"].startswith("3")
     assert "3400" in await refused(ask(alice, BOB))
     hold.release()
@@ -639,7 +636,7 @@ async def test_what_waits_longer_than_queue_seconds_is_reported(env: Env) -> Non
     alice.send_message(mto=BOB, mbody="too late")
     assert "0.2 seconds" in await refused(ask(alice, BOB))
     report = await failed.take()
-    assert isinstance(report.error, HeldTooLong)
+    assert reason_of(report.error) is NotSentReason.QUEUED_TOO_LONG
     assert report.stanza["body"] == "too late"
     hold.release()
     await env.session(alice, bob)
