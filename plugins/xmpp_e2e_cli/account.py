@@ -22,30 +22,13 @@ from xmpp_e2e.tls.certificate import OwnKey
 from xmpp_e2e.types import Fingerprint
 from xmpp_e2e_cli import cmd_protection
 from xmpp_e2e_cli.cmd_protection import Protection
-from xmpp_e2e_cli.exit_codes import UsageError
+from xmpp_e2e_cli.errors import UsageError, UsageReason
 from xmpp_e2e_cli.password_strength import read_first_line
 
 JID_VARIABLE = "XMPP_E2E_JID"
 PASSWORD_VARIABLE = "XMPP_E2E_PASSWORD"
 KEYRING_SERVICE = "xmpp-e2e"
 """The service name in the keyring: ``keyring set xmpp-e2e alice@example.org`` stores a password."""
-
-
-class AccountUnclear(UsageError):
-    """No account was named, and there is not exactly one on this machine."""
-
-
-class NotInitialized(UsageError):
-    """The account has no key on this machine yet."""
-
-
-class PasswordNeeded(UsageError):
-    """No password was found, and nobody can be asked."""
-
-    remedy = (
-        f"Use --password-file FILE, the environment variable {PASSWORD_VARIABLE}, the keyring (keyring set"
-        f" {KEYRING_SERVICE} JID), or a terminal. Never the command line: others can read it."
-    )
 
 
 def parse_jid(text: str) -> JID:
@@ -66,7 +49,7 @@ def initialized_accounts() -> list[str]:
 
 
 def choose(named: str | None, environment: Mapping[str, str] | None = None) -> JID:
-    """Return the account: ``named``, else from the environment, else the only one here. Raises AccountUnclear."""
+    """Return the account: ``named``, else from the environment, else the only one here. Raises UsageError."""
     environment = os.environ if environment is None else environment
     if text := named or environment.get(JID_VARIABLE):
         return parse_jid(text)
@@ -74,28 +57,33 @@ def choose(named: str | None, environment: Mapping[str, str] | None = None) -> J
     if len(accounts) == 1:
         return JID(accounts[0])
     if accounts:
-        raise AccountUnclear(f"there are several accounts ({', '.join(accounts)}); choose one with --account JID")
-    raise AccountUnclear("there is no account yet; create a key for one with: xmpp-e2e init JID")
+        raise UsageError(
+            f"there are several accounts ({', '.join(accounts)}); choose one with --account JID", UsageReason.ACCOUNT_UNCLEAR
+        )
+    raise UsageError("there is no account yet; create a key for one with: xmpp-e2e init JID", UsageReason.ACCOUNT_UNCLEAR)
 
 
 def key_protection_of(account: JID, passphrase_file: Path | None = None) -> KeyProtection:
-    """Return the protection of the account's secrets. Raises NotInitialized, StoreError."""
+    """Return the protection of the account's secrets. Raises UsageError, StoreError."""
     kind = cmd_protection.protection_of(account)
     if kind is None:
-        raise NotInitialized(f"{account.bare} has no key on this machine; create one with: xmpp-e2e init {account.bare}")
+        raise UsageError(
+            f"{account.bare} has no key on this machine; create one with: xmpp-e2e init {account.bare}",
+            UsageReason.NOT_INITIALIZED,
+        )
     passphrase = cmd_protection.current_passphrase(account, passphrase_file)
     return cmd_protection.key_protection(kind, path_for(account.bare), passphrase)
 
 
 def open_store(account: JID, passphrase_file: Path | None = None) -> SQLStore:
-    """Open the account's store. Raises NotInitialized, StoreError."""
+    """Open the account's store. Raises UsageError, StoreError."""
     return SQLStore.for_jid(account.bare, protection=key_protection_of(account, passphrase_file))
 
 
 def unlock(account: JID, passphrase_file: Path | None = None) -> KeyProtection:
     """Return the plugin's setting ``key_protection`` after a test, so that a wrong passphrase is noticed now.
 
-    Raises NotInitialized, StoreError.
+    Raises UsageError, StoreError.
     """
     protection = key_protection_of(account, passphrase_file)
     with SQLStore.for_jid(account.bare, protection=protection) as store:
@@ -144,17 +132,17 @@ def _create_key() -> StoredOwnKey:
 
 
 def password_for(account: JID, file: Path | None, environment: Mapping[str, str] | None = None) -> str:
-    """Return the password from the file, the environment, the keyring or a prompt. Raises PasswordNeeded."""
+    """Return the password from the file, the environment, the keyring or a prompt. Raises UsageError."""
     environment = os.environ if environment is None else environment
     if file is not None:
-        return read_first_line(file, "password", PasswordNeeded)
+        return read_first_line(file, "password", UsageReason.PASSWORD_NEEDED)
     if password := environment.get(PASSWORD_VARIABLE) or _from_keyring(account.bare):
         return password
     if not sys.stderr.isatty():
-        raise PasswordNeeded(f"there is no password for {account.bare}, and no terminal to ask for it")
+        raise UsageError(f"there is no password for {account.bare}, and no terminal to ask for it", UsageReason.PASSWORD_NEEDED)
     if password := getpass.getpass(f"Password of {account.bare}: "):
         return password
-    raise PasswordNeeded(f"no password was given for {account.bare}")
+    raise UsageError(f"no password was given for {account.bare}", UsageReason.PASSWORD_NEEDED)
 
 
 def _from_keyring(bare: str) -> str | None:

@@ -21,7 +21,8 @@ from xmpp_e2e.types import TrustModel
 from xmpp_e2e_cli import account, cmd_listen, cmd_protection, cmd_send, commands, connection, demo, options, output, prompts
 from xmpp_e2e_cli.cmd_protection import Protection
 from xmpp_e2e_cli.demo import ServerKind
-from xmpp_e2e_cli.exit_codes import ExitCode, UsageError, exit_code_of
+from xmpp_e2e_cli.errors import UsageError
+from xmpp_e2e_cli.exit_codes import ExitCode, exit_code_of
 from xmpp_e2e_cli.options import (
     Account,
     CaFile,

@@ -15,17 +15,13 @@ from slixmpp_e2e.trust.trust_uri import is_trust_uri, parse_keys, parse_trust_ur
 from slixmpp_e2e.verification.attempt_limiter import MAX_PASSWORD_ATTEMPTS
 from xmpp_e2e.types import Assurance, Fingerprint
 from xmpp_e2e_cli import account, output
-from xmpp_e2e_cli.exit_codes import UsageError
+from xmpp_e2e_cli.errors import UsageError, UsageReason
 from xmpp_e2e_cli.output import Output
 from xmpp_e2e_cli.password_strength import describe_weakness
 
 SECRET_NAMES = {"psk": "key", "srp": "password"}
 """The name of a shared secret for users, by method."""
 PROGRAMS_NOTICE = "Programs with an open session to the peer notice this within about a second."
-
-
-class KeyNotFound(UsageError):
-    """The store has no such key."""
 
 
 def parse_fingerprint(text: str) -> Fingerprint:
@@ -156,12 +152,14 @@ class KeyCommands:
         self._done("blocked", peer, fingerprint, changed, f"The key {fingerprint} of {peer.bare} {result}.")
 
     def forget(self, peer: JID, fingerprint: Fingerprint | None) -> None:
-        """Forget one key, or all keys of the peer. Raises KeyNotFound."""
+        """Forget one key, or all keys of the peer. Raises UsageError."""
         with self._store() as store:
             count = store.forget(peer.bare, fingerprint, time.time())
         if not count:
             which = f"the key {fingerprint}" if fingerprint else "a key"
-            raise KeyNotFound(f"the store does not have {which} of {peer.bare}; xmpp-e2e trust list shows all keys")
+            raise UsageError(
+                f"the store does not have {which} of {peer.bare}; xmpp-e2e trust list shows all keys", UsageReason.KEY_NOT_FOUND
+            )
         text = f"Forgot {_counted(count, 'key')} of {peer.bare}. Their next key counts as a first contact."
         if fingerprint:
             text = f"Forgot the key {fingerprint} of {peer.bare}."

@@ -30,7 +30,7 @@ from slixmpp_e2e.alarms import explain
 from xmpp_e2e.errors import E2EError
 from xmpp_e2e.types import Assurance, Fingerprint
 from xmpp_e2e_cli import output
-from xmpp_e2e_cli.exit_codes import ConnectionLost
+from xmpp_e2e_cli.errors import ConnectionFailed, ConnectionReason
 from xmpp_e2e_cli.output import Output
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -67,7 +67,7 @@ class Listener:
             client.add_event_handler(event, handler)
 
     async def run(self, e2e: E2E) -> None:
-        """Run until SIGINT or SIGTERM. The client is logged in; its presence is sent here. Raises ConnectionLost."""
+        """Run until SIGINT or SIGTERM. The client is logged in; its presence is sent here. Raises ConnectionFailed."""
         loop = asyncio.get_running_loop()
         for number in SIGNALS:
             loop.add_signal_handler(number, self._stop)
@@ -93,7 +93,8 @@ class Listener:
 
     def _disconnected(self, reason: object) -> None:
         if not self._result.done():
-            self._result.set_result(ConnectionLost(f"the stream to the server has ended ({reason or 'no reason given'})"))
+            text = f"the stream to the server has ended ({reason or 'no reason given'})"
+            self._result.set_result(ConnectionFailed(text, ConnectionReason.CONNECTION_LOST))
 
     # --- stanzas ---------------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from slixmpp import JID
 
 from slixmpp_e2e.store import KeyFile, KeyProtection, Keyring, Passphrase, SQLStore, key_file_beside, path_for
-from xmpp_e2e_cli.exit_codes import UsageError
+from xmpp_e2e_cli.errors import UsageError, UsageReason
 from xmpp_e2e_cli.output import Output
 from xmpp_e2e_cli.password_strength import describe_weakness, read_first_line
 
@@ -36,15 +36,6 @@ SETTINGS = {Protection.KEY_FILE: "'key-file'", Protection.KEYRING: "'keyring'", 
 """The values of the plugin's setting ``key_protection``."""
 
 
-class PassphraseNeeded(UsageError):
-    """No passphrase was found, and nobody can be asked."""
-
-    remedy = (
-        f"Use --passphrase-file FILE, the environment variable {PASSPHRASE_VARIABLE}, or a terminal."
-        f" To replace a passphrase: --new-passphrase-file FILE, {NEW_PASSPHRASE_VARIABLE}."
-    )
-
-
 def current_passphrase(account: JID, file: Path | None) -> Callable[[], str]:
     """Return a function that gets the passphrase of an existing store."""
     return lambda: _from(file, PASSPHRASE_VARIABLE) or _typed(f"Passphrase of the store of {account.bare}: ")
@@ -57,7 +48,7 @@ def new_passphrase(account: JID, file: Path | None, variable: str) -> Callable[[
         if not (passphrase := _from(file, variable)):
             passphrase = _typed(f"New passphrase for the store of {account.bare}: ")
             if _typed("The same again: ") != passphrase:
-                raise PassphraseNeeded("the two are not the same")
+                raise UsageError("the two are not the same", UsageReason.PASSPHRASE_NEEDED)
         if weak := describe_weakness(passphrase, (account.bare,)):
             Output().info(f"This is a weak passphrase: {weak} Anybody with a copy of the store has unlimited guesses.")
         return passphrase
@@ -103,8 +94,8 @@ def change(store: SQLStore, mine: JID, out: Output, old: Protection, new: Protec
 
 
 def _from(file: Path | None, variable: str) -> str | None:
-    """Return the passphrase from the file, else from the environment. Raises PassphraseNeeded if the file has none."""
-    return read_first_line(file, "passphrase", PassphraseNeeded) if file is not None else os.environ.get(variable)
+    """Return the passphrase from the file, else from the environment. Raises UsageError if the file has none."""
+    return read_first_line(file, "passphrase", UsageReason.PASSPHRASE_NEEDED) if file is not None else os.environ.get(variable)
 
 
 def has_terminal() -> bool:
@@ -114,7 +105,9 @@ def has_terminal() -> bool:
 
 def _typed(prompt: str) -> str:
     if not has_terminal():
-        raise PassphraseNeeded("the store is protected by a passphrase, and there is no terminal to ask for it")
+        raise UsageError(
+            "the store is protected by a passphrase, and there is no terminal to ask for it", UsageReason.PASSPHRASE_NEEDED
+        )
     if passphrase := getpass.getpass(prompt):
         return passphrase
-    raise PassphraseNeeded("no passphrase was given")
+    raise UsageError("no passphrase was given", UsageReason.PASSPHRASE_NEEDED)

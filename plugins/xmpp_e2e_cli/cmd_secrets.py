@@ -21,17 +21,9 @@ from slixmpp_e2e.verification.attempt_limiter import MAX_PASSWORD_ATTEMPTS
 from xmpp_e2e.authenticate.psk import KEY_BYTES
 from xmpp_e2e_cli import account, cmd_protection
 from xmpp_e2e_cli.cmd_keys import SECRET_NAMES
-from xmpp_e2e_cli.exit_codes import UsageError
+from xmpp_e2e_cli.errors import UsageError, UsageReason
 from xmpp_e2e_cli.output import Output
 from xmpp_e2e_cli.password_strength import MAX_FILE_BYTES, describe_weakness, read_first_line
-
-
-class InvalidSecret(UsageError):
-    """The input is not a usable key or password."""
-
-
-class SecretNotFound(UsageError):
-    """No such secret is shared with the peer."""
 
 
 def generate_key() -> bytes:
@@ -55,18 +47,20 @@ class SecretCommands:
         self._out.info(f"Give it to the peer over a channel that nobody else can read. They run: xmpp-e2e psk add {self._mine}")
 
     def add_key(self, file: Path | None) -> None:
-        """Store a key that the peer has created. Raises InvalidSecret."""
+        """Store a key that the peer has created. Raises UsageError."""
         try:
             key = decode_psk(read_key(file))
         except ValueError as error:
-            raise InvalidSecret(f"{error}: for a password, use xmpp-e2e password {self._peer}") from None
+            raise UsageError(
+                f"{error}: for a password, use xmpp-e2e password {self._peer}", UsageReason.INVALID_SECRET
+            ) from None
         self._done("psk", self._put("psk", key))
 
     def set_password(self, file: Path | None) -> None:
-        """Store a password that both have agreed on. Raises InvalidSecret."""
+        """Store a password that both have agreed on. Raises UsageError."""
         with self._store():  # fail before the user types anything if there is no store
             pass
-        password = read_first_line(file, "password", InvalidSecret) if file is not None else self._typed()
+        password = read_first_line(file, "password", UsageReason.INVALID_SECRET) if file is not None else self._typed()
         value = derive_srp_secret(password, self._mine, self._peer)
         if weak := describe_weakness(password, (self._mine, self._peer)):
             self._out.info(f"This is a weak password: {weak} An impostor of the peer gets one guess per session.")
@@ -77,10 +71,10 @@ class SecretCommands:
                 self._out.info(f"{locked} To unlock it: xmpp-e2e trust unlock {self._peer}")
 
     def forget(self, kind: str) -> None:
-        """Delete the shared secret of this kind. Raises SecretNotFound."""
+        """Delete the shared secret of this kind. Raises UsageError."""
         with self._store() as store:
             if not PeerSecrets(store, self._mine).forget(self._peer, kind):
-                raise SecretNotFound(f"no {SECRET_NAMES[kind]} is shared with {self._peer}")
+                raise UsageError(f"no {SECRET_NAMES[kind]} is shared with {self._peer}", UsageReason.SECRET_NOT_FOUND)
         data = {"account": self._mine, "peer": self._peer, "done": "forgotten", "kind": kind}
         self._out.result(data, f"Forgot the {SECRET_NAMES[kind]} that {self._mine} shared with {self._peer}.")
         self._out.info("Keys that it has verified stay verified. xmpp-e2e trust forget forgets them.")
@@ -120,14 +114,15 @@ class SecretCommands:
     def _typed(self) -> str:
         """Ask for the password twice, because typing is hidden."""
         if not cmd_protection.has_terminal():
-            raise InvalidSecret(
-                "there is no terminal to ask for the password; --file names a file with the password in its first line"
+            raise UsageError(
+                "there is no terminal to ask for the password; --file names a file with the password in its first line",
+                UsageReason.INVALID_SECRET,
             )
         typed = getpass.getpass(f"Password that you share with {self._peer}: ")
         if not typed:
-            raise InvalidSecret("no password was given")
+            raise UsageError("no password was given", UsageReason.INVALID_SECRET)
         if getpass.getpass("The same again: ") != typed:
-            raise InvalidSecret("the two are not the same")
+            raise UsageError("the two are not the same", UsageReason.INVALID_SECRET)
         return typed
 
 
@@ -137,9 +132,9 @@ def print_key(out: Output, key: bytes, data: dict[str, object]) -> None:
 
 
 def read_key(file: Path | None) -> str:
-    """Read a key from the file, the terminal or standard input. Raises InvalidSecret."""
+    """Read a key from the file, the terminal or standard input. Raises UsageError."""
     if file is not None:
-        return read_first_line(file, "key", InvalidSecret)
+        return read_first_line(file, "key", UsageReason.INVALID_SECRET)
     if sys.stdin.isatty():
         return getpass.getpass("The key (psk:…): ").strip()
     try:

@@ -20,7 +20,8 @@ from xmpp_e2e.config import Timeouts
 from xmpp_e2e.errors import E2EError, Timeout, UntrustedKey
 from xmpp_e2e.states import State
 from xmpp_e2e.types import Assurance, Fingerprint
-from xmpp_e2e_cli.exit_codes import RefusedByPolicy, most_urgent
+from xmpp_e2e_cli.errors import RefusedByPolicy
+from xmpp_e2e_cli.exit_codes import most_urgent
 
 PRESENCE_SECONDS = 5.0
 """Time for a contact's presence to arrive. Their server answers within a second or so if they are online."""
@@ -54,12 +55,6 @@ class PresenceNotShared(PeerOffline):
         "Nothing was sent. Write to a full JID, which needs no presence: xmpp-e2e send name@domain/resource"
         " (`listen` prints its own). Or ask for permission: --subscribe."
     )
-
-
-class KeyHeld(UntrustedKey):
-    """Our own user has to decide about the peer's key first. The message explains everything."""
-
-    likely = attack = remedy = ""
 
 
 @dataclass(frozen=True)
@@ -128,14 +123,14 @@ def _key_changes(client: ClientXMPP, tell: Progress) -> Iterator[dict[E2ESession
 
 
 async def _open_session(e2e: E2E, device: str, message: Message, changes: dict[E2ESession, KeyChanged]) -> E2ESession:
-    """Return an open session. Raises KeyHeld if our own user has to decide about the key first."""
+    """Return an open session. Raises UntrustedKey if our own user has to decide about the key first."""
     seconds = max(message.seconds, Timeouts().user) if message.can_ask else message.seconds
     try:
         async with asyncio.timeout(seconds):
             session = await e2e.connect(device)
             if session.state in _OUR_DECISION and not session.is_verifying:
                 await session.close()
-                raise KeyHeld(_explain_key(session, changes.get(session)))
+                raise UntrustedKey(_explain_key(session, changes.get(session)))
             await session.wait_open()
     except TimeoutError:
         raise Timeout(f"{device} did not open the session within {seconds:g} seconds; nothing was sent") from None

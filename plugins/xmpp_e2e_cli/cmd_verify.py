@@ -19,11 +19,11 @@ from slixmpp_e2e.trust.secrets import KEY_ID
 from xmpp_e2e.authenticate.sas_text import SasForm
 from xmpp_e2e.errors import AuthenticationFailed, LocalError, Timeout
 from xmpp_e2e.types import Assurance
-from xmpp_e2e_cli import cmd_secrets, prompts
+from xmpp_e2e_cli import prompts
 from xmpp_e2e_cli.cmd_send import Delivery, Progress, close_session, online_devices
-from xmpp_e2e_cli.exit_codes import UsageError
+from xmpp_e2e_cli.errors import UsageError, UsageReason
 from xmpp_e2e_cli.password_strength import read_first_line
-from xmpp_e2e_cli.prompts import NoTerminal, TerminalUser
+from xmpp_e2e_cli.prompts import TerminalUser
 
 
 class VerificationMethod(enum.Enum):
@@ -81,7 +81,9 @@ def choose_verification(peer: JID, methods: list[VerificationMethod], form: SasF
         raise UsageError("--form chooses what to compare: use it with --sas only")
     if method is VerificationMethod.SAS:
         if not prompts.has_terminal():
-            raise NoTerminal("there is no terminal to show the short string at, and to ask whether it is the same")
+            raise UsageError(
+                "there is no terminal to show the short string at, and to ask whether it is the same", UsageReason.NO_TERMINAL
+            )
         return Verification(method, form or SasForm.DECIMAL)
     if method is VerificationMethod.KEY:
         return Verification(method)
@@ -92,12 +94,15 @@ def choose_verification(peer: JID, methods: list[VerificationMethod], form: SasF
 
 def _password(peer: JID, file: Path | None) -> str:
     if file is not None:
-        return read_first_line(file, "password", cmd_secrets.InvalidSecret)
+        return read_first_line(file, "password", UsageReason.INVALID_SECRET)
     if not prompts.has_terminal():
-        raise NoTerminal("there is no terminal to ask for the password; --file names a file with it in its first line")
+        raise UsageError(
+            "there is no terminal to ask for the password; --file names a file with it in its first line",
+            UsageReason.NO_TERMINAL,
+        )
     if typed := getpass.getpass(f"Password that you share with {peer.bare}: "):
         return typed
-    raise cmd_secrets.InvalidSecret("no password was given")
+    raise UsageError("no password was given", UsageReason.INVALID_SECRET)
 
 
 async def verify(
@@ -110,7 +115,7 @@ async def verify(
     key = e2e._store.secret(peer.bare, "psk", KEY_ID) if chosen.method is VerificationMethod.KEY else b""
     if key is None:
         text = f"no key is shared with {peer.bare}; add the one that they created: xmpp-e2e psk add {peer.bare}"
-        raise cmd_secrets.SecretNotFound(text)
+        raise UsageError(text, UsageReason.SECRET_NOT_FOUND)
     devices = await online_devices(client, peer, seconds, tell)
     if len(devices) > 1:
         tell(f"{peer.bare} has {len(devices)} devices online, each with its own key; this verifies one of them")

@@ -15,8 +15,7 @@ from slixmpp import JID, ClientXMPP
 
 import slixmpp_e2e
 from slixmpp_e2e import E2E
-from xmpp_e2e.errors import E2EError
-from xmpp_e2e_cli.exit_codes import CertificateRefused, LoginRefused, ServerUnreachable, TLSNotOffered, UsageError
+from xmpp_e2e_cli.errors import ConnectionFailed, ConnectionReason, UsageError
 from xmpp_loopback import no_tls, offline
 
 LOGIN_SECONDS = 60.0
@@ -87,7 +86,7 @@ def e2e_of(client: ClientXMPP) -> E2E:
 
 
 async def log_in(client: ClientXMPP, server: Server) -> None:
-    """Connect and bind. Raises ServerUnreachable, CertificateRefused, TLSNotOffered or LoginRefused."""
+    """Connect and bind. Raises ConnectionFailed."""
     if server.plaintext:
         client.enable_starttls, client.enable_plaintext = False, True
         login = client.plugin["feature_mechanisms"]
@@ -102,7 +101,9 @@ async def log_in(client: ClientXMPP, server: Server) -> None:
             async with asyncio.timeout(LOGIN_SECONDS):
                 await bound
         except TimeoutError:
-            raise ServerUnreachable(f"{_server_name(client, address)} did not finish the login in time") from None
+            raise ConnectionFailed(
+                f"{_server_name(client, address)} did not finish the login in time", ConnectionReason.UNREACHABLE
+            ) from None
 
 
 @contextlib.contextmanager
@@ -111,12 +112,13 @@ def _login_result(client: ClientXMPP, server: Server) -> Iterator[asyncio.Future
     future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     failures: list[object] = []
 
-    def fail(error: E2EError) -> None:
+    def fail(message: str, reason: ConnectionReason) -> None:
         if not future.done():
-            future.set_exception(error)
+            future.set_exception(ConnectionFailed(message, reason))
 
     def untrusted(reason: object) -> None:
-        fail(CertificateRefused(f"the certificate of {client.boundjid.domain} is not valid: {reason}"))
+        text = f"the certificate of {client.boundjid.domain} is not valid: {reason}"
+        fail(text, ConnectionReason.CERTIFICATE_REFUSED)
 
     def gave_up(_: object) -> None:
         for failure in failures:
@@ -124,7 +126,7 @@ def _login_result(client: ClientXMPP, server: Server) -> Iterator[asyncio.Future
                 untrusted(failure.verify_message)
         where = _server_name(client, client.custom_address)
         reason = f" ({failures[-1]})" if failures else ""
-        fail(ServerUnreachable(f"{where} cannot be reached{reason}"))
+        fail(f"{where} cannot be reached{reason}", ConnectionReason.UNREACHABLE)
 
     def ended(reason: object) -> None:
         failures.append(reason or "it ended the connection")
@@ -133,8 +135,8 @@ def _login_result(client: ClientXMPP, server: Server) -> Iterator[asyncio.Future
     def refused(_: object) -> None:
         # Without TLS slixmpp has sent nothing.
         if not server.plaintext and (client.transport is None or client.transport.get_extra_info("ssl_object") is None):
-            fail(TLSNotOffered(f"{_server_name(client, client.custom_address)} offers no TLS"))
-        fail(LoginRefused(f"the server refused the password of {client.boundjid.bare}"))
+            fail(f"{_server_name(client, client.custom_address)} offers no TLS", ConnectionReason.TLS_NOT_OFFERED)
+        fail(f"the server refused the password of {client.boundjid.bare}", ConnectionReason.LOGIN_REFUSED)
 
     def bound(_: object) -> None:
         if not future.done():

@@ -16,6 +16,7 @@ from slixmpp_e2e.errors import (
 )
 from slixmpp_e2e.store import KeyBlocked, StoreError
 from xmpp_e2e import errors
+from xmpp_e2e_cli.errors import ConnectionFailed, DemoFailed, RefusedByPolicy, UsageError
 
 
 class ExitCode(enum.IntEnum):
@@ -37,72 +38,13 @@ class ExitCode(enum.IntEnum):
     """Our policy or the peer's forbids it."""
 
 
-class UsageError(errors.E2EError):
-    """The command cannot run with these arguments, files or settings."""
-
-
-class RefusedByPolicy(errors.E2EError):
-    """Our own policy forbids it."""
-
-    likely = "The policy `off` was set for this peer, by you or by a program that uses the same store."
-    remedy = "Nothing was sent. Set another policy in that program: set_policy(peer, \"prefer\")."
-
-
-class ServerUnreachable(errors.E2EError):
-    """The command could not open a stream to the server."""
-
-    likely = "The server is down, or its name or port is wrong."
-    attack = "Somebody on the path can block the connection. They learn nothing from it."
-    remedy = "Check the address. --host and --port name a server that is not in DNS."
-
-
-class CertificateRefused(errors.E2EError):
-    """The server's certificate is not valid for its domain."""
-
-    likely = "The server uses a self-signed or an expired certificate."
-    attack = "An impostor of your server who wants your password looks exactly like this."
-    remedy = "The password was not sent. For your own certificate authority, use --ca-file FILE.pem."
-
-
-class TLSNotOffered(errors.E2EError):
-    """The server offers no TLS."""
-
-    likely = "The server or its port is meant for tests."
-    attack = "Somebody on the path who removes the offer of TLS to get your password looks exactly like this."
-    remedy = "The password was not sent. Check the address. Use --direct-tls for ports where TLS begins at once."
-
-
-class LoginRefused(errors.E2EError):
-    """The server refused the password."""
-
-    likely = "The password or the account's name is misspelt."
-    remedy = "Check both. The password comes from --password-file, XMPP_E2E_PASSWORD, the keyring or the prompt."
-
-
-class ConnectionLost(errors.E2EError):
-    """The stream to the server ended while the command was running."""
-
-    likely = "The network failed, the server restarted, or another program logged in with the same resource."
-    remedy = "Start the command again."
-
-
-class DemoFailed(errors.E2EError):
-    """The demo expected something that did not happen."""
-
-    remedy = "Please report this, with the output above."
-
-
 _CODES: dict[type[BaseException], ExitCode] = {
     UsageError: ExitCode.USAGE,
     StoreError: ExitCode.USAGE,
     errors.LocalError: ExitCode.USAGE,
     KeyBlocked: ExitCode.POLICY,
     DemoFailed: ExitCode.BUG,
-    ServerUnreachable: ExitCode.NETWORK,
-    CertificateRefused: ExitCode.NETWORK,
-    TLSNotOffered: ExitCode.NETWORK,
-    LoginRefused: ExitCode.NETWORK,
-    ConnectionLost: ExitCode.NETWORK,
+    ConnectionFailed: ExitCode.NETWORK,
     errors.BytestreamFailed: ExitCode.NETWORK,
     errors.UncleanClose: ExitCode.NETWORK,
     errors.Timeout: ExitCode.NETWORK,

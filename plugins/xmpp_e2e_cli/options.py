@@ -9,7 +9,7 @@ import typer
 
 from xmpp_e2e.types import TrustModel
 from xmpp_e2e_cli import account
-from xmpp_e2e_cli.exit_codes import UsageError
+from xmpp_e2e_cli.errors import UsageError
 
 ACCOUNT_HELP = "Your own account [env: XMPP_E2E_JID; else the only one]."
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON to stdout, one object per line.")]

@@ -14,18 +14,11 @@ from importlib.util import find_spec
 from typing import Any
 
 from slixmpp_e2e.prompts import SasPrompt
-from xmpp_e2e_cli.exit_codes import UsageError
 from xmpp_e2e_cli.output import Output, one_line
 
 LINE_BYTES = 4096
 """The longest line that a terminal delivers (n_tty of Linux)."""
 _YES = frozenset({"y", "yes"})
-
-
-class NoTerminal(UsageError):
-    """There is no terminal to ask at."""
-
-    remedy = "Run it in a terminal. Or verify with a shared secret: --password --file FILE, or --key."
 
 
 def has_terminal() -> bool:

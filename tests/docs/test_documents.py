@@ -36,6 +36,7 @@ from xmpp_e2e.key_decision import Decision, OnKeyChange, decide
 from xmpp_e2e.states import STATE_TIMEOUTS, USER_TIMEOUT, diagram
 from xmpp_e2e.types import Assurance, KnownKey, KnownKeys, TrustModel
 from xmpp_e2e_cli.app import app
+from xmpp_e2e_cli.errors import ConnectionReason, UsageReason
 from xmpp_e2e_cli.exit_codes import ExitCode
 from xmpp_loopback import no_tls, online
 
@@ -185,9 +186,13 @@ def test_the_table_of_keys() -> None:
 
 
 def test_the_exit_codes() -> None:
-    """exit-codes.md has each code once, with its name."""
-    listed = [(int(row[0]), documents.code(row[1])[0]) for row in documents.all_rows("docs/reference/exit-codes.md")]
+    """exit-codes.md has each code once, with its name, and each reason of the command's own errors."""
+    page = "docs/reference/exit-codes.md"
+    listed = [(int(row[0]), documents.code(row[1])[0]) for row in documents.rows(page, "Exit codes of `xmpp-e2e`")]
     assert listed == [(int(code), code.name) for code in ExitCode]
+    for heading, reasons in (("`UsageError`", UsageReason), ("`ConnectionFailed`", ConnectionReason)):
+        told = [documents.code(row[0])[0] for row in documents.rows(page, f"Codes of {heading}")]
+        assert told == [reason.value for reason in reasons]
 
 
 def test_the_renames() -> None:

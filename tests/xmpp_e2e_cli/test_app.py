@@ -318,7 +318,7 @@ def test_an_error_in_json_is_json(alice: Command) -> None:
     """It goes to stdout and has the exit code."""
     done = alice("trust", "forget", "bob@home.test", "--json")
     assert done.data["exit_code"] == done.code == 1
-    assert done.data["error"] == "KeyNotFound"
+    assert (done.data["error"], done.data["code"]) == ("UsageError", "key-not-found")
     assert done.err == ""
 
 

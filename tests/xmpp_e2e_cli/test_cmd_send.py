@@ -264,7 +264,7 @@ async def test_a_server_without_tls_is_3_and_gets_no_password(people: People, se
     where = [word for word in people.server if word != "--plaintext-loopback"]
     done = await people.run("alice", "send", "bob@home.test", "-m", "x", "--json", *where)
     assert done.code == 3
-    assert done.data["error"] == "TLSNotOffered"
+    assert (done.data["error"], done.data["code"]) == ("ConnectionFailed", "tls-not-offered")
     assert server.online == []
 
 
@@ -274,7 +274,7 @@ async def test_a_listener_whose_server_goes_is_3(people: People, server: Loopbac
     await server.close()
     done = await bob.done()
     assert done.code == 3
-    assert json.loads(done.out.splitlines()[-1])["error"] == "ConnectionLost"
+    assert json.loads(done.out.splitlines()[-1])["code"] == "connection-lost"
 
 
 def argv_of(pid: int) -> bytes:

@@ -27,7 +27,7 @@ from xmpp_e2e_cli.demo.narrator import Narrator
 from xmpp_e2e_cli.demo.participants import Participant, Scene
 from xmpp_e2e_cli.demo.server_view import decode_blocks, find_word, long_words
 from xmpp_e2e_cli.demo.servers import HandledStanza
-from xmpp_e2e_cli.exit_codes import DemoFailed
+from xmpp_e2e_cli.errors import DemoFailed
 from xmpp_loopback import LoopbackServer
 
 Command = Callable[..., CommandResult]

@@ -7,6 +7,8 @@ import pytest
 import slixmpp_e2e.errors
 import slixmpp_e2e.store.errors
 import xmpp_e2e.errors
+import xmpp_e2e_cli.errors
+from slixmpp_e2e.alarms import words
 from slixmpp_e2e.errors import NotSent, NotSentReason
 from xmpp_e2e.errors import (
     BytestreamViolation,
@@ -14,14 +16,16 @@ from xmpp_e2e.errors import (
     PeerRefused,
     UntrustedKey,
 )
-from xmpp_e2e_cli import exit_codes
+from xmpp_e2e_cli.account import KEYRING_SERVICE, PASSWORD_VARIABLE
+from xmpp_e2e_cli.cmd_protection import NEW_PASSPHRASE_VARIABLE, PASSPHRASE_VARIABLE
+from xmpp_e2e_cli.errors import ConnectionFailed, ConnectionReason, UsageError, UsageReason
 from xmpp_e2e_cli.exit_codes import ExitCode, exit_code_of, most_urgent
 
 KINDS = [
     kind
-    for module in (xmpp_e2e.errors, slixmpp_e2e.errors, slixmpp_e2e.store.errors, exit_codes)
+    for module in (xmpp_e2e.errors, slixmpp_e2e.errors, slixmpp_e2e.store.errors, xmpp_e2e_cli.errors)
     for kind in vars(module).values()
-    if isinstance(kind, type) and issubclass(kind, E2EError) and kind not in (E2EError, exit_codes.DemoFailed)
+    if isinstance(kind, type) and issubclass(kind, E2EError) and kind not in (E2EError, xmpp_e2e_cli.errors.DemoFailed)
 ]
 
 
@@ -50,6 +54,37 @@ def test_a_class_goes_before_its_family() -> None:
 )
 def test_a_stanza_that_was_not_sent_has_the_code_of_its_reason(reason: NotSentReason, code: ExitCode) -> None:
     assert exit_code_of(NotSent("", reason)) is code
+
+
+@pytest.mark.parametrize("reason", ConnectionReason)
+def test_each_reason_of_a_failed_connection_has_words(reason: ConnectionReason) -> None:
+    """What likely happened, and the way out; and the attack, where no password was sent."""
+    error = ConnectionFailed("", reason)
+    its = words(error)
+    assert exit_code_of(error) is ExitCode.NETWORK
+    assert its.likely
+    assert its.remedy
+    assert its.attack or "password was not sent" not in its.remedy
+
+
+@pytest.mark.parametrize("reason", UsageReason)
+def test_each_reason_of_a_wrong_use_is_1(reason: UsageReason) -> None:
+    assert exit_code_of(UsageError("", reason)) is ExitCode.USAGE
+
+
+@pytest.mark.parametrize(
+    ("reason", "names"),
+    [
+        (UsageReason.PASSWORD_NEEDED, (PASSWORD_VARIABLE, KEYRING_SERVICE)),
+        (UsageReason.PASSPHRASE_NEEDED, (PASSPHRASE_VARIABLE, NEW_PASSPHRASE_VARIABLE)),
+        (UsageReason.NO_TERMINAL, ("--password --file FILE",)),
+        (UsageReason.NO_PROSODY, ("--server",)),
+    ],
+)
+def test_the_way_out_names_what_helps(reason: UsageReason, names: tuple[str, ...]) -> None:
+    """The variables are those that the command reads."""
+    remedy = words(UsageError("", reason)).remedy
+    assert all(name in remedy for name in names)
 
 
 def test_of_several_errors_the_untrusted_key_is_told() -> None:

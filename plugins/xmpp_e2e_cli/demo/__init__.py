@@ -21,7 +21,7 @@ from xmpp_e2e_cli.demo import attacks, meeting, verification
 from xmpp_e2e_cli.demo.narrator import Narrator
 from xmpp_e2e_cli.demo.participants import Demo, Participant, Scene
 from xmpp_e2e_cli.demo.servers import PASSWORDS, SERVERS, DemoServer, ServerKind
-from xmpp_e2e_cli.exit_codes import DemoFailed
+from xmpp_e2e_cli.errors import DemoFailed
 
 __all__ = ["ServerKind", "run"]
 
@@ -60,7 +60,7 @@ PARTS: tuple[tuple[str, tuple[tuple[str, Scene], ...]], ...] = (
 
 
 async def run(kind: ServerKind) -> None:
-    """Run the whole demo. Raises DemoFailed if anything goes differently, ServerUnreachable without a server."""
+    """Run the whole demo. Raises DemoFailed if anything goes differently, ConnectionFailed without a server."""
     narrator = Narrator(sys.stdout)
     narrator.title("xmpp-e2e demo: Alice, Bob, and the server between them")
     with tempfile.TemporaryDirectory(prefix="xmpp-e2e-demo-") as name:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
-from xmpp_e2e_cli.exit_codes import DemoFailed
+from xmpp_e2e_cli.errors import DemoFailed
 from xmpp_e2e_cli.output import WIDTH, escape
 
 PATIENCE = 20.0

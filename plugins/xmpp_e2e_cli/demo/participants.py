@@ -18,7 +18,7 @@ from xmpp_e2e.types import Assurance
 from xmpp_e2e_cli import connection
 from xmpp_e2e_cli.demo.narrator import Narrator
 from xmpp_e2e_cli.demo.servers import PASSWORDS, DemoServer
-from xmpp_e2e_cli.exit_codes import DemoFailed
+from xmpp_e2e_cli.errors import DemoFailed
 from xmpp_loopback import to_text
 
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from xml.etree.ElementTree import Element
 
 from xmpp_e2e_cli.connection import Server
-from xmpp_e2e_cli.exit_codes import ServerUnreachable, UsageError
+from xmpp_e2e_cli.errors import ConnectionFailed, ConnectionReason, UsageError, UsageReason
 from xmpp_loopback import Direction, Hook, LoopbackServer
 
 PASSWORDS = {"alice": "wonderland", "bob": "builder"}
@@ -59,12 +59,6 @@ class DemoServer(Protocol):
 
     def between(self, hook: Hook) -> contextlib.AbstractAsyncContextManager[None]:
         """Pass each iq between the two participants through ``hook``."""
-
-
-class NoProsody(UsageError):
-    """Prosody cannot be started from here."""
-
-    remedy = "Without --server, the demo needs nothing else."
 
 
 @dataclass
@@ -150,9 +144,11 @@ async def loopback() -> AsyncIterator[DemoServer]:
 
 @contextlib.asynccontextmanager
 async def prosody() -> AsyncIterator[DemoServer]:
-    """Run a Prosody with a module that can attack. Raises NoProsody, ServerUnreachable."""
+    """Run a Prosody with a module that can attack. Raises UsageError, ConnectionFailed."""
     if not (REPOSITORY / "interop/servers/prosody/__init__.py").is_file():
-        raise NoProsody("--server prosody needs a checkout of the repository, whose folder interop starts it")
+        raise UsageError(
+            "--server prosody needs a checkout of the repository, whose folder interop starts it", UsageReason.NO_PROSODY
+        )
     if str(REPOSITORY) not in sys.path:
         sys.path.append(str(REPOSITORY))
     names = ("prosody", "prosody.mitm", "process")
@@ -163,7 +159,7 @@ async def prosody() -> AsyncIterator[DemoServer]:
         try:
             await stack.enter_async_context(running)
         except process.ServerFailed as error:
-            raise ServerUnreachable(f"Prosody could not be started: {error}") from error
+            raise ConnectionFailed(f"Prosody could not be started: {error}", ConnectionReason.UNREACHABLE) from error
         yield Prosody(running, mitm.Mitm(running), stack)
 
 
