@@ -42,6 +42,7 @@ from slixmpp_e2e.plugin import E2E, of
 from slixmpp_e2e.policy import Policy
 from slixmpp_e2e.prompts import SasPrompt
 from slixmpp_e2e.session import E2ESession
+from slixmpp_e2e.store import StoreError, StoreReason
 from xmpp_e2e.errors import E2EError
 from xmpp_e2e.types import Assurance, Fingerprint, TrustModel
 
@@ -79,7 +80,9 @@ __all__ = [
     "SessionOpened",
     "SessionRefused",
     "SlixmppUnsupported",
+    "StoreError",
     "StoreFailed",
+    "StoreReason",
     "TrustFileFailed",
     "TrustModel",
     "VerificationDeclined",

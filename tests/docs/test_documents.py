@@ -23,7 +23,7 @@ from slixmpp_e2e.messages.routing import MAX_DEVICES
 from slixmpp_e2e.policy import INCOMING, OUTGOING, Incoming, Outgoing, Policy, Situation
 from slixmpp_e2e.settings import DEFAULTS
 from slixmpp_e2e.settings import RENAMED as RENAMED_SETTINGS
-from slixmpp_e2e.store import KeyFile, Keyring
+from slixmpp_e2e.store import KeyFile, Keyring, StoreReason
 from slixmpp_e2e.trust.keys import PeerKeys
 from slixmpp_e2e.trust.secrets import PeerSecrets
 from slixmpp_e2e.trust.trust_file.parse import _RENAMED as RENAMED_KEYS
@@ -190,8 +190,8 @@ def test_the_exit_codes() -> None:
     page = "docs/reference/exit-codes.md"
     listed = [(int(row[0]), documents.code(row[1])[0]) for row in documents.rows(page, "Exit codes of `xmpp-e2e`")]
     assert listed == [(int(code), code.name) for code in ExitCode]
-    for heading, reasons in (("`UsageError`", UsageReason), ("`ConnectionFailed`", ConnectionReason)):
-        told = [documents.code(row[0])[0] for row in documents.rows(page, f"Codes of {heading}")]
+    for kind, reasons in {"UsageError": UsageReason, "ConnectionFailed": ConnectionReason, "StoreError": StoreReason}.items():
+        told = [documents.code(row[0])[0] for row in documents.rows(page, f"Codes of `{kind}`")]
         assert told == [reason.value for reason in reasons]
 
 

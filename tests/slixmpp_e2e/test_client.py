@@ -13,7 +13,7 @@ from slixmpp_e2e.errors import PeerOffline, PeerWithoutE2E, PlaintextNotAllowed
 from slixmpp_e2e.events import SendFailed
 from slixmpp_e2e.messages import routing
 from slixmpp_e2e.sessions.driver import SessionDiscarded, SessionReleased
-from slixmpp_e2e.store import StoreInaccessible
+from slixmpp_e2e.store import StoreError, StoreReason
 from slixmpp_e2e.xmpp import adapter, discovery
 from tests.slixmpp_e2e.env import ALICE, BOB, SECRET, Env, Events, ask, e2e, jingle, refused, until
 from xmpp_e2e import events
@@ -366,13 +366,13 @@ async def test_a_peer_who_cannot_be_remembered_gets_no_session(env: Env, monkeyp
     alice, bob = await env.pair()
 
     def fails(*_: object) -> None:
-        raise StoreInaccessible(e2e(alice)._store.path, "the disk is full")
+        raise StoreError(e2e(alice)._store.path, "the disk is full", StoreReason.NO_ACCESS)
 
     monkeypatch.setattr(e2e(alice)._store, "remember_key", fails)
     opened, closed, heard = Events(alice, "e2e_session_opened"), Events(alice, "e2e_session_closed"), Events(alice, "message")
     failed = Events(bob, "e2e_send_failed")
     bob.send_message(mto=ALICE, mbody=SECRET)
-    assert isinstance((await closed.take()).error, StoreInaccessible)
+    assert isinstance((await closed.take()).error, StoreError)
     await failed.take()
     await env.settle(alice, bob)
     assert (len(opened), len(heard)) == (0, 0)

@@ -24,6 +24,8 @@ from slixmpp_e2e import (
     SendFailed,
     SessionClosed,
     SessionOpened,
+    StoreError,
+    StoreReason,
     VerificationDeclined,
     VerificationRequested,
 )
@@ -72,6 +74,16 @@ class Client:
         xmpp.add_event_handler(VerificationRequested.name, self.on_verification_requested)
         xmpp.add_event_handler(SessionClosed.name, self.on_closed)
         xmpp.add_event_handler(PlaintextReceived.name, print)
+
+    async def ready(self) -> bool:
+        """Wait for the store; its reasons tell whether another try may help."""
+        try:
+            await self.e2e.wait_ready()
+        except StoreError as error:
+            if assert_type(error.reason, StoreReason) is StoreReason.BUSY:
+                return False
+            raise
+        return True
 
     async def verify(self, jid: str) -> bool:
         """Compare a short string with the peer."""

@@ -121,7 +121,7 @@ def test_a_wrong_passphrase(command: Command, home: Path) -> None:
         assert OTHER not in done.err + done.out
     assert path_for(ALICE).read_bytes() == before
     done = command("fingerprint", "--passphrase-file", file(home, OTHER), "--json")
-    assert (done.data["error"], done.data["exit_code"]) == ("WrongKey", 1)
+    assert (done.data["error"], done.data["code"], done.data["exit_code"]) == ("StoreError", "wrong-passphrase", 1)
 
 
 def test_no_option_takes_a_passphrase() -> None:

@@ -10,15 +10,8 @@ This room may import only the vocabulary of the plugin and the core. Rows come o
 
 from slixmpp_e2e.store.errors import (
     KeyBlocked,
-    NotAStore,
-    ProtectionError,
-    ProtectionKeyMissing,
-    SchemaError,
-    StoreDamaged,
     StoreError,
-    StoreInaccessible,
     StoreReason,
-    WrongKey,
 )
 from slixmpp_e2e.store.key_protection.key_file import KeyFile
 from slixmpp_e2e.store.key_protection.keyring import Keyring
@@ -33,19 +26,12 @@ __all__ = [
     "KeyFile",
     "KeyProtection",
     "Keyring",
-    "NotAStore",
     "Passphrase",
     "PeerPolicy",
-    "ProtectionError",
-    "ProtectionKeyMissing",
     "SQLStore",
-    "SchemaError",
-    "StoreDamaged",
     "StoreError",
-    "StoreInaccessible",
     "StoreReason",
     "StoredOwnKey",
-    "WrongKey",
     "key_file_beside",
     "path_for",
 ]

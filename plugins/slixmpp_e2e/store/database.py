@@ -16,7 +16,7 @@ from sqlalchemy import Connection, StaticPool, create_engine, event
 
 from slixmpp_e2e.store import migrate, tables
 from slixmpp_e2e.store.error_mapping import BUSY_SECONDS, os_error, translate_errors
-from slixmpp_e2e.store.errors import NotAStore, StoreDamaged
+from slixmpp_e2e.store.errors import StoreError, StoreReason
 from slixmpp_e2e.store.files import restrict_to_owner
 from slixmpp_e2e.store.key_protection.protection import KeyProtection
 
@@ -93,10 +93,12 @@ def open_database(path: Path, protection: KeyProtection) -> Database:
         _restrict(path)
         with translate_errors(path):
             _switch_to_wal(database)
-    except NotAStore as error:
+    except StoreError as error:
         database.close()
-        if protection.has_key():  # then the file was our store
-            raise StoreDamaged(path, f"the store is damaged, as the key that opens it is there ({error.cause})") from error
+        if error.reason is StoreReason.NOT_A_STORE and protection.has_key():  # then the file was our store
+            raise StoreError(
+                path, f"the store is damaged, as the key that opens it is there ({error.cause})", StoreReason.DAMAGED
+            ) from error
         raise
     except BaseException:
         database.close()
@@ -108,7 +110,7 @@ def _ensure_file(path: Path, protection: KeyProtection) -> None:
     """Make an empty file that only its owner may read, if there is no file."""
     # Look for the key first: a process that makes both just now makes the file first.
     if protection.has_key() and not path.exists():
-        raise StoreDamaged(path, "the store is gone, but the key that opens it is still there")
+        raise StoreError(path, "the store is gone, but the key that opens it is still there", StoreReason.DAMAGED)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
@@ -146,9 +148,9 @@ def _prepare(database: Database, protection: KeyProtection) -> None:
         version = migrate.schema_version(connection, database.path)
         if version is None:
             if database.path.stat().st_size:  # SQLite would accept a file of one byte, or a database without tables
-                raise NotAStore(database.path, "this is no store of ours, though it is almost empty")
+                raise StoreError(database.path, "this is no store of ours, though it is almost empty", StoreReason.NOT_A_STORE)
             if protection.has_key():
-                raise StoreDamaged(database.path, "the store is empty, but the key that opens it is there")
+                raise StoreError(database.path, "the store is empty, but the key that opens it is there", StoreReason.DAMAGED)
         _check_pages(database, connection)
         if version is None:
             migrate.create_tables(connection)
@@ -157,14 +159,14 @@ def _prepare(database: Database, protection: KeyProtection) -> None:
 
 
 def _check_pages(database: Database, connection: Connection) -> None:
-    """Check that no page is damaged or missing. StoreDamaged."""
+    """Check that no page is damaged or missing. StoreError."""
     if (verdict := str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar())) != "ok":
-        raise StoreDamaged(database.path, f"the store is damaged ({' '.join(verdict.split())})")
+        raise StoreError(database.path, f"the store is damaged ({' '.join(verdict.split())})", StoreReason.DAMAGED)
     # SQLite fills a truncated page with zeros. Only a journal may hold the rest of it.
     journal = database.path.with_name(f"{database.path.name}-wal")
     page = int(connection.exec_driver_sql("PRAGMA page_size").scalar_one())
     if database.path.stat().st_size % page and not (journal.exists() and journal.stat().st_size):
-        raise StoreDamaged(database.path, "the store is damaged (its last page was cut short)")
+        raise StoreError(database.path, "the store is damaged (its last page was cut short)", StoreReason.DAMAGED)
 
 
 def _restrict(path: Path) -> None:

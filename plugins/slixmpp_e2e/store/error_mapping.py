@@ -10,27 +10,23 @@ from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from slixmpp_e2e.store.errors import NotAStore, StoreDamaged, StoreError, StoreInaccessible, StoreReason
+from slixmpp_e2e.store.errors import StoreError, StoreReason
 
 BUSY_SECONDS = 5.0
 """Time to wait for another process. Its changes take milliseconds, so after this it hangs."""
 
-_CAUSES: dict[int, tuple[type[StoreError], StoreReason, str]] = {
-    sqlite3.SQLITE_NOTADB: (NotAStore, StoreReason.NOT_A_STORE, "this is no SQLite database"),
-    sqlite3.SQLITE_CORRUPT: (StoreDamaged, StoreReason.DAMAGED, "the store is damaged"),
-    sqlite3.SQLITE_FULL: (StoreInaccessible, StoreReason.FULL, "the disk is full"),
-    sqlite3.SQLITE_BUSY: (
-        StoreInaccessible,
-        StoreReason.BUSY,
-        f"another process has held the store for {BUSY_SECONDS:g} seconds",
-    ),
-    sqlite3.SQLITE_LOCKED: (StoreInaccessible, StoreReason.BUSY, "the store is locked"),
-    sqlite3.SQLITE_READONLY: (StoreInaccessible, StoreReason.NO_ACCESS, "the store cannot be written"),
-    sqlite3.SQLITE_CANTOPEN: (StoreInaccessible, StoreReason.NO_ACCESS, "the store cannot be opened"),
-    sqlite3.SQLITE_IOERR: (StoreInaccessible, StoreReason.NO_ACCESS, "the disk cannot be read or written"),
-    sqlite3.SQLITE_PERM: (StoreInaccessible, StoreReason.NO_ACCESS, "access to the store is denied"),
+_CAUSES: dict[int, tuple[StoreReason, str]] = {
+    sqlite3.SQLITE_NOTADB: (StoreReason.NOT_A_STORE, "this is no SQLite database"),
+    sqlite3.SQLITE_CORRUPT: (StoreReason.DAMAGED, "the store is damaged"),
+    sqlite3.SQLITE_FULL: (StoreReason.FULL, "the disk is full"),
+    sqlite3.SQLITE_BUSY: (StoreReason.BUSY, f"another process has held the store for {BUSY_SECONDS:g} seconds"),
+    sqlite3.SQLITE_LOCKED: (StoreReason.BUSY, "the store is locked"),
+    sqlite3.SQLITE_READONLY: (StoreReason.NO_ACCESS, "the store cannot be written"),
+    sqlite3.SQLITE_CANTOPEN: (StoreReason.NO_ACCESS, "the store cannot be opened"),
+    sqlite3.SQLITE_IOERR: (StoreReason.NO_ACCESS, "the disk cannot be read or written"),
+    sqlite3.SQLITE_PERM: (StoreReason.NO_ACCESS, "access to the store is denied"),
 }
-_UNUSABLE = (StoreError, StoreReason.UNUSABLE, "the store cannot be used")
+_UNUSABLE = (StoreReason.UNUSABLE, "the store cannot be used")
 _NOT_TEXT = "Could not decode to UTF-8"
 """Python's own complaint, which has no code. The content of the row follows it."""
 _NOT_OURS = ("no such table", "no such column", "unsupported file format")
@@ -47,22 +43,24 @@ def translate_errors(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         raise _translate(path, error) from error
     except UnicodeDecodeError as error:  # SQLite's message quotes the damaged page, and Python cannot decode the quote
-        raise StoreDamaged(path, "the store is damaged (SQLite's message about it cannot be read)") from error
+        raise StoreError(
+            path, "the store is damaged (SQLite's message about it cannot be read)", StoreReason.DAMAGED
+        ) from error
     except SQLAlchemyError as error:
         raise StoreError(path, f"the store cannot be used ({type(error).__name__})") from error
 
 
-def os_error(path: Path, cause: str, error: OSError) -> StoreInaccessible:
+def os_error(path: Path, cause: str, error: OSError) -> StoreError:
     """Return the StoreError for an error of the operating system about the file at ``path``."""
     reason = StoreReason.FULL if error.errno in {errno.ENOSPC, errno.EDQUOT} else StoreReason.NO_ACCESS
-    return StoreInaccessible(path, f"{cause} ({error.strerror})", reason)
+    return StoreError(path, f"{cause} ({error.strerror})", reason)
 
 
 def _translate(path: Path, error: BaseException | None) -> StoreError:
     if str(error).startswith(_NOT_TEXT):
-        return StoreDamaged(path, "the store is damaged (a text in it is not UTF-8)")
+        return StoreError(path, "the store is damaged (a text in it is not UTF-8)", StoreReason.DAMAGED)
     if str(error).startswith(_NOT_OURS):
-        return StoreDamaged(path, f"the store is damaged ({error})")
+        return StoreError(path, f"the store is damaged ({error})", StoreReason.DAMAGED)
     code = getattr(error, "sqlite_errorcode", None)
-    kind, reason, cause = _CAUSES.get(code & 0xFF if code else -1, _UNUSABLE)
-    return kind(path, f"{cause} ({error})", reason)
+    reason, cause = _CAUSES.get(code & 0xFF if code else -1, _UNUSABLE)
+    return StoreError(path, f"{cause} ({error})", reason)

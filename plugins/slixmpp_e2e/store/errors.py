@@ -7,30 +7,46 @@ from __future__ import annotations
 
 import enum
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 from xmpp_e2e.errors import E2EError, LocalError
 
 
 class StoreReason(enum.Enum):
-    """Why a store failed, for programs: finer than the class of the error."""
+    """Why a store failed, for programs."""
 
     UNUSABLE = "unusable"
+    """None of the others: the message says more."""
     TOO_MANY_KEYS = "too-many-keys"
+    """One peer has more keys than are kept."""
     NOT_A_STORE = "not-a-store"
+    """The file belongs to another program."""
     DAMAGED = "damaged"
+    """The store can no longer be read; or it is gone and its key is still there."""
     SECRET_DAMAGED = "secret-damaged"
+    """One secret in it can no longer be read."""
     UNKNOWN_SCHEMA = "unknown-schema"
+    """Another version of this software wrote the store."""
     MIGRATION_FAILED = "migration-failed"
+    """The store was written by another version, and this one cannot migrate it."""
     NO_ACCESS = "no-access"
+    """The file cannot be read or written."""
     FULL = "full"
+    """There is no room on the disk."""
     BUSY = "busy"
+    """Another process holds it."""
     KEY_FILE_MISSING = "key-file-missing"
+    """The store holds encrypted rows, and the key file that opens them is gone."""
     KEYRING_ENTRY_MISSING = "keyring-entry-missing"
+    """The same, with a key in the keyring."""
     WRONG_KEY = "wrong-key"
+    """The key is not the one that encrypted the rows of this store."""
     WRONG_PASSPHRASE = "wrong-passphrase"
+    """The passphrase is not the one that encrypted them."""
     OTHER_PROTECTION = "other-protection"
+    """The key protection does not fit this store."""
     PROTECTION_UNAVAILABLE = "protection-unavailable"
+    """The key protection does not work on this computer."""
 
 
 class Advice(NamedTuple):
@@ -44,58 +60,14 @@ class Advice(NamedTuple):
 class StoreError(E2EError):
     """The store could not do what was asked. It still holds everything that it held before."""
 
-    default_reason: ClassVar[StoreReason] = StoreReason.UNUSABLE
-
-    def __init__(self, path: Path, cause: str, reason: StoreReason | None = None) -> None:
+    def __init__(self, path: Path, cause: str, reason: StoreReason = StoreReason.UNUSABLE) -> None:
         super().__init__(f"{path}: {cause}")
         self.path = path
         """The file that the message is about."""
         self.cause = cause
         """The message without the file's name."""
-        self.reason = reason or self.default_reason
+        self.reason = reason
         self.remedy, self.likely, self.attack = ADVICE[self.reason]
-
-
-class NotAStore(StoreError):
-    """The file belongs to another program."""
-
-    default_reason = StoreReason.NOT_A_STORE
-
-
-class StoreDamaged(StoreError):
-    """The store, or one secret in it, can no longer be read; or the store is gone and its key is still there."""
-
-    default_reason = StoreReason.DAMAGED
-
-
-class SchemaError(StoreError):
-    """Another version of this software wrote the store, and this version cannot use or migrate it."""
-
-    default_reason = StoreReason.UNKNOWN_SCHEMA
-
-
-class StoreInaccessible(StoreError):
-    """The file cannot be read or written now: no permission, no room, or another process holds it."""
-
-    default_reason = StoreReason.NO_ACCESS
-
-
-class ProtectionKeyMissing(StoreError):
-    """The store holds encrypted rows, and the key that opens them is gone."""
-
-    default_reason = StoreReason.KEY_FILE_MISSING
-
-
-class WrongKey(StoreError):
-    """The key or passphrase is not the one that encrypted the rows of this store."""
-
-    default_reason = StoreReason.WRONG_KEY
-
-
-class ProtectionError(StoreError):
-    """The key protection does not fit this store, or does not work on this computer."""
-
-    default_reason = StoreReason.PROTECTION_UNAVAILABLE
 
 
 class KeyBlocked(LocalError):

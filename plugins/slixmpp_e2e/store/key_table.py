@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from sqlalchemy import ColumnElement, Connection, Row, Table, and_, delete, func, insert, select, update
 
 from slixmpp_e2e.store import tables
-from slixmpp_e2e.store.errors import KeyBlocked, StoreDamaged, StoreError, StoreReason
+from slixmpp_e2e.store.errors import KeyBlocked, StoreError, StoreReason
 from slixmpp_e2e.store.values import Change
 from xmpp_e2e.types import Assurance, Fingerprint, KnownKey
 
@@ -27,11 +27,11 @@ _T = TypeVar("_T")
 
 
 def parse_row(path: Path, table: Table, parse: Callable[[], _T]) -> _T:
-    """Return what ``parse`` returns. StoreDamaged if the row makes no sense, or has another type than the column."""
+    """Return what ``parse`` returns. StoreError if the row makes no sense, or has another type than the column."""
     try:
         return parse()
     except (AttributeError, TypeError, ValueError) as error:
-        raise StoreDamaged(path, f"a row of the table {table.name} makes no sense: {error}") from error
+        raise StoreError(path, f"a row of the table {table.name} makes no sense: {error}", StoreReason.DAMAGED) from error
 
 
 def changed_peers_since(connection: Connection, path: Path, since: int | None) -> tuple[int, frozenset[str]]:

@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from slixmpp_e2e.store import tables
 from slixmpp_e2e.store.error_mapping import os_error, translate_errors
-from slixmpp_e2e.store.errors import NotAStore, SchemaError, StoreReason
+from slixmpp_e2e.store.errors import StoreError, StoreReason
 
 SCRIPTS = "slixmpp_e2e.store:migrations"
 """A folder in a package, as Alembic names it."""
@@ -31,7 +31,7 @@ _MIGRATION_ERRORS = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQ
 
 
 def schema_version(connection: Connection, path: Path) -> str | None:
-    """Return the schema version of a store, or None if there are no tables. NotAStore."""
+    """Return the schema version of a store, or None if there are no tables. StoreError."""
     names = inspect(connection).get_table_names()
     if tables.version.name in names:
         return ", ".join(sorted(map(str, connection.execute(select(tables.version.c.version_num)).scalars())))
@@ -42,7 +42,7 @@ def schema_version(connection: Connection, path: Path) -> str | None:
             if (version := connection.execute(query).scalar()) is not None:
                 return str(version)
     if names:
-        raise NotAStore(path, "this is the database of another program")
+        raise StoreError(path, "this is the database of another program", StoreReason.NOT_A_STORE)
     return None
 
 
@@ -61,7 +61,7 @@ def create_tables(connection: Connection) -> None:
 
 
 def upgrade(connection: Connection, path: Path, version: str) -> Path:
-    """Migrate from ``version`` to ``HEAD``, and return the path of the copy that was made before. SchemaError."""
+    """Migrate from ``version`` to ``HEAD``, and return the path of the copy that was made before. StoreError."""
     from alembic import command
     from alembic.config import Config
     from alembic.script import ScriptDirectory
@@ -73,7 +73,11 @@ def upgrade(connection: Connection, path: Path, version: str) -> Path:
     noted = inspect(connection).has_table(tables.version.name)
     same = None if noted else _BEFORE_ALEMBIC.get(version)
     if (version if noted else same) not in known:
-        raise SchemaError(path, f"the store has schema {version!r}, and this version knows only up to {tables.HEAD}")
+        raise StoreError(
+            path,
+            f"the store has schema {version!r}, and this version knows only up to {tables.HEAD}",
+            StoreReason.UNKNOWN_SCHEMA,
+        )
     copy = _backup(path, version)
     try:
         with _ONE_AT_A_TIME:
@@ -90,9 +94,9 @@ def upgrade(connection: Connection, path: Path, version: str) -> Path:
     return copy
 
 
-def _failed(path: Path, version: str, error: BaseException | None) -> SchemaError:
+def _failed(path: Path, version: str, error: BaseException | None) -> StoreError:
     cause = f"the store could not be migrated from schema {version} to {tables.HEAD} ({type(error).__name__})"
-    return SchemaError(path, cause, StoreReason.MIGRATION_FAILED)
+    return StoreError(path, cause, StoreReason.MIGRATION_FAILED)
 
 
 def _backup(path: Path, version: str) -> Path:

@@ -16,7 +16,7 @@ from cryptography.exceptions import InvalidTag
 from sqlalchemy import ColumnElement, Connection, Table, and_, delete, insert, select, update
 
 from slixmpp_e2e.store import tables
-from slixmpp_e2e.store.errors import ProtectionError, StoreDamaged, StoreReason
+from slixmpp_e2e.store.errors import StoreError, StoreReason
 from slixmpp_e2e.store.key_protection.key_file import KeyFile
 from slixmpp_e2e.store.key_protection.protection import KeyProtection
 from slixmpp_e2e.store.key_table import parse_row
@@ -100,11 +100,11 @@ class SecretTable:
         return entries.get(tables.PROTECTION, KeyFile.kind).partition(" ")[0] if tables.KEY_CHECK in entries else None
 
     def bind(self, connection: Connection) -> None:
-        """Tell the protection which key it needs, before it loads it. ProtectionError, StoreDamaged."""
+        """Tell the protection which key it needs, before it loads it. StoreError."""
         self._bind(connection)
 
     def check_key(self, connection: Connection) -> bool:
-        """Return False if nothing is encrypted yet. WrongKey, ProtectionKeyMissing, ProtectionError."""
+        """Return False if nothing is encrypted yet. StoreError."""
         check = self._bind(connection)
         if check is None:
             return False
@@ -118,7 +118,7 @@ class SecretTable:
         """Encrypt every row with the key of ``other``, which is for the same store. Return False if nothing is encrypted yet.
 
         The key is made, or taken if ``has_key()``. This object keeps the old key. Raises what ``check_key`` raises, and
-        StoreDamaged if a row does not open.
+        StoreError if a row does not open.
         """
         if not self.check_key(connection):
             return False
@@ -143,11 +143,13 @@ class SecretTable:
         if kind != self._protection.kind:
             opened_with = self._protection.kind
             cause = f"the secrets in this store are protected by a {kind}, and it was opened with a {opened_with}"
-            raise ProtectionError(self._path, cause, StoreReason.OTHER_PROTECTION)
+            raise StoreError(self._path, cause, StoreReason.OTHER_PROTECTION)
         try:
             self._protection.bind(self._path, parameters)
         except ValueError as error:
-            raise StoreDamaged(self._path, f"the store is damaged, or of a later version ({error})") from None
+            raise StoreError(
+                self._path, f"the store is damaged, or of a later version ({error})", StoreReason.DAMAGED
+            ) from None
         return entries.get(tables.KEY_CHECK, "")
 
     def _begin(self, connection: Connection) -> None:
@@ -175,7 +177,7 @@ class SecretTable:
         except InvalidTag:
             self.check_key(connection)  # raises if the key is wrong, and not the row
             cause = f"{row.description} does not open: the row was altered, or belongs elsewhere"
-            raise StoreDamaged(self._path, cause, StoreReason.SECRET_DAMAGED) from None
+            raise StoreError(self._path, cause, StoreReason.SECRET_DAMAGED) from None
 
 
 def _encrypted_rows(connection: Connection) -> Iterator[_EncryptedRow]:

@@ -162,8 +162,8 @@ class SQLStore:
     def load_key(self) -> bool:
         """Load the key and check that it fits. Return False if nothing is encrypted yet.
 
-        WrongKey, ProtectionKeyMissing, ProtectionError. It may take a fraction of a second of computing, or until the user
-        has unlocked their keyring. Other threads can use the store meanwhile.
+        StoreError if it does not. It may take a fraction of a second of computing, or until the user has unlocked their
+        keyring. Other threads can use the store meanwhile.
         """
         with self._reading() as connection:
             self._secrets.bind(connection)

@@ -281,7 +281,7 @@ if os.geteuid() == 0:
 try:
     SQLStore.open(sys.argv[1])
 except StoreError as error:
-    print(type(error).__name__, error)
+    print(error.reason.name, error)
 """
 
 
@@ -289,7 +289,7 @@ def test_a_folder_without_permission(tmp_path: Path) -> None:
     """It belongs to another user, or is read-only."""
     folder = tmp_path / "closed"
     folder.mkdir(mode=0o500)
-    assert run(AS_NOBODY, folder / "store.db").startswith(f"StoreInaccessible {folder / 'store.db'}: ")
+    assert run(AS_NOBODY, folder / "store.db").startswith(f"NO_ACCESS {folder / 'store.db'}: ")
     assert not (folder / "store.db").exists()
 
 

@@ -23,7 +23,6 @@ from slixmpp_e2e.alarms import explain
 from slixmpp_e2e.policy import Policy
 from slixmpp_e2e.store import (
     PeerPolicy,
-    SchemaError,
     SQLStore,
     StoredOwnKey,
     StoreError,
@@ -279,11 +278,11 @@ def test_a_later_copy_replaces_an_earlier_one(old: Path, later: Later) -> None:
 @pytest.mark.parametrize(
     ("failure", "kind", "cause"),
     [
-        ("raise ValueError('nobody')", SchemaError, r"could not be migrated from schema 1 to 0003 \(ValueError\)"),
-        ("{}['nobody']", SchemaError, r"\(KeyError\)"),
-        ("None + 1", SchemaError, r"\(TypeError\)"),
-        (f"op.execute(\"UPDATE trust SET peer = '{BOB}', fingerprint = ''\")", SchemaError, r"\(IntegrityError\)"),
-        ("op.execute('SELECT * FROM missing')", SchemaError, r"\(OperationalError\)"),
+        ("raise ValueError('nobody')", StoreError, r"could not be migrated from schema 1 to 0003 \(ValueError\)"),
+        ("{}['nobody']", StoreError, r"\(KeyError\)"),
+        ("None + 1", StoreError, r"\(TypeError\)"),
+        (f"op.execute(\"UPDATE trust SET peer = '{BOB}', fingerprint = ''\")", StoreError, r"\(IntegrityError\)"),
+        ("op.execute('SELECT * FROM missing')", StoreError, r"\(OperationalError\)"),
         ("raise KeyboardInterrupt", KeyboardInterrupt, "^$"),
     ],
 )

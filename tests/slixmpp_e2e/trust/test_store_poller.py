@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from slixmpp import ClientXMPP
 
-from slixmpp_e2e.store import SQLStore, StoreError, StoreInaccessible, StoreReason, path_for
+from slixmpp_e2e.store import SQLStore, StoreError, StoreReason, path_for
 from slixmpp_e2e.trust import store_poller
 from slixmpp_e2e.trust.store_poller import StorePoller
 from tests.forked import Forked
@@ -183,7 +183,7 @@ async def test_a_failing_store_is_reported_once_and_polled_again(polled: Callabl
     """A decision is not lost when the disk is full."""
     made = polled()
     made.poller.start()
-    made.error = StoreInaccessible(made.elsewhere.path, "the disk is full", StoreReason.FULL)
+    made.error = StoreError(made.elsewhere.path, "the disk is full", StoreReason.FULL)
     made.elsewhere.pin("pinned@localhost", OTHER, 1.0)
     await made.look(4)
     assert made.taken() == []

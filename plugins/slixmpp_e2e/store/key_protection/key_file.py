@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from slixmpp_e2e.store.error_mapping import os_error
-from slixmpp_e2e.store.errors import ProtectionKeyMissing, WrongKey
+from slixmpp_e2e.store.errors import StoreError, StoreReason
 from slixmpp_e2e.store.files import restrict_to_owner, sync_folder
 from slixmpp_e2e.store.key_protection.protection import KEY_BYTES, AesGcmProtection
 
@@ -48,7 +48,7 @@ class KeyFile(AesGcmProtection):
         return ""
 
     def create_key(self) -> str:
-        """Write a new key to the disk. StoreInaccessible, also if the file exists: it is never overwritten."""
+        """Write a new key to the disk. StoreError, also if the file exists: it is never overwritten."""
         try:
             descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except OSError as error:
@@ -68,7 +68,7 @@ class KeyFile(AesGcmProtection):
         )
 
     def delete_key(self) -> None:
-        """Delete the file, if it exists. StoreInaccessible."""
+        """Delete the file, if it exists. StoreError."""
         self._cipher = None
         try:
             self.path.unlink(missing_ok=True)
@@ -81,9 +81,13 @@ class KeyFile(AesGcmProtection):
                 restrict_to_owner(self.path)
                 key = file.read(KEY_BYTES + 1)
         except FileNotFoundError:
-            raise ProtectionKeyMissing(self.path, "the key file that opens the secrets in the store is missing") from None
+            raise StoreError(
+                self.path, "the key file that opens the secrets in the store is missing", StoreReason.KEY_FILE_MISSING
+            ) from None
         except OSError as error:
             raise os_error(self.path, "the key file cannot be read", error) from error
         if len(key) != KEY_BYTES:
-            raise WrongKey(self.path, f"this is no key file: it does not hold exactly {KEY_BYTES} bytes")
+            raise StoreError(
+                self.path, f"this is no key file: it does not hold exactly {KEY_BYTES} bytes", StoreReason.WRONG_KEY
+            )
         return key

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import ClassVar
 
-from slixmpp_e2e.store.errors import ProtectionError, ProtectionKeyMissing, StoreReason, WrongKey
+from slixmpp_e2e.store.errors import StoreError, StoreReason
 from slixmpp_e2e.store.key_protection.protection import KEY_BYTES, AesGcmProtection
 
 SERVICE = "xmpp-e2e"
@@ -49,21 +49,25 @@ class Keyring(AesGcmProtection):
             self._entry, self._cipher = parameters, None
 
     def create_key(self) -> str:
-        """Put a new key into the keyring, and check that the keyring keeps it. ProtectionError."""
+        """Put a new key into the keyring, and check that the keyring keeps it. StoreError."""
         self._entry, self._cipher = f"{self._store.name} {os.urandom(_NAME_BYTES).hex()}", None
         key = os.urandom(KEY_BYTES)
         with self._keyring("cannot keep the key") as keyring:
             keyring.set_password(SERVICE, self._entry, base64.b64encode(key).decode())
             kept: str | None = keyring.get_password(SERVICE, self._entry)
         if kept is None or _decode(kept) != key:  # some backends accept everything and keep nothing
-            raise ProtectionError(self._store, "the keyring of the operating system does not keep what it is given")
+            raise StoreError(
+                self._store,
+                "the keyring of the operating system does not keep what it is given",
+                StoreReason.PROTECTION_UNAVAILABLE,
+            )
         return (
             f"A random key was put into the keyring of the operating system ({self._name()}): it protects the private key and"
             " the secrets in the store from anybody who cannot unlock your keyring; a backup of the store needs it too."
         )
 
     def load_key(self) -> None:
-        """Fetch the key, or unlock the keyring by asking for any entry. ProtectionKeyMissing, WrongKey, ProtectionError."""
+        """Fetch the key, or unlock the keyring by asking for any entry. StoreError."""
         if self._entry:
             self._loaded_cipher()
         else:
@@ -74,13 +78,13 @@ class Keyring(AesGcmProtection):
         """Return the name of the entry."""
         return self._entry
 
-    def wrong_key_error(self, store: Path) -> WrongKey:
+    def wrong_key_error(self, store: Path) -> StoreError:
         """Return the error for an entry that somebody has changed."""
         cause = f"the key in the keyring ({self._name()}) is not the one that encrypted the secrets in this store"
-        return WrongKey(store, cause)
+        return StoreError(store, cause, StoreReason.WRONG_KEY)
 
     def delete_key(self) -> None:
-        """Delete the entry. ProtectionError."""
+        """Delete the entry. StoreError."""
         self._cipher = None
         with self._keyring(f"does not delete the key that is no longer needed ({self._name()})") as keyring:
             keyring.delete_password(SERVICE, self._entry)
@@ -90,10 +94,12 @@ class Keyring(AesGcmProtection):
             kept: str | None = keyring.get_password(SERVICE, self._entry)
         if kept is None:
             cause = f"the key that opens its secrets is not in the keyring of the operating system ({self._name()})"
-            raise ProtectionKeyMissing(self._store, cause, StoreReason.KEYRING_ENTRY_MISSING)
+            raise StoreError(self._store, cause, StoreReason.KEYRING_ENTRY_MISSING)
         key = _decode(kept)
         if key is None:
-            raise WrongKey(self._store, f"the entry in the keyring holds no key of ours ({self._name()})")
+            raise StoreError(
+                self._store, f"the entry in the keyring holds no key of ours ({self._name()})", StoreReason.WRONG_KEY
+            )
         return key
 
     def _name(self) -> str:
@@ -107,15 +113,15 @@ class Keyring(AesGcmProtection):
             import keyring.errors
         except ImportError:
             cause = "the keyring of the operating system needs a package that is not installed: pip install 'xmpp-e2e[keyring]'"
-            raise ProtectionError(self._store, cause) from None
+            raise StoreError(self._store, cause, StoreReason.PROTECTION_UNAVAILABLE) from None
         try:
             yield keyring
         except keyring.errors.NoKeyringError:
             cause = "there is no keyring service on this computer that a program could ask"
-            raise ProtectionError(self._store, cause) from None
+            raise StoreError(self._store, cause, StoreReason.PROTECTION_UNAVAILABLE) from None
         except keyring.errors.KeyringError as error:
             cause = f"the keyring of the operating system {failure} ({type(error).__name__}); is it locked?"
-            raise ProtectionError(self._store, cause) from error
+            raise StoreError(self._store, cause, StoreReason.PROTECTION_UNAVAILABLE) from error
 
 
 def _decode(kept: str) -> bytes | None:

@@ -15,7 +15,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from slixmpp_e2e.precis import normalize_password
-from slixmpp_e2e.store.errors import ProtectionError, StoreReason, WrongKey
+from slixmpp_e2e.store.errors import StoreError, StoreReason
 from slixmpp_e2e.store.key_protection.protection import KEY_BYTES, AesGcmProtection
 
 MEMORY_KIB, PASSES, LANES = 64 * 1024, 3, 1
@@ -62,7 +62,7 @@ class Passphrase(AesGcmProtection):
             self._salt, self._is_new, self._cipher = salt, False, None
 
     def load_key(self) -> None:
-        """Ask for the passphrase and derive the key. ProtectionError.
+        """Ask for the passphrase and derive the key. StoreError.
 
         If the store has no salt yet, make one for the next ``create_key``.
         """
@@ -87,10 +87,10 @@ class Passphrase(AesGcmProtection):
         """Return algorithm, cost and salt."""
         return _SCHEME + base64.b64encode(self._salt).decode()
 
-    def wrong_key_error(self, store: Path) -> WrongKey:
+    def wrong_key_error(self, store: Path) -> StoreError:
         """Return the error for a wrong passphrase."""
         cause = "the passphrase is not the one that encrypted the secrets in this store"
-        return WrongKey(store, cause, StoreReason.WRONG_PASSPHRASE)
+        return StoreError(store, cause, StoreReason.WRONG_PASSPHRASE)
 
     def delete_key(self) -> None:
         """Forget the derived key. It is kept nowhere else."""
@@ -101,11 +101,13 @@ class Passphrase(AesGcmProtection):
             kdf = Argon2id(salt=self._salt, length=KEY_BYTES, iterations=PASSES, lanes=LANES, memory_cost=MEMORY_KIB)
         except UnsupportedAlgorithm:
             cause = "a passphrase needs Argon2id, and the OpenSSL of this computer has none: it takes version 3.2 or later"
-            raise ProtectionError(self._store, cause) from None
+            raise StoreError(self._store, cause, StoreReason.PROTECTION_UNAVAILABLE) from None
         try:
             normalized = normalize_password(self._ask())
         except ValueError as error:
-            raise ProtectionError(self._store, f"this cannot be its passphrase: {error}") from None
+            raise StoreError(
+                self._store, f"this cannot be its passphrase: {error}", StoreReason.PROTECTION_UNAVAILABLE
+            ) from None
         return kdf.derive(normalized)
 
     def _ask(self) -> str:
@@ -115,8 +117,8 @@ class Passphrase(AesGcmProtection):
             except (OSError, EOFError, LookupError, ValueError) as error:
                 # from None: an error about a file, a prompt or a variable may carry the text that was read
                 cause = f"the passphrase that opens its secrets could not be asked for ({type(error).__name__})"
-                raise ProtectionError(self._store, cause) from None
+                raise StoreError(self._store, cause, StoreReason.PROTECTION_UNAVAILABLE) from None
             if not passphrase:
-                raise ProtectionError(self._store, "no passphrase was given to open its secrets")
+                raise StoreError(self._store, "no passphrase was given to open its secrets", StoreReason.PROTECTION_UNAVAILABLE)
             self._source = passphrase
         return self._source

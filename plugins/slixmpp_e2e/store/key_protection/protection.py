@@ -13,7 +13,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from slixmpp_e2e.store.errors import WrongKey
+from slixmpp_e2e.store.errors import StoreError, StoreReason
 
 KEY_BYTES = 32
 """AES-256."""
@@ -68,7 +68,7 @@ class KeyProtection(Protocol):
         """Return the value. InvalidTag if it was encrypted for another place or with another key; StoreError without a key."""
         ...
 
-    def wrong_key_error(self, store: Path) -> WrongKey:
+    def wrong_key_error(self, store: Path) -> StoreError:
         """Return the error for a key that opens nothing."""
         ...
 
@@ -95,9 +95,9 @@ class AesGcmProtection:
             raise InvalidTag
         return cipher.decrypt(encrypted[:NONCE_BYTES], encrypted[NONCE_BYTES:], associated_data(place))
 
-    def wrong_key_error(self, store: Path) -> WrongKey:
+    def wrong_key_error(self, store: Path) -> StoreError:
         """Return the error for a key that belongs to another store."""
-        return WrongKey(store, "the key is not the one that encrypted the secrets in this store")
+        return StoreError(store, "the key is not the one that encrypted the secrets in this store", StoreReason.WRONG_KEY)
 
     def _loaded_cipher(self) -> AESGCM:
         if self._cipher is None:
