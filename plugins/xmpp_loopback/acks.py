@@ -16,10 +16,6 @@ class AcksOverflow(Exception):
     """The client leaves more unacknowledged than the server keeps."""
 
 
-class InvalidAck(Exception):
-    """The client acknowledges stanzas that the server never sent."""
-
-
 class Acks:
     """The stream management state of one session, in both directions."""
 
@@ -47,10 +43,10 @@ class Acks:
         return self._sent % _ASK_EVERY == 0
 
     def acknowledged(self, handled: int) -> None:
-        """Drop the stanzas that the client's ``h`` acknowledges. Raises InvalidAck if it claims more than was sent."""
+        """Drop the stanzas that the client's ``h`` acknowledges. Raises ValueError if it claims more than was sent."""
         remaining = (self._sent - handled) % _MODULUS
         if remaining > len(self._unacked):
-            raise InvalidAck
+            raise ValueError("the client acknowledges stanzas that the server never sent")
         while len(self._unacked) > remaining:
             self._size -= len(self._unacked.popleft())
 

@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element
 
 from slixmpp import JID, InvalidJID
 
-from .acks import Acks, InvalidAck
+from .acks import Acks
 from .component import COMPONENT, HANDSHAKE, STANZAS_OF_COMPONENT, check_handshake, to_client_namespace
 from .paths import Write
 from .sasl import Accepted, Exchange, Refused
@@ -308,7 +308,7 @@ class Connection(asyncio.Protocol):
         try:
             if self.session.acks is not None:
                 self.session.acks.acknowledged(int(element.get("h", "")))
-        except (InvalidAck, ValueError):
+        except ValueError:
             self.fail("undefined-condition")
 
     def _ask(self, element: Element, text: str) -> None:
