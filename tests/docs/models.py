@@ -1,6 +1,6 @@
 """Runs the models of docs/models by ProVerif and writes what it found into docs/models/VERDICTS.md. ``make models`` does it.
 
-    python -m tests.docs.models /path/to/proverif
+python -m tests.docs.models /path/to/proverif
 """
 
 from __future__ import annotations

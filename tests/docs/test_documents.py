@@ -122,7 +122,9 @@ def test_the_events() -> None:
     assert listed == {name: (kind.__name__, kind.level) for name, kind in kinds.items()}
     listed_fields = [tuple(documents.code(cell)[0] for cell in row[:2]) for row in documents.rows(EVENTS, "Fields")]
     assert listed_fields == [
-        (documents.code(row[1])[0], field.name) for row in first for field in fields(kinds[documents.code(row[0])[0]])  # type: ignore[arg-type]
+        (documents.code(row[1])[0], field.name)
+        for row in first
+        for field in fields(kinds[documents.code(row[0])[0]])  # type: ignore[arg-type]
     ]
     assert all(getattr(slixmpp_e2e, kind.__name__) is kind for kind in kinds.values())
     assert isinstance(SessionEvent.peer, property)
@@ -144,19 +146,10 @@ def test_the_api() -> None:
 def test_the_policy_tables() -> None:
     """policies.md says of every situation what the tables of the code say."""
     leaves = {Outgoing.PLAINTEXT: "plaintext", Outgoing.ENCRYPT: "encrypted", Outgoing.FAIL_UNAVAILABLE: "fails"}
-    situations = (
-        Situation.ADVERTISES,
-        Situation.NEVER_SEEN,
-        Situation.KNOWN_BUT_NOT_ADVERTISING,
-        Situation.PLAINTEXT_ALLOWED,
-    )
+    situations = (Situation.ADVERTISES, Situation.NEVER_SEEN, Situation.KNOWN_BUT_NOT_ADVERTISING, Situation.PLAINTEXT_ALLOWED)
     for situation, row in zip(situations, documents.rows(POLICY, "Policy", 1), strict=True):
         assert row[1:] == [leaves[OUTGOING[situation, policy]] for policy in POLICIES]
-    comes = {
-        Incoming.DELIVER: "delivered",
-        Incoming.DELIVER_AND_TELL: "delivered, and told",
-        Incoming.REFUSE: "refused",
-    }
+    comes = {Incoming.DELIVER: "delivered", Incoming.DELIVER_AND_TELL: "delivered, and told", Incoming.REFUSE: "refused"}
     peers = ((False, False), (True, False), (True, True))
     for (seen, allowed), row in zip(peers, documents.rows(POLICY, "Policy", 2), strict=True):
         assert row[1:] == [comes[INCOMING[policy, seen, allowed]] for policy in POLICIES]

@@ -45,9 +45,7 @@ def test_a_control_leaves_out_one_defence(name: str) -> None:
     """A control is its model but for a few lines, and more is false of it."""
     model = name.partition("-")[0] + ".pv"
     assert TABLE[name][0].split(", ").count("false") > 1
-    one, other = (
-        (MODELS / each).read_text(encoding="utf-8").partition("*)")[2].splitlines() for each in (model, name)
-    )
+    one, other = ((MODELS / each).read_text(encoding="utf-8").partition("*)")[2].splitlines() for each in (model, name))
     changes = [line for line in difflib.ndiff(one, other) if line.startswith("+ ")]
     assert 1 <= len(changes) <= _CHANGED_LINES
 

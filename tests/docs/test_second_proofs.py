@@ -39,9 +39,7 @@ def test_what_is_needed_runs_before_a_stanza(role: Role, who: str, needs: tuple[
 @ROLES
 def test_each_side_may_need_another(role: Role) -> None:
     """Those of the initiator come first, in the same order on both sides."""
-    wire = Wire(
-        role, ours={**ABLE, "required_methods": ("srp",)}, theirs={"secrets": SECRETS, "need": ("psk",)}
-    )
+    wire = Wire(role, ours={**ABLE, "required_methods": ("srp",)}, theirs={"secrets": SECRETS, "need": ("psk",)})
     first, second = ("srp", "psk") if role is Role.INITIATOR else ("psk", "srp")
     assert wire.proofs == ([first, second], [first, second])
     assert wire.ours.session.state is State.OPEN
@@ -65,10 +63,7 @@ def test_another_secret_proves_nothing(role: Role, method: str) -> None:
 @ROLES
 def test_a_need_that_the_other_cannot_meet(role: Role) -> None:
     """Both sides learn from the hello that it cannot be."""
-    for ours, theirs in (
-        ({"required_methods": ("psk",), **ABLE}, {}),
-        ({}, {"need": ("psk",), "secrets": SECRETS}),
-    ):
+    for ours, theirs in (({"required_methods": ("psk",), **ABLE}, {}), ({}, {"need": ("psk",), "secrets": SECRETS})):
         wire = Wire(role, ours=ours, theirs=theirs)
         assert isinstance(wire.ours.side.failure, AuthenticationFailed)
         assert wire.theirs.ended == "security-error"
@@ -78,7 +73,6 @@ def test_a_need_that_the_other_cannot_meet(role: Role) -> None:
 @pytest.mark.parametrize("who", ["ours", "theirs"])
 @ROLES
 def test_a_secret_proves_later(role: Role, who: str, method: str) -> None:
-    """In the open session, whoever wants it."""
     wire = Wire(role, ours=ABLE, theirs={"secrets": SECRETS})
     if who == "ours":
         wire.we_want(method)
@@ -94,7 +88,6 @@ def test_a_secret_proves_later(role: Role, who: str, method: str) -> None:
 @pytest.mark.parametrize("who", ["ours", "theirs", "both"])
 @ROLES
 def test_two_people_compare(role: Role, who: str, same: bool) -> None:
-    """Both see the same in each form, and what they say of it counts, each for himself."""
     wire = Wire(role, ours=ABLE, theirs={"compares": True})
     if who != "theirs":
         wire.we_want("sas")
@@ -116,7 +109,6 @@ def test_two_people_compare(role: Role, who: str, same: bool) -> None:
 @pytest.mark.parametrize("who", ["ours", "theirs"])
 @ROLES
 def test_a_wish_may_be_declined(role: Role, who: str) -> None:
-    """And the session goes on."""
     wire = Wire(role)
     if who == "ours":
         wire.we_want("sas")

@@ -41,7 +41,6 @@ def raw(*texts: str) -> list[bytes]:
 
 @pytest.mark.parametrize("name", generate.FILES)
 def test_they_come_out_the_same(name: str) -> None:
-    """Whoever generates them anew gets the same bytes."""
     assert generate.written(generate.FILES[name]()) == (generate.HERE / name).read_text(encoding="utf-8")
 
 
@@ -52,7 +51,6 @@ def test_each_is_in_the_document() -> None:
 
 
 def test_encoding() -> None:
-    """lv and H, and what is refused as lv."""
     known = vector("encoding")
     for case in known["lv"]:
         assert lv(*raw(*case["fields"])).hex() == case["lv"]
@@ -66,7 +64,6 @@ def test_encoding() -> None:
 
 
 def test_negotiation() -> None:
-    """The halves, neg and ctx."""
     known = vector("negotiation")
     halves = []
     for half in (known["initiate"], known["accept"]):
@@ -84,7 +81,6 @@ def test_negotiation() -> None:
 
 
 def test_fingerprints() -> None:
-    """Of the certificate on the wire, of the key for people."""
     known = vector("fingerprints")
     (der,) = raw(known["certificate"])
     digest = hashlib.sha256(der).digest()
@@ -105,7 +101,6 @@ def test_fingerprints() -> None:
 
 
 def test_passwords() -> None:
-    """The same for both sides, and on any keyboard."""
     known = vector("passwords")
     assert [derive_srp_secret(case["typed"], *known["bare JIDs"]).hex() for case in known["cases"]] == [
         case["w"] for case in known["cases"]
@@ -125,7 +120,6 @@ def secrets(method: str, case: dict[str, Any]) -> tuple[bytes, bytes, bytes]:
 
 @pytest.mark.parametrize("method", CASES)
 def test_whole_runs(method: str) -> None:
-    """Each step of both sides, and the code that people compare."""
     known = vector(method)
     for case in known["cases"]:
         secret, *dice = secrets(method, case)
@@ -165,14 +159,12 @@ def test_what_lies_between(method: str) -> None:
 
 
 def test_each_rendering() -> None:
-    """All zeros, all ones, and each bit in its place."""
     for case in vector("sas")["renderings"]:
         assert shown(bytes.fromhex(case["code"])) == {name: case[name] for name in ("decimal", "emoji", "words")}
     assert [len(each) for each in vector("lists").values()] == [64, 256, 256]
 
 
 def test_the_bytes_that_are_short() -> None:
-    """What shows a wrong padding is there."""
     named = {case["name"]: case for case in vector("srp")["cases"]}
     for name in ("A", "B", "S"):
         assert len(bytes.fromhex(named[f"{name} has 511 bytes"][name])) == 511
@@ -180,7 +172,6 @@ def test_the_bytes_that_are_short() -> None:
 
 @pytest.mark.parametrize("case", vector("srp")["first step refused"], ids=lambda case: f"{case['why']}, to {case['to']}")
 def test_first_steps_that_are_refused(case: dict[str, Any]) -> None:
-    """By ours and by the other implementation."""
     (payload,) = raw(case["payload"])
     run = second_proofs.srp(Talk("srp", case["to"] == "I", b"", b"", secret=bytes(32)))
     next(run)

@@ -7,7 +7,6 @@ from xmpp_e2e.stream import MAX_STANZA
 
 
 def test_the_reason_is_found() -> None:
-    """The text below a constant."""
     found = {name: (value, why) for name, value, why in bounds()}
     value, why = found["xmpp_e2e.stream.MAX_STANZA"]
     assert value == f"{MAX_STANZA:,}"

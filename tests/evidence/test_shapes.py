@@ -26,7 +26,6 @@ def of(source: str) -> str:
     [("f(self", "fits(self"), ("size", "length"), ("Text", "Words"), ("it is too", "far too"), (": int) -> None", ")")],
 )
 def test_names_and_words_do_not_matter(before: str, after: str) -> None:
-    """To rename something everywhere, to say something else and to leave a type out."""
     assert of(FUNCTION.replace(before, after)) == of(FUNCTION)
 
 
@@ -35,5 +34,4 @@ def test_names_and_words_do_not_matter(before: str, after: str) -> None:
     [("<", "<="), ("not self.open", "self.open"), ("self.open", "self.size"), ("= size", "= self"), ("and", "or")],
 )
 def test_what_it_does_matters(before: str, after: str) -> None:
-    """Another operator, or another of its own names in some place."""
     assert of(FUNCTION.replace(before, after)) != of(FUNCTION)

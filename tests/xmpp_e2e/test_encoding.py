@@ -30,7 +30,6 @@ def test_lv_is_length_then_value() -> None:
     ],
 )
 def test_lv_keeps_fields_apart(one: tuple[bytes, ...], other: tuple[bytes, ...]) -> None:
-    """Bytes that move from one field to the next, or a field more, make a difference."""
     assert length_prefixed(*one) != length_prefixed(*other)
 
 
@@ -58,7 +57,6 @@ def test_labels_set_hashes_apart() -> None:
 
 @given(st.binary(max_size=64))
 def test_strict_base64_reads_what_is_written_strictly(data: bytes) -> None:
-    """Whatever a standard encoder writes is read."""
     assert strict_base64(base64.b64encode(data).decode()) == data
 
 
@@ -85,7 +83,6 @@ def test_strict_base64_reads_what_is_written_strictly(data: bytes) -> None:
     ],
 )
 def test_strict_base64_refuses_all_other_spellings(text: str) -> None:
-    """No padding, too much of it, stray bits, white space and other alphabets are refused."""
     with pytest.raises(ValueError):  # noqa: PT011
         strict_base64(text)
 

@@ -13,12 +13,7 @@ from OpenSSL import SSL
 from tests.pair import NOBODY, Pair, config, has_code, identity, message, remembers
 from xmpp_e2e import events
 from xmpp_e2e.authenticate.base import AttemptStarted, AttemptSucceeded
-from xmpp_e2e.errors import (
-    Code,
-    JingleError,
-    Timeout,
-    TLSFailed,
-)
+from xmpp_e2e.errors import Code, JingleError, Timeout, TLSFailed
 from xmpp_e2e.negotiate.jingle import NS_SECURITY
 from xmpp_e2e.states import State
 from xmpp_e2e.tls import connection
@@ -90,7 +85,6 @@ def test_proofs_take_two_trips_or_four(need: tuple[str, ...], count: int, needs:
 
 
 def test_five_trips_without_flights() -> None:
-    """Two more each without flights, because TLS begins on the bytestream."""
     assert trips(Pair(config("alice", fast_open=False))) == 5
 
 

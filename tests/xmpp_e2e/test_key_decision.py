@@ -6,19 +6,8 @@ import itertools
 
 import pytest
 
-from xmpp_e2e.key_decision import (
-    Decision,
-    KeyDecision,
-    OnKeyChange,
-    decide,
-)
-from xmpp_e2e.types import (
-    Assurance,
-    Fingerprint,
-    KnownKey,
-    KnownKeys,
-    TrustModel,
-)
+from xmpp_e2e.key_decision import Decision, KeyDecision, OnKeyChange, decide
+from xmpp_e2e.types import Assurance, Fingerprint, KnownKey, KnownKeys, TrustModel
 
 A = Fingerprint(b"A" * 32)
 B = Fingerprint(b"B" * 32)

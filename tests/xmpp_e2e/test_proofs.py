@@ -10,22 +10,10 @@ import pytest
 
 from tests.pair import Pair, config, has_code, message, remembers, talk
 from xmpp_e2e import events
-from xmpp_e2e.authenticate.base import (
-    AttemptStarted,
-    AttemptSucceeded,
-    CompareSas,
-    SecretNeeded,
-)
+from xmpp_e2e.authenticate.base import AttemptStarted, AttemptSucceeded, CompareSas, SecretNeeded
 from xmpp_e2e.authenticate.psk import WeakKey
 from xmpp_e2e.config import VerifyWhen
-from xmpp_e2e.errors import (
-    AuthenticationFailed,
-    Code,
-    LocalError,
-    StreamError,
-    Timeout,
-    UntrustedKey,
-)
+from xmpp_e2e.errors import AuthenticationFailed, Code, LocalError, StreamError, Timeout, UntrustedKey
 from xmpp_e2e.inner.elements import REQUEST, build_step
 from xmpp_e2e.states import USER_TIMEOUT, State
 from xmpp_e2e.types import Assurance, KnownKeys, Role
@@ -63,7 +51,6 @@ NEEDS = [(), ("psk",), ("srp",), ("psk", "srp")]
 @pytest.mark.parametrize("bob", NEEDS, ids=str)
 @pytest.mark.parametrize("alice", NEEDS, ids=str)
 def test_whoever_needs_them_they_run_and_it_opens(alice: tuple[str, ...], bob: tuple[str, ...]) -> None:
-    """Each method once, however many need it; who has seen a proof is at ``verified``, and so is the other."""
     opened = served(pair(alice, bob).open())
     proofs = [sorted(proved.method for proved in side.of(events.KeyVerified)) for side in (opened.alice, opened.bob)]
     assert proofs == [sorted({*alice, *bob})] * 2
@@ -86,7 +73,6 @@ def test_a_blocked_key_is_not_asked_for_proof() -> None:
 
 
 def test_a_key_that_is_blocked_meanwhile_is_refused_at_once() -> None:
-    """No proof is waited for."""
     waits = pair(("srp",)).open()
     assert waits.alice.session.is_verifying
     waits.alice.session.update_known_keys(KnownKeys((replace(remembers("bob").keys[0], blocked=True),)), waits.now)
@@ -120,7 +106,6 @@ def test_another_secret_opens_nothing(method: str, needs: Role) -> None:
 
 
 def test_a_secret_that_is_missing_is_asked_for() -> None:
-    """Bob's user can be asked for the password, and has minutes to answer."""
     asking = pair(("srp",), shared_secrets={}, promptable_methods=frozenset({"srp"})).open()
     assert asking.bob.session.pending_prompt == SecretNeeded("srp")
     asking.pass_time(250.0)
@@ -130,7 +115,6 @@ def test_a_secret_that_is_missing_is_asked_for() -> None:
 
 
 def test_a_user_who_has_none_refuses() -> None:
-    """An empty answer ends it."""
     asking = pair(("srp",), shared_secrets={}, promptable_methods=frozenset({"srp"})).open()
     asking.bob.session.answer_prompt(b"", asking.now)
     asking.run()
@@ -139,7 +123,6 @@ def test_a_user_who_has_none_refuses() -> None:
 
 @pytest.mark.parametrize("need", ["psk", "sas", "fingerprint"])
 def test_what_cannot_run_cannot_be_needed(need: str) -> None:
-    """The host's mistake, which the peer would take for a broken hello."""
     with pytest.raises(ValueError, match="cannot be needed"):
         config("alice", required_methods=(need,), shared_secrets={"srp": STRETCHED}, promptable_methods=ASKED)
 
@@ -173,7 +156,6 @@ def test_short_strings_in_an_open_session(wants: Role) -> None:
 
 
 def test_strings_that_differ_end_the_session() -> None:
-    """What a user says is final."""
     opened = pair().open()
     opened.alice.session.request_verification("sas", opened.now)
     opened.run()
@@ -183,7 +165,6 @@ def test_strings_that_differ_end_the_session() -> None:
 
 
 def test_both_want_it_at_once() -> None:
-    """Their wishes cross, and it runs once."""
     opened = pair().open()
     for side in (opened.alice, opened.bob):
         side.session.request_verification("sas", opened.now)
@@ -210,7 +191,6 @@ def test_one_side_may_be_through_before_the_other() -> None:
 
 
 def test_a_step_too_many() -> None:
-    """While his user compares, Bob cannot know that the peer says more than the method asks for; then he can, and ends it."""
     opened = pair().open()
     opened.alice.session.request_verification("sas", opened.now)
     opened.run().says(Role.INITIATOR, build_step("sas", b"more"))
@@ -262,7 +242,6 @@ def test_what_cannot_run_late(method: str) -> None:
 
 
 def test_a_peer_may_decline() -> None:
-    """Who cannot ask his user says so, and the session goes on."""
     opened = pair(promptable_methods=frozenset()).open()
     opened.alice.session.request_verification("sas", opened.now)
     opened.run()
@@ -285,7 +264,6 @@ def test_a_verified_key_needs_no_proof_again() -> None:
 
 @pytest.mark.parametrize("wants", list(Role))
 def test_a_verified_key_is_proved_again_where_that_is_wanted(wants: Role) -> None:
-    """In each session, whichever side wants it; and another secret opens nothing, verified or not."""
     for secret, stage in ((STRETCHED, State.OPEN), (bytes(32), State.CLOSED)):
         terms = {
             role: {"verify_when": VerifyWhen.ALWAYS, "required_methods": ("srp",)} if role is wants else {} for role in Role
@@ -337,7 +315,6 @@ def test_a_key_that_is_too_short_costs_its_run_alone() -> None:
 
 @pytest.mark.parametrize("wants", list(Role))
 def test_a_secret_may_come_with_the_wish(wants: Role) -> None:
-    """It serves for the terms' own, and nothing is asked; a peer who has it in his terms is convinced, and convinces."""
     ours: dict[str, object] = {}
     theirs: dict[str, object] = {"shared_secrets": SECRETS}
     terms = (ours, theirs) if wants is Role.INITIATOR else (theirs, ours)

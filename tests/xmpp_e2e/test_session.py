@@ -10,13 +10,7 @@ import pytest
 from slixmpp_e2e.alarms import explain
 from tests.pair import ALICE, BOB, Pair, config, has_code, identity, message, mute, prepare, remembers, talk
 from xmpp_e2e import events
-from xmpp_e2e.errors import (
-    AuthenticationFailed,
-    Code,
-    SendBufferFull,
-    StreamError,
-    UntrustedKey,
-)
+from xmpp_e2e.errors import AuthenticationFailed, Code, SendBufferFull, StreamError, UntrustedKey
 from xmpp_e2e.inner import elements as auth
 from xmpp_e2e.inner.conversation import Conversation
 from xmpp_e2e.key_decision import OnKeyChange
@@ -139,7 +133,6 @@ def test_a_farewell_is_clean(role: Role) -> None:
 
 
 def test_both_may_close_at_once() -> None:
-    """Two farewells that cross are clean on both sides."""
     pair = Pair().open()
     pair.alice.session.close(pair.now)
     pair.bob.session.close(pair.now)
@@ -148,7 +141,6 @@ def test_both_may_close_at_once() -> None:
 
 
 def test_stanzas_that_cross_a_farewell_are_delivered() -> None:
-    """What the peer sent before our farewell reached him still arrives."""
     pair = Pair().open()
     pair.bob.session.send_stanza(message("crossing"))
     pair.alice.session.close(pair.now)
@@ -213,8 +205,7 @@ def test_the_wire_does_not_say_why() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "condition"),
-    [({"from_": "eve@a.test/x"}, "invalid-from"), ({"to": "eve@a.test/x"}, "invalid-from")],
+    ("changes", "condition"), [({"from_": "eve@a.test/x"}, "invalid-from"), ({"to": "eve@a.test/x"}, "invalid-from")]
 )
 def test_a_header_for_somebody_else(changes: dict[str, str], condition: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream header with other JIDs than the session's ends it, before anything in it counts."""

@@ -8,15 +8,7 @@ import pytest
 
 from tests.pair import Pair, Side, body, config, message
 from xmpp_e2e import events
-from xmpp_e2e.errors import (
-    BytestreamFailed,
-    JingleError,
-    LocalError,
-    PeerRefused,
-    SessionCancelled,
-    TLSFailed,
-    UncleanClose,
-)
+from xmpp_e2e.errors import BytestreamFailed, JingleError, LocalError, PeerRefused, SessionCancelled, TLSFailed, UncleanClose
 from xmpp_e2e.negotiate.jingle import Reason
 from xmpp_e2e.session import Session
 from xmpp_e2e.states import State
@@ -49,7 +41,6 @@ def test_end_of_transport_is_truncation(role: Role) -> None:
 
 
 def test_a_forged_terminate_is_truncation() -> None:
-    """session-terminate with success in the middle of a session does not make its end clean."""
     pair = Pair().open()
     forged = Element("{urn:xmpp:jingle:1}jingle", action="session-terminate", sid=pair.alice.session.sid)
     reason = Element("{urn:xmpp:jingle:1}reason")
@@ -74,7 +65,6 @@ def test_an_altered_record_is_the_end_of_an_open_session() -> None:
 
 
 def test_nothing_is_said_after_tls_has_failed() -> None:
-    """But its own alert: what waited to be said is dropped."""
     pair = Pair().open()
     pair.alice.session.send_stanza(message("a secret" * 100))
     pair.alice.session.receive_data(b"no record", pair.now)
@@ -122,7 +112,6 @@ def test_a_refused_offer_says_so() -> None:
 
 @pytest.mark.parametrize("role", Role)
 def test_giving_up_before_it_is_open(role: Role) -> None:
-    """Closing before the session is open ends it at once and tells the peer."""
     pair = Pair(bob=config("bob", **UNTRUSTED)).open()
     pair.side(role).session.close(pair.now)
     pair.run()
@@ -213,20 +202,17 @@ def test_more_contents_are_declined() -> None:
 
 @pytest.mark.parametrize("size", [255, 8193])
 def test_a_block_size_out_of_range(size: int) -> None:
-    """A block size that no peer would accept is refused before a session begins."""
     with pytest.raises(ValueError, match="256 to 8192"):
         config(block_size=size)
 
 
 @pytest.mark.parametrize("size", [256, 8192])
 def test_a_block_size_at_the_edge(size: int) -> None:
-    """The smallest and the largest that peers accept can be had."""
     (agreed,) = Pair(config("alice", block_size=size)).open().alice.of(events.TransportAgreed)
     assert agreed.block_size == min(size, config("bob").block_size)
 
 
 def test_local_misuse_is_a_local_error() -> None:
-    """Calls out of order are the caller's fault, and harm nothing."""
     session = Session(Role.INITIATOR, config(), KnownKeys())
     with pytest.raises(LocalError):
         session.accept_offer(0.0)
@@ -238,7 +224,6 @@ def test_local_misuse_is_a_local_error() -> None:
 
 
 def test_body_helper_reads_what_was_sent() -> None:
-    """The tests' own helper does not hide a difference."""
     assert body(message("a<b")) == "a<b"
 
 

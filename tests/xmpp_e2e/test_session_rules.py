@@ -142,7 +142,6 @@ def test_the_reason_of_a_terminate_is_told(given: str | None) -> None:
 
 
 def test_what_the_path_is_told() -> None:
-    """Whoever gives up gives his reason outside, but not once TLS is up: from there on all failures look alike."""
     pair = Pair(on_jingle=lambda role, element: []).open()
     pair.alice.session.close(pair.now, Reason.BUSY)
     pair.run()
@@ -169,7 +168,6 @@ def test_nothing_leaves_before_the_bytestream_is_there() -> None:
 
 
 def test_each_event_is_told_at_once() -> None:
-    """There is never a gap among the events that wait."""
     pair = Pair()
 
     def look(role: Role, data: bytes) -> list[bytes]:
@@ -206,7 +204,6 @@ def test_only_the_responder_names_the_stream() -> None:
 
 @pytest.mark.parametrize("condition", ["conflict", None])
 def test_the_peers_stream_error_is_told(condition: str | None) -> None:
-    """A stream error of the peer ends the session with what it says."""
     error = Element(send_buffer.ERROR)
     if condition:
         SubElement(error, f"{{urn:ietf:params:xml:ns:xmpp-streams}}{condition}")
@@ -241,7 +238,6 @@ def test_why_a_key_is_refused_is_not_heard() -> None:
 
 
 def test_a_stanza_gives_no_time() -> None:
-    """However busy, an open session ends when it is a day old."""
     pair = Pair().open()
     before = pair.alice.session.timer(), pair.bob.session.timer()
     pair.now += 3600
@@ -257,7 +253,6 @@ def test_what_limits_the_proof_does_not_limit_the_session() -> None:
 
 
 def test_a_timer_that_comes_early_changes_nothing() -> None:
-    """A host may call at any time."""
     pair = Pair().open()
     pair.alice.session.handle_timer(pair.now + 60)
     assert pair.alice.session.state is State.OPEN
@@ -302,7 +297,6 @@ def test_memory_does_not_spoil_a_farewell() -> None:
 
 
 def test_who_closes_twice_closes_once() -> None:
-    """A second close while the peer's farewell is awaited changes nothing."""
     pair = Pair().open()
     pair.alice.session.close(pair.now)
     pair.alice.session.close(pair.now)

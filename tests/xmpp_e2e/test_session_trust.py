@@ -8,23 +8,13 @@ import pytest
 
 from tests.pair import Pair, config, identity, message, mute, prepare, remembers, talk
 from xmpp_e2e import events
-from xmpp_e2e.errors import (
-    LocalError,
-    StreamError,
-    Timeout,
-    UntrustedKey,
-)
+from xmpp_e2e.errors import LocalError, StreamError, Timeout, UntrustedKey
 from xmpp_e2e.inner import elements as auth
 from xmpp_e2e.inner.gate import EARLY_BUFFER_BYTES
 from xmpp_e2e.key_decision import KeyStatus, OnKeyChange
 from xmpp_e2e.states import State
 from xmpp_e2e.stream import writer
-from xmpp_e2e.types import (
-    Assurance,
-    KnownKeys,
-    Role,
-    TrustModel,
-)
+from xmpp_e2e.types import Assurance, KnownKeys, Role, TrustModel
 
 UNTRUSTED = {"trust_model": TrustModel.SERVER_UNTRUSTED}
 PINNED = Assurance.VERIFIED, "pin"

@@ -4,16 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from xmpp_e2e.states import (
-    NOT_YET_OPEN,
-    STATE_TIMEOUTS,
-    TIMEOUT_MESSAGES,
-    TRANSITIONS,
-    State,
-    Trigger,
-    diagram,
-    next_state,
-)
+from xmpp_e2e.states import NOT_YET_OPEN, STATE_TIMEOUTS, TIMEOUT_MESSAGES, TRANSITIONS, State, Trigger, diagram, next_state
 
 
 @pytest.mark.parametrize("stage", State)
@@ -30,7 +21,6 @@ def test_open_has_two_doors() -> None:
 
 
 def test_each_input_has_its_stages() -> None:
-    """What can happen when: said here a second time, so that no row comes or goes unnoticed."""
     legal = {
         Trigger.OFFER: {State.IDLE},
         Trigger.INITIATE: {State.IDLE},
@@ -52,28 +42,23 @@ def test_each_input_has_its_stages() -> None:
 
 
 def test_closed_is_final() -> None:
-    """Nothing leaves CLOSED."""
     assert not any(stage is State.CLOSED for stage, _ in TRANSITIONS)
 
 
 def test_stanzas_have_their_stages() -> None:
-    """A stanza is legal only when the peer is done, or when it was sent before our farewell reached him."""
     legal = {stage for stage, happened in TRANSITIONS if happened is Trigger.STANZA}
     assert legal == {State.DONE_RECEIVED, State.OPEN, State.CLOSING}
 
 
 def test_done_needs_a_hello() -> None:
-    """A done is legal only after a checked hello."""
     assert {stage for stage, happened in TRANSITIONS if happened is Trigger.DONE} == {State.HELLO_CHECKED, State.DONE_SENT}
 
 
 def test_every_stage_that_waits_has_a_deadline() -> None:
-    """No stage between the first and the last lasts for ever."""
     assert set(STATE_TIMEOUTS) == set(State) - {State.IDLE, State.CLOSED}
     assert set(STATE_TIMEOUTS) - {State.OPEN, State.CLOSING, State.PEER_CLOSING} == NOT_YET_OPEN == set(TIMEOUT_MESSAGES)
 
 
 def test_the_diagram_shows_the_table() -> None:
-    """The drawn diagram has one arrow for each transition that is no failure."""
     arrows = [line for line in diagram().splitlines() if "-->" in line]
     assert len(arrows) == sum(happened is not Trigger.FAIL for _, happened in TRANSITIONS)

@@ -10,13 +10,7 @@ import pytest
 from tests.pair import Pair, config, talk
 from xmpp_e2e import events
 from xmpp_e2e.config import Timeouts
-from xmpp_e2e.errors import (
-    E2EError,
-    StreamError,
-    Timeout,
-    TLSFailed,
-    UncleanClose,
-)
+from xmpp_e2e.errors import E2EError, StreamError, Timeout, TLSFailed, UncleanClose
 from xmpp_e2e.state_machine import StateMachine
 from xmpp_e2e.states import AUTHENTICATING, STATE_TIMEOUTS, State
 from xmpp_e2e.stream.reader import GREETING, Reader
@@ -120,10 +114,7 @@ PATIENT = {"timeouts": Timeouts(step=600, user=1000, session=7)}
 
 
 @pytest.mark.parametrize(("role", "stage", "seconds", "error"), TABLE)
-def test_a_host_may_wait_longer_for_slow_links(
-    role: Role, stage: State, seconds: float, error: type[E2EError] | None
-) -> None:
-    """Ten times as long for a step is ten times as long for each, and what a session may last is a matter of its own."""
+def test_a_host_may_wait_longer_for_slow_links(role: Role, stage: State, seconds: float, error: type[E2EError] | None) -> None:
     pair = stuck(role, stage, **PATIENT)
     assert pair.side(role).session.timer() == pair.now + (seconds * 10 if error else 7)
 
@@ -136,7 +127,6 @@ def test_a_host_may_wait_longer_for_persons(role: Role, stage: State) -> None:
 
 
 def test_no_stage_is_left_out() -> None:
-    """Every stage that is a wait is in one of the tables above; the others are the beginning and the end."""
     assert {stage for _, stage, *_ in (*TABLE, *HUMAN)} == set(STATE_TIMEOUTS)
     assert set(State) - set(STATE_TIMEOUTS) == {State.IDLE, State.CLOSED}
 
@@ -179,7 +169,6 @@ def test_a_greeting_that_drips(step: float) -> None:
 
 
 def test_the_stages_of_the_proof_share_one_clock() -> None:
-    """Going on from one to the next gives no time anew."""
     pair = stuck(ANSWERS, State.SECURED)
     first = pair.bob.session.timer()
     deadlines = set()
@@ -226,7 +215,6 @@ CHANGE = bytes.fromhex("14 0303 0001 01")
 
 @pytest.mark.parametrize("data", [GIANT, EMPTY, CHANGE, bytes(1000)], ids=["giant", "crumbs", "change", "noise"])
 def test_an_endless_handshake(data: bytes) -> None:
-    """Whatever a peer sends in place of a handshake, he can send so much of it and no more."""
     pair = stuck(ANSWERS, State.HANDSHAKING)
     assert endless(pair, data) <= HANDSHAKE_BYTES + 997
     assert isinstance(pair.bob.failure, TLSFailed)

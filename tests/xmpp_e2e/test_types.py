@@ -10,7 +10,6 @@ SHOWN = Fingerprint(bytes(range(32)))
 
 
 def test_what_is_shown_can_be_typed() -> None:
-    """A fingerprint is read back from what is shown of it, with white space around."""
     assert Fingerprint.parse(f" {SHOWN}\n") == SHOWN
     assert repr(SHOWN) == f"Fingerprint({SHOWN})"
 
@@ -27,12 +26,10 @@ def test_what_is_shown_can_be_typed() -> None:
     ],
 )
 def test_nothing_else_is_a_fingerprint(text: str) -> None:
-    """Another length, alphabet or spelling is refused, in words."""
     with pytest.raises(ValueError, match="is no key fingerprint"):
         Fingerprint.parse(text)
 
 
 def test_a_digest_has_32_bytes() -> None:
-    """Half a digest is none."""
     with pytest.raises(ValueError, match="has 32 bytes, not 31"):
         Fingerprint(bytes(31))

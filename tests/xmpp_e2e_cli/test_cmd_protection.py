@@ -93,9 +93,7 @@ def test_two_that_differ_make_no_store(command: Command, typed: list[str]) -> No
     assert names() == []
 
 
-def test_a_passphrase_from_a_file_or_the_environment(
-    command: Command, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_passphrase_from_a_file_or_the_environment(command: Command, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both work without a terminal. The file goes first."""
     assert_refused(command("init", ALICE, "--protection", "passphrase"), "no terminal to ask", "XMPP_E2E_PASSPHRASE")
     assert names() == []

@@ -72,9 +72,7 @@ def test_a_new_key_for_a_peer_is_stored_too(alice: Command) -> None:
     assert stored("psk") == decode_psk(again["psk"])
 
 
-def test_a_key_that_the_peer_has_made(
-    alice: Command, home: Path, monkeypatch: pytest.MonkeyPatch, typed: list[str]
-) -> None:
+def test_a_key_that_the_peer_has_made(alice: Command, home: Path, monkeypatch: pytest.MonkeyPatch, typed: list[str]) -> None:
     """It comes from a file, standard input or the terminal, and is not printed again."""
     keys = [bytes([number]) * KEY_BYTES for number in range(3)]
     done = alice("psk", "add", BOB, "--file", file(home, encode_psk(keys[0]) + "\n"))

@@ -43,9 +43,7 @@ async def test_a_message_arrives_with_its_assurance_and_comes_back(people: Peopl
     assert told["from"].startswith("alice@home.test/")
     assert f"delivered to {ready['jid']} [vouched] {ready['fingerprint']}" in done.out
     again = await people.send("alice", ready["jid"], "--json", text="über\nzwei Zeilen\n".encode())
-    assert again.data["delivered"] == [
-        {"peer": ready["jid"], "assurance": "known", "fingerprint": ready["fingerprint"]},
-    ]
+    assert again.data["delivered"] == [{"peer": ready["jid"], "assurance": "known", "fingerprint": ready["fingerprint"]}]
     assert (await bob.event("message"))["body"] == "über\nzwei Zeilen"
     assert (await bob.event("session_end"))["clean"]
     ended = await bob.stop()

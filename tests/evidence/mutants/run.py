@@ -25,10 +25,7 @@ def note(root: Path) -> list[tuple[str, str]]:
     functions = results.results(root)
     results.write(file, functions, known)
     return [
-        (function.place, what)
-        for function in functions
-        for what, why in results.judged(function, known)
-        if why == results.OPEN
+        (function.place, what) for function in functions for what, why in results.judged(function, known) if why == results.OPEN
     ]
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests.evidence.mutants import results
 from tests.evidence.mutants.run import note
 
-MUTATED = '''\
+MUTATED = """\
 def f(a):
     return trampoline(a)
 
@@ -45,7 +45,7 @@ def x_f__mutmut_4(a):
     if not a:
         raise ValueError("it is `empty` | void")
     return g(a, )
-'''
+"""
 
 
 @pytest.fixture
@@ -102,7 +102,6 @@ def test_a_judgement_outlives_new_names(run: Path) -> None:
 
 
 def test_what_is_noticed_is_counted(run: Path) -> None:
-    """Mutants that mypy refuses, and those for which a test fails or does not end."""
     ended(run, 37, 1, 37, 36, 1)
     assert note(run) == []
     totals = {"mutants": 5, "fail a test": 3, "fail mypy": 2, "survive": 0}

@@ -96,7 +96,6 @@ class Confirms:
         assert not isinstance(one.outcome, Proof)
 
     def test_another_secret_looks_like_another_connection(self, authenticator: Authenticator) -> None:
-        """The same error, with the same words, whichever it was."""
         errors = set()
         for changes in ({"secret": bytes(32)}, {"evidence": elsewhere(evidence(Role.RESPONDER), b"another")}):
             one, other = ends(authenticator, **changes)
@@ -115,7 +114,6 @@ class Confirms:
             assert not isinstance(end.outcome, Proof)
 
     def test_without_a_secret_it_is_refused(self, authenticator: Authenticator) -> None:
-        """Nobody proves anything with nothing."""
         end = End(authenticator, evidence(Role.INITIATOR), b"")
         assert isinstance(end.outcome, AuthenticationFailed)
         assert not end.said

@@ -33,5 +33,4 @@ class TestConfirms(Confirms):
 
 
 def test_names_and_ranks_are_unique() -> None:
-    """Each method has a name of its own on the wire, and a place in the order."""
     assert len({it.name for it in AUTHENTICATORS}) == len({it.order for it in AUTHENTICATORS}) == len(AUTHENTICATORS)

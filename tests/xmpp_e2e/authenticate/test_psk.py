@@ -10,14 +10,12 @@ from xmpp_e2e.authenticate.psk import PskAuthenticator, WeakKey, check_key_lengt
 
 
 def test_a_key_has_128_bits() -> None:
-    """Sixteen bytes are a key, fifteen are a password."""
     assert check_key_length(b"k" * 16) == b"k" * 16
     with pytest.raises(WeakKey, match="at least 16 bytes, and this one 15"):
         check_key_length(b"k" * 15)
 
 
 def test_a_key_is_no_guess() -> None:
-    """Of 128 bits nobody guesses any, so nothing is counted."""
     one, other = ends(PskAuthenticator())
     converse(one, other)
     assert one.asked == other.asked == [SecretNeeded("psk")]

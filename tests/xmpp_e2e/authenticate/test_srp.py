@@ -10,12 +10,7 @@ import srp._pysrp as library
 
 from tests.conversation import End, converse, ends, evidence, secret_of
 from tests.pair import has_code
-from xmpp_e2e.authenticate.base import (
-    AttemptStarted,
-    AttemptSucceeded,
-    Proof,
-    SecretNeeded,
-)
+from xmpp_e2e.authenticate.base import AttemptStarted, AttemptSucceeded, Proof, SecretNeeded
 from xmpp_e2e.authenticate.srp import SrpAuthenticator
 from xmpp_e2e.encoding import length_prefixed, split_length_prefixed
 from xmpp_e2e.errors import Code, LocalError
@@ -82,7 +77,6 @@ def test_a_number_is_spelt_in_one_way(role: Role) -> None:
 
 
 def test_the_salt_has_16_bytes() -> None:
-    """Neither more nor fewer."""
     for length in (15, 17):
         end = End(SRP, evidence(Role.INITIATOR), secret_of(SRP))
         end.hear(length_prefixed(bytes(length), b"\x02"))
@@ -98,7 +92,6 @@ def test_a_right_guess_is_returned() -> None:
 
 
 def test_a_wrong_guess_is_counted_on_both_sides() -> None:
-    """And the responder has sent nothing that depends on the password."""
     one, other = ends(SRP, secret=hashlib.sha256(b"another").digest())
     converse(one, other)
     assert [type(question) for question in one.asked[1:]] == [AttemptStarted]
@@ -122,7 +115,6 @@ def test_a_password_must_be_stretched() -> None:
 
 
 def test_each_run_has_numbers_of_its_own() -> None:
-    """Two runs share no step."""
     steps = set()
     for seed in (1, 2):
         one, _ = ends(SRP)

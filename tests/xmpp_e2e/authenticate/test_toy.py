@@ -9,13 +9,7 @@ import pytest
 
 from tests.pair import Pair, config
 from tests.xmpp_e2e.authenticate.contract import Confirms, Convinces, Talks
-from xmpp_e2e import (
-    AUTHENTICATORS,
-    Assurance,
-    Role,
-    State,
-    events,
-)
+from xmpp_e2e import AUTHENTICATORS, Assurance, Role, State, events
 from xmpp_e2e.authenticate.base import ChannelBinding, ProofSteps
 from xmpp_e2e.authenticate.proof_exchange import ProofExchange
 
@@ -59,7 +53,6 @@ def pair(bobs_secret: bytes = b"a secret", **bobs: object) -> Pair:
 
 
 def test_it_opens_a_session() -> None:
-    """Before a stanza flows, and both sides are sure of each other."""
     opened = pair().open()
     for side in (opened.alice, opened.bob):
         assert [proved.method for proved in side.of(events.KeyVerified)] == ["toy"]
@@ -67,7 +60,6 @@ def test_it_opens_a_session() -> None:
 
 
 def test_the_wrong_secret_opens_none() -> None:
-    """It fails, and nothing was delivered."""
     refused = pair(b"another").open()
     assert [side.session.state for side in (refused.alice, refused.bob)] == [State.CLOSED] * 2
 
@@ -79,7 +71,6 @@ def test_whoever_does_not_know_it_is_told_so() -> None:
 
 
 def test_it_runs_in_an_open_session() -> None:
-    """On a wish, like the others: of either side."""
     for role in Role:
         terms = {"authenticators": ALL, "shared_secrets": {"toy": b"a secret"}}
         between = Pair(config("alice", **terms), config("bob", **terms)).open()

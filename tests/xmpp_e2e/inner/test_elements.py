@@ -9,14 +9,7 @@ import pytest
 
 from tests.pair import has_code
 from xmpp_e2e.errors import AuthenticationFailed, Code, StreamError
-from xmpp_e2e.inner.elements import (
-    STEP,
-    Hello,
-    build_hello,
-    build_step,
-    parse_hello,
-    parse_step,
-)
+from xmpp_e2e.inner.elements import STEP, Hello, build_hello, build_step, parse_hello, parse_step
 from xmpp_e2e.types import Assurance, Role
 
 OURS = Hello(Role.INITIATOR, "sid", bytes(32), methods=("psk", "srp"))
@@ -24,7 +17,6 @@ THEIRS = Hello(Role.RESPONDER, "sid", bytes(32), methods=("psk", "sas"), need=("
 
 
 def test_a_mirrored_hello_is_taken() -> None:
-    """A hello that survives the wire and mirrors ours raises nothing."""
     assert parse_hello(build_hello(THEIRS)) == THEIRS
     THEIRS.verify_matches(OURS)
 
@@ -39,13 +31,11 @@ def test_a_mirrored_hello_is_taken() -> None:
     ids=["role", "sid", "neg"],
 )
 def test_what_does_not_mirror_ours_was_altered(altered: Hello, message: str) -> None:
-    """Our own role, another session's id or another negotiation's digest: somebody was in between."""
     with pytest.raises(AuthenticationFailed, match=message, check=has_code(Code.NEGOTIATION_ALTERED)):
         altered.verify_matches(OURS)
 
 
 def test_a_need_that_we_cannot_meet_is_named() -> None:
-    """The peer wants a method that is not set up here: no session, and no word of an attack."""
     with pytest.raises(
         AuthenticationFailed, match="needs sas, which is not set up here", check=has_code(Code.METHOD_NOT_CONFIGURED)
     ):
@@ -53,7 +43,6 @@ def test_a_need_that_we_cannot_meet_is_named() -> None:
 
 
 def test_a_need_that_the_peer_cannot_meet_is_named() -> None:
-    """We want a method that is not set up at his side: at once no session, in place of one that waits for it."""
     with pytest.raises(
         AuthenticationFailed, match="needs srp, which is not set up at the peer's", check=has_code(Code.METHOD_NOT_CONFIGURED)
     ):
@@ -62,7 +51,6 @@ def test_a_need_that_the_peer_cannot_meet_is_named() -> None:
 
 @pytest.mark.parametrize("count", [0, 16])
 def test_lists_have_room(count: int) -> None:
-    """As many methods as the bound says are taken, and none."""
     names = tuple(f"m{number}" for number in range(count))
     assert parse_hello(build_hello(replace(THEIRS, methods=names, need=names))).need == names
 
@@ -90,7 +78,6 @@ SEVENTEEN = " ".join(f"m{number}" for number in range(17))
     ids=str,
 )
 def test_what_is_malformed_is_no_hello(attributes: dict[str, str | None]) -> None:
-    """A digest of another length or spelling, an attribute that is missing or unknown, lists that are long or contradict."""
     element = build_hello(THEIRS)
     for name, value in attributes.items():
         if value is None:
@@ -117,7 +104,6 @@ def test_a_step_is_read_back(payload: bytes) -> None:
 
 
 def test_a_step_without_text_says_nothing() -> None:
-    """As XML has it, an element without text is one with an empty text."""
     assert parse_step(Element(STEP, method="psk")) == ("psk", b"")
 
 
@@ -143,7 +129,6 @@ def unstrict() -> Element:
     ids=["too long", "no method", "no padding", "an element inside", "nothing but an element inside"],
 )
 def test_what_is_malformed_is_no_step(element: Element) -> None:
-    """More than 1024 characters, no method, loose base64, or anything inside: refused, and never half of it taken."""
     with pytest.raises(StreamError, match="step is malformed") as refused:
         parse_step(element)
     assert refused.value.condition == "bad-format"

@@ -27,7 +27,6 @@ def test_what_the_session_requires_counts() -> None:
 
 
 def test_what_was_proved_is_the_best() -> None:
-    """Of what a session has shown; before that it is the certificate."""
     standing = shown(config())
     assert standing.strongest == VOUCHED
     proved = Proof("psk", Assurance.VERIFIED, VOUCHED.key)

@@ -24,7 +24,6 @@ def begun(role: Role, *methods: str) -> ProofQueue:
 
 
 def test_what_waits_counts() -> None:
-    """Before the first has begun, and behind it: none of them may begin a second time."""
     runs = ProofQueue(evidence(Role.RESPONDER), config().authenticators)
     assert runs.is_unused("psk")
     runs.add(("psk", "sas"))
@@ -79,7 +78,6 @@ def test_a_declined_method_that_waits_never_begins() -> None:
 
 
 def test_declining_what_is_not_there_changes_nothing() -> None:
-    """A method that neither runs nor waits, or ran before, cannot be dropped."""
     runs = begun(Role.INITIATOR, "psk")
     runs.cancel("sas")
     assert runs.pending_prompt == AskHost(SecretNeeded("psk"))
@@ -99,7 +97,6 @@ def test_a_step_of_the_declined_method_is_forgotten() -> None:
 
 
 def test_a_step_of_the_next_method_is_kept() -> None:
-    """What had come ahead for the next one is heard in its turn."""
     runs = begun(Role.RESPONDER, "psk", "sas")
     runs.receive("sas", COMMITMENT)
     runs.cancel("psk")

@@ -14,14 +14,7 @@ from xmpp_e2e.authenticate.base import MATCH, CompareSas, SecretNeeded
 from xmpp_e2e.authenticate.psk import WeakKey
 from xmpp_e2e.authenticate.sas_text import SasForm
 from xmpp_e2e.config import Timeouts
-from xmpp_e2e.errors import (
-    AuthenticationFailed,
-    Code,
-    LocalError,
-    StreamError,
-    Timeout,
-    UncleanClose,
-)
+from xmpp_e2e.errors import AuthenticationFailed, Code, LocalError, StreamError, Timeout, UncleanClose
 from xmpp_e2e.inner import elements
 from xmpp_e2e.states import State
 from xmpp_e2e.stream.send_buffer import SendBuffer
@@ -57,7 +50,6 @@ def wish(between: Pair, role: Role, method: str = "sas", secret: bytes | None = 
 
 
 def test_a_wish_is_said_once() -> None:
-    """The responder asks twice: the initiator hears it once, and nothing runs before he begins."""
     between = pair(promptable_methods=frozenset())
     for _ in range(2):
         wish(between, Role.RESPONDER)
@@ -67,14 +59,12 @@ def test_a_wish_is_said_once() -> None:
 
 
 def test_numbers_are_what_needs_no_word() -> None:
-    """``decimal`` is not said on the wire."""
     assert "form" not in elements.build_verification(elements.REQUEST, "sas", SasForm.DECIMAL).attrib
     assert elements.build_verification(elements.REQUEST, "sas", SasForm.EMOJI).get("form") == "emoji"
 
 
 @ROLES
 def test_the_form_is_said_once(monkeypatch: pytest.MonkeyPatch, wants: Role) -> None:
-    """By who asks, and by the initiator's first step; on no other."""
     between = pair()
     said: list[Element] = []
     say = SendBuffer.element
@@ -110,7 +100,6 @@ def test_what_cannot_be_begun_is_nobodys_wish() -> None:
 
 
 def test_what_cannot_be_agreed_to_is_declined() -> None:
-    """The key that is given for the peer's wish is too short: he is told that it is declined, and nothing waits."""
     between = wish(pair(), Role.INITIATOR, "psk", SECRETS["psk"])
     with pytest.raises(WeakKey):
         between.bob.session.request_verification("psk", between.now, bytes(15))
@@ -120,7 +109,6 @@ def test_what_cannot_be_agreed_to_is_declined() -> None:
 
 
 def test_the_peers_word_is_waited_for() -> None:
-    """Our own user has said that the strings are the same, and the proof is through; his has his time, and then it ends."""
     between = wish(pair(), Role.INITIATOR)
     between.alice.session.answer_prompt(MATCH, between.now)
     assert not between.alice.session.is_verifying
@@ -135,7 +123,6 @@ def test_the_peers_word_is_waited_for() -> None:
 @ROLES
 @pytest.mark.parametrize("form", list(SasForm))
 def test_who_asks_says_how_it_is_shown(wants: Role, form: SasForm) -> None:
-    """Both sides are told the same form, and the other that he is asked."""
     between = wish(pair(), wants, form=form)
     for side in (between.alice, between.bob):
         [asked] = side.of(events.PromptRequested)
@@ -147,7 +134,6 @@ def test_who_asks_says_how_it_is_shown(wants: Role, form: SasForm) -> None:
 
 
 def test_the_initiators_form_counts_when_wishes_cross() -> None:
-    """It is the one that he says with his first step."""
     between = pair()
     for role, form in ((Role.INITIATOR, SasForm.WORDS), (Role.RESPONDER, SasForm.EMOJI)):
         between.side(role).session.request_verification("sas", between.now, None, form)
@@ -159,7 +145,6 @@ def test_the_initiators_form_counts_when_wishes_cross() -> None:
 
 @ROLES
 def test_what_is_not_set_up_waits_for_the_user(wants: Role) -> None:
-    """Nothing is shown before he has agreed; then it runs in the form that was asked for, whatever he would have asked for."""
     between = wish(pair(promptable_methods=frozenset()), wants, form=SasForm.EMOJI)
     other = between.side(wants.other)
     assert other.of(events.VerificationRequested) == [events.VerificationRequested("sas", "emoji", started=False)]
@@ -189,13 +174,11 @@ def test_what_ends_is_not_declined(wants: Role, over: bool) -> None:
 
 @ROLES
 def test_a_wish_waits_for_five_minutes(wants: Role) -> None:
-    """At the side that is asked, too, whatever the other does."""
     asked = wish(pair(promptable_methods=frozenset()), wants).side(wants.other).session
     assert asked.timer() == 1000.0 + Timeouts().user
 
 
 def test_another_wish_gives_no_more_time() -> None:
-    """The first one's five minutes are those of all."""
     between = wish(pair(promptable_methods=frozenset()), Role.RESPONDER)
     between.pass_time(200)
     wish(between, Role.RESPONDER, "srp", SECRETS["srp"])
@@ -204,7 +187,6 @@ def test_another_wish_gives_no_more_time() -> None:
 
 
 def test_nobody_declines_what_he_has_asked_for_himself() -> None:
-    """Before the session is open that ends it: he may have meant what a hello needs."""
     between = pair(promptable_methods=frozenset(), alice=HELD)
     between.says(Role.RESPONDER, *(elements.build_verification(name, "sas") for name in (elements.REQUEST, elements.DECLINE)))
     assert isinstance(between.alice.failure, StreamError)
@@ -212,7 +194,6 @@ def test_nobody_declines_what_he_has_asked_for_himself() -> None:
 
 @ROLES
 def test_what_crosses_a_farewell_is_ignored(wants: Role) -> None:
-    """A decline, or the word of the other's user, of no use to whoever has left."""
     declined, said = wish(pair(promptable_methods=frozenset()), wants), wish(pair(), wants)
     for between in (declined, said):
         between.side(wants).session.close(between.now)
@@ -227,7 +208,6 @@ def test_what_crosses_a_farewell_is_ignored(wants: Role) -> None:
 
 
 def test_a_peer_who_has_agreed_may_be_cut_off() -> None:
-    """His user says that the strings are the same, ours has yet to speak when the path breaks: told as a cut."""
     between = wish(pair(), Role.INITIATOR)
     answers(between, Role.RESPONDER)
     between.alice.session.receive_data(b"", between.now)
@@ -237,7 +217,6 @@ def test_a_peer_who_has_agreed_may_be_cut_off() -> None:
 
 @ROLES
 def test_he_may_decline(wants: Role) -> None:
-    """The session goes on, and another method can be asked for."""
     between = wish(pair(promptable_methods=frozenset()), wants)
     other = between.side(wants.other).session
     other.decline_verification("sas", between.now)
@@ -259,7 +238,6 @@ def test_a_password_is_agreed_to_with_another(wants: Role) -> None:
 
 
 def test_a_weak_key_is_no_agreement() -> None:
-    """Bob is told, Alice that he takes no part, and the session goes on."""
     between = wish(pair(), Role.INITIATOR, "psk", SECRETS["psk"])
     with pytest.raises(WeakKey):
         between.bob.session.request_verification("psk", between.now, b"short")
@@ -271,7 +249,6 @@ def test_a_weak_key_is_no_agreement() -> None:
 @ROLES
 @pytest.mark.parametrize("set_up", [True, False])
 def test_a_wish_that_nobody_answers_has_its_time(wants: Role, set_up: bool) -> None:
-    """Five minutes for the user who is asked, and five from then on to compare; the session ends at both sides."""
     between = wish(pair(promptable_methods=frozenset()), wants)
     between.pass_time(299.0)
     if set_up:
@@ -292,7 +269,6 @@ def test_the_time_of_a_wish_is_that_of_its_own_side() -> None:
 
 
 def test_a_second_wish_before_the_first_is_answered() -> None:
-    """An initiator waits for the answer to his first step."""
     between = wish(pair(promptable_methods=frozenset()), Role.INITIATOR)
     talk(between.alice.session)._verifications._proofs.cancel("sas")
     wish(between, Role.INITIATOR, "psk", SECRETS["psk"])
@@ -326,7 +302,6 @@ def test_strings_open_what_is_held(wants: Role, held_by: str) -> None:
 
 @ROLES
 def test_what_is_open_earlier_than_the_strings_are_compared(wants: Role) -> None:
-    """One needs no proof and his stanzas wait at the other's; the time to compare begins anew when it opens."""
     between = wish(pair(**{"alice" if wants is Role.INITIATOR else "bob": HELD}), wants)  # type: ignore[arg-type]
     answers(between, wants)
     assert stages(between) == {State.OPEN}
@@ -337,7 +312,6 @@ def test_what_is_open_earlier_than_the_strings_are_compared(wants: Role) -> None
 
 
 def test_what_is_needed_is_not_told_as_held() -> None:
-    """A proof is on its way already, whoever needs it; what the other's hello names is told when none is."""
     between = Pair(
         config("alice", shared_secrets=SECRETS, **HELD), config("bob", shared_secrets=SECRETS, required_methods=("srp",))
     ).open()
@@ -348,7 +322,6 @@ def test_what_is_needed_is_not_told_as_held() -> None:
 
 
 def test_before_the_hello_nothing_can_be_wished() -> None:
-    """Nor after the farewell."""
     between = pair()
     between.alice.session.close(between.now)
     with pytest.raises(LocalError, match="cannot run now"):
@@ -363,7 +336,6 @@ def test_before_the_hello_nothing_can_be_wished() -> None:
 
 @ROLES
 def test_each_hears_what_the_other_says(wants: Role) -> None:
-    """It changes nothing of his own key's worth: his own answer does."""
     between = wish(pair(), wants)
     answers(between, wants)
     assert between.side(wants.other).of(events.PeerSasResult) == [events.PeerSasResult("sas", match=True)]
@@ -385,7 +357,6 @@ def test_another_question_leaves_the_strings_compared() -> None:
 @ROLES
 @pytest.mark.parametrize("before", [True, False])
 def test_strings_that_differ_for_the_other(wants: Role, before: bool) -> None:
-    """Our user hears of it, and why it ends, even if he had said that they match; nobody is left to compare."""
     between = wish(pair(), wants)
     if before:
         answers(between, wants)
@@ -407,7 +378,6 @@ ENDS = ["end of file", "terminate", "silence", "abort", "farewell", "decline"]
 @pytest.mark.parametrize("answered", [True, False])
 @pytest.mark.parametrize("how", ENDS)
 def test_strings_that_are_cut_are_told(wants: Role, how: str, answered: bool) -> None:
-    """Shown, and over before both users have spoken: told once, whatever ends it, before the end itself."""
     between = wish(pair(), Role.INITIATOR)
     side, other = between.side(wants), between.side(wants.other).session
     if answered:
@@ -438,7 +408,6 @@ def test_strings_that_are_cut_are_told(wants: Role, how: str, answered: bool) ->
 
 
 def test_what_both_have_compared_is_not_cut() -> None:
-    """Nor what our own user ends."""
     between = wish(pair(), Role.INITIATOR)
     for role in Role:
         answers(between, role)
@@ -474,14 +443,12 @@ def test_a_result_that_is_none(said: dict[str, str]) -> None:
 
 
 def test_what_is_asked_for_twice_is_told_once() -> None:
-    """A responder who insists changes nothing."""
     between = wish(pair(promptable_methods=frozenset()), Role.RESPONDER)
     between.says(Role.RESPONDER, elements.build_verification(elements.REQUEST, "sas", SasForm.WORDS))
     assert between.alice.of(events.VerificationRequested) == [events.VerificationRequested("sas", "decimal", started=False)]
 
 
 def test_what_our_own_user_ends_is_not_cut() -> None:
-    """He has closed the session, before it is open or after, and however the peer takes it."""
     held = wish(pair(alice=HELD), Role.INITIATOR)
     held.alice.session.close(held.now)
     held.run()

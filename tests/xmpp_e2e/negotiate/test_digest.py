@@ -67,7 +67,6 @@ ACCEPT = signalled_half(parse(accept()), BOB, ALICE)
 
 
 def test_neg_is_what_the_protocol_says() -> None:
-    """The digest, written out with nothing but hashlib and struct, and once as a number."""
     alice, bob, stream = ALICE.encode(), BOB.encode(), XMLSTREAM.encode()
     first = fields(
         b"1", b"0123", alice, bob, b"e2e", stream, b"sha-256", b"\xaa" * 32, b"fingerprint,psk", b"xmpp-e2e/1",
@@ -111,7 +110,6 @@ CHANGES: dict[str, object] = {
 
 
 def test_there_are_twelve_fields() -> None:
-    """The table of changes misses none."""
     assert list(CHANGES) == [field.name for field in dataclasses.fields(SignalledHalf)]
     assert len(CHANGES) == 12
 
@@ -126,12 +124,10 @@ def test_every_field_of_either_half_counts(changed: str, which: str) -> None:
 
 
 def test_the_halves_are_not_interchangeable() -> None:
-    """Initiate and accept swapped give another digest."""
     assert negotiation_digest(ACCEPT, INITIATE) != negotiation_digest(INITIATE, ACCEPT)
 
 
 def test_fields_do_not_flow_into_each_other() -> None:
-    """A character that moves from the end of one field to the head of the next makes a difference."""
     moved = dataclasses.replace(INITIATE, sid="012", from_="3" + ALICE)
     assert moved.encode() != INITIATE.encode()
 
@@ -280,10 +276,8 @@ def test_the_lower_sid_wins(lower: str, higher: str) -> None:
 
 @given(st.text(), st.text())
 def test_exactly_one_of_two_offers_stands(mine: str, yours: str) -> None:
-    """The two sides of a crossing never both give way, nor both insist, unless somebody copied a sid."""
     assert wins_tie_break(mine, yours) != wins_tie_break(yours, mine) or mine == yours
 
 
 def test_of_equal_sids_neither_offer_stands() -> None:
-    """Each side answers the other's offer with conflict: a copied sid cannot make anybody drop his own."""
     assert wins_tie_break("same", "same")

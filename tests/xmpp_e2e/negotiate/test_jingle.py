@@ -59,12 +59,10 @@ from xmpp_e2e.negotiate.jingle import (
 
 
 def test_the_example_of_the_protocol() -> None:
-    """Our own initiate is read into values."""
     assert parse(initiate()) == PARSED
 
 
 def test_building_writes_what_the_protocol_shows() -> None:
-    """The example is written as it was read, but for initiator=, which nobody needs."""
     ours, theirs = build(PARSED), fromstring(INITIATE)
     del theirs.attrib["initiator"]
     for element in (ours, theirs):
@@ -204,25 +202,16 @@ ALLOWED: dict[str, tuple[Edit, Jingle]] = {
     "white space around an assertion": (saying(ASSERTION, "\n  e30.e30.c2ln~YmluZA\n"), PARSED),
     "no assertion": (cut(ASSERTION), with_security(security(assertion=None))),
     "no flight": (cut(FLIGHT), with_security(security(flight=None))),
-    "the longest assertion": (
-        saying(ASSERTION, "a" * MAX_ASSERTION),
-        with_security(security(assertion="a" * MAX_ASSERTION)),
-    ),
+    "the longest assertion": (saying(ASSERTION, "a" * MAX_ASSERTION), with_security(security(assertion="a" * MAX_ASSERTION))),
     "the shortest flight": (saying(FLIGHT, b64(b"f")), with_security(security(flight=b"f"))),
-    "the longest flight": (
-        saying(FLIGHT, b64(b"f" * MAX_FLIGHT)),
-        with_security(security(flight=b"f" * MAX_FLIGHT)),
-    ),
+    "the longest flight": (saying(FLIGHT, b64(b"f" * MAX_FLIGHT)), with_security(security(flight=b"f" * MAX_FLIGHT))),
     "no methods": (methods(), with_security(security(methods=()))),
     "sixteen methods": (
         methods(*(f"m-{index}" for index in range(16))),
         with_security(security(methods=tuple(f"m-{index}" for index in range(16)))),
     ),
     "the longest method": (methods("m" * 32), with_security(security(methods=("m" * 32,)))),
-    "methods in another order": (
-        methods("fingerprint", "psk"),
-        with_security(security(methods=("fingerprint", "psk"))),
-    ),
+    "methods in another order": (methods("fingerprint", "psk"), with_security(security(methods=("fingerprint", "psk")))),
     "unknown attributes": (both(having(SECURITY, news="1"), having(".", news="1")), PARSED),
     "unknown elements": (both(holding(SECURITY, "{urn:news}n"), holding(CONTENT, "{urn:news}n")), PARSED),
     "somebody else's security": (holding(CONTENT, "{urn:xmpp:jingle:security:xtls:0}security"), PARSED),
@@ -238,7 +227,6 @@ def test_what_is_allowed(edit: Edit, expected: Jingle) -> None:
 
 
 def test_a_reason_says_why_in_words() -> None:
-    """A terminate with words is read back, and so is an info that says something."""
     terminate_ = Jingle(Action.SESSION_TERMINATE, "sid", reason=Reason.BUSY, text="at lunch")
     assert parse(build(terminate_)) == terminate_
     info = Jingle(Action.SESSION_INFO, "sid", payload="{urn:xmpp:jingle:apps:rtp:info:1}ringing")
@@ -246,7 +234,6 @@ def test_a_reason_says_why_in_words() -> None:
 
 
 def test_a_comment_in_a_text_is_refused() -> None:
-    """A text in two halves is not read as its first half."""
     element = initiate()
     fingerprint = at(element, PRINTED)
     comment = Comment("here")
@@ -272,9 +259,7 @@ FOREIGN: dict[str, Edit] = {
     "no application": cut(DESCRIPTION),
     "an application without a namespace": both(cut(DESCRIPTION), holding(CONTENT, "description")),
     "another application with a security that is not to be read": both(
-        cut(DESCRIPTION),
-        holding(CONTENT, "{urn:xmpp:jingle:apps:rtp:1}description"),
-        having(SECURITY, version="9"),
+        cut(DESCRIPTION), holding(CONTENT, "{urn:xmpp:jingle:apps:rtp:1}description"), having(SECURITY, version="9")
     ),
     "the dead dialect": both(cut(SECURITY), holding(CONTENT, "{urn:xmpp:jingle:security:xtls:0}security")),
     "security in the wrong place": both(cut(SECURITY), holding(".", f"{{{NS_SECURITY}}}security")),
@@ -302,7 +287,6 @@ def test_a_foreign_application_is_named() -> None:
     "edit", [cut(TRANSPORT), both(cut(TRANSPORT), holding(CONTENT, "{urn:xmpp:jingle:transports:ice:0}transport"))]
 )
 def test_a_foreign_transport_passes_as_none(edit: Edit) -> None:
-    """A bytestream that we do not speak, or none, is for the session to answer with unsupported-transports."""
     for action in ("session-initiate", "session-accept"):
         element = initiate(edit)
         element.set("action", action)
@@ -312,7 +296,6 @@ def test_a_foreign_transport_passes_as_none(edit: Edit) -> None:
 
 
 def test_what_is_secured() -> None:
-    """The one content that is an XML stream with our <security/>, and only if it is the only one."""
     (content,) = PARSED.contents
     assert PARSED.secured is content
     for others in (
@@ -346,7 +329,6 @@ def terminate(reason: str) -> Jingle:
     ],
 )
 def test_reasons_are_taken_as_they_come(inside: str, reason: Reason | None, text: str | None) -> None:
-    """Nothing is refused in a reason: unknown ones are a general-error, long texts are cut."""
     jingle = terminate(inside)
     assert (jingle.reason, jingle.text) == (reason, text)
 
@@ -371,7 +353,6 @@ def test_a_comment_is_no_reason() -> None:
     ],
 )
 def test_session_info_tells_what_it_carries(action: str, inside: str, payload: str | None) -> None:
-    """An empty session-info is a ping; the tag of any other is what decides its answer."""
     xml = f"<jingle xmlns='{NS_JINGLE}' action='{action}' sid='s'>{inside}</jingle>"
     assert parse(fromstring(xml)).payload == payload
 
@@ -404,19 +385,16 @@ def every_error(root: type[E2EError] = E2EError) -> Iterator[type[E2EError]]:
 
 @pytest.mark.parametrize("error", [error for error in every_error() if error.__module__ == errors.__name__])
 def test_every_error_ends_a_session_with_a_reason_that_exists(error: type[E2EError]) -> None:
-    """The reason that an error names is one that can be sent."""
     assert Reason(error.jingle_reason)
 
 
 def test_namespaces() -> None:
-    """As the XEPs and the protocol spell them."""
     assert NS_ERRORS == "urn:xmpp:jingle:errors:1"
     spelled = {NS_JINGLE, NS_XMLSTREAM, NS_IBB, NS_DTLS, NS_SECURITY}
     assert all(f"xmlns='{namespace}'" in INITIATE for namespace in spelled)
 
 
 def test_secrets_do_not_show() -> None:
-    """Nonce, assertion and flight are in no repr, and so in no log."""
     shown = repr(PARSED)
     assert "nonce" not in shown
     assert "e30" not in shown

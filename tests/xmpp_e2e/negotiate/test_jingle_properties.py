@@ -106,7 +106,6 @@ TREES = st.recursive(BARE, lambda trees: st.builds(grown, BARE, st.lists(trees, 
 
 @given(TREES, st.sampled_from(["as it is", "root", "content", "security"]))
 def test_nothing_else_leaves_the_door(element: Element, place: str) -> None:
-    """Whatever comes, it is read, or refused by a JingleError; what is read can be said again."""
     if place != "as it is":
         around = initiate()
         at(around, {"root": ".", "content": CONTENT, "security": SECURITY}[place]).append(element)

@@ -89,7 +89,6 @@ def test_an_accept_answers_what_was_offered(edit: Callable[[Element], None], mes
 
 
 def test_ids_cannot_be_guessed() -> None:
-    """The ids of the session and of its bytestream are 128 random bits each."""
     pair = Pair().open()
     (agreed,) = pair.alice.of(TransportAgreed)
     assert [len(bytes.fromhex(sid)) for sid in (pair.alice.session.sid, agreed.sid)] == [16, 16]

@@ -17,15 +17,7 @@ from hypothesis import strategies as st
 from tests.deferral import defer
 from xmpp_e2e.errors import StreamError
 from xmpp_e2e.stream import MAX_ATTRIBUTES, MAX_DEPTH, MAX_NAME, MAX_NAMESPACE, MAX_TAG, reader
-from xmpp_e2e.stream.reader import (
-    GREETING,
-    OPEN,
-    End,
-    Header,
-    Reader,
-    ReaderLimits,
-    StreamItem,
-)
+from xmpp_e2e.stream.reader import GREETING, OPEN, End, Header, Reader, ReaderLimits, StreamItem
 
 HEADER = (
     b"<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'"
@@ -117,14 +109,12 @@ def test_long_text_is_one_text() -> None:
 
 
 def test_multibyte_characters_may_be_cut() -> None:
-    """A character whose bytes come one at a time arrives whole."""
     seen, breach = outcome(drip(HEADER + "<é>\U0001f468\u200d\U0001f680</é>".encode()))
     assert seen[1] == tostring(the_element("<é>\U0001f468\u200d\U0001f680</é>".encode()))
     assert breach is None
 
 
 def test_end() -> None:
-    """The peer's closer is an event and completes the stream; white space may follow."""
     under_test = Reader(OPEN)
     under_test.feed(HEADER + b"<a/>")
     assert len(list(iter(under_test.next_event, None))) == 2
@@ -214,7 +204,6 @@ def test_other_prefix_for_the_stream() -> None:
     ],
 )
 def test_breach(data: bytes, expected: str) -> None:
-    """Each breach has the condition of RFC 6120 §4.9.3, whole and byte by byte."""
     assert condition(data) == expected
 
 
@@ -261,7 +250,6 @@ def test_depth(limits: ReaderLimits, depth: int) -> None:
 
 
 def test_depth_begins_anew() -> None:
-    """Each top-level element is measured by itself."""
     assert condition(HEADER + nested(8) * 3, GREETING) is None
 
 
@@ -278,15 +266,12 @@ def test_stanza_bytes(stanza: bytes) -> None:
 
 
 def test_open_stream_takes_stanzas_of_256_kib() -> None:
-    """The limit of an open stream is 262,144 bytes."""
     stanza = b"<a>" + b"x" * (262_144 - 7) + b"</a>"
     assert outcome([HEADER + stanza + stanza])[1] is None
     assert outcome([HEADER + stanza.replace(b"</a>", b"x</a>")])[1] == "policy-violation"
 
 
-@pytest.mark.parametrize(
-    "beginning", [b"<a b='", b"<a>", b"<a><![CDATA[", b"<!--", b"<a>&", b"<a ", b"<", b"<?x ", b"<a></a "]
-)
+@pytest.mark.parametrize("beginning", [b"<a b='", b"<a>", b"<a><![CDATA[", b"<!--", b"<a>&", b"<a ", b"<", b"<?x ", b"<a></a "])
 def test_endless_token(beginning: bytes) -> None:
     """What never ends is a violation as soon as it exceeds the limit."""
     endless = b" " if beginning.endswith(b" ") else b"x"
@@ -383,7 +368,6 @@ def test_attributes() -> None:
     ],
 )
 def test_names(data: bytes, most: int) -> None:
-    """Names and namespaces are read up to their bounds."""
     assert condition(HEADER + data % ("é".encode() * most)) is None
     assert condition(HEADER + data % ("é".encode() * (most + 1))) == "policy-violation"
 

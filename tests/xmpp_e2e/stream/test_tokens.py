@@ -35,7 +35,6 @@ def drip(data: bytes) -> list[bytes]:
     ],
 )
 def test_a_token_is_whole_with_its_last_byte(token: bytes) -> None:
-    """Not before, and it waits for nothing that comes behind it, of which no part goes with it."""
     for before in (ROOT, ROOT + b"text", ROOT + b"<a>", ROOT + b"&lt;"):
         for behind in (b"", b"<", b"</", b"<!", b"<![CDATA", b"&", b"&am", b"<a b='", b"\r", b"]", b"]]", b"\xf0\x9f"):
             (_, whole), tokens = cuts([before, token + behind])
@@ -79,7 +78,6 @@ def test_what_can_be_no_token_waits_for_nothing(broken: bytes) -> None:
 
 @pytest.mark.parametrize("before", [b"x", b"&lt;", b"\xef\xbb\xbf", b" \n]"])
 def test_the_first_thing_is_a_tag(before: bytes) -> None:
-    """Before it there is white space, and what is broken in any case."""
     _, tokens = cuts([before])
     assert tokens.broken
     assert cuts([b"<?xml version='1.0'?>\r\n ", ROOT, b"x"])[0] == [b"<?xml version='1.0'?>\r\n ", ROOT, b"x"]
@@ -134,7 +132,6 @@ def test_a_parser_waits_for_nothing(fragments: list[bytes], places: list[int], d
 @pytest.mark.parametrize("begin", [b"<a b='", b"<a ", b"&", b"<!--", b"<?", b"<!DOCTYPE "])
 @pytest.mark.parametrize("size", [1, 100])
 def test_no_byte_is_looked_at_often(begin: bytes, size: int) -> None:
-    """Not even in a token that never ends and comes in small pieces."""
     tokens = Tokens()
     tokens.cut(ROOT + begin)
     for _ in range(1000):

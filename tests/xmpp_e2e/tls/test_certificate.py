@@ -62,7 +62,6 @@ def test_new_key_is_p256_and_only_signs() -> None:
 
 
 def test_new_certificate_signs_itself() -> None:
-    """The certificate is signed by the key that it holds."""
     certificate = parsed(OwnKey.create(CREATED))
     certificate.verify_directly_issued_by(certificate)
 
@@ -89,7 +88,6 @@ def test_leap_day_has_no_counterpart_in_9999() -> None:
 
 
 def test_serial_number_comes_from_the_key() -> None:
-    """The serial number is 128 bits of the key's hash: neither a clock nor a counter."""
     identity = OwnKey.create(CREATED)
     assert parsed(identity).serial_number == int.from_bytes(identity.fingerprint.digest[:16], "big")
 
@@ -100,7 +98,6 @@ def test_two_identities_share_no_key() -> None:
 
 
 def test_two_fingerprints_of_one_identity() -> None:
-    """The wire carries the SHA-256 of the certificate, people that of the SubjectPublicKeyInfo."""
     identity = OwnKey.create(CREATED)
     assert identity.certificate_digest == hashlib.sha256(identity.certificate).digest()
     spki = parsed(identity).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
@@ -114,7 +111,6 @@ def test_identity_comes_back_from_its_two_parts() -> None:
 
 
 def test_repr_shows_the_fingerprint_and_no_key() -> None:
-    """A repr, of which logs and tracebacks are full, has the public fingerprint only."""
     identity = OwnKey.create(CREATED)
     assert repr(identity) == f"OwnKey({identity.fingerprint})"
 
@@ -126,14 +122,12 @@ def test_ed25519_identity_is_accepted() -> None:
 
 
 def test_foreign_key_is_refused() -> None:
-    """A certificate with somebody else's private key is no identity."""
     mine, other = OwnKey.create(CREATED), OwnKey.create(CREATED)
     with pytest.raises(ValueError, match="belongs to another private key"):
         OwnKey(mine.certificate, other.private_key)
 
 
 def test_unreadable_private_key_is_refused_without_quoting_it() -> None:
-    """What is no key is refused, and nothing of it appears in the error or its causes."""
     identity = OwnKey.create(CREATED)
     broken = identity.private_key[:-1]
     with pytest.raises(ValueError, match="no unencrypted PKCS#8 key") as raised:
@@ -143,7 +137,6 @@ def test_unreadable_private_key_is_refused_without_quoting_it() -> None:
 
 
 def test_encrypted_private_key_is_refused() -> None:
-    """A key that is still sealed cannot be used."""
     identity = OwnKey.create(CREATED)
     key = load_der_private_key(identity.private_key, None)
     sealed = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, BestAvailableEncryption(b"seal"))
@@ -159,14 +152,12 @@ def test_unreadable_certificate_is_refused() -> None:
 
 
 def test_own_key_of_another_kind_is_refused() -> None:
-    """We do not show a key that we would not accept."""
     key = ec.generate_private_key(ec.SECP384R1())
     with pytest.raises(ValueError, match="unfit: the certificate's key is EC secp384r1"):
         OwnKey(certificate_of(key), pkcs8(key))
 
 
 def test_fingerprint_belongs_to_the_key_and_not_to_the_certificate() -> None:
-    """Another certificate around the same key has the same fingerprint."""
     key = ec.generate_private_key(ec.SECP256R1())
     assert certificate_of(key) != certificate_of(key)
     assert key_fingerprint(certificate_of(key)) == key_fingerprint(certificate_of(key))
@@ -183,14 +174,12 @@ def test_fingerprint_belongs_to_the_key_and_not_to_the_certificate() -> None:
     ids=["RSA", "P-384", "secp256k1", "Ed448"],
 )
 def test_other_keys_are_refused_by_name(key: Key, named: str) -> None:
-    """Any key but ECDSA P-256 and Ed25519 is refused, and the error says what it was."""
     with pytest.raises(TLSFailed, match=named):
         key_fingerprint(certificate_of(key))
 
 
 @pytest.mark.parametrize("junk", [b"", b"0", b"0\x03\x02\x01\x01", b"\xff" * 400])
 def test_junk_is_no_certificate(junk: bytes) -> None:
-    """Bytes that are no certificate raise the documented error and no other."""
     with pytest.raises(TLSFailed, match="cannot be read"):
         key_fingerprint(junk)
 

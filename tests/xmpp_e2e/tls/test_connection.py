@@ -18,12 +18,7 @@ from OpenSSL import SSL
 from tests.xmpp_e2e.tls.honest import ALICE, BOB, CREATED, agreed, channels, connected, records
 from xmpp_e2e.errors import LocalError
 from xmpp_e2e.tls.certificate import OwnKey
-from xmpp_e2e.tls.connection import (
-    ALPN,
-    HANDSHAKE_BYTES,
-    RECORD_BYTES,
-    TLSConnection,
-)
+from xmpp_e2e.tls.connection import ALPN, HANDSHAKE_BYTES, RECORD_BYTES, TLSConnection
 from xmpp_e2e.types import Role
 
 # --- the handshake ----------------------------------------------------------------------------------------------------
@@ -43,7 +38,6 @@ def test_both_ends_agree() -> None:
 
 
 def test_default_key_exchange_satisfies_require_pq() -> None:
-    """Who demands post-quantum safety gets it from OpenSSL's own choice of groups."""
     initiator, responder = connected(require_pq=True)
     assert initiator.handshake_result
     assert responder.handshake_result
@@ -58,14 +52,12 @@ def test_exporter_is_shared_by_the_two_ends_and_by_nobody_else() -> None:
 
 
 def test_exporter_is_the_one_of_rfc_9266() -> None:
-    """The exporter has the label of RFC 9266 §2 and an empty context."""
     initiator, _ = connected()
     expected = initiator._connection.export_keying_material(b"EXPORTER-Channel-Binding", 32, b"")
     assert agreed(initiator).exporter == expected
 
 
 def test_exporter_is_in_no_repr() -> None:
-    """A repr shows what anybody may see, and neither the exporter nor the private key."""
     initiator, _ = connected()
     secret = agreed(initiator).exporter
     for shown in (repr(agreed(initiator)), repr(initiator), repr(vars(initiator))):
@@ -76,7 +68,6 @@ def test_exporter_is_in_no_repr() -> None:
 
 
 def test_ed25519_identities_connect() -> None:
-    """Keys of the other accepted kind work on both sides."""
     key = ed25519.Ed25519PrivateKey.generate()
     name = x509.Name([])
     certificate = x509.CertificateBuilder(name, name, key.public_key(), 1, CREATED, CREATED.replace(year=2027))
@@ -105,7 +96,6 @@ def test_three_flights() -> None:
 
 
 def test_first_flight_needs_no_fingerprint() -> None:
-    """The ClientHello is there before anything is known of the peer; the responder has nothing to begin with."""
     initiator, responder = TLSConnection(Role.INITIATOR, ALICE), TLSConnection(Role.RESPONDER, BOB)
     initiator.start()
     responder.start()
@@ -141,7 +131,6 @@ def test_transport_may_cut_anywhere(places: list[float]) -> None:
 
 
 def test_byte_by_byte() -> None:
-    """A transport that brings single bytes works."""
     initiator, responder = channels()
     for sender, receiver in ((initiator, responder), (responder, initiator), (initiator, responder)):
         for byte in sender.data_to_send():
@@ -150,8 +139,6 @@ def test_byte_by_byte() -> None:
 
 
 def test_first_data_rides_with_the_last_flight() -> None:
-    """What the initiator sends behind its last flight comes out of the call that finishes the responder's handshake,
-    and the bound on handshakes does not count it."""
     initiator, responder = channels()
     responder.receive(initiator.data_to_send())
     initiator.receive(responder.data_to_send())
@@ -163,7 +150,6 @@ def test_first_data_rides_with_the_last_flight() -> None:
 
 
 def test_nothing_is_received_before_the_fingerprint_is_known() -> None:
-    """Bytes cannot be judged without the signalled fingerprint; refusing them harms nothing."""
     initiator, responder = TLSConnection(Role.INITIATOR, ALICE), TLSConnection(Role.RESPONDER, BOB)
     initiator.start()
     flight = initiator.data_to_send()
@@ -189,7 +175,6 @@ def test_expectation_is_a_sha_256_digest(digest: bytes) -> None:
 
 
 def test_nothing_is_sent_before_the_handshake() -> None:
-    """No plaintext is taken while it is not known who would read it."""
     initiator, responder = channels()
     for channel in (initiator, responder):
         with pytest.raises(LocalError, match="not established yet"):
@@ -203,7 +188,6 @@ def test_nothing_is_sent_before_the_handshake() -> None:
 @given(st.lists(st.integers(0, 3 * RECORD_BYTES), min_size=1, max_size=5))
 @settings(max_examples=20, deadline=None)
 def test_plaintext_arrives(sizes: list[int]) -> None:
-    """Plaintext of any size arrives in order, both ways."""
     for sender, receiver in (connected(), connected()[::-1]):
         sent = [bytes([index]) * size for index, size in enumerate(sizes)]
         for plaintext in sent:
@@ -213,7 +197,6 @@ def test_plaintext_arrives(sizes: list[int]) -> None:
 
 
 def test_records_fit_a_block() -> None:
-    """No record is larger than 4 KiB with its framing, and all but the last are exactly that."""
     initiator, _ = connected()
     initiator.send(bytes(3 * RECORD_BYTES))
     sizes = [len(record) for record in records(initiator.data_to_send())]
@@ -222,7 +205,6 @@ def test_records_fit_a_block() -> None:
 
 
 def test_larger_records_of_others_are_taken() -> None:
-    """A peer may use records of 16 KiB, the largest of RFC 8446."""
     initiator, responder = connected()
     initiator._connection.send(bytes(16 * 1024))
     data = initiator._connection.bio_read(32 * 1024)
@@ -239,7 +221,6 @@ def test_data_to_send_is_handed_out_once() -> None:
 
 
 def test_what_waits_outlives_what_comes() -> None:
-    """Records that were not fetched yet are still there after bytes of the peer, and again after they were."""
     initiator, responder = connected()
     for _ in range(2):
         initiator.send(b"words")
@@ -249,7 +230,6 @@ def test_what_waits_outlives_what_comes() -> None:
 
 
 def test_a_flight_that_was_not_lent_outlives_what_comes() -> None:
-    """The ClientHello waits until it is fetched, whatever comes before that."""
     initiator, _ = channels()
     initiator.receive(b"\x16")
     assert initiator.data_to_send()
@@ -318,7 +298,6 @@ class RecordingContext(SSL.Context):
 
 
 def test_context_is_fresh_and_frugal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each channel has a context of its own that caches no session, gives buffers back, and leaves the groups alone."""
     made: list[RecordingContext] = []
     monkeypatch.setattr(RecordingContext, "made", made, raising=False)
     monkeypatch.setattr(SSL, "Context", RecordingContext)
@@ -330,7 +309,6 @@ def test_context_is_fresh_and_frugal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_dropped_channel_is_freed_at_once() -> None:
-    """A channel is in no reference cycle, so a thousand dropped ones do not wait for the garbage collector."""
     _, responder = connected()
     freed = weakref.ref(responder._connection)
     gc.disable()

@@ -207,7 +207,6 @@ def test_the_arena_is_fair(role: Role) -> None:
 
 @ROLES
 def test_tls_1_2_is_refused(role: Role) -> None:
-    """With a peer that speaks TLS 1.2 at most there is no handshake."""
     peer = as_peer(role, MALLORY, version=SSL.TLS1_2_VERSION)
     assert "protocol" in str(refused(victim(role), peer))
     assert not peer.done
@@ -224,7 +223,6 @@ def test_tls_1_2_is_refused_afterwards_too(role: Role) -> None:
 @ROLES
 @pytest.mark.parametrize("alpn", [b"h2", b"xmpp-client", b"xmpp-e2e/10", None])
 def test_other_application_protocol_is_refused(role: Role, alpn: bytes | None) -> None:
-    """A peer that means another protocol, or does not say which, is refused, and hears it."""
     peer = as_peer(role, MALLORY, alpn=alpn)
     refused(victim(role), peer)
     assert peer.error

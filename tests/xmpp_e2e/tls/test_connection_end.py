@@ -63,7 +63,6 @@ def test_the_peer_may_still_speak_after_our_goodbye() -> None:
 
 
 def test_nothing_is_sent_after_goodbye() -> None:
-    """close_notify is the last that a side sends; a second one is not sent."""
     initiator, _ = connected()
     initiator.close()
     assert initiator.data_to_send()
@@ -155,6 +154,5 @@ def test_openssl_that_gives_no_reason(error: SSL.Error) -> None:
 
 
 def test_openssl_that_gives_some_reasons() -> None:
-    """What has words is told, each once."""
     error = SSL.Error([("", "", ""), ("", "", "bad record"), ("", "", "bad record")])
     assert str(_tls_failure(error)) == "TLS failed: bad record"

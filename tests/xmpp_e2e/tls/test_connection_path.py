@@ -108,7 +108,6 @@ def test_nothing_of_a_bad_chunk_is_returned() -> None:
 
 
 def test_replayed_record() -> None:
-    """A record is taken once."""
     initiator, responder = connected()
     record = sent(initiator, b"pay 10")
     assert responder.receive(record) == b"pay 10"
@@ -117,7 +116,6 @@ def test_replayed_record() -> None:
 
 
 def test_dropped_or_reordered_record() -> None:
-    """A record out of its order is refused."""
     initiator, responder = connected()
     sent(initiator, b"first")
     with pytest.raises(TLSFailed):
@@ -150,7 +148,6 @@ def test_replayed_handshake() -> None:
 
 
 def test_forged_close() -> None:
-    """A close_notify that was not encrypted by the peer closes nothing cleanly."""
     _, responder = connected()
     with pytest.raises(TLSFailed):
         responder.receive(bytes.fromhex("15 0303 0002 01 00"))

@@ -10,18 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xmpp_e2e.errors import BytestreamFailed, LocalError
-from xmpp_e2e.transport.ibb import (
-    CLOSE,
-    DATA,
-    HIGH_WATER,
-    IBB,
-    LAST_WINDOW,
-    MAX_BLOCK,
-    MIN_BLOCK,
-    OPEN,
-    RECEIVE_QUEUE,
-    Receipt,
-)
+from xmpp_e2e.transport.ibb import CLOSE, DATA, HIGH_WATER, IBB, LAST_WINDOW, MAX_BLOCK, MIN_BLOCK, OPEN, RECEIVE_QUEUE, Receipt
 from xmpp_e2e.types import Role
 
 PATTERN = bytes(range(251)) * 5000
@@ -301,7 +290,6 @@ def test_remaining_data_goes_before_the_answer_to_close(closing: bool) -> None:
 
 
 def test_crossed_closes() -> None:
-    """Both sides may close at once."""
     alice, bob = pair()
     settle(alice, bob)
     for side in (alice, bob):

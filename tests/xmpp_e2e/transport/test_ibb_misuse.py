@@ -147,7 +147,6 @@ def test_blocks(ready: object, offence: Element) -> None:
 
 
 def test_elements_in_a_block() -> None:
-    """A block holds text only."""
     refuse(initiator(), CHILD, "unexpected-request")
 
 

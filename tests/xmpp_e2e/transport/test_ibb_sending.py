@@ -63,7 +63,6 @@ def test_initiator_waits_for_its_own_open() -> None:
 
 
 def test_open_is_for_the_initiator() -> None:
-    """A responder cannot open."""
     with pytest.raises(LocalError):
         IBB(Role.RESPONDER, "s", 4096).open()
 
@@ -80,7 +79,6 @@ def test_open_is_for_once() -> None:
 
 
 def test_a_dead_bytestream_is_not_opened() -> None:
-    """A bytestream that failed before it was opened cannot be opened any more."""
     ibb = IBB(Role.INITIATOR, "s", 4096)
     with pytest.raises(BytestreamFailed):
         ibb.receive(Element(DATA, {"sid": "s", "seq": "0"}))
@@ -90,7 +88,6 @@ def test_a_dead_bytestream_is_not_opened() -> None:
 
 @pytest.mark.parametrize("block_size", [MIN_BLOCK - 1, MAX_BLOCK + 1, 0, -1])
 def test_block_size_is_bounded(block_size: int) -> None:
-    """A block size outside the protocol's bounds is refused locally."""
     with pytest.raises(LocalError):
         IBB(Role.INITIATOR, "s", block_size)
 
