@@ -204,10 +204,8 @@ def test_the_wire_does_not_say_why() -> None:
     assert "may have arrived" in explain(pair.alice.failure)  # she was done, and could not know
 
 
-@pytest.mark.parametrize(
-    ("changes", "condition"), [({"from_": "eve@a.test/x"}, "invalid-from"), ({"to": "eve@a.test/x"}, "invalid-from")]
-)
-def test_a_header_for_somebody_else(changes: dict[str, str], condition: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("changes", [{"from_": "eve@a.test/x"}, {"to": "eve@a.test/x"}])
+def test_a_header_for_somebody_else(changes: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream header with other JIDs than the session's ends it, before anything in it counts."""
     genuine = writer.header
 
@@ -217,7 +215,7 @@ def test_a_header_for_somebody_else(changes: dict[str, str], condition: str, mon
     monkeypatch.setattr(writer, "header", header)
     pair = Pair().open()
     assert isinstance(pair.bob.failure, StreamError)
-    assert pair.bob.failure.condition == condition
+    assert pair.bob.failure.condition == "invalid-from"
 
 
 def says(pair: Pair, *elements: Element) -> Pair:

@@ -6,7 +6,7 @@ from xml.etree.ElementTree import Element
 
 import pytest
 
-from tests.pair import Pair, Side, body, config, message
+from tests.pair import Pair, Side, config, message
 from xmpp_e2e import events
 from xmpp_e2e.errors import BytestreamFailed, JingleError, LocalError, PeerRefused, SessionCancelled, TLSFailed, UncleanClose
 from xmpp_e2e.negotiate.jingle import Reason
@@ -150,22 +150,15 @@ def test_an_abandoned_offer_says_nothing() -> None:
 # --- signalling out of order
 
 
-@pytest.mark.parametrize(
-    ("action", "condition", "jingle_condition"),
-    [
-        ("session-initiate", "unexpected-request", "out-of-order"),
-        ("session-accept", "unexpected-request", "out-of-order"),
-        ("content-modify", "unexpected-request", "out-of-order"),
-    ],
-)
-def test_out_of_order(action: str, condition: str, jingle_condition: str) -> None:
+@pytest.mark.parametrize("action", ["session-initiate", "session-accept", "content-modify"])
+def test_out_of_order(action: str) -> None:
     """Jingle that is not due is answered with an error, and the open session is untouched."""
     pair = Pair().open()
     (initiate,) = [el for el in pair.alice.jingle_sent if el.get("action") == "session-initiate"]
     initiate.set("action", action)
     pair.deliver(Role.RESPONDER, initiate)
     (error,) = pair.bob.errors
-    assert (error.condition, error.jingle_condition, error.type) == (condition, jingle_condition, "wait")
+    assert (error.condition, error.jingle_condition, error.type) == ("unexpected-request", "out-of-order", "wait")
     assert pair.bob.session.state is State.OPEN
 
 
@@ -221,10 +214,6 @@ def test_local_misuse_is_a_local_error() -> None:
     with pytest.raises(LocalError):
         session.send_stanza(message("x"))
     assert session.state is State.IDLE
-
-
-def test_body_helper_reads_what_was_sent() -> None:
-    assert body(message("a<b")) == "a<b"
 
 
 def test_jingle_errors_are_raised_for_the_host() -> None:

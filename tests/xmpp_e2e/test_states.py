@@ -41,19 +41,6 @@ def test_each_input_has_its_stages() -> None:
     assert {happened: {stage for stage, other in TRANSITIONS if other is happened} for happened in Trigger} == legal
 
 
-def test_closed_is_final() -> None:
-    assert not any(stage is State.CLOSED for stage, _ in TRANSITIONS)
-
-
-def test_stanzas_have_their_stages() -> None:
-    legal = {stage for stage, happened in TRANSITIONS if happened is Trigger.STANZA}
-    assert legal == {State.DONE_RECEIVED, State.OPEN, State.CLOSING}
-
-
-def test_done_needs_a_hello() -> None:
-    assert {stage for stage, happened in TRANSITIONS if happened is Trigger.DONE} == {State.HELLO_CHECKED, State.DONE_SENT}
-
-
 def test_every_stage_that_waits_has_a_deadline() -> None:
     assert set(STATE_TIMEOUTS) == set(State) - {State.IDLE, State.CLOSED}
     assert set(STATE_TIMEOUTS) - {State.OPEN, State.CLOSING, State.PEER_CLOSING} == NOT_YET_OPEN == set(TIMEOUT_MESSAGES)

@@ -14,13 +14,7 @@ from hypothesis import strategies as st
 
 from tests.pair import has_code
 from xmpp_e2e.errors import Code, PeerIncompatible
-from xmpp_e2e.negotiate.digest import (
-    SignalledHalf,
-    common_methods,
-    negotiation_digest,
-    signalled_half,
-    wins_tie_break,
-)
+from xmpp_e2e.negotiate.digest import SignalledHalf, common_methods, negotiation_digest, signalled_half, wins_tie_break
 from xmpp_e2e.negotiate.jingle import NS_DTLS, NS_IBB, NS_JINGLE, NS_SECURITY, parse
 
 ALICE, BOB = "alice@a.example/café", "bob@b.example/1"
@@ -109,12 +103,7 @@ CHANGES: dict[str, object] = {
 }
 
 
-def test_there_are_twelve_fields() -> None:
-    assert list(CHANGES) == [field.name for field in dataclasses.fields(SignalledHalf)]
-    assert len(CHANGES) == 12
-
-
-@pytest.mark.parametrize("changed", CHANGES)
+@pytest.mark.parametrize("changed", [field.name for field in dataclasses.fields(SignalledHalf)])
 @pytest.mark.parametrize("which", ["initiate", "accept"])
 def test_every_field_of_either_half_counts(changed: str, which: str) -> None:
     """Whichever of the twelve fields is altered, in whichever half, the digest is another."""
@@ -123,48 +112,33 @@ def test_every_field_of_either_half_counts(changed: str, which: str) -> None:
     assert negotiation_digest(**altered) != negotiation_digest(INITIATE, ACCEPT)
 
 
-def test_the_halves_are_not_interchangeable() -> None:
-    assert negotiation_digest(ACCEPT, INITIATE) != negotiation_digest(INITIATE, ACCEPT)
-
-
 def test_fields_do_not_flow_into_each_other() -> None:
     moved = dataclasses.replace(INITIATE, sid="012", from_="3" + ALICE)
     assert moved.encode() != INITIATE.encode()
+    assert negotiation_digest(ACCEPT, INITIATE) != negotiation_digest(INITIATE, ACCEPT)
+
+
+def changed(path: str, change: Callable[[Element], None]) -> Callable[[Element], None]:
+    """Return what somebody on the path does to the element there."""
+
+    def act(element: Element) -> None:
+        found = element.find(path)
+        assert found is not None
+        change(found)
+
+    return act
 
 
 def attribute(path: str, name: str, value: str) -> Callable[[Element], None]:
-    """Somebody on the path sets an attribute."""
-
-    def act(element: Element) -> None:
-        found = element.find(path)
-        assert found is not None
-        found.set(name, value)
-
-    return act
+    return changed(path, lambda element: element.set(name, value))
 
 
 def text(path: str, value: str) -> Callable[[Element], None]:
-    """Somebody on the path replaces a text."""
-
-    def act(element: Element) -> None:
-        found = element.find(path)
-        assert found is not None
-        found.text = value
-
-    return act
+    return changed(path, lambda element: setattr(element, "text", value))
 
 
 def without(parent: str, tag: str) -> Callable[[Element], None]:
-    """Somebody on the path cuts an element out."""
-
-    def act(element: Element) -> None:
-        around = element.find(parent)
-        assert around is not None
-        cut = around.find(tag)
-        assert cut is not None
-        around.remove(cut)
-
-    return act
+    return changed(parent, lambda around: around.remove(next(around.iterfind(tag))))
 
 
 CONTENT = f"{{{NS_JINGLE}}}content"
@@ -244,10 +218,7 @@ def test_common_methods(ours: tuple[str, ...], theirs: tuple[str, ...], common: 
 
 @pytest.mark.parametrize(
     ("ours", "theirs", "told"),
-    [
-        (("psk", "srp"), ("fingerprint", "sas"), ("psk, srp", "fingerprint, sas")),
-        (("psk",), (), ("psk", "none at all")),
-    ],
+    [(("psk", "srp"), ("fingerprint", "sas"), ("psk, srp", "fingerprint, sas")), (("psk",), (), ("psk", "none at all"))],
 )
 def test_no_common_method(ours: tuple[str, ...], theirs: tuple[str, ...], told: tuple[str, str]) -> None:
     """Without common ground there is no session, and the message names both lists."""
@@ -277,7 +248,4 @@ def test_the_lower_sid_wins(lower: str, higher: str) -> None:
 @given(st.text(), st.text())
 def test_exactly_one_of_two_offers_stands(mine: str, yours: str) -> None:
     assert wins_tie_break(mine, yours) != wins_tie_break(yours, mine) or mine == yours
-
-
-def test_of_equal_sids_neither_offer_stands() -> None:
-    assert wins_tie_break("same", "same")
+    assert wins_tie_break(mine, mine)

@@ -42,12 +42,8 @@ from xmpp_e2e.negotiate.jingle import (
     MAX_ASSERTION,
     MAX_FLIGHT,
     MAX_TEXT,
-    NS_DTLS,
-    NS_ERRORS,
-    NS_IBB,
     NS_JINGLE,
     NS_SECURITY,
-    NS_XMLSTREAM,
     Action,
     IBBTransport,
     Jingle,
@@ -386,12 +382,6 @@ def every_error(root: type[E2EError] = E2EError) -> Iterator[type[E2EError]]:
 @pytest.mark.parametrize("error", [error for error in every_error() if error.__module__ == errors.__name__])
 def test_every_error_ends_a_session_with_a_reason_that_exists(error: type[E2EError]) -> None:
     assert Reason(error.jingle_reason)
-
-
-def test_namespaces() -> None:
-    assert NS_ERRORS == "urn:xmpp:jingle:errors:1"
-    spelled = {NS_JINGLE, NS_XMLSTREAM, NS_IBB, NS_DTLS, NS_SECURITY}
-    assert all(f"xmlns='{namespace}'" in INITIATE for namespace in spelled)
 
 
 def test_secrets_do_not_show() -> None:

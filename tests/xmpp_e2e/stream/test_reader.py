@@ -318,12 +318,6 @@ def test_total_bytes(limits: ReaderLimits) -> None:
         assert outcome([data, b" "], limits)[1] == "policy-violation"
 
 
-def test_greeting_is_64_kib() -> None:
-    """Before the peer's hello is checked there are 64 KiB in all and 8 levels."""
-    assert ReaderLimits(depth=8, stanza_bytes=65_536, total_bytes=65_536) == GREETING
-    assert ReaderLimits(depth=64, stanza_bytes=262_144) == OPEN
-
-
 def test_relaxing_applies_to_what_follows_the_event() -> None:
     """After relax() the rest of the same piece is judged by the new limits, and only then."""
     deep, long = nested(9), b"<a>" + b"x" * 100_000 + b"</a>"

@@ -43,16 +43,14 @@ def parsed(identity: OwnKey) -> x509.Certificate:
     return x509.load_der_x509_certificate(identity.certificate)
 
 
-def test_new_certificate_names_nobody() -> None:
-    """Everybody's certificate has the same subject and issuer, and no extension that could hold a name."""
-    certificate = parsed(OwnKey.create(CREATED))
+def test_a_new_certificate() -> None:
+    """It signs itself, names nobody, and its serial number is 128 bits of the key's hash: neither a clock nor a counter."""
+    identity = OwnKey.create(CREATED)
+    certificate = parsed(identity)
+    certificate.verify_directly_issued_by(certificate)
     assert certificate.subject.rfc4514_string() == certificate.issuer.rfc4514_string() == "CN=xmpp-e2e"
     assert [extension.oid for extension in certificate.extensions] == [x509.KeyUsage.oid]
-
-
-def test_new_key_is_p256_and_only_signs() -> None:
-    """The key is ECDSA P-256 and its one declared use is signing."""
-    certificate = parsed(OwnKey.create(CREATED))
+    assert certificate.serial_number == int.from_bytes(identity.fingerprint.digest[:16], "big")
     key = certificate.public_key()
     assert isinstance(key, ec.EllipticCurvePublicKey)
     assert isinstance(key.curve, ec.SECP256R1)
@@ -61,9 +59,15 @@ def test_new_key_is_p256_and_only_signs() -> None:
     assert usage.value == x509.KeyUsage(True, False, False, False, False, False, False, False, False)
 
 
-def test_new_certificate_signs_itself() -> None:
-    certificate = parsed(OwnKey.create(CREATED))
-    certificate.verify_directly_issued_by(certificate)
+def test_a_new_identity() -> None:
+    """The wire carries the SHA-256 of the certificate, people that of the SubjectPublicKeyInfo; a repr shows no key."""
+    identity = OwnKey.create(CREATED)
+    assert identity.certificate_digest == hashlib.sha256(identity.certificate).digest()
+    spki = parsed(identity).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    assert identity.fingerprint == key_fingerprint(identity.certificate) == Fingerprint.of(spki)
+    assert identity.fingerprint != OwnKey.create(CREATED).fingerprint
+    assert OwnKey(identity.certificate, identity.private_key) == identity
+    assert repr(identity) == f"OwnKey({identity.fingerprint})"
 
 
 @pytest.mark.parametrize(
@@ -87,44 +91,31 @@ def test_leap_day_has_no_counterpart_in_9999() -> None:
     assert parsed(OwnKey.create(datetime(2028, 2, 29))).not_valid_before_utc == datetime(2028, 2, 29, tzinfo=UTC)
 
 
-def test_serial_number_comes_from_the_key() -> None:
-    identity = OwnKey.create(CREATED)
-    assert parsed(identity).serial_number == int.from_bytes(identity.fingerprint.digest[:16], "big")
-
-
-def test_two_identities_share_no_key() -> None:
-    """Every call makes a key of its own."""
-    assert OwnKey.create(CREATED).fingerprint != OwnKey.create(CREATED).fingerprint
-
-
-def test_two_fingerprints_of_one_identity() -> None:
-    identity = OwnKey.create(CREATED)
-    assert identity.certificate_digest == hashlib.sha256(identity.certificate).digest()
-    spki = parsed(identity).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    assert identity.fingerprint == key_fingerprint(identity.certificate) == Fingerprint.of(spki)
-
-
-def test_identity_comes_back_from_its_two_parts() -> None:
-    """Certificate and key are all that has to be stored."""
-    identity = OwnKey.create(CREATED)
-    assert OwnKey(identity.certificate, identity.private_key) == identity
-
-
-def test_repr_shows_the_fingerprint_and_no_key() -> None:
-    identity = OwnKey.create(CREATED)
-    assert repr(identity) == f"OwnKey({identity.fingerprint})"
-
-
 def test_ed25519_identity_is_accepted() -> None:
     """An Ed25519 key from elsewhere may be an identity."""
     key = ed25519.Ed25519PrivateKey.generate()
     assert OwnKey(certificate_of(key), pkcs8(key)).fingerprint == key_fingerprint(certificate_of(key))
 
 
-def test_foreign_key_is_refused() -> None:
-    mine, other = OwnKey.create(CREATED), OwnKey.create(CREATED)
-    with pytest.raises(ValueError, match="belongs to another private key"):
-        OwnKey(mine.certificate, other.private_key)
+OWN, P384 = OwnKey.create(CREATED), ec.generate_private_key(ec.SECP384R1())
+SEALED = load_der_private_key(OWN.private_key, None).private_bytes(
+    Encoding.DER, PrivateFormat.PKCS8, BestAvailableEncryption(b"seal")
+)
+
+
+@pytest.mark.parametrize(
+    ("certificate", "private_key", "reason"),
+    [
+        (OWN.certificate, OwnKey.create(CREATED).private_key, "belongs to another private key"),
+        (OWN.certificate, SEALED, "no unencrypted PKCS#8 key"),
+        (OWN.certificate[:-1], OWN.private_key, "unfit: the certificate cannot be read"),
+        (certificate_of(P384), pkcs8(P384), "unfit: the certificate's key is EC secp384r1"),
+    ],
+    ids=["another's key", "a sealed key", "an unreadable certificate", "another kind of key"],
+)
+def test_what_is_no_identity(certificate: bytes, private_key: bytes, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        OwnKey(certificate, private_key)
 
 
 def test_unreadable_private_key_is_refused_without_quoting_it() -> None:
@@ -134,27 +125,6 @@ def test_unreadable_private_key_is_refused_without_quoting_it() -> None:
         OwnKey(identity.certificate, broken)
     assert raised.value.__cause__ is None
     assert raised.value.__suppress_context__
-
-
-def test_encrypted_private_key_is_refused() -> None:
-    identity = OwnKey.create(CREATED)
-    key = load_der_private_key(identity.private_key, None)
-    sealed = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, BestAvailableEncryption(b"seal"))
-    with pytest.raises(ValueError, match="no unencrypted PKCS#8 key"):
-        OwnKey(identity.certificate, sealed)
-
-
-def test_unreadable_certificate_is_refused() -> None:
-    """What is no certificate is no identity."""
-    identity = OwnKey.create(CREATED)
-    with pytest.raises(ValueError, match="unfit: the certificate cannot be read"):
-        OwnKey(identity.certificate[:-1], identity.private_key)
-
-
-def test_own_key_of_another_kind_is_refused() -> None:
-    key = ec.generate_private_key(ec.SECP384R1())
-    with pytest.raises(ValueError, match="unfit: the certificate's key is EC secp384r1"):
-        OwnKey(certificate_of(key), pkcs8(key))
 
 
 def test_fingerprint_belongs_to_the_key_and_not_to_the_certificate() -> None:

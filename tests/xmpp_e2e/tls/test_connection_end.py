@@ -147,12 +147,14 @@ def test_openssl_that_cannot_write_kills_the_channel(
         initiator.receive(b"more")
 
 
-@pytest.mark.parametrize("error", [SSL.SysCallError(-1, "Unexpected EOF"), SSL.Error([("", "", "")]), SSL.Error([])])
-def test_openssl_that_gives_no_reason(error: SSL.Error) -> None:
-    """An error of the system, or one without words, is a failure of TLS like any other."""
-    assert str(_tls_failure(error)) == "TLS failed: the record layer gave no reason"
-
-
-def test_openssl_that_gives_some_reasons() -> None:
-    error = SSL.Error([("", "", ""), ("", "", "bad record"), ("", "", "bad record")])
-    assert str(_tls_failure(error)) == "TLS failed: bad record"
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (SSL.SysCallError(-1, "Unexpected EOF"), "the record layer gave no reason"),
+        (SSL.Error([("", "", "")]), "the record layer gave no reason"),
+        (SSL.Error([]), "the record layer gave no reason"),
+        (SSL.Error([("", "", ""), ("", "", "bad record"), ("", "", "bad record")]), "bad record"),
+    ],
+)
+def test_each_reason_of_openssl_is_told_once(error: SSL.Error, reason: str) -> None:
+    assert str(_tls_failure(error)) == f"TLS failed: {reason}"
