@@ -43,7 +43,7 @@ class Timeouts:
     step: float = STATE_TIMEOUTS[State.OFFER_SENT]
     """Instead of 60 seconds a state; the shorter ones, closing too, keep their proportion to it."""
     user: float = USER_TIMEOUT
-    """Where a user has to act."""
+    """For states in which a user has to act."""
     session: float = STATE_TIMEOUTS[State.OPEN]
     """The longest life of a session and its keys."""
 
@@ -81,7 +81,7 @@ class Config:
     promptable_methods: frozenset[str] = frozenset()
     """Methods whose secret our user can be asked for."""
     timeouts: Timeouts = field(default_factory=Timeouts)
-    """How long the session waits."""
+    """The timeouts of the session."""
     authenticators: tuple[Authenticator, ...] = AUTHENTICATORS
     """The authenticators of this session; each side announces its own."""
     block_size: int = 4096

@@ -1,6 +1,6 @@
 """Bytes with one meaning only: length-prefixed fields, hashes that name their purpose, strict base64 (RFC 4648 §3.5).
 
-Whatever is hashed or signed between two clients is put together here, so that no two inputs give the same bytes.
+All that two clients hash or sign is encoded here, so that no two inputs give the same bytes.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ class PromptRequested:
 
     prompt: Prompt
     form: SasForm = SasForm.DECIMAL
-    """How strings are shown, on both sides."""
+    """The form in which strings are shown, on both sides."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class SessionClosed:
     """An open session is over."""
 
     clean: bool
-    """Did the peer's own farewell arrive inside TLS? If not, what was sent last may be lost."""
+    """True if the peer's own close arrived inside TLS. If it did not, the last stanzas may be lost."""
     error: E2EError | None
     """Why, if it was not clean."""
 

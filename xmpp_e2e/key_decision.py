@@ -41,7 +41,7 @@ class Decision(enum.Enum):
 
 
 class KeyStatus(enum.Enum):
-    """How the key relates to the keys that we know of the peer."""
+    """The relation of the key to the keys that we know of the peer."""
 
     FIRST = "first"
     """We remember no key of the peer."""
@@ -73,7 +73,7 @@ class KeyDecision:
     needed: Assurance
     """The minimum, by the trust model and the session's own."""
     verified_by: str
-    """How a known key was accepted; else empty."""
+    """The method by which a known key was accepted; else empty."""
 
 
 def decide(

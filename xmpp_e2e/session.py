@@ -78,7 +78,7 @@ class Session:
 
     @property
     def assurance(self) -> Assurance:
-        """How sure we are of the peer's key."""
+        """The level of the peer's key."""
         return self._conversation.assurance if self._conversation else Assurance.NONE
 
     @property
@@ -272,7 +272,7 @@ class Session:
             self._start_tls()
 
     def _start_tls(self) -> TLSConnection:
-        """Tell TLS which certificate the peer must show, and only then what the peer's TLS wrote in the signalling."""
+        """Tell TLS which certificate the peer must show, and only then give it the peer's TLS bytes from the signalling."""
         assert self._tls is not None
         self._tls.expect_certificate(self._negotiation.peer_certificate_digest)
         flight = self._negotiation.peer_flight

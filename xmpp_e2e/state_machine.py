@@ -1,4 +1,4 @@
-"""The state of one session, and until when it may stay there."""
+"""The state of one session, and the deadline of that state."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class State(enum.Enum):
 
 
 class Trigger(enum.Enum):
-    """The inputs of the state machine."""
+    """The triggers of transitions."""
 
     OFFER = "offer"
     """Our user wants a session."""

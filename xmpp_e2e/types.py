@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 
 class Role(enum.Enum):
-    """Who started the Jingle session. The initiator is the TLS client, always."""
+    """The side of a session. The initiator of the Jingle session is always the TLS client."""
 
     INITIATOR = "initiator"
     RESPONDER = "responder"
@@ -20,7 +20,7 @@ class Role(enum.Enum):
 
 
 class Assurance(enum.IntEnum):
-    """How sure we are that the key at the other end is the peer's, lowest first.
+    """The levels of assurance that the key at the other end is the peer's, lowest first.
 
     A policy is a comparison: ``session.assurance >= Assurance.VERIFIED``.
     """
@@ -120,7 +120,7 @@ class KnownKey:
     assurance: Assurance
     """The highest level that it ever reached: VOUCHED, VOUCHED_SIGNED or VERIFIED."""
     verified_by: str
-    """How: ``route``, ``signed``, ``pin``, ``psk``, ``srp`` or ``sas``."""
+    """The method: ``route``, ``signed``, ``pin``, ``psk``, ``srp`` or ``sas``."""
     first_seen: float
     """When it was first accepted, seconds since the epoch."""
     blocked: bool = False

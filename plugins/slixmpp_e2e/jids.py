@@ -1,4 +1,4 @@
-"""JIDs as text: what is needed too often, or too early, to parse them."""
+"""JIDs as text, for code that runs too often or too early to parse them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a user is asked during a verification: for a password, and whether they see what the peer sees."""
+"""The prompts for a user during a verification: for a password, or for the comparison with the peer."""
 
 from __future__ import annotations
 

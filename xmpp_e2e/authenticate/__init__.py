@@ -1,1 +1,1 @@
-"""Who is it? The hello on both sides, and the authenticators: one file each."""
+"""The authenticators, which prove the identity of the peer: one file each."""

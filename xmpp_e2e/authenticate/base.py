@@ -1,4 +1,4 @@
-"""What an authenticator is: a generator that returns a proof or raises. There is no third outcome."""
+"""The interface of an authenticator: a generator that returns a proof or raises. There is no third outcome."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class Proof:
     method: str
     """The authenticator's name."""
     assurance: Assurance
-    """What the binding is worth by itself, before anything that is remembered is added."""
+    """The level of the binding by itself, without the keys that are known."""
     key: Fingerprint
     """The key that it is binding for."""
 
 
 @dataclass(frozen=True)
 class ChannelBinding:
-    """What an authenticator may look at: the channel as both ends of it see it."""
+    """The facts about the connection that an authenticator may use: both ends see the same."""
 
     role: Role
     """Our own."""
@@ -53,15 +53,14 @@ class SecretNeeded:
 
 @dataclass(frozen=True)
 class AttemptStarted:
-    """Whoever is at the other end is about to learn whether one guess of the secret was right: count it, durably, then answer
-    (with anything)."""
+    """The other end is about to learn whether one guess of the secret was right: count it durably, then answer anything."""
 
     method: str
 
 
 @dataclass(frozen=True)
 class AttemptSucceeded:
-    """The guess was right, and counts no more. Answer with anything."""
+    """The guess was right, and no longer counts. Answer with anything."""
 
     method: str
 
@@ -76,7 +75,7 @@ class CompareSas:
 
 @dataclass(frozen=True)
 class Computation:
-    """What takes long enough to hold up others: run it in a thread, say, and answer with what it returns."""
+    """A computation that takes long enough to hold up others: run it in a thread, say, and answer with its result."""
 
     run: Callable[[], bytes] = field(repr=False)
 
@@ -117,14 +116,14 @@ class Authenticator(Protocol):
     name: ClassVar[str]
     """``<method name="…"/>`` on the wire."""
     assurance: ClassVar[Assurance]
-    """What success is worth."""
+    """The level that a success proves."""
     order: ClassVar[int]
     """Of several that are needed the lower comes first. 0: it runs by itself, before all others, and asks nothing."""
     needs_shared_secret: ClassVar[bool]
-    """Does it take a secret that both sides hold beforehand?"""
+    """True if it takes a secret that both sides hold beforehand."""
 
     def prove(self, binding: ChannelBinding) -> ProofSteps:
-        """Convince yourself that ``binding`` shows the peer's key."""
+        """Return the proof that ``binding`` shows the peer's key."""
         ...
 
 

@@ -99,7 +99,7 @@ class ProofExchange:
             raise self.failure()
 
     def _tag(self, key: bytes, role: Role) -> bytes:
-        """What ``role`` shows over the log as it is now (HKDF of RFC 5869 with the exporter as salt, then HMAC)."""
+        """Return the tag of ``role`` over the log as it is now (HKDF of RFC 5869 with the exporter as salt, then HMAC)."""
         extracted = hmac.digest(self._binding.exporter, key, "sha256")
         bound = labelled_hash("confirm-ctx", self._method.encode(), self._binding.context)
         expand = HKDFExpand(hashes.SHA256(), TAG_BYTES, length_prefixed(_PURPOSE[role], bound))

@@ -16,7 +16,7 @@ from xmpp_e2e.types import Assurance
 KEY_BYTES = 32
 """Of a key that we generate."""
 MIN_KEY_BYTES = 16
-"""128 bits: what can be told from a password by its length alone."""
+"""128 bits: its length alone tells such a key from a password."""
 
 
 class WeakKey(LocalError):

@@ -1,4 +1,4 @@
-"""What two people compare: the code of a SAS as numbers, as pictures with names, or as words. Both sides show the same form.
+"""The code of a SAS, for two people to compare: numbers, pictures with names, or words. Both sides show the same form.
 
 The pictures are those of Matrix (client-server API, "SAS method: emoji"), the words those of PGPfone, where two syllables and
 three take turns, so that a word that is left out is noticed.
@@ -76,7 +76,7 @@ voyager warranty Waterloo whimsical Wichita Wilmington Wyoming yesteryear Yucata
 
 
 class SasForm(enum.Enum):
-    """How a code is shown; the value is its name in settings and on the command line."""
+    """The form in which a code is shown; the value is its name in settings and on the command line."""
 
     DECIMAL = "decimal"
     """Three numbers of four digits: 39 bits. Works in any terminal and any language."""
@@ -87,7 +87,7 @@ class SasForm(enum.Enum):
 
 
 def render(code: bytes, form: SasForm = SasForm.DECIMAL) -> tuple[str, ...]:
-    """The first bits of ``code`` (8 bytes) as the things to compare, in order."""
+    """Return the first bits of ``code`` (8 bytes) as the items to compare, in order."""
     match form:
         case SasForm.DECIMAL:
             return tuple(str(1000 + number) for number in _cut(code, 13, 3))
@@ -99,7 +99,7 @@ def render(code: bytes, form: SasForm = SasForm.DECIMAL) -> tuple[str, ...]:
 
 
 def _cut(code: bytes, bits: int, count: int) -> list[int]:
-    """The first ``count`` numbers of so many bits, the most significant first."""
+    """Return the first ``count`` numbers of that many bits, the most significant first."""
     whole = int.from_bytes(code)
     length = 8 * len(code)
     return [whole >> (length - bits * (place + 1)) & ((1 << bits) - 1) for place in range(count)]

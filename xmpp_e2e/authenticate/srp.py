@@ -1,4 +1,4 @@
-"""The ``srp`` method: both sides know the same password, and a run gives one guess to whoever is at the other end, no more.
+"""The ``srp`` method: both sides know the same password, and a run gives the other end one guess, no more.
 
 SRP-6a with the arithmetic of RFC 5054 §2.5, group of 4096 bits (§3), SHA-256. Neither side is a server that stores a verifier:
 the responder makes one afresh for each run. Of the library only the arithmetic is used: its verdicts are wrong for B = 0. A
@@ -25,11 +25,11 @@ from xmpp_e2e.errors import LocalError
 from xmpp_e2e.types import Assurance, Role
 
 DERIVED_PASSWORD_BYTES = 32
-"""What a password becomes by Argon2id before it comes here."""
+"""Bytes of a password that Argon2id has stretched, as this method needs it."""
 _USER = "xmpp-e2e/1 srp"
 _SALT_BYTES = 16
 _SECRET_BYTES = 256
-"""What the library wants its ephemeral secrets to be."""
+"""Bytes of the ephemeral secrets, as the library wants them."""
 _NUMBER = range(1, 513)
 """Bytes of A and B, minimal big-endian: below a modulus of 4096 bits."""
 _MODULUS, _ = _srp.get_ng(_srp.NG_4096, None, None)

@@ -48,7 +48,7 @@ class Conversation:
 
     @property
     def assurance(self) -> Assurance:
-        """How sure we are of the peer's key."""
+        """The level of the peer's key."""
         return self._gate.assurance
 
     @property

@@ -1,7 +1,7 @@
 """The hello and the gate around it: ``<hello/>``, ``<done/>`` and ``<abort/>`` of ``urn:x-xmpp-e2e:auth:0``.
 
 A hello repeats, inside TLS, what the two sides believe of each other: roles, session id and the digest of the whole
-negotiation. Whoever edited the signalling on the way is found out here.
+negotiation. An edit of the signalling on the way is found here.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _MAX_STEP = 1024
 
 @dataclass(frozen=True)
 class Hello:
-    """What one side says first."""
+    """The first element of each side."""
 
     role: Role
     sid: str
@@ -108,7 +108,7 @@ def build_verification(tag: str, method: str, form: SasForm = SasForm.DECIMAL, *
 
 
 def parse_sas_form(element: Element) -> SasForm | None:
-    """How strings are to be shown, by a request or an initiator's first step; None: in a way that we do not know."""
+    """Return the form of the SAS in a request or an initiator's first step; None for a form that we do not know."""
     try:
         return SasForm(element.get("form", SasForm.DECIMAL.value))
     except ValueError:

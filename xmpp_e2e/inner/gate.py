@@ -108,7 +108,7 @@ class Gate:
                 self._context.events.append(required)
 
     def _deliver(self, stanza: Element) -> None:
-        """The session says who talks to whom, never the stanza."""
+        """Set ``from`` and ``to`` by the session; those of the stanza do not count."""
         config = self._context.config
         stanza.set("from", config.peer_jid)
         stanza.set("to", config.own_jid)

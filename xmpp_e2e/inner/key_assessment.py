@@ -1,4 +1,4 @@
-"""How good the peer's key is: the proofs of this session, weighed with the keys that the host knows."""
+"""The assessment of the peer's key: the proofs of this session, weighed with the keys that the host knows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class KeyAssessment:
     """Decides again whenever a proof or the known keys have changed; announces each surprise once."""
 
     def __init__(self, config: Config, known_keys: KnownKeys, signalled: Proof) -> None:
-        """``signalled``: the proof that the signalling is."""
+        """``signalled``: the proof that the signalling gives."""
         self.known_keys = known_keys
         """The peer's keys that the host knows now."""
         self.proof: Proof | None = None

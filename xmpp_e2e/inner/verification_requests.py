@@ -1,4 +1,4 @@
-"""Verifications that a user asks for beyond what the hellos require: who wants them, and what both users say of a SAS."""
+"""Verifications that a user asks for beyond those that the hellos require, and both users' answers about a SAS."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class VerificationRequests:
         self._all: dict[str, VerificationRequest] = {}
         self.sas_shown = False
         self.sas_answers: dict[bool, bool] = {}
-        """Whether the strings are the same, by the user who says so: ours (True) or the peer's (False)."""
+        """Whether the strings are the same, by the user who answered: ours (True) or the peer's (False)."""
 
     def __contains__(self, method: str) -> bool:
         return method in self._all and self._all[method].agreed

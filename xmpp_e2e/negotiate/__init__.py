@@ -1,1 +1,1 @@
-"""May we talk, and how? Jingle's elements, the choice of common ground, and the digest of both halves (XEP-0166)."""
+"""The negotiation: Jingle's elements, the choice of common ground, and the digest of both halves (XEP-0166)."""

@@ -1,6 +1,6 @@
-"""Pure choice: the digest over a negotiation, common methods, which of two crossed offers stands (XEP-0166 §7.2.16).
+"""The digest over a negotiation, the common methods, and the choice between two crossed offers (XEP-0166 §7.2.16).
 
-No XML in here: what a server may re-indent is gone, what it must not alter is left.
+There is no XML here: the values that a server must not alter are left, and its white space is gone.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from xmpp_e2e.errors import Code, PeerIncompatible
 from xmpp_e2e.negotiate.jingle import HASH, Jingle
 
 ALPN = "xmpp-e2e/1"
-"""What TLS will be told that it carries (RFC 7301)."""
+"""The application protocol that TLS announces (RFC 7301)."""
 
 
 @dataclass(frozen=True)
 class SignalledHalf:
-    """What one side signalled, as far as it must not be altered on the way: one half of a negotiation.
+    """The values of one side's signalling that must not be altered on the way: one half of a negotiation.
 
     Left out on purpose: the flight (TLS covers it), transport, creator and senders (nothing depends on them).
     """
@@ -100,7 +100,7 @@ def common_methods(ours: tuple[str, ...], theirs: tuple[str, ...]) -> tuple[str,
 
 
 def wins_tie_break(own_sid: str, peer_sid: str) -> bool:
-    """Two offers crossed: does ours stand (answer theirs with conflict), or theirs (drop ours)?
+    """Return whether our offer stands when two crossed: then answer theirs with conflict, else drop ours.
 
     The lower sid wins, compared as bytes of UTF-8. Of equal sids each side lets its own stand, so neither offer comes
     about: 128 random bits do not meet by chance, somebody copied ours; and two sessions under one key (own JID, peer,

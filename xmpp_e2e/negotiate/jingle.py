@@ -1,7 +1,7 @@
-"""The <jingle/> element and frozen dataclasses, there and back (XEP-0166 1.1, XEP-0247, XEP-0261, and our <security/>).
+"""Converts <jingle/> elements to frozen dataclasses and back (XEP-0166 1.1, XEP-0247, XEP-0261, and our <security/>).
 
-``parse`` is the door: what has passed it keeps every rule of the protocol that a single message can keep or break. What
-is not ours (another application, no <security/>) passes too, so that it can be answered by a reason. Unknown elements
+A message that ``parse`` has read keeps every rule of the protocol that a single message can keep or break. A message
+without our parts (another application, no <security/>) passes too, so that a reason can answer it. Unknown elements
 are ignored; known ones that come twice are refused, since two readers could choose differently.
 """
 
@@ -39,7 +39,7 @@ MAX_METHODS = 16
 MAX_ASSERTION = 12 * 1024
 """Characters in an assertion: a statement with a certificate chain takes 5.4 kB."""
 MAX_FLIGHT = 16 * 1024
-"""Bytes in a TLS flight: a ClientHello with a post-quantum share takes 1.5 kB, what answers it 1.8 kB."""
+"""Bytes in a TLS flight: a ClientHello with a post-quantum share takes 1.5 kB, the answer 1.8 kB."""
 MAX_TEXT = 1024
 """Characters of a reason's text that are kept: it is a hint for the log, and anybody on the path can write it."""
 MIN_BLOCK_SIZE = 256
@@ -56,7 +56,7 @@ _SECURITY, _METHOD = (f"{{{NS_SECURITY}}}{name}" for name in ("security", "metho
 _ASSERTION, _FLIGHT = (f"{{{NS_SECURITY}}}{name}" for name in ("assertion", "flight"))
 
 _WHITE_SPACE = " \t\r\n"
-"""What a server that re-indents may put around a text (XML 1.0 §2.3)."""
+"""White space that a server may put around a text when it indents anew (XML 1.0 §2.3)."""
 _HEX = re.compile(r"[0-9A-Fa-f]{2}(:?[0-9A-Fa-f]{2})*")
 _NUMBER = re.compile(r"[1-9][0-9]{0,4}")
 _METHOD_NAME = re.compile(r"[a-z0-9-]{1,32}")
@@ -66,7 +66,7 @@ _Word = TypeVar("_Word", bound=enum.Enum)
 
 
 class Action(enum.Enum):
-    """What a message does (XEP-0166 §7.2)."""
+    """The action of a message (XEP-0166 §7.2)."""
 
     CONTENT_ACCEPT = "content-accept"
     CONTENT_ADD = "content-add"
@@ -86,7 +86,7 @@ class Action(enum.Enum):
 
 
 class Reason(enum.Enum):
-    """Why a session ended (XEP-0166 §7.4): those that we give. Any other that comes is a GENERAL_ERROR."""
+    """The reasons that we give for the end of a session (XEP-0166 §7.4). Any other reason of a peer is a GENERAL_ERROR."""
 
     SUCCESS = "success"
     CANCEL = "cancel"
@@ -103,7 +103,7 @@ class Reason(enum.Enum):
 
 
 class Senders(enum.Enum):
-    """Who sends in a content (XEP-0166 §7.3)."""
+    """The senders of a content (XEP-0166 §7.3)."""
 
     BOTH = "both"
     INITIATOR = "initiator"
@@ -163,7 +163,7 @@ class IBBTransport:
 
 @dataclass(frozen=True)
 class Content:
-    """One thing to talk about."""
+    """One content of a message."""
 
     name: str
     creator: Role = Role.INITIATOR
@@ -185,7 +185,7 @@ class Jingle:
     contents: tuple[Content, ...] = ()
     reason: Reason | None = None
     text: str | None = None
-    """What the reason says to a person: never empty, at most MAX_TEXT characters. Only beside a reason."""
+    """The words of the reason for a person: never empty, at most MAX_TEXT characters. Only beside a reason."""
     payload: str | None = None
     """Of session-info only: the qualified tag of what it tells, or None if it is a mere ping."""
 
@@ -274,7 +274,7 @@ def _security(element: Element) -> Security:
 
 
 def _fingerprint(element: Element) -> bytes:
-    """Colons and case do not matter, as in what other clients write (XEP-0320); all else does."""
+    """Colons and case do not matter, as in other clients (XEP-0320); all else does."""
     if element.get("hash") != HASH:
         raise ValueError(f"the fingerprint is not marked as {HASH}")
     text = _leaf(element)
@@ -291,7 +291,7 @@ def _base64(text: str, what: str) -> bytes:
 
 
 def _reason(element: Element) -> tuple[Reason | None, str | None]:
-    """A hint for the log, so whatever can be made of it is taken, and nothing is refused."""
+    """The reason is a hint for the log: all that can be read is taken, and nothing is refused."""
     given = element.find(_REASON)
     if given is None:
         return None, None
@@ -333,7 +333,7 @@ def _word(kind: type[_Word], word: str | None, what: str) -> _Word:
 
 
 def _quoted(text: str) -> str:
-    """What a stranger wrote, fit for a message: short, and without control characters."""
+    """Return a stranger's text in a form that fits a message: short, and without control characters."""
     return repr(text[:40])
 
 

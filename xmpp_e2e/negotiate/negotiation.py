@@ -14,7 +14,7 @@ from xmpp_e2e.types import Role
 _NAME = "e2e"
 """The name of our one content."""
 MAX_CONTENT_REJECTS = 16
-"""So many offers of more content are answered by content-reject, each an iq whose answer the host awaits; more is noise."""
+"""Offers of more content that we answer by content-reject, each an iq whose answer the host awaits; more are noise."""
 
 
 class Negotiation:

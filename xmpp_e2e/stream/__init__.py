@@ -1,6 +1,6 @@
-"""Make it XMPP again: bytes out of TLS become stanzas, and back (RFC 6120 §4; the shape of XEP-0246/0247).
+"""The stream inside TLS: bytes become stanzas, and back (RFC 6120 §4; the shape of XEP-0246/0247).
 
-What both directions must agree on stands here: whatever ``writer`` lets through, a ``reader`` accepts.
+Both directions share these bounds: a ``reader`` accepts everything that ``writer`` lets through.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ from xmpp_e2e.stream.tokens import TAG, Tokens
 
 @dataclass(frozen=True)
 class ReaderLimits:
-    """What a reader puts up with."""
+    """The bounds of a reader."""
 
     depth: int
     """Elements inside each other, the top-level element being the first; more than MAX_DEPTH are never read."""
@@ -54,7 +54,7 @@ OPEN = ReaderLimits(depth=MAX_DEPTH, stanza_bytes=MAX_STANZA)
 """Once the peer's hello is checked."""
 
 RENEWAL_BYTES = 256 * 1024
-"""An expat parser keeps every name that it has ever seen. After so many bytes it is replaced at the next boundary
+"""An expat parser keeps every name that it has ever seen. After this many bytes it is replaced at the next boundary
 between stanzas, so that a long session with ever new names costs a few megabytes, not all memory."""
 
 
@@ -75,14 +75,14 @@ class End:
 
 
 StreamItem = Header | Element | End
-"""What a stream consists of; an Element is a top-level one, complete, without tail."""
+"""The events of a stream; an Element is a top-level one, complete, without tail."""
 
 _ROOT = f"{NS_STREAM}}}stream"
 _VERSION = re.compile(r"1\.[0-9]{1,9}")
 _WHITESPACE = " \t\r\n"
 
 _COMMITMENT = b"  "
-"""What a parser is fed first. Expat, though told UTF-8, still switches to UTF-16 upon a byte order mark or a NUL in the
+"""The first bytes for a parser. Expat, though told UTF-8, still switches to UTF-16 upon a byte order mark or a NUL in the
 first two bytes, and skips a UTF-8 mark; after two spaces all of these, and an XML declaration, are mere errors."""
 
 _CONDITIONS = {
@@ -148,7 +148,7 @@ class Reader:
 
     @property
     def closed(self) -> bool:
-        """Has the peer's ``</stream:stream>`` come? Without it whatever ended the bytes has cut the stream off."""
+        """Return whether the peer's ``</stream:stream>`` has come. Without it the end of the bytes has cut the stream off."""
         return self._complete
 
     def feed(self, data: bytes) -> None:
@@ -184,7 +184,7 @@ class Reader:
     # --- parse -----------------------------------------------------------------------------------------------------
 
     def _advance(self) -> None:
-        """Parse of what was fed as much as cannot exceed a limit, whatever it is."""
+        """Parse as many of the bytes as cannot exceed a limit, whatever they are."""
         limits, kept = self._limits, len(self._tokens)
         if (room := self._boundary + limits.stanza_bytes - self._fed - kept) <= 0:
             self._error = _too_much(f"a stanza of more than {limits.stanza_bytes} bytes")
@@ -329,7 +329,7 @@ class Reader:
             raise StreamError("the peer sent text outside any stanza", "bad-format")
 
     def _place(self) -> None:
-        """Put the text that has come where ElementTree wants it."""
+        """Move the text that has come to its place in ElementTree."""
         text = "".join(self._text)
         self._text.clear()
         if not self._stack:

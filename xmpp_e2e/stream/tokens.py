@@ -1,10 +1,10 @@
 """Cuts a stream of XML where its tokens end (XML 1.0 §2), so that a parser is never handed a part of one.
 
-What an incremental parser does with a part of a token is its own affair. Expat 2.6, and the older ones that got its
+Incremental parsers differ in their handling of an incomplete token. Expat 2.6, and the older ones that got its
 security fixes, look at it again only when twice as much has come; until then a stanza that is complete may wait.
 
 The cut judges nothing. It knows just enough of XML to find the end of a token, or the first byte that no token can have
-there; what is wrong with it is for the parser to say.
+there; the parser names the fault.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import re
 _CONTROL = rb"\x00-\x08\x0b\x0c\x0e-\x1f"
 _NEVER = _CONTROL + rb"\"&'<>\["
 
-# What is looked for: what ends white space, text, a CDATA section, a tag, the value of an attribute, …
+# The patterns that find the end of white space, text, a CDATA section, a tag, the value of an attribute, …
 _SPACE = re.compile(rb"[^ \t\r\n]")
 _TEXT = re.compile(rb"[<&]")
 _SECTION = re.compile(rb"\]\]>")
@@ -29,21 +29,21 @@ _OPENINGS = {b"<![CDATA[": _SECTION, b"<!--": _COMMENT, b"<?": _INSTRUCTION}
 _ENDS = {_TAG: b">", _REFERENCE: b";", _COMMENT: b"-->", _INSTRUCTION: b"?>"}
 
 TAG = re.compile(rb"<[^!?%b][^%b]*(?:(?:'[^%b<']*'|\"[^%b<\"]*\")[^%b]*)*>" % (_NEVER, _NEVER, _CONTROL, _CONTROL, _NEVER))
-"""A whole one; of those that are broken as well it matches many."""
+"""A whole tag; it matches many broken ones as well."""
 _NO_TAG = re.compile(rb"<[!?]")
 _UNFINISHED = re.compile(rb"(?:\r|\]\]?|[\xc2-\xdf]|[\xe0-\xef][\x80-\xbf]?|[\xf0-\xf4][\x80-\xbf]{0,2})\Z")
-"""What may be, at the end of text, the beginning of a line break, of ``]]>`` or of a character."""
+"""Bytes at the end of a text that may be the beginning of a line break, of ``]]>`` or of a character."""
 
 
 class Tokens:
-    """Whole tokens out of pieces of any size, and each byte is looked at a few times at most, however small they are.
+    """Makes whole tokens out of pieces of any size, and looks at each byte a few times at most, however small the pieces are.
 
-    It is the caller who bounds how long a token may become: of one that has no end yet ``len()`` bytes are kept.
+    The caller bounds the length of a token: ``len()`` bytes of one without an end are kept.
     """
 
     def __init__(self) -> None:
         self.broken = False
-        """What was cut last ends with a byte that no token can have there. Nothing is cut any more."""
+        """True once the last cut ended with a byte that no token can have there. Nothing is cut any more."""
         self._outside = _SPACE  # before the first tag there is nothing but white space between tokens
         self._until = _SPACE
         self._kept = bytearray()

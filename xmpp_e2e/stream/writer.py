@@ -25,7 +25,7 @@ from xmpp_e2e.stream import (
 )
 
 CLOSER = b"</stream:stream>"
-"""The farewell."""
+"""The end of the stream."""
 
 _NS_XMLNS = "http://www.w3.org/2000/xmlns/"
 _PREFIXES = {NS_STREAM: "stream", NS_XML: "xml"}
@@ -183,7 +183,7 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def _is_name(name: str) -> bool:
-    """Would a reader take it for one name? Expat, which is that reader, has the tables of XML 1.0 Appendix B."""
+    """Return whether a reader would take it for one name. Expat, which is that reader, has the tables of XML 1.0 Appendix B."""
     seen: list[tuple[str, dict[str, str]]] = []
     parser = expat.ParserCreate()
     parser.StartElementHandler = lambda name, attributes: seen.append((name, attributes))

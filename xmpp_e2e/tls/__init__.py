@@ -1,1 +1,1 @@
-"""Make it private: TLS 1.3 in memory (RFC 8446), both ends with certificates of their own making."""
+"""TLS 1.3 in memory (RFC 8446), both ends with certificates of their own making."""

@@ -1,6 +1,6 @@
-"""Our key in its self-signed certificate (RFC 5280), and what people see and pin of anybody's: the key's fingerprint.
+"""Our key in its self-signed certificate (RFC 5280), and the fingerprint of a key, which people see and pin.
 
-The certificate is only an envelope for the key. It names nobody, so that who sees it learns no JID, and its validity is
+The certificate is only an envelope for the key. It names nobody, so it tells an observer no JID, and its validity is
 never judged.
 """
 
@@ -41,7 +41,7 @@ class OwnKey:
         try:
             key = serialization.load_der_private_key(self.private_key, password=None)
         except (ValueError, TypeError, UnsupportedAlgorithm):
-            # From None: the library's own words may quote what it was given.
+            # From None: the library's own words may quote its input.
             raise ValueError("the private key of this identity is no unencrypted PKCS#8 key in DER") from None
         try:
             fingerprint = self.fingerprint
@@ -55,7 +55,7 @@ class OwnKey:
 
     @cached_property
     def certificate_digest(self) -> bytes:
-        """SHA-256 of the certificate, 32 bytes: what ``<fingerprint/>`` says on the wire."""
+        """SHA-256 of the certificate, 32 bytes: the ``<fingerprint/>`` on the wire."""
         return hashlib.sha256(self.certificate).digest()
 
     @cached_property
@@ -65,7 +65,7 @@ class OwnKey:
 
     @classmethod
     def create(cls, created: datetime) -> OwnKey:
-        """A new ECDSA P-256 key in a new certificate, valid from the day of ``created`` (naive means UTC), for ever."""
+        """Create an ECDSA P-256 key in a new certificate, valid from the day of ``created`` (naive means UTC), for ever."""
         key = ec.generate_private_key(ec.SECP256R1())
         offset = created.utcoffset()
         utc = created.replace(tzinfo=None) if offset is None else created.replace(tzinfo=None) - offset

@@ -1,8 +1,8 @@
 """One TLS 1.3 connection in memory (RFC 8446, ALPN RFC 7301): bytes in, bytes out; the only importer of OpenSSL.
 
-Whom we talk to is decided by one comparison: the SHA-256 of the peer's certificate with the one that was signalled,
+One comparison decides who the peer is: the SHA-256 of the peer's certificate with the one that was signalled,
 first while OpenSSL verifies, so that a stranger sees nothing of ours, and again after the handshake with everything
-else. There is one SSL.Context for each Channel and no resumption: a resumed session would skip the comparison.
+else. There is one SSL.Context for each connection and no resumption: a resumed session would skip the comparison.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from xmpp_e2e.types import Fingerprint, Role
 ALPN = b"xmpp-e2e/1"
 """Only software that means this protocol gets through the handshake."""
 HANDSHAKE_BYTES = 64 * 1024
-"""What a peer may send before the handshake is done: an honest one needs 2 KiB, OpenSSL by itself would hold 130."""
+"""Bytes that a peer may send before the handshake is done: an honest one needs 2 KiB, OpenSSL by itself would hold 130."""
 RECORD_BYTES = 4 * 1024
 """The largest record that we send, with its framing: it fits one IBB block and keeps OpenSSL's buffers small."""
 HYBRID_GROUPS = frozenset({"X25519MLKEM768", "SecP256r1MLKEM768", "SecP384r1MLKEM1024"})
@@ -41,7 +41,7 @@ _HANDSHAKE_FAILURE = bytes.fromhex("15 0303 0002 02 28")
 
 @dataclass(frozen=True)
 class HandshakeResult:
-    """What the handshake agreed on, after every check was passed."""
+    """The outcome of a handshake that passed every check."""
 
     protocol: str
     """``TLSv1.3``."""
@@ -100,13 +100,13 @@ class TLSConnection:
         self._failure: TLSFailed | None = None
 
     def start(self) -> None:
-        """Make the initiator's ClientHello available; on the responder, who has nothing to begin with, do nothing."""
+        """Make the initiator's ClientHello available; on the responder, which has nothing to begin with, do nothing."""
         self._check_alive()
         self._do_handshake()
         self._drain()
 
     def flight_for_signalling(self) -> bytes:
-        """What TLS has written so far, to travel ahead of the transport (docs/protocol.md §3).
+        """Return the bytes that TLS has written so far, to travel ahead of the transport (docs/protocol.md §3).
 
         It stays here too: ``data_to_send()`` gives it again if the peer's answer does not come before that.
         """
@@ -150,7 +150,7 @@ class TLSConnection:
     def send(self, plaintext: bytes) -> None:
         """Encrypt ``plaintext`` in records of RECORD_BYTES; LocalError before ``handshake_result`` and after ``close()``.
 
-        The result waits here, so it is the caller who bounds how much that may be.
+        The result waits here; the caller bounds its size.
         """
         self._check_alive()
         if self.handshake_result is None or self._closed:
@@ -166,7 +166,7 @@ class TLSConnection:
             self._drain()
 
     def data_to_send(self) -> bytes:
-        """What must travel to the peer now, and no longer waits here."""
+        """Return the bytes that must travel to the peer now; they wait here no longer."""
         data = bytes(self._outgoing)
         self._outgoing.clear()
         self._flight_in_signalling = False
@@ -205,7 +205,7 @@ class TLSConnection:
                 raise self._failed(TLSFailed(f"the peer sent over {HANDSHAKE_BYTES} bytes and finished no handshake"))
 
     def _do_handshake(self) -> bool:
-        """Is the handshake done, now that OpenSSL has seen all that came? One that is done stays so."""
+        """Return whether the handshake is done, now that OpenSSL has seen all that came. Once done, it stays done."""
         try:
             self._connection.do_handshake()
         except SSL.WantReadError:
@@ -230,7 +230,7 @@ class TLSConnection:
         return bytes(plaintext)
 
     def _drain(self) -> None:
-        """Move what OpenSSL has written to where it waits for the transport."""
+        """Move the output of OpenSSL to the bytes that wait for the transport."""
         for written in _written(self._connection):
             self._queue(written)
 
@@ -284,13 +284,13 @@ class TLSConnection:
         self._drain()
 
     def _failed(self, failure: TLSFailed) -> TLSFailed:
-        """Remember ``failure``: from here on there is nothing to be had but the alert."""
+        """Remember ``failure``: from here on only the alert is left."""
         self._failure = failure
         return failure
 
 
 class _ExpectedCertificate:
-    """The certificate that the peer must show. It does not refer to the Channel, so a dropped one is freed at once."""
+    """The certificate that the peer must show. It does not refer to the connection, so a dropped one is freed at once."""
 
     def __init__(self) -> None:
         self.digest = b""

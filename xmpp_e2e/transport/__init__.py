@@ -1,1 +1,1 @@
-"""By which path? Bytestreams between two clients: what one is, and the in-band one (XEP-0047, XEP-0261)."""
+"""Bytestreams between two clients: their interface, and the in-band one (XEP-0047, XEP-0261)."""

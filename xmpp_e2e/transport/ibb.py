@@ -27,7 +27,7 @@ RECEIVE_QUEUE = 128 * 1024
 """Unread bytes beyond which blocks are not acknowledged, and the most that we have on its way unacknowledged.
 
 Our largest window of default blocks (32 of 4 KiB). A sender that keeps to it never has more than twice as much in a
-receiver whom nobody reads: one queue acknowledged and one on its way. Beyond that a peer ignores back-pressure.
+receiver that nobody reads: one queue acknowledged and one on its way. Beyond that a peer ignores back-pressure.
 """
 RECEIVE_BLOCKS = 256
 """Received blocks that may wait for their acknowledgement: eight of our own largest windows. The carrier keeps an iq id
@@ -58,7 +58,7 @@ class _Incoming(enum.Enum):
 
 
 _LEGAL = {(OPEN, _Incoming.UNOPENED), (DATA, _Incoming.FLOWING), (CLOSE, _Incoming.FLOWING)}
-"""What may come when; anything else is an unexpected-request."""
+"""The payloads that may come in each state; anything else is an unexpected-request."""
 
 
 def sid_of(payload: Element) -> str | None:
@@ -84,7 +84,7 @@ class IBB:
             raise LocalError(f"an in-band block has {MIN_BLOCK} to {MAX_BLOCK} bytes, not {block_size}")
         self.sid = sid
         self.failure: BytestreamFailed | None = None
-        """Why the bytestream is dead, if it is."""
+        """The failure that ended the bytestream, if any."""
         self._role = role
         self._block_size = block_size
         # outgoing
@@ -119,7 +119,7 @@ class IBB:
 
     @property
     def writable(self) -> bool:
-        """May ``send()`` be called? Not after ``close()``, the answer to the peer's <close/>, or a failure."""
+        """Return whether ``send()`` may be called: not after ``close()``, the answer to the peer's <close/>, or a failure."""
         return not (self._closing or self.failure or self._over)
 
     def send(self, data: bytes) -> None:
@@ -142,7 +142,7 @@ class IBB:
 
     @property
     def drained(self) -> bool:
-        """Nothing is queued or without an answer, be it data, <open/> or <close/>."""
+        """Return whether nothing is queued or without an answer: no data, no <open/> and no <close/>."""
         return not (self._queue or self._outstanding or self._announcing or self._close_pending)
 
     def stanzas_to_send(self) -> list[tuple[int, Element]]:
@@ -154,7 +154,7 @@ class IBB:
         return stanzas
 
     def acknowledged(self, tag: int) -> None:
-        """The iq with this tag was answered by a result. An unknown tag, or one of a dead bytestream, means nothing."""
+        """The iq with this tag was answered by a result. An unknown tag, or one of a dead bytestream, is ignored."""
         size = self._outstanding.pop(tag, None)
         if size is None:
             return
@@ -170,7 +170,7 @@ class IBB:
     def failed(self, tag: int, condition: str) -> None:
         """The iq with this tag was answered by an error (RFC 6120 §8.3.3), or not at all.
 
-        Ends the bytestream and raises BytestreamFailed; reports after the first one mean nothing. A peer that no longer
+        Ends the bytestream and raises BytestreamFailed; reports after the first one are ignored. A peer that no longer
         knows the bytestream which we are closing has closed it: no failure (XEP-0047 §2.3).
         """
         if tag not in self._outstanding:
@@ -207,14 +207,14 @@ class IBB:
         return Receipt(self._receipts - 1)
 
     def read(self) -> bytes:
-        """What has arrived in order since the last call; ``b""`` if nothing has."""
+        """Return the bytes that have arrived in order since the last call; ``b""`` if none have."""
         data = bytes(self._unread)
         self._unread.clear()
         return data
 
     @property
     def ended(self) -> bool:
-        """<close/> came, our own was answered, or the bytestream failed: nothing follows what ``read()`` holds."""
+        """Return whether <close/> came, ours was answered, or the bytestream failed: nothing follows what ``read()`` holds."""
         return self._incoming is _Incoming.ENDED or self.failure is not None
 
     def acknowledgements_due(self) -> list[Receipt]:
@@ -234,12 +234,12 @@ class IBB:
 
     @property
     def _over(self) -> bool:
-        """Is the peer's <close/> answered?"""
+        """Return whether the peer's <close/> is answered."""
         return self._close_receipt is not None and self._answered > self._close_receipt
 
     @property
     def _close_pending(self) -> bool:
-        """Has our own <close/> still to be sent? Not if the bytestream is not open, or the peer has closed it."""
+        """Return whether our own <close/> is still to be sent: not if the bytestream is not open, or the peer has closed it."""
         return self._closing and self._close_tag is None and self._incoming is _Incoming.FLOWING and self.failure is None
 
     @property

@@ -1,4 +1,4 @@
-"""Which way does each stanza go, and what waits until it can?
+"""The route of each stanza, and the queue of those that wait for a session.
 
 Enters: what slixmpp is about to send, what it has received, and what comes out of sessions. Leaves: stanzas, into sessions, in
 plaintext, or to the handlers; an event for each that cannot be sent or is not delivered. May import sessions/ and below.

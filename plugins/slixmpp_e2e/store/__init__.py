@@ -1,4 +1,4 @@
-"""Answer what is stored for one account: our identity, the keys of peers, policies and encrypted secrets, in one SQL database.
+"""The store of one account: our identity, the keys of peers, policies and encrypted secrets, in one SQL database.
 
 ``errors`` and ``error_mapping`` say what can go wrong. ``tables`` is the schema, and ``migrate`` brings older stores to it.
 ``key_protection`` keeps the key that encrypts secrets. ``database`` opens the file, ``key_table`` and ``secret_table`` work on
