@@ -205,28 +205,16 @@ def silent(stage: State) -> Pair:
     return pair.open()
 
 
-def between() -> Pair:
-    return silent(State.SENT_DONE_EARLY).pass_time(61)
-
-
 def given_up() -> Pair:
     pair = silent(State.OFFER_SENT)
     pair.alice.session.close(pair.now)
     return pair.run()
 
 
-def late() -> Pair:
-    return silent(State.HANDSHAKING).pass_time(16)
-
-
 def broken() -> Pair:
     pair = Pair().open()
     pair.alice.session.bytestream_failed(BytestreamFailed("broken"), pair.now)
     return pair.run()
-
-
-def cut() -> Pair:
-    return Pair().open().end_transport(Role.INITIATOR)
 
 
 def told() -> Pair:
@@ -237,10 +225,6 @@ def told() -> Pair:
     return pair.says(Role.RESPONDER, error)
 
 
-def other() -> Pair:
-    return Pair().open().says(Role.RESPONDER, Element("{urn:example}x"))
-
-
 def terminated() -> Pair:
     pair = silent(State.OFFER_SENT)
     jingle = signalling.Jingle(Action.SESSION_TERMINATE, pair.alice.session.sid, reason=Reason.DECLINE)
@@ -248,7 +232,16 @@ def terminated() -> Pair:
     return pair.run()
 
 
-ENDS = (between, given_up, late, broken, cut, told, other, terminated)
+ENDS = (
+    lambda: silent(State.SENT_DONE_EARLY).pass_time(61),
+    given_up,
+    lambda: silent(State.HANDSHAKING).pass_time(16),
+    broken,
+    lambda: Pair().open().end_transport(Role.INITIATOR),
+    told,
+    lambda: Pair().open().says(Role.RESPONDER, Element("{urn:example}x")),
+    terminated,
+)
 
 
 def test_the_reason_of_every_end() -> None:

@@ -25,7 +25,6 @@ FLIGHT = f".//{{{NS_SECURITY}}}flight"
 
 
 def actions(pair: Pair, role: Role) -> list[str | None]:
-    """What a side has signalled."""
     return [element.get("action") for element in pair.side(role).jingle_sent]
 
 

@@ -10,8 +10,9 @@ import pytest
 
 from tests.pair import Pair, config, has_code, message, remembers, talk
 from xmpp_e2e import events
-from xmpp_e2e.authenticate.base import AttemptStarted, AttemptSucceeded, CompareSas, SecretNeeded
+from xmpp_e2e.authenticate.base import MATCH, AttemptStarted, AttemptSucceeded, CompareSas, SecretNeeded
 from xmpp_e2e.authenticate.psk import WeakKey
+from xmpp_e2e.authenticate.sas_text import SasForm
 from xmpp_e2e.config import VerifyWhen
 from xmpp_e2e.errors import AuthenticationFailed, Code, LocalError, StreamError, Timeout, UntrustedKey
 from xmpp_e2e.inner.elements import REQUEST, build_step
@@ -24,7 +25,6 @@ ASKED = frozenset({"sas"})
 
 
 def pair(alice: tuple[str, ...] = (), bob: tuple[str, ...] = (), **changes: object) -> Pair:
-    """Both hold both secrets, and need these methods."""
     return Pair(
         config("alice", required_methods=alice, shared_secrets=SECRETS, promptable_methods=ASKED),
         config("bob", required_methods=bob, **{"shared_secrets": SECRETS, "promptable_methods": ASKED, **changes}),
@@ -43,6 +43,16 @@ def served(between: Pair) -> Pair:
                 busy = True
         between.run()
     return between
+
+
+def answers(between: Pair, role: Role, reply: bytes = MATCH) -> None:
+    between.side(role).session.answer_prompt(reply, between.now)
+    between.run()
+
+
+def wish(between: Pair, role: Role, method: str = "sas", secret: bytes | None = None, form: SasForm = SasForm.DECIMAL) -> Pair:
+    between.side(role).session.request_verification(method, between.now, secret, form)
+    return between.run()
 
 
 NEEDS = [(), ("psk",), ("srp",), ("psk", "srp")]
@@ -116,8 +126,7 @@ def test_a_secret_that_is_missing_is_asked_for() -> None:
 
 def test_a_user_who_has_none_refuses() -> None:
     asking = pair(("srp",), shared_secrets={}, promptable_methods=frozenset({"srp"})).open()
-    asking.bob.session.answer_prompt(b"", asking.now)
-    asking.run()
+    answers(asking, Role.RESPONDER, b"")
     assert asking.alice.session.state is asking.bob.session.state is State.CLOSED
 
 
@@ -139,16 +148,13 @@ def test_nothing_was_asked() -> None:
 def test_short_strings_in_an_open_session(wants: Role) -> None:
     """Either side may ask for it; both see the same, and each has its own user's word for it."""
     opened = pair().open()
-    opened.side(wants).session.request_verification("sas", opened.now)
-    opened.run()
+    wish(opened, wants)
     shown = [side.session.pending_prompt for side in (opened.alice, opened.bob)]
     assert isinstance(shown[0], CompareSas)
     assert shown[0] == shown[1]
-    opened.alice.session.answer_prompt(b"match", opened.now)
-    opened.run()
+    answers(opened, Role.INITIATOR)
     assert (opened.alice.session.assurance, opened.bob.session.assurance) == (Assurance.VERIFIED, Assurance.VOUCHED)
-    opened.bob.session.answer_prompt(b"match", opened.now)
-    opened.run()
+    answers(opened, Role.RESPONDER)
     assert opened.bob.session.assurance is Assurance.VERIFIED
     opened.alice.session.send_stanza(message("now that I know you"))
     opened.run()
@@ -157,10 +163,8 @@ def test_short_strings_in_an_open_session(wants: Role) -> None:
 
 def test_strings_that_differ_end_the_session() -> None:
     opened = pair().open()
-    opened.alice.session.request_verification("sas", opened.now)
-    opened.run()
-    opened.bob.session.answer_prompt(b"", opened.now)
-    opened.run()
+    wish(opened, Role.INITIATOR)
+    answers(opened, Role.RESPONDER, b"")
     assert opened.alice.session.state is opened.bob.session.state is State.CLOSED
 
 
@@ -180,8 +184,7 @@ def test_one_side_may_be_through_before_the_other() -> None:
     for method in ("sas", "srp"):
         opened.alice.session.request_verification(method, opened.now)
     opened.run()
-    opened.alice.session.answer_prompt(b"match", opened.now)
-    opened.run()
+    answers(opened, Role.INITIATOR)
     assert isinstance(opened.bob.session.pending_prompt, CompareSas)
     opened.bob.session.answer_prompt(b"match", opened.now)
     served(opened.run())
@@ -194,8 +197,7 @@ def test_a_step_too_many() -> None:
     opened = pair().open()
     opened.alice.session.request_verification("sas", opened.now)
     opened.run().says(Role.INITIATOR, build_step("sas", b"more"))
-    opened.bob.session.answer_prompt(b"match", opened.now)
-    opened.run()
+    answers(opened, Role.RESPONDER)
     assert isinstance(opened.bob.failure, StreamError)
     assert opened.bob.failure.condition == "policy-violation"
     assert opened.bob.session.assurance is Assurance.VOUCHED
@@ -243,8 +245,7 @@ def test_what_cannot_run_late(method: str) -> None:
 
 def test_a_peer_may_decline() -> None:
     opened = pair(promptable_methods=frozenset()).open()
-    opened.alice.session.request_verification("sas", opened.now)
-    opened.run()
+    wish(opened, Role.INITIATOR)
     assert [declined.method for declined in opened.alice.of(events.VerificationDeclined)] == ["sas"]
     assert opened.alice.session.state is opened.bob.session.state is State.OPEN
     assert opened.alice.session.pending_prompt is None
@@ -284,8 +285,7 @@ def test_a_late_proof_has_its_own_time() -> None:
     """Nobody compares the strings: the session ends after minutes, not before, and the session's own time goes on."""
     opened = pair().open()
     until = opened.alice.session.timer()
-    opened.alice.session.request_verification("sas", opened.now)
-    opened.run()
+    wish(opened, Role.INITIATOR)
     opened.pass_time(299.0)
     assert opened.alice.session.state is opened.bob.session.state is State.OPEN
     for side in (opened.alice, opened.bob):
@@ -293,8 +293,7 @@ def test_a_late_proof_has_its_own_time() -> None:
     opened.run()
     assert opened.alice.session.timer() == until
     again = pair().open()
-    again.alice.session.request_verification("sas", again.now)
-    again.run()
+    wish(again, Role.INITIATOR)
     again.pass_time(300.0)
     assert again.alice.session.state is again.bob.session.state is State.CLOSED
 
@@ -308,8 +307,7 @@ def test_a_key_that_is_too_short_costs_its_run_alone() -> None:
     with pytest.raises(WeakKey):
         opened.alice.session.request_verification("psk", opened.now)
     assert opened.run().alice.session.state is opened.bob.session.state is State.OPEN
-    opened.alice.session.request_verification("sas", opened.now)
-    opened.run()
+    wish(opened, Role.INITIATOR)
     assert isinstance(opened.alice.session.pending_prompt, CompareSas)
 
 
@@ -319,8 +317,7 @@ def test_a_secret_may_come_with_the_wish(wants: Role) -> None:
     theirs: dict[str, object] = {"shared_secrets": SECRETS}
     terms = (ours, theirs) if wants is Role.INITIATOR else (theirs, ours)
     opened = Pair(config("alice", **terms[0]), config("bob", **terms[1])).open()
-    opened.side(wants).session.request_verification("psk", opened.now, KEY)
-    opened.run()
+    wish(opened, wants, "psk", KEY)
     for side in (opened.alice, opened.bob):
         assert side.session.assurance is Assurance.VERIFIED
         assert not side.of(events.PromptRequested)

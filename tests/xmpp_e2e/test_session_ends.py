@@ -18,7 +18,6 @@ UNTRUSTED = {"trust_model": TrustModel.SERVER_UNTRUSTED}
 
 
 def reasons(side: Side) -> list[str]:
-    """Those of the terminates that it has sent."""
     sent = (element.find("{urn:xmpp:jingle:1}reason") for element in side.jingle_sent)
     return [reason[0].tag.rpartition("}")[2] for reason in sent if reason is not None]
 

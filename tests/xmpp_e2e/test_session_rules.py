@@ -24,7 +24,6 @@ NONSENSE = Element("{urn:example}nonsense")
 
 
 def reason_of(element: Element) -> str:
-    """The reason that a session-terminate gives."""
     (reason,) = [child for child in element if child.tag.endswith("}reason")]
     return reason[0].tag.rpartition("}")[2]
 

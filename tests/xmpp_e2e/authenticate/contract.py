@@ -128,7 +128,6 @@ class Confirms:
 
 
 def _steps(authenticator: Authenticator) -> int:
-    """How many it takes on an honest wire."""
     count = 0
 
     def wire(speaker: Role, number: int, payload: bytes) -> bytes:

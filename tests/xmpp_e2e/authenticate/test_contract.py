@@ -13,7 +13,6 @@ from xmpp_e2e.config import AUTHENTICATORS
 
 
 def each(of: Callable[[Authenticator], Any]) -> pytest.MarkDecorator:
-    """One after the other, those of whom this is true."""
     return pytest.mark.parametrize("authenticator", [it for it in AUTHENTICATORS if of(it)], ids=lambda it: it.name)
 
 

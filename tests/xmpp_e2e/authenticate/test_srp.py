@@ -21,7 +21,6 @@ MODULUS, _ = library.get_ng(library.NG_4096, None, None)
 
 
 def number(text: str) -> int:
-    """As the RFC prints them."""
     return int("".join(text.split()), 16)
 
 

@@ -25,7 +25,6 @@ class Toy:
     needs_shared_secret: ClassVar[bool] = True
 
     def prove(self, binding: ChannelBinding) -> ProofSteps:
-        """As the class says."""
         exchange = ProofExchange(self.name, binding)
         secret = yield from exchange.shared_secret()
         ours = binding.random(NONCE.start)

@@ -13,7 +13,6 @@ VOUCHED = Proof("fingerprint", Assurance.VOUCHED, identity("bob").fingerprint)
 
 
 def shown(terms: Config, remembered: KnownKeys = NOBODY) -> KeyAssessment:
-    """Bob's certificate has been shown, and no more."""
     return KeyAssessment(terms, remembered, VOUCHED)
 
 

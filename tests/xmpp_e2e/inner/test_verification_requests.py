@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 import pytest
 
 from tests.pair import NOBODY, Pair, config, has_code, message, talk
-from tests.xmpp_e2e.test_proofs import SECRETS, served
+from tests.xmpp_e2e.test_proofs import SECRETS, answers, served, wish
 from xmpp_e2e import events
 from xmpp_e2e.authenticate.base import MATCH, CompareSas, SecretNeeded
 from xmpp_e2e.authenticate.psk import WeakKey
@@ -33,20 +33,8 @@ def pair(*, promptable_methods: frozenset[str] = ASKED, alice: Any = None, bob: 
     return between.open()
 
 
-def answers(between: Pair, role: Role, reply: bytes = MATCH) -> None:
-    between.side(role).session.answer_prompt(reply, between.now)
-    between.run()
-
-
 def stages(between: Pair) -> set[State]:
-    """Where both are."""
     return {between.alice.session.state, between.bob.session.state}
-
-
-def wish(between: Pair, role: Role, method: str = "sas", secret: bytes | None = None, form: SasForm = SasForm.DECIMAL) -> Pair:
-    """The user of one side wants it."""
-    between.side(role).session.request_verification(method, between.now, secret, form)
-    return between.run()
 
 
 def test_a_wish_is_said_once() -> None:

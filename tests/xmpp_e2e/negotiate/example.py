@@ -68,15 +68,12 @@ def initiate(*edits: Edit) -> Element:
 
 
 def at(element: Element, path: str) -> Element:
-    """The first element there."""
     found = element.find(path)
     assert found is not None
     return found
 
 
 def having(path: str, **attributes: str) -> Edit:
-    """Set attributes (``_`` for ``-``)."""
-
     def edit(element: Element) -> None:
         for name, value in attributes.items():
             at(element, path).set(name.replace("_", "-"), value)
@@ -85,8 +82,6 @@ def having(path: str, **attributes: str) -> Edit:
 
 
 def lacking(path: str, attribute: str) -> Edit:
-    """Remove an attribute."""
-
     def edit(element: Element) -> None:
         del at(element, path).attrib[attribute]
 
@@ -94,8 +89,6 @@ def lacking(path: str, attribute: str) -> Edit:
 
 
 def saying(path: str, text: str | None) -> Edit:
-    """Replace a text."""
-
     def edit(element: Element) -> None:
         at(element, path).text = text
 
@@ -103,8 +96,6 @@ def saying(path: str, text: str | None) -> Edit:
 
 
 def holding(path: str, tag: str, text: str = "", **attributes: str) -> Edit:
-    """Add a child."""
-
     def edit(element: Element) -> None:
         SubElement(at(element, path), tag, attributes).text = text
 
@@ -112,8 +103,6 @@ def holding(path: str, tag: str, text: str = "", **attributes: str) -> Edit:
 
 
 def cut(path: str) -> Edit:
-    """Remove an element."""
-
     def edit(element: Element) -> None:
         victim = at(element, path)
         for parent in element.iter():
@@ -125,8 +114,6 @@ def cut(path: str) -> Edit:
 
 
 def twice(path: str) -> Edit:
-    """Repeat an element beside itself."""
-
     def edit(element: Element) -> None:
         victim = at(element, path)
         for parent in list(element.iter()):
@@ -138,8 +125,6 @@ def twice(path: str) -> Edit:
 
 
 def both(*edits: Edit) -> Edit:
-    """One after the other."""
-
     def edit(element: Element) -> None:
         for one in edits:
             one(element)
@@ -148,8 +133,6 @@ def both(*edits: Edit) -> Edit:
 
 
 def methods(*names: str) -> Edit:
-    """These methods and no others."""
-
     def edit(element: Element) -> None:
         security = at(element, SECURITY)
         for method in security.findall(f"{{{NS_SECURITY}}}method"):
@@ -161,8 +144,6 @@ def methods(*names: str) -> Edit:
 
 
 def tagged(tag: str) -> Edit:
-    """Rename the root."""
-
     def edit(element: Element) -> None:
         element.tag = tag
 
@@ -170,8 +151,6 @@ def tagged(tag: str) -> Edit:
 
 
 def contents(number: int) -> Edit:
-    """So many foreign contents, and none of ours."""
-
     def edit(element: Element) -> None:
         element.remove(at(element, CONTENT))
         for index in range(number):
@@ -181,5 +160,4 @@ def contents(number: int) -> Edit:
 
 
 def b64(data: bytes) -> str:
-    """As a peer writes it."""
     return base64.b64encode(data).decode()

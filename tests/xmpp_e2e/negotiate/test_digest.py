@@ -37,17 +37,14 @@ def half(action: str, fill: bytes, methods: tuple[str, ...], rest: str = "") -> 
 
 
 def initiate(rest: str = "<assertion>a.b.c~d</assertion><flight>FgMB</flight>") -> Element:
-    """Alice's half."""
     return half("session-initiate", b"\xaa", ("fingerprint", "psk"), rest)
 
 
 def accept() -> Element:
-    """Bob's half."""
     return half("session-accept", b"\xbb", ("fingerprint",))
 
 
 def digest(initiate: Element, accept: Element) -> bytes:
-    """neg, from the two elements."""
     return negotiation_digest(signalled_half(parse(initiate), ALICE, BOB), signalled_half(parse(accept), BOB, ALICE))
 
 

@@ -178,13 +178,11 @@ def test_a_refusal_quotes_little_of_what_came() -> None:
 
 
 def security(**changes: object) -> Security:
-    """Ours, with something changed."""
     assert PARSED.contents[0].security is not None
     return dataclasses.replace(PARSED.contents[0].security, **changes)  # type: ignore[arg-type]
 
 
 def with_security(changed: Security) -> Jingle:
-    """The example with another <security/>."""
     return dataclasses.replace(PARSED, contents=(dataclasses.replace(PARSED.contents[0], security=changed),))
 
 
@@ -304,7 +302,6 @@ def test_what_is_secured() -> None:
 
 
 def terminate(reason: str) -> Jingle:
-    """A session-terminate with this inside."""
     xml = f"<jingle xmlns='{NS_JINGLE}' action='session-terminate' sid='s'>{reason}</jingle>"
     return parse(fromstring(xml))
 
@@ -373,7 +370,6 @@ def test_the_reasons_of_the_protocol() -> None:
 
 
 def every_error(root: type[E2EError] = E2EError) -> Iterator[type[E2EError]]:
-    """The hierarchy, root first."""
     yield root
     for child in root.__subclasses__():
         yield from every_error(child)

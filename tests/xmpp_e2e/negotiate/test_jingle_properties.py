@@ -41,7 +41,6 @@ SECURITIES = st.builds(
 def content(
     application: st.SearchStrategy[str | None], security: st.SearchStrategy[Security | None]
 ) -> st.SearchStrategy[Content]:
-    """Contents with this application and this security."""
     return st.builds(
         Content,
         name=NAMES,
@@ -60,7 +59,6 @@ REASONS = st.just((None, None)) | st.tuples(st.sampled_from(Reason), st.none() |
 
 @st.composite
 def jingles(draw: st.DrawFn) -> Jingle:
-    """Messages that keep every rule."""
     action = draw(st.sampled_from(Action))
     reason, text = draw(REASONS)
     needs_content = action in (Action.SESSION_INITIATE, Action.SESSION_ACCEPT)
@@ -88,14 +86,12 @@ LIKELY = st.sampled_from(["session-initiate", "initiator", "1", "sha-256", NONCE
 
 
 def bare(tag: str, attributes: dict[str, str], text: str) -> Element:
-    """An element with a text."""
     element = Element(tag, attributes)
     element.text = text
     return element
 
 
 def grown(parent: Element, children: list[Element]) -> Element:
-    """The same around children."""
     parent.extend(children)
     return parent
 

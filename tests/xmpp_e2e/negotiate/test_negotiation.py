@@ -14,8 +14,6 @@ from xmpp_e2e.types import Role
 
 
 def without(*names: str) -> Callable[[Element], None]:
-    """Take elements out of the content."""
-
     def edit(content: Element) -> None:
         for child in list(content):
             if child.tag.rpartition("}")[2] in names:
@@ -55,8 +53,6 @@ def test_what_a_half_lacks(action: str, edit: Callable[[Element], None], code: C
 
 
 def changed(name: str, value: str, where: str) -> Callable[[Element], None]:
-    """Change an attribute of the content, or of its transport."""
-
     def edit(content: Element) -> None:
         for element in content.iter():
             if element.tag.endswith(f"}}{where}"):

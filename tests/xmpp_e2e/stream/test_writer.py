@@ -26,7 +26,6 @@ def build(tag: str, *children: Element, text: str | None = None, tail: str | Non
 
 
 def read(data: bytes) -> Element:
-    """The only top-level element in ``data``."""
     under_test = Reader(OPEN)
     under_test.feed(HEADER + data)
     _, only = iter(under_test.next_event, None)

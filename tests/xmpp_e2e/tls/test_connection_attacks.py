@@ -126,7 +126,6 @@ class Hostile:
 
 
 def as_peer(against: Role, identity: OwnKey, **rules: object) -> Hostile:
-    """A peer that holds ``identity`` and breaks ``rules``."""
     certificate = x509.load_der_x509_certificate(identity.certificate)
     return Hostile(against, key_of(identity), certificate, **rules)  # type: ignore[arg-type]
 

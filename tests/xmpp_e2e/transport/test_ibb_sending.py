@@ -23,14 +23,12 @@ from xmpp_e2e.types import Role
 
 
 def opened(block_size: int = 4096) -> IBB:
-    """An initiator whose <open/> may leave."""
     ibb = IBB(Role.INITIATOR, "stream1", block_size)
     ibb.open()
     return ibb
 
 
 def leaving(ibb: IBB) -> list[str]:
-    """The names of what leaves now."""
     return [payload.tag for _, payload in ibb.stanzas_to_send()]
 
 
