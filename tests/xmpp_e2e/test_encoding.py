@@ -63,23 +63,10 @@ def test_strict_base64_reads_what_is_written_strictly(data: bytes) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "QQ",  # no padding
-        "QQ=",
-        "QQ===",
-        "QQ==QQ==",
-        "=QQ=",
-        "QR==",  # stray bits below the padding
-        "QUJ=",
-        " QUJD",
-        "QUJD\n",
-        "QU JD",
-        "QU\nJD",
-        "-_-_",  # the URL's alphabet
-        "QUJD\0",
-        "QUJDé",
-        "ＱＱ==",  # noqa: RUF001
-        "Q",
-        "====",
+        *("Q", "QQ", "QQ=", "QQ===", "QQ==QQ==", "=QQ=", "===="),  # padding
+        *("QR==", "QUJ="),  # stray bits below the padding
+        *(" QUJD", "QUJD\n", "QU JD", "QU\nJD", "QUJD\0"),
+        *("-_-_", "QUJDé", "ＱＱ=="),  # noqa: RUF001
     ],
 )
 def test_strict_base64_refuses_all_other_spellings(text: str) -> None:

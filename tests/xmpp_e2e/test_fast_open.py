@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 from xml.etree.ElementTree import Element
 
@@ -10,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import SSL
 
-from tests.pair import NOBODY, Pair, config, has_code, identity, message, remembers
+from tests.pair import Pair, config, has_code, identity, message, remembers
 from xmpp_e2e import events
 from xmpp_e2e.authenticate.base import AttemptStarted, AttemptSucceeded
 from xmpp_e2e.errors import Code, JingleError, Timeout, TLSFailed
@@ -58,11 +59,24 @@ def trips(pair: Pair, text: str = "first") -> int:
     raise AssertionError("the stanza never arrived")
 
 
-@pytest.mark.parametrize("remembered", [None, "bob"], ids=["vouched", "known"])
-def test_three_trips(remembered: str | None) -> None:
-    """A vouched or known peer can use the first stanza after three one-way trips: initiate, accept, first data."""
-    pair = Pair(alice_remembers=remembers("bob")) if remembered else Pair()
-    assert trips(pair) == 3
+TRIPS: dict[str, tuple[Callable[[], Pair], int]] = {
+    "vouched": (Pair, 3),
+    "known": (lambda: Pair(alice_remembers=remembers("bob")), 3),
+    "without flights": (lambda: Pair(config("alice", fast_open=False)), 5),
+    "a peer that ignores flights": (lambda: Pair(bob=config("bob", fast_open=False)), 5),
+    "a known peer that ignores flights": (
+        lambda: Pair(None, config("bob", fast_open=False), alice_remembers=remembers("bob")),
+        5,
+    ),
+    "a new key of a known peer": (lambda: Pair(alice_remembers=remembers("mallory")), 5),
+}
+
+
+@pytest.mark.parametrize(("between", "count"), TRIPS.values(), ids=TRIPS)
+def test_trips(between: Callable[[], Pair], count: int) -> None:
+    """Initiate, accept and first data are three. TLS on the bytestream costs two more, and so does waiting for a hello."""
+    pair = between()
+    assert trips(pair) == count
     assert pair.bob.stanzas == ["first"]
 
 
@@ -81,18 +95,6 @@ def test_proofs_take_two_trips_or_four(need: tuple[str, ...], count: int, needs:
         )
         == count
     )
-
-
-def test_five_trips_without_flights() -> None:
-    assert trips(Pair(config("alice", fast_open=False))) == 5
-
-
-@pytest.mark.parametrize("remembered", [None, "bob"], ids=["vouched", "known"])
-def test_five_trips_when_the_peer_ignores_flights(remembered: str | None) -> None:
-    """What was sent ahead goes first on the bytestream when the accept shows that nobody took it."""
-    pair = Pair(bob=config("bob", fast_open=False), alice_remembers=remembers("bob") if remembered else NOBODY)
-    assert trips(pair) == 5
-    assert pair.bob.stanzas == ["first"]
 
 
 def test_five_trips_when_the_flight_is_stripped() -> None:
@@ -188,11 +190,6 @@ def test_first_data_of_another_session_is_refused() -> None:
     pair = Pair(on_data=lambda role, data: [replayed] if role is Role.INITIATOR else [data]).open()
     assert isinstance(pair.bob.failure, TLSFailed)
     assert not pair.bob.stanzas
-
-
-def test_early_stanzas_only_where_the_policy_is_met() -> None:
-    """A new key of a known peer costs two more trips: nothing is sent to it before its hello."""
-    assert trips(Pair(alice_remembers=remembers("mallory"))) == 5
 
 
 def test_another_group_costs_two_trips(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,6 +53,12 @@ class CommandResult:
         """stdout as one JSON value."""
         return json.loads(self.out)
 
+    def ended(self, code: int, *told: str) -> None:
+        """Check the exit code, and that stderr tells each of these."""
+        assert self.code == code, self.err
+        for text in told:
+            assert text in self.err
+
 
 @pytest.fixture
 def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., CommandResult]:

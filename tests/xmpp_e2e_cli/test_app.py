@@ -62,9 +62,7 @@ def test_init_keeps_to_the_users_data_folder(command: Command, home: Path) -> No
 @pytest.mark.parametrize("jid", ["", "home.test", "@home.test", "a@b@c", "alice@home.test\n"])
 def test_what_is_no_jid_of_a_person_makes_no_store(command: Command, jid: str) -> None:
     """A misspelt JID is refused before anything is written."""
-    done = command("init", jid)
-    assert done.code == 1
-    assert "JID" in done.err
+    command("init", jid).ended(1, "JID")
     assert not path_for("x").parent.exists()
 
 
@@ -84,10 +82,7 @@ def command_data(done: CommandResult) -> dict[str, Any]:
 def test_among_several_accounts_one_must_be_named(alice: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """An argument, an option or the environment names it. The error lists the accounts and the option."""
     alice("init", "work@office.test")
-    done = alice("trust", "list")
-    assert done.code == 1
-    assert "alice@home.test, work@office.test" in done.err
-    assert "--account" in done.err
+    alice("trust", "list").ended(1, "alice@home.test, work@office.test", "--account")
     assert command_data(alice("trust", "list", "--account", "work@office.test", "--json"))["account"] == "work@office.test"
     assert command_data(alice("fingerprint", "work@office.test", "--json"))["account"] == "work@office.test"
     monkeypatch.setenv("XMPP_E2E_JID", "work@office.test")
@@ -98,16 +93,12 @@ def test_an_account_without_a_key_is_sent_to_init(alice: Command) -> None:
     """No store is made: a misspelt account must not leave one behind."""
     wrong = "alcie@home.test"
     for words in (["fingerprint", wrong], ["listen", wrong], ["trust", "list", "--account", wrong]):
-        done = alice(*words)
-        assert done.code == 1
-        assert "xmpp-e2e init alcie@home.test" in done.err
+        alice(*words).ended(1, "xmpp-e2e init alcie@home.test")
     assert not path_for("alcie@home.test").exists()
 
 
 def test_without_any_account_init_is_named(command: Command) -> None:
-    done = command("fingerprint")
-    assert done.code == 1
-    assert "xmpp-e2e init JID" in done.err
+    command("fingerprint").ended(1, "xmpp-e2e init JID")
 
 
 def test_the_qr_code_fits_a_terminal_and_has_no_colours(alice: Command) -> None:
@@ -131,9 +122,7 @@ def test_pin_show_block_forget(alice: Command) -> None:
     assert "verified before" in alice("trust", "pin", "bob@home.test", str(KEY)).out
     assert alice("trust", "block", "bob@home.test", str(KEY), "--json").data["done"] == "blocked"
     assert level(alice) == "blocked"
-    pinned = alice("trust", "pin", "bob@home.test", str(KEY))
-    assert pinned.code == 7
-    assert "trust forget" in pinned.err
+    alice("trust", "pin", "bob@home.test", str(KEY)).ended(7, "trust forget")
     assert alice("trust", "forget", "bob@home.test", str(KEY)).code == 0
     assert alice("trust", "list", "--json").data["peers"] == {}
     assert alice("trust", "forget", "bob@home.test").code == 1
@@ -281,9 +270,7 @@ def test_send_says_that_it_sends_encrypted_or_not_at_all(alice: Command) -> None
 
 @pytest.mark.parametrize("words", [["roster", "anyone"], ["anyone", "bob@home.test"]])
 def test_accept_from_is_one_kind_of_thing(alice: Command, words: list[str]) -> None:
-    done = alice("listen", *(part for word in words for part in ("--accept-from", word)))
-    assert done.code == 1
-    assert "--accept-from" in done.err
+    alice("listen", *(part for word in words for part in ("--accept-from", word))).ended(1, "--accept-from")
 
 
 @pytest.mark.parametrize("piped", [b"", b" \n", b"\xff\xfe", b"x" * (1024 * 1024 + 1)])
@@ -345,10 +332,7 @@ def test_a_bug_is_2_and_asks_for_a_report(alice: Command, monkeypatch: pytest.Mo
         raise RuntimeError("something that nobody thought of")
 
     monkeypatch.setattr(cmd_keys.KeyCommands, "list_keys", broken)
-    done = alice("trust", "list")
-    assert done.code == 2
-    assert "nobody thought of" in done.err
-    assert "report" in done.err
+    alice("trust", "list").ended(2, "nobody thought of", "report")
 
 
 def test_colours_are_for_terminals_and_no_color_takes_them_away(

@@ -69,8 +69,7 @@ def test_a_passphrase_from_the_terminal(command: Command, typed: list[str]) -> N
     """It is asked twice when it is set, once when the key is needed, and otherwise not at all."""
     typed += [WORDS, WORDS]
     made = command("init", ALICE, "--protection", "passphrase")
-    assert made.code == 0
-    assert "encrypted with your passphrase" in made.err
+    made.ended(0, "encrypted with your passphrase")
     assert names() == [f"{ALICE}.db"]
     typed.append(WORDS)
     assert command("fingerprint").out == made.out
@@ -140,8 +139,7 @@ def test_no_option_takes_a_passphrase() -> None:
 def test_a_keyring(command: Command, fake: FakeKeyring) -> None:
     """The key is there and nowhere else."""
     made = command("init", ALICE, "--protection", "keyring")
-    assert made.code == 0
-    assert "keyring of the operating system" in made.err
+    made.ended(0, "keyring of the operating system")
     assert len(fake.entries) == 1
     assert names() == [f"{ALICE}.db"]
     assert command("fingerprint").out == made.out
@@ -214,9 +212,7 @@ def test_what_it_is_needs_no_key(command: Command) -> None:
     assert_refused(command("protection"), "xmpp-e2e init")
     command("init", ALICE)
     key = path_for(ALICE).with_suffix(".key").read_bytes()
-    done = command("protection", "key-file")
-    assert done.code == 0
-    assert "nothing has changed" in done.err
+    command("protection", "key-file").ended(0, "nothing has changed")
     assert path_for(ALICE).with_suffix(".key").read_bytes() == key
     path_for(ALICE).with_suffix(".key").unlink()
     assert command("protection", "--json").data == {"account": ALICE, "protection": "key-file"}

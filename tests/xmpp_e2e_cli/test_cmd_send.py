@@ -120,8 +120,7 @@ async def test_a_changed_key_is_4_and_the_command_that_is_named_resolves_it(
         store.pin("bob@home.test", OTHER, 1.0)
     bob, ready = await people.listen("bob")
     done = await refused(people)
-    assert done.code == 4, done.err
-    assert "HAS CHANGED" in done.err
+    done.ended(4, "HAS CHANGED")
     named = f"xmpp-e2e trust pin bob@home.test {ready['fingerprint']}"
     assert done.err.count(named) == 1
     assert (await people.run("alice", *named.split()[1:])).code == 0
@@ -137,17 +136,15 @@ async def test_a_blocked_key_is_4(people: People, home: Path) -> None:
     _, ready = await people.listen("bob")
     with store_of(home, "alice") as store:
         store.block("bob@home.test", Fingerprint.parse(ready["fingerprint"]), 1.0)
-    done = await refused(people)
-    assert done.code == 4
-    assert "blocked" in done.err
+    (await refused(people)).ended(4, "blocked")
 
 
 async def test_an_unverified_key_is_4_where_the_server_is_not_trusted(people: People) -> None:
     """Under `server-untrusted` a first contact has to be pinned before anything is sent."""
     bob, ready = await people.listen("bob")
-    done = await refused(people, "--trust-model", "server-untrusted")
-    assert done.code == 4
-    assert f"xmpp-e2e trust pin bob@home.test {ready['fingerprint']}" in done.err
+    (await refused(people, "--trust-model", "server-untrusted")).ended(
+        4, f"xmpp-e2e trust pin bob@home.test {ready['fingerprint']}"
+    )
     await bob.event("session_failed")
     ended = await bob.stop()
     assert "attack at dawn" not in ended.out
@@ -182,9 +179,7 @@ def impatient(words: Sequence[str]) -> int:
 
 async def test_an_absent_peer_is_6(people: People) -> None:
     people.main = impatient
-    done = await refused(people)
-    assert done.code == 6
-    assert "bob@home.test is not online" in done.err
+    (await refused(people)).ended(6, "bob@home.test is not online")
     assert (await people.send("alice", "bob@home.test/nowhere", "-m", "x")).code == 6
 
 
@@ -195,8 +190,7 @@ async def test_a_peer_without_encryption_is_6(people: People, server: LoopbackSe
     await online(bob, server)
     done = await refused(people)
     await offline(bob)
-    assert done.code == 6
-    assert "does not advertise" in done.err
+    done.ended(6, "does not advertise")
     assert not server.find_text("attack at dawn")
 
 
@@ -204,15 +198,10 @@ async def test_a_stranger_is_6_and_the_ways_out_are_named(people: People, server
     """A bare JID needs a subscription. A full JID works, and --subscribe asks."""
     server.set_subscription("alice@home.test", "bob@home.test", "none")
     bob, ready = await people.listen("bob", "--accept-from", "alice@home.test")
-    done = await refused(people)
-    assert done.code == 6
-    assert "--subscribe" in done.err
-    assert "full JID" in done.err
+    (await refused(people)).ended(6, "--subscribe", "full JID")
     assert (await people.send("alice", ready["jid"], "-m", "by full JID")).code == 0
     assert (await bob.event("message"))["body"] == "by full JID"
-    done = await refused(people, "--subscribe")
-    assert done.code == 0, done.err
-    assert "asking bob@home.test for permission" in done.err
+    (await refused(people, "--subscribe")).ended(0, "asking bob@home.test for permission")
     asked = await bob.event("subscription")
     assert asked == {"event": "subscription", "peer": "alice@home.test", "authorized": True}
 
@@ -221,39 +210,31 @@ async def test_a_listener_for_its_roster_lets_nobody_in_by_itself(people: People
     """Under `roster` the user has to answer subscription requests."""
     server.set_subscription("alice@home.test", "bob@home.test", "none")
     bob, _ = await people.listen("bob")
-    done = await refused(people, "--subscribe", "--timeout", "1")
-    assert done.code == 6
-    assert "not answered" in done.err
+    (await refused(people, "--subscribe", "--timeout", "1")).ended(6, "not answered")
     assert (await bob.event("subscription"))["authorized"] is False
 
 
 async def test_a_peer_who_does_not_accept_us_is_7(people: People) -> None:
     """Bob accepts only Carol."""
     await people.listen("bob", "--accept-from", "carol@home.test")
-    done = await refused(people)
-    assert done.code == 7
-    assert "accept_from" in done.err
+    (await refused(people)).ended(7, "accept_from")
 
 
 async def test_the_policy_off_is_7(people: People, home: Path) -> None:
     with store_of(home, "alice") as store:
         store.set_policy("bob@home.test", PeerPolicy(policy=Policy.OFF))
     await people.listen("bob")
-    done = await refused(people)
-    assert done.code == 7
-    assert "`off`" in done.err
+    (await refused(people)).ended(7, "`off`")
 
 
 async def test_a_wrong_password_and_a_dead_port_are_3(people: People, server: LoopbackServer) -> None:
     """Neither prints a traceback."""
     wrong = await people.run("alice", "send", "bob@home.test", "-m", "x", *people.server, XMPP_E2E_PASSWORD="not-it")
-    assert wrong.code == 3
-    assert "refused the password" in wrong.err
+    wrong.ended(3, "refused the password")
     dead = await people.run(
         "alice", "send", "bob@home.test", "-m", "x", "--host", "127.0.0.1", "--port", "1", "--plaintext-loopback"
     )
-    assert dead.code == 3
-    assert "cannot be reached" in dead.err
+    dead.ended(3, "cannot be reached")
     assert "Traceback" not in wrong.err + dead.err
 
 
@@ -317,7 +298,5 @@ def test_plaintext_is_for_this_machine_only(command: Callable[..., CommandResult
     """The hidden option works neither for other addresses nor for names."""
     command("init", "alice@home.test")
     for host in ("192.0.2.1", "localhost", "example.org", "::ffff:192.0.2.1"):
-        done = command("send", "bob@home.test", "-m", "x", "--plaintext-loopback", "--host", host)
-        assert done.code == 1
-        assert "loopback address" in done.err
+        command("send", "bob@home.test", "-m", "x", "--plaintext-loopback", "--host", host).ended(1, "loopback address")
     assert command("send", "bob@home.test", "-m", "x", "--plaintext-loopback").code == 1

@@ -106,10 +106,7 @@ def test_no_color_is_honoured(command: Command, monkeypatch: pytest.MonkeyPatch,
 def test_it_needs_a_checkout_for_prosody(command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The error names the alternative."""
     monkeypatch.setattr(servers, "REPOSITORY", tmp_path)
-    done = command("demo", "--server", "prosody")
-    assert done.code == 1
-    assert "checkout" in done.err
-    assert "Without --server" in done.err
+    command("demo", "--server", "prosody").ended(1, "checkout", "Without --server")
 
 
 def test_without_prosody_it_is_3_and_says_what_to_install(
@@ -117,9 +114,7 @@ def test_without_prosody_it_is_3_and_says_what_to_install(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("interop.servers.process.shutil.which", lambda *args, **kwargs: None)
-    done = command("demo", "--server", "prosody")
-    assert done.code == 3
-    assert "install" in done.err
+    command("demo", "--server", "prosody").ended(3, "install")
 
 
 # --- what did not happen is not told ---------------------------------------------------------------------------------

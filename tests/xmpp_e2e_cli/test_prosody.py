@@ -51,10 +51,7 @@ async def test_a_certificate_of_somebody_else_is_3_and_the_password_stays(people
     other.write_bytes(Authority().pem)
     where = ["--host", prosody.host, "--port", str(prosody.port)]
     for more in ([], ["--ca-file", str(other)]):
-        done = await people.run("alice", "send", "bob@home.test", "-m", "x", *where, *more)
-        assert done.code == 3
-        assert "certificate" in done.err
-        assert "--ca-file" in done.err
+        (await people.run("alice", "send", "bob@home.test", "-m", "x", *where, *more)).ended(3, "certificate", "--ca-file")
     assert not [seen for seen in prosody.handled() if "<auth" in seen.text]
 
 
@@ -74,6 +71,4 @@ async def test_tls_from_the_first_byte_works_too(home: Path) -> None:
 
 
 async def test_a_wrong_password_is_3(people: People) -> None:
-    done = await people.run("alice", "listen", *people.server, XMPP_E2E_PASSWORD="wrong")
-    assert done.code == 3
-    assert "refused the password" in done.err
+    (await people.run("alice", "listen", *people.server, XMPP_E2E_PASSWORD="wrong")).ended(3, "refused the password")

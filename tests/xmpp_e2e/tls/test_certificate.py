@@ -70,25 +70,24 @@ def test_a_new_identity() -> None:
     assert repr(identity) == f"OwnKey({identity.fingerprint})"
 
 
+FEBRUARY, LEAP_DAY = datetime(2026, 2, 28, tzinfo=UTC), datetime(2028, 2, 29, tzinfo=UTC)
+
+
 @pytest.mark.parametrize(
-    "created",
+    ("created", "day"),
     [
-        CREATED,
-        CREATED.replace(tzinfo=UTC),
-        datetime(2026, 3, 1, 3, 14, tzinfo=timezone(timedelta(hours=14))),
-        datetime(2026, 2, 27, 13, 14, tzinfo=timezone(timedelta(hours=-12))),
+        (CREATED, FEBRUARY),
+        (CREATED.replace(tzinfo=UTC), FEBRUARY),
+        (datetime(2026, 3, 1, 3, 14, tzinfo=timezone(timedelta(hours=14))), FEBRUARY),
+        (datetime(2026, 2, 27, 13, 14, tzinfo=timezone(timedelta(hours=-12))), FEBRUARY),
+        (datetime(2028, 2, 29), LEAP_DAY),  # which 9999 does not have
     ],
 )
-def test_certificate_tells_the_day_and_not_the_hour(created: datetime) -> None:
+def test_certificate_tells_the_day_and_not_the_hour(created: datetime, day: datetime) -> None:
     """It is valid from the beginning of its day in UTC, wherever it is made, without end."""
     certificate = parsed(OwnKey.create(created))
-    assert certificate.not_valid_before_utc == datetime(2026, 2, 28, tzinfo=UTC)
+    assert certificate.not_valid_before_utc == day
     assert certificate.not_valid_after_utc == datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
-
-
-def test_leap_day_has_no_counterpart_in_9999() -> None:
-    """A key that is made on 29 February is made all the same."""
-    assert parsed(OwnKey.create(datetime(2028, 2, 29))).not_valid_before_utc == datetime(2028, 2, 29, tzinfo=UTC)
 
 
 def test_ed25519_identity_is_accepted() -> None:
