@@ -14,7 +14,7 @@ from OpenSSL import SSL
 from tests.pair import Pair, config, has_code, identity, message, remembers
 from xmpp_e2e import events
 from xmpp_e2e.authenticate.base import AttemptStarted, AttemptSucceeded
-from xmpp_e2e.errors import Code, JingleError, Timeout, TLSFailed
+from xmpp_e2e.errors import Code, JingleError, TLSFailed
 from xmpp_e2e.negotiate.jingle import NS_SECURITY
 from xmpp_e2e.states import State
 from xmpp_e2e.tls import connection
@@ -168,28 +168,6 @@ def test_an_altered_flight_fails(role: Role) -> None:
     assert isinstance(pair.alice.failure, TLSFailed) or isinstance(pair.bob.failure, TLSFailed)
     assert not pair.alice.of(events.SessionOpened)
     assert not pair.bob.of(events.SessionOpened)
-
-
-def test_a_replayed_flight_opens_nothing() -> None:
-    """The initiate of an earlier session, replayed with its flight, ends in a handshake that nobody can finish."""
-    (initiate,) = [el for el in Pair().open().alice.jingle_sent if el.get("action") == "session-initiate"]
-    pair = Pair(on_jingle=lambda role, element: [])
-    pair.deliver(Role.RESPONDER, initiate)
-    pair.run()
-    assert not pair.bob.of(events.SessionFailed)
-    pair.pass_time(31)
-    assert isinstance(pair.bob.failure, Timeout)
-    assert not pair.bob.of(events.TLSEstablished)
-
-
-def test_first_data_of_another_session_is_refused() -> None:
-    """First data (Finished, hello, done, stanza) replayed into another session does not open it."""
-    donor = Pair()
-    assert trips(donor) == 3
-    replayed = bytes(donor.alice.data_sent)
-    pair = Pair(on_data=lambda role, data: [replayed] if role is Role.INITIATOR else [data]).open()
-    assert isinstance(pair.bob.failure, TLSFailed)
-    assert not pair.bob.stanzas
 
 
 def test_another_group_costs_two_trips(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,13 +32,6 @@ def test_an_open_session_ends_after_a_day() -> None:
     assert pair.bob.of(events.SessionClosed)[0].clean
 
 
-@pytest.mark.parametrize("role", Role)
-def test_end_of_transport_is_truncation(role: Role) -> None:
-    """The end of the bytestream without a farewell is reported as unclean, however polite it looks outside."""
-    pair = Pair().open().end_transport(role)
-    assert isinstance(pair.side(role).failure, UncleanClose)
-
-
 def test_a_forged_terminate_is_truncation() -> None:
     pair = Pair().open()
     forged = Element("{urn:xmpp:jingle:1}jingle", action="session-terminate", sid=pair.alice.session.sid)

@@ -121,13 +121,6 @@ def test_other_nonsense_leaves_the_offer() -> None:
     assert pair.alice.session.state is State.OFFER_SENT
 
 
-def test_a_late_error_leaves_an_open_session() -> None:
-    """An iq error that comes when the session is open ends nothing: anybody on the path can make one up."""
-    pair = Pair().open()
-    pair.alice.session.receive_jingle_error("service-unavailable", pair.now)
-    assert pair.alice.session.state is State.OPEN
-
-
 @pytest.mark.parametrize("given", ["busy", None])
 def test_the_reason_of_a_terminate_is_told(given: str | None) -> None:
     """What a terminate gives as its reason is in the error, and that it gives none."""

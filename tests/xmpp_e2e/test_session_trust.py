@@ -10,7 +10,6 @@ from tests.pair import Pair, config, identity, message, mute, prepare, remembers
 from xmpp_e2e import events
 from xmpp_e2e.errors import LocalError, StreamError, Timeout, UntrustedKey
 from xmpp_e2e.inner import elements as auth
-from xmpp_e2e.inner.gate import EARLY_BUFFER_BYTES
 from xmpp_e2e.key_decision import KeyStatus, OnKeyChange
 from xmpp_e2e.states import State
 from xmpp_e2e.stream import writer
@@ -72,16 +71,6 @@ def test_a_refused_key_ends_an_open_session(blocked: bool) -> None:
     pair.run()
     assert isinstance(pair.alice.failure, UntrustedKey)
     assert pair.bob.session.state is State.CLOSED
-
-
-def test_what_is_held_is_bounded() -> None:
-    """A peer who sends more than an honest one may, before our policy is met, is cut off; nothing is delivered."""
-    pair = Pair(bob=config("bob", **UNTRUSTED)).open()
-    flood = [message("x" * 10_000) for _ in range(EARLY_BUFFER_BYTES // 10_000 + 1)]
-    pair.says(Role.INITIATOR, *flood)
-    assert isinstance(pair.bob.failure, StreamError)
-    assert pair.bob.failure.condition == "policy-violation"
-    assert not pair.bob.stanzas
 
 
 def test_so_much_is_held_and_no_byte_more(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,14 @@ async def listening(people: People, *words: str) -> Process:
     return bob
 
 
+async def comparing(people: People, bob: Process, *words: str) -> Process:
+    """Start Alice's `trust verify`; return when both are asked."""
+    alice = await people.start_at_terminal("alice", "trust", "verify", BOB, *words, *people.server)
+    for process in (alice, bob):
+        await process.wait_for_text(ASKED)
+    return alice
+
+
 def shown(process: Process) -> str:
     """Return the short string that a user compares."""
     (text,) = re.findall(r"^  (\S.*)\n" + re.escape(ASKED), "".join(process.told), re.MULTILINE)
@@ -44,9 +52,7 @@ async def trusted(people: People, name: str, peer: str) -> tuple[str, str]:
 async def test_two_people_compare(people: People) -> None:
     """Alice chooses words, Bob sees the same, both confirm, and both keys are verified."""
     bob = await listening(people)
-    alice = await people.start_at_terminal("alice", "trust", "verify", BOB, "--form", "words", "--json", *people.server)
-    for process in (alice, bob):
-        await process.wait_for_text(ASKED)
+    alice = await comparing(people, bob, "--form", "words", "--json")
     assert shown(alice) == shown(bob)
     assert re.fullmatch(r"(\w+ ){4}\w+", shown(bob))
     alice.type_line("y")
@@ -62,9 +68,7 @@ async def test_two_people_compare(people: People) -> None:
 async def test_what_is_not_the_same_is_5(people: People) -> None:
     """Any answer but yes ends the session, and the key is not verified."""
     bob = await listening(people)
-    alice = await people.start_at_terminal("alice", "trust", "verify", BOB, *people.server)
-    for process in (alice, bob):
-        await process.wait_for_text(ASKED)
+    alice = await comparing(people, bob)
     assert shown(alice) == shown(bob)
     bob.type_line("")
     await bob.wait_for_text("You say that it is different")
@@ -79,9 +83,7 @@ async def test_what_was_typed_before_the_question_is_no_answer(people: People) -
     """Otherwise a stray y would verify a key."""
     bob = await listening(people)
     bob.type_line("y")
-    alice = await people.start_at_terminal("alice", "trust", "verify", BOB, *people.server)
-    for process in (alice, bob):
-        await process.wait_for_text(ASKED)
+    alice = await comparing(people, bob)
     alice.type_line("y")
     await alice.wait_for_text("waiting for the peer's answer")
     assert "You say" not in "".join(bob.told)
@@ -110,9 +112,7 @@ async def test_a_question_is_taken_back(people: People) -> None:
     bob = await listening(people)
     for said in ("n", "y"):
         bob.told.clear()
-        alice = await people.start_at_terminal("alice", "trust", "verify", BOB, *people.server)
-        for process in (alice, bob):
-            await process.wait_for_text(ASKED)
+        alice = await comparing(people, bob)
         alice.type_line(said)
         if said == "n":
             await bob.wait_for_text("The session has ended")
@@ -227,9 +227,8 @@ async def test_a_key_that_has_changed_can_be_proved(people: People) -> None:
     """The user is warned, and a comparison verifies the new key."""
     assert (await people.run("alice", "trust", "pin", BOB, "SHA256:" + "A" * 43)).code == 0
     bob = await listening(people)
-    alice = await people.start_at_terminal("alice", "trust", "verify", BOB, *people.server)
+    alice = await comparing(people, bob)
     for process in (alice, bob):
-        await process.wait_for_text(ASKED)
         process.type_line("y")
     done = await alice.done()
     assert (done.code, "HAS CHANGED" in done.err, "by sas" in done.out) == (0, True, True), done.err

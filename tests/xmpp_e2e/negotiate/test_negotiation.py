@@ -50,6 +50,7 @@ def test_what_a_half_lacks(action: str, edit: Callable[[Element], None], code: C
     pair = Pair(on_jingle=on_jingle).open()
     side = pair.bob if action == "session-initiate" else pair.alice
     assert has_code(code)(side.failure)
+    assert not side.data_sent
 
 
 def changed(name: str, value: str, where: str) -> Callable[[Element], None]:
