@@ -92,7 +92,6 @@ def test_close_notify_without_farewell_is_truncation(closing: bool) -> None:
 
 
 def test_a_refused_offer_says_so() -> None:
-    """An iq error on the offer ends the session with the condition that came, and needs no answer."""
     pair = Pair(on_jingle=lambda role, element: [])
     pair.open()
     pair.alice.session.receive_jingle_error("service-unavailable", pair.now)
@@ -155,7 +154,6 @@ def test_out_of_order(action: str) -> None:
 
 
 def test_session_info() -> None:
-    """An empty session-info is a ping; one with a payload is not understood."""
     pair = Pair().open()
     info = Element("{urn:xmpp:jingle:1}jingle", action="session-info", sid=pair.alice.session.sid)
     pair.deliver(Role.RESPONDER, info)

@@ -101,8 +101,6 @@ def test_open_takes_a_proof() -> None:
 
 
 def test_a_malformed_accept_ends_the_offer() -> None:
-    """An accept that cannot be read is answered with an error, and the offer is over."""
-
     def spoil(role: Role, element: Element) -> list[Element]:
         if element.get("action") == "session-accept":
             element[0].attrib.clear()
@@ -123,7 +121,6 @@ def test_other_nonsense_leaves_the_offer() -> None:
 
 @pytest.mark.parametrize("given", ["busy", None])
 def test_the_reason_of_a_terminate_is_told(given: str | None) -> None:
-    """What a terminate gives as its reason is in the error, and that it gives none."""
     pair = Pair(on_jingle=lambda role, element: []).open()
     terminate = Element("{urn:xmpp:jingle:1}jingle", action="session-terminate", sid=pair.alice.session.sid)
     if given:
@@ -236,18 +233,6 @@ def test_a_stanza_gives_no_time() -> None:
     pair.alice.session.send_stanza(message("x"))
     pair.run()
     assert (pair.alice.session.timer(), pair.bob.session.timer()) == before
-
-
-def test_what_limits_the_proof_does_not_limit_the_session() -> None:
-    """The clock of the stages before is off once the session is open."""
-    pair = Pair().open().pass_time(3600)
-    assert pair.alice.session.state is pair.bob.session.state is State.OPEN
-
-
-def test_a_timer_that_comes_early_changes_nothing() -> None:
-    pair = Pair().open()
-    pair.alice.session.handle_timer(pair.now + 60)
-    assert pair.alice.session.state is State.OPEN
 
 
 def test_much_traffic_ends_a_session_cleanly(monkeypatch: pytest.MonkeyPatch) -> None:

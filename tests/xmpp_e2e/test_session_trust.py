@@ -20,7 +20,6 @@ PINNED = Assurance.VERIFIED, "pin"
 
 
 def test_a_pinned_key_is_verified() -> None:
-    """With a pinned key, server-untrusted opens at once, as verified."""
     pair = Pair(
         config("alice", **UNTRUSTED),
         config("bob", **UNTRUSTED),
@@ -53,7 +52,6 @@ def test_held_until_the_user_pins() -> None:
 
 
 def test_a_pin_raises_an_open_session() -> None:
-    """When the user pins the key of an open session, it is verified from then on, without new keys."""
     pair = Pair().open()
     pair.alice.session.update_known_keys(remembers("bob", *PINNED), pair.now)
     assert pair.alice.session.assurance is Assurance.VERIFIED
@@ -62,7 +60,6 @@ def test_a_pin_raises_an_open_session() -> None:
 
 @pytest.mark.parametrize("blocked", [True, False], ids=["blocked", "another pinned"])
 def test_a_refused_key_ends_an_open_session(blocked: bool) -> None:
-    """When the user blocks the key of an open session, or pins another one, the session ends."""
     memory = remembers("mallory", *PINNED)
     if blocked:
         memory = KnownKeys((replace(remembers("bob").keys[0], blocked=True),))
@@ -151,22 +148,6 @@ def test_the_responder_never_speaks_first() -> None:
     alice.out.element(auth.build_hello(alice._our_hello()))
     pair.run()
     assert spoken == [b""]
-
-
-def test_a_new_key_gets_nothing_early() -> None:
-    """A new key of a known peer is accepted as the trust model says, told, and gets no stanza before its hello."""
-    stages: list[State] = []
-
-    def on_data(role: Role, data: bytes) -> list[bytes]:
-        stages.append(pair.alice.session.state)
-        return [data]
-
-    pair = Pair(alice_remembers=remembers("mallory"))
-    pair.on_data = on_data
-    pair.open()
-    assert State.SENT_DONE_EARLY not in stages
-    assert [event.status for event in pair.alice.of(events.KeyChanged)] == ["new"]
-    assert pair.alice.session.state is State.OPEN
 
 
 @pytest.mark.parametrize(("terms", "required"), [({}, Assurance.VOUCHED), (UNTRUSTED, Assurance.VERIFIED)], ids=["met", "held"])

@@ -54,8 +54,9 @@ class CommandResult:
         return json.loads(self.out)
 
     def ended(self, code: int, *told: str) -> None:
-        """Check the exit code, and that stderr tells each of these."""
+        """Check the exit code, and that stderr tells each of these, and shows a traceback only for a bug."""
         assert self.code == code, self.err
+        assert code == 2 or "Traceback" not in self.err
         for text in told:
             assert text in self.err
 

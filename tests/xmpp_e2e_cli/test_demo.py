@@ -17,14 +17,12 @@ from typing import Any
 
 import pytest
 
-from slixmpp_e2e import E2E
 from tests.xmpp_e2e_cli.conftest import CommandResult
-from xmpp_e2e.authenticate import sas
 from xmpp_e2e.types import Assurance, KnownKeys
 from xmpp_e2e_cli import demo
 from xmpp_e2e_cli.demo import attacks, meeting, servers, verification
 from xmpp_e2e_cli.demo.narrator import Narrator
-from xmpp_e2e_cli.demo.participants import Participant, Scene
+from xmpp_e2e_cli.demo.participants import Scene
 from xmpp_e2e_cli.demo.server_view import decode_blocks, find_word, long_words
 from xmpp_e2e_cli.demo.servers import HandledStanza
 from xmpp_e2e_cli.errors import DemoFailed
@@ -162,34 +160,33 @@ def test_a_confirmation_that_nobody_checks_is_noticed(fails: Fails, monkeypatch:
     assert "an error was expected" in fails("Both refuse", attacks.shared_secret)
 
 
-def test_strings_that_are_always_the_same_are_noticed(fails: Fails, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sas, "sas_code", lambda *_: bytes(8))
-    assert "not the same" in fails("Both sessions end", attacks.compared_strings)
+KNOWN, SECRET = "slixmpp_e2e.store.SQLStore.known_keys", "xmpp_e2e_cli.demo.participants.Participant.store_secret"
+FIRST, STRINGS = (meeting.first_message,), (attacks.compared_strings,)
+TWICE = (meeting.first_message, meeting.the_second_time)
+BROKEN: dict[str, tuple[str, object, float | None, str, str, tuple[Scene, ...]]] = {
+    # what is broken: by what, the scene's patience, what must not be told, what the error says, the scenes
+    "strings": ("xmpp_e2e.authenticate.sas.sas_code", bytes(8), None, "Both sessions end", "not the same", STRINGS),
+    "a known key": (KNOWN, KnownKeys(), 2.0, "Alice reads", "", (attacks.known_key,)),
+    "a verified key": (KNOWN, KnownKeys(), 2.0, "Alice reads", "", (attacks.verified_key,)),
+    "a password": (SECRET, None, None, "verified by", "", (verification.password,)),
+    "a key": (SECRET, None, None, "verified by", "", (verification.key,)),
+    "a pin": ("slixmpp_e2e.store.SQLStore.pin", None, None, "verified by", "by pin", (verification.fingerprint,)),
+    "encryption": ("slixmpp_e2e.E2E.session_bind", None, None, "TLSv1.3", "", FIRST),
+    "the store": (KNOWN, KnownKeys(), None, "known, for both", "assurance: vouched", TWICE),
+    "the echo": ("xmpp_e2e_cli.demo.meeting.echo", None, 0.5, "TLSv1.3", "Bob's answer reaches Alice", FIRST),
+    "the end": ("xmpp_e2e_cli.demo._gone", False, None, "everything that was", "", ()),
+}
 
 
-@pytest.mark.parametrize("scene", [attacks.known_key, attacks.verified_key])
-def test_a_judge_without_memory_is_noticed(fails: Fails, monkeypatch: pytest.MonkeyPatch, scene: Scene) -> None:
-    """Without remembered keys there is no warning."""
-    monkeypatch.setattr("xmpp_e2e_cli.demo.narrator.PATIENCE", 2.0)
-    monkeypatch.setattr("slixmpp_e2e.store.SQLStore.known_keys", lambda *_: KnownKeys())
-    fails("Alice reads", scene)
-
-
-@pytest.mark.parametrize("scene", [verification.password, verification.key])
-def test_a_secret_that_is_not_asked_for_is_noticed(fails: Fails, monkeypatch: pytest.MonkeyPatch, scene: Scene) -> None:
-    """`verified` and its method come from the sessions and the store."""
-    monkeypatch.setattr(Participant, "store_secret", lambda *_: None)
-    fails("verified by", scene)
-
-
-def test_a_pin_that_is_lost_is_noticed(fails: Fails, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("slixmpp_e2e.store.SQLStore.pin", lambda *_: None)
-    assert "by pin" in fails("verified by", verification.fingerprint)
-
-
-def test_bob_without_encryption_spoils_the_second_scene(fails: Fails, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(E2E, "session_bind", lambda *_: None)
-    fails("TLSv1.3", meeting.first_message)
+@pytest.mark.usefixtures("temp")
+@pytest.mark.parametrize("case", BROKEN)
+def test_what_is_broken_is_noticed(fails: Fails, monkeypatch: pytest.MonkeyPatch, case: str) -> None:
+    """The demo reads its claims from the sessions and the store."""
+    part, result, patience, untold, told, scenes = BROKEN[case]
+    monkeypatch.setattr(part, lambda *_: result)
+    if patience is not None:
+        monkeypatch.setattr("xmpp_e2e_cli.demo.narrator.PATIENCE", patience)
+    assert told in fails(untold, *scenes)
 
 
 def test_a_word_that_the_server_read_is_noticed(fails: Fails, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,23 +198,6 @@ def test_a_word_that_the_server_read_is_noticed(fails: Fails, monkeypatch: pytes
 
     monkeypatch.setattr(servers.Loopback, "handled", leaky)
     assert "windmill" in fails("never saw", meeting.first_message, meeting.what_the_server_saw)
-
-
-def test_a_store_that_forgets_spoils_the_second_session(fails: Fails, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`known` is read from the sessions."""
-    monkeypatch.setattr("slixmpp_e2e.store.SQLStore.known_keys", lambda *_: KnownKeys())
-    assert "assurance: vouched" in fails("known, for both", meeting.first_message, meeting.the_second_time)
-
-
-def test_an_echo_that_does_not_come_is_told(fails: Fails, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xmpp_e2e_cli.demo.narrator.PATIENCE", 0.5)
-    monkeypatch.setattr(meeting, "echo", lambda message: None)
-    assert "Bob's answer reaches Alice" in fails("TLSv1.3", meeting.first_message)
-
-
-def test_what_is_left_behind_is_noticed(fails: Fails, monkeypatch: pytest.MonkeyPatch, temp: Path) -> None:
-    monkeypatch.setattr(demo, "_gone", lambda path: False)
-    fails("everything that was")
 
 
 def test_a_server_that_cannot_listen_is_no_success(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

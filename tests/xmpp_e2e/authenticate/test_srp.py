@@ -108,7 +108,6 @@ def test_a_peer_who_goes_after_the_tag_keeps_the_guess() -> None:
 
 
 def test_a_password_must_be_stretched() -> None:
-    """What has another length than the output of Argon2id was never stretched."""
     end = End(SRP, evidence(Role.INITIATOR), b"password")
     assert isinstance(end.outcome, LocalError)
 

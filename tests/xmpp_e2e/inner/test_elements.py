@@ -97,7 +97,6 @@ def test_a_hello_has_no_children() -> None:
 
 @pytest.mark.parametrize("payload", [b"", b"a", bytes(768)], ids=["nothing", "a byte", "the most"])
 def test_a_step_is_read_back(payload: bytes) -> None:
-    """A step of up to 1024 characters survives the wire with its method."""
     assert parse_step(build_step("psk", payload)) == ("psk", payload)
 
 

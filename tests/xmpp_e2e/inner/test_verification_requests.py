@@ -410,7 +410,6 @@ def test_what_both_have_compared_is_not_cut() -> None:
 
 @ROLES
 def test_a_word_is_not_taken_back(wants: Role) -> None:
-    """Of several results the first counts, and is told."""
     between = wish(pair(), wants)
     answers(between, wants.other)
     for match in ("false", "true"):

@@ -90,7 +90,6 @@ def test_header() -> None:
 
 
 def test_element_is_exact() -> None:
-    """Names, attributes, text and tails arrive as ElementTree writes them."""
     message = the_element(
         b"<message to='b' xml:lang='de' p:q='1' xmlns:p='urn:p'>a<body>&lt;&#x1F600;\r\n</body>b"
         b"<x xmlns='urn:x'><y/><![CDATA[<&]]></x><plain xmlns=''/>c</message>"
@@ -303,7 +302,6 @@ def test_relaxing_applies_to_what_follows_the_event() -> None:
 
 
 def test_nothing_follows_a_violation() -> None:
-    """What was parsed behind an element that is too deep is not returned either."""
     under_test = Reader(GREETING)
     under_test.feed(HEADER + nested(9) + b"<a/>")
     assert isinstance(under_test.next_event(), Header)
@@ -317,7 +315,6 @@ def attributes(count: int) -> bytes:
 
 
 def test_attributes() -> None:
-    """An element may have 64 attributes, the stream header included."""
     for before, after, room in ((HEADER + b"<a", b"/>", MAX_ATTRIBUTES), (HEADER[:-1], b">", MAX_ATTRIBUTES - 3)):
         assert condition(before + attributes(room) + after) is None
         assert condition(before + attributes(room + 1) + after) == "policy-violation"
@@ -427,6 +424,5 @@ def test_cuts_make_no_difference(fragments: list[bytes], cuts: list[int], renewa
 
 @given(st.lists(st.one_of(st.binary(max_size=40), FRAGMENTS, st.just(HEADER)), max_size=20))
 def test_garbage_raises_nothing_else(pieces: list[bytes]) -> None:
-    """Whatever comes, with a header or without, is an event or a StreamError."""
     outcome(pieces)
     outcome([HEADER, *pieces], GREETING, OPEN)

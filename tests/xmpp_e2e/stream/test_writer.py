@@ -175,7 +175,6 @@ def test_odd_characters_that_xml_carries(character: str) -> None:
     ],
 )
 def test_names(name: str) -> None:
-    """What is no XML name is refused, so that a name cannot smuggle in markup."""
     for tree in (build(name), build("{jabber:client}a", **{name: "x"}), build("a", build("b", build(name)))):
         with pytest.raises(InvalidStanza):
             element(tree)

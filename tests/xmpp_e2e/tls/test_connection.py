@@ -18,7 +18,7 @@ from OpenSSL import SSL
 from tests.xmpp_e2e.tls.honest import ALICE, BOB, CREATED, agreed, channels, connected, records
 from xmpp_e2e.errors import LocalError
 from xmpp_e2e.tls.certificate import OwnKey
-from xmpp_e2e.tls.connection import ALPN, HANDSHAKE_BYTES, RECORD_BYTES, TLSConnection
+from xmpp_e2e.tls.connection import HANDSHAKE_BYTES, RECORD_BYTES, TLSConnection
 from xmpp_e2e.types import Role
 
 # --- the handshake ----------------------------------------------------------------------------------------------------
@@ -294,8 +294,3 @@ def test_dropped_channel_is_freed_at_once() -> None:
         assert freed() is None
     finally:
         gc.enable()
-
-
-def test_application_protocol_is_the_one_of_the_protocol() -> None:
-    """The name on the wire never changes by accident."""
-    assert ALPN == b"xmpp-e2e/1"

@@ -214,7 +214,6 @@ def test_tls_1_2_is_refused(role: Role) -> None:
 @ROLES
 @pytest.mark.usefixtures("lax")
 def test_tls_1_2_is_refused_afterwards_too(role: Role) -> None:
-    """Were TLS 1.2 let pass, the check after the handshake would refuse it."""
     peer = as_peer(role, MALLORY, version=SSL.TLS1_2_VERSION)
     assert "TLSv1.2, not TLSv1.3" in str(refused(victim(role), peer))
 
@@ -237,7 +236,6 @@ def test_responder_names_the_missing_application_protocol() -> None:
 
 @pytest.mark.usefixtures("lax")
 def test_other_application_protocol_is_refused_afterwards_too() -> None:
-    """Were another protocol selected, the check after the handshake would refuse it."""
     refusal = refused(victim(Role.RESPONDER), as_peer(Role.RESPONDER, MALLORY, alpn=b"h2"))
     assert "did not agree on our application protocol" in str(refusal)
 
@@ -268,7 +266,6 @@ def test_every_hybrid_is_good_enough_for_who_demands_more(group: str, monkeypatc
 
 
 def test_peer_without_certificate_is_refused() -> None:
-    """A client that shows no certificate hears that one is required."""
     peer = Hostile(Role.RESPONDER)
     assert "peer did not return a certificate" in str(refused(victim(Role.RESPONDER), peer))
     assert "certificate required" in heard(peer)
@@ -276,7 +273,6 @@ def test_peer_without_certificate_is_refused() -> None:
 
 @pytest.mark.usefixtures("blind")
 def test_peer_without_certificate_is_refused_afterwards_too() -> None:
-    """Were no certificate let pass, the check after the handshake would refuse it."""
     assert "showed no certificate" in str(refused(victim(Role.RESPONDER), Hostile(Role.RESPONDER)))
 
 
@@ -309,7 +305,6 @@ def test_initiator_shows_a_stranger_nothing() -> None:
 @ROLES
 @pytest.mark.usefixtures("blind")
 def test_swapped_certificate_is_refused_afterwards_too(role: Role) -> None:
-    """Were it let pass, the check after the handshake would refuse it."""
     assert has_code(Code.FINGERPRINT_MISMATCH)(refused(victim(role, BOB.certificate_digest), as_peer(role, MALLORY)))
 
 

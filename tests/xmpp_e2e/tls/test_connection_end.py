@@ -13,7 +13,6 @@ from xmpp_e2e.tls.connection import TLSConnection, _tls_failure
 
 
 def test_clean_end() -> None:
-    """After close_notify from the peer the end of the transport is no truncation."""
     initiator, responder = connected()
     initiator.send(b"last words")
     initiator.close()
@@ -44,7 +43,6 @@ def test_end_within_a_record_is_truncation() -> None:
 
 
 def test_end_within_the_handshake_is_truncation() -> None:
-    """A transport that ends before anything was established is no clean end either."""
     initiator, responder = channels()
     responder.receive(initiator.data_to_send())
     responder.receive(b"")

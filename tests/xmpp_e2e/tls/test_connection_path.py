@@ -100,7 +100,6 @@ def sent(channel: TLSConnection, plaintext: bytes) -> bytes:
 
 
 def test_nothing_of_a_bad_chunk_is_returned() -> None:
-    """A good record before a bad one in the same call is not returned either."""
     initiator, responder = connected()
     good, bad = sent(initiator, b"good"), sent(initiator, b"bad")
     with pytest.raises(TLSFailed):
@@ -132,7 +131,6 @@ def test_record_of_another_connection() -> None:
 
 
 def test_replayed_handshake() -> None:
-    """All that an initiator once sent, sent again to another channel, does not establish it."""
     initiator, responder = channels()
     first = initiator.data_to_send()
     responder.receive(first)
@@ -158,7 +156,6 @@ def test_forged_close() -> None:
 @given(data=st.binary(min_size=1, max_size=2000), record=st.sampled_from([b"", b"\x14", b"\x15", b"\x16", b"\x17"]))
 @settings(max_examples=60, deadline=None)
 def test_any_bytes(role: Role, data: bytes, record: bytes) -> None:
-    """Whatever comes, as it is or as a TLS record, raises the documented error or waits for more."""
     channel = channels()[role is Role.RESPONDER]
     if record:
         data = record + b"\x03\x03" + len(data).to_bytes(2, "big") + data

@@ -229,7 +229,6 @@ def test_acknowledgements_stop_beyond_the_queue() -> None:
 
 
 def test_acknowledgements_are_due_once() -> None:
-    """Each receipt is named once, in the order of arrival."""
     alice, bob = pair()
     alice.ibb.send(bytes(9000))
     receipts = [bob.ibb.receive(payload) for _, payload in alice.ibb.stanzas_to_send()]
@@ -302,7 +301,6 @@ def test_crossed_closes() -> None:
 
 
 def test_nothing_is_sent_after_the_end() -> None:
-    """Sending is refused after close(), and once the peer's <close/> is answered."""
     alice, bob = pair()
     alice.ibb.close()
     settle(alice, bob)

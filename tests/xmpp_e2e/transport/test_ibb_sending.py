@@ -52,7 +52,6 @@ def test_blocks_have_no_line_breaks() -> None:
 
 
 def test_initiator_waits_for_its_own_open() -> None:
-    """Data that is queued before open() leaves after the <open/>."""
     ibb = IBB(Role.INITIATOR, "stream1", 4096)
     ibb.send(b"first")
     assert leaving(ibb) == []
