@@ -23,8 +23,8 @@ AUTHENTICATORS: tuple[Authenticator, ...] = (
     SrpAuthenticator(),
     SasAuthenticator(),
 )
-"""Every authenticator there is; the first is the one that runs by itself. A new one is one file and one more name here, or in
-``Config.authenticators`` of whoever wants to try it."""
+"""Every authenticator there is; the first is the one that runs by itself. A new one is one file and one more name here, or, to
+try it, in ``Config.authenticators``."""
 
 
 class VerifyWhen(enum.Enum):

@@ -127,8 +127,8 @@ class PeerSasResult:
 
 @dataclass(frozen=True)
 class SasInterrupted:
-    """The strings were shown, and it ended before both users had said whether they are the same. Whoever is in the middle, and
-    sees that they differ, would do that."""
+    """A comparison ended before both users had said whether the strings are the same. A man in the middle would cut it off,
+    having seen that they differ."""
 
     method: str
 

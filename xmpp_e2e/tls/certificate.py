@@ -35,7 +35,7 @@ class OwnKey:
     certificate: bytes
     """X.509, DER."""
     private_key: bytes
-    """PKCS#8, DER, unencrypted: whoever stores it seals it."""
+    """PKCS#8, DER, unencrypted: a store must encrypt it."""
 
     def __post_init__(self) -> None:
         try:
