@@ -93,12 +93,23 @@ async def test_a_route_that_is_forgotten_while_it_is_sought_is_sought_again() ->
     assert fake.is_empty()
 
 
-@pytest.mark.parametrize(
-    ("breaks", "told"), [(PeerOffline("away"), PeerOffline), (ZeroDivisionError(), NotSentReason.ROUTE_UNKNOWN)]
-)
-async def test_a_search_that_fails_is_told_and_the_next_one_begins_anew(
-    breaks: Exception, told: type[E2EError] | NotSentReason
-) -> None:
+async def test_what_waits_for_a_session_that_ends_fails_with_it() -> None:
+    """Though it had room just before, and has not said yet that it ended: no other session is offered meanwhile."""
+    fake = FakeSessions(one := FakeDriver(ONE, room=0))
+    fake.found[ONE] = through(ONE)
+    await fake.say("x", to=ONE)
+    one.give_room()
+    one.close()
+    await turns(6)
+    assert (fake.offered, fake.recorder.failed) == ([], [])
+    fake.end(one, REFUSED)
+    await turns(6)
+    assert (fake.offered, fake.recorder.failed, one.sent) == ([], [("x", REFUSED)], [])
+    assert fake.is_empty()
+
+
+@pytest.mark.parametrize(("breaks", "told"), [(PeerOffline("away"), PeerOffline), (ZeroDivisionError(), RouteUnknown)])
+async def test_a_search_that_fails_is_told_and_the_next_one_begins_anew(breaks: Exception, told: type[E2EError]) -> None:
     """Though something changed meanwhile, and whatever broke."""
     fake = FakeSessions(one := FakeDriver(ONE))
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
