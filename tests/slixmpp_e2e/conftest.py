@@ -35,6 +35,5 @@ async def two_domains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncI
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A small disk of the test's own."""
     with mounted(tmp_path / "disk") as folder:
         yield folder

@@ -19,16 +19,7 @@ from slixmpp_e2e import E2E
 from slixmpp_e2e.session import E2ESession
 from xmpp_e2e.negotiate.jingle import NS_JINGLE
 from xmpp_e2e.transport.ibb import NS_IBB
-from xmpp_loopback import (
-    Federation,
-    LoopbackServer,
-    component_online,
-    hostile,
-    no_tls,
-    offline,
-    online,
-    to_text,
-)
+from xmpp_loopback import Federation, LoopbackServer, component_online, hostile, no_tls, offline, online, to_text
 
 T = TypeVar("T")
 
@@ -84,12 +75,10 @@ class Env:
 
     @property
     def far(self) -> LoopbackServer:
-        """The server of Bob's domain."""
         return self.servers["b.test"]
 
     @property
     def path(self) -> Federation:
-        """The path between the two servers."""
         assert self._path is not None
         return self._path
 
@@ -129,7 +118,6 @@ class Env:
         return client
 
     async def pair(self, **config: Any) -> tuple[ClientXMPP, ClientXMPP]:
-        """Return Alice and Bob, online with the same configuration; each has the other's presence."""
         if self._path is not None:
             self.befriend(self.alice, self.bob)
         alice, bob = await self.client(self.alice, **config), await self.client(self.bob, **config)
@@ -137,7 +125,6 @@ class Env:
         return alice, bob
 
     def unload(self, client: BaseXMPP) -> None:
-        """Unload our plugin."""
         plugins: Any = client.plugin
         plugins.disable("e2e")
 
@@ -160,7 +147,6 @@ class Env:
         return [handled.text for word in words for server in servers for handled in server.find_text(word)]
 
     async def end(self) -> None:
-        """Close every client."""
         for client in self._clients:
             if "e2e" in client.plugin:
                 self.unload(client)
@@ -169,7 +155,6 @@ class Env:
 
 
 def e2e(client: BaseXMPP) -> E2E:
-    """Return the plugin of a client."""
     return slixmpp_e2e.of(client)
 
 
@@ -184,7 +169,6 @@ async def until(awaited: Awaitable[T]) -> T:
 
 
 async def turns(number: int = 20) -> None:
-    """Let the event loop take some turns."""
     for _ in range(number):
         await asyncio.sleep(0)
 
@@ -194,7 +178,6 @@ QUERY = "{urn:example:query}query"
 
 
 def ask(client: BaseXMPP, to: str) -> asyncio.Future[Iq]:
-    """Send a request with SECRET in it; return the future of its answer."""
     iq = client.make_iq_get(ito=to)
     SubElement(iq.xml, QUERY).text = f"{SECRET}?"
     answer: asyncio.Future[Iq] = iq.send(timeout=20)
@@ -209,8 +192,6 @@ async def refused(answer: asyncio.Future[Iq]) -> str:
 
 
 def echo(client: BaseXMPP) -> None:
-    """Answer every message, as a bot that knows nothing of encryption would."""
-
     def answer(message: Any) -> None:
         if message["type"] in ("chat", "normal"):
             message.reply(f"echo: {message['body']}").send()

@@ -41,7 +41,6 @@ def test_an_error_is_explained() -> None:
 
 
 def test_a_refused_key_is_explained_by_its_alarm() -> None:
-    """Whose message alone says little."""
     decision = judged(key(B, "verified"))
     assert explain(errors.UntrustedKey(decision, PEER)) == key_alarm(decision, PEER)
     assert explain(errors.UntrustedKey("in words")) == "in words"
@@ -89,7 +88,6 @@ def test_a_verified_session_alarms_nobody() -> None:
 
 
 def test_the_command_in_a_reason_is_safe_to_paste() -> None:
-    """A JID with characters of the shell is quoted in the command."""
     evil = "$(reboot)@example.org"
     reason = key_alarm(judged(), evil)
     command = reason[reason.index("xmpp-e2e trust pin") :].split(" (or", 1)[0]

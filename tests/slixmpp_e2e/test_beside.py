@@ -33,16 +33,13 @@ class Calls(BasePlugin):
     dependencies: ClassVar[set[str]] = set()
 
     def plugin_init(self) -> None:
-        """Handle every Jingle stanza that reaches handlers."""
         path = f"{{jabber:client}}iq/{{{NS_JINGLE}}}jingle"
         self.xmpp.register_handler(Callback("calls", MatchXPath(path), self._take))
 
     def plugin_end(self) -> None:
-        """Handle none any more."""
         self.xmpp.remove_handler("calls")
 
     async def say(self, peer: str, action: str, sid: str) -> Iq:
-        """Send a Jingle stanza, and return the reply."""
         iq = self.xmpp.make_iq_set(ito=peer)
         jingle = SubElement(iq.xml, f"{{{NS_JINGLE}}}jingle", action=action, sid=sid)
         content = SubElement(jingle, f"{{{NS_JINGLE}}}content", creator="initiator", name="voice")
@@ -58,14 +55,12 @@ class Calls(BasePlugin):
 
 @pytest.fixture(autouse=True)
 def _calls() -> Iterator[None]:
-    """Register the plugin, as slixmpp has none."""
     register_plugin(Calls)
     yield
     del PLUGIN_REGISTRY[Calls.name]
 
 
 def plugin(client: ClientXMPP, name: str) -> Any:
-    """Return a plugin of a client."""
     plugins: Any = client.plugin
     return plugins[name]
 
@@ -80,9 +75,6 @@ async def connected(
     for client, peer in ((alice, BOB), (bob, ALICE)):
         e2e(client).set_policy(peer, policy)
     return alice, bob, ours, theirs
-
-
-# --- Jingle and bytestreams ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("policy", ["off", "prefer", "require"])
@@ -171,8 +163,6 @@ async def test_late_stanzas_of_a_session_are_still_ours(env: Env, policy: str) -
     assert env.in_clear("resource-constraint") == []
 
 
-# --- what is said about messages -------------------------------------------------------------------------------------
-
 STATES = ("active", "composing", "paused", "inactive", "gone")
 MODES = ("out", "out_sync", "out_sce", "in")
 MARKERS = ("received", "displayed", "acknowledged")
@@ -203,9 +193,6 @@ async def test_receipts_chat_states_and_markers_are_encrypted(env: Env, policy: 
         assert (came[marker]["id"], str(came["e2e"]["assurance"])) == (message["id"], "vouched")
     await env.settle(alice, bob)
     assert env.in_clear("<message", "have you seen this") == []
-
-
-# --- filters ---------------------------------------------------------------------------------------------------------
 
 
 async def test_which_filters_see_encrypted_stanzas(env: Env) -> None:

@@ -23,13 +23,10 @@ from xmpp_loopback import Hook, hostile, offline
 
 
 def explains(report: SendFailed) -> bool:
-    """Return whether the report says what happened, what it may mean, and what to do."""
     error = report.error
     words = alarms.words(error)
     return all(part and part in str(report) for part in (str(error), words.likely, words.remedy))
 
-
-# --- the way out -----------------------------------------------------------------------------------------------------
 
 INSIDE, CLEAR, FAILED = "encrypted", "plaintext", "failed"
 ABLE, PLAIN, ABSENT = "advertises", "does not advertise", "offline"
@@ -118,7 +115,6 @@ async def test_the_policy_of_a_peer_goes_before_the_general_one(env: Env) -> Non
 
 
 async def test_a_stricter_policy_holds_at_once(env: Env) -> None:
-    """A stricter policy also holds for a plaintext route that was taken a moment ago."""
     alice, bob = await env.client(ALICE), await env.client(BOB, "xep_0030", load=False)
     await env.settle(alice, bob)
     heard, failed = Events(bob, "message"), Events(alice, "e2e_send_failed")
@@ -130,16 +126,11 @@ async def test_a_stricter_policy_holds_at_once(env: Env) -> None:
     assert env.in_clear("two") == []
 
 
-# --- a hostile server, or an unwilling peer --------------------------------------------------------------------------
-
-
 def nothing(stanza: Element, sender: str) -> Element:
-    """Behave well."""
     return stanza
 
 
 def strip_security(action: str) -> Hook:
-    """Take <security/> out of one Jingle stanza."""
     strip, matches = hostile.strip_element(f"{{{NS_SECURITY}}}security"), jingle(action)
     return lambda stanza, sender: strip(stanza, sender) if matches(stanza, sender) else stanza
 
@@ -154,9 +145,7 @@ HOSTILE: list[tuple[str, Hook, dict[str, Any], type[Exception], str]] = [
 
 
 @pytest.mark.parametrize("policy", ["prefer", "require"])
-@pytest.mark.parametrize(
-    ("hook", "config", "kind", "words"), [row[1:] for row in HOSTILE], ids=[row[0] for row in HOSTILE]
-)
+@pytest.mark.parametrize(("hook", "config", "kind", "words"), [row[1:] for row in HOSTILE], ids=[row[0] for row in HOSTILE])
 async def test_no_trick_makes_us_send_plaintext(
     env: Env, policy: str, hook: Hook, config: dict[str, Any], kind: type[Exception], words: str
 ) -> None:
@@ -179,9 +168,7 @@ async def test_no_trick_makes_us_send_plaintext(
     assert len(heard) == 0
 
 
-async def test_a_peer_who_is_asked_and_does_not_answer_counts_as_offline(
-    env: Env, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_peer_who_is_asked_and_does_not_answer_counts_as_offline(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that drops disco requests causes failures, and no plaintext."""
     monkeypatch.setattr(discovery, "_TIMEOUT", 0.05)
     swallow = hostile.drop(lambda stanza, sender: stanza.find("{http://jabber.org/protocol/disco#info}query") is not None)
@@ -202,9 +189,6 @@ async def test_a_stranger_whose_feature_is_stripped_is_written_to_in_clear_under
     assert str((await heard.take())["e2e"]["assurance"]) == "none"
 
 
-# --- the way in ------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("policy", "seen", "delivered", "told"),
     [
@@ -216,10 +200,7 @@ async def test_a_stranger_whose_feature_is_stripped_is_written_to_in_clear_under
         ("require", True, False, "e2e_plaintext_refused"),
     ],
 )
-async def test_plaintext_that_comes_follows_the_policy(
-    env: Env, policy: str, seen: bool, delivered: bool, told: str
-) -> None:
-    """Plaintext is delivered as ``none``, delivered with an event, or refused with an event, and an error for a request."""
+async def test_plaintext_that_comes_follows_the_policy(env: Env, policy: str, seen: bool, delivered: bool, told: str) -> None:
     alice = await env.client(ALICE, policy=policy)
     if seen:
         e2e(alice)._store.record_e2e_use("bob@localhost", 1.0)
@@ -240,9 +221,6 @@ async def test_plaintext_that_comes_follows_the_policy(
         with pytest.raises(IqError) as caught:
             await until(ask(bob, ALICE))
         assert caught.value.iq["error"]["condition"] == ("feature-not-implemented" if delivered else "service-unavailable")
-
-
-# --- whom it reaches -------------------------------------------------------------------------------------------------
 
 
 async def test_a_message_to_a_bare_jid_goes_to_every_resource_with_encryption(env: Env) -> None:
@@ -350,9 +328,6 @@ async def test_connect_says_why_there_is_no_session(env: Env, policy: str, peer:
     else:
         with pytest.raises(error):
             await until(e2e(alice).connect("bob@localhost"))
-
-
-# --- what happens in a session ---------------------------------------------------------------------------------------
 
 
 async def test_every_event_of_a_session_has_listeners(env: Env) -> None:

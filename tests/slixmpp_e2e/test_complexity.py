@@ -78,7 +78,6 @@ async def looking_up(number: int) -> Act:
 
 
 async def opening_and_ending(number: int) -> Act:
-    """Each session opens, and ends."""
     sessions = drivers(number)
     kept, limits = registry(sessions)
 
@@ -96,7 +95,6 @@ async def opening_and_ending(number: int) -> Act:
 
 
 async def admitting(number: int) -> Act:
-    """One more knocks for each that is there."""
     sessions = drivers(number)
     _, limits = registry(sessions)
     for driver in sessions:
@@ -163,7 +161,6 @@ async def failing_sessions(number: int) -> Act:
 
 
 async def expiring(number: int) -> Act:
-    """Each stanza has waited too long, each for another address and for two devices."""
     fake = FakeSessions()
     for i in range(number):
         fake.found[peer(i)] = through(peer(i), peer(i) + "y")
@@ -180,8 +177,7 @@ async def expiring(number: int) -> Act:
 
 
 @pytest.mark.parametrize(
-    "prepare",
-    [looking_up, opening_and_ending, admitting, unanswered_iqs, answers_inside, failing_sessions, expiring],
+    "prepare", [looking_up, opening_and_ending, admitting, unanswered_iqs, answers_inside, failing_sessions, expiring]
 )
 async def test_so_many_times_as_many_cost_so_many_times_as_much(prepare: Any) -> None:
     """Eight times as many cost about eight times as much, not sixty-four."""

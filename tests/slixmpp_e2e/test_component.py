@@ -99,7 +99,6 @@ async def test_iqs_and_their_answers_are_encrypted(env: Env) -> None:
 
 
 async def test_every_address_answers_disco(env: Env) -> None:
-    """The disco#info of every address of the component has our feature, until the plugin is unloaded."""
     alice, bots = await together(env)
     for name in (ECHO, HELP, f"anything@{BOTS}"):
         info = await alice.plugin["xep_0030"].get_info(jid=name, timeout=10)
@@ -125,7 +124,6 @@ async def test_nobody_may_open_sessions_with_a_component_by_default(env: Env) ->
 
 
 async def test_under_require_plaintext_is_refused(env: Env) -> None:
-    """No plaintext comes in or goes out."""
     bots, alice = await env.component(policy="require", accept_from=["localhost"]), await env.client(ALICE, load=False)
     refused, failed = Events(bots, "e2e_plaintext_refused"), Events(bots, "e2e_send_failed")
     heard = Events(alice, "message")
@@ -159,7 +157,6 @@ async def test_a_known_component_is_known_again(env: Env) -> None:
 
 
 async def test_a_lost_stream_ends_the_sessions_of_a_component(env: Env) -> None:
-    """Its sessions are over, and events say so."""
     alice, bots = await together(env)
     await until((await e2e(alice).connect(ECHO)).wait_open())
     ended = Events(bots, "e2e_session_closed")

@@ -65,7 +65,6 @@ async def test_a_peer_who_writes_as_soon_as_they_see_us_gets_a_session(env: Env)
 
 
 async def test_the_example_of_the_documentation_runs(env: Env, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """docs/examples/echo_bot.py logs in, shows its key and answers through a session."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     monkeypatch.setattr(sys, "argv", ["echo_bot.py", BOB])
     monkeypatch.setenv("ECHO_PASSWORD", ACCOUNTS["bob"])
@@ -73,7 +72,6 @@ async def test_the_example_of_the_documentation_runs(env: Env, monkeypatch: pyte
     bots: list[ClientXMPP] = []
 
     def connect_here(bot: ClientXMPP, *address: Any) -> None:
-        """Connect to the server of the test, without TLS."""
         if not address:
             bots.append(bot)
             connect(bot, env.server)
@@ -94,11 +92,7 @@ async def test_the_example_of_the_documentation_runs(env: Env, monkeypatch: pyte
     await until(running)
 
 
-# --- loading and unloading -------------------------------------------------------------------------------------------
-
-
 def traces(client: ClientXMPP) -> dict[str, Any]:
-    """Return all that a plugin can leave in a client."""
     disco: Any = client.plugin["xep_0030"]
     inner = vars(client)
     node = disco.static.get_node(client.boundjid, None)
@@ -111,7 +105,6 @@ def traces(client: ClientXMPP) -> dict[str, Any]:
 
 
 async def test_nothing_stays_behind(env: Env) -> None:
-    """After unloading, filters, handlers, features, tasks and tokens are as they were before the plugin was loaded."""
     alice = await env.client(ALICE, "xep_0030", "xep_0115", "xep_0198", load=False)
     bob = await env.client(BOB)
     await env.settle(alice, bob)
@@ -140,7 +133,6 @@ async def test_nothing_stays_behind(env: Env) -> None:
 
 
 async def test_it_can_be_loaded_again(env: Env) -> None:
-    """A plugin that is loaded again has the same key, and sessions in both directions."""
     alice, bob = await env.pair()
     for _ in range(2):
         await env.session(alice, bob)
@@ -189,9 +181,6 @@ async def test_what_was_sent_before_it_is_unloaded_does_not_leave_after_it(env: 
     assert env.in_clear("attack at dawn") == []
 
 
-# --- configuration ---------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("config", [{"polciy": "require"}, {"policy": "requires"}])
 async def test_a_wrong_configuration_is_an_error_each_time(env: Env, config: dict[str, str]) -> None:
     """The second try fails too, since slixmpp must not take a plugin that failed for a loaded one; corrected, it works."""
@@ -214,10 +203,7 @@ async def test_a_store_that_cannot_be_opened_is_an_error(env: Env, tmp_path: Pat
     assert "e2e" not in alice.plugin
 
 
-@pytest.mark.parametrize(
-    "setting",
-    ["step_seconds", "user_seconds"],
-)
+@pytest.mark.parametrize("setting", ["step_seconds", "user_seconds"])
 async def test_a_session_that_does_not_open_in_time_fails(env: Env, setting: str) -> None:
     """The settings say after how many seconds, if nobody answers or nobody compares the key."""
     alice, bob = await env.client(ALICE, trust_model="server-untrusted", **{setting: 0.05}), await env.client(BOB)
@@ -230,7 +216,6 @@ async def test_a_session_that_does_not_open_in_time_fails(env: Env, setting: str
 
 
 async def test_a_session_lives_no_longer_than_the_setting_says(env: Env) -> None:
-    """At the end of ``session_seconds`` it ends by farewells."""
     alice, bob = await env.client(ALICE, session_seconds=0.05), await env.client(BOB)
     await env.settle(alice, bob)
     ended = Events(bob, "e2e_session_closed")

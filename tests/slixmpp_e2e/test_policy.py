@@ -6,14 +6,7 @@ import itertools
 
 import pytest
 
-from slixmpp_e2e.policy import (
-    INCOMING,
-    OUTGOING,
-    Policy,
-    Situation,
-    incoming_plaintext,
-    outgoing,
-)
+from slixmpp_e2e.policy import INCOMING, OUTGOING, Policy, Situation, incoming_plaintext, outgoing
 from xmpp_e2e.types import TrustModel
 
 # advertised, seen before, plaintext allowed → off, prefer, require
@@ -43,7 +36,6 @@ POLICIES = (Policy.OFF, Policy.PREFER, Policy.REQUIRE)
 
 @pytest.mark.parametrize(("facts", "row"), [*LEAVING.items()])
 def test_what_leaves(facts: tuple[bool | None, bool, bool], row: str) -> None:
-    """A stanza leaves in clear, encrypted or not at all, as the design's table says."""
     advertised, seen, allowed = facts
     decided = [
         outgoing(policy, advertised=advertised, seen_before=seen, plaintext_allowed=allowed).value for policy in POLICIES
@@ -53,12 +45,10 @@ def test_what_leaves(facts: tuple[bool | None, bool, bool], row: str) -> None:
 
 @pytest.mark.parametrize(("facts", "row"), [*COMING.items()])
 def test_what_comes_in_clear(facts: tuple[bool, bool], row: str) -> None:
-    """Plaintext is delivered, delivered and told, or refused, as the design's table says."""
     assert [incoming_plaintext(policy, *facts).value for policy in POLICIES] == row.split()
 
 
 def test_the_tables_are_total() -> None:
-    """Nothing falls through: every cell is there."""
     assert set(OUTGOING) == set(itertools.product(Situation, Policy))
     assert set(INCOMING) == set(itertools.product(Policy, (False, True), (False, True)))
 
@@ -71,5 +61,4 @@ def test_a_trusted_server_counts_as_off(policy: Policy, model: TrustModel) -> No
 
 
 def test_off_accepts_no_sessions() -> None:
-    """A peer whose policy is ``off`` may not open a session."""
     assert [policy.accepts_sessions for policy in POLICIES] == [False, True, True]

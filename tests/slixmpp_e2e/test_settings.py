@@ -84,7 +84,6 @@ def test_key_protection_is_a_word_or_an_object() -> None:
 
 
 def test_a_misspelt_key_is_named() -> None:
-    """``polciy`` does not mean the default policy."""
     with pytest.raises(ConfigError, match=r"polciy.*policy"):
         parse(polciy="require")
 
@@ -112,7 +111,6 @@ def test_who_may_open_sessions_by_default(config: dict[str, Any], component: boo
 
 
 def test_values_have_types() -> None:
-    """Each setting becomes a typed value in its part of the settings."""
     given = {"policy": "require", "queue_seconds": 3, "queue_on_new_stream": "reopen", "store_path": "x.db"}
     settings = parse(**given, require_post_quantum=True, fast_open=False)
     assert (settings.defaults.policy, settings.queue_seconds, settings.reopen) == (Policy.REQUIRE, 3.0, True)

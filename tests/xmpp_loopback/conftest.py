@@ -25,7 +25,6 @@ async def server() -> AsyncIterator[LoopbackServer]:
 
 @pytest.fixture
 async def make(server: LoopbackServer) -> AsyncIterator[Callable[..., ClientXMPP]]:
-    """Creates clients that are closed at the end of the test. The default password is the account's."""
     made: list[ClientXMPP] = []
 
     def build(jid: str, password: str | None = None, plugins: tuple[str, ...] = (), **options: str) -> ClientXMPP:

@@ -9,7 +9,6 @@ from xmpp_loopback.acks import Acks, AcksOverflow
 
 
 def test_an_acknowledgement_frees_what_it_covers() -> None:
-    """The oldest leave the queue first."""
     queue = Acks("token", resumable=True)
     for text in "abc":
         queue.sending(text)

@@ -108,10 +108,7 @@ async def test_another_domain_is_unknown(wire: MakeWire) -> None:
         ("<auth mechanism='PLAIN'>AAAA</auth>", "malformed-request"),
         ("<auth mechanism='PLAIN'>" + base64.b64encode(b"bob\0alice\0alice's").decode() + "</auth>", "invalid-authzid"),
         ("<auth mechanism='PLAIN'>" + base64.b64encode(b"\0\0").decode() + "</auth>", "not-authorized"),
-        (
-            "<auth mechanism='SCRAM-SHA-1'>" + base64.b64encode(b"p=x,,n=a,r=b").decode() + "</auth>",
-            "malformed-request",
-        ),
+        ("<auth mechanism='SCRAM-SHA-1'>" + base64.b64encode(b"p=x,,n=a,r=b").decode() + "</auth>", "malformed-request"),
         ("<auth mechanism='SCRAM-SHA-1'>" + base64.b64encode(b"n,,n=a").decode() + "</auth>", "malformed-request"),
         ("<auth mechanism='SCRAM-SHA-1'>" + base64.b64encode(b"n,a=bob,n=alice,r=b").decode() + "</auth>", "invalid-authzid"),
         ("<auth mechanism='SCRAM-SHA-1'>" + base64.b64encode(b"n,,m=x,n=alice,r=b").decode() + "</auth>", "malformed-request"),
@@ -183,7 +180,6 @@ async def test_a_name_that_no_jid_can_have_is_refused(
 
 
 async def test_guessing_is_limited(wire: MakeWire) -> None:
-    """The fifth failure on one connection ends it."""
     client = await wire()
     await client.header()
     await client.say(f"<auth xmlns='{SASL}' mechanism='MAGIC'/>" * 6)
@@ -194,7 +190,6 @@ async def test_guessing_is_limited(wire: MakeWire) -> None:
 
 @pytest.mark.parametrize("stage", ["opened", "logged in"])
 async def test_no_stanza_passes_before_binding(server: LoopbackServer, wire: MakeWire, stage: str) -> None:
-    """A stanza that comes too early ends the stream."""
     client = await wire()
     await (client.header() if stage == "opened" else client.log_in("alice"))
     await client.say("<message to='bob@localhost'><body>early</body></message>")
@@ -203,7 +198,6 @@ async def test_no_stanza_passes_before_binding(server: LoopbackServer, wire: Mak
 
 
 async def test_only_a_bind_request_binds(wire: MakeWire) -> None:
-    """Another iq before binding ends the stream."""
     client = await wire()
     await client.log_in("alice")
     await client.say("<iq type='set' id='1'><ping xmlns='urn:xmpp:ping'/></iq>")
@@ -211,7 +205,6 @@ async def test_only_a_bind_request_binds(wire: MakeWire) -> None:
 
 
 async def test_an_impossible_resource_is_refused(wire: MakeWire) -> None:
-    """A resource that no JID can have is answered with <jid-malformed/>, and another may be asked for."""
     client = await wire()
     await client.log_in("alice")
     bind = "<iq type='set' id='1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>%s</resource></bind></iq>"
@@ -231,7 +224,6 @@ async def test_an_impossible_resource_is_refused(wire: MakeWire) -> None:
     ],
 )
 async def test_a_stream_ends_as_it_should(server: LoopbackServer, wire: MakeWire, said: str, condition: str | None) -> None:
-    """A violation, a stream close and a cut connection all end the session."""
     client = await wire()
     await client.bind("alice", "x")
     await client.say(said)

@@ -49,7 +49,6 @@ async def two() -> AsyncIterator[Two]:
 
 
 async def test_messages_and_iqs_cross_both_ways(two: Two, events: Any) -> None:
-    """They work for full and bare JIDs; results and errors come back."""
     await two.online()
     to_bob, to_alice, errors = events(two.bob, "message"), events(two.alice, "message"), events(two.alice, "message_error")
     two.alice.send_message(BOB, "there")
@@ -68,7 +67,6 @@ async def test_messages_and_iqs_cross_both_ways(two: Two, events: Any) -> None:
 
 @pytest.mark.parametrize("first", ["alice", "bob"])
 async def test_presence_crosses_where_subscribed(two: Two, events: Any, first: str) -> None:
-    """Both learn of each other whoever comes first, and both learn of the end."""
     two.befriend()
     boxes = {name: events(client, "presence_available") for name, client in (("alice", two.alice), ("bob", two.bob))}
     gone = events(two.alice, "presence_unavailable")
@@ -186,7 +184,6 @@ async def test_without_a_path_the_other_domain_is_not_found(two: Two, events: An
 
 
 def test_refusals_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An endless run of refused stanzas is a mistake in the test."""
     monkeypatch.setattr("xmpp_loopback.federation.REFUSED_LIMIT", 1)
     near, far = LoopbackServer("a.test"), LoopbackServer("b.test")
     path = Federation(near, far)

@@ -67,7 +67,6 @@ def test_a_fingerprint_is_swapped_in_the_chosen_actions(action: str, swapped: bo
 
 
 async def test_drop_and_duplicate(server: LoopbackServer, log_in: LogIn, events: Any, settle: Settle) -> None:
-    """Stanzas that do not match pass unchanged."""
     alice, bob = await log_in("alice@localhost/x"), await log_in("bob@localhost/y")
     server.hooks.append(hostile.drop(lambda stanza, sender: "lost" in to_text(stanza)))
     server.hooks.append(hostile.duplicate(lambda stanza, sender: "twice" in to_text(stanza)))
@@ -93,7 +92,6 @@ async def test_a_hook_for_one_sender_only(server: LoopbackServer, log_in: LogIn,
 
 
 async def test_stanzas_are_held_until_released(server: LoopbackServer, log_in: LogIn, events: Any, settle: Settle) -> None:
-    """The test decides when, how many, and in which order."""
     alice, bob = await log_in("alice@localhost/x"), await log_in("bob@localhost/y")
     hold = hostile.Hold(server, is_chat)
     server.hooks.append(hold)
@@ -140,7 +138,6 @@ async def test_a_recorded_stanza_is_replayed_as_it_was(server: LoopbackServer, l
 
 
 def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Holding or recording without end is a mistake in the test."""
     monkeypatch.setattr(hostile, "HELD_LIMIT", 1)
     server = LoopbackServer()
     for hook in (hostile.Hold(server, is_chat), hostile.Recorder(server, is_chat), hostile.Delay(server)):
@@ -150,7 +147,6 @@ def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_block_of_in_band_data_is_flipped() -> None:
-    """Just one bit of just the chosen block differs."""
     flip = hostile.flip_ibb_block(1, byte=2)
     for number in range(3):
         data = base64.b64encode(b"block").decode()

@@ -26,7 +26,6 @@ def test_the_end_of_an_earlier_session_passes_by() -> None:
 
 
 def test_it_intercepts_one_session() -> None:
-    """It intercepts the first offer; the next one passes unchanged."""
     said: list[Element] = []
     relay = Mitm(lambda to, stanza: said.append(stanza), ALICE, BOB)
     offers = [

@@ -32,7 +32,6 @@ class Socket:
             self._ended.set()
 
     async def all(self) -> list[bytes]:
-        """Return every piece, once the end has come."""
         async with asyncio.timeout(10):
             await self._ended.wait()
         return self.pieces
@@ -50,7 +49,6 @@ class Socket:
     ids=["direct", "split", "merge", "late", "merge, then split"],
 )
 async def test_nothing_is_lost_and_the_end_comes_last(path: paths.BytePath, expected: list[bytes]) -> None:
-    """The bytes and their order stay the same."""
     socket = Socket()
     write = path(socket)
     for data in (b"one", b"fourty", b""):
@@ -60,7 +58,6 @@ async def test_nothing_is_lost_and_the_end_comes_last(path: paths.BytePath, expe
 
 @pytest.mark.parametrize("path", [paths.split(1), paths.merge, paths.late(60.0)], ids=["split", "merge", "late"])
 async def test_what_waits_is_bounded(path: paths.BytePath, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A path that keeps too much is a mistake in the test."""
     monkeypatch.setattr(paths, "PATH_LIMIT", 5)
     write = path(lambda data: None)
     write(b"12345")
@@ -89,7 +86,6 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 async def chat(log_in: LogIn, events: Any) -> list[str]:
-    """Send ten messages from Alice to Bob."""
     alice, bob = await log_in("alice@localhost/x"), await log_in("bob@localhost/y")
     got = events(bob, "message")
     for number in range(10):

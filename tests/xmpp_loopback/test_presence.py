@@ -15,7 +15,6 @@ Settle = Callable[..., Awaitable[None]]
 
 
 def told(server: LoopbackServer, client: str) -> list[tuple[str | None, str | None]]:
-    """Return sender and type of each presence that a client was sent."""
     return [
         (handled.element.get("from"), handled.element.get("type"))
         for handled in server.handled
@@ -42,7 +41,6 @@ async def test_contacts_see_each_other_come_and_go(server: LoopbackServer, log_i
 
 
 async def test_a_cut_connection_is_a_departure(server: LoopbackServer, log_in: LogIn, events: Any) -> None:
-    """The server announces it."""
     alice, _bob = await log_in("alice@localhost/x"), await log_in("bob@localhost/y")
     gone = events(alice, "presence_unavailable")
     server.disconnect("bob@localhost/y")
@@ -127,7 +125,6 @@ async def test_directed_presence_reaches_a_stranger_and_is_taken_back(
 
 
 async def test_a_contact_hears_of_the_end_only_once(server: LoopbackServer, log_in: LogIn, settle: Settle) -> None:
-    """Directed presence to somebody who sees the broadcast anyway does not double it."""
     alice, bob = await log_in("alice@localhost/x"), await log_in("bob@localhost/y")
     alice.send_presence(pto="bob@localhost/y")
     alice.send_presence(pto="bob@localhost")
@@ -192,7 +189,6 @@ async def test_asking_for_what_is_granted_is_answered_by_the_server(
 
 
 async def test_a_priority_is_read_with_care(server: LoopbackServer, wire: Any) -> None:
-    """Invalid text counts as 0, and other numbers as the nearest bound."""
     client = await wire()
     await client.bind("alice", "x")
     for text, reached in (("-1000", False), ("nonsense", True), ("", True), ("-1", False), ("127", True)):

@@ -34,7 +34,6 @@ IMPORTS = "import asyncio\nfrom slixmpp import ClientXMPP\nfrom xmpp_loopback im
 
 @pytest.mark.parametrize("mode", ["auto", "strict"])
 def test_the_fixture_runs_a_server(pytester: pytest.Pytester, mode: str) -> None:
-    """It works in both modes of pytest-asyncio."""
     marked = WITH_FIXTURE.replace("    @pytest", "    @pytest.mark.asyncio\n    @pytest")
     pytester.makepyfile(WITH_FIXTURE if mode == "auto" else marked)
     pytester.runpytest_subprocess("-o", f"asyncio_mode={mode}", "-p", "no:cacheprovider").assert_outcomes(passed=2)

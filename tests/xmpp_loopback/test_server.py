@@ -23,13 +23,11 @@ Settle = Callable[..., Awaitable[None]]
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "::1", "localhost", "192.0.2.1", ""])
 def test_it_binds_the_loopback_address_only(host: str) -> None:
-    """Any other address is refused before a socket exists."""
     with pytest.raises(ValueError, match=r"binds 127\.0\.0\.1 only"):
         LoopbackServer(host=host)
 
 
 async def test_it_says_what_it_is_for(caplog: pytest.LogCaptureFixture) -> None:
-    """The start is logged, with the address and the warning."""
     with caplog.at_level(logging.WARNING, "xmpp_loopback"):
         async with LoopbackServer("example.test") as server:
             port = server.port
@@ -38,7 +36,6 @@ async def test_it_says_what_it_is_for(caplog: pytest.LogCaptureFixture) -> None:
 
 
 async def test_closing_leaves_nothing(make: Callable[..., ClientXMPP], wire: Any, events: Any) -> None:
-    """Clients are told, even during a login, and no task, socket or session remains."""
     before = asyncio.all_tasks()
     async with LoopbackServer(accounts={"alice": "alice's"}) as server:
         alice = make("alice@localhost/x")
@@ -134,7 +131,6 @@ async def test_a_client_can_be_disconnected(server: LoopbackServer, log_in: LogI
 async def test_hooks_act_in_order_on_stamped_stanzas(
     server: LoopbackServer, log_in: LogIn, events: Any, settle: Settle
 ) -> None:
-    """Each hook gets what the one before returned. The log keeps what really arrived."""
     alice, bob = await log_in("alice@localhost/x"), await log_in("bob@localhost/y")
     calls: list[tuple[str, str | None, str]] = []
 

@@ -54,7 +54,6 @@ async def test_discovery_of_the_server(log_in: LogIn) -> None:
 
 
 async def test_discovery_of_an_account(server: LoopbackServer, log_in: LogIn) -> None:
-    """A contact learns of the account and its resources; others are refused."""
     server.set_subscription("alice@localhost", "carol@localhost", "none")
     alice, _bob = await log_in("alice@localhost/x", "xep_0030"), await log_in("bob@localhost/y")
     disco = alice.plugin["xep_0030"]
@@ -69,7 +68,6 @@ async def test_discovery_of_an_account(server: LoopbackServer, log_in: LogIn) ->
 
 
 async def test_ping(log_in: LogIn) -> None:
-    """The server answers for itself and for the asker's own account."""
     alice = await log_in("alice@localhost/x", "xep_0199")
     await alice.plugin["xep_0199"].send_ping("localhost", timeout=10)
     await alice.plugin["xep_0199"].send_ping("alice@localhost", timeout=10)

@@ -12,7 +12,6 @@ from xmpp_loopback.stanza_log import Direction, HandledStanza, StanzaLog
 
 
 def test_a_word_is_found_as_it_is_escaped_and_in_base64() -> None:
-    """`find_text` finds it at any alignment of base64."""
     seen = StanzaLog()
     secret = "meet & greet at nine"
     seen.add(Direction.RECEIVED, "a@e/x", "<message><body>meet &amp; greet at nine</body></message>")
@@ -33,14 +32,12 @@ def test_a_short_word_is_not_found_by_chance() -> None:
 
 
 def test_the_element_is_the_text() -> None:
-    """`HandledStanza.element` is parsed from what was on the wire."""
     handled = HandledStanza(Direction.RECEIVED, "a@e/x", "<message to='b'/>")
     assert handled.element.tag == "{jabber:client}message"
     assert handled.element.get("to") == "b"
 
 
 def test_taps_hear_everything_as_it_happens() -> None:
-    """Each observer is called once per stanza."""
     seen = StanzaLog()
     heard: list[HandledStanza] = []
     seen.observers.append(heard.append)
@@ -49,7 +46,6 @@ def test_taps_hear_everything_as_it_happens() -> None:
 
 
 async def test_waiting_finds_the_past_and_the_future() -> None:
-    """`wait_for` returns the first match, past or future."""
     seen = StanzaLog()
     seen.add(Direction.SENT, "a@e/x", "<one/>")
     assert (await seen.wait_for(lambda handled: "one" in handled.text)).text == "<one/>"
@@ -62,7 +58,7 @@ async def test_waiting_finds_the_past_and_the_future() -> None:
 
 
 def test_a_record_with_gaps_gives_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
-    """"Nothing found" would be wrong for an incomplete log."""
+    """A verdict of nothing found would be wrong for an incomplete log."""
     monkeypatch.setattr(stanza_log, "LOG_LIMIT", 100)
     full = StanzaLog()
     for number in range(30):

@@ -10,16 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.deferral import defer
-from xmpp_loopback.wire import (
-    DEPTH_LIMIT,
-    Closed,
-    Opened,
-    Received,
-    StreamReader,
-    Violated,
-    parse,
-    to_text,
-)
+from xmpp_loopback.wire import DEPTH_LIMIT, Closed, Opened, Received, StreamReader, Violated, parse, to_text
 
 HEADER = b"<?xml version='1.0'?><stream:stream to='e' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
 STANZAS = [
@@ -61,14 +52,12 @@ def stanzas(data: bytes) -> list[str]:
 
 
 def test_each_stanza_keeps_its_exact_text() -> None:
-    """What was read is what was on the wire, to the byte, with white space between stanzas left out."""
     assert stanzas("\n ".join(STANZAS).encode()) == STANZAS
 
 
 @given(st.lists(st.integers(1, 40), min_size=1))
 @example([1])
 def test_the_cut_does_not_depend_on_how_tcp_splits(sizes: list[int]) -> None:
-    """Any split of the bytes gives the same events."""
     data = HEADER + "".join(STANZAS).encode() + b"</stream:stream>"
     reader, events, start = StreamReader(), [], 0
     while start < len(data):
@@ -81,7 +70,6 @@ def test_the_cut_does_not_depend_on_how_tcp_splits(sizes: list[int]) -> None:
 
 
 def test_the_header_is_read() -> None:
-    """The attributes of the stream's root come first."""
     assert StreamReader().feed(HEADER) == [Opened({"to": "e"})]
 
 
@@ -93,7 +81,6 @@ def test_what_is_written_reads_the_same(element: Element) -> None:
 
 
 def test_the_serialiser_writes_no_prefixes() -> None:
-    """A stanza reads as people write it."""
     stanza = fromstring("<message xmlns='jabber:client' to='b'><x xmlns='urn:x'><y/></x><body>hi</body></message>")
     assert to_text(stanza) == '<message to="b"><x xmlns="urn:x"><y/></x><body>hi</body></message>'
 
@@ -141,7 +128,6 @@ def test_a_wrong_header_ends_the_stream(header: bytes, condition: str) -> None:
 
 @pytest.mark.parametrize("piece", [10, 400])
 def test_a_stanza_over_the_limit_ends_the_stream(piece: int) -> None:
-    """The limit holds for a stanza that comes at once, and for one that never ends."""
     reader = StreamReader(limit=300)
     assert len(reader.feed(HEADER)) == 1
     stanza = b"<message>" + b"x" * 400
@@ -152,7 +138,6 @@ def test_a_stanza_over_the_limit_ends_the_stream(piece: int) -> None:
 
 
 def test_a_stanza_of_just_the_limit_passes() -> None:
-    """The limit itself is allowed."""
     stanza = b"<message>" + b"x" * 281 + b"</message>"
     reader = StreamReader(limit=300)
     reader.feed(HEADER)

@@ -31,7 +31,6 @@ LARGE = "too large for this peer"
 
 
 def through(*peers: str, own_jid: str = ALICE) -> Route:
-    """The route through sessions with these."""
     return Route(plaintext=False, targets=tuple((own_jid, peer) for peer in peers))
 
 
@@ -180,7 +179,6 @@ class FakeSessions:
             self.add(driver)
 
     async def find(self, own_jid: str, to: str) -> Route:
-        """The router."""
         self.sought.append(to)
         route = self.found.get(to, PLAINTEXT)
         await self.may_find.wait()
@@ -229,7 +227,6 @@ class FakeSessions:
     # --- what is sent ----------------------------------------------------------------------------------------------
 
     def send(self, body: str, to: str = BARE, own_jid: str = ALICE) -> None:
-        """As the filter does."""
         self.queue.send(message(body, to), own_jid, to, self.routes.known.get((own_jid, to)))
 
     async def say(self, *bodies: str, to: str = BARE, own_jid: str = ALICE) -> None:
@@ -239,7 +236,6 @@ class FakeSessions:
             await turns(6)
 
     def is_empty(self) -> bool:
-        """Whether nothing waits, is sought or is counted."""
         queue = self.queue
         left = (queue._unrouted, queue._queues, queue._routing, queue._sending, queue._early, queue._waiting)
         return not any(left) and queue._waiting_in_all == (0, 0)

@@ -26,16 +26,12 @@ def held_from(env: Env, jid: str) -> hostile.Hold:
 
 
 async def first(env: Env, alice: ClientXMPP, *devices: ClientXMPP) -> None:
-    """Sessions with all of them, by a first message."""
     heard = [Events(device, "message") for device in devices]
     started = Events(alice, "e2e_session_opened")
     alice.send_message(mto=BOB, mbody="the first of all")
     for each in heard:
         await each.take()
         await started.take()
-
-
-# --- which of them ---------------------------------------------------------------------------------------------------
 
 
 async def test_nine_devices_are_one_too_many(env: Env) -> None:
@@ -55,7 +51,6 @@ async def test_nine_devices_are_one_too_many(env: Env) -> None:
 
 
 async def test_a_full_jid_and_a_reply_stay_with_one_device(env: Env) -> None:
-    """What is sent to a device, and the answer to what it wrote, comes to no other."""
     alice = await env.client(ALICE)
     one, two = await env.client(ONE), await env.client(TWO)
     await env.settle(alice, one, two)
@@ -88,7 +83,6 @@ async def test_a_device_that_has_gone_leaves_nothing_to_others(env: Env) -> None
 
 
 async def test_a_message_to_ourselves_goes_to_our_other_devices(env: Env) -> None:
-    """All of them, in sessions, and not to the one that sent it; so does the answer of one of them."""
     mine = [await env.client(f"alice@localhost/{name}") for name in ("one", "two", "three")]
     await env.settle(*mine)
     heard = [Events(device, "message") for device in mine]
@@ -101,11 +95,7 @@ async def test_a_message_to_ourselves_goes_to_our_other_devices(env: Env) -> Non
     assert env.in_clear("note to self", "noted by myself") == []
 
 
-# --- come and go -----------------------------------------------------------------------------------------------------
-
-
 async def test_devices_come_and_go_between_messages(env: Env) -> None:
-    """Each message comes to those that are there when it is sent, and to no other."""
     alice = await env.client(ALICE)
     devices = {name: env.make(f"{BOB}/{name}") for name in ("one", "two", "three")}
     heard = {name: Events(device, "message") for name, device in devices.items()}
@@ -166,7 +156,6 @@ async def test_who_changes_to_a_device_without_encryption_gets_nothing_in_plaint
 
 
 async def test_a_device_that_comes_during_a_handshake_has_the_next_message(env: Env) -> None:
-    """While another one's session is being made; both have what follows, in order."""
     alice, one = await env.client(ALICE), await env.client(ONE)
     await env.settle(alice, one)
     heard, hold = [Events(one, "message")], held_from(env, ONE)
@@ -181,9 +170,6 @@ async def test_a_device_that_comes_during_a_handshake_has_the_next_message(env: 
     hold.release()
     assert await heard[0].bodies(3) == [f"message number {number}" for number in range(3)]
     assert env.in_clear("message number") == []
-
-
-# --- one of them fails -----------------------------------------------------------------------------------------------
 
 
 async def test_a_device_that_does_not_open_is_left_out_for_a_while(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,8 +204,6 @@ async def test_a_device_that_does_not_open_is_left_out_for_a_while(env: Env, mon
     alice.send_message(mto=BOB, mbody="nobody else is there")
     assert isinstance((await failed.take()).error, PeerRefused)
 
-
-# --- keys ------------------------------------------------------------------------------------------------------------
 
 Acts = Callable[[], Awaitable[Any]]
 
@@ -287,9 +271,6 @@ async def test_a_key_that_comes_back_is_known(env: Env) -> None:
     assert (await changed.take()).status == "blocked"
     await env.settle(alice, two)
     assert len(heard[1]) == 0
-
-
-# --- at the same instant ---------------------------------------------------------------------------------------------
 
 
 async def test_first_messages_cross_when_one_side_has_two_devices(env: Env) -> None:

@@ -118,9 +118,6 @@ def request(**attributes: str) -> Any:
     return stanza("iq", "get", VERSION, **{"sender": BOB, "id": "1", **attributes})
 
 
-# --- plaintext -------------------------------------------------------------------------------------------------------
-
-
 def test_what_is_no_stanza_is_let_through(ways: In) -> None:
     ways.settings = settings(Policy.REQUIRE)
     other: Any = StanzaBase(sto=BOB, sfrom=BOB)
@@ -131,11 +128,7 @@ def test_what_is_no_stanza_is_let_through(ways: In) -> None:
 @pytest.mark.parametrize("name", ["message", "iq"])
 @pytest.mark.parametrize(
     ("policy", "has_used_e2e", "told"),
-    [
-        (Policy.PREFER, False, None),
-        (Policy.PREFER, True, PlaintextReceived),
-        (Policy.REQUIRE, False, PlaintextRefused),
-    ],
+    [(Policy.PREFER, False, None), (Policy.PREFER, True, PlaintextReceived), (Policy.REQUIRE, False, PlaintextRefused)],
 )
 def test_plaintext_is_judged_by_the_account_that_it_is_from(
     ways: In, name: str, policy: Policy, has_used_e2e: bool, told: Any
@@ -252,13 +245,9 @@ def test_without_a_store_nothing_is_delivered(ways: In, name: str, kind: str, an
     assert ways.answers() == ([("1", "internal-server-error", "wait")] if answered else [])
 
 
-# --- our own iqs, and replies ----------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("kind", ["get", "set", "result"])
 @pytest.mark.parametrize("takes", ["jingle", "ibb", ""])
 def test_jingle_and_blocks_are_kept_from_handlers_and_not_judged(ways: In, takes: str, kind: str) -> None:
-    """They are of the type set."""
     ways.takes = takes
     assert ways.delivers(stanza("iq", kind, VERSION, sender=BOB)) is not (takes != "" and kind == "set")
     assert [each for each, *_ in ways.taken] == ([["jingle"], ["jingle", "ibb"]][takes != "jingle"] if kind == "set" else [])
@@ -286,7 +275,6 @@ def test_other_plugins_are_left_their_own(ways: In, loaded: str) -> None:
 
 @pytest.mark.parametrize("name", ["message", "iq"])
 def test_an_answer_in_plaintext_to_what_was_asked_inside_is_refused(ways: In, name: str) -> None:
-    """It is forged; a message with that id is no answer."""
     ways.iqs.add(stanza("iq", "get", VERSION, to=BOB, id="asked"))
     assert ways.delivers(stanza(name, "error", sender=BOB, id="asked")) is (name == "message")
     assert [type(event) for event in ways.emitted] == ([PlaintextRefused] if name == "iq" else [])
@@ -321,9 +309,6 @@ def test_what_may_always_come_in_plaintext_does_where_encryption_is_required(way
     event = "<event xmlns='http://jabber.org/protocol/pubsub#event'/>"
     assert ways.delivers(stanza("message", "", event, sender=BARE))
     assert ways.delivers(stanza("iq", "get", DISCO, sender=BOB))
-
-
-# --- from a session --------------------------------------------------------------------------------------------------
 
 
 class Session:

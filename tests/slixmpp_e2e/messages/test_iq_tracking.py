@@ -65,7 +65,6 @@ async def test_a_made_up_answer_is_dropped_while_the_request_waits_for_a_session
 
 
 async def test_an_answer_from_another_session_is_dropped(env: Env) -> None:
-    """A second peer cannot answer what the first was asked, even with the right id."""
     alice, bob = await env.pair()
     carol = await env.client("carol@localhost/c")
     await env.settle(alice, bob, carol)
@@ -103,7 +102,6 @@ async def test_an_answer_whose_session_has_ended_is_not_sent(env: Env) -> None:
 
 
 async def test_a_request_dies_with_its_session_although_another_one_is_open(env: Env) -> None:
-    """A session that takes the place of an older one does not inherit what was asked there."""
     alice, bob = await env.pair()
     ours, _ = await env.session(alice, bob)
     asked = Asked(bob)
@@ -119,7 +117,6 @@ async def test_a_request_dies_with_its_session_although_another_one_is_open(env:
 
 
 async def test_an_answer_goes_behind_what_was_sent_before_it(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Messages that wait for room in the session are not overtaken by an answer, however small."""
     monkeypatch.setattr(send_buffer, "SEND_BUFFER_BYTES", 100_000)
     alice, bob = await env.pair()
     await env.session(alice, bob)
@@ -177,7 +174,6 @@ async def test_beyond_the_bound_nothing_is_answered_in_plaintext(env: Env, monke
 
 
 async def test_what_was_asked_in_plaintext_is_answered_in_plaintext_once(env: Env) -> None:
-    """Though the peer's client has no encryption, and however often a handler answers."""
     alice, bob = await env.client(ALICE, load=False), await env.client(BOB)
     asked, failed = Asked(bob), Events(bob, "e2e_send_failed")
     answer = ask(alice, BOB)
@@ -186,9 +182,6 @@ async def test_what_was_asked_in_plaintext_is_answered_in_plaintext_once(env: En
     assert (await until(answer))["id"] == reply["id"]
     reply.send()
     assert reason_of((await failed.take()).error) is NotSentReason.SESSION_CLOSED
-
-
-# --- by itself -------------------------------------------------------------------------------------------------------
 
 
 def iq(iq_id: str, kind: str, peer: str = PEER) -> Any:

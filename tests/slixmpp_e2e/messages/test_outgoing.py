@@ -74,11 +74,7 @@ async def bots() -> Out:
     return Out(component=True)
 
 
-# --- our own iqs -----------------------------------------------------------------------------------------------------
-
-
 def test_our_own_iqs_leave_in_the_first_filter_in_the_order_in_which_they_were_given(out: Out) -> None:
-    """Whatever else passes it."""
     turn, other = QueuedIq(out.xmpp), stanza("iq", "get", VERSION, to=BOB)  # type: ignore[no-untyped-call]
     assert out.filters.write_own_iqs(other) is other
     assert out.filters.write_own_iqs(turn) is None
@@ -94,9 +90,6 @@ def test_the_iqs_of_a_component_are_in_the_namespace_of_its_stream(bots: Out) ->
     assert bots.filters.write_own_iqs(QueuedIq(bots.xmpp)) is None  # type: ignore[no-untyped-call]
     [text] = bots.wire
     assert "jabber:client" not in str(text)
-
-
-# --- everything else -------------------------------------------------------------------------------------------------
 
 
 async def test_what_is_no_stanza_is_let_through(out: Out) -> None:
@@ -124,7 +117,6 @@ async def test_markers_are_taken_off_and_rooms_noted(out: Out) -> None:
 
 @pytest.mark.parametrize("to", ["", "localhost", BOB])
 async def test_what_is_never_encrypted_needs_no_route_and_no_settings(out: Out, to: str) -> None:
-    """To nobody, to a server, and by its kind to a person."""
     out.error = PeerRefused("nobody asks")
     assert await out.send(stanza("presence", "subscribe", to=to)) == "passed"
     assert out.fake.sought == []
@@ -181,9 +173,6 @@ async def test_a_component_sends_from_the_address_that_is_stamped_or_its_own(bot
 async def test_a_client_sends_from_its_own_address_whatever_is_stamped(out: Out) -> None:
     assert await out.send(stanza("message", "chat", BODY, sender="alice@localhost/other", to=BOB)) == "session"
     assert list(out.fake.routes.known) == [(ALICE, BOB)]
-
-
-# --- plaintext that has waited ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("later", ["", "paused", "somebody else encrypts it"])

@@ -14,14 +14,12 @@ EXTRAS = ("xep_0184", "xep_0085", "xep_0333")
 
 
 async def two(env: Env, policy: str, load: bool) -> tuple[ClientXMPP, ClientXMPP]:
-    """Alice under a policy, and Bob with an ordinary chat client, or one that has loaded the plugin."""
     alice, bob = await env.client(ALICE, *EXTRAS, policy=policy), await env.client(BOB, *EXTRAS, load=load)
     await env.settle(alice, bob)
     return alice, bob
 
 
 def say(client: ClientXMPP, to: str, body: str) -> str:
-    """A chat message that asks for a receipt and says that its author is there; returns its id."""
     message: Any = client.make_message(mto=to, mbody=body, mtype="chat")
     message["request_receipt"] = True
     message["chat_state"] = "active"
@@ -31,7 +29,6 @@ def say(client: ClientXMPP, to: str, body: str) -> str:
 
 
 def types(client: ClientXMPP, to: str) -> None:
-    """They are typing."""
     message: Any = client.make_message(mto=to, mtype="chat")
     message["chat_state"] = "composing"
     message.send()

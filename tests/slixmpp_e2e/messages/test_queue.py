@@ -36,11 +36,8 @@ SIZE = len(writer.element(message("0", BARE).xml))
 """Of a message with one letter."""
 REFUSED = PeerRefused("no")
 
-# --- routes ----------------------------------------------------------------------------------------------------------
-
 
 async def test_a_route_is_sought_once_and_then_known() -> None:
-    """What is sent meanwhile waits for it, and what follows goes at once."""
     fake = FakeSessions(one := FakeDriver(ONE))
     fake.send("0")
     await fake.say("1")
@@ -77,7 +74,6 @@ async def test_the_routes_of_one_account_are_forgotten_and_nobody_elses() -> Non
 
 
 async def test_a_route_that_is_forgotten_while_it_is_sought_is_sought_again() -> None:
-    """Once, for the one account that it is about, and not in the next search."""
     fake = FakeSessions(one := FakeDriver(ONE))
     fake.may_find.clear()
     fake.found[BARE], found = PLAINTEXT, fake.found[BARE]
@@ -110,7 +106,6 @@ async def test_what_waits_for_a_session_that_ends_fails_with_it() -> None:
 
 @pytest.mark.parametrize(("breaks", "told"), [(PeerOffline("away"), PeerOffline), (ZeroDivisionError(), RouteUnknown)])
 async def test_a_search_that_fails_is_told_and_the_next_one_begins_anew(breaks: Exception, told: type[E2EError]) -> None:
-    """Though something changed meanwhile, and whatever broke."""
     fake = FakeSessions(one := FakeDriver(ONE))
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
     fake.found[BARE], found = breaks, fake.found[BARE]
@@ -129,7 +124,6 @@ async def test_a_search_that_fails_is_told_and_the_next_one_begins_anew(breaks: 
 
 
 async def test_what_breaks_with_one_stanza_loses_no_other() -> None:
-    """Of those behind the one whose sending in plaintext breaks, each is reported."""
     fake = FakeSessions()
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
     fake.recorder.is_broken = True
@@ -141,7 +135,6 @@ async def test_what_breaks_with_one_stanza_loses_no_other() -> None:
 
 
 async def test_known_routes_and_unreachable_devices_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The oldest goes first."""
     monkeypatch.setattr(routing, "ROUTES", 2)
     fake = FakeSessions()
     names = [f"{number}@localhost" for number in range(3)]
@@ -184,7 +177,6 @@ async def test_a_device_whose_session_failed_is_left_out_and_one_whose_session_e
 
 
 async def test_the_routes_to_a_device_that_is_gone_are_forgotten() -> None:
-    """Of its own address and of its account's; not those that do not lead there."""
     fake = FakeSessions(one := FakeDriver(ONE), two := FakeDriver(TWO))
     fake.found |= {ONE: through(ONE), BARE: through(ONE)}
     for address in (ONE, BARE):
@@ -193,9 +185,6 @@ async def test_the_routes_to_a_device_that_is_gone_are_forgotten() -> None:
     assert len(fake.routes.known) == 2
     fake.end(one, REFUSED)
     assert len(fake.routes.known) == 0
-
-
-# --- sessions --------------------------------------------------------------------------------------------------------
 
 
 async def test_without_room_stanzas_wait_in_order() -> None:
@@ -246,7 +235,6 @@ async def test_what_an_open_session_refuses_is_reported_at_once() -> None:
 
 
 async def test_an_offer_that_gives_way_leaves_all_to_the_peers_own() -> None:
-    """Nothing fails, nobody is left out, and no other session is offered."""
     fake = FakeSessions()
     fake.found[BARE] = through(ONE)
     await fake.say("x")
@@ -261,7 +249,6 @@ async def test_an_offer_that_gives_way_leaves_all_to_the_peers_own() -> None:
 
 
 async def test_no_session_can_be_offered() -> None:
-    """That is a failure like another."""
     fake = FakeSessions()
     fake.found[ONE] = through(ONE)
     fake.refusal = error = NotSent("too many", NotSentReason.TOO_MANY_SESSIONS)
@@ -272,7 +259,6 @@ async def test_no_session_can_be_offered() -> None:
 
 @pytest.mark.parametrize("opens", [True, False])
 async def test_an_early_stanza_counts_as_sent_if_the_session_opens_and_as_lost_if_it_fails(opens: bool) -> None:
-    """Before that its deadline means nothing."""
     fake = FakeSessions(one := FakeDriver(ONE, state=State.SENT_DONE_EARLY))
     await fake.say("0", "1")
     assert one.sent == ["0", "1"]
@@ -297,9 +283,6 @@ async def test_an_early_stanza_is_lost_if_the_session_opens_and_ends_in_one_turn
     await turns(6)
     assert fake.recorder.failed == [("0", error)]
     assert fake.is_empty()
-
-
-# --- sessions that fail ----------------------------------------------------------------------------------------------
 
 
 async def test_what_waits_for_a_device_that_fails_goes_to_another_that_has_come_since() -> None:
@@ -347,7 +330,6 @@ async def test_what_another_device_has_or_may_get_is_not_sought_elsewhere_and_no
 
 @pytest.mark.parametrize("early_first", [True, False])
 async def test_what_went_early_to_one_device_and_to_no_other_is_reported_once(early_first: bool) -> None:
-    """After the last of its sessions has failed, and it is not sent again: the peer may have got it."""
     fake = FakeSessions(one := FakeDriver(ONE, state=State.SENT_DONE_EARLY), two := FakeDriver(TWO, room=0))
     await fake.say("hello")
     for driver in (one, two) if early_first else (two, one):
@@ -358,11 +340,7 @@ async def test_what_went_early_to_one_device_and_to_no_other_is_reported_once(ea
     assert fake.is_empty()
 
 
-# --- answers ---------------------------------------------------------------------------------------------------------
-
-
 async def test_an_answer_goes_through_its_session_behind_what_waits_there() -> None:
-    """Or nowhere, if that has ended."""
     fake = FakeSessions(one := FakeDriver(ONE, room=1))
     fake.found[ONE] = through(ONE)
     fake.queue.reply(message("0"), one)
@@ -380,7 +358,6 @@ async def test_an_answer_goes_through_its_session_behind_what_waits_there() -> N
 
 
 async def test_an_answer_that_waited_does_not_move_to_a_newer_session() -> None:
-    """It is reported, and what was behind it goes there."""
     fake = FakeSessions(one := FakeDriver(ONE, room=0))
     fake.found[ONE] = through(ONE)
     fake.queue.reply(message("answer"), one)
@@ -410,12 +387,8 @@ async def test_an_answer_for_which_there_is_no_room_is_reported(monkeypatch: pyt
     assert fake.recorder.kinds == [("1", NotSentReason.QUEUE_FULL)]
 
 
-# --- bounds ----------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(("stanzas", "size"), [(2, 10_000), (4096, 2 * SIZE)], ids=["number", "bytes"])
 async def test_so_much_may_wait_for_one_address(monkeypatch: pytest.MonkeyPatch, stanzas: int, size: int) -> None:
-    """And again as much when that has gone."""
     monkeypatch.setattr(queues, "QUEUE_STANZAS", stanzas)
     fake = FakeSessions(one := FakeDriver(ONE, room=0), max_bytes=size)
     await fake.say("0", "1", "2")
@@ -451,7 +424,6 @@ async def test_a_device_that_does_not_open_keeps_nothing_from_the_others(monkeyp
 
 
 async def test_nothing_is_lost_for_another_account_or_another_own_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor does what no device has yet make room."""
     monkeypatch.setattr(queues, "QUEUE_STANZAS", 1)
     other, dave = "other@localhost/o", "dave@localhost"
     drivers = [FakeDriver(ONE), FakeDriver(TWO, room=0), FakeDriver(f"{dave}/1", room=0)]
@@ -468,11 +440,7 @@ async def test_nothing_is_lost_for_another_account_or_another_own_address(monkey
     assert [driver.sent for driver in (*drivers, here)] == [["bob"], ["bob"], ["dave"], []]
 
 
-# --- deadlines -------------------------------------------------------------------------------------------------------
-
-
 async def test_nothing_waits_longer_than_its_deadline() -> None:
-    """Neither for a route nor for a session; what is younger stays."""
     fake = FakeSessions(one := FakeDriver(ONE, room=0))
     await fake.say("session")
     fake.may_find.clear()
@@ -511,11 +479,7 @@ async def test_what_one_device_has_is_no_failure_at_the_deadline() -> None:
     assert fake.is_empty()
 
 
-# --- the end of the stream -------------------------------------------------------------------------------------------
-
-
 async def test_a_lost_stream_leaves_what_has_gone_nowhere() -> None:
-    """In order; and nothing of it is sent or told later."""
     fake = FakeSessions(one := FakeDriver(ONE), FakeDriver(TWO, room=0))
     await fake.say("sent")
     one.room = 0
@@ -535,7 +499,6 @@ async def test_a_lost_stream_leaves_what_has_gone_nowhere() -> None:
 
 
 async def test_a_search_that_was_ended_takes_nothing_from_the_next() -> None:
-    """That of the new stream."""
     fake = FakeSessions(one := FakeDriver(ONE))
     fake.may_find.clear()
     await fake.say("old")
@@ -548,7 +511,6 @@ async def test_a_search_that_was_ended_takes_nothing_from_the_next() -> None:
 
 
 async def test_an_early_stanza_stays_with_its_session_when_the_stream_is_lost() -> None:
-    """It is reported once, if that fails."""
     fake = FakeSessions(one := FakeDriver(ONE, state=State.SENT_DONE_EARLY), FakeDriver(TWO, room=0))
     await fake.say("early")
     assert (fake.queue.take_all(), fake.recorder.failed) == ([], [])
@@ -558,11 +520,7 @@ async def test_an_early_stanza_stays_with_its_session_when_the_stream_is_lost() 
     assert fake.is_empty()
 
 
-# --- handlers of a failure, who act at once --------------------------------------------------------------------------
-
-
 async def test_a_handler_of_a_failure_may_send_again() -> None:
-    """Once for each failure; nothing is lost, sent twice or left behind."""
     for breaks in ("session", "route", "deadline", "stanza"):
         fake = FakeSessions(one := FakeDriver(ONE, room=0))
         again = iter(("again", "and again"))
@@ -589,7 +547,6 @@ async def test_a_handler_of_a_failure_may_send_again() -> None:
 
 @pytest.mark.parametrize("breaks", ["session", "route", "stanza", "offer"])
 async def test_a_handler_of_a_failure_may_end_everything(breaks: str) -> None:
-    """Whatever was not reported yet is handed back or reported, once, and nothing is sent afterwards."""
     fake = FakeSessions(one := FakeDriver(ONE, room=0))
     taken: list[StanzaBase] = []
     bodies = [LARGE if breaks == "stanza" else "0", "1", "2"]
@@ -615,18 +572,13 @@ async def test_a_handler_of_a_failure_may_end_everything(breaks: str) -> None:
     assert fake.is_empty()
 
 
-# --- two clients -----------------------------------------------------------------------------------------------------
-
-
 def held(env: Env, action: str = "session-initiate") -> hostile.Hold:
-    """A server that keeps the handshake back until the test says otherwise."""
     hold = hostile.Hold(env.server, jingle(action))
     env.server.hooks.append(hold)
     return hold
 
 
 async def test_what_does_not_fit_is_reported_and_the_rest_arrives(env: Env) -> None:
-    """By the setting of how much may wait; a request is answered with an error that tells the limit."""
     alice, bob = await env.pair(queue_bytes=3_400)
     hold, heard, failed = held(env), Events(bob, "message"), Events(alice, "e2e_send_failed")
     for number in range(4):
@@ -641,7 +593,6 @@ async def test_what_does_not_fit_is_reported_and_the_rest_arrives(env: Env) -> N
 
 
 async def test_what_waits_longer_than_queue_seconds_is_reported(env: Env) -> None:
-    """Messages and requests, whatever becomes of the session later."""
     alice, bob = await env.pair(queue_seconds=0.2)
     hold, heard, failed = held(env), Events(bob, "message"), Events(alice, "e2e_send_failed")
     alice.send_message(mto=BOB, mbody="too late")
@@ -677,7 +628,6 @@ async def test_what_left_early_is_reported_and_a_request_answered_if_the_session
 
 
 async def test_a_program_that_sends_again_what_failed_is_told_again(env: Env) -> None:
-    """Until it can be sent; nothing leaves in plaintext."""
     alice = await env.client(ALICE, policy="require")
     bob = env.make(BOB)
     heard, told = Events(bob, "message"), Events(alice, "e2e_send_failed")
@@ -693,7 +643,6 @@ async def test_a_program_that_sends_again_what_failed_is_told_again(env: Env) ->
 
 
 async def test_order_is_kept_between_what_waited_and_what_follows(env: Env) -> None:
-    """From the first stanza, for which a route is sought, to those that are sent while and after the session opens."""
     alice, bob = await env.pair()
     heard, started = Events(bob, "message"), Events(alice, "e2e_session_opened")
     number = 0

@@ -36,9 +36,6 @@ def rooms(*joined: str) -> MucRooms:
     return known
 
 
-# --- rooms -----------------------------------------------------------------------------------------------------------
-
-
 def test_a_room_is_what_we_have_entered_by_presence_or_by_the_plugin_for_rooms() -> None:
     """A person stays one, and other presence enters nothing."""
     known = rooms("other@localhost", FRIEND)
@@ -48,8 +45,6 @@ def test_a_room_is_what_we_have_entered_by_presence_or_by_the_plugin_for_rooms()
     assert "room@localhost" in rooms()
     assert "other@localhost" not in rooms()
 
-
-# --- out -------------------------------------------------------------------------------------------------------------
 
 OUT = [
     *((stanza("message", kind, BODY), BOB, False) for kind in ("", "chat", "headline", "error")),
@@ -79,8 +74,6 @@ def test_a_component_tells_each_contact_of_its_presence_in_plaintext() -> None:
     assert not never_encrypted(stanza("message"), JID(BOB), rooms(), component=True)
 
 
-# --- in --------------------------------------------------------------------------------------------------------------
-
 IN = [
     *((stanza("message", "chat", BODY), sender, True) for sender in ("localhost", ROOM)),
     *((stanza("message", kind, BODY), BOB, False) for kind in ("", "chat", "groupchat", "headline")),
@@ -107,7 +100,6 @@ IN = [
 
 @pytest.mark.parametrize(("came", "sender", "delivered"), IN)
 def test_which_plaintext_is_always_delivered(came: Any, sender: str, delivered: bool) -> None:
-    """Of people only replies and disco#info; of services, what can only be theirs and holds nothing else."""
     assert plaintext_always_allowed(came, JID(sender), rooms(), ME) is delivered
 
 
@@ -134,13 +126,10 @@ def test_a_copy_belongs_to_whoever_is_not_us(wrapper: str, sender: str, to: str,
     assert all(copy["body"] == "x" for copy, _ in found)
 
 
-# --- two clients -----------------------------------------------------------------------------------------------------
-
 WORD = "urn:example:word"
 
 
 def marked(client: ClientXMPP, sent: Any, to: str, number: int) -> Any:
-    """The same, to be sent to this address, and to be known again."""
     copied = type(sent)(client, xml=fromstring(tostring(sent.xml)))
     if to:
         copied["to"] = to
@@ -175,7 +164,6 @@ async def test_the_server_sees_nothing_of_what_is_for_a_person(env: Env) -> None
 
 @pytest.mark.parametrize("policy", ["prefer", "require"])
 async def test_what_must_be_seen_by_servers_stays_outside_under_every_policy(env: Env, policy: str) -> None:
-    """Also while a session with the same peer is open."""
     alice, bob = await env.pair(policy=policy)
     await env.session(alice, bob)
     failed = Events(alice, "e2e_send_failed")

@@ -64,8 +64,6 @@ def counted() -> Iterator[Calls]:
 
 
 async def two(env: Env) -> tuple[ClientXMPP, Events]:
-    """Alice, and what Bob hears; what the client of Bob does is not counted."""
-
     async def peer() -> ClientXMPP:
         is_peer.set(True)
         return await env.client(BOB)

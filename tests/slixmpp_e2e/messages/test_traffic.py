@@ -43,7 +43,6 @@ def bodies(name: str, count: int) -> list[str]:
 
 
 def payload(name: str, number: int) -> Element:
-    """A query with namespaces inside namespaces."""
     query = Element(QUERY, {"n": str(number), XML_LANG: "de-CH", "a": AWKWARD[number % len(AWKWARD)]})
     inner = SubElement(query, "{urn:example:inner}x", {"{urn:example:attribute}y": name})
     SubElement(inner, QUERY).text = AWKWARD[(number + 1) % len(AWKWARD)]
@@ -52,7 +51,6 @@ def payload(name: str, number: int) -> Element:
 
 
 def answering(client: ClientXMPP) -> list[str]:
-    """Answer every query by its own payload; the list fills with what was asked."""
     asked: list[str] = []
 
     def answer(iq: Iq) -> None:

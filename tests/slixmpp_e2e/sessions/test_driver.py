@@ -16,13 +16,7 @@ from slixmpp_e2e.sessions.driver import DriverEvent, SessionDriver, SessionRelea
 from slixmpp_e2e.sessions.stall import STALL_SECONDS
 from tests.pair import ALICE, BOB, Side, config, message
 from xmpp_e2e import events
-from xmpp_e2e.errors import (
-    BytestreamFailed,
-    E2EError,
-    JingleError,
-    PeerRefused,
-    Timeout,
-)
+from xmpp_e2e.errors import BytestreamFailed, E2EError, JingleError, PeerRefused, Timeout
 from xmpp_e2e.negotiate.jingle import NS_JINGLE
 from xmpp_e2e.session import Session
 from xmpp_e2e.states import STATE_TIMEOUTS, State
@@ -39,25 +33,20 @@ class Clock:
         self._order = itertools.count()
 
     def time(self) -> float:
-        """Return virtual seconds."""
         return self.now
 
     def create_future(self) -> asyncio.Future[Any]:
-        """Return a real future."""
         return asyncio.get_running_loop().create_future()
 
     def call_at(self, when: float, act: Callable[..., None], *args: Any) -> Any:
-        """Call ``act`` later, unless the timer is cancelled."""
         timer = Timer()
         heapq.heappush(self._timers, (when, next(self._order), timer, act, args))
         return timer
 
     def call_soon(self, act: Callable[..., None]) -> Any:
-        """Call ``act`` in the next turn."""
         return self.call_at(self.now, act)
 
     def pass_time(self, seconds: float) -> None:
-        """Let the clock run, and call what is due."""
         until = self.now + seconds
         while self._timers and self._timers[0][0] <= until:
             when, _, timer, act, args = heapq.heappop(self._timers)
@@ -68,7 +57,6 @@ class Clock:
 
     @property
     def pending(self) -> int:
-        """Number of timers that are not cancelled."""
         return sum(not timer.cancelled for _, _, timer, _, _ in self._timers)
 
 
@@ -78,7 +66,6 @@ class Timer:
     cancelled = False
 
     def cancel(self) -> None:
-        """Call nothing."""
         self.cancelled = True
 
 
@@ -134,7 +121,6 @@ class Harness:
     # --- as Bob
 
     def answer(self) -> None:
-        """Hand over what Bob has to say."""
         session = self.bob.session
         while (event := session.next_event()) is not None:
             self.bob.events.append(event)
@@ -157,7 +143,6 @@ class Harness:
     # --- for tests
 
     def open(self) -> SessionDriver:
-        """Open the session."""
         self.driver.offer()
         self.loop.pass_time(0)
         assert self.driver.is_open
@@ -165,7 +150,6 @@ class Harness:
 
     @property
     def failure(self) -> E2EError | None:
-        """Why the session is over."""
         [event] = [event for event in self.heard if isinstance(event, events.SessionClosed | events.SessionFailed)]
         return event.error
 
@@ -184,7 +168,6 @@ async def harness() -> Harness:
 
 
 async def test_it_opens_and_says_farewell(harness: Harness) -> None:
-    """A session runs from the offer to the farewell, and nothing is left of it."""
     driver = harness.open()
     assert (driver.target, driver.role) == ((ALICE, BOB), Role.INITIATOR)
     assert driver.tls is not None
@@ -247,7 +230,6 @@ async def test_a_quiet_session_is_not_stalled(harness: Harness) -> None:
 
 
 async def test_the_deadline_of_the_core_is_kept(harness: Harness) -> None:
-    """An offer that nobody answers fails in time."""
     harness.answer = lambda: None  # type: ignore[method-assign]
     harness.driver.offer()
     harness.loop.pass_time(STATE_TIMEOUTS[State.OFFER_SENT] - 0.1)

@@ -48,11 +48,9 @@ class Trips:
         client.add_filter("out_sync", written)
 
     def reached(self, client: ClientXMPP) -> int:
-        """Return the trips of the furthest stanza that this client has received."""
         return self._received.get(client.boundjid.full, 0)
 
     def again(self) -> None:
-        """Count anew."""
         self._sent.clear()
         self._received.clear()
 
@@ -62,7 +60,6 @@ class Trips:
 
 
 def slow(server: LoopbackServer) -> None:
-    """Delay every stanza, in order."""
     loop = asyncio.get_running_loop()
 
     def keep(stanza: Element, sender: str) -> None:
@@ -89,7 +86,6 @@ class Cost:
 
 
 def cost(env: Env, since: int, trips: int, assurance: Assurance) -> Cost:
-    """Add up what the server has got."""
     costs = Cost(trips, assurance, [], 0, {ALICE: 0, BOB: 0}, {ALICE: 0, BOB: 0})
     asked = set()
     for handled in env.server.handled[since:]:
@@ -111,11 +107,7 @@ def cost(env: Env, since: int, trips: int, assurance: Assurance) -> Cost:
 
 
 async def opening(
-    env: Env,
-    prepare: Callable[[LoopbackServer], None] | None,
-    known: bool,
-    shared: Sequence[str] = (),
-    **bobs: Any,
+    env: Env, prepare: Callable[[LoopbackServer], None] | None, known: bool, shared: Sequence[str] = (), **bobs: Any
 ) -> Cost:
     """Return the cost of Alice's first message to Bob, whose presence she has.
 
@@ -210,7 +202,6 @@ async def test_a_proof_costs_no_more(
 
 
 async def test_a_verified_key_costs_nothing_later(env: Env) -> None:
-    """The next session with the same keys takes three trips and five iqs, as if nothing were shared."""
     spent = await opening(env, slow, True, ["psk", "srp"])
     assert spent.assurance is Assurance.VERIFIED
     assert spent.trips == 3

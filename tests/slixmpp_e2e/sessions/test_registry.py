@@ -16,8 +16,6 @@ from slixmpp_e2e.sessions import registry as registry_module
 from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, e2e, jingle, turns, until
 from xmpp_loopback import hostile
 
-# --- at the same instant ---------------------------------------------------------------------------------------------
-
 
 def crossing(env: Env) -> hostile.Hold:
     """Hold the first offer back until the second one has come, so that they cross."""
@@ -118,9 +116,6 @@ async def test_two_clients_that_connect_at_once_get_the_same_session(env: Env) -
     await until(asyncio.gather(*(link.wait_open() for link in links)))
 
 
-# --- one session after another ----------------------------------------------------------------------------------------
-
-
 async def test_a_newer_session_takes_the_place_of_an_older_one(env: Env) -> None:
     """If a peer who lost their state opens another session, the newest is used, and the older one ends."""
     alice, bob = await env.pair()
@@ -192,7 +187,6 @@ async def test_the_sessions_that_we_open_are_limited(env: Env) -> None:
 
 
 async def test_ended_sessions_are_remembered_in_bounds(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one that ended longest ago is forgotten first."""
     monkeypatch.setattr(registry_module, "ENDED", 2)
     alice, bob = await env.pair()
     sids = []

@@ -42,12 +42,10 @@ class Running:
         return self.stdout.read()
 
     def kill(self) -> None:
-        """Kill it, if it still runs."""
         self._process.kill()
 
 
 def run(script: str, *arguments: object) -> str:
-    """Return the output of a script that runs to its end."""
     with Running(script, *arguments) as process:
         return process.rest()
 
@@ -65,7 +63,6 @@ def at_once(script: str, *arguments: tuple[object, ...]) -> list[list[str]]:
 
 
 def execute(path: Path, *statements: str) -> None:
-    """Change a database as another program would."""
     connection = sqlite3.connect(path)
     with connection:
         for statement in statements:
@@ -74,7 +71,6 @@ def execute(path: Path, *statements: str) -> None:
 
 
 def dump(path: Path) -> list[str]:
-    """Return the whole content of a database as SQL."""
     connection = sqlite3.connect(path)
     lines = list(connection.iterdump())
     connection.close()
@@ -82,5 +78,4 @@ def dump(path: Path) -> list[str]:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """Return the files in a folder."""
     return {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}

@@ -10,16 +10,7 @@ from typing import NoReturn, cast
 import pytest
 from sqlalchemy import Connection, insert, select
 
-from slixmpp_e2e.store import (
-    KeyFile,
-    KeyProtection,
-    Passphrase,
-    SQLStore,
-    StoredOwnKey,
-    StoreError,
-    StoreReason,
-    tables,
-)
+from slixmpp_e2e.store import KeyFile, KeyProtection, Passphrase, SQLStore, StoredOwnKey, StoreError, StoreReason, tables
 from slixmpp_e2e.store.key_protection import passphrase
 from slixmpp_e2e.store.secret_table import SecretTable
 from tests.slixmpp_e2e.store.expect import store_error
@@ -33,13 +24,11 @@ WORDS = "correct horse battery staple"
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the derivation fast; these tests do not need its strength."""
     monkeypatch.setattr(passphrase, "MEMORY_KIB", 8)
 
 
 @pytest.fixture
 def used(tmp_path: Path) -> Path:
-    """Make a store with a key file, two identities and secrets, and close it."""
     path = tmp_path / "store.db"
     with SQLStore.open(path) as store:
         fill(store)
@@ -47,7 +36,6 @@ def used(tmp_path: Path) -> Path:
 
 
 def fill(store: SQLStore) -> None:
-    """Store some of everything that is encrypted, and something that is not."""
     store.own_key(lambda: IDENTITY)
     with store._writing() as connection:
         encrypted = store._protection.encrypt(b"of the future", "identity", "2", b"second")
@@ -60,7 +48,6 @@ def fill(store: SQLStore) -> None:
 
 
 def assert_all_is_there(path: Path, protection: KeyProtection | None = None) -> None:
-    """Check everything that ``fill`` has stored, with this protection."""
     with SQLStore.open(path, protection) as store:
         assert store.load_key()
         assert store.own_key(never) == StoredOwnKey(b"second", b"of the future")
@@ -73,12 +60,10 @@ def assert_all_is_there(path: Path, protection: KeyProtection | None = None) -> 
 
 
 def never() -> NoReturn:
-    """Fail: the store has an identity already."""
     raise AssertionError("a second identity was made")
 
 
 def key_of(path: Path) -> KeyFile:
-    """Return the key file beside a store."""
     return KeyFile(path.with_suffix(".key"))
 
 
@@ -101,7 +86,6 @@ def test_from_the_key_file_to_a_passphrase_and_back(used: Path) -> None:
 
 
 def test_a_passphrase_can_be_changed(used: Path) -> None:
-    """The old one opens nothing any more."""
     with SQLStore.open(used) as store:
         store.change_protection(Passphrase(WORDS))
         store.change_protection(Passphrase("another"))
@@ -124,7 +108,6 @@ def test_nothing_that_the_old_key_opens_is_left(used: Path) -> None:
 
 
 def test_a_store_without_secrets_takes_the_new_protection(tmp_path: Path) -> None:
-    """There is no key to make yet; the first secret makes it."""
     with SQLStore.open(tmp_path / "store.db") as store:
         assert store.change_protection(Passphrase(WORDS)) is None
         assert store.protection_kind() is None
@@ -148,7 +131,6 @@ def test_the_key_in_use_is_not_taken_for_a_new_one(used: Path) -> None:
 
 
 def test_a_process_that_has_the_store_open_notices_the_change(used: Path) -> None:
-    """It neither reads nor encrypts with the old key."""
     with SQLStore.open(used) as store, SQLStore.open(used) as other:
         assert other.own_key(never).certificate == b"second"
         store.change_protection(Passphrase(WORDS))
@@ -165,7 +147,6 @@ def test_a_process_that_has_the_store_open_notices_the_change(used: Path) -> Non
 
 
 def test_a_process_with_the_old_passphrase_notices_the_change(used: Path) -> None:
-    """It does not use its derived key any longer."""
     with SQLStore.open(used) as store:
         store.change_protection(Passphrase(WORDS))
         with SQLStore.open(used, Passphrase(WORDS)) as other, SQLStore.open(used, Passphrase("another")) as third:
@@ -185,9 +166,6 @@ def test_a_key_that_encrypts_nothing_is_not_deleted(used: Path) -> None:
         key_of(path).create_key()
         assert store.change_protection(Passphrase(WORDS)) is None
     assert key_of(path).path.exists()
-
-
-# --- what goes wrong ---------------------------------------------------------------------------------------------------
 
 
 def test_a_damaged_row_stops_the_change(used: Path) -> None:
@@ -252,7 +230,6 @@ def test_a_journal_that_cannot_be_emptied_is_no_failure(used: Path) -> None:
 
 
 def test_the_old_key_stays_if_the_new_one_cannot_be_made(used: Path) -> None:
-    """The folder of the new key does not exist."""
     before = dump(used)
     with SQLStore.open(used) as store:
         with store_error(StoreReason.NO_ACCESS, match="the key file cannot be created"):
@@ -316,8 +293,6 @@ def test_the_change_is_on_the_disk_before_the_old_key_is_deleted(used: Path, mon
     assert modes == [2, 1]  # FULL, and NORMAL afterwards
 
 
-# --- a crash -----------------------------------------------------------------------------------------------------------
-
 KILLED = """
 import os, signal, sys
 from slixmpp_e2e.store import KeyFile, Passphrase, SQLStore
@@ -362,7 +337,6 @@ POINTS = [
 def test_a_kill_at_any_point_loses_nothing(
     used: Path, target: str, owner: str, name: str, call: int, when: str, done: bool
 ) -> None:
-    """The store has one protection with everything, its key exists, and another change works."""
     with SQLStore.open(used) as store:
         if target == "key-file":
             store.change_protection(Passphrase(WORDS))

@@ -16,14 +16,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable
 
 from slixmpp_e2e.alarms import explain
-from slixmpp_e2e.store import (
-    SQLStore,
-    StoredOwnKey,
-    StoreError,
-    StoreReason,
-    database,
-    tables,
-)
+from slixmpp_e2e.store import SQLStore, StoredOwnKey, StoreError, StoreReason, database, tables
 from tests.slixmpp_e2e.store.expect import store_error
 from tests.slixmpp_e2e.store.processes import at_once, execute, run
 from xmpp_e2e.types import Assurance, Fingerprint
@@ -34,13 +27,11 @@ KEY = Fingerprint(b"A" * 32)
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Return a path without a store."""
     return tmp_path / "store.db"
 
 
 @pytest.fixture
 def used(path: Path) -> Path:
-    """Make a store with some of everything, and close it."""
     with SQLStore.open(path) as store:
         store.own_key(lambda: StoredOwnKey(b"certificate", b"private key"))
         for number in range(20):
@@ -49,7 +40,6 @@ def used(path: Path) -> Path:
 
 
 def mode(path: Path) -> int:
-    """Return the permissions of a file."""
     return stat.S_IMODE(path.stat().st_mode)
 
 
@@ -66,12 +56,8 @@ def refused(path: Path, reason: StoreReason, cause: str) -> StoreError:
     return caught.value
 
 
-# --- who may read it ---------------------------------------------------------------------------------------------------
-
-
 @pytest.fixture(params=[0o000, 0o022, 0o077])
 def umask(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Set the user's umask, from lenient to strict."""
     before = os.umask(request.param)
     yield
     os.umask(before)
@@ -79,7 +65,6 @@ def umask(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.mark.usefixtures("umask")
 def test_only_the_owner_may_read_the_files(tmp_path: Path) -> None:
-    """The folder has mode 0700, and each file 0600, whatever the umask is."""
     with SQLStore.open(tmp_path / "new" / "store.db") as store:
         store.put_secret(BOB, "psk", "1", b"secret")
         files = sorted((tmp_path / "new").iterdir())
@@ -89,7 +74,6 @@ def test_only_the_owner_may_read_the_files(tmp_path: Path) -> None:
 
 
 def test_a_new_file_is_never_open_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It has its permissions from the first moment."""
     monkeypatch.setattr(database, "_restrict", lambda path: None)
     SQLStore.open(tmp_path / "store.db").close()
     assert mode(tmp_path / "store.db") == 0o600
@@ -120,7 +104,6 @@ def test_a_link_leads_to_the_same_store_and_key(used: Path, tmp_path: Path) -> N
 
 
 def test_the_settings_of_sqlite(path: Path) -> None:
-    """WAL, synchronous NORMAL, foreign keys, overwriting of deleted content, and a busy timeout are on."""
     with SQLStore.open(path) as store:
         driver = store._database._driver
         pragmas = ("journal_mode", "synchronous", "foreign_keys", "secure_delete", "busy_timeout")
@@ -140,11 +123,7 @@ def test_a_change_takes_the_lock_at_its_beginning(path: Path) -> None:
             pass  # nor do they keep a writer waiting
 
 
-# --- the schema --------------------------------------------------------------------------------------------------------
-
-
 def test_a_new_store_has_the_schema_and_its_version(path: Path) -> None:
-    """It has exactly the tables of the metadata, and a table with the version."""
     with SQLStore.open(path) as store, store._reading() as connection:
         names = set(inspect(connection).get_table_names()) - {"sqlite_sequence"}
         assert names == {*tables.metadata.tables, tables.version.name}
@@ -153,14 +132,12 @@ def test_a_new_store_has_the_schema_and_its_version(path: Path) -> None:
 
 
 def test_the_schema_is_portable() -> None:
-    """PostgreSQL's dialect can express every table."""
     for table in tables.metadata.sorted_tables:
         assert "CREATE TABLE" in str(CreateTable(table).compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.parametrize("version", ["0002", "0000", "1", "000", "head", "-1", "", "one"])
 def test_another_schema_is_refused(used: Path, version: str) -> None:
-    """The error names both versions, and the store is not changed."""
     execute(used, f"UPDATE {tables.version.name} SET version_num = '{version}'")
     error = refused(used, StoreReason.UNKNOWN_SCHEMA, f"has schema '{version}', and this version knows only up to 0001")
     assert "a later one" in explain(error)
@@ -168,12 +145,8 @@ def test_another_schema_is_refused(used: Path, version: str) -> None:
 
 @pytest.mark.parametrize("statement", ["DELETE FROM {}", "INSERT INTO {} VALUES ('0002')"])
 def test_a_store_of_no_or_of_two_schemas_is_refused(used: Path, statement: str) -> None:
-    """We do not change a store that we do not understand."""
     execute(used, statement.format(tables.version.name))
     refused(used, StoreReason.UNKNOWN_SCHEMA, "this version knows only up to 0001")
-
-
-# --- files that are no store -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("content", [b"hello", b"x" * 5000, b"SQLite format 3\x00", bytes(4096)])
@@ -193,7 +166,6 @@ def test_a_file_of_one_byte(path: Path, content: bytes) -> None:
 
 
 def test_a_database_without_tables(path: Path) -> None:
-    """Somebody has made it for another purpose."""
     execute(path, "CREATE TABLE songs (name TEXT)", "DROP TABLE songs")
     refused(path, StoreReason.NOT_A_STORE, "this is no store of ours")
 
@@ -217,7 +189,6 @@ def test_the_database_of_another_program(path: Path, statements: list[str]) -> N
 
 
 def test_a_folder_in_place_of_the_store(path: Path) -> None:
-    """The error repeats the reason of the operating system."""
     path.mkdir()
     refused(path, StoreReason.NO_ACCESS, "cannot be opened")
 
@@ -235,7 +206,6 @@ def test_a_damaged_page(used: Path, table: str) -> None:
 
 
 def test_a_truncated_store(used: Path) -> None:
-    """Half of the file is missing."""
     used.write_bytes(used.read_bytes()[: used.stat().st_size // 2])
     error = refused(used, StoreReason.DAMAGED, "the store is damaged")
     assert "from a backup" in explain(error)
@@ -248,7 +218,6 @@ def test_an_empty_store_beside_its_key(used: Path) -> None:
 
 
 def test_a_missing_store_beside_its_key(used: Path) -> None:
-    """No store is made either."""
     used.unlink()
     refused(used, StoreReason.DAMAGED, "the store is gone, but the key")
     assert not used.exists()
@@ -261,11 +230,7 @@ def test_a_store_whose_creation_was_interrupted(path: Path) -> None:
         store.record_e2e_use(BOB, 1.0)
 
 
-# --- what the system does not allow ------------------------------------------------------------------------------------
-
-
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
-    """There is a file in its place."""
     (tmp_path / "file").touch()
     with store_error(StoreReason.NO_ACCESS, match=r"file/store\.db: the store cannot be (created|opened)"):
         SQLStore.open(tmp_path / "file" / "store.db")
@@ -286,7 +251,6 @@ except StoreError as error:
 
 
 def test_a_folder_without_permission(tmp_path: Path) -> None:
-    """It belongs to another user, or is read-only."""
     folder = tmp_path / "closed"
     folder.mkdir(mode=0o500)
     assert run(AS_NOBODY, folder / "store.db").startswith(f"NO_ACCESS {folder / 'store.db'}: ")
@@ -294,7 +258,6 @@ def test_a_folder_without_permission(tmp_path: Path) -> None:
 
 
 def test_a_read_only_store(used: Path) -> None:
-    """No change is possible, and the error says so."""
     with SQLStore.open(used) as store:
         store._database._driver.execute("PRAGMA query_only = ON")
         with store_error(StoreReason.NO_ACCESS, match="cannot be written"):
@@ -335,7 +298,6 @@ with SQLStore.open(sys.argv[1]) as store:
 
 
 def test_no_half_made_store_is_left_by_a_full_disk(path: Path) -> None:
-    """The next opening makes it."""
     said = run(FULL_WHEN_MADE, path).splitlines()
     assert said[0].startswith(f"True {path}: ")
     assert said[1] == "True"
@@ -388,14 +350,10 @@ class Refusing:
     ],
 )
 def test_switching_to_wal_is_retried(refusals: int, code: int, waits: int, succeeds: bool) -> None:
-    """A refusal because of another process is retried a bounded number of times; other errors are raised."""
     refusing = Refusing(refusals, code)
     with nullcontext() if succeeds else pytest.raises(sqlite3.OperationalError):
         database._switch_to_wal(cast(database.Database, refusing))
     assert refusing.waits == waits
-
-
-# --- several processes -------------------------------------------------------------------------------------------------
 
 
 MANY = """
@@ -416,7 +374,6 @@ with SQLStore.open(path) as store:
 
 
 def test_processes_that_make_the_same_store_at_once_share_one_identity(tmp_path: Path) -> None:
-    """Four processes open a new file in the same instant. There is one identity and one key."""
     path = tmp_path / "new" / "store.db"
     said = at_once(MANY, *((path, name) for name in "abcd"))
     assert len({(certificate, key) for certificate, key, _ in said}) == 1
@@ -441,7 +398,6 @@ with store._writing() as connection:
 
 
 def test_a_killed_process_leaves_whole_changes_only(path: Path) -> None:
-    """Finished changes are there; the change that was interrupted is not."""
     run(KILLED, path)
     with SQLStore.open(path) as store:
         assert store.known_keys(BOB).any_verified

@@ -13,7 +13,6 @@ from slixmpp_e2e.store.errors import ADVICE
 
 @pytest.mark.parametrize("reason", StoreReason)
 def test_each_reason_has_a_remedy(reason: StoreReason) -> None:
-    """The error explains the remedy of its own reason."""
     error = StoreError(Path("store.db"), "it failed", reason)
     assert error.reason is reason
     assert explain(error).startswith("store.db: it failed")

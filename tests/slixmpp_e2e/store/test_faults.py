@@ -37,12 +37,10 @@ OLD = Path(__file__).with_name("before_migrations.sql")
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the derivation fast; these tests do not need its strength."""
     monkeypatch.setattr(passphrase, "MEMORY_KIB", 8)
 
 
 def fill(path: Path) -> Path:
-    """Make a store with some of everything."""
     with SQLStore.open(path) as store:
         store.own_key(lambda: IDENTITY)
         for number in range(20):
@@ -56,7 +54,6 @@ def fill(path: Path) -> Path:
 
 
 def read(path: Path) -> tuple[object, ...]:
-    """Return everything that a program reads about Bob."""
     with SQLStore.open(path) as store:
         return (
             store.own_key(never),
@@ -72,7 +69,6 @@ def read(path: Path) -> tuple[object, ...]:
 
 
 def opening(path: Path) -> StoreError | None:
-    """Open the store, and return the error, if there is one."""
     try:
         SQLStore.open(path).close()
     except StoreError as error:
@@ -81,28 +77,21 @@ def opening(path: Path) -> StoreError | None:
 
 
 def never() -> NoReturn:
-    """Fail: the store has an identity already."""
     raise AssertionError("a second identity was made")
 
 
 def fill_up(store: SQLStore) -> None:
-    """Store secrets until there is no room."""
     for number in range(DISK_KIB):
         store.put_secret(BOB, "large", str(number), bytes(4096))
 
 
 def says(error: StoreError, path: Path, cause: str, way_out: str) -> None:
-    """Check that the message names the file, the cause and a remedy."""
     assert str(error).startswith(f"{path}: ")
     assert cause in str(error)
     assert way_out in explain(error)
 
 
-# --- a full disk -------------------------------------------------------------------------------------------------------
-
-
 def test_a_change_that_does_not_fit(disk: Path) -> None:
-    """It is refused as a whole, earlier changes stay, and it works when there is room."""
     path = fill(disk / "store.db")
     before = read(path)
     with SQLStore.open(path) as store:
@@ -124,7 +113,6 @@ def test_a_change_that_does_not_fit(disk: Path) -> None:
 
 @pytest.mark.parametrize("leave", [0, 4096, 16384])
 def test_a_new_store_that_does_not_fit(disk: Path, leave: int) -> None:
-    """No half-made store is left; with room it is made as usual."""
     ballast = exhaust(disk, leave)
     with store_error(StoreReason.FULL) as caught:
         fill(disk / "store.db")
@@ -158,7 +146,6 @@ def test_a_migration_that_does_not_fit(disk: Path, leave: int) -> None:
 
 @pytest.mark.parametrize("leave", [0, 4096, 8192])
 def test_a_change_of_protection_that_does_not_fit(disk: Path, leave: int) -> None:
-    """The old protection stays with all secrets; with room it is changed."""
     path = fill(disk / "store.db")
     before = read(path)
     with SQLStore.open(path) as store:
@@ -176,15 +163,12 @@ def test_a_change_of_protection_that_does_not_fit(disk: Path, leave: int) -> Non
 
 
 def test_a_key_file_that_does_not_fit(disk: Path) -> None:
-    """No file is left that looks like a key."""
     exhaust(disk)
     with store_error(StoreReason.FULL) as caught:
         KeyFile(disk / "store.key").create_key()
     says(caught.value, disk / "store.key", "No space left", "Make room")
     assert sorted(files(disk)) == ["ballast"]
 
-
-# --- a folder or a disk that cannot be written -------------------------------------------------------------------------
 
 AS_NOBODY = """
 import os, sys
@@ -235,19 +219,13 @@ def test_a_read_only_disk(disk: Path) -> None:
     assert read(path)[1] == b"the secret"
 
 
-# --- a store that was damaged ------------------------------------------------------------------------------------------
-
-
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a store in order; tests damage copies of it."""
     return fill(tmp_path_factory.mktemp("sound") / "store.db")
 
 
 @pytest.fixture
 def damage(sound: Path, tmp_path: Path) -> Callable[[bytes], Path]:
-    """Return a function that makes a store with a given content beside its key."""
-
     def write(content: bytes) -> Path:
         for suffix in ("-wal", "-shm", "-journal"):
             (tmp_path / f"store.db{suffix}").unlink(missing_ok=True)
@@ -259,7 +237,6 @@ def damage(sound: Path, tmp_path: Path) -> Callable[[bytes], Path]:
 
 
 def test_a_store_truncated_anywhere(sound: Path, damage: Callable[[bytes], Path]) -> None:
-    """The error names a remedy, and the file stays as it is."""
     content = sound.read_bytes()
     for length in [*range(0, len(content), 4096), 1, 50, 100, 511, 5000, len(content) - 1]:
         path = damage(content[:length])
@@ -343,10 +320,7 @@ def test_a_store_overwritten_beside_its_key(damage: Callable[[bytes], Path], con
         ("UPDATE policy SET policy = x'01'", lambda store: store.policy(BOB)),
         ("UPDATE failures SET count = 'many'", lambda store: store.failed_attempts(EVE, "srp")),
         ("UPDATE secrets SET value = 'text'", lambda store: store.secret(BOB, "psk", "1")),
-        (
-            "INSERT INTO secrets VALUES ('bob@example.org', 'psk', x'01', x'01')",
-            lambda store: store.secret_ids(BOB, "psk"),
-        ),
+        ("INSERT INTO secrets VALUES ('bob@example.org', 'psk', x'01', x'01')", lambda store: store.secret_ids(BOB, "psk")),
         ("UPDATE identity SET private_key = 'text'", lambda store: store.own_key(never)),
         ("UPDATE secrets SET peer = 7.5", lambda store: store.change_protection(Passphrase("words"))),
         ("ALTER TABLE failures RENAME TO successes", lambda store: store.failed_attempts(EVE, "srp")),
@@ -375,13 +349,8 @@ def test_a_value_of_another_type(
     ],
 )
 def test_a_text_that_is_not_utf8(
-    sound: Path,
-    damage: Callable[[bytes], Path],
-    statement: str,
-    reason: StoreReason,
-    use: Callable[[SQLStore], object],
+    sound: Path, damage: Callable[[bytes], Path], statement: str, reason: StoreReason, use: Callable[[SQLStore], object]
 ) -> None:
-    """The error names the file and not the content. Secrets still open."""
     path = damage(sound.read_bytes())
     execute(path, statement)
     with SQLStore.open(path) as store:

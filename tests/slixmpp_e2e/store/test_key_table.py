@@ -14,12 +14,7 @@ from slixmpp_e2e.alarms import explain
 from slixmpp_e2e.store import Change, KeyBlocked, SQLStore, StoreReason, tables
 from slixmpp_e2e.store.key_table import KEYS_PER_PEER
 from tests.slixmpp_e2e.store.expect import store_error
-from xmpp_e2e.types import (
-    Assurance,
-    Fingerprint,
-    KnownKey,
-    KnownKeys,
-)
+from xmpp_e2e.types import Assurance, Fingerprint, KnownKey, KnownKeys
 
 A, B, C = (Fingerprint(letter * 32) for letter in (b"A", b"B", b"C"))
 BOB, EVE = "bob@example.org", "eve@example.org"
@@ -28,25 +23,21 @@ VOUCHED, SIGNED, VERIFIED = Assurance.VOUCHED, Assurance.VOUCHED_SIGNED, Assuran
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SQLStore]:
-    """Make a new store."""
     with SQLStore.open(tmp_path / "store.db") as store:
         yield store
 
 
 def lines(store: SQLStore, peer: str = BOB) -> list[tuple[float, Fingerprint, str, str, str]]:
-    """Return a peer's history as tuples."""
     return [(line.at, line.fingerprint, line.what, str(line.assurance), line.method) for line in store.history(peer)]
 
 
 def test_a_stranger_has_no_keys(store: SQLStore) -> None:
-    """There are no keys, no history and no peers."""
     assert store.known_keys(BOB) == KnownKeys()
     assert store.history(BOB) == ()
     assert store.peers() == ()
 
 
 def test_a_remembered_key_survives_a_restart(store: SQLStore) -> None:
-    """Its assurance, method and time are the same when the store is opened again."""
     assert store.remember_key(BOB, A, VOUCHED, "route", 1.5)
     store.close()
     with SQLStore.open(store.path) as again:
@@ -69,7 +60,6 @@ def test_the_keys_of_peers_are_separate(store: SQLStore) -> None:
 
 
 def test_raising_an_assurance_keeps_the_date(store: SQLStore) -> None:
-    """Verifying a key changes assurance and method, but not since when we know it."""
     store.remember_key(BOB, A, VOUCHED, "route", 1.0)
     assert store.remember_key(BOB, A, SIGNED, "signed", 2.0)
     assert store.remember_key(BOB, A, VERIFIED, "sas", 3.0)
@@ -83,7 +73,6 @@ def test_raising_an_assurance_keeps_the_date(store: SQLStore) -> None:
 
 @pytest.mark.parametrize("level", [VOUCHED, SIGNED, Assurance.KNOWN, VERIFIED])
 def test_an_assurance_is_never_lowered(store: SQLStore, level: Assurance) -> None:
-    """A verified key stays verified by its first method, and the history gets no line."""
     store.remember_key(BOB, A, VERIFIED, "psk", 1.0)
     assert not store.remember_key(BOB, A, level, "route", 2.0)
     assert store.known_keys(BOB).keys == (KnownKey(A, VERIFIED, "psk", 1.0),)
@@ -91,7 +80,6 @@ def test_an_assurance_is_never_lowered(store: SQLStore, level: Assurance) -> Non
 
 
 def test_known_proves_nothing_new(store: SQLStore) -> None:
-    """It neither raises an assurance nor adds a key."""
     store.remember_key(BOB, A, VOUCHED, "route", 1.0)
     assert not store.remember_key(BOB, A, Assurance.KNOWN, "route", 2.0)
     assert not store.remember_key(BOB, B, Assurance.KNOWN, "route", 2.0)
@@ -99,13 +87,11 @@ def test_known_proves_nothing_new(store: SQLStore) -> None:
 
 
 def test_a_key_without_assurance_is_not_remembered(store: SQLStore) -> None:
-    """The caller has made a mistake."""
     with pytest.raises(ValueError, match="without any assurance"):
         store.remember_key(BOB, A, Assurance.NONE, "route", 1.0)
 
 
 def test_a_pin_verifies(store: SQLStore) -> None:
-    """A remembered or new key becomes VERIFIED by ``pin``; a second pin changes nothing."""
     store.remember_key(BOB, A, VOUCHED, "route", 1.0)
     assert store.pin(BOB, A, 2.0)
     assert store.pin(BOB, B, 3.0)
@@ -128,13 +114,11 @@ def test_a_blocked_key_stays_blocked(store: SQLStore) -> None:
 
 
 def test_an_unknown_key_can_be_blocked(store: SQLStore) -> None:
-    """It has no assurance."""
     assert store.block(BOB, A, 1.0)
     assert store.known_keys(BOB).keys == (KnownKey(A, Assurance.NONE, "block", 1.0, blocked=True),)
 
 
 def test_one_block_blocks_one_key(store: SQLStore) -> None:
-    """Other keys of the peer, and the same key of another peer, do not change."""
     for peer, key in ((BOB, A), (BOB, B), (EVE, A)):
         store.remember_key(peer, key, VOUCHED, "route", 1.0)
     store.block(BOB, A, 2.0)
@@ -155,7 +139,6 @@ def test_forgetting_removes_a_block(store: SQLStore) -> None:
 
 
 def test_forgetting_one_key_or_all(store: SQLStore) -> None:
-    """Each forgotten key gets a line in the history."""
     for at, key in ((1.0, A), (2.0, B), (3.0, C)):
         store.remember_key(BOB, key, VOUCHED, "route", at)
     assert store.forget(BOB, B, 4.0) == 1
@@ -210,9 +193,7 @@ _ACTS = st.lists(
 
 @given(_ACTS)
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_sequence_of_changes(
-    store: SQLStore, acts: list[tuple[str, Fingerprint, Assurance]]
-) -> None:
+def test_any_sequence_of_changes(store: SQLStore, acts: list[tuple[str, Fingerprint, Assurance]]) -> None:
     """Until a key is forgotten its assurance only rises and its block stays; each change is one line in the history."""
     store.forget(BOB, None, 0.0)
     for now, (act, key, level) in enumerate(acts, 1):

@@ -21,15 +21,7 @@ from sqlalchemy import create_engine
 
 from slixmpp_e2e.alarms import explain
 from slixmpp_e2e.policy import Policy
-from slixmpp_e2e.store import (
-    PeerPolicy,
-    SQLStore,
-    StoredOwnKey,
-    StoreError,
-    StoreReason,
-    migrate,
-    tables,
-)
+from slixmpp_e2e.store import PeerPolicy, SchemaError, SQLStore, StoredOwnKey, StoreError, StoreReason, migrate, tables
 from tests.slixmpp_e2e.store.expect import store_error
 from tests.slixmpp_e2e.store.processes import at_once, dump, execute, files, run
 from xmpp_e2e.types import Assurance, Fingerprint
@@ -42,7 +34,6 @@ SCRIPTS = Path(migrate.__file__).with_name("migrations")
 
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
-    """Make a store as it was written before there were migrations."""
     path = tmp_path / "store.db"
     connection = sqlite3.connect(path)
     connection.executescript(OLD.read_text())
@@ -52,7 +43,6 @@ def old(tmp_path: Path) -> Path:
 
 
 def assert_all_is_there(store: SQLStore, counted: int = 2) -> None:
-    """Check the content of the old store."""
     assert store.own_key(never) == StoredOwnKey(b"certificate", b"private key")
     assert store.secret(BOB, "psk", "1") == b"correct horse battery staple"
     (key,) = store.known_keys(BOB).keys
@@ -65,15 +55,10 @@ def assert_all_is_there(store: SQLStore, counted: int = 2) -> None:
 
 
 def never() -> NoReturn:
-    """Fail: the store has an identity already."""
     raise AssertionError("a second identity was made")
 
 
-# --- the scripts and the tables ----------------------------------------------------------------------------------------
-
-
 def test_the_migrations_make_the_same_schema_as_the_tables(tmp_path: Path) -> None:
-    """Each statement and the version are the same, and Alembic finds nothing to add."""
     SQLStore.open(tmp_path / "new.db").close()
     engine = create_engine(f"sqlite:///{tmp_path / 'migrated.db'}")
     with engine.begin() as connection:
@@ -92,7 +77,6 @@ def test_the_migrations_make_the_same_schema_as_the_tables(tmp_path: Path) -> No
 
 
 def schema(path: Path) -> set[str]:
-    """Return the statements that made the tables and indices."""
     connection = sqlite3.connect(path)
     made = {re.sub(r"\s+", " ", sql) for (sql,) in connection.execute("SELECT sql FROM sqlite_master") if sql}
     connection.close()
@@ -138,9 +122,6 @@ def test_no_process_waits_while_alembic_is_loaded(old: Path, monkeypatch: pytest
     assert loaded == [None]
 
 
-# --- from before there were migrations ---------------------------------------------------------------------------------
-
-
 def test_a_store_from_before_there_were_migrations(old: Path) -> None:
     """It opens with all its content and gets the version of the first script, once."""
     with SQLStore.open(old) as store:
@@ -154,7 +135,6 @@ def test_a_store_from_before_there_were_migrations(old: Path) -> None:
 
 
 def test_a_copy_of_the_old_store_is_kept(old: Path) -> None:
-    """It has the old content, is the owner's alone, and is named in the notice."""
     before = dump(old)
     with SQLStore.open(old) as store:
         assert str(old.with_name("store.db.schema-1")) in str(store.migration_notice)
@@ -165,7 +145,6 @@ def test_a_copy_of_the_old_store_is_kept(old: Path) -> None:
 
 
 def test_a_new_store_has_no_copy(tmp_path: Path) -> None:
-    """There is no notice either."""
     with SQLStore.open(tmp_path / "store.db") as store:
         assert store.migration_notice is None
     assert sorted(files(tmp_path)) == ["store.db"]
@@ -173,15 +152,12 @@ def test_a_new_store_has_no_copy(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("version", ["2", "0", "", "one", "0001 "])
 def test_an_early_store_with_another_number(old: Path, version: str) -> None:
-    """There was only one number."""
     execute(old, f"UPDATE meta SET value = '{version}' WHERE name = '{tables.SCHEMA}'")
     before = files(old.parent)
     with store_error(StoreReason.UNKNOWN_SCHEMA, match=f"has schema '{version}'"):
         SQLStore.open(old)
     assert files(old.parent) == before
 
-
-# --- later versions of this software -----------------------------------------------------------------------------------
 
 SECOND = """
 import sqlalchemy as sa
@@ -272,9 +248,6 @@ def test_a_later_copy_replaces_an_earlier_one(old: Path, later: Later) -> None:
     assert not old.with_name("store.db.schema-0001.part").exists()
 
 
-# --- a migration that fails --------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("failure", "kind", "cause"),
     [
@@ -316,7 +289,6 @@ SQLStore.open(sys.argv[1])
 
 
 def test_a_kill_in_the_middle_of_a_migration_changes_nothing(old: Path, later: Later) -> None:
-    """The next opening migrates the older store."""
     before = dump(old)
     folder = later(SECOND, THIRD.format("import os; os.kill(os.getpid(), 9)"))
     assert run(KILLED, old, folder, tables.HEAD) == ""
@@ -351,8 +323,6 @@ def test_a_damaged_store_is_not_migrated(old: Path) -> None:
     assert files(old.parent) == before
 
 
-# --- several at once ---------------------------------------------------------------------------------------------------
-
 MANY = """
 import sys
 from slixmpp_e2e.store import SQLStore, migrate, tables
@@ -369,7 +339,6 @@ with SQLStore.open(path) as store:
 
 
 def test_processes_that_migrate_the_same_store_at_once(old: Path, later: Later) -> None:
-    """Of four processes one migrates and the others wait for it."""
     folder = later(SECOND)
     said = at_once(MANY, *((old, folder, tables.HEAD, name) for name in "abcd"))
     assert sorted(said) == [["False"], ["False"], ["False"], ["True"]]

@@ -11,13 +11,7 @@ import pytest
 from sqlalchemy import Table, select, update
 
 from slixmpp_e2e.alarms import explain
-from slixmpp_e2e.store import (
-    SQLStore,
-    StoredOwnKey,
-    StoreError,
-    StoreReason,
-    tables,
-)
+from slixmpp_e2e.store import SQLStore, StoredOwnKey, StoreError, StoreReason, tables
 from slixmpp_e2e.store.secret_table import SECRET_BYTES
 from tests.slixmpp_e2e.store.expect import store_error
 from xmpp_e2e.types import Fingerprint
@@ -29,23 +23,19 @@ SECRET = b"correct horse battery staple"
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SQLStore]:
-    """Make a new store."""
     with SQLStore.open(tmp_path / "store.db") as store:
         yield store
 
 
 def create() -> StoredOwnKey:
-    """Return a fixed identity."""
     return IDENTITY
 
 
 def never() -> NoReturn:
-    """Fail: the store has an identity already."""
     raise AssertionError("a second identity was made")
 
 
 def column(store: SQLStore, table: Table, name: str) -> bytes:
-    """Return a value from the only row of a table, as it is stored."""
     with store._reading() as connection:
         value = connection.execute(select(table.c[name])).scalar_one()
     assert isinstance(value, bytes)
@@ -53,13 +43,11 @@ def column(store: SQLStore, table: Table, name: str) -> bytes:
 
 
 def overwrite(store: SQLStore, table: Table, name: str, value: bytes) -> None:
-    """Change a value as an attacker with access to the database would."""
     with store._writing() as connection:
         connection.execute(update(table).values({name: value}))
 
 
 def test_the_identity_is_made_once(store: SQLStore) -> None:
-    """Later calls and later openings load it."""
     assert store.own_key(create) == IDENTITY
     assert store.own_key(never) == IDENTITY
     store.close()
@@ -68,8 +56,6 @@ def test_the_identity_is_made_once(store: SQLStore) -> None:
 
 
 def test_nothing_is_stored_if_making_the_identity_fails(store: SQLStore) -> None:
-    """The store is as before, and still works."""
-
     def fail() -> NoReturn:
         raise OSError("no entropy today")
 
@@ -79,7 +65,6 @@ def test_nothing_is_stored_if_making_the_identity_fails(store: SQLStore) -> None
 
 
 def test_secrets_are_kept_by_peer_kind_and_id(store: SQLStore) -> None:
-    """Each is found in its own place only."""
     store.put_secret(BOB, "psk", "1", SECRET)
     store.put_secret(BOB, "psk", "0", b"another")
     store.put_secret(BOB, "password", "1", b"a third")
@@ -95,7 +80,6 @@ def test_secrets_are_kept_by_peer_kind_and_id(store: SQLStore) -> None:
 
 
 def test_a_secret_can_be_replaced_and_forgotten(store: SQLStore) -> None:
-    """The last value counts. Forgetting one secret keeps the others."""
     store.put_secret(BOB, "psk", "1", b"old")
     store.put_secret(BOB, "psk", "1", SECRET)
     store.put_secret(EVE, "psk", "1", b"hers")
@@ -107,7 +91,6 @@ def test_a_secret_can_be_replaced_and_forgotten(store: SQLStore) -> None:
 
 
 def test_a_secret_has_a_bound(store: SQLStore) -> None:
-    """One byte more than the bound is a mistake of the caller."""
     store.put_secret(BOB, "psk", "1", bytes(SECRET_BYTES))
     with pytest.raises(ValueError, match=f"at most {SECRET_BYTES} bytes"):
         store.put_secret(BOB, "psk", "1", bytes(SECRET_BYTES + 1))
@@ -115,7 +98,6 @@ def test_a_secret_has_a_bound(store: SQLStore) -> None:
 
 
 def test_no_file_holds_a_secret_unencrypted(store: SQLStore) -> None:
-    """Neither secrets nor the private key are readable in the database or beside it."""
     store.own_key(create)
     store.put_secret(BOB, "psk", "1", SECRET)
     files = [path.read_bytes() for path in store.path.parent.iterdir()]
@@ -267,7 +249,6 @@ def test_another_protection_can_take_the_place_of_the_key_file(tmp_path: Path) -
 
 
 def test_no_error_shows_a_secret(store: SQLStore, caplog: pytest.LogCaptureFixture) -> None:
-    """Neither an error, nor its causes, nor the log hold a value that was to be stored."""
     with store._writing() as connection:
         connection.exec_driver_sql("CREATE TRIGGER refuse BEFORE INSERT ON secrets BEGIN SELECT RAISE(ABORT, 'not today'); END")
     with pytest.raises(StoreError, match=r"cannot be used \(not today\)") as caught:

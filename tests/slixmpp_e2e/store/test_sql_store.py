@@ -25,19 +25,14 @@ STRICT = PeerPolicy(Policy.REQUIRE, TrustModel.SERVER_UNTRUSTED, True, OnKeyChan
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SQLStore]:
-    """Make a new store."""
     with SQLStore.open(tmp_path / "store.db") as store:
         yield store
 
 
 @pytest.fixture
 def other(store: SQLStore) -> Iterator[SQLStore]:
-    """Open the same store a second time."""
     with SQLStore.open(store.path) as other:
         yield other
-
-
-# --- where it lies -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -129,11 +124,7 @@ def test_changes_are_read_only_if_another_process_has_written(
     assert store.changed_peers() == frozenset()
 
 
-# --- policies and seen -------------------------------------------------------------------------------------------------
-
-
 def test_a_policy_is_kept_for_its_peer(store: SQLStore) -> None:
-    """Every field survives a restart, and no other peer is affected."""
     assert store.policy(BOB) == PeerPolicy()
     store.set_policy(BOB, STRICT)
     assert store.policy(BOB) == STRICT
@@ -154,7 +145,6 @@ def test_a_policy_is_kept_for_its_peer(store: SQLStore) -> None:
     ],
 )
 def test_a_policy_replaces_the_one_before(store: SQLStore, other: SQLStore, policy: PeerPolicy) -> None:
-    """Fields that are not set return to the default."""
     store.set_policy(EVE, STRICT)
     store.set_policy(BOB, STRICT)
     store.set_policy(BOB, policy)
@@ -173,7 +163,6 @@ def test_a_policy_that_makes_no_sense_is_damage(store: SQLStore, column: str) ->
 
 
 def test_use_of_e2e_is_remembered_for_good(store: SQLStore, other: SQLStore) -> None:
-    """It is false until the first session, and true from then on."""
     assert not store.has_used_e2e(BOB)
     store.record_e2e_use(BOB, 1.0)
     store.record_e2e_use(BOB, 2.0)
@@ -195,7 +184,6 @@ def test_changes_by_another_process_are_noticed_at_once(store: SQLStore, other: 
 
 
 def test_answers_that_each_stanza_needs_are_cached(store: SQLStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second call makes no query."""
     store.set_policy(BOB, STRICT)
     store.record_e2e_use(BOB, 1.0)
     before = store.policy(BOB), store.has_used_e2e(BOB), store.policy(EVE), store.has_used_e2e(EVE)
@@ -204,7 +192,6 @@ def test_answers_that_each_stanza_needs_are_cached(store: SQLStore, monkeypatch:
 
 
 def test_strangers_do_not_fill_the_cache(store: SQLStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The number of cached peers is bounded."""
     monkeypatch.setattr(sql_store, "CACHED_PEERS", 5)
     for number in range(20):
         store.policy(f"{number}@example.org")
@@ -212,11 +199,7 @@ def test_strangers_do_not_fill_the_cache(store: SQLStore, monkeypatch: pytest.Mo
         assert max(len(store._policies), len(store._used_e2e)) <= 5
 
 
-# --- failed guesses ----------------------------------------------------------------------------------------------------
-
-
 def test_failed_attempts_are_counted_across_restarts(store: SQLStore) -> None:
-    """Each peer and kind has its own count, until it is cleared."""
     assert store.failed_attempts(BOB, "srp") == 0
     assert [store.count_failed_attempt(BOB, "srp") for _ in range(3)] == [1, 2, 3]
     assert store.count_failed_attempt(BOB, "sas") == 1
@@ -229,12 +212,7 @@ def test_failed_attempts_are_counted_across_restarts(store: SQLStore) -> None:
         assert again.count_failed_attempt(BOB, "srp") == 1
 
 
-# --- threads, closing --------------------------------------------------------------------------------------------------
-
-
 def test_threads_take_turns(store: SQLStore) -> None:
-    """Counting from several threads at once loses nothing."""
-
     def count() -> None:
         for _ in range(25):
             store.count_failed_attempt(BOB, "srp")
@@ -248,7 +226,6 @@ def test_threads_take_turns(store: SQLStore) -> None:
 
 
 def test_a_closed_store_raises_a_store_error(store: SQLStore) -> None:
-    """A store may be closed twice, but not used afterwards."""
     store.close()
     store.close()
     for call in (lambda: store.policy(BOB), lambda: store.known_keys(BOB), lambda: store.record_e2e_use(BOB, 1.0)):
@@ -264,5 +241,4 @@ def test_closing_leaves_one_file_to_copy(store: SQLStore) -> None:
 
 
 def test_the_repr_names_the_file(store: SQLStore) -> None:
-    """It holds nothing else."""
     assert repr(store) == f"SQLStore('{store.path}')"

@@ -6,7 +6,6 @@ from slixmpp_e2e.store.values import PeerPolicy, StoredOwnKey
 
 
 def test_an_identity_hides_its_key() -> None:
-    """Neither the private key nor the certificate shows in a repr."""
     assert repr(StoredOwnKey(b"certificate", b"private")) == "StoredOwnKey()"
 
 

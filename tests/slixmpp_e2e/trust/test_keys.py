@@ -19,7 +19,6 @@ OTHER = Fingerprint(bytes(range(32)))
 
 
 async def test_a_uri_pins_its_account_and_no_other(env: Env) -> None:
-    """``pin`` takes a fingerprint or a URI."""
     alice = await env.client(ALICE)
     trust, bare = e2e(alice).trust, JID(BOB).bare
     await trust.pin(BOB, build_trust_uri(BOB, OTHER))
@@ -128,7 +127,6 @@ async def test_keys_history_and_peers_can_be_listed(env: Env) -> None:
 
 
 async def second(env: Env, alice: ClientXMPP) -> None:
-    """Open the next session with Bob when the first one has ended."""
     await e2e(alice).close()
     await env.settle(alice)
 
@@ -142,9 +140,6 @@ async def test_the_second_session_is_known(env: Env) -> None:
     await second(env, alice)
     await e2e(alice).trust.forget(BOB)
     assert (await env.session(alice, bob))[0].assurance is Assurance.VOUCHED
-
-
-# --- connect ---------------------------------------------------------------------------------------------------------
 
 
 async def test_connect_returns_when_both_hellos_are_checked(env: Env) -> None:
@@ -222,7 +217,6 @@ async def test_an_unknown_requirement_is_an_error(env: Env) -> None:
 
 
 async def test_one_key_of_several_is_forgotten(tmp_path: Path) -> None:
-    """The others stay, and the change is reported."""
     changed: list[str] = []
     another = Fingerprint(bytes(32))
     with SQLStore.open(tmp_path / "store.db") as store:

@@ -24,7 +24,6 @@ WORDS = "correct horse battery staple"
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the derivation fast; these tests do not need its strength."""
     monkeypatch.setattr(passphrase, "MEMORY_KIB", 8)
 
 
@@ -49,7 +48,6 @@ def user() -> SlowUser:
 
 
 async def make_store(env: Env) -> None:
-    """Make Alice's store with the passphrase."""
     alice = env.make(ALICE, key_protection=Passphrase(WORDS))
     await until(e2e(alice).wait_ready())
     env.unload(alice)
@@ -176,7 +174,6 @@ async def test_a_missing_key_file_is_reported_at_once(env: Env, tmp_path: Path) 
 
 
 async def test_the_plugin_is_unloaded_while_the_key_loads(env: Env, user: SlowUser) -> None:
-    """Nothing is reported."""
     alice = env.make(ALICE, key_protection=Passphrase(user))
     told = Events(alice, "e2e_store_failed")
     own = e2e(alice)._own_key
@@ -193,7 +190,6 @@ async def test_the_plugin_is_unloaded_while_the_key_loads(env: Env, user: SlowUs
 
 
 async def test_a_new_key_is_logged(env: Env, caplog: pytest.LogCaptureFixture) -> None:
-    """The notice is logged once."""
     caplog.set_level("INFO", "slixmpp_e2e")
     env.make(ALICE)
     await turns()

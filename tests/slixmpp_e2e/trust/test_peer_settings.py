@@ -14,13 +14,7 @@ from slixmpp_e2e.trust.trust_file.watcher import TrustFile
 from tests.slixmpp_e2e.trust.trust_file.test_parse import trust
 from xmpp_e2e.config import VerifyWhen
 from xmpp_e2e.key_decision import OnKeyChange
-from xmpp_e2e.types import (
-    Assurance,
-    Fingerprint,
-    KnownKey,
-    KnownKeys,
-    TrustModel,
-)
+from xmpp_e2e.types import Assurance, Fingerprint, KnownKey, KnownKeys, TrustModel
 
 BOB, EVE = "bob@localhost", "eve@localhost"
 KEY, OTHER = Fingerprint(bytes(32)), Fingerprint(bytes(31) + b"\1")
@@ -29,18 +23,15 @@ DEFAULTS = PeerSettings(Policy.PREFER, TrustModel.SERVER_AUTHENTICATES, OnKeyCha
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SQLStore]:
-    """An empty store."""
     with SQLStore.open(tmp_path / "store.db") as opened:
         yield opened
 
 
 def lookup(store: SQLStore, folder: Path, text: str | None = None) -> PeerSettingsLookup:
-    """A lookup with this trust file, or without one."""
     return PeerSettingsLookup(store, TrustFile(None if text is None else trust(folder, text)), DEFAULTS, lambda account: None)
 
 
 def test_without_a_trust_file_the_store_and_the_defaults_decide(store: SQLStore, tmp_path: Path) -> None:
-    """A stored setting replaces the default; nothing else changes."""
     settings = lookup(store, tmp_path)
     assert settings.of(BOB) == DEFAULTS
     assert settings.known_keys(BOB) == KnownKeys()
@@ -77,13 +68,11 @@ def test_the_most_specific_source_wins(store: SQLStore, tmp_path: Path) -> None:
 
 
 def test_a_server_that_is_trusted_completely_turns_encryption_off(store: SQLStore, tmp_path: Path) -> None:
-    """Whatever the policy says."""
     settings = lookup(store, tmp_path, f'["{BOB}"]\npolicy = "require"\ntrust_model = "server-trusted"\n')
     assert settings.of(BOB).policy is Policy.OFF
 
 
 def test_facts_of_the_store(store: SQLStore, tmp_path: Path) -> None:
-    """Use of E2E encryption and allowed plaintext are in the store only."""
     settings = lookup(store, tmp_path)
     store.record_e2e_use(BOB, 1.0)
     assert settings.of(BOB).has_used_e2e

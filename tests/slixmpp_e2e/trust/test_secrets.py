@@ -34,7 +34,6 @@ async def test_a_key_has_at_least_16_bytes(env: Env) -> None:
 
 
 async def test_there_is_one_secret_of_each_kind(env: Env) -> None:
-    """A new one replaces all others, and can be forgotten."""
     alice = e2e(env.make(ALICE))
     alice._store.put_secret(BOBS, "psk", "0", bytes(32))
     alice.secrets.put(BOB, "srp", bytes(32))
@@ -46,7 +45,6 @@ async def test_there_is_one_secret_of_each_kind(env: Env) -> None:
 
 
 async def test_a_locked_password_can_be_unlocked(env: Env) -> None:
-    """The failed attempts are forgotten."""
     alice = e2e(env.make(ALICE))
     for _ in range(5):
         alice._store.count_failed_attempt(BOBS, "srp")
@@ -55,7 +53,6 @@ async def test_a_locked_password_can_be_unlocked(env: Env) -> None:
 
 
 async def test_a_shared_key_proves_the_peer(env: Env) -> None:
-    """The first message is delivered as verified."""
     alice, bob = await env.pair()
     e2e(alice).secrets.put_key(BOB, bytes(range(32)))
     e2e(bob).secrets.put_key(ALICE, bytes(range(32)))

@@ -24,7 +24,6 @@ OTHER = Fingerprint(bytes(range(32)))
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Poll often."""
     monkeypatch.setattr(store_poller, "POLL_SECONDS", 0.01)
 
 
@@ -37,7 +36,6 @@ async def pair(env: Env, tmp_path: Path, **config: str) -> tuple[ClientXMPP, Cli
 
 
 async def command(tmp_path: Path, *words: str) -> None:
-    """Run a command in Alice's name."""
     environment = os.environ | {"XDG_DATA_HOME": str(tmp_path)}
     nothing = os.open(os.devnull, os.O_RDWR)
     process = Forked(main, ["trust", *words, "--account", "alice@localhost"], (nothing, nothing, 2), environment, tmp_path)
@@ -83,9 +81,6 @@ async def test_forgetting_the_other_key_in_another_process_opens_the_session(env
     await until(link.wait_open())
 
 
-# --- the poller alone ------------------------------------------------------------------------------------------------
-
-
 class Polled:
     """A poller, what it reported, and a store that is opened twice, as by two processes."""
 
@@ -114,21 +109,17 @@ class Polled:
         self.reported.put_nowait(bare)
 
     async def look(self, times: int = 1) -> None:
-        """Wait until it has begun this number of looks, and finished all before the last."""
         while not self.looks.empty():
             self.looks.get_nowait()
         for _ in range(times):
             await until(self.looks.get())
 
     def taken(self) -> list[str]:
-        """Return all reports, and remove them."""
         return [self.reported.get_nowait() for _ in range(self.reported.qsize())]
 
 
 @pytest.fixture
 def polled(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[], Polled]:
-    """Return a function that makes one inside the event loop."""
-
     def make() -> Polled:
         made = Polled(tmp_path / "store.db")
         request.addfinalizer(made.own.close)
@@ -194,14 +185,12 @@ async def test_a_failing_store_is_reported_once_and_polled_again(polled: Callabl
 
 
 async def test_a_poller_that_never_started_can_be_stopped(polled: Callable[[], Polled]) -> None:
-    """A plugin without sessions is unloaded."""
     made = polled()
     made.poller.stop()
     assert made.poller._timer is None
 
 
 async def test_an_unloaded_plugin_does_not_poll(env: Env) -> None:
-    """Its store is closed."""
     alice, bob = await env.pair()
     await env.session(alice, bob)
     timer = e2e(alice)._client._poller._timer

@@ -24,7 +24,6 @@ def test_the_uri_of_a_key() -> None:
 
 @given(st.text("az09%?#;+=!ä中", min_size=1, max_size=8), st.binary(min_size=32, max_size=32))
 def test_each_built_uri_can_be_parsed(name: str, digest: bytes) -> None:
-    """This holds for any account and any key."""
     bare = JID(f"{name}@bücher.example").bare
     uri = build_trust_uri(bare, Fingerprint(digest))
     assert uri.isascii()
@@ -33,7 +32,6 @@ def test_each_built_uri_can_be_parsed(name: str, digest: bytes) -> None:
 
 
 def test_other_ways_to_write_a_uri() -> None:
-    """Unneeded escapes, capitals in the scheme, and several keys are accepted."""
     body = str(OTHER).partition(":")[2].replace("+", "-").replace("/", "_")
     text = f"XMPP:b%6Fb@example.org?trust-message;encryption=urn%3Ax-xmpp-e2e%3Asecurity%3A0;trust={BODY};trust={body}"
     assert parse_trust_uri(text) == (BOB, (KEY, OTHER))

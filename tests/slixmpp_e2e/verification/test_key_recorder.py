@@ -56,7 +56,6 @@ def test_a_key_is_stored_when_the_session_opens(
 
 
 def test_a_session_that_does_not_open_leaves_nothing(store: SQLStore) -> None:
-    """A key that was verified in it is not stored."""
     session = Session()
     record(store, session, PROVED, SessionReleased())
     assert store.known_keys(BOBS).keys == ()

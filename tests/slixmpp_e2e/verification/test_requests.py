@@ -36,9 +36,6 @@ async def sides(env: Env, asks: Role, **bob: Any) -> tuple[Any, Any, E2ESession,
     return one, other, ours, theirs
 
 
-# --- asked for -------------------------------------------------------------------------------------------------------
-
-
 @ASKS
 @pytest.mark.parametrize("form", list(SasForm))
 async def test_both_see_the_form_of_the_side_that_asks(env: Env, asks: Role, form: SasForm) -> None:
@@ -111,9 +108,6 @@ async def test_where_nobody_can_be_asked_the_log_says_what_to_set_up(env: Env, c
     assert "e2e_verification_requested" in line
 
 
-# --- what the users say ----------------------------------------------------------------------------------------------
-
-
 @ASKS
 async def test_strings_that_differ_for_the_peer_end_the_session(env: Env, asks: Role) -> None:
     """Our user, who had said that they match, hears of it, and the session ends."""
@@ -159,7 +153,6 @@ async def test_a_prompt_ends_with_its_session(env: Env, unloaded: bool) -> None:
 
 
 async def test_a_method_runs_once_at_a_time(env: Env) -> None:
-    """A second call is refused, the first one goes on, and no task is left at its end."""
     mine, his = Looks(at_once=False), Looks()
     _, _, ours, _ = await sides(env, Role.INITIATOR, ask_sas=his)
     before = asyncio.all_tasks()
@@ -173,13 +166,11 @@ async def test_a_method_runs_once_at_a_time(env: Env) -> None:
 
 
 async def _none_but(tasks: set[Any]) -> None:
-    """Wait until no other task runs than these and this one."""
     while left := asyncio.all_tasks() - tasks - {asyncio.current_task()}:
         await asyncio.wait(left)
 
 
 async def test_strings_are_compared_though_the_password_is_locked(env: Env) -> None:
-    """A locked password locks no other method."""
     one, _, ours, _ = await sides(env, Role.INITIATOR, ask_sas=Looks())
     for _ in range(MAX_PASSWORD_ATTEMPTS):
         e2e(one)._store.count_failed_attempt(BOBS, "srp")
@@ -214,9 +205,6 @@ async def test_an_interrupted_comparison_is_counted(env: Env) -> None:
     assert e2e(alice)._store.failed_attempts(BOBS, "sas") == 0
 
 
-# --- before a session opens --------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("holds", list(Role))
 @pytest.mark.parametrize(
     "prompts", [{"ask_sas": agrees}, {"ask_password": lambda _: says("correct horse")}], ids=["sas", "password"]
@@ -236,7 +224,6 @@ async def test_a_session_that_needs_a_verification_asks_for_it(env: Env, holds: 
 
 
 async def test_a_minimum_assurance_asks_for_a_verification(env: Env) -> None:
-    """``connect(require="verified")`` makes the session ask for a verification, too."""
     alice, bob = await env.client(ALICE, ask_sas=agrees), await env.client(BOB, ask_sas=agrees)
     await env.settle(alice, bob)
     link = await until(e2e(alice).connect(BOB, require="verified"))
@@ -292,9 +279,6 @@ async def test_without_a_prompt_an_event_says_what_is_required(env: Env, caplog:
     assert link.assurance is Assurance.VERIFIED
 
 
-# --- what fails, and when ----------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("verb", ["count_failed_attempt", "remember_key"])
 async def test_a_store_that_fails_ends_the_session(env: Env, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
     """An attempt that is not counted is not made, and a key that is not stored is not verified; the error says why."""
@@ -329,7 +313,6 @@ async def test_every_session_is_verified_where_that_is_set(env: Env, tmp_path: P
 
 
 async def test_a_right_password_ends_the_count_of_wrong_ones(env: Env) -> None:
-    """Both sides forget their counts."""
     alice, bob = await env.pair()
     for client, peer in ((alice, BOBS), (bob, ALICES)):
         share(client, peer, "srp", of("correct horse"))

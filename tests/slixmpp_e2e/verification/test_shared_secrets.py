@@ -51,7 +51,6 @@ async def test_a_wrong_password_sends_nothing_and_is_locked_in_the_end(env: Env)
 
 
 async def test_an_offer_of_a_locked_peer_is_refused(env: Env) -> None:
-    """The offer is refused with an event; our stream goes on."""
     alice, bob = await env.pair()
     share(bob, ALICES, "srp", of("right"))
     for _ in range(MAX_PASSWORD_ATTEMPTS):
@@ -94,7 +93,6 @@ async def test_a_peer_without_anybody_to_ask_declines(env: Env) -> None:
 
 
 async def test_a_password_for_one_session(env: Env) -> None:
-    """Nobody has stored a password: Alice gives it, and Bob's user is asked for it."""
     alice = await env.client(ALICE)
     bob = await env.client(BOB, ask_password=lambda peer: says("correct horse" if peer == ALICES else None))
     ours, theirs = await env.session(alice, bob)
@@ -148,7 +146,6 @@ async def test_a_text_that_cannot_be_a_password_counts_as_none(env: Env, caplog:
 
 
 async def test_a_locked_password_is_not_tried(env: Env) -> None:
-    """No attempt is made with a password for one session either."""
     alice, bob = await env.pair()
     ours, _ = await env.session(alice, bob)
     for _ in range(MAX_PASSWORD_ATTEMPTS):

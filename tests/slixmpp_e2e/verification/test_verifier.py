@@ -81,15 +81,10 @@ def proved(method: str) -> events.KeyVerified:
 
 
 def fails(store: SQLStore) -> Callable[..., Any]:
-    """Return a method of a store whose disk is full."""
-
     def fail(*_: object) -> None:
         raise StoreError(store.path, "the disk is full")
 
     return fail
-
-
-# --- outcomes --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("declined_first", [False, True])
@@ -126,8 +121,6 @@ async def test_an_interruption_that_cannot_be_counted_is_an_event(harness: Harne
     [event] = harness.emitted
     assert isinstance(event, StoreFailed)
 
-
-# --- a session that needs a verification -----------------------------------------------------------------------------
 
 BOTH = Prompts(password=lambda peer: None, sas=lambda prompt: True)
 
@@ -170,11 +163,7 @@ async def test_a_verification_that_the_user_began_goes_on(harness: Harness) -> N
     assert not session.settled.done()
 
 
-# --- prompts ---------------------------------------------------------------------------------------------------------
-
-
 def breaks(*_: object) -> Awaitable[Any]:
-    """Be a prompt with a bug."""
     raise KeyError(TYPED)
 
 
@@ -191,7 +180,6 @@ async def test_a_prompt_that_raises_ends_the_session(harness: Harness, question:
 
 
 async def test_an_error_of_the_store_is_not_hidden(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A prompt that cannot be shown because of the store ends the session with StoreError."""
     monkeypatch.setattr(harness.store, "failed_attempts", fails(harness.store))
     session = Session()
     verifier = harness.verifier(Prompts(sas=lambda prompt: True))

@@ -15,7 +15,6 @@ KEY = bytes(range(32))
 
 
 def share(client: ClientXMPP, peer: str, method: str, secret: bytes) -> None:
-    """Store a secret that the client's user shares with a peer."""
     e2e(client)._store.put_secret(peer, method, "1", secret)
 
 
@@ -25,12 +24,10 @@ def of(password: str) -> bytes:
 
 
 async def says(password: str | None) -> str | None:
-    """Answer a prompt for a password."""
     return password
 
 
 async def agrees(prompt: SasPrompt) -> bool:
-    """See the same string as the other user."""
     return True
 
 

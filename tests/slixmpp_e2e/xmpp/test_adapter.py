@@ -26,7 +26,6 @@ class Client(ClientXMPP):
         self.is_gone = False
 
     def send_raw(self, data: Any) -> None:
-        """Keep the data."""
         if self.is_gone:
             raise NotConnectedError
         self.written.append(data)
@@ -49,8 +48,6 @@ def nothing(stanza: Any) -> Any:
 
 
 def test_our_filters_go_and_others_stay(client: Client) -> None:
-    """Our filters stand first, and are gone after remove_filters()."""
-
     def other(stanza: Any) -> Any:
         return stanza
 
@@ -108,7 +105,6 @@ def test_a_reply_has_a_handler_only_if_a_request_was_sent(client: Client) -> Non
 
 
 def test_what_is_injected_is_not_counted(client: Client) -> None:
-    """Handlers get an injected stanza, and XEP-0198 does not count it."""
     heard: list[str] = []
     client.add_event_handler("message", lambda message: heard.append(message["body"]))
     adapter.inject(client, say("one"))
@@ -177,7 +173,6 @@ async def test_queued_stanzas_are_dropped_if_they_are_not_admitted(client: Clien
 
 
 async def test_the_sender_is_ended(client: Client) -> None:
-    """The sending task has ended when end_sender() returns; it may also be missing."""
     await adapter.end_sender(client)
     over = []
 
@@ -203,6 +198,5 @@ def test_an_encrypting_filter_is_noticed(client: Client) -> None:
 
 
 def test_an_element_becomes_a_stanza(client: Client) -> None:
-    """build() makes a stanza object of the kind that the element is."""
     built = adapter.build(client, client.make_iq_get(ito=BOB).xml)
     assert isinstance(built, Iq)

@@ -35,7 +35,6 @@ async def test_a_login_without_encryption_is_noticed(env: Env) -> None:
 
 
 async def test_our_own_presence_is_not_forgotten(env: Env) -> None:
-    """The server also sends us our own presence; the next one that we send still tells what we can do."""
     alice = await env.client(ALICE)
     await env.settle(alice)
     bob = await env.client(BOB)
@@ -75,9 +74,6 @@ async def test_what_was_filed_under_a_hash_must_have_it(env: Env) -> None:
     await caps.cache_caps("of fewer features", info)
     await caps.assign_verstring(bob.boundjid, "of fewer features")
     assert await discovery.supports(alice, alice.boundjid, bob.boundjid) is False
-
-
-# --- with plugins of slixmpp that are what the test says ---------------------------------------------------------------
 
 
 class Slixmpp:
@@ -167,7 +163,6 @@ async def test_a_component_answers_for_every_address() -> None:
 
 @pytest.mark.parametrize(("loaded", "left"), [((), set()), (("xep_0166",), {JINGLE}), (("xep_0261",), {IBB})])
 async def test_features_are_withdrawn(loaded: tuple[str, ...], left: set[str]) -> None:
-    """All features are removed, but not one that another plugin advertises too."""
     client: Any = Slixmpp(*loaded)
     await discovery.advertise(client, announce=False)
     await discovery.withdraw(client)
@@ -203,7 +198,6 @@ def refusal(condition: str) -> IqError:
     ],
 )
 async def test_an_answer_tells_whether_encryption_is_supported(answer: Any, expected: bool | None) -> None:
-    """The peer has it, has it not, or cannot be asked."""
     client: Any = Slixmpp()
     client.answer = answer
     assert await discovery.supports(client, JID(ALICE), JID(BOB)) is expected

@@ -25,21 +25,17 @@ class Iqs:
         self.owners: list[object] = []
 
     def request(self, ours: str, peer: str, payload: Element, replied: Any, owner: object) -> None:
-        """Keep the data."""
         assert (ours, peer) == (ALICE, BOB)
         self.requests.append((payload, replied))
         self.owners.append(owner)
 
     def result(self, request: Iq) -> None:
-        """Keep the data."""
         self.answers.append((request["id"], "result"))
 
     def error(self, request: Iq, error: JingleError) -> None:
-        """Keep the data."""
         self.answers.append((request["id"], error.condition))
 
     def forget_requests(self, owner: object) -> None:
-        """Forget the owner."""
         self.owners = [other for other in self.owners if other is not owner]
 
 
@@ -59,11 +55,9 @@ class Ours:
 
     @property
     def tags(self) -> list[str]:
-        """The tags of what was sent."""
         return [payload.tag for payload, _ in self.iqs.requests]
 
     def arrives(self, payload: Element, number: int = 0) -> bytes:
-        """Take a stanza of Bob's."""
         iq = Iq()
         iq["id"] = f"bob{number}"
         return self.transport.receive(iq, payload)
@@ -130,7 +124,6 @@ def test_an_error_ends_it(condition: str) -> None:
 
 
 def test_bytes_come_in_order_and_are_acknowledged() -> None:
-    """The bytes of the peer come in order, and each block is answered once."""
     ours = Ours()
     ours.transport.flush()
     ours.bob.receive(ours.iqs.requests[0][0])
@@ -153,7 +146,6 @@ def test_misuse_is_answered_and_ends_it() -> None:
 
 
 def test_an_abandoned_transport_waits_for_no_reply() -> None:
-    """After abandon() no request has an owner."""
     ours = Ours()
     ours.transport.send(bytes(256 * 20))
     ours.transport.flush()

@@ -25,7 +25,6 @@ class Queue(ClientXMPP):
         self.sent: list[Any] = []
 
     def send(self, data: Any, use_filters: bool = True) -> None:
-        """Keep the data."""
         self.sent.append(data)
 
 
@@ -60,7 +59,6 @@ def test_without_a_connection_they_wait(queue: Queue) -> None:
 
 
 def test_nothing_of_an_old_stream_comes_into_a_new_one(queue: Queue) -> None:
-    """A new stream has neither requests that had not left, nor replies that were expected."""
     iqs = IqChannel(queue)
     replies: list[str | None] = []
     iqs.request(ALICE, BOB, Element("{urn:x}x"), replies.append)
@@ -159,7 +157,6 @@ def test_a_reply_that_names_nobody_is_for_us(queue: Queue) -> None:
 
 
 def test_a_component_has_replies_for_each_address(queue: Any) -> None:
-    """Only the address that sent the request gets its reply."""
     queue.is_component = True
     iqs, replies = IqChannel(queue), list[str | None]()
     iqs.request(ALICE, BOB, Element("{urn:x}x"), replies.append)
@@ -219,7 +216,6 @@ def test_strangers_are_answered_as_by_our_server(queue: Any, component: bool) ->
 
 
 def test_what_strangers_wait_for_ends_with_the_stream(queue: Queue) -> None:
-    """Strangers of the next stream make us ask the server again."""
     iqs, stranger = IqChannel(queue), queue.make_iq_set()
     stranger["from"], stranger["to"] = BOB, ALICE
     for _ in range(2):

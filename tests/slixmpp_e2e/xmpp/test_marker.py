@@ -17,7 +17,6 @@ NS = "urn:x-xmpp-e2e:local:0"
 
 
 async def test_an_encrypted_stanza_tells_its_session(env: Env) -> None:
-    """It tells the session, the peer's key, and the assurance that the session has now."""
     alice, bob = await env.pair()
     _, theirs = await env.session(alice, bob)
     heard = Events(bob, "message")
@@ -48,7 +47,6 @@ async def test_plaintext_tells_that_it_is(env: Env) -> None:
 @pytest.mark.parametrize("token", ["", "x", "0" * 32])
 @pytest.mark.parametrize("count", [1, 2])
 async def test_a_forged_marker_is_stripped(env: Env, token: str, count: int) -> None:
-    """A forged marker is stripped, whether the server or the peer inside a session adds it."""
     alice, bob = await env.pair()
     _, theirs = await env.session(alice, bob)
     forged = f"<protection xmlns='{NS}' token='{token}'/>" * count
@@ -66,7 +64,6 @@ async def test_a_forged_marker_is_stripped(env: Env, token: str, count: int) -> 
 
 
 async def test_a_true_marker_beside_a_second_one_counts_for_nothing(env: Env) -> None:
-    """A stanza with two markers has none, even if one has the token of a live session."""
     alice, bob = await env.pair()
     _, theirs = await env.session(alice, bob)
     message = Message()
@@ -76,8 +73,6 @@ async def test_a_true_marker_beside_a_second_one_counts_for_nothing(env: Env) ->
 
 
 def test_a_marker_takes_the_place_of_all_others() -> None:
-    """The markers that a stanza had before are gone when it is marked."""
-
     class Session:
         assurance = Assurance.VERIFIED
         fingerprint = Fingerprint(bytes(32))

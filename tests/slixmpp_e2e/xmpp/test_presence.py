@@ -39,7 +39,6 @@ async def names(known: PresenceCache) -> list[str]:
 
 
 async def test_the_best_resource_comes_first(known: PresenceCache) -> None:
-    """Resources are sorted by priority; nonsense counts as 0, and the last presence of a resource counts."""
     for resource, priority in (("low", "-5"), ("none", ""), ("high", "7"), ("odd", "x"), ("moved", "9")):
         known.update(OURS, presence(resource, None, priority))
     known.update(OURS, presence("moved", None, "-9"))
@@ -63,7 +62,6 @@ async def test_presence_is_awaited_only_after_a_login(known: PresenceCache) -> N
 
 @pytest.mark.parametrize("kind", ["unavailable", "error"])
 async def test_a_resource_that_leaves_is_forgotten(known: PresenceCache, kind: str) -> None:
-    """Each resource leaves by itself; subscriptions and presence of a bare JID change nothing."""
     known.update(OURS, presence("a"))
     known.update(OURS, presence("b"))
     for other in (presence("a", "subscribe"), presence("", "unavailable"), presence(""), presence("a", "probe")):
@@ -114,7 +112,6 @@ async def test_the_wait_after_the_login_ends(env: Env, monkeypatch: pytest.Monke
 
 
 async def test_who_is_online_is_known_after_a_resumption(env: Env) -> None:
-    """slixmpp's roster forgets it, so a first message to a contact's bare JID would leave in plaintext."""
     bob = await env.client(BOB)
     alice = await env.client(ALICE, "xep_0198")
     await env.settle(alice, bob)

@@ -30,7 +30,6 @@ async def clients(env: Env, order: str, **config: Any) -> tuple[ClientXMPP, Clie
 
 
 async def cut(env: Env, bob: ClientXMPP, say: str = "") -> None:
-    """Cut Bob's connection and wait until they notice. What they ``say`` to Alice before that is lost on the way."""
     ended = Events(bob, "disconnected")
     env.server.disconnect(BOB)
     if say:
@@ -39,13 +38,11 @@ async def cut(env: Env, bob: ClientXMPP, say: str = "") -> None:
 
 
 def waiting(bob: ClientXMPP) -> str:
-    """Return what XEP-0198 keeps to send it again."""
     management: Any = bob.plugin["xep_0198"]
     return "".join(str(stanza) for _, stanza in management.unacked_queue)
 
 
 def agree(env: Env, bob: ClientXMPP) -> bool:
-    """Return whether client and server have counted the same stanzas, both ways."""
     management: Any = bob.plugin["xep_0198"]
     session = env.server._directory.session(BOB)
     assert session is not None
@@ -156,9 +153,6 @@ async def test_the_counts_agree_with_the_servers(env: Env, order: str) -> None:
     assert agree(env, bob)
 
 
-# --- a new stream ----------------------------------------------------------------------------------------------------
-
-
 async def test_without_a_resumption_sessions_end_and_held_stanzas_fail(env: Env) -> None:
     """The end is unclean, what waited for a session fails, and a new stream opens new sessions."""
     alice, bob = await env.pair()
@@ -208,9 +202,7 @@ async def test_a_resumption_that_fails_leaves_no_blocks_behind(env: Env) -> None
 
 
 @pytest.mark.parametrize("to", [ALICE, "alice@localhost"], ids=["full", "bare"])
-async def test_held_stanzas_can_wait_for_the_next_stream(
-    env: Env, monkeypatch: pytest.MonkeyPatch, to: str
-) -> None:
+async def test_held_stanzas_can_wait_for_the_next_stream(env: Env, monkeypatch: pytest.MonkeyPatch, to: str) -> None:
     """With ``queue_on_new_stream = "reopen"`` they are sent in a new session, in order, before what is sent later."""
     bob = await env.client(BOB, queue_on_new_stream="reopen", policy="require")
     alice = await env.client(ALICE)
@@ -242,9 +234,6 @@ async def test_what_waits_for_the_next_stream_fails_if_the_plugin_is_unloaded(en
     env.unload(bob)
     assert (await failed.take()).stanza["body"] == SECRET
     assert env.in_clear(SECRET) == []
-
-
-# --- other plugins ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
@@ -288,9 +277,7 @@ async def test_queued_plaintext_leaves_before_what_follows(env: Env) -> None:
     assert await heard.bodies(200) == [str(number) for number in range(200)]
 
 
-async def test_plaintext_is_not_lost_while_the_connection_is_down(
-    env: Env, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_plaintext_is_not_lost_while_the_connection_is_down(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
     """The route to a stranger is found, by a timeout, just when the stream waits for its resumption."""
     monkeypatch.setattr(discovery, "_TIMEOUT", 0.1)
     env.server.hooks.append(lambda stanza, sender: None if "disco#info" in to_text(stanza) else stanza)

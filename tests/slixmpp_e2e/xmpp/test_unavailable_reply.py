@@ -36,14 +36,12 @@ class World:
         self.answers.append((request["id"], texts, attributes))
 
     def stranger(self, id: str, language: str | None = None, size: int = 0) -> None:
-        """Let a stranger send a request."""
         attributes = {"type": "set", "id": id} | ({LANG: language} if language else {})
         xml = Element("{jabber:client}iq", attributes)
         xml.append(Element("offer", {"n": id, "x": "x" * size}))
         self.absent.answer(Iq(None, xml), BARE)
 
     def reply(self, error: str = TEXT, type: str = "error", language: str | None = None, *, echo: bool = False) -> None:
-        """Let the server answer the oldest request."""
         xml = Element("{jabber:client}iq", {"type": type} | ({LANG: language} if language else {}))
         if echo:
             xml.append(self._payload)
@@ -89,7 +87,6 @@ def test_the_server_is_asked_in_the_language_of_the_stranger(world: World) -> No
 
 
 def test_languages_are_bounded(world: World) -> None:
-    """Beyond the bound the oldest language is forgotten, and asked about again."""
     for number in range(absent.LANGUAGES + 1):
         world.stranger("1", f"x-{number}")
         world.reply()

@@ -61,7 +61,6 @@ async def test_contacts_who_see_our_presence_may(alice: ClientXMPP, subscription
 
 
 async def test_nobody_may_before_our_key_is_loaded(alice: ClientXMPP) -> None:
-    """Without a key we look as if we were not there, whoever asks."""
     assert not allow_list(alice, "anyone", ready=False).is_allowed(BOB)
 
 

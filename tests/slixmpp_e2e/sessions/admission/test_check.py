@@ -20,8 +20,6 @@ from xmpp_e2e.errors import JingleError, PeerRefused
 from xmpp_e2e.negotiate.jingle import NS_JINGLE, NS_SECURITY
 from xmpp_loopback import Subscription, hostile
 
-# --- who may ---------------------------------------------------------------------------------------------------------
-
 
 async def refusal(env: Env, to: str, payload: str) -> str:
     """Return how an iq of Carol's, who has no plugin, is answered, without its id and sender."""
@@ -198,9 +196,6 @@ async def test_an_occupant_of_a_room_opens_no_session(env: Env) -> None:
             admission.check(peer)
 
 
-# --- how many, and how fast -------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("bound", "devices"),
     [
@@ -213,7 +208,6 @@ async def test_an_occupant_of_a_room_opens_no_session(env: Env) -> None:
     ],
 )
 async def test_offers_are_limited(env: Env, monkeypatch: pytest.MonkeyPatch, bound: str, devices: int) -> None:
-    """Offers beyond the limits of an account, a domain or all are answered with resource-constraint."""
     alice = await env.client(ALICE, **{bound: 2})
     senders = ["bob@localhost/1", "carol@localhost/1", "bob@localhost/2"][:devices]
     accepted, refused = [], []
@@ -247,7 +241,6 @@ class Impostor:
         return None
 
     def say(self, payload: str) -> None:
-        """Send one more."""
         to = self._client.boundjid.full
         self._env.server.inject(to, f"<iq type='set' id='imp{self._said}' from='{self._sender}' to='{to}'>{payload}</iq>")
         self._said += 1
@@ -322,7 +315,6 @@ async def test_an_offer_that_crosses_ours_takes_its_place(env: Env) -> None:
 
 
 async def test_an_offer_without_encryption_crosses_none_of_ours(env: Env) -> None:
-    """It is refused by itself, and our offer goes on."""
     alice = await env.client(ALICE)
     offer, ear = await an_offer(env), Impostor(env, alice, BOB)
     env.server.hooks.append(lambda stanza, sender: None if stanza.get("to") == BOB else stanza)
@@ -365,8 +357,6 @@ async def test_the_oldest_of_the_greediest_domain_makes_way(env: Env) -> None:
 
 
 async def test_nothing_is_kept_of_an_offer_that_is_refused(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An offer that the core refuses takes no slot."""
-
     def refuse(self: SessionDriver, jingle: Any) -> None:
         raise JingleError("no", "bad-request")
 

@@ -24,7 +24,6 @@ class Sessions:
         self.given_up: list[str] = []
 
     def comes(self, peer: str, *, known: bool = False) -> None:
-        """Take in a session of this peer, whose full JID is its name."""
         given_up = self.limits.make_room(peer, known=known)
         if given_up is not None:
             self.given_up.append(given_up)
@@ -32,12 +31,10 @@ class Sessions:
         self.limits.enter(peer, peer, known=known)
 
     def opens(self, peer: str, *, known: bool = False) -> None:
-        """Take in a session of this peer, and let it open."""
         self.comes(peer, known=known)
         self.limits.settle(peer)
 
     def many(self, act: Callable[..., None], *names: str, known: bool = False) -> int:
-        """Return how many of these get a slot."""
         count = 0
         for name in names:
             try:
@@ -49,18 +46,15 @@ class Sessions:
 
 
 def people(number: int, domain: str = "evil.test") -> list[str]:
-    """Return full JIDs of that many accounts of a domain."""
     return [f"user{i}@{domain}/x" for i in range(number)]
 
 
 def devices(number: int) -> list[str]:
-    """Return full JIDs of that many devices of one account."""
     return [f"user@evil.test/{i}" for i in range(number)]
 
 
 @pytest.mark.parametrize("known", [False, True])
 def test_half_open_sessions_are_limited(known: bool) -> None:
-    """They are limited by account, by domain and in all; a session that has opened counts no more."""
     sessions = Sessions()
     assert sessions.many(sessions.comes, *devices(5), known=known) == 2
     assert sessions.many(sessions.comes, *people(20), known=known) == 4
@@ -73,7 +67,6 @@ def test_half_open_sessions_are_limited(known: bool) -> None:
 
 
 def test_all_sessions_are_limited() -> None:
-    """Open sessions count by account, by domain and in all; there is room again when some are over."""
     sessions = Sessions()
     assert sessions.many(sessions.opens, *devices(20), known=True) == 6
     assert sessions.many(sessions.opens, *people(50), known=True) == 24
@@ -113,7 +106,6 @@ def test_a_flood_from_many_domains_leaves_acquaintances_alone() -> None:
 
 
 def test_a_session_is_counted_once() -> None:
-    """However often and in whichever order it is settled and left, it counts once, and nothing is left of it."""
     sessions = Sessions()
     sessions.comes("a@b.test/x")
     for _ in range(2):
@@ -128,16 +120,11 @@ def test_a_session_is_counted_once() -> None:
     assert left._half_domains == {True: {}, False: {}}
 
 
-# --- how often -------------------------------------------------------------------------------------------------------
-
-
 def heard(sessions: SessionLimits[str], peers: list[str], now: float = 0.0, *, contact: bool = False) -> int:
-    """Return how many of these are within the rates."""
     return sum(sessions.within_rate(peer, now, contact=contact) for peer in peers)
 
 
 def test_the_rates() -> None:
-    """An account, a domain, and all strangers have a rate each; contacts are not counted with strangers."""
     everybody: SessionLimits[str] = SessionLimits(AdmissionLimits())
     account, domain, first = bounds.REQUEST_RATE_PER_PEER, bounds.REQUEST_RATE_PER_DOMAIN, bounds.FIRST_OF_DOMAIN
     assert heard(everybody, ["user@evil.test/x"] * 1000) == account.burst

@@ -6,12 +6,10 @@ from slixmpp_e2e.sessions.admission.rate_limit import NAMES, Rate, TokenBuckets,
 
 
 def taken(buckets: TokenBuckets, name: str, now: float, tries: int = 100) -> int:
-    """Return how many tries succeed at one instant."""
     return sum(take_all(now, (buckets, name)) for _ in range(tries))
 
 
 def test_a_burst_is_followed_by_the_rate() -> None:
-    """A full bucket can be taken at once, then what flows in, and never more than a full one."""
     buckets = TokenBuckets(Rate(2, 10))
     assert taken(buckets, "a", 0.0) == 10
     assert taken(buckets, "a", 1.0) == 2
@@ -21,7 +19,6 @@ def test_a_burst_is_followed_by_the_rate() -> None:
 
 
 def test_each_name_has_a_bucket_of_its_own() -> None:
-    """What one name takes is not missing for another."""
     buckets = TokenBuckets(Rate(2, 10))
     taken(buckets, "a", 0.0)
     assert taken(buckets, "b", 0.0) == 10
@@ -35,7 +32,6 @@ def test_all_or_nothing() -> None:
 
 
 def test_names_are_bounded() -> None:
-    """The least recently used name is forgotten first."""
     buckets = TokenBuckets(Rate(1, 2), names=3)
     for name in ("a", "b", "c", "a", "d"):
         buckets.take(name, 0.0)

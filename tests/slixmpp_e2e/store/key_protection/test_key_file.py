@@ -20,14 +20,12 @@ SECRET = b"a secret of some length"
 
 @pytest.fixture
 def protection(tmp_path: Path) -> KeyFile:
-    """Return a key file that was just made."""
     protection = KeyFile(tmp_path / "bob.key")
     protection.create_key()
     return protection
 
 
 def test_a_value_decrypts_in_its_place(protection: KeyFile) -> None:
-    """The same place gives the value back. Two encryptions of one value differ."""
     encrypted = protection.encrypt(SECRET, "secrets", "bob")
     assert protection.decrypt(encrypted, "secrets", "bob") == SECRET
     assert SECRET not in encrypted
@@ -42,7 +40,6 @@ def test_a_value_decrypts_in_no_other_place(protection: KeyFile, place: tuple[st
 
 
 def test_no_byte_can_be_altered(protection: KeyFile) -> None:
-    """Every flipped bit and every truncation of nonce, ciphertext and tag is noticed."""
     encrypted = protection.encrypt(SECRET, "secrets", "bob")
     for index in range(len(encrypted)):
         altered = bytearray(encrypted)
@@ -58,18 +55,15 @@ _PLACES = st.lists(st.binary(max_size=5), max_size=4).map(tuple)
 
 @given(_PLACES, _PLACES)
 def test_no_two_places_have_the_same_encoding(one: tuple[bytes, ...], other: tuple[bytes, ...]) -> None:
-    """The associated data is injective."""
     assert (associated_data(one) == associated_data(other)) == (one == other)
 
 
 def test_only_the_owner_may_read_the_key_file(protection: KeyFile) -> None:
-    """The file has 32 bytes and mode 0600."""
     assert stat.S_IMODE(protection.path.stat().st_mode) == 0o600
     assert protection.path.stat().st_size == 32
 
 
 def test_a_key_is_never_overwritten(protection: KeyFile) -> None:
-    """A second key at the same path is refused, and the first one stays."""
     before = protection.path.read_bytes()
     with store_error(StoreReason.NO_ACCESS, match="cannot be created") as caught:
         KeyFile(protection.path).create_key()
@@ -78,8 +72,6 @@ def test_a_key_is_never_overwritten(protection: KeyFile) -> None:
 
 
 def test_no_half_written_key_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the key cannot be written, no file stays that looks like one."""
-
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
@@ -90,7 +82,6 @@ def test_no_half_written_key_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_the_key_is_on_the_disk_before_it_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file and its name in the folder are synchronised."""
     synced: list[bool] = []
     monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(stat.S_ISDIR(os.fstat(descriptor).st_mode)))
     KeyFile(tmp_path / "bob.key").create_key()
@@ -108,7 +99,6 @@ def test_a_missing_key_is_reported_and_not_replaced(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"x" * 31, b"x" * 33])
 def test_a_file_of_another_length_is_no_key(tmp_path: Path, content: bytes) -> None:
-    """Only a file of exactly 32 bytes is a key."""
     path = tmp_path / "bob.key"
     path.write_bytes(content)
     with store_error(StoreReason.WRONG_KEY, match=r"bob\.key: this is no key file"):
@@ -131,6 +121,5 @@ def test_a_key_file_loses_the_permissions_of_others(protection: KeyFile) -> None
 
 
 def test_the_key_is_not_in_the_repr(protection: KeyFile) -> None:
-    """The repr only names the file."""
     protection.encrypt(SECRET)
     assert repr(protection) == f"KeyFile('{protection.path}')"

@@ -16,14 +16,7 @@ import pytest
 from keyring.errors import KeyringLocked, PasswordDeleteError
 
 from slixmpp_e2e.alarms import explain
-from slixmpp_e2e.store import (
-    KeyFile,
-    Keyring,
-    SQLStore,
-    StoredOwnKey,
-    StoreError,
-    StoreReason,
-)
+from slixmpp_e2e.store import KeyFile, Keyring, SQLStore, StoredOwnKey, StoreError, StoreReason
 from tests.slixmpp_e2e.store.expect import store_error
 from tests.slixmpp_e2e.store.processes import execute, files
 
@@ -42,19 +35,16 @@ class FakeKeyring(keyring.backend.KeyringBackend):
         self.locked = False
 
     def get_password(self, service: str, username: str) -> str | None:
-        """Return the entry."""
         if self.locked:
             raise KeyringLocked("dismissed")
         return self.entries.get((service, username))
 
     def set_password(self, service: str, username: str, password: str) -> None:
-        """Make or replace the entry."""
         if self.locked:
             raise KeyringLocked("dismissed")
         self.entries[service, username] = password
 
     def delete_password(self, service: str, username: str) -> None:
-        """Delete the entry."""
         if self.locked or (service, username) not in self.entries:
             raise PasswordDeleteError("dismissed")
         del self.entries[service, username]
@@ -62,7 +52,6 @@ class FakeKeyring(keyring.backend.KeyringBackend):
 
 @pytest.fixture(autouse=True)
 def fake() -> Iterator[FakeKeyring]:
-    """Make a fake keyring the one of this computer."""
     before = keyring.get_keyring()
     fake = FakeKeyring()
     keyring.set_keyring(fake)
@@ -72,7 +61,6 @@ def fake() -> Iterator[FakeKeyring]:
 
 @pytest.fixture
 def protected(tmp_path: Path) -> Path:
-    """Make a store with an identity and a secret, and close it."""
     with SQLStore.open(tmp_path / "store.db", Keyring()) as store:
         store.own_key(lambda: IDENTITY)
         store.put_secret(BOB, "psk", "1", b"secret")
@@ -82,7 +70,6 @@ def protected(tmp_path: Path) -> Path:
 
 
 def never() -> NoReturn:
-    """Fail: the store has an identity already."""
     raise AssertionError("a second identity was made")
 
 
@@ -142,7 +129,6 @@ def test_a_missing_entry_is_never_replaced(protected: Path, fake: FakeKeyring) -
     ],
 )
 def test_another_key_in_the_entry_is_reported(protected: Path, fake: FakeKeyring, content: str, cause: str) -> None:
-    """Somebody may have edited the entry."""
     (entry,) = fake.entries
     fake.entries[entry] = content
     wrong = store_error(StoreReason.WRONG_KEY, match=rf"store\.db: .*keyring.*{cause}")
@@ -151,7 +137,6 @@ def test_another_key_in_the_entry_is_reported(protected: Path, fake: FakeKeyring
 
 
 def test_a_store_that_names_no_entry_is_damaged(protected: Path) -> None:
-    """Somebody may have edited the store."""
     execute(protected, "UPDATE meta SET value = 'keyring' WHERE name = 'seal'")
     damaged = store_error(StoreReason.DAMAGED, match=r"store\.db: .* does not name the entry")
     with SQLStore.open(protected, Keyring()) as store, damaged:
@@ -181,7 +166,6 @@ def test_a_locked_keyring_is_unlocked_ahead(tmp_path: Path, fake: FakeKeyring) -
 
 
 def test_a_keyring_that_takes_no_key_is_reported(tmp_path: Path, fake: FakeKeyring) -> None:
-    """Nothing is encrypted then."""
     fake.locked = True
     with SQLStore.open(tmp_path / "store.db", Keyring()) as store:
         with store_error(StoreReason.PROTECTION_UNAVAILABLE, match="cannot keep the key"):
@@ -221,7 +205,6 @@ def test_the_error_names_a_missing_package(protected: Path, monkeypatch: pytest.
 
 
 def test_the_protection_can_change_to_the_keyring_and_back(tmp_path: Path, fake: FakeKeyring) -> None:
-    """Each change deletes the old key, and nothing is lost."""
     path = tmp_path / "store.db"
     with SQLStore.open(path) as store:
         store.own_key(lambda: IDENTITY)
@@ -239,7 +222,6 @@ def test_the_protection_can_change_to_the_keyring_and_back(tmp_path: Path, fake:
 
 
 def test_a_first_secret_that_was_not_stored_leaves_no_wrong_key(tmp_path: Path) -> None:
-    """The next attempt makes another entry, which then opens the secrets."""
     path = tmp_path / "store.db"
     with SQLStore.open(path, Keyring()) as store:
         execute(path, "CREATE TRIGGER refuse BEFORE INSERT ON secrets BEGIN SELECT RAISE(ABORT, 'not today'); END")
@@ -252,7 +234,6 @@ def test_a_first_secret_that_was_not_stored_leaves_no_wrong_key(tmp_path: Path) 
 
 
 def test_another_process_finds_the_new_entry(protected: Path) -> None:
-    """It goes on with the store after the key was changed."""
     with SQLStore.open(protected, Keyring()) as store, SQLStore.open(protected, Keyring()) as other:
         assert other.load_key()
         store.change_protection(Keyring())

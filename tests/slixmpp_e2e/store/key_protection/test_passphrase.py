@@ -12,15 +12,7 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from sqlalchemy import select, update
 
 from slixmpp_e2e.alarms import explain
-from slixmpp_e2e.store import (
-    KeyFile,
-    Passphrase,
-    SQLStore,
-    StoredOwnKey,
-    StoreError,
-    StoreReason,
-    tables,
-)
+from slixmpp_e2e.store import KeyFile, Passphrase, SQLStore, StoredOwnKey, StoreError, StoreReason, tables
 from slixmpp_e2e.store.key_protection import passphrase
 from tests.slixmpp_e2e.store.expect import store_error
 from tests.slixmpp_e2e.store.processes import execute, files
@@ -37,13 +29,11 @@ KEY = bytes.fromhex("63373dcb3c7c6bd4f31bf1a2f34bdc1ba0922983a10768fb18bd89a4eff
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the derivation fast; these tests do not need its strength."""
     monkeypatch.setattr(passphrase, "MEMORY_KIB", 8)
 
 
 @pytest.fixture
 def protected(tmp_path: Path, quick: None) -> Path:
-    """Make a store with an identity and a secret, and close it."""
     with SQLStore.open(tmp_path / "store.db", Passphrase(WORDS)) as store:
         store.own_key(lambda: IDENTITY)
         store.put_secret(BOB, "psk", "1", b"secret")
@@ -52,12 +42,10 @@ def protected(tmp_path: Path, quick: None) -> Path:
 
 
 def never() -> NoReturn:
-    """Fail: the store has an identity already."""
     raise AssertionError("a second identity was made")
 
 
 def test_the_key_is_that_of_argon2id(tmp_path: Path) -> None:
-    """Another implementation computes the same key from the parameters."""
     protection = Passphrase(WORDS)
     protection.bind(tmp_path, PARAMETERS)
     encrypted = protection.encrypt(b"value", "place")
@@ -79,7 +67,6 @@ def test_the_keyboard_makes_no_difference(tmp_path: Path, typed: str) -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_a_salt_is_never_used_twice(tmp_path: Path) -> None:
-    """Each new key has 16 new random bytes."""
     protection = Passphrase(WORDS)
     said = set()
     for _ in range(4):
@@ -120,7 +107,6 @@ def test_the_salt_of_a_store_is_not_taken_for_a_new_one(tmp_path: Path) -> None:
 
 
 def test_a_store_opens_with_its_passphrase(protected: Path) -> None:
-    """Everything is there without a key file, and there is no second notice."""
     assert [name for name in files(protected.parent) if name.endswith(".key")] == []
     with SQLStore.open(protected, Passphrase(WORDS)) as store:
         assert store.load_key()
@@ -133,7 +119,6 @@ def test_a_store_opens_with_its_passphrase(protected: Path) -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_a_first_secret_that_was_not_stored_leaves_nothing_behind(tmp_path: Path) -> None:
-    """The next attempt makes another salt, which then opens the secrets."""
     path = tmp_path / "store.db"
     with SQLStore.open(path, Passphrase(WORDS)) as store:
         execute(path, "CREATE TRIGGER refuse BEFORE INSERT ON secrets BEGIN SELECT RAISE(ABORT, 'not today'); END")
@@ -148,7 +133,6 @@ def test_a_first_secret_that_was_not_stored_leaves_nothing_behind(tmp_path: Path
 
 @pytest.mark.usefixtures("quick")
 def test_the_notice_warns_that_a_passphrase_cannot_be_replaced(tmp_path: Path) -> None:
-    """The user is told once, when the key is made."""
     with SQLStore.open(tmp_path / "store.db", Passphrase(WORDS)) as store:
         assert not store.load_key()
         assert store.protection_kind() is None
@@ -193,7 +177,6 @@ def test_the_error_names_the_protection_that_a_store_needs(protected: Path) -> N
 
 @pytest.mark.usefixtures("quick")
 def test_a_store_with_a_key_file_does_not_open_with_a_passphrase(tmp_path: Path) -> None:
-    """The error names both protections."""
     with SQLStore.open(tmp_path / "store.db") as store:
         store.put_secret(BOB, "psk", "1", b"secret")
         assert store.protection_kind() == "key-file"
@@ -238,7 +221,6 @@ def test_a_key_file_has_no_parameters(tmp_path: Path) -> None:
 
 
 def test_the_passphrase_is_stored_nowhere(protected: Path) -> None:
-    """It is neither in the files nor in a repr. The salt is stored unencrypted."""
     assert all(WORDS.encode() not in content for content in files(protected.parent).values())
     assert repr(Passphrase(WORDS)) == "Passphrase(…)"
     with SQLStore.open(protected) as store, store._reading() as connection:
@@ -247,7 +229,6 @@ def test_the_passphrase_is_stored_nowhere(protected: Path) -> None:
 
 
 def test_an_empty_passphrase_is_refused() -> None:
-    """The caller has made a mistake."""
     with pytest.raises(ValueError, match="at least one character"):
         Passphrase("")
 

@@ -66,7 +66,7 @@ def test_every_key_becomes_a_typed_value(tmp_path: Path) -> None:
         on_key_change = "reject"
         min_assurance = "verified"
         verify_when = "always"
-        pin = ["{KEY}", "{build_trust_uri('bob@example.org', OTHER)}"]
+        pin = ["{KEY}", "{build_trust_uri("bob@example.org", OTHER)}"]
         psk_file = "bob.psk"
         password_file = "{elsewhere}"
         """,
@@ -118,7 +118,7 @@ def test_an_account_and_its_domain(tmp_path: Path) -> None:
         ('["x.org"]\npin = "x"\n', 2, "x.org / pin: this is for accounts"),
         ('["x.org"]\npsk_file = "x"\n', 2, "x.org / psk_file: this is for accounts"),
         ('["x.org"]\npassword_file = "x"\n', 2, "x.org / password_file: this is for accounts"),
-        ('[x.org]\npolicy = "off"\n', 1, 'JIDs and domains need quotation marks'),
+        ('[x.org]\npolicy = "off"\n', 1, "JIDs and domains need quotation marks"),
         ('policy = "off"\n', 1, "policy: this is outside of a table"),
         ('["bob@x.org/phone"]\n', 1, "rules are for accounts: bob@x.org"),
         ('["@"]\n', 1, "this is no JID"),
@@ -153,7 +153,6 @@ def test_a_secret_in_place_of_a_path_is_not_repeated(tmp_path: Path, key: str) -
 @given(st.lists(st.sampled_from(PIECES)).map("".join) | st.text(max_size=30))
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_content_gives_rules_or_one_error(tmp_path: Path, text: str) -> None:
-    """No other error is raised."""
     path = tmp_path / "trust.toml"
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     with suppress(TrustFileError):
@@ -162,13 +161,11 @@ def test_any_content_gives_rules_or_one_error(tmp_path: Path, text: str) -> None
 
 @pytest.mark.parametrize("text", ["a = " + "[" * 5000, "a = " + "9" * 5000])
 def test_errors_of_tomllib_that_are_no_toml_errors(tmp_path: Path, text: str) -> None:
-    """Too deep nesting and too long numbers are refused as well."""
     with pytest.raises(TrustFileError):
         rules(tmp_path, text)
 
 
 def test_a_file_that_cannot_be_used(tmp_path: Path) -> None:
-    """It is missing, not text, too long, or writable by everybody."""
     path = tmp_path / "trust.toml"
     with pytest.raises(TrustFileError, match="cannot be read"):
         read_trust_file(path, {})

@@ -22,7 +22,6 @@ def file(folder: Path, content: bytes, mode: int = 0o600) -> Path:
 
 @pytest.mark.parametrize("content", [b"correct horse", b"correct horse\n", b"correct horse\r\n"])
 def test_one_line(tmp_path: Path, content: bytes) -> None:
-    """The end of the line may be missing."""
     assert read_secret_file(file(tmp_path, content)) == SECRET
 
 
@@ -85,7 +84,6 @@ def test_modes_are_ignored_where_they_mean_nothing(tmp_path: Path, monkeypatch: 
 
 
 def test_a_path_that_is_no_file(tmp_path: Path) -> None:
-    """It is missing, a folder, or a pipe, which must not block."""
     for path, words in ((tmp_path / "none", "No such file"), (tmp_path, "directory|ordinary")):
         with pytest.raises(ValueError, match=words):
             read_secret_file(path)
@@ -96,7 +94,6 @@ def test_a_path_that_is_no_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("length", [MIN_KEY_BYTES, 17, KEY_BYTES, 64])
 def test_each_encoded_key_can_be_decoded(length: int) -> None:
-    """This holds for any bytes."""
     key = bytes(range(255, 255 - length, -1))
     assert encode_psk(key).startswith("psk:")
     assert "=" not in encode_psk(key)

@@ -22,12 +22,7 @@ from tests.slixmpp_e2e.env import ALICE, BOB, PATIENCE, Env, Events, e2e, turns,
 from tests.slixmpp_e2e.trust.trust_file.test_parse import secret, trust
 from xmpp_e2e.errors import LocalError
 from xmpp_e2e.key_decision import OnKeyChange
-from xmpp_e2e.types import (
-    Assurance,
-    Fingerprint,
-    Role,
-    TrustModel,
-)
+from xmpp_e2e.types import Assurance, Fingerprint, Role, TrustModel
 
 ALICES, BOBS = "alice@localhost", "bob@localhost"
 KEY, OTHER = Fingerprint(bytes(32)), Fingerprint(bytes(31) + b"\1")
@@ -36,7 +31,6 @@ PSK = bytes(range(32))
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Poll often."""
     monkeypatch.setattr(watcher, "POLL_SECONDS", 0.01)
 
 
@@ -45,15 +39,11 @@ def trust_file(folder: Path, text: str) -> TrustFile:
 
 
 async def alice_with(env: Env, folder: Path, text: str) -> ClientXMPP:
-    """Connect Alice with this trust file."""
     return await env.client(ALICE, trust_file=str(trust(folder, text)))
 
 
 def pinned(key: Fingerprint | None) -> str:
     return f'["{BOBS}"]\ntrust_model = "server-untrusted"\npin = "{key}"\n'
-
-
-# --- secrets ---------------------------------------------------------------------------------------------------------
 
 
 def test_secrets_of_the_file(tmp_path: Path) -> None:
@@ -67,11 +57,7 @@ def test_secrets_of_the_file(tmp_path: Path) -> None:
     assert file.secrets(BOBS, "bot@localhost")["srp"] != found["srp"]
 
 
-# --- in a client -----------------------------------------------------------------------------------------------------
-
-
 async def test_a_session_gets_the_settings_of_the_file(env: Env, tmp_path: Path) -> None:
-    """Each session gets the settings of the file."""
     text = f'''
         ["{BOBS}"]
         trust_model = "server-untrusted"
@@ -90,7 +76,6 @@ async def test_a_session_gets_the_settings_of_the_file(env: Env, tmp_path: Path)
 
 
 async def test_secrets_of_the_file_replace_those_of_the_store(env: Env, tmp_path: Path) -> None:
-    """The methods keep their order."""
     secret(tmp_path, "password", "correct horse")
     board = e2e(env.make(ALICE, trust_file=trust(tmp_path, f'["{BOBS}"]\npassword_file = "password"\n')))._client
     board._store.put_secret(BOBS, "psk", "1", PSK)
@@ -129,7 +114,6 @@ async def test_both_peers_share_a_key_and_a_password(env: Env, tmp_path: Path) -
 
 
 async def test_a_bad_file_keeps_the_plugin_from_loading(env: Env, tmp_path: Path) -> None:
-    """No store stays open."""
     alice = env.make(ALICE, load=False)
     with pytest.raises(TrustFileError, match="line 1"):
         env.load(alice, trust_file=str(trust(tmp_path, "nonsense\n")))
@@ -137,11 +121,7 @@ async def test_a_bad_file_keeps_the_plugin_from_loading(env: Env, tmp_path: Path
     assert not [name for name in os.listdir(tmp_path) if name.endswith(".db")]
 
 
-# --- changes ---------------------------------------------------------------------------------------------------------
-
-
 async def test_an_added_pin_releases_a_queued_message(env: Env, tmp_path: Path) -> None:
-    """The waiting session itself opens."""
     bob = await env.client(BOB)
     alice = await alice_with(env, tmp_path, pinned(KEY))
     await env.settle(alice, bob)
@@ -172,7 +152,6 @@ async def test_changed_rules_close_a_session(env: Env, tmp_path: Path) -> None:
 
 
 async def test_a_known_route_is_looked_up_again(env: Env, tmp_path: Path) -> None:
-    """A message that went as plaintext before the change does not after it."""
     await env.client(BOB, load=False)
     alice = await alice_with(env, tmp_path, "")
     failed = Events(alice, "e2e_send_failed")
@@ -263,7 +242,6 @@ async def test_a_component_derives_none_ahead(env: Env, tmp_path: Path, monkeypa
 
 
 async def test_a_password_that_is_replaced_while_it_is_derived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The result for the old one is dropped."""
     begun, go_on = threading.Event(), threading.Event()
 
     def slow(password: str, ours: str, peer: str) -> bytes:
@@ -314,7 +292,6 @@ async def test_the_number_of_derived_passwords_is_bounded(tmp_path: Path, monkey
 
 
 async def test_the_plugin_ends_while_the_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The new rules are dropped."""
     begun, go_on = threading.Event(), threading.Event()
     file = trust_file(tmp_path, "")
 
@@ -335,7 +312,6 @@ async def test_the_plugin_ends_while_the_file_is_read(tmp_path: Path, monkeypatc
 
 
 async def test_an_unloaded_plugin_does_not_watch_the_file(env: Env, tmp_path: Path) -> None:
-    """Its timer is cancelled."""
     alice = await alice_with(env, tmp_path, "")
     timer = e2e(alice)._client._trust_file._timer
     assert timer is not None
