@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from slixmpp_e2e.store import SQLStore
+from slixmpp_e2e.store.key_protection import passphrase
 from slixmpp_e2e.xmpp import presence
 from tests.slixmpp_e2e.disk import mounted
 from tests.slixmpp_e2e.env import ACCOUNTS, BOTS, BOTS_SECRET, Env
@@ -31,6 +33,18 @@ async def two_domains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncI
         running = Env(near, tmp_path, far)
         yield running
         await running.end()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SQLStore]:
+    with SQLStore.open(tmp_path / "store.db") as opened:
+        yield opened
+
+
+@pytest.fixture
+def quick_derivation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Derive keys of passphrases fast, for tests that do not need their strength."""
+    monkeypatch.setattr(passphrase, "MEMORY_KIB", 8)
 
 
 @pytest.fixture

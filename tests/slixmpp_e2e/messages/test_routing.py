@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -51,12 +50,6 @@ class Around:
     async def _query_support(self, xmpp: Any, own_jid: Any, jids: list[str]) -> dict[str, bool | None]:
         self.asked.append(jids)
         return {jid: self.advertised[jid] for jid in jids}
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[SQLStore]:
-    with SQLStore.open(tmp_path / "store.db") as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 import pytest
 
@@ -16,3 +17,8 @@ def store_error(reason: StoreReason, match: str | None = None) -> Iterator[pytes
     with pytest.raises(StoreError, match=match) as caught:
         yield caught
     assert caught.value.reason is reason
+
+
+def never() -> NoReturn:
+    """Make no identity: the store has one already."""
+    raise AssertionError("a second identity was made")

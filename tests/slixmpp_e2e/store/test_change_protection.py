@@ -11,20 +11,16 @@ import pytest
 from sqlalchemy import Connection, insert, select
 
 from slixmpp_e2e.store import KeyFile, KeyProtection, Passphrase, SQLStore, StoredOwnKey, StoreError, StoreReason, tables
-from slixmpp_e2e.store.key_protection import passphrase
 from slixmpp_e2e.store.secret_table import SecretTable
-from tests.slixmpp_e2e.store.expect import store_error
+from tests.slixmpp_e2e.store.expect import never, store_error
 from tests.slixmpp_e2e.store.processes import dump, execute, files, run
 from xmpp_e2e.types import Fingerprint
+
+pytestmark = pytest.mark.usefixtures("quick_derivation")
 
 BOB, EVE = "bob@example.org", "eve@example.org"
 IDENTITY = StoredOwnKey(b"the certificate", b"the private key")
 WORDS = "correct horse battery staple"
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passphrase, "MEMORY_KIB", 8)
 
 
 @pytest.fixture
@@ -57,10 +53,6 @@ def assert_all_is_there(path: Path, protection: KeyProtection | None = None) -> 
         with store._reading() as connection:
             row = connection.execute(select(tables.identity).where(tables.identity.c.generation == 1)).one()
         assert store._protection.decrypt(row.private_key, "identity", "1", row.certificate) == IDENTITY.private_key
-
-
-def never() -> NoReturn:
-    raise AssertionError("a second identity was made")
 
 
 def key_of(path: Path) -> KeyFile:

@@ -8,7 +8,6 @@ import sqlite3
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
@@ -24,20 +23,16 @@ from slixmpp_e2e.store import (
     StoreReason,
     tables,
 )
-from slixmpp_e2e.store.key_protection import passphrase
 from tests.slixmpp_e2e.disk import DISK_KIB, exhaust
-from tests.slixmpp_e2e.store.expect import store_error
+from tests.slixmpp_e2e.store.expect import never, store_error
 from tests.slixmpp_e2e.store.processes import dump, execute, files, run
 from xmpp_e2e.types import Assurance, Fingerprint
+
+pytestmark = pytest.mark.usefixtures("quick_derivation")
 
 BOB, EVE = "bob@example.org", "eve@example.org"
 IDENTITY = StoredOwnKey(b"the certificate", b"the private key")
 OLD = Path(__file__).with_name("before_migrations.sql")
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passphrase, "MEMORY_KIB", 8)
 
 
 def fill(path: Path) -> Path:
@@ -74,10 +69,6 @@ def opening(path: Path) -> StoreError | None:
     except StoreError as error:
         return error
     return None
-
-
-def never() -> NoReturn:
-    raise AssertionError("a second identity was made")
 
 
 def fill_up(store: SQLStore) -> None:
@@ -160,14 +151,6 @@ def test_a_change_of_protection_that_does_not_fit(disk: Path, leave: int) -> Non
     with SQLStore.open(path) as store:
         store.change_protection(Passphrase("words"))
         assert store.secret(BOB, "psk", "1") == b"the secret"
-
-
-def test_a_key_file_that_does_not_fit(disk: Path) -> None:
-    exhaust(disk)
-    with store_error(StoreReason.FULL) as caught:
-        KeyFile(disk / "store.key").create_key()
-    says(caught.value, disk / "store.key", "No space left", "Make room")
-    assert sorted(files(disk)) == ["ballast"]
 
 
 AS_NOBODY = """

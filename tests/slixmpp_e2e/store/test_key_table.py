@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -19,12 +16,6 @@ from xmpp_e2e.types import Assurance, Fingerprint, KnownKey, KnownKeys
 A, B, C = (Fingerprint(letter * 32) for letter in (b"A", b"B", b"C"))
 BOB, EVE = "bob@example.org", "eve@example.org"
 VOUCHED, SIGNED, VERIFIED = Assurance.VOUCHED, Assurance.VOUCHED_SIGNED, Assurance.VERIFIED
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[SQLStore]:
-    with SQLStore.open(tmp_path / "store.db") as store:
-        yield store
 
 
 def lines(store: SQLStore, peer: str = BOB) -> list[tuple[float, Fingerprint, str, str, str]]:

@@ -9,7 +9,6 @@ import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 from alembic import command
@@ -22,7 +21,7 @@ from sqlalchemy import create_engine
 from slixmpp_e2e.alarms import explain
 from slixmpp_e2e.policy import Policy
 from slixmpp_e2e.store import PeerPolicy, SchemaError, SQLStore, StoredOwnKey, StoreError, StoreReason, migrate, tables
-from tests.slixmpp_e2e.store.expect import store_error
+from tests.slixmpp_e2e.store.expect import never, store_error
 from tests.slixmpp_e2e.store.processes import at_once, dump, execute, files, run
 from xmpp_e2e.types import Assurance, Fingerprint
 
@@ -52,10 +51,6 @@ def assert_all_is_there(store: SQLStore, counted: int = 2) -> None:
     assert store.policy(BOB) == PeerPolicy(policy=Policy.REQUIRE)
     assert store.has_used_e2e(BOB)
     assert store.failed_attempts(EVE, "srp") == counted
-
-
-def never() -> NoReturn:
-    raise AssertionError("a second identity was made")
 
 
 def test_the_migrations_make_the_same_schema_as_the_tables(tmp_path: Path) -> None:

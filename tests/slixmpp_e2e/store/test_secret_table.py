@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, NoReturn
 
@@ -13,7 +12,7 @@ from sqlalchemy import Table, select, update
 from slixmpp_e2e.alarms import explain
 from slixmpp_e2e.store import SQLStore, StoredOwnKey, StoreError, StoreReason, tables
 from slixmpp_e2e.store.secret_table import SECRET_BYTES
-from tests.slixmpp_e2e.store.expect import store_error
+from tests.slixmpp_e2e.store.expect import never, store_error
 from xmpp_e2e.types import Fingerprint
 
 BOB, EVE = "bob@example.org", "eve@example.org"
@@ -21,18 +20,8 @@ IDENTITY = StoredOwnKey(b"the certificate", b"the private key")
 SECRET = b"correct horse battery staple"
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[SQLStore]:
-    with SQLStore.open(tmp_path / "store.db") as store:
-        yield store
-
-
 def create() -> StoredOwnKey:
     return IDENTITY
-
-
-def never() -> NoReturn:
-    raise AssertionError("a second identity was made")
 
 
 def column(store: SQLStore, table: Table, name: str) -> bytes:

@@ -24,12 +24,6 @@ STRICT = PeerPolicy(Policy.REQUIRE, TrustModel.SERVER_UNTRUSTED, True, OnKeyChan
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[SQLStore]:
-    with SQLStore.open(tmp_path / "store.db") as store:
-        yield store
-
-
-@pytest.fixture
 def other(store: SQLStore) -> Iterator[SQLStore]:
     with SQLStore.open(store.path) as other:
         yield other
@@ -238,7 +232,3 @@ def test_closing_leaves_one_file_to_copy(store: SQLStore) -> None:
     store.record_e2e_use(BOB, 1.0)
     store.close()
     assert [path.name for path in store.path.parent.iterdir()] == ["store.db"]
-
-
-def test_the_repr_names_the_file(store: SQLStore) -> None:
-    assert repr(store) == f"SQLStore('{store.path}')"

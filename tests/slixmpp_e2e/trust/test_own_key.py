@@ -12,19 +12,15 @@ import pytest
 from slixmpp_e2e.alarms import explain
 from slixmpp_e2e.errors import PeerWithoutE2E, StoreLocked
 from slixmpp_e2e.store import Passphrase, SQLStore, StoreError, StoreReason
-from slixmpp_e2e.store.key_protection import passphrase
 from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, e2e, turns, until
 from tests.slixmpp_e2e.store.expect import store_error
 from xmpp_e2e.errors import PeerRefused
 from xmpp_loopback import online
 from xmpp_loopback.client import reconnect
 
+pytestmark = pytest.mark.usefixtures("quick_derivation")
+
 WORDS = "correct horse battery staple"
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passphrase, "MEMORY_KIB", 8)
 
 
 class SlowUser:

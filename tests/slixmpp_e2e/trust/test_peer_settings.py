@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from slixmpp_e2e.policy import Policy
 from slixmpp_e2e.store import PeerPolicy, SQLStore
@@ -19,12 +16,6 @@ from xmpp_e2e.types import Assurance, Fingerprint, KnownKey, KnownKeys, TrustMod
 BOB, EVE = "bob@localhost", "eve@localhost"
 KEY, OTHER = Fingerprint(bytes(32)), Fingerprint(bytes(31) + b"\1")
 DEFAULTS = PeerSettings(Policy.PREFER, TrustModel.SERVER_AUTHENTICATES, OnKeyChange.BY_TRUST_MODEL)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[SQLStore]:
-    with SQLStore.open(tmp_path / "store.db") as opened:
-        yield opened
 
 
 def lookup(store: SQLStore, folder: Path, text: str | None = None) -> PeerSettingsLookup:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,12 +24,6 @@ class Session:
 
     def __init__(self, *, is_open: bool = False) -> None:
         self.peer, self.is_open = BOB, is_open
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[SQLStore]:
-    with SQLStore.open(tmp_path / "alice.db") as opened:
-        yield opened
 
 
 def record(store: SQLStore, session: Any, *told: Any) -> None:

@@ -88,15 +88,6 @@ def test_the_key_is_on_the_disk_before_it_is_used(tmp_path: Path, monkeypatch: p
     assert synced == [False, True]
 
 
-def test_a_missing_key_is_reported_and_not_replaced(tmp_path: Path) -> None:
-    """The error names the file, and no file appears in its place."""
-    protection = KeyFile(tmp_path / "bob.key")
-    assert not protection.has_key()
-    with store_error(StoreReason.KEY_FILE_MISSING, match=r"bob\.key: the key file .* is missing"):
-        protection.encrypt(SECRET)
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.mark.parametrize("content", [b"", b"x" * 31, b"x" * 33])
 def test_a_file_of_another_length_is_no_key(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "bob.key"

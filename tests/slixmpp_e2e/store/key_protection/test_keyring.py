@@ -6,7 +6,6 @@ import base64
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import keyring
 import keyring.backend
@@ -17,7 +16,7 @@ from keyring.errors import KeyringLocked, PasswordDeleteError
 
 from slixmpp_e2e.alarms import explain
 from slixmpp_e2e.store import KeyFile, Keyring, SQLStore, StoredOwnKey, StoreError, StoreReason
-from tests.slixmpp_e2e.store.expect import store_error
+from tests.slixmpp_e2e.store.expect import never, store_error
 from tests.slixmpp_e2e.store.processes import execute, files
 
 BOB = "bob@example.org"
@@ -67,10 +66,6 @@ def protected(tmp_path: Path) -> Path:
         assert "keyring" in str(store.key_notice)
         assert str(store.key_notice).count(". ") == 0
     return tmp_path / "store.db"
-
-
-def never() -> NoReturn:
-    raise AssertionError("a second identity was made")
 
 
 def test_a_store_opens_with_its_entry(protected: Path, fake: FakeKeyring) -> None:

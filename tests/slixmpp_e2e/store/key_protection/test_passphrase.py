@@ -14,9 +14,11 @@ from sqlalchemy import select, update
 from slixmpp_e2e.alarms import explain
 from slixmpp_e2e.store import KeyFile, Passphrase, SQLStore, StoredOwnKey, StoreError, StoreReason, tables
 from slixmpp_e2e.store.key_protection import passphrase
-from tests.slixmpp_e2e.store.expect import store_error
+from tests.slixmpp_e2e.store.expect import never, store_error
 from tests.slixmpp_e2e.store.processes import execute, files
 from xmpp_e2e.types import Fingerprint
+
+pytestmark = pytest.mark.usefixtures("quick_derivation")
 
 BOB = "bob@example.org"
 IDENTITY = StoredOwnKey(b"the certificate", b"the private key")
@@ -28,24 +30,17 @@ KEY = bytes.fromhex("63373dcb3c7c6bd4f31bf1a2f34bdc1ba0922983a10768fb18bd89a4eff
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passphrase, "MEMORY_KIB", 8)
-
-
-@pytest.fixture
-def protected(tmp_path: Path, quick: None) -> Path:
+def protected(tmp_path: Path) -> Path:
     with SQLStore.open(tmp_path / "store.db", Passphrase(WORDS)) as store:
         store.own_key(lambda: IDENTITY)
         store.put_secret(BOB, "psk", "1", b"secret")
+        assert "no way to replace it if you forget it" in str(store.key_notice)
         store.pin(BOB, Fingerprint(b"A" * 32), 1.0)
     return tmp_path / "store.db"
 
 
-def never() -> NoReturn:
-    raise AssertionError("a second identity was made")
-
-
-def test_the_key_is_that_of_argon2id(tmp_path: Path) -> None:
+def test_the_key_is_that_of_argon2id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # with all the memory
     protection = Passphrase(WORDS)
     protection.bind(tmp_path, PARAMETERS)
     encrypted = protection.encrypt(b"value", "place")
@@ -55,7 +50,6 @@ def test_the_key_is_that_of_argon2id(tmp_path: Path) -> None:
     assert other.decrypt(encrypted, "place") == b"value"
 
 
-@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("typed", ["Gru\u0308\u00dfe vom Su\u0308den", "Grüße\u00a0vom\u3000Süden"])
 def test_the_keyboard_makes_no_difference(tmp_path: Path, typed: str) -> None:
     """Characters may be composed or not, and spaces of any kind: RFC 8265's OpaqueString."""
@@ -65,7 +59,6 @@ def test_the_keyboard_makes_no_difference(tmp_path: Path, typed: str) -> None:
     assert protections[1].decrypt(protections[0].encrypt(b"value")) == b"value"
 
 
-@pytest.mark.usefixtures("quick")
 def test_a_salt_is_never_used_twice(tmp_path: Path) -> None:
     protection = Passphrase(WORDS)
     said = set()
@@ -76,7 +69,6 @@ def test_a_salt_is_never_used_twice(tmp_path: Path) -> None:
     assert {len(parameters) for parameters in said} == {len(PARAMETERS)}
 
 
-@pytest.mark.usefixtures("quick")
 def test_the_key_of_a_new_store_is_derived_once_and_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`load_key` derives it with the salt that the store gets later, and no change has to wait for it."""
     derivations: list[object] = []
@@ -96,7 +88,6 @@ def test_the_key_of_a_new_store_is_derived_once_and_ahead(tmp_path: Path, monkey
     assert len(derivations) == 1
 
 
-@pytest.mark.usefixtures("quick")
 def test_the_salt_of_a_store_is_not_taken_for_a_new_one(tmp_path: Path) -> None:
     """Another process may have protected the store first."""
     protection = Passphrase(WORDS)
@@ -117,7 +108,6 @@ def test_a_store_opens_with_its_passphrase(protected: Path) -> None:
         assert store.protection_kind() == "passphrase"
 
 
-@pytest.mark.usefixtures("quick")
 def test_a_first_secret_that_was_not_stored_leaves_nothing_behind(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     with SQLStore.open(path, Passphrase(WORDS)) as store:
@@ -129,16 +119,6 @@ def test_a_first_secret_that_was_not_stored_leaves_nothing_behind(tmp_path: Path
         store.put_secret(BOB, "psk", "1", b"secret")
     with SQLStore.open(path, Passphrase(WORDS)) as store:
         assert store.secret(BOB, "psk", "1") == b"secret"
-
-
-@pytest.mark.usefixtures("quick")
-def test_the_notice_warns_that_a_passphrase_cannot_be_replaced(tmp_path: Path) -> None:
-    with SQLStore.open(tmp_path / "store.db", Passphrase(WORDS)) as store:
-        assert not store.load_key()
-        assert store.protection_kind() is None
-        store.put_secret(BOB, "psk", "1", b"secret")
-        assert "no way to replace it if you forget it" in str(store.key_notice)
-        assert str(store.key_notice).count(". ") == 0
 
 
 def test_a_wrong_passphrase_is_reported_and_does_no_harm(protected: Path) -> None:
@@ -173,19 +153,6 @@ def test_the_error_names_the_protection_that_a_store_needs(protected: Path) -> N
                 use()
             assert "Open the store with what the message names" in explain(caught.value)
     assert not protected.with_suffix(".key").exists()
-
-
-@pytest.mark.usefixtures("quick")
-def test_a_store_with_a_key_file_does_not_open_with_a_passphrase(tmp_path: Path) -> None:
-    with SQLStore.open(tmp_path / "store.db") as store:
-        store.put_secret(BOB, "psk", "1", b"secret")
-        assert store.protection_kind() == "key-file"
-    protection = Passphrase(WORDS)
-    with (
-        SQLStore.open(tmp_path / "store.db", protection) as store,
-        store_error(StoreReason.OTHER_PROTECTION, match=r"protected by a key-file, and .* with a passphrase"),
-    ):
-        store.secret(BOB, "psk", "1")
 
 
 @pytest.mark.parametrize(
