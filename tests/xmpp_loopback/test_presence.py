@@ -40,14 +40,6 @@ async def test_contacts_see_each_other_come_and_go(server: LoopbackServer, log_i
     assert set(alice.client_roster["bob@localhost"].resources) == {"desk"}
 
 
-async def test_a_cut_connection_is_a_departure(server: LoopbackServer, log_in: LogIn, events: Any) -> None:
-    alice, _bob = await log_in("alice@localhost/x"), await log_in("bob@localhost/y")
-    gone = events(alice, "presence_unavailable")
-    server.disconnect("bob@localhost/y")
-    assert (await gone.take())["from"].full == "bob@localhost/y"
-    assert server.online == ["alice@localhost/x"]
-
-
 async def test_before_presence_nobody_knows(
     server: LoopbackServer, make: Callable[..., ClientXMPP], log_in: LogIn, settle: Settle
 ) -> None:

@@ -95,16 +95,6 @@ async def test_errors_breed_no_errors(server: LoopbackServer, wire: Any) -> None
     assert len([handled for handled in server.handled if handled.direction is Direction.SENT]) == 1
 
 
-async def test_an_iq_reaches_a_full_jid_and_its_answer_comes_back(log_in: LogIn) -> None:
-    """Two clients ask each other for their features."""
-    alice = await log_in("alice@localhost/x", "xep_0030")
-    bob = await log_in("bob@localhost/y", "xep_0030")
-    bob.plugin["xep_0030"].add_feature("urn:test:feature")
-    answer = await alice.plugin["xep_0030"].get_info(jid="bob@localhost/y", timeout=10)
-    assert answer["from"].full == "bob@localhost/y"
-    assert "urn:test:feature" in answer["disco_info"]["features"]
-
-
 @pytest.mark.parametrize(
     ("to", "condition"),
     [

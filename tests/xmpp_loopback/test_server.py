@@ -162,22 +162,6 @@ async def test_hooks_act_in_order_on_stamped_stanzas(
     assert len(server.find_text("drop me")) == 1
 
 
-async def test_a_hook_may_forge_the_sender(server: LoopbackServer, log_in: LogIn, events: Any) -> None:
-    """The stamp comes before the hooks. Errors still go to the real sender."""
-    alice, bob = await log_in("alice@localhost/x"), await log_in("bob@localhost/y")
-
-    def forge(stanza: Element, sender: str) -> Element:
-        stanza.set("from", "carol@localhost/z")
-        return stanza
-
-    server.hooks.append(forge)
-    got, failed = events(bob, "message"), events(alice, "message_error")
-    alice.send_message("bob@localhost/y", "who am I?")
-    assert (await got.take())["from"].full == "carol@localhost/z"
-    alice.send_message("nobody@localhost", "anybody?")
-    assert (await failed.take())["error"]["condition"] == "service-unavailable"
-
-
 async def test_the_server_is_quick(server: LoopbackServer, wire: Any) -> None:
     """Parsing, routing and writing 5,000 stanzas takes less CPU time than 2,000 a second would allow."""
     client = await wire()
