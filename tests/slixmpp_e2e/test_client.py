@@ -11,7 +11,6 @@ from slixmpp.exceptions import IqError
 from slixmpp_e2e import alarms
 from slixmpp_e2e.errors import PeerOffline, PeerWithoutE2E, PlaintextNotAllowed
 from slixmpp_e2e.events import SendFailed
-from slixmpp_e2e.messages import routing
 from slixmpp_e2e.sessions.driver import SessionDiscarded, SessionReleased
 from slixmpp_e2e.store import StoreError, StoreReason
 from slixmpp_e2e.xmpp import adapter, discovery
@@ -19,7 +18,7 @@ from tests.slixmpp_e2e.env import ALICE, BOB, SECRET, Env, Events, ask, e2e, jin
 from xmpp_e2e import events
 from xmpp_e2e.errors import PeerIncompatible, PeerRefused
 from xmpp_e2e.negotiate.jingle import NS_SECURITY
-from xmpp_loopback import Hook, hostile, offline
+from xmpp_loopback import Hook, hostile
 
 
 def explains(report: SendFailed) -> bool:
@@ -112,18 +111,6 @@ async def test_the_policy_of_a_peer_goes_before_the_general_one(env: Env) -> Non
     e2e(alice).set_policy(BOB, trust_model="server-trusted")
     alice.send_message(mto=BOB, mbody="three")
     assert str((await heard.take())["e2e"]["assurance"]) == "none"
-
-
-async def test_a_stricter_policy_holds_at_once(env: Env) -> None:
-    alice, bob = await env.client(ALICE), await env.client(BOB, "xep_0030", load=False)
-    await env.settle(alice, bob)
-    heard, failed = Events(bob, "message"), Events(alice, "e2e_send_failed")
-    alice.send_message(mto=BOB, mbody="one")
-    assert await heard.bodies(1) == ["one"]
-    e2e(alice).set_policy(BOB, "require")
-    alice.send_message(mto=BOB, mbody="two")
-    assert isinstance((await failed.take()).error, PeerWithoutE2E)
-    assert env.in_clear("two") == []
 
 
 def nothing(stanza: Element, sender: str) -> Element:
@@ -223,53 +210,6 @@ async def test_plaintext_that_comes_follows_the_policy(env: Env, policy: str, se
         assert caught.value.iq["error"]["condition"] == ("feature-not-implemented" if delivered else "service-unavailable")
 
 
-async def test_a_message_to_a_bare_jid_goes_to_every_resource_with_encryption(env: Env) -> None:
-    """Each device with encryption gets the message through a session of its own; one without gets nothing."""
-    alice = await env.client(ALICE)
-    bobs = [await env.client(f"bob@localhost/{name}", load=name != "plain") for name in ("one", "two", "plain")]
-    await env.settle(alice, *bobs)
-    heard = [Events(bob, "message") for bob in bobs]
-    for number in range(3):
-        alice.send_message(mto="bob@localhost", mbody=f"{SECRET} {number}")
-    for each in heard[:2]:
-        assert await each.bodies(3) == [f"{SECRET} {number}" for number in range(3)]
-    await env.settle(alice, *bobs)
-    assert [len(each) for each in heard] == [0, 0, 0]
-    assert {link.peer for link in e2e(alice).sessions()} == {"bob@localhost/one", "bob@localhost/two"}
-    assert env.in_clear(SECRET) == []
-
-
-async def test_a_message_to_a_bare_jid_goes_to_a_bounded_number(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each device costs a session, so only those of the highest priority get the message."""
-    monkeypatch.setattr(routing, "MAX_DEVICES", 1)
-    alice, low, high = [await env.client(jid) for jid in (ALICE, "bob@localhost/low", "bob@localhost/high")]
-    high.send_presence(ppriority=5)
-    await env.settle(high, low, alice)
-    heard, missed = Events(high, "message"), Events(low, "message")
-    alice.send_message(mto="bob@localhost", mbody=SECRET)
-    assert await heard.bodies(1) == [SECRET]
-    await env.settle(alice, low)
-    assert len(missed) == 0
-
-
-async def test_a_message_to_a_bare_jid_fails_only_if_no_session_opens(env: Env) -> None:
-    """A message that one device got is no failure; one that no device got is."""
-    alice = await env.client(ALICE)
-    one = await env.client("bob@localhost/one")
-    two = await env.client("bob@localhost/two", accept_from=[])
-    await env.settle(alice, one, two)
-    heard, failed, ended = Events(one, "message"), Events(alice, "e2e_send_failed"), Events(alice, "e2e_session_failed")
-    alice.send_message(mto="bob@localhost", mbody=SECRET)
-    assert await heard.bodies(1) == [SECRET]
-    await ended.take()
-    assert len(failed) == 0
-    await offline(one)
-    await env.settle(alice)
-    alice.send_message(mto="bob@localhost", mbody=SECRET)
-    assert isinstance((await failed.take()).error, PeerRefused)
-    assert env.in_clear(SECRET) == []
-
-
 async def test_first_stanzas_to_the_bare_and_to_the_full_jid_share_one_session(env: Env) -> None:
     """Two messages of one turn to two addresses of one device cost one handshake."""
     alice, bob = await env.pair()
@@ -311,23 +251,6 @@ async def test_who_has_advertised_is_never_a_stranger_again(env: Env) -> None:
     alice.send_message(mto=BOB, mbody="after it was stripped")
     assert isinstance((await failed.take()).error, PeerWithoutE2E)
     assert env.in_clear("stripped") == []
-
-
-@pytest.mark.parametrize(
-    ("policy", "peer", "error"),
-    [("off", ABLE, PeerWithoutE2E), ("prefer", PLAIN, PeerWithoutE2E), ("prefer", ABSENT, PeerOffline), ("prefer", ABLE, None)],
-)
-async def test_connect_says_why_there_is_no_session(env: Env, policy: str, peer: str, error: type[Exception] | None) -> None:
-    """Without encryption, offline, or against our own policy there is nobody to open a session with."""
-    alice = await env.client(ALICE)
-    e2e(alice).set_policy(BOB, policy)
-    if peer != ABSENT:
-        await env.settle(alice, await env.client(BOB, load=peer == ABLE))
-    if error is None:
-        assert (await until(e2e(alice).connect("bob@localhost"))).peer == BOB
-    else:
-        with pytest.raises(error):
-            await until(e2e(alice).connect("bob@localhost"))
 
 
 async def test_every_event_of_a_session_has_listeners(env: Env) -> None:

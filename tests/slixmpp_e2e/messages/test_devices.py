@@ -155,23 +155,6 @@ async def test_who_changes_to_a_device_without_encryption_gets_nothing_in_plaint
     assert env.in_clear("message in vain") == []
 
 
-async def test_a_device_that_comes_during_a_handshake_has_the_next_message(env: Env) -> None:
-    alice, one = await env.client(ALICE), await env.client(ONE)
-    await env.settle(alice, one)
-    heard, hold = [Events(one, "message")], held_from(env, ONE)
-    alice.send_message(mto=BOB, mbody="message number 0")
-    await until(hold.caught())
-    two = await env.client(TWO)
-    heard.append(Events(two, "message"))
-    await env.settle(alice, two)
-    for number in (1, 2):
-        alice.send_message(mto=BOB, mbody=f"message number {number}")
-    assert await heard[1].bodies(2) == ["message number 1", "message number 2"]
-    hold.release()
-    assert await heard[0].bodies(3) == [f"message number {number}" for number in range(3)]
-    assert env.in_clear("message number") == []
-
-
 async def test_a_device_that_does_not_open_is_left_out_for_a_while(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is told once by e2e_session_failed, messages go to the other one; later, or when it logs in anew, it has its turn."""
     alice, one = await env.client(ALICE), await env.client(ONE)

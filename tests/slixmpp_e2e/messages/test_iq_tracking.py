@@ -16,7 +16,6 @@ from slixmpp_e2e.messages.iq_tracking import IqTracker
 from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, ask, e2e, refused, turns, until
 from tests.slixmpp_e2e.messages.fake_sessions import FakeDriver
 from tests.slixmpp_e2e.messages.requests import Asked
-from xmpp_e2e.stream import send_buffer
 from xmpp_e2e.types import Role
 
 PEER = "p@localhost/r"
@@ -116,26 +115,6 @@ async def test_a_request_dies_with_its_session_although_another_one_is_open(env:
     assert [session.is_open for session in e2e(alice).sessions()] == [True]
 
 
-async def test_an_answer_goes_behind_what_was_sent_before_it(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(send_buffer, "SEND_BUFFER_BYTES", 100_000)
-    alice, bob = await env.pair()
-    await env.session(alice, bob)
-    asked = Asked(bob)
-    order: list[str] = []
-    alice.add_event_handler("message", lambda message: order.append(message["id"]))
-    answer = ask(alice, BOB)
-    answer.add_done_callback(lambda done: order.append("answer"))
-    request = await asked.take()
-    for number in range(100):
-        message = bob.make_message(mto=ALICE, mbody="z" * 20_000)
-        message["id"] = str(number)
-        message.send()
-    request.reply().send()
-    await until(answer)
-    await turns()
-    assert order == [*map(str, range(100)), "answer"]
-
-
 async def test_requests_that_are_never_answered_do_not_pile_up(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the bound the oldest is answered by an error here, so that it cannot be answered by anybody else."""
     monkeypatch.setattr(iq_tracking, "PENDING_REQUESTS", 3)
@@ -149,39 +128,6 @@ async def test_requests_that_are_never_answered_do_not_pile_up(env: Env, monkeyp
     env.unload(alice)
     for answer in answers[2:]:
         await refused(answer)
-
-
-async def test_beyond_the_bound_nothing_is_answered_in_plaintext(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Asked inside, forgotten for too many others: the answer is reported, and not sent in plaintext where that is allowed."""
-    monkeypatch.setattr(iq_tracking, "OWED_REPLIES", 1)
-    alice, bob = await env.pair()
-    ours, theirs = await env.session(alice, bob)
-    asked, failed = Asked(bob), Events(bob, "e2e_send_failed")
-    answers = [ask(alice, BOB) for _ in range(2)]
-    requests = [await asked.take() for _ in answers]
-    requests[1].reply().send()
-    await until(answers[1])
-    await until(ours.close())
-    await until(theirs.wait_closed())
-    await refused(answers[0])
-    env.unload(alice)
-    await env.settle(alice, bob)
-    e2e(bob).allow_plaintext(ALICE)
-    requests[0].reply().send()
-    assert reason_of((await failed.take()).error) is NotSentReason.SESSION_CLOSED
-    await env.settle(bob, alice)
-    assert env.in_clear(requests[0]["id"]) == []
-
-
-async def test_what_was_asked_in_plaintext_is_answered_in_plaintext_once(env: Env) -> None:
-    alice, bob = await env.client(ALICE, load=False), await env.client(BOB)
-    asked, failed = Asked(bob), Events(bob, "e2e_send_failed")
-    answer = ask(alice, BOB)
-    reply = (await asked.take()).reply()
-    reply.send()
-    assert (await until(answer))["id"] == reply["id"]
-    reply.send()
-    assert reason_of((await failed.take()).error) is NotSentReason.SESSION_CLOSED
 
 
 def iq(iq_id: str, kind: str, peer: str = PEER) -> Any:

@@ -24,31 +24,6 @@ def crossing(env: Env) -> hostile.Hold:
     return hold
 
 
-async def test_two_clients_that_write_at_once_share_one_session(env: Env) -> None:
-    """When offers cross, both messages arrive, one session is left, and nothing fails."""
-    alice, bob = await env.pair()
-    hold = crossing(env)
-    names = ("message", "e2e_session_opened", "e2e_session_failed", "e2e_send_failed")
-    heard = {(client, name): Events(client, name) for client in (alice, bob) for name in names}
-    for number in range(5):
-        hold.open = False
-        alice.send_message(mto=BOB, mbody=f"to Bob {number}")
-        bob.send_message(mto=ALICE, mbody=f"to Alice {number}")
-        await until(hold.caught(2))
-        hold.release()
-        assert await heard[alice, "message"].bodies(1) == [f"to Alice {number}"]
-        assert await heard[bob, "message"].bodies(1) == [f"to Bob {number}"]
-        links = [(await heard[client, "e2e_session_opened"].take()).session for client in (alice, bob)]
-        assert links[0].sid == links[1].sid
-        assert links[0].role is not links[1].role
-        await env.settle(alice, bob)
-        assert [len(list(e2e(client)._client.registry)) for client in (alice, bob)] == [1, 1]
-        await asyncio.gather(*(until(link.close()) for link in links))
-        await env.settle(alice, bob)
-    assert not any(map(len, heard.values()))
-    assert env.in_clear("to Bob", "to Alice") == []
-
-
 class Interleaved:
     """A server that holds what Alice and Bob say to each other, and delivers the next stanza of either by the throw of a die.
 

@@ -6,7 +6,7 @@ import pytest
 
 from slixmpp_e2e.trust.passwords import derive_srp_secret
 from slixmpp_e2e.trust.secrets import KEY_ID
-from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, e2e
+from tests.slixmpp_e2e.env import ALICE, BOB, Env, e2e
 from xmpp_e2e.authenticate.psk import WeakKey
 from xmpp_e2e.errors import LocalError
 
@@ -50,12 +50,3 @@ async def test_a_locked_password_can_be_unlocked(env: Env) -> None:
         alice._store.count_failed_attempt(BOBS, "srp")
     assert alice.secrets.unlock_password(BOB) == 5
     assert not alice._client._verifier._attempts.is_locked(BOBS)
-
-
-async def test_a_shared_key_proves_the_peer(env: Env) -> None:
-    alice, bob = await env.pair()
-    e2e(alice).secrets.put_key(BOB, bytes(range(32)))
-    e2e(bob).secrets.put_key(ALICE, bytes(range(32)))
-    heard = Events(bob, "message")
-    alice.send_message(mto=BOB, mbody="it is me", mtype="chat")
-    assert str((await heard.take())["e2e"]["assurance"]) == "verified"

@@ -106,6 +106,7 @@ async def test_where_nobody_can_be_asked_the_log_says_what_to_set_up(env: Env, c
     assert ALICE in line
     assert "ask_sas" in line
     assert "e2e_verification_requested" in line
+    assert ours.is_open
 
 
 @ASKS

@@ -5,12 +5,11 @@ from __future__ import annotations
 import pytest
 
 from slixmpp_e2e.alarms import explain
-from slixmpp_e2e.errors import PasswordLocked, VerificationDeclined
+from slixmpp_e2e.errors import PasswordLocked
 from slixmpp_e2e.events import SendFailed
-from slixmpp_e2e.prompts import SasPrompt
 from slixmpp_e2e.verification.attempt_limiter import MAX_PASSWORD_ATTEMPTS
 from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, e2e, until
-from tests.slixmpp_e2e.verification.users import ALICES, BOBS, KEY, agrees, of, says, share
+from tests.slixmpp_e2e.verification.users import ALICES, BOBS, KEY, of, says, share
 from xmpp_e2e.authenticate.psk import WeakKey
 from xmpp_e2e.errors import AuthenticationFailed, E2EError, LocalError, PeerRefused
 from xmpp_e2e.types import Assurance, Role
@@ -65,31 +64,6 @@ async def test_an_offer_of_a_locked_peer_is_refused(env: Env) -> None:
     await env.settle(alice, bob)
     assert len(lost) == 0
     assert env.in_clear("in vain") == []
-
-
-async def test_two_people_compare_what_they_see(env: Env) -> None:
-    """One user starts it in an open session; both are asked, see the same, and both keys are verified."""
-    seen: list[str] = []
-
-    async def looks(shown: SasPrompt) -> bool:
-        seen.append(shown.decimal)
-        return True
-
-    alice, bob = await env.client(ALICE), await env.client(BOB, ask_sas=looks)
-    ours, theirs = await env.session(alice, bob)
-    await until(ours.verify_sas(looks))
-    await env.settle(alice, bob)
-    assert seen[0] == seen[1]
-    assert ours.assurance is theirs.assurance is Assurance.VERIFIED
-
-
-async def test_a_peer_without_anybody_to_ask_declines(env: Env) -> None:
-    """The session goes on, and the verification fails with VerificationDeclined."""
-    alice, bob = await env.pair()
-    ours, _ = await env.session(alice, bob)
-    with pytest.raises(VerificationDeclined):
-        await until(ours.verify_sas(agrees))
-    assert ours.is_open
 
 
 async def test_a_password_for_one_session(env: Env) -> None:

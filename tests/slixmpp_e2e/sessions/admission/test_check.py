@@ -138,27 +138,6 @@ async def test_who_may_open_a_session_can_be_changed(env: Env) -> None:
     assert await welcome()
 
 
-async def test_our_own_other_devices_are_welcome(env: Env) -> None:
-    """Our other devices are in no roster, and each has a key of its own."""
-    one, two = await env.client("alice@localhost/one"), await env.client("alice@localhost/two")
-    await env.settle(one, two)
-    heard = Events(two, "message")
-    one.send_message(mto="alice@localhost/two", mbody="note to self")
-    assert str((await heard.take())["e2e"]["assurance"]) == "vouched"
-
-
-async def test_a_message_to_our_own_account_goes_to_the_other_devices(env: Env) -> None:
-    """The server tells us our own presence too, but no session is tried with ourselves."""
-    one, two = await env.client("alice@localhost/one"), await env.client("alice@localhost/two")
-    await env.settle(one, two)
-    heard, failed = Events(two, "message"), Events(one, "e2e_session_failed")
-    one.send_message(mto="alice@localhost", mbody="note to self")
-    assert await heard.bodies(1) == ["note to self"]
-    await env.settle(one, two)
-    assert [link.peer for link in e2e(one)._client.registry] == ["alice@localhost/two"]
-    assert len(failed) == 0
-
-
 @pytest.mark.parametrize("sender", ["localhost", "localhost/x", "bob@localhost"])
 async def test_only_a_client_can_open_a_session(env: Env, monkeypatch: pytest.MonkeyPatch, sender: str) -> None:
     """A server or a bare account opens none, whoever is allowed."""
