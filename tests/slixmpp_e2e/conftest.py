@@ -17,7 +17,6 @@ from xmpp_loopback import LoopbackServer
 
 @pytest.fixture
 async def env(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Env]:
-    """An environment with one server."""
     monkeypatch.setattr(presence, "ARRIVAL_SECONDS", 0.0)  # do not wait for peers that may yet come online
     async with LoopbackServer(accounts=ACCOUNTS, components={BOTS: BOTS_SECRET}) as server:
         running = Env(server, tmp_path)

@@ -25,7 +25,6 @@ def mounted(folder: Path) -> Iterator[Path]:
 
 
 def exhaust(disk: Path, leave: int = 0) -> Path:
-    """Take all the room but ``leave`` bytes; return the file that takes it."""
     ballast = disk / "ballast"
     with open(ballast, "wb", buffering=0) as file:
         with suppress(OSError):

@@ -99,7 +99,6 @@ class Env:
         return client
 
     async def component(self, domain: str = BOTS, **config: Any) -> ComponentXMPP:
-        """Return a component on the server, with our plugin."""
         component = ComponentXMPP(domain, BOTS_SECRET)
         self.load(component, **config)
         self._clients.append(component)
@@ -107,20 +106,22 @@ class Env:
         return component
 
     def load(self, client: BaseXMPP, **config: Any) -> None:
-        """Load our plugin, with a store of the client's own."""
         store = self._folder / (client.requested_jid.full.replace("/", "-") + ".db")
         client.register_plugin("e2e", {"store_path": str(store), **config}, module=slixmpp_e2e)
 
     async def client(self, jid: str, *plugins: str, load: bool = True, **config: Any) -> ClientXMPP:
-        """Return a client that is online, with its presence and roster."""
         client = self.make(jid, *plugins, load=load, **config)
         await online(client, self.servers[client.requested_jid.domain])
         return client
 
-    async def pair(self, **config: Any) -> tuple[ClientXMPP, ClientXMPP]:
+    async def pair(
+        self, alices: dict[str, Any] | None = None, bobs: dict[str, Any] | None = None, **config: Any
+    ) -> tuple[ClientXMPP, ClientXMPP]:
+        """Return Alice and Bob, online, with each other's presence; ``config`` is for both."""
         if self._path is not None:
             self.befriend(self.alice, self.bob)
-        alice, bob = await self.client(self.alice, **config), await self.client(self.bob, **config)
+        alice = await self.client(self.alice, **config, **(alices or {}))
+        bob = await self.client(self.bob, **config, **(bobs or {}))
         await self.settle(alice, bob)
         return alice, bob
 
@@ -129,14 +130,12 @@ class Env:
         plugins.disable("e2e")
 
     async def session(self, alice: ClientXMPP, bob: ClientXMPP) -> tuple[E2ESession, E2ESession]:
-        """Open a session between two clients; return it as each side sees it."""
         started = Events(bob, "e2e_session_opened")
         ours = await e2e(alice).connect(bob.boundjid.full)
         await until(ours.wait_open())
         return ours, (await started.take()).session
 
     async def settle(self, *clients: ClientXMPP) -> None:
-        """Wait until the server has handled what these clients sent, and they have got what it sent."""
         for _ in range(2):
             for client in clients:
                 await client.get_roster(timeout=PATIENCE)
@@ -159,7 +158,6 @@ def e2e(client: BaseXMPP) -> E2E:
 
 
 def token_of(client: BaseXMPP, session: E2ESession) -> str:
-    """The token that marks the stanzas of an open session of ``client``."""
     return e2e(client)._client.sessions.token_of(session._driver)
 
 

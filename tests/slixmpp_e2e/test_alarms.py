@@ -48,7 +48,6 @@ def test_a_refused_key_is_explained_by_its_alarm() -> None:
 
 @pytest.mark.parametrize("kind", list(KeyStatus))
 def test_a_reason_says_what_likely_attack_and_command(kind: KeyStatus) -> None:
-    """A reason that asks for an act names the peer, the key and the command that helps."""
     memory = {
         KeyStatus.FIRST: (),
         KeyStatus.KNOWN: (key(A, "vouched"),),
@@ -75,12 +74,10 @@ def test_the_reason_of_a_hold_says_what_is_missing() -> None:
 
 
 def test_the_reason_of_a_known_key_says_how_it_was_accepted() -> None:
-    """``known`` is shown with the method by which the key was first accepted."""
     assert "(accepted by route)" in key_alarm(judged(key(A, "vouched")), PEER)
 
 
 def test_a_verified_session_alarms_nobody() -> None:
-    """What is verified and accepted is said without attack and without a command."""
     reason = key_alarm(judged(key(A, "verified")), PEER)
     assert "Accepted as verified." in reason
     assert "xmpp-e2e" not in reason

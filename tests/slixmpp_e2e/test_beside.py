@@ -68,7 +68,6 @@ def plugin(client: ClientXMPP, name: str) -> Any:
 async def connected(
     env: Env, policy: str, *plugins: str, **config: Any
 ) -> tuple[ClientXMPP, ClientXMPP, E2ESession, E2ESession]:
-    """Return Alice and Bob with other plugins, a session, and from then on this policy for each other."""
     alice, bob = await env.client(ALICE, *plugins, **config), await env.client(BOB, *plugins, **config)
     await env.settle(alice, bob)
     ours, theirs = await env.session(alice, bob)
@@ -106,7 +105,6 @@ async def test_calls_work_beside_sessions(env: Env, policy: str) -> None:
 
 
 async def test_a_peer_with_another_jingle_plugin_only_can_call(env: Env) -> None:
-    """Calls work both ways while a session with another peer goes on."""
     alice, bob, _, _ = await connected(env, "prefer", "xep_0166")
     carol = await env.client(CAROL, "xep_0166", load=False)
     await env.settle(alice, carol)

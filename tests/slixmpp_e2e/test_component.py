@@ -18,7 +18,6 @@ POLICIES = pytest.mark.parametrize("policy", ["prefer", "require"])
 
 
 async def together(env: Env, **config: Any) -> tuple[ClientXMPP, ComponentXMPP]:
-    """Return Alice, and a component whose address echo@ has exchanged presence with her."""
     config.setdefault("accept_from", ["localhost"])
     policy = {"policy": config["policy"]} if "policy" in config else {}
     bots, alice = await env.component(**config), await env.client(ALICE, **policy, accept_from=[BOTS])
@@ -83,7 +82,6 @@ async def test_every_address_has_sessions_of_its_own_under_one_key(env: Env) -> 
 
 
 async def test_iqs_and_their_answers_are_encrypted(env: Env) -> None:
-    """Results and errors come back encrypted, both ways."""
     alice, bots = await together(env, policy="require")
     for client in (alice, bots):
         client.register_plugin("xep_0092", {"software_name": SECRET})
@@ -136,7 +134,6 @@ async def test_under_require_plaintext_is_refused(env: Env) -> None:
 
 
 async def test_under_prefer_strangers_get_plaintext(env: Env) -> None:
-    """A peer who never had encryption is served in plaintext, with the assurance ``none``."""
     bots, alice = await env.component(), await env.client(ALICE, load=False)
     echo(bots)
     heard, replies = Events(bots, "message"), Events(alice, "message")

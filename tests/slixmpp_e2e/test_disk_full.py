@@ -60,7 +60,6 @@ async def test_a_running_session_goes_on(full: Full) -> None:
 
 
 async def test_a_decision_that_cannot_be_stored_is_refused_and_loses_nothing(full: Full) -> None:
-    """The session lives, and the same call succeeds once there is room."""
     store, key = e2e(full.alice)._store, e2e(full.bob).fingerprint
     before = store.known_keys("bob@localhost"), store.history("bob@localhost")
     with store_error(StoreReason.FULL):

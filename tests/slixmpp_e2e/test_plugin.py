@@ -28,7 +28,6 @@ EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "echo_bot.py"
 
 
 async def test_an_unmodified_bot_answers_through_the_session(env: Env) -> None:
-    """The server can read neither body, element name nor id of what they say."""
     alice, bob = await env.pair()
     echo(bob)
     heard = Events(alice, "message")
@@ -153,9 +152,7 @@ async def test_it_can_be_loaded_again(env: Env) -> None:
 
 @pytest.mark.parametrize("to", [BOB, "bob@localhost"], ids=["full", "bare"])
 async def test_it_can_be_loaded_when_the_stream_is_up(env: Env, to: str) -> None:
-    """Presence and roster that came before count, and messages are encrypted both ways."""
-    alice, bob = await env.client(ALICE, load=False), await env.client(BOB, load=False)
-    await env.settle(alice, bob)
+    alice, bob = await env.pair(load=False)
     env.load(bob)
     await env.settle(bob, alice)
     env.load(alice)
@@ -206,8 +203,7 @@ async def test_a_session_that_does_not_open_in_time_fails(env: Env, setting: str
 
 
 async def test_a_session_lives_no_longer_than_the_setting_says(env: Env) -> None:
-    alice, bob = await env.client(ALICE, session_seconds=0.05), await env.client(BOB)
-    await env.settle(alice, bob)
+    alice, bob = await env.pair(alices={"session_seconds": 0.05})
     ended = Events(bob, "e2e_session_closed")
     await env.session(alice, bob)
     assert (await ended.take()).clean

@@ -56,7 +56,6 @@ def test_the_tables_are_total() -> None:
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("model", list(TrustModel))
 def test_a_trusted_server_counts_as_off(policy: Policy, model: TrustModel) -> None:
-    """Under ``server-trusted`` every policy is ``off``; under the others it is itself."""
     assert policy.effective_with(model) is (Policy.OFF if model is TrustModel.SERVER_TRUSTED else policy)
 
 

@@ -90,7 +90,6 @@ def test_a_misspelt_key_is_named() -> None:
 
 @pytest.mark.parametrize(("old", "new"), RENAMED.items())
 def test_a_former_key_names_the_new_one(old: str, new: str) -> None:
-    """A setting under its former name is an error that says what it is called now."""
     assert new in DEFAULTS
     with pytest.raises(ConfigError, match=f"{old} is called {new} now"):
         parse(**{old: DEFAULTS[new]})
@@ -106,7 +105,6 @@ def test_a_former_key_names_the_new_one(old: str, new: str) -> None:
     ],
 )
 def test_who_may_open_sessions_by_default(config: dict[str, Any], component: bool, expected: object) -> None:
-    """By default those are the roster of a client, and nobody for a component; a list has accounts and domains."""
     assert parse(component, **config).accept_from == expected
 
 

@@ -42,8 +42,6 @@ async def make(server: LoopbackServer) -> AsyncIterator[Callable[..., ClientXMPP
 
 @pytest.fixture
 def log_in(server: LoopbackServer, make: Callable[..., ClientXMPP]) -> Callable[..., Awaitable[ClientXMPP]]:
-    """Creates a client that is online on ``server``."""
-
     async def build(jid: str, *plugins: str) -> ClientXMPP:
         client = make(jid, plugins=plugins)
         await online(client, server)
@@ -64,12 +62,10 @@ class Wire:
         await self.writer.drain()
 
     async def hear(self, until: str) -> str:
-        """Return what the server sends, up to and including ``until``."""
         async with asyncio.timeout(PATIENCE):
             return (await self.reader.readuntil(until.encode())).decode()
 
     async def end(self) -> str:
-        """Return what the server sends until it closes."""
         async with asyncio.timeout(PATIENCE):
             return (await self.reader.read()).decode()
 
@@ -94,10 +90,14 @@ class Wire:
         )
         assert f"<jid>{user}@localhost/{resource}</jid>" in await self.hear("</iq>")
 
+    async def enable(self) -> str:
+        """Turn on stream management; return the token of a resumption."""
+        await self.say("<enable xmlns='urn:xmpp:sm:3' resume='true'/>")
+        return (await self.hear("/>")).partition(" id='")[2].partition("'")[0]
+
 
 @pytest.fixture
 async def open_wire() -> AsyncIterator[Callable[[LoopbackServer], Awaitable[Wire]]]:
-    """Opens bare connections to any server."""
     opened: list[Wire] = []
 
     async def build(server: LoopbackServer) -> Wire:
@@ -112,7 +112,6 @@ async def open_wire() -> AsyncIterator[Callable[[LoopbackServer], Awaitable[Wire
 
 @pytest.fixture
 def wire(server: LoopbackServer, open_wire: Callable[[LoopbackServer], Awaitable[Wire]]) -> Callable[[], Awaitable[Wire]]:
-    """Opens bare connections to ``server``."""
     return lambda: open_wire(server)
 
 

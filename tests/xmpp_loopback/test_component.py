@@ -29,7 +29,6 @@ async def server() -> AsyncIterator[LoopbackServer]:
 
 @pytest.fixture
 async def component(server: LoopbackServer) -> AsyncIterator[ComponentXMPP]:
-    """A component that is connected to the server."""
     made = ComponentXMPP(DOMAIN, SECRET)
     await component_online(made, server)
     yield made
@@ -37,7 +36,6 @@ async def component(server: LoopbackServer) -> AsyncIterator[ComponentXMPP]:
 
 
 async def joined(wire: Any, secret: str = SECRET) -> str:
-    """Return what the server sends to a component with this secret."""
     await wire.say(HEADER)
     header = await wire.hear(">") + await wire.hear(">")
     stream = header.partition("id='")[2].partition("'")[0]
@@ -47,7 +45,6 @@ async def joined(wire: Any, secret: str = SECRET) -> str:
 
 
 async def test_messages_come_and_go_for_any_name_of_the_domain(component: ComponentXMPP, log_in: LogIn, events: Any) -> None:
-    """They go to bare and full JIDs and to the domain; answers come from the same address."""
     alice = await log_in("alice@localhost/x")
     to_component, to_alice = events(component, "message"), events(alice, "message")
     for name in (DOMAIN, f"echo@{DOMAIN}", f"help@{DOMAIN}/desk"):
@@ -127,7 +124,6 @@ async def test_a_stanza_to_nobody_ends_the_stream(server: LoopbackServer, open_w
 async def test_a_second_one_of_the_same_name_is_refused(
     server: LoopbackServer, component: ComponentXMPP, open_wire: OpenWire, log_in: LogIn, events: Any
 ) -> None:
-    """The first one keeps the domain."""
     wire = await open_wire(server)
     await joined(wire)
     assert "<conflict" in await wire.end()

@@ -57,7 +57,6 @@ async def test_an_open_server_lets_anybody_in() -> None:
 async def test_a_resource_is_made_up_when_none_is_asked_for(
     server: LoopbackServer, log_in: Callable[..., Awaitable[ClientXMPP]]
 ) -> None:
-    """Two clients without a resource get two different ones."""
     one, two = await log_in("alice@localhost"), await log_in("alice@localhost")
     assert one.boundjid.resource
     assert sorted(server.online) == sorted([one.boundjid.full, two.boundjid.full])
@@ -67,7 +66,6 @@ async def test_a_resource_is_made_up_when_none_is_asked_for(
 async def test_the_newer_of_two_equal_resources_wins(
     server: LoopbackServer, log_in: Callable[..., Awaitable[ClientXMPP]], events: Any
 ) -> None:
-    """The older connection ends with <conflict/>."""
     older = await log_in("alice@localhost/x")
     errors, ended = events(older, "stream_error"), events(older, "disconnected")
     newer = await log_in("alice@localhost/x")
@@ -79,7 +77,6 @@ async def test_the_newer_of_two_equal_resources_wins(
 
 
 async def test_the_jid_is_normalised(server: LoopbackServer, make: Callable[..., ClientXMPP], events: Any) -> None:
-    """Case in the user name and the domain does not matter."""
     client = make("ALICE@LocalHost/X", "alice's")
     await online(client, server)
     assert server.online == ["alice@localhost/X"]
@@ -94,7 +91,6 @@ async def test_a_login_that_breaks_off_is_an_error(server: LoopbackServer, make:
 
 
 async def test_another_domain_is_unknown(wire: MakeWire) -> None:
-    """A stream to a domain that is not served ends with <host-unknown/>."""
     client = await wire()
     await client.say("<stream:stream to='other.test' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>")
     assert "<host-unknown " in await client.end()
@@ -188,20 +184,17 @@ async def test_guessing_is_limited(wire: MakeWire) -> None:
     assert "<policy-violation " in heard
 
 
-@pytest.mark.parametrize("stage", ["opened", "logged in"])
-async def test_no_stanza_passes_before_binding(server: LoopbackServer, wire: MakeWire, stage: str) -> None:
+EARLY = "<message to='bob@localhost'><body>early</body></message>"
+PING = "<iq type='set' id='1'><ping xmlns='urn:xmpp:ping'/></iq>"
+
+
+@pytest.mark.parametrize(("has_logged_in", "said"), [(False, EARLY), (True, EARLY), (True, PING)])
+async def test_nothing_passes_before_binding(server: LoopbackServer, wire: MakeWire, has_logged_in: bool, said: str) -> None:
     client = await wire()
-    await (client.header() if stage == "opened" else client.log_in("alice"))
-    await client.say("<message to='bob@localhost'><body>early</body></message>")
+    await (client.log_in("alice") if has_logged_in else client.header())
+    await client.say(said)
     assert "<not-authorized " in await client.end()
     assert server.handled == []
-
-
-async def test_only_a_bind_request_binds(wire: MakeWire) -> None:
-    client = await wire()
-    await client.log_in("alice")
-    await client.say("<iq type='set' id='1'><ping xmlns='urn:xmpp:ping'/></iq>")
-    assert "<not-authorized " in await client.end()
 
 
 async def test_an_impossible_resource_is_refused(wire: MakeWire) -> None:
@@ -251,7 +244,6 @@ async def test_an_oversize_stanza_ends_the_connection(
 async def test_a_client_that_does_not_read_is_cut_off(
     server: LoopbackServer, wire: MakeWire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What waits in the socket is bounded."""
     monkeypatch.setattr("xmpp_loopback.connection._WRITE_LIMIT", 1_000_000)
     client = await wire()
     await client.bind("alice", "x")

@@ -121,7 +121,6 @@ async def test_directed_presence_crosses_and_its_end(two: Two, events: Any) -> N
 
 @pytest.mark.parametrize("claimed", ["bob@b.test/y", "carol@c.test/z", "b.test", "", "@@"])
 async def test_an_honest_server_refuses_the_name_of_another_domain(two: Two, events: Any, claimed: str) -> None:
-    """It refuses its own domain, a third one and no sender, whatever the hostile server stamps."""
     await two.online()
     two.near.hooks.append(hostile.impersonate(claimed))
     got = events(two.bob, "message")
@@ -155,7 +154,6 @@ async def test_a_hostile_path_changes_what_passes(two: Two, events: Any) -> None
 
 
 async def test_a_server_interferes_with_what_comes_to_it_too(two: Two, events: Any) -> None:
-    """Its hooks see stanzas from the other domain with their senders."""
     await two.online()
     two.far.hooks.append(hostile.only("alice@a.test", hostile.strip_element("{jabber:client}subject")))
     got = events(two.bob, "message")

@@ -50,7 +50,6 @@ async def test_a_stripped_feature_is_gone_for_who_asks_and_for_who_caches(
 
 
 def test_a_stripped_element_is_gone_at_any_depth() -> None:
-    """The text and elements around it stay."""
     stanza = parse("<message><a xmlns='urn:a'/><b xmlns='urn:b'><a xmlns='urn:a'>x</a><c/></b><a xmlns='urn:other'/></message>")
     passed = hostile.strip_element("{urn:a}a")(stanza, "")
     assert isinstance(passed, Element)
@@ -116,7 +115,6 @@ async def test_stanzas_are_held_until_released(server: LoopbackServer, log_in: L
 
 
 async def test_a_recorded_stanza_is_replayed_as_it_was(server: LoopbackServer, log_in: LogIn, events: Any) -> None:
-    """The copy is stamped, but unchanged by later hooks, and can be replayed often."""
     alice, bob = await log_in("alice@localhost/x"), await log_in("bob@localhost/y")
     recorder = hostile.Recorder(server, is_chat)
 
@@ -158,7 +156,6 @@ def test_one_block_of_in_band_data_is_flipped() -> None:
 
 
 async def test_stanzas_come_in_another_order(server: LoopbackServer, log_in: LogIn, events: Any) -> None:
-    """Every three matching stanzas are reversed, and others overtake them."""
     alice, bob = await log_in("alice@localhost/x"), await log_in("bob@localhost/y")
     server.hooks.append(hostile.reorder(lambda stanza, sender: "told" in to_text(stanza), count=3))
     got = events(bob, "message")
@@ -168,7 +165,6 @@ async def test_stanzas_come_in_another_order(server: LoopbackServer, log_in: Log
 
 
 async def test_any_sender_can_be_stamped(server: LoopbackServer, log_in: LogIn, events: Any) -> None:
-    """The recipient cannot tell, and errors go to the real sender."""
     alice, bob = await log_in("alice@localhost/x"), await log_in("bob@localhost/y")
     server.hooks.append(hostile.where(is_chat, hostile.impersonate("carol@elsewhere.test/z")))
     got, errors = events(bob, "message"), events(alice, "message_error")

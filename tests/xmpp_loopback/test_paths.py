@@ -73,7 +73,6 @@ def test_a_piece_has_a_byte() -> None:
 
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The sizes of the reads of slixmpp's clients, in order."""
     sizes: list[int] = []
     genuine = ClientXMPP.data_received
 
@@ -105,7 +104,6 @@ async def test_a_client_reads_split_stanzas_in_pieces(
 async def test_a_client_reads_merged_stanzas_at_once(
     server: LoopbackServer, log_in: LogIn, events: Any, reads: list[int]
 ) -> None:
-    """Ten messages come in fewer reads than messages."""
     server.path = paths.merge
     assert await chat(log_in, events) == [f"{TEXT}: {number}" for number in range(10)]
     assert max(reads) > 3 * len(TEXT)
@@ -123,7 +121,6 @@ async def test_raw_bytes_reach_the_client(server: LoopbackServer, wire: Callable
 
 
 async def test_the_last_words_come_through_a_path(server: LoopbackServer, wire: Callable[[], Awaitable[Any]]) -> None:
-    """A stream error that is split is read to its end."""
     server.path = paths.split(7)
     alice = await wire()
     await alice.bind("alice", "x")

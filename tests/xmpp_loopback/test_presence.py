@@ -55,7 +55,6 @@ async def test_before_presence_nobody_knows(
 
 
 async def test_unavailable_ends_availability_but_not_the_session(server: LoopbackServer, log_in: LogIn, settle: Settle) -> None:
-    """It is announced once, and so is the return."""
     alice, bob = await log_in("alice@localhost/x"), await log_in("bob@localhost/y")
     bob.send_presence(ptype="unavailable")
     await settle(bob, alice)
@@ -69,7 +68,6 @@ async def test_unavailable_ends_availability_but_not_the_session(server: Loopbac
 
 @pytest.mark.parametrize("state", list(Subscription))
 async def test_strangers_see_nothing(server: LoopbackServer, log_in: LogIn, settle: Settle, state: Subscription) -> None:
-    """Each of the four subscription states shows just the presence that it grants."""
     server.set_subscription("alice@localhost", "bob@localhost", state)
     alice, bob = await log_in("alice@localhost/x"), await log_in("bob@localhost/y")
     await settle(alice, bob)
@@ -83,7 +81,6 @@ async def test_strangers_see_nothing(server: LoopbackServer, log_in: LogIn, sett
 async def test_a_subscription_can_change_while_both_are_online(
     server: LoopbackServer, log_in: LogIn, events: Any, settle: Settle
 ) -> None:
-    """The roster is pushed, and presence withdrawn and shown again."""
     alice, bob = await log_in("alice@localhost/x"), await log_in("bob@localhost/y")
     gone, come = events(alice, "presence_unavailable"), events(alice, "presence_available")
     server.set_subscription("alice@localhost", "bob@localhost", "from")
@@ -127,7 +124,6 @@ async def test_a_contact_hears_of_the_end_only_once(server: LoopbackServer, log_
 
 
 async def test_a_probe_is_answered_for_who_may_know(server: LoopbackServer, log_in: LogIn, settle: Settle) -> None:
-    """The server answers a contact and not a stranger."""
     server.set_subscription("alice@localhost", "carol@localhost", "none")
     alice, bob, carol = [await log_in(jid) for jid in ("alice@localhost/x", "bob@localhost/y", "carol@localhost/z")]
     for client in (bob, carol):

@@ -48,5 +48,4 @@ def test_the_example_of_the_package_passes(pytester: pytest.Pytester) -> None:
 
 
 def test_everything_public_is_there() -> None:
-    """`__all__` names what the package exports."""
     assert all(hasattr(xmpp_loopback, name) for name in xmpp_loopback.__all__)

@@ -26,7 +26,6 @@ async def test_a_message_to_a_full_jid_reaches_that_resource_only(log_in: LogIn,
 
 
 async def test_a_message_to_a_bare_jid_reaches_all_willing_resources(log_in: LogIn, events: Any, settle: Settle) -> None:
-    """These are all available ones of non-negative priority (§8.5.2.1.1)."""
     alice = await log_in("alice@localhost/x")
     phone, desk, shy = [await log_in(f"bob@localhost/{name}") for name in ("phone", "desk", "shy")]
     shy.send_presence(ppriority=-1)
@@ -41,7 +40,6 @@ async def test_a_message_to_a_bare_jid_reaches_all_willing_resources(log_in: Log
 
 
 async def test_the_sender_is_stamped_by_the_server(wire: Any, log_in: LogIn, events: Any) -> None:
-    """Whatever a client claims, `from` is its own full JID."""
     bob = await log_in("bob@localhost/y")
     got = events(bob, "message")
     mallory = await wire()
@@ -84,7 +82,6 @@ async def test_a_message_that_finds_nobody(
 
 
 async def test_errors_breed_no_errors(server: LoopbackServer, wire: Any) -> None:
-    """A stanza of type error, and a result, that finds nobody vanishes."""
     alice = await wire()
     await alice.bind("alice", "x")
     for to in ("bob@localhost/gone", "bob@localhost", "x@elsewhere.test", "localhost"):
@@ -105,7 +102,6 @@ async def test_errors_breed_no_errors(server: LoopbackServer, wire: Any) -> None
     ],
 )
 async def test_an_iq_to_an_unknown_resource_is_answered(log_in: LogIn, to: str, condition: str) -> None:
-    """The sender gets an error from the address that it asked."""
     alice = await log_in("alice@localhost/x", "xep_0199")
     with pytest.raises(IqError) as failure:
         await alice.plugin["xep_0199"].send_ping(to, timeout=10)
@@ -114,7 +110,6 @@ async def test_an_iq_to_an_unknown_resource_is_answered(log_in: LogIn, to: str, 
 
 
 async def test_everything_is_on_record(server: LoopbackServer, log_in: LogIn, events: Any) -> None:
-    """`handled` has what was received and sent, in order and as text."""
     alice, bob = await log_in("alice@localhost/x"), await log_in("bob@localhost/y")
     before = len(server.handled)
     got = events(bob, "message")

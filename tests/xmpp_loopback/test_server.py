@@ -60,7 +60,6 @@ async def test_closing_leaves_nothing(make: Callable[..., ClientXMPP], wire: Any
 
 
 async def test_closing_does_not_wait_for_a_client_that_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that keeps its connection open after the end is cut off."""
     monkeypatch.setattr("xmpp_loopback.connection._LINGER", 0.001)
     deaf = socket.socket()
     async with LoopbackServer() as server:
@@ -84,7 +83,6 @@ async def test_closing_twice_is_allowed() -> None:
 
 
 async def test_two_servers_do_not_meet() -> None:
-    """Each has its own port, domain, accounts and log."""
     async with LoopbackServer("one.test", {"a": "1"}) as one, LoopbackServer("two.test", {"a": "2"}) as two:
         first, second = ClientXMPP("a@one.test/x", "1"), ClientXMPP("a@two.test/x", "2")
         await asyncio.gather(online(first, one), online(second, two))
@@ -120,7 +118,6 @@ async def test_a_client_that_is_not_there_cannot_be_reached(server: LoopbackServ
 
 @pytest.mark.parametrize("abruptly", [True, False])
 async def test_a_client_can_be_disconnected(server: LoopbackServer, log_in: LogIn, events: Any, abruptly: bool) -> None:
-    """The client notices a cut and a stream close."""
     bob = await log_in("bob@localhost/y")
     ended = events(bob, "disconnected")
     server.disconnect("bob@localhost/y", abruptly=abruptly)

@@ -15,7 +15,6 @@ LogIn = Callable[..., Awaitable[ClientXMPP]]
 
 
 async def test_the_roster_lists_everybody(log_in: LogIn) -> None:
-    """By default all accounts are contacts of each other."""
     alice = await log_in("alice@localhost/x")
     roster = (await alice.get_roster(timeout=10))["roster"]["items"]
     assert {jid.bare: item["subscription"] for jid, item in roster.items()} == {
@@ -24,7 +23,6 @@ async def test_the_roster_lists_everybody(log_in: LogIn) -> None:
 
 
 async def test_a_server_without_mutual_contacts() -> None:
-    """`mutual=False` starts with strangers."""
     async with LoopbackServer(accounts={"a": "", "b": ""}, mutual=False) as server:
         server.set_subscription("a@localhost", "b@localhost", "to")
         assert dict(server._directory.contacts("b@localhost")) == {"a@localhost": Subscription.FROM}
@@ -32,7 +30,6 @@ async def test_a_server_without_mutual_contacts() -> None:
 
 
 async def test_removal_from_the_roster_ends_both_subscriptions(log_in: LogIn) -> None:
-    """The contact is gone from the next roster; other changes are taken without effect."""
     alice = await log_in("alice@localhost/x")
     changed = alice.update_roster("carol@localhost", name="C", subscription="both")
     assert changed is not None
@@ -88,7 +85,6 @@ async def test_ping(log_in: LogIn) -> None:
     ],
 )  # fmt: skip
 async def test_other_requests_are_answered_too(wire: Any, iq: str, condition: str | None) -> None:
-    """Every request gets an answer, and nobody gets another account's roster."""
     client = await wire()
     await client.bind("alice", "x")
     await client.say(iq)

@@ -17,14 +17,12 @@ SM = "urn:xmpp:sm:3"
 
 
 async def cut(server: LoopbackServer, client: ClientXMPP, events: Any) -> None:
-    """Cut the client's connection and wait until it has noticed."""
     ended = events(client, "disconnected")
     server.disconnect(client.boundjid.full)
     await ended.take()
 
 
 async def test_a_resumed_session_misses_nothing(server: LoopbackServer, log_in: LogIn, events: Any, settle: Settle) -> None:
-    """Stanzas for an absent client arrive once and in order, and nobody saw it leave."""
     alice, bob = await log_in("alice@localhost/x"), await log_in("bob@localhost/y", "xep_0198")
     await settle(bob)
     got, left = events(bob, "message"), events(alice, "presence_unavailable")
@@ -81,7 +79,6 @@ async def test_acknowledgements_empty_the_queue(server: LoopbackServer, log_in: 
 
 
 async def test_without_resumption_a_cut_is_the_end(make: Callable[..., ClientXMPP], events: Any) -> None:
-    """A server without resumption gives no id, and the client binds anew."""
     async with LoopbackServer(accounts={"bob": "bob's"}, resumption=0) as server:
         bob = make("bob@localhost/y", plugins=("xep_0198",))
         await online(bob, server)
@@ -92,7 +89,6 @@ async def test_without_resumption_a_cut_is_the_end(make: Callable[..., ClientXMP
 
 
 async def test_the_wait_for_a_resumption_ends(make: Callable[..., ClientXMPP], events: Any, settle: Settle) -> None:
-    """Then the session is gone, its contacts are told, and the client binds anew."""
     async with LoopbackServer(accounts={"alice": "alice's", "bob": "bob's"}, resumption=0.001) as server:
         alice, bob = make("alice@localhost/x"), make("bob@localhost/y", plugins=("xep_0198",))
         await online(alice, server)
@@ -107,7 +103,6 @@ async def test_the_wait_for_a_resumption_ends(make: Callable[..., ClientXMPP], e
 
 
 async def test_an_orderly_end_leaves_nothing_to_resume(server: LoopbackServer, log_in: LogIn, settle: Settle) -> None:
-    """A stream close from either side ends the session."""
     bob = await log_in("bob@localhost/y", "xep_0198")
     await settle(bob)
     server.disconnect("bob@localhost/y", abruptly=False)
@@ -117,7 +112,6 @@ async def test_an_orderly_end_leaves_nothing_to_resume(server: LoopbackServer, l
 async def test_a_new_client_of_the_same_name_replaces_one_that_is_away(
     server: LoopbackServer, log_in: LogIn, events: Any, settle: Settle
 ) -> None:
-    """Binding the resource of a session that waits for its client ends that session."""
     alice, old = await log_in("alice@localhost/x"), await log_in("bob@localhost/y", "xep_0198")
     await settle(old)
     left = events(alice, "presence_unavailable")
@@ -134,8 +128,7 @@ async def test_a_resumption_takes_over_from_a_connection_that_seemed_alive(wire:
     """The client noticed the loss before the server did: the old connection gets <conflict/>, the session goes on."""
     old, new = await wire(), await wire()
     await old.bind("bob", "y")
-    await old.say(f"<enable xmlns='{SM}' resume='true'/>")
-    token = (await old.hear("/>")).partition(" id='")[2].partition("'")[0]
+    token = await old.enable()
     await new.log_in("bob")
     await new.say(f"<resume xmlns='{SM}' previd='{token}' h='0'/>")
     assert f"<resumed xmlns='{SM}' previd='{token}' h='0'/>" in await new.hear("/>")
@@ -150,8 +143,7 @@ async def test_only_the_owner_with_the_token_resumes(wire: Any, server: Loopback
     """Another account with the token, or the account with another token, gets `item-not-found`."""
     owner, other = await wire(), await wire()
     await owner.bind("bob", "y")
-    await owner.say(f"<enable xmlns='{SM}' resume='true'/>")
-    token = (await owner.hear("/>")).partition(" id='")[2].partition("'")[0]
+    token = await owner.enable()
     await other.log_in(thief)
     previd = token if thief == "alice" else "guess"
     await other.say(f"<resume xmlns='{SM}' previd='{previd}' h='0'/>")
@@ -180,8 +172,7 @@ async def test_too_much_unacknowledged_ends_the_session(
     monkeypatch.setattr("xmpp_loopback.acks.UNACKED_LIMIT", 1000)
     client = await wire()
     await client.bind("bob", "y")
-    await client.say(f"<enable xmlns='{SM}' resume='true'/>")
-    token = (await client.hear("/>")).partition(" id='")[2].partition("'")[0]
+    token = await client.enable()
     if away:
         server.disconnect("bob@localhost/y")
         assert await client.end() == ""
@@ -196,7 +187,6 @@ async def test_too_much_unacknowledged_ends_the_session(
 
 
 async def test_closing_the_server_forgets_who_is_away(make: Callable[..., ClientXMPP], events: Any, settle: Settle) -> None:
-    """No timer outlives the server."""
     async with LoopbackServer(accounts={"bob": "bob's"}) as server:
         bob = make("bob@localhost/y", plugins=("xep_0198",))
         await online(bob, server)

@@ -75,7 +75,6 @@ def test_the_header_is_read() -> None:
 
 @given(elements())
 def test_what_is_written_reads_the_same(element: Element) -> None:
-    """Any tree survives the wire: namespaces, attributes, texts and tails."""
     there = parse(to_text(element))
     assert canonicalize(tostring(there)) == canonicalize(tostring(element))
 
@@ -122,7 +121,6 @@ def test_a_violation_ends_the_stream(data: bytes, condition: str) -> None:
     ],
 )
 def test_a_wrong_header_ends_the_stream(header: bytes, condition: str) -> None:
-    """A DTD or another root is refused at once."""
     assert StreamReader().feed(header) == [Violated(condition)]
 
 

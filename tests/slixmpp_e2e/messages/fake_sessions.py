@@ -41,7 +41,6 @@ def message(body: str, to: str = "") -> Message:
 
 
 def body_of(stanza: Element) -> str:
-    """Of iqs, too, in tests."""
     return stanza.findtext("{jabber:client}body", "")
 
 
@@ -142,9 +141,8 @@ class Recorder:
         self.on_failure()
 
     @property
-    def kinds(self) -> list[tuple[str, type[E2EError] | NotSentReason]]:
-        """What failed, and by which kind of error: its class, or the reason why nothing was sent."""
-        return [(body, error.reason if isinstance(error, NotSent) else type(error)) for body, error in self.failed]
+    def kinds(self) -> list[tuple[str, type[E2EError]]]:
+        return [(body, type(error)) for body, error in self.failed]
 
 
 class FakeSessions:
@@ -195,12 +193,10 @@ class FakeSessions:
     # --- what happens ----------------------------------------------------------------------------------------------
 
     def happen(self, driver: FakeDriver, event: Any) -> None:
-        """In the order of the client."""
         self.registry.on_session_event(driver, event)
         self.queue.on_session_event(driver, event)
 
     def add(self, driver: FakeDriver) -> None:
-        """A session is there."""
         self.registry.add(driver)
         if driver.is_open:
             self.open(driver)
@@ -230,7 +226,6 @@ class FakeSessions:
         self.queue.send(message(body, to), own_jid, to, self.routes.known.get((own_jid, to)))
 
     async def say(self, *bodies: str, to: str = BARE, own_jid: str = ALICE) -> None:
-        """Send, and let all go on that can."""
         for body in bodies:
             self.send(body, to, own_jid)
             await turns(6)

@@ -66,22 +66,6 @@ async def test_a_full_jid_and_a_reply_stay_with_one_device(env: Env) -> None:
     assert env.in_clear("for the first device", "a question", "the answer") == []
 
 
-async def test_a_device_that_has_gone_leaves_nothing_to_others(env: Env) -> None:
-    """A message to its full JID is reported, and not sent to the other device, nor in plaintext."""
-    alice = await env.client(ALICE)
-    one, two = await env.client(ONE), await env.client(TWO)
-    await env.settle(alice, one, two)
-    await first(env, alice, one, two)
-    heard, failed = Events(two, "message"), Events(alice, "e2e_send_failed")
-    await offline(one)
-    await env.settle(alice)
-    alice.send_message(mto=ONE, mbody="for the first device", mtype="chat")
-    assert "cannot be reached" in str(await failed.take())
-    await env.settle(alice, two)
-    assert len(heard) == 0
-    assert env.in_clear("for the first device") == []
-
-
 async def test_a_message_to_ourselves_goes_to_our_other_devices(env: Env) -> None:
     mine = [await env.client(f"alice@localhost/{name}") for name in ("one", "two", "three")]
     await env.settle(*mine)
@@ -136,23 +120,6 @@ async def test_who_changes_devices_in_the_middle_of_a_handshake_gets_their_messa
     await env.settle(alice, two)
     assert (len(heard), len(failed)) == (0, 0)
     assert env.in_clear("message number", "for the first device") == []
-
-
-async def test_who_changes_to_a_device_without_encryption_gets_nothing_in_plaintext(env: Env) -> None:
-    """Though plaintext is allowed: what waited for a session that fails never falls back, and that is said once."""
-    alice, one = await env.client(ALICE), await env.client(ONE)
-    await env.settle(alice, one)
-    e2e(alice).allow_plaintext(BOB)
-    failed, hold = Events(alice, "e2e_send_failed"), held_from(env, ONE)
-    alice.send_message(mto=BOB, mbody="message in vain")
-    await until(hold.caught())
-    two = await env.client(TWO, "xep_0030", load=False)
-    await env.settle(alice, two)
-    env.server.disconnect(ONE)
-    assert "went offline" in str(await failed.take())
-    await env.settle(alice, two)
-    assert len(failed) == 0
-    assert env.in_clear("message in vain") == []
 
 
 async def test_a_device_that_does_not_open_is_left_out_for_a_while(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,7 +96,6 @@ class In:
         return self.takes == "ibb"
 
     def delivers(self, came: Any) -> bool:
-        """Whether handlers get it; slixmpp counts what they do not get."""
         self.kept.clear()
         passed = self.filter.filter_incoming(came)
         assert passed is None or passed is came
@@ -104,7 +103,6 @@ class In:
         return passed is not None
 
     def answers(self) -> list[tuple[str, str, str]]:
-        """The ids, conditions and types of the errors that we send."""
         sent = [(iq["id"], iq.xml[0]) for iq in iter(self.channel.next_to_send, None)]
         return [(iq_id, error[0].tag.partition("}")[2], error.get("type", "")) for iq_id, error in sent]
 
@@ -226,7 +224,6 @@ def test_nothing_in_an_incoming_stanza_makes_a_person_a_room(ways: In) -> None:
 
 @pytest.mark.parametrize("kind", ["", "unavailable"])
 def test_presence_is_delivered_under_every_policy(ways: In, kind: str) -> None:
-    """It cannot be told from the undirected kind."""
     ways.settings = settings(Policy.REQUIRE)
     came = stanza("presence", kind, sender=BOB)
     assert ways.delivers(came)
@@ -302,13 +299,6 @@ async def test_an_answer_that_nobody_waits_for_is_dropped_where_encryption_is_re
     assert ways.emitted == []
     if answer is not None:
         answer.cancel()
-
-
-def test_what_may_always_come_in_plaintext_does_where_encryption_is_required(ways: In) -> None:
-    ways.settings = settings(Policy.REQUIRE)
-    event = "<event xmlns='http://jabber.org/protocol/pubsub#event'/>"
-    assert ways.delivers(stanza("message", "", event, sender=BARE))
-    assert ways.delivers(stanza("iq", "get", DISCO, sender=BOB))
 
 
 class Session:

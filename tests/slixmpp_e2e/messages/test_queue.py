@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from slixmpp.exceptions import IqError
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
 from slixmpp_e2e.errors import HeldTooLong, HoldQueueFull, PeerOffline, RouteUnknown, SessionGone, TooManySessions
 from slixmpp_e2e.messages import queue as queues
 from slixmpp_e2e.messages import routing
 from slixmpp_e2e.messages.routing import Route
-from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, ask, block, e2e, jingle, refused, turns, until
+from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, ask, jingle, refused, turns, until
 from tests.slixmpp_e2e.messages.fake_sessions import (
     BARE,
     CAROL,
@@ -88,7 +87,6 @@ async def test_a_route_that_is_forgotten_while_it_is_sought_is_sought_again() ->
 
 
 async def test_what_waits_for_a_session_that_ends_fails_with_it() -> None:
-    """Though it had room just before, and has not said yet that it ended: no other session is offered meanwhile."""
     fake = FakeSessions(one := FakeDriver(ONE, room=0))
     fake.found[ONE] = through(ONE)
     await fake.say("x", to=ONE)
@@ -201,7 +199,6 @@ async def test_without_room_stanzas_wait_in_order() -> None:
 
 
 async def test_a_session_is_offered_and_has_what_was_sent_as_it_was() -> None:
-    """Nothing before it takes stanzas; whoever changes a stanza after it was sent changes nothing."""
     fake = FakeSessions()
     fake.found[BARE] = through(ONE)
     stanza = message("original")
@@ -298,7 +295,6 @@ async def test_what_waits_for_a_device_that_fails_goes_to_another_that_has_come_
 @pytest.mark.parametrize("then", [PeerOffline("away"), PLAINTEXT, through(ONE)], ids=["nobody", "plaintext", "the same"])
 @pytest.mark.parametrize("address", [BARE, ONE])
 async def test_a_session_that_fails_never_falls_back_to_plaintext(then: Route | E2EError, address: str) -> None:
-    """The failure of the session is told, whatever there is by now; what is for one device is not sought elsewhere."""
     fake = FakeSessions(one := FakeDriver(ONE, room=0))
     fake.found[ONE] = through(ONE)
     await fake.say("hello", to=address)
@@ -603,26 +599,6 @@ async def test_what_waits_longer_than_queue_seconds_is_reported(env: Env) -> Non
     alice.send_message(mto=BOB, mbody="in time")
     assert await heard.bodies(1) == ["in time"]
     assert env.in_clear("too late", "in time") == []
-
-
-async def test_what_left_early_is_reported_and_a_request_answered_if_the_session_fails(env: Env) -> None:
-    """The peer's done never came: nobody can say whether it arrived, so the sender must know."""
-    alice, bob = await env.pair()
-    heard, failed = Events(bob, "message"), Events(alice, "e2e_send_failed")
-    hold = hostile.Hold(env.server, lambda stanza, sender: sender == BOB and block(stanza, sender))
-    env.server.hooks.append(hold)
-    alice.send_message(mto=BOB, mbody="early")
-    assert await heard.bodies(1) == ["early"]
-    await until(hold.caught())
-    answer = ask(alice, BOB)
-    await env.settle(alice)
-    [driver] = e2e(alice)._client.registry
-    assert not driver.is_open
-    driver.abort(PeerRefused("the end of the test"))
-    assert (await failed.take()).stanza["body"] == "early"
-    with pytest.raises(IqError, match="end of the test"):
-        await until(answer)
-    hold.discard()
 
 
 async def test_order_is_kept_between_what_waited_and_what_follows(env: Env) -> None:

@@ -11,7 +11,7 @@ import pytest
 from slixmpp import JID, ClientXMPP
 
 from slixmpp_e2e.messages.scope import MucRooms, carbon_contents, is_carbon, never_encrypted, plaintext_always_allowed
-from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, e2e, until
+from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, until
 from tests.slixmpp_e2e.messages.stanzas import BODY, DELAY, DISCO, EVENT, MUC, VERSION, carbon, copied, stanza
 from xmpp_loopback import HandledStanza
 
@@ -28,7 +28,6 @@ RECEIVED, SENT = "<received xmlns='urn:xmpp:carbons:2'/>", "<sent xmlns='urn:xmp
 
 
 def rooms(*joined: str) -> MucRooms:
-    """The rooms of somebody who has joined these by slixmpp's plugin, and has entered two by presence."""
     client: Any = SimpleNamespace(plugin={"xep_0045": SimpleNamespace(rooms=set(joined))} if joined else {})
     known = MucRooms(client, lambda account: account == FRIEND)
     for address in (ROOM, f"{FRIEND}/x"):
@@ -69,7 +68,6 @@ def test_what_is_for_people_goes_inside_and_what_servers_must_read_does_not(sent
 
 
 def test_a_component_tells_each_contact_of_its_presence_in_plaintext() -> None:
-    """No server would tell them; only presence is meant."""
     assert never_encrypted(stanza("presence"), JID(BOB), rooms(), component=True)
     assert not never_encrypted(stanza("message"), JID(BOB), rooms(), component=True)
 
@@ -192,47 +190,3 @@ async def test_a_headline_is_encrypted_and_goes_to_all_devices(env: Env) -> None
     await env.settle(alice, bob, other)
     assert [len(each) for each in heard] == [0, 0]
     assert env.in_clear("the castle is taken", "and so is the town") == []
-
-
-async def test_a_headline_is_not_delivered_or_sent_in_plaintext_where_encryption_is_required(env: Env) -> None:
-    alice, bob = await env.client(ALICE, policy="require"), await env.client(BOB, "xep_0030", load=False)
-    await env.settle(alice, bob)
-    failed, refused = Events(alice, "e2e_send_failed"), Events(alice, "e2e_plaintext_refused")
-    alice.send_message(mto=BARE, mbody="the castle is taken", mtype="headline")
-    assert (await failed.take()).stanza["body"] == "the castle is taken"
-    bob.send_message(mto=ALICE, mbody="the castle is lost", mtype="headline")
-    assert (await refused.take()).stanza["body"] == "the castle is lost"
-    assert env.in_clear("the castle is taken") == []
-
-
-async def test_a_room_that_the_muc_plugin_has_joined_is_a_room(env: Env) -> None:
-    """Known by slixmpp's own plugin, a room's occupants are not taken for people, in either direction."""
-    alice, bob = await env.pair(policy="require")
-    alice.register_plugin("xep_0045")
-    muc: Any = alice.plugin["xep_0045"]
-    muc.rooms["bob@localhost"] = {}
-    heard = Events(alice, "message")
-    alice.send_message(mto=BOB, mbody="to an occupant")
-    await until(env.server.wait_for(lambda handled: "to an occupant" in handled.text))
-    e2e(bob).set_policy(ALICE, "off")
-    bob.send_message(mto=ALICE, mbody="from an occupant")
-    assert await heard.bodies(1) == ["from an occupant"]
-    del muc.rooms["bob@localhost"]
-
-
-async def test_what_a_server_says_in_plaintext_is_delivered(env: Env) -> None:
-    """Presence, what comes from a domain or a bare JID by iq, and answers are no plaintext of a person."""
-    alice = await env.client(ALICE, "xep_0030", "xep_0199", policy="require")
-    bob = await env.client(BOB, "xep_0030", load=False)
-    refused, online, heard = (
-        Events(alice, "e2e_plaintext_refused"),
-        Events(alice, "presence_available"),
-        Events(alice, "message"),
-    )
-    bob.send_presence(pstatus="here")
-    assert (await online.take())["from"].full == BOB
-    env.server.inject(ALICE, f"<message from='localhost' to='{ALICE}'><body>maintenance</body></message>")
-    assert await heard.bodies(1) == ["maintenance"]
-    info: Any = bob.plugin["xep_0030"]
-    assert "http://jabber.org/protocol/caps" in (await until(info.get_info(jid=ALICE)))["disco_info"]["features"]
-    assert len(refused) == 0

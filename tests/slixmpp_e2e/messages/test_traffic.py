@@ -37,7 +37,6 @@ UNANSWERED = 100
 
 
 def bodies(name: str, count: int) -> list[str]:
-    """Distinct bodies, twenty of them large."""
     texts = itertools.cycle(AWKWARD)
     return [f"{name} {number} {BIG if number % (count // 20) == 7 else next(texts)}" for number in range(count)]
 
@@ -108,7 +107,6 @@ async def test_everything_arrives_once_in_order_and_equal(env: Env, warm: bool, 
 
 
 async def test_a_stanza_that_is_too_large_fails_at_its_sender(env: Env) -> None:
-    """The error names the limit, the session lives on, and a request is answered by an error at once."""
     alice, bob = await env.pair()
     await env.session(alice, bob)
     failed, heard = Events(alice, "e2e_send_failed"), Events(bob, "message")

@@ -109,10 +109,6 @@ def cost(env: Env, since: int, trips: int, assurance: Assurance) -> Cost:
 async def opening(
     env: Env, prepare: Callable[[LoopbackServer], None] | None, known: bool, shared: Sequence[str] = (), **bobs: Any
 ) -> Cost:
-    """Return the cost of Alice's first message to Bob, whose presence she has.
-
-    ``shared``: methods for which both have the same secret.
-    """
     trips = Trips()
     alice, bob = env.make(ALICE, load=False), env.make(BOB, load=False)
     for client, config, peer in ((alice, {}, BOB), (bob, bobs, ALICE)):
@@ -170,7 +166,6 @@ async def test_an_opening_costs_no_more(
     signalling: dict[str, int],
     transport: dict[str, int],
 ) -> None:
-    """An opening takes three trips and five iqs with flights, five and seven without; its bytes are bounded."""
     spent = await opening(env, server, known, fast_open=taken)
     assert spent.assurance is (Assurance.KNOWN if known else Assurance.VOUCHED)
     assert spent.trips == trips

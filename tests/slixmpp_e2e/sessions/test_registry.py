@@ -18,7 +18,6 @@ from xmpp_loopback import hostile
 
 
 def crossing(env: Env) -> hostile.Hold:
-    """Hold the first offer back until the second one has come, so that they cross."""
     hold = hostile.Hold(env.server, jingle("session-initiate"))
     env.server.hooks.append(hold)
     return hold
@@ -78,7 +77,6 @@ async def test_two_clients_that_write_at_once_in_any_order(env: Env, to: str) ->
 
 
 async def test_two_clients_that_connect_at_once_get_the_same_session(env: Env) -> None:
-    """The side whose offer gave way gets the peer's session."""
     alice, bob = await env.pair()
     hold = crossing(env)
     connecting = [

@@ -36,7 +36,6 @@ class Running:
         self.stdout.close()
 
     def rest(self) -> str:
-        """Wait for its end, and return the unread output, which fits into a pipe."""
         self.stdin.close()
         self._process.wait(SECONDS)
         return self.stdout.read()
@@ -51,7 +50,6 @@ def run(script: str, *arguments: object) -> str:
 
 
 def at_once(script: str, *arguments: tuple[object, ...]) -> list[list[str]]:
-    """Return the words of processes that start in the same instant: each prints ``ready`` and waits for a line."""
     with ExitStack() as stack:
         processes = [stack.enter_context(Running(script, *each)) for each in arguments]
         for process in processes:

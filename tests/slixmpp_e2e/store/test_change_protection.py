@@ -60,7 +60,6 @@ def key_of(path: Path) -> KeyFile:
 
 
 def test_from_the_key_file_to_a_passphrase_and_back(used: Path) -> None:
-    """Each time everything is there, the same object works on, the user is told, and no unneeded file stays."""
     key = key_of(used).path.read_bytes()
     with SQLStore.open(used) as store:
         assert "passphrase" in str(store.change_protection(Passphrase(WORDS)))
@@ -161,7 +160,6 @@ def test_a_key_that_encrypts_nothing_is_not_deleted(used: Path) -> None:
 
 
 def test_a_damaged_row_stops_the_change(used: Path) -> None:
-    """The error names the row; nothing is changed, and no new key is made."""
     execute(used, "UPDATE secrets SET value = x'00' WHERE key_id = '3'")
     before = dump(used)
     with SQLStore.open(used) as store:
@@ -232,7 +230,6 @@ def test_the_old_key_stays_if_the_new_one_cannot_be_made(used: Path) -> None:
 
 
 def test_the_old_key_stays_if_the_database_fails(used: Path) -> None:
-    """It fails in the middle of the rows. The new key stays, and the next attempt takes it."""
     trigger = "CREATE TRIGGER refuse BEFORE UPDATE ON secrets WHEN old.key_id = '3' BEGIN SELECT RAISE(ABORT, 'no'); END"
     execute(used, trigger)
     other = KeyFile(used.with_name("other.key"))

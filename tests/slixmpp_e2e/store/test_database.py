@@ -18,7 +18,7 @@ from sqlalchemy.schema import CreateTable
 from slixmpp_e2e.alarms import explain
 from slixmpp_e2e.store import SQLStore, StoredOwnKey, StoreError, StoreReason, database, tables
 from tests.slixmpp_e2e.store.expect import store_error
-from tests.slixmpp_e2e.store.processes import at_once, execute, run
+from tests.slixmpp_e2e.store.processes import at_once, execute
 from xmpp_e2e.types import Assurance, Fingerprint
 
 BOB = "bob@example.org"
@@ -44,7 +44,6 @@ def mode(path: Path) -> int:
 
 
 def refused(path: Path, reason: StoreReason, cause: str) -> StoreError:
-    """Check that opening fails for this reason, names the file and a remedy, and changes no file."""
     before = {file: file.read_bytes() for file in path.parent.iterdir() if file.is_file()}
     with store_error(reason, match=cause) as caught:
         SQLStore.open(path)
@@ -87,7 +86,6 @@ def test_an_existing_folder_keeps_its_permissions(tmp_path: Path) -> None:
 
 
 def test_a_store_loses_the_permissions_of_others(used: Path) -> None:
-    """A restored copy with loose permissions is restricted, with the files that SQLite keeps beside it."""
     used.chmod(0o644)
     with SQLStore.open(used):
         assert {mode(file) for file in used.parent.iterdir() if file.name.startswith("store.db")} == {0o600}
@@ -233,7 +231,6 @@ def test_a_read_only_store(used: Path) -> None:
 
 
 def test_a_full_disk_loses_nothing(path: Path) -> None:
-    """The change that does not fit is refused as a whole, and works when there is room."""
     with SQLStore.open(path) as store:
         store.pin(BOB, KEY, 1.0)
         driver = store._database._driver
@@ -250,7 +247,6 @@ def test_a_full_disk_loses_nothing(path: Path) -> None:
 
 
 def test_a_process_that_hangs_on_the_store(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Opening and changing fail after the timeout, and work when the other process is gone."""
     monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
     with SQLStore.open(path) as store, SQLStore.open(path) as other:
         with other._database.writing():
@@ -329,22 +325,3 @@ def test_processes_that_make_the_same_store_at_once_share_one_identity(tmp_path:
         assert len(store.known_keys(BOB).keys) == len(store.history(BOB)) == 40
         found = store.own_key(lambda: StoredOwnKey(b"", b""))
         assert [found.certificate.hex(), found.private_key.hex()] == said[0][:2]
-
-
-KILLED = """
-import os, signal, sys
-from slixmpp_e2e.store import SQLStore
-from xmpp_e2e.types import Fingerprint
-store = SQLStore.open(sys.argv[1])
-store.pin("bob@example.org", Fingerprint(b"A" * 32), 1.0)
-with store._writing() as connection:
-    store._keys(connection, "bob@example.org").forget(None, 2.0)
-    os.kill(os.getpid(), signal.SIGKILL)
-"""
-
-
-def test_a_killed_process_leaves_whole_changes_only(path: Path) -> None:
-    run(KILLED, path)
-    with SQLStore.open(path) as store:
-        assert store.known_keys(BOB).any_verified
-        assert [line.what for line in store.history(BOB)] == ["pinned"]

@@ -23,7 +23,7 @@ from slixmpp_e2e.store import (
     StoreReason,
     tables,
 )
-from tests.slixmpp_e2e.disk import DISK_KIB, exhaust
+from tests.slixmpp_e2e.disk import exhaust
 from tests.slixmpp_e2e.store.expect import never, store_error
 from tests.slixmpp_e2e.store.processes import dump, execute, files, run
 from xmpp_e2e.types import Assurance, Fingerprint
@@ -71,35 +71,10 @@ def opening(path: Path) -> StoreError | None:
     return None
 
 
-def fill_up(store: SQLStore) -> None:
-    for number in range(DISK_KIB):
-        store.put_secret(BOB, "large", str(number), bytes(4096))
-
-
 def says(error: StoreError, path: Path, cause: str, way_out: str) -> None:
     assert str(error).startswith(f"{path}: ")
     assert cause in str(error)
     assert way_out in explain(error)
-
-
-def test_a_change_that_does_not_fit(disk: Path) -> None:
-    path = fill(disk / "store.db")
-    before = read(path)
-    with SQLStore.open(path) as store:
-        store.record_e2e_use(BOB, 2.0)
-        ballast = exhaust(disk)
-        with store_error(StoreReason.FULL) as caught:
-            fill_up(store)
-        says(caught.value, path, "the disk is full", "Make room and try again")
-        kept = store.secret_ids(BOB, "large")
-        assert store.secret(BOB, "psk", "1") == b"the secret"
-        ballast.unlink()
-        store.put_secret(BOB, "large", "last", bytes(4096))
-        assert len(store.secret_ids(BOB, "large")) == len(kept) + 1
-        for key_id in store.secret_ids(BOB, "large"):
-            assert store.secret(BOB, "large", key_id) == bytes(4096)
-            store.forget_secret(BOB, "large", key_id)
-    assert read(path) == before
 
 
 @pytest.mark.parametrize("leave", [0, 4096, 16384])
@@ -115,7 +90,6 @@ def test_a_new_store_that_does_not_fit(disk: Path, leave: int) -> None:
 
 @pytest.mark.parametrize("leave", [0, 16384, 40960, 57344, 65536, 81920, 98304, 1048576])
 def test_a_migration_that_does_not_fit(disk: Path, leave: int) -> None:
-    """The older store is as before, no half-made file is left, and with room it is migrated."""
     path = disk / "store.db"
     connection = sqlite3.connect(path)
     connection.executescript(OLD.read_text())

@@ -38,7 +38,6 @@ def test_a_remembered_key_survives_a_restart(store: SQLStore) -> None:
 
 
 def test_the_keys_of_peers_are_separate(store: SQLStore) -> None:
-    """Two peers may have the same key, and forgetting one keeps the other."""
     store.remember_key(BOB, A, VERIFIED, "srp", 1.0)
     store.remember_key(EVE, A, VOUCHED, "route", 2.0)
     store.pin(EVE, B, 3.0)
@@ -92,7 +91,6 @@ def test_a_pin_verifies(store: SQLStore) -> None:
 
 
 def test_a_blocked_key_stays_blocked(store: SQLStore) -> None:
-    """Neither a session nor a pin unblocks it or raises its assurance."""
     store.remember_key(BOB, A, VOUCHED, "route", 1.0)
     assert store.block(BOB, A, 2.0)
     assert not store.block(BOB, A, 3.0)
@@ -118,7 +116,6 @@ def test_one_block_blocks_one_key(store: SQLStore) -> None:
 
 
 def test_forgetting_removes_a_block(store: SQLStore) -> None:
-    """The key is new again; the history keeps the block."""
     store.remember_key(BOB, A, VERIFIED, "sas", 1.0)
     store.block(BOB, A, 2.0)
     assert store.forget(BOB, A, 3.0) == 1
@@ -147,7 +144,6 @@ def test_forgetting_keys_keeps_the_downgrade_protection(store: SQLStore) -> None
 
 
 def test_a_peer_cannot_fill_the_store_with_keys(store: SQLStore) -> None:
-    """Beyond the bound only pins add keys; remembered keys can still be raised."""
     keys = [Fingerprint(number.to_bytes(32, "big")) for number in range(KEYS_PER_PEER + 1)]
     for key in keys[:-1]:
         store.remember_key(BOB, key, VOUCHED, "route", 1.0)
@@ -161,7 +157,6 @@ def test_a_peer_cannot_fill_the_store_with_keys(store: SQLStore) -> None:
 
 @pytest.mark.parametrize("column", ["fingerprint", "assurance"])
 def test_a_row_that_makes_no_sense_is_damage(store: SQLStore, column: str) -> None:
-    """The error names the table, for keys and for the history."""
     store.remember_key(BOB, A, VOUCHED, "route", 1.0)
     for table in (tables.trust, tables.history):
         with store._writing() as connection:

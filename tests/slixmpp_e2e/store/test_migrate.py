@@ -41,16 +41,17 @@ def old(tmp_path: Path) -> Path:
     return path
 
 
-def assert_all_is_there(store: SQLStore, counted: int = 2) -> None:
-    assert store.own_key(never) == StoredOwnKey(b"certificate", b"private key")
-    assert store.secret(BOB, "psk", "1") == b"correct horse battery staple"
-    (key,) = store.known_keys(BOB).keys
-    assert (key.fingerprint, key.assurance, key.first_seen) == (Fingerprint(b"B" * 32), Assurance.VERIFIED, 2.5)
-    assert store.known_keys(EVE).keys[0].blocked
-    assert [change.what for change in store.history(BOB)] == ["accepted", "pinned", "forgotten"]
-    assert store.policy(BOB) == PeerPolicy(policy=Policy.REQUIRE)
-    assert store.has_used_e2e(BOB)
-    assert store.failed_attempts(EVE, "srp") == counted
+def assert_all_is_there(path: Path, counted: int = 2) -> None:
+    with SQLStore.open(path) as store:
+        assert store.own_key(never) == StoredOwnKey(b"certificate", b"private key")
+        assert store.secret(BOB, "psk", "1") == b"correct horse battery staple"
+        (key,) = store.known_keys(BOB).keys
+        assert (key.fingerprint, key.assurance, key.first_seen) == (Fingerprint(b"B" * 32), Assurance.VERIFIED, 2.5)
+        assert store.known_keys(EVE).keys[0].blocked
+        assert [change.what for change in store.history(BOB)] == ["accepted", "pinned", "forgotten"]
+        assert store.policy(BOB) == PeerPolicy(policy=Policy.REQUIRE)
+        assert store.has_used_e2e(BOB)
+        assert store.failed_attempts(EVE, "srp") == counted
 
 
 def test_the_migrations_make_the_same_schema_as_the_tables(tmp_path: Path) -> None:
@@ -79,7 +80,6 @@ def schema(path: Path) -> set[str]:
 
 
 def test_the_head_is_the_last_script() -> None:
-    """The scripts form one line that ends at HEAD, and each file name begins with its number."""
     config = Config()
     config.set_main_option("script_location", migrate.SCRIPTS)
     scripts = list(ScriptDirectory.from_config(config).walk_revisions())
@@ -118,13 +118,11 @@ def test_no_process_waits_while_alembic_is_loaded(old: Path, monkeypatch: pytest
 
 
 def test_a_store_from_before_there_were_migrations(old: Path) -> None:
-    """It opens with all its content and gets the version of the first script, once."""
     with SQLStore.open(old) as store:
-        assert_all_is_there(store)
         assert str(store.migration_notice).startswith(f"The store {old} was made by an older version and is migrated now")
     assert [line for line in dump(old) if tables.SCHEMA in line] == []
+    assert_all_is_there(old)
     with SQLStore.open(old) as store:
-        assert_all_is_there(store)
         assert store.migration_notice is None
         store.pin(EVE, Fingerprint(b"F" * 32), 6.0)
 
@@ -175,8 +173,6 @@ Later = Callable[..., Path]
 
 @pytest.fixture
 def later(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Later:
-    """Make this a later version of the software with more scripts, and return their folder."""
-
     def become(*scripts: str) -> Path:
         folder = tmp_path_factory.mktemp("later") / "migrations"
         shutil.copytree(SCRIPTS, folder, ignore=shutil.ignore_patterns("__pycache__"))
@@ -192,19 +188,16 @@ def later(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("scripts", [(SECOND,), (SECOND, THIRD.format("pass"))])
 @pytest.mark.parametrize("opened_before", [False, True])
 def test_an_older_store_comes_to_the_newest_schema(old: Path, later: Later, scripts: list[str], opened_before: bool) -> None:
-    """It takes one step or several; all content is there, and each step runs once."""
     if opened_before:
         SQLStore.open(old).close()
     later(*scripts)
     for _ in range(2):
-        with SQLStore.open(old) as store:
-            assert_all_is_there(store, counted=102)
+        assert_all_is_there(old, counted=102)
     copy = old.with_name("store.db.schema-0001" if opened_before else "store.db.schema-1")
     assert f"""INSERT INTO "failures" VALUES('{EVE}','srp',2);""" in dump(copy)
 
 
 def test_a_newer_store_is_refused_and_not_changed(old: Path, later: Later, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The older software names its version and the copy, and the newer one still opens the store."""
     folder = later(SECOND)
     SQLStore.open(old).close()
     monkeypatch.undo()
@@ -217,22 +210,18 @@ def test_a_newer_store_is_refused_and_not_changed(old: Path, later: Later, monke
     assert files(old.parent) == before
     monkeypatch.setattr(migrate, "SCRIPTS", str(folder))
     monkeypatch.setattr(tables, "HEAD", "0002")
-    with SQLStore.open(old) as store:
-        assert_all_is_there(store, counted=102)
+    assert_all_is_there(old, counted=102)
 
 
 def test_the_copy_is_a_store(old: Path, later: Later, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It opens in the older version in place of the migrated store."""
     later(SECOND)
     SQLStore.open(old).close()
     monkeypatch.undo()
     old.with_name("store.db.schema-1").replace(old)
-    with SQLStore.open(old) as store:
-        assert_all_is_there(store)
+    assert_all_is_there(old)
 
 
 def test_a_later_copy_replaces_an_earlier_one(old: Path, later: Later) -> None:
-    """Files that a killed process left do not matter."""
     SQLStore.open(old).close()
     old.with_name("store.db.schema-0001").write_bytes(b"earlier")
     old.with_name("store.db.schema-0001.part").write_bytes(b"unfinished")
@@ -257,7 +246,6 @@ def test_a_later_copy_replaces_an_earlier_one(old: Path, later: Later) -> None:
 def test_a_failing_migration_changes_nothing(
     old: Path, later: Later, failure: str, kind: type[BaseException], cause: str
 ) -> None:
-    """All its steps are undone, the error says so, and without the failure it works."""
     before = dump(old)
     folder = later(SECOND, THIRD.format(failure))
     for _ in range(2):
@@ -271,8 +259,7 @@ def test_a_failing_migration_changes_nothing(
         assert str(caught.value).startswith(f"{old}: ")
         assert "as it" in explain(caught.value)
     (folder / "versions" / "0003_later.py").write_text(THIRD.format("pass"))
-    with SQLStore.open(old) as store:
-        assert_all_is_there(store, counted=102)
+    assert_all_is_there(old, counted=102)
 
 
 KILLED = """
@@ -289,12 +276,10 @@ def test_a_kill_in_the_middle_of_a_migration_changes_nothing(old: Path, later: L
     assert run(KILLED, old, folder, tables.HEAD) == ""
     assert dump(old) == before
     (folder / "versions" / "0003_later.py").write_text(THIRD.format("pass"))
-    with SQLStore.open(old) as store:
-        assert_all_is_there(store, counted=102)
+    assert_all_is_there(old, counted=102)
 
 
 def test_nothing_is_migrated_without_a_copy(old: Path) -> None:
-    """The store stays as it was, and the error names the file that could not be written."""
     old.with_name("store.db.schema-1").mkdir()
     before = dump(old)
     with store_error(StoreReason.NO_ACCESS, match=r"schema-1\.part: the store cannot be copied before its schema") as caught:
@@ -303,8 +288,7 @@ def test_nothing_is_migrated_without_a_copy(old: Path) -> None:
     assert dump(old) == before
     assert sorted(files(old.parent)) == ["store.db", "store.key"]
     old.with_name("store.db.schema-1").rmdir()
-    with SQLStore.open(old) as store:
-        assert_all_is_there(store)
+    assert_all_is_there(old)
 
 
 def test_a_damaged_store_is_not_migrated(old: Path) -> None:
@@ -337,8 +321,8 @@ def test_processes_that_migrate_the_same_store_at_once(old: Path, later: Later) 
     folder = later(SECOND)
     said = at_once(MANY, *((old, folder, tables.HEAD, name) for name in "abcd"))
     assert sorted(said) == [["False"], ["False"], ["False"], ["True"]]
+    assert_all_is_there(old, counted=142)
     with SQLStore.open(old) as store:
-        assert_all_is_there(store, counted=142)
         assert len(store.known_keys("carol@example.org").keys) == len(store.history("carol@example.org")) == 40
 
 

@@ -96,7 +96,6 @@ def test_no_file_holds_a_secret_unencrypted(store: SQLStore) -> None:
 
 
 def test_an_altered_secret_is_refused(store: SQLStore) -> None:
-    """The error names the row and the file, never the value."""
     store.put_secret(BOB, "psk", "1", SECRET)
     encrypted = column(store, tables.secrets, "value")
     overwrite(store, tables.secrets, "value", encrypted[:-1] + bytes([encrypted[-1] ^ 1]))
@@ -107,7 +106,6 @@ def test_an_altered_secret_is_refused(store: SQLStore) -> None:
 
 @pytest.mark.parametrize(("place", "value"), [("peer", EVE), ("kind", "password"), ("key_id", "2")])
 def test_a_secret_moved_to_another_row_is_refused(store: SQLStore, place: str, value: str) -> None:
-    """It is bound to its peer, kind and id."""
     store.put_secret(BOB, "psk", "1", SECRET)
     with store._writing() as connection:
         connection.execute(update(tables.secrets).values({place: value}))
@@ -117,7 +115,6 @@ def test_a_secret_moved_to_another_row_is_refused(store: SQLStore, place: str, v
 
 
 def test_a_secret_moved_to_another_table_is_refused(store: SQLStore) -> None:
-    """It does not decrypt as a private key."""
     store.own_key(create)
     store.put_secret(BOB, "psk", "1", SECRET)
     overwrite(store, tables.identity, "private_key", column(store, tables.secrets, "value"))
@@ -136,7 +133,6 @@ def test_neither_half_of_the_identity_can_be_altered(store: SQLStore, name: str)
 
 
 def test_the_key_is_made_with_the_first_secret(store: SQLStore) -> None:
-    """A store without secrets has no key file. The notice is there only when the key is made."""
     key = store.path.with_suffix(".key")
     store.record_e2e_use(BOB, 1.0)
     assert not key.exists()
@@ -151,7 +147,6 @@ def test_the_key_is_made_with_the_first_secret(store: SQLStore) -> None:
 
 
 def test_a_missing_key_is_never_replaced(store: SQLStore) -> None:
-    """Reading and writing secrets make no new key. Everything else can be read."""
     store.own_key(create)
     store.pin(BOB, Fingerprint(b"A" * 32), 1.0)
     store.close()
@@ -170,7 +165,6 @@ def test_a_missing_key_is_never_replaced(store: SQLStore) -> None:
 
 
 def test_a_wrong_key_is_told_from_a_damaged_row(tmp_path: Path, store: SQLStore) -> None:
-    """The key file of another store is reported as such, and encrypts nothing."""
     store.own_key(create)
     store.close()
     with SQLStore.open(tmp_path / "other.db") as other:
@@ -197,8 +191,6 @@ def test_a_key_that_encrypts_nothing_yet_is_used(store: SQLStore, monkeypatch: p
 
 
 def test_another_protection_can_take_the_place_of_the_key_file(tmp_path: Path) -> None:
-    """The store uses the ``KeyProtection`` that it was given, and makes no key file of its own."""
-
     class Mirror:
         """A protection that reverses values."""
 

@@ -42,7 +42,6 @@ def other(store: SQLStore) -> Iterator[SQLStore]:
     ],
 )
 def test_the_file_is_named_after_the_jid(tmp_path: Path, jid: str, name: str) -> None:
-    """Letters, digits and -_.@ stay, and everything else is percent-encoded."""
     assert path_for(jid, tmp_path) == tmp_path / name
 
 
@@ -228,7 +227,6 @@ def test_a_closed_store_raises_a_store_error(store: SQLStore) -> None:
 
 
 def test_closing_leaves_one_file_to_copy(store: SQLStore) -> None:
-    """When the last user has closed it, everything is in the database file."""
     store.record_e2e_use(BOB, 1.0)
     store.close()
     assert [path.name for path in store.path.parent.iterdir()] == ["store.db"]

@@ -30,8 +30,7 @@ async def test_a_uri_pins_its_account_and_no_other(env: Env) -> None:
 
 async def test_a_queued_message_is_delivered_when_the_key_is_pinned(env: Env) -> None:
     """Under `server-untrusted` a first contact waits until the user has pinned the key."""
-    alice, bob = await env.client(ALICE, trust_model="server-untrusted"), await env.client(BOB)
-    await env.settle(alice, bob)
+    alice, bob = await env.pair(alices={"trust_model": "server-untrusted"})
     heard, started, failed = Events(bob, "message"), Events(alice, "e2e_session_opened"), Events(alice, "e2e_send_failed")
     alice.send_message(mto=BOB, mbody="for Bob only")
     link = await until(e2e(alice).connect(BOB))
@@ -58,27 +57,7 @@ async def test_pinning_raises_an_open_session(env: Env) -> None:
     assert e2e(alice).sessions() == (ours,)
 
 
-async def test_a_key_that_is_not_the_pinned_one_waits(env: Env) -> None:
-    """Nothing is delivered or sent as plaintext. The user gets both keys and the command to decide."""
-    alice, bob = await env.pair()
-    await e2e(alice).trust.pin(BOB, OTHER)
-    told, heard = Events(alice, "e2e_key_changed"), Events(bob, "message")
-    alice.send_message(mto=BOB, mbody="for Bob only")
-    happened = await told.take()
-    assert happened.peer == BOB
-    assert (happened.status, happened.decision) == ("changed", "hold")
-    assert happened.fingerprint == e2e(bob).fingerprint
-    assert happened.known == (OTHER,)
-    assert "xmpp-e2e trust pin bob@localhost" in happened.text
-    await env.settle(alice, bob)
-    assert len(heard) == 0
-    await e2e(alice).trust.pin(BOB, happened.fingerprint)
-    assert await heard.bodies(1) == ["for Bob only"]
-    assert env.in_clear("for Bob only") == []
-
-
 async def test_blocking_a_key_ends_its_session(env: Env) -> None:
-    """Further sessions are refused until the key is forgotten."""
     alice, bob = await env.pair()
     ours, _ = await env.session(alice, bob)
     heard, ended, failed = (Events(client, name) for client, name in (
@@ -100,9 +79,7 @@ async def test_blocking_a_key_ends_its_session(env: Env) -> None:
 
 
 async def test_blocking_a_key_that_awaits_verification_ends_the_wait(env: Env) -> None:
-    """The queued message is reported as failed."""
-    alice, bob = await env.client(ALICE, trust_model="server-untrusted"), await env.client(BOB)
-    await env.settle(alice, bob)
+    alice, bob = await env.pair(alices={"trust_model": "server-untrusted"})
     failed = Events(alice, "e2e_send_failed")
     alice.send_message(mto=BOB, mbody="for Bob only")
     await until(e2e(alice).connect(BOB))
@@ -132,7 +109,6 @@ async def second(env: Env, alice: ClientXMPP) -> None:
 
 
 async def test_the_second_session_is_known(env: Env) -> None:
-    """The key is known; when it is forgotten, the next session is a first contact."""
     alice, bob = await env.pair()
     await env.session(alice, bob)
     await second(env, alice)
@@ -176,7 +152,6 @@ async def test_connect_with_a_requirement_makes_stanzas_wait_for_it(env: Env, be
 
 
 async def test_connect_with_a_requirement_does_not_join_a_weaker_opening(env: Env) -> None:
-    """A session that opens with a lower requirement is used only if its key proves good enough."""
     alice, _ = await env.pair()
     first = asyncio.create_task(e2e(alice).connect(BOB))
     await turns(3)
@@ -196,7 +171,6 @@ async def test_connect_with_a_requirement_does_not_join_a_weaker_opening(env: En
     ],
 )
 async def test_connect_raises_the_cause_of_its_failure(env: Env, peer: str, config: dict[str, object], words: str) -> None:
-    """The peer may be offline, without encryption, switched off here, or refuse."""
     accept = config.pop("accept", "anyone")
     alice, bob = await env.client(ALICE, **config), await env.client(BOB, accept_from=accept)
     plain = await env.client("carol@localhost/plain", "xep_0030", load=False)

@@ -11,7 +11,7 @@ import pytest
 
 from slixmpp_e2e.alarms import explain
 from slixmpp_e2e.errors import PeerWithoutE2E, StoreLocked
-from slixmpp_e2e.store import Passphrase, SQLStore, StoreError, StoreReason
+from slixmpp_e2e.store import Passphrase, SQLStore, StoreReason
 from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, e2e, turns, until
 from tests.slixmpp_e2e.store.expect import store_error
 from xmpp_e2e.errors import PeerRefused
@@ -52,8 +52,7 @@ async def make_store(env: Env) -> None:
 async def test_messages_wait_until_the_store_is_open(env: Env, user: SlowUser) -> None:
     """The event loop goes on meanwhile; then the message arrives, encrypted."""
     await make_store(env)
-    alice, bob = await env.client(ALICE, key_protection=Passphrase(user)), await env.client(BOB)
-    await env.settle(alice, bob)
+    alice, bob = await env.pair(alices={"key_protection": Passphrase(user)})
     heard = Events(bob, "message")
     alice.send_message(mto=BOB, mbody="for Bob only")
     await env.settle(alice, bob)
@@ -71,8 +70,7 @@ async def test_messages_wait_until_the_store_is_open(env: Env, user: SlowUser) -
 
 async def test_no_session_opens_before_the_key_is_loaded(env: Env, user: SlowUser) -> None:
     """We do not advertise E2E, and answer an offer as a resource without it. Afterwards it works."""
-    alice, bob = await env.client(ALICE, key_protection=Passphrase(user)), await env.client(BOB)
-    await env.settle(alice, bob)
+    _, bob = await env.pair(alices={"key_protection": Passphrase(user)})
     driver = e2e(bob)._client.registry.ensure((BOB, ALICE))
     with pytest.raises(PeerRefused, match="service-unavailable"):
         await until(asyncio.shield(driver.opened))
@@ -154,7 +152,6 @@ async def test_no_plaintext_is_sent_if_the_store_stays_closed(
 
 
 async def test_a_missing_key_file_is_reported_at_once(env: Env, tmp_path: Path) -> None:
-    """The plugin does not load, and loads when the file is back."""
     alice = env.make(ALICE)
     path = e2e(alice)._store.path
     key = path.with_suffix(".key")
@@ -191,20 +188,6 @@ async def test_a_new_key_is_logged(env: Env, caplog: pytest.LogCaptureFixture) -
     await turns()
     said = [record.getMessage() for record in caplog.records]
     assert len([text for text in said if text.startswith("A random key was written to /")]) == 1
-
-
-async def test_a_stanza_that_cannot_be_judged_is_dropped_and_reported(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The store fails when plaintext arrives."""
-    alice, bob = await env.client(ALICE), await env.client(BOB, load=False)
-    told, heard = Events(alice, "e2e_store_failed"), Events(alice, "message")
-
-    def damaged(*_: object) -> object:
-        raise StoreError(Path("store.db"), "the disk cannot be read")
-
-    monkeypatch.setattr(e2e(alice)._store, "policy", damaged)
-    bob.send_message(mto=ALICE, mbody="hello")
-    assert "the disk cannot be read" in str((await told.take()).error)
-    assert len(heard) == 0
 
 
 def test_loading_the_key_does_not_block_the_store(tmp_path: Path, user: SlowUser) -> None:

@@ -73,7 +73,6 @@ def test_facts_of_the_store(store: SQLStore, tmp_path: Path) -> None:
 
 
 def test_known_accounts(store: SQLStore, tmp_path: Path) -> None:
-    """Each of four facts is enough; a rule for the domain is not."""
     settings = lookup(store, tmp_path, f'["{BOB}"]\npolicy = "prefer"\n["localhost"]\npolicy = "require"\n')
     store.record_e2e_use("used@localhost", 1.0)
     store.set_policy("policy@localhost", PeerPolicy(Policy.OFF))
@@ -89,7 +88,6 @@ def test_known_accounts(store: SQLStore, tmp_path: Path) -> None:
 
 
 def test_pins_of_the_trust_file_are_known_keys(store: SQLStore, tmp_path: Path) -> None:
-    """They verify a key that was only seen before; a blocked key stays blocked."""
     settings = lookup(store, tmp_path, f'["{BOB}"]\npin = ["{KEY}", "{OTHER}"]\n')
     store.remember_key(BOB, KEY, Assurance.VOUCHED, "route", 5.0)
     assert [(key.fingerprint, key.assurance, key.verified_by, key.blocked) for key in settings.known_keys(BOB).keys] == [

@@ -14,7 +14,6 @@ ALICES, BOBS = "alice@localhost", "bob@localhost"
 
 
 async def test_a_password_is_derived_for_the_two_accounts(env: Env) -> None:
-    """The stored value is of use between these two accounts only. An empty password is refused."""
     alice = e2e(env.make(ALICE))
     assert not await alice.secrets.put_password(BOB, "correct horse")
     assert alice._store.secret(BOBS, "srp", KEY_ID) == derive_srp_secret("correct horse", BOBS, ALICES)

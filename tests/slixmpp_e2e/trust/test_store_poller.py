@@ -28,7 +28,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def pair(env: Env, tmp_path: Path, **config: str) -> tuple[ClientXMPP, ClientXMPP]:
-    """Connect Bob, and Alice with the store that the command uses."""
     store = path_for("alice@localhost", tmp_path / "xmpp-e2e")
     alice, bob = await env.client(ALICE, store_path=str(store), **config), await env.client(BOB)
     await env.settle(alice, bob)
@@ -59,7 +58,6 @@ async def test_a_pin_in_another_process_releases_a_queued_message(env: Env, tmp_
 
 
 async def test_a_block_in_another_process_ends_an_open_session(env: Env, tmp_path: Path) -> None:
-    """Later messages fail and are not sent as plaintext."""
     alice, bob = await pair(env, tmp_path)
     ended, failed = Events(alice, "e2e_session_closed"), Events(alice, "e2e_send_failed")
     ours, _ = await env.session(alice, bob)
@@ -130,7 +128,6 @@ def polled(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[], Polle
 
 
 async def test_only_decisions_are_reported(polled: Callable[[], Polled]) -> None:
-    """Earlier decisions, first contacts and policies are not reported; each new decision is, once."""
     made = polled()
     made.elsewhere.pin("before@localhost", OTHER, 1.0)
     made.poller.start()

@@ -69,7 +69,6 @@ def test_a_wrong_uri_is_refused(text: str, why: str) -> None:
 
 
 def test_a_uri_is_for_one_account() -> None:
-    """The error for another account names the right one."""
     uri = build_trust_uri(BOB, KEY)
     assert parse_keys(str(KEY), BOB) == parse_keys(KEY, BOB) == parse_keys(uri, BOB)
     with pytest.raises(ValueError, match=r"a key of bob@example\.org, and not of alice@example\.org"):

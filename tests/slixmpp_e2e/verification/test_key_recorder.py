@@ -40,7 +40,6 @@ def record(store: SQLStore, session: Any, *told: Any) -> None:
 def test_a_key_is_stored_when_the_session_opens(
     store: SQLStore, told: tuple[Any, ...], assurance: Assurance, method: str
 ) -> None:
-    """It is stored with the assurance that it has then, and the peer counts as one with encryption."""
     record(store, Session(), *told)
     [key] = store.known_keys(BOBS).keys
     assert (key.fingerprint, key.assurance, key.verified_by) == (KEY, assurance, method)
@@ -55,7 +54,6 @@ def test_a_session_that_does_not_open_leaves_nothing(store: SQLStore) -> None:
 
 
 def test_a_known_key_stays_as_it_is(store: SQLStore) -> None:
-    """A session that opens with a pinned key does not lower its assurance."""
     store.pin(BOBS, KEY, 1.0)
     record(store, Session(), START)
     [key] = store.known_keys(BOBS).keys

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from slixmpp_e2e.alarms import explain
 from slixmpp_e2e.errors import PasswordLocked
 from slixmpp_e2e.events import SendFailed
 from slixmpp_e2e.verification.attempt_limiter import MAX_PASSWORD_ATTEMPTS
@@ -17,7 +16,6 @@ from xmpp_e2e.types import Assurance, Role
 
 @pytest.mark.parametrize(("method", "secret"), [("psk", KEY), ("srp", of("correct horse"))], ids=["psk", "srp"])
 async def test_what_is_set_up_runs_before_a_stanza_flows(env: Env, method: str, secret: bytes) -> None:
-    """The first message comes as ``verified``, and the key is stored as verified by the method."""
     alice, bob = await env.pair()
     share(alice, BOBS, method, secret)
     share(bob, ALICES, method, secret)
@@ -27,26 +25,6 @@ async def test_what_is_set_up_runs_before_a_stanza_flows(env: Env, method: str, 
     assert message["e2e"]["assurance"] is Assurance.VERIFIED
     [key] = e2e(alice)._store.known_keys(BOBS).keys
     assert (key.assurance, key.verified_by) == (Assurance.VERIFIED, method)
-
-
-async def test_a_wrong_password_sends_nothing_and_is_locked_in_the_end(env: Env) -> None:
-    """Each attempt is counted on both sides; after the fifth none is made, and the error says what unlocks it."""
-    alice, bob = await env.pair()
-    share(alice, BOBS, "srp", of("right"))
-    share(bob, ALICES, "srp", of("wrong"))
-    failed, heard = Events(alice, "e2e_send_failed"), Events(bob, "message")
-    for count in range(1, MAX_PASSWORD_ATTEMPTS + 1):
-        alice.send_message(mto=BOB, mbody="in vain")
-        told: SendFailed = await failed.take()
-        assert isinstance(told.error, AuthenticationFailed)
-        stores = [e2e(client)._store for client in (alice, bob)]
-        assert [stores[0].failed_attempts(BOBS, "srp"), stores[1].failed_attempts(ALICES, "srp")] == [count, count]
-    alice.send_message(mto=BOB, mbody="in vain")
-    told = await failed.take()
-    assert isinstance(told.error, PasswordLocked)
-    assert f"xmpp-e2e trust unlock {BOBS}" in explain(told.error)
-    assert len(heard) == 0
-    assert env.in_clear("in vain") == []
 
 
 async def test_an_offer_of_a_locked_peer_is_refused(env: Env) -> None:
@@ -66,16 +44,7 @@ async def test_an_offer_of_a_locked_peer_is_refused(env: Env) -> None:
     assert env.in_clear("in vain") == []
 
 
-async def test_a_password_for_one_session(env: Env) -> None:
-    alice = await env.client(ALICE)
-    bob = await env.client(BOB, ask_password=lambda peer: says("correct horse" if peer == ALICES else None))
-    ours, theirs = await env.session(alice, bob)
-    await until(ours.verify_password("correct horse"))
-    assert ours.assurance is theirs.assurance is Assurance.VERIFIED
-
-
 async def test_another_password_ends_the_session(env: Env) -> None:
-    """The call that started the verification raises what failed."""
     alice, bob = await env.client(ALICE), await env.client(BOB, ask_password=lambda peer: says("wrong"))
     ours, _ = await env.session(alice, bob)
     with pytest.raises(AuthenticationFailed):

@@ -156,7 +156,6 @@ async def test_a_key_in_place_of_a_verified_one_asks_nobody(harness: Harness) ->
 
 
 async def test_a_verification_that_the_user_began_goes_on(harness: Harness) -> None:
-    """If a method runs already, nothing else is tried, and the session goes on."""
     verifier, session = harness.verifier(BOTH), Session(State.HELLO_CHECKED, refuses=LocalError("it runs already"))
     verifier.on_session_event(session, required(KeyStatus.FIRST))
     await asyncio.gather(*verifier._tasks._tasks)

@@ -19,7 +19,6 @@ def share(client: ClientXMPP, peer: str, method: str, secret: bytes) -> None:
 
 
 def of(password: str) -> bytes:
-    """Return what Alice and Bob derive from a password."""
     return derive_srp_secret(password, ALICES, BOBS)
 
 

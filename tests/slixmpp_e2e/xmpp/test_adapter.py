@@ -43,7 +43,6 @@ def say(body: str) -> Message:
 
 
 def nothing(stanza: Any) -> Any:
-    """Be a filter of ours, through which nothing comes a second time."""
     raise AssertionError
 
 
@@ -62,7 +61,6 @@ def test_our_filters_go_and_others_stay(client: Client) -> None:
 
 
 def test_what_is_written_passes_the_filters_behind_ours(client: Client) -> None:
-    """A stanza passes all filters behind ours, in order, until one of them keeps it."""
     seen: list[str] = []
 
     def other(name: str) -> Any:
@@ -114,7 +112,6 @@ def test_what_is_injected_is_not_counted(client: Client) -> None:
 
 
 def count(client: Any, *, first: bool = False, ours: Any = None) -> Any:
-    """Load a plugin like XEP-0198, with its filter before ours or behind it."""
     management: Any = SimpleNamespace(handled=7)
 
     def handle(stanza: Any) -> Any:
@@ -132,7 +129,6 @@ def count(client: Any, *, first: bool = False, ours: Any = None) -> Any:
 
 @pytest.mark.parametrize("first", [True, False])
 def test_what_we_keep_is_counted_once(client: Client, first: bool) -> None:
-    """We count it if XEP-0198 stands behind us and does not see it."""
     management = count(client, first=first, ours=nothing)
     adapter.count_as_handled(client, say("kept"), nothing)
     assert management.handled == 7 + (not first)

@@ -11,27 +11,12 @@ from slixmpp.exceptions import IqError, IqTimeout
 from slixmpp.plugins.xep_0030 import DiscoInfo
 
 from slixmpp_e2e.xmpp import discovery
-from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, e2e, turns
+from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, turns
 from xmpp_loopback import Direction, offline, reconnect
 
 JINGLE, IBB = "urn:xmpp:jingle:1", "urn:xmpp:jingle:transports:ibb:1"
 XMLSTREAM, SECURITY = "urn:xmpp:jingle:apps:xmlstream:0", "urn:x-xmpp-e2e:security:0"
 PRESENCE = "{jabber:client}presence"
-
-
-async def test_a_login_without_encryption_is_noticed(env: Env) -> None:
-    """A peer who comes back under the same full JID without encryption gets no offer; plaintext reaches them if allowed."""
-    alice, bob = await env.pair()
-    await env.session(alice, bob)
-    await offline(bob)
-    bob = await env.client(BOB, load=False)
-    await env.settle(bob, alice)
-    failed, heard = Events(alice, "e2e_send_failed"), Events(bob, "message")
-    alice.send_message(mto=BOB, mbody="inside", mtype="chat")
-    assert "does not advertise" in str((await failed.take()).error)
-    e2e(alice).allow_plaintext(BOB)
-    alice.send_message(mto=BOB, mbody="in clear", mtype="chat")
-    assert (await heard.take())["body"] == "in clear"
 
 
 async def test_our_own_presence_is_not_forgotten(env: Env) -> None:
@@ -66,8 +51,7 @@ async def test_a_login_is_announced_once(env: Env) -> None:
 async def test_what_was_filed_under_a_hash_must_have_it(env: Env) -> None:
     """slixmpp files its own features under their hash and goes on changing them; another client with the hash of fewer features
     is not taken to have encryption."""
-    alice, bob = await env.client(ALICE), await env.client(BOB, load=False)
-    await env.settle(bob, alice)
+    alice, bob = await env.pair(bobs={"load": False})
     info = DiscoInfo()
     info.add_feature(SECURITY)
     caps = alice.plugin["xep_0115"]
@@ -140,7 +124,6 @@ def features(*names: str) -> DiscoInfo:
 
 @pytest.mark.parametrize("announce", [False, True])
 async def test_what_we_advertise(announce: bool) -> None:
-    """A client advertises all four features, and slixmpp answers for it."""
     client: Any = Slixmpp()
     await discovery.advertise(client, announce=announce)
     assert client.features == {JINGLE, IBB, XMLSTREAM, SECURITY}
@@ -148,7 +131,6 @@ async def test_what_we_advertise(announce: bool) -> None:
 
 
 async def test_a_component_answers_for_every_address() -> None:
-    """Every address has what slixmpp knows of it and our features; other nodes and answers are left alone."""
     component: Any = Slixmpp(component=True)
     await discovery.advertise(component, announce=True)
     [answer] = component.registered
@@ -171,7 +153,6 @@ async def test_features_are_withdrawn(loaded: tuple[str, ...], left: set[str]) -
 
 
 def test_presence_makes_us_forget_capabilities_of_others() -> None:
-    """Capabilities of everybody are forgotten, except a client's own address and all of a component's."""
     client, component = Slixmpp(), Slixmpp(component=True)
     for slixmpp in (client, component):
         for peer in (ALICE, f"{ALICE}b", "echo@bots.localhost/x"):

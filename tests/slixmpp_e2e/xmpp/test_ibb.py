@@ -50,6 +50,10 @@ class Ours:
         if role is Role.RESPONDER:
             self.bob.open()
 
+    def send(self, data: bytes) -> None:
+        self.transport.send(data)
+        self.transport.flush()
+
     def _wake(self) -> None:
         self.woken += 1
 
@@ -64,19 +68,15 @@ class Ours:
 
 
 def test_the_initiator_opens_and_sends_at_once() -> None:
-    """Data follows ``<open/>`` without waiting for its answer, as much as the window allows."""
     ours = Ours()
-    ours.transport.send(bytes(256 * 100))
-    ours.transport.flush()
+    ours.send(bytes(256 * 100))
     assert ours.tags == [OPEN, *[DATA] * (FIRST_WINDOW - 1)]
     assert not ours.transport.drained
 
 
 def test_the_responder_waits_for_the_open() -> None:
-    """Nothing leaves before the peer has opened; then the open is answered, and what waited leaves."""
     ours = Ours(Role.RESPONDER)
-    ours.transport.send(b"hello")
-    ours.transport.flush()
+    ours.send(b"hello")
     assert ours.tags == []
     [(_, opening)] = ours.bob.stanzas_to_send()
     assert ours.arrives(opening) == b""
@@ -86,10 +86,8 @@ def test_the_responder_waits_for_the_open() -> None:
 
 
 def test_each_answer_makes_room_for_one_block() -> None:
-    """Each answer is counted, calls on_reply, and lets one more block go; when all have come, it is drained."""
     ours = Ours()
-    ours.transport.send(bytes(256 * 20))
-    ours.transport.flush()
+    ours.send(bytes(256 * 20))
     for number, (_, replied) in enumerate(ours.iqs.requests, 1):
         replied(None)
         ours.transport.flush()
@@ -99,7 +97,6 @@ def test_each_answer_makes_room_for_one_block() -> None:
 
 
 def test_there_is_room_up_to_the_high_water() -> None:
-    """There is no room beyond HIGH_WATER, so that what waits is bounded."""
     ours = Ours(size=8192)
     ours.transport.send(bytes(HIGH_WATER - 1))
     assert ours.transport.has_room
@@ -111,8 +108,7 @@ def test_there_is_room_up_to_the_high_water() -> None:
 def test_an_error_ends_it(condition: str) -> None:
     """A block that is refused is lost: nothing more is sent or expected, and ``broken`` says why."""
     ours = Ours()
-    ours.transport.send(bytes(256 * 20))
-    ours.transport.flush()
+    ours.send(bytes(256 * 20))
     ours.iqs.requests[3][1](condition)
     assert isinstance(ours.transport.broken, BytestreamFailed)
     assert condition in str(ours.transport.broken)
@@ -147,8 +143,7 @@ def test_misuse_is_answered_and_ends_it() -> None:
 
 def test_an_abandoned_transport_waits_for_no_reply() -> None:
     ours = Ours()
-    ours.transport.send(bytes(256 * 20))
-    ours.transport.flush()
+    ours.send(bytes(256 * 20))
     assert ours.iqs.owners == [ours.transport] * FIRST_WINDOW
     ours.transport.abandon()
     assert ours.iqs.owners == []

@@ -33,6 +33,14 @@ async def queue() -> Queue:
     return Queue()
 
 
+def asked(queue: Any) -> tuple[IqChannel, list[str | None]]:
+    """A channel that has sent Bob a request, and the replies."""
+    iqs, replies = IqChannel(queue), list[str | None]()
+    queue.boundjid.full = ALICE
+    iqs.request(ALICE, BOB, Element("{urn:x}x"), replies.append)
+    return iqs, replies
+
+
 def test_the_oldest_iq_leaves_at_each_placeholder(queue: Queue) -> None:
     """slixmpp gets placeholders; whichever it pops, the oldest iq leaves."""
     iqs = IqChannel(queue)
@@ -59,15 +67,12 @@ def test_without_a_connection_they_wait(queue: Queue) -> None:
 
 
 def test_nothing_of_an_old_stream_comes_into_a_new_one(queue: Queue) -> None:
-    iqs = IqChannel(queue)
-    replies: list[str | None] = []
-    iqs.request(ALICE, BOB, Element("{urn:x}x"), replies.append)
-    asked = queue.sent[0]
+    iqs, replies = asked(queue)
     iqs.pause()
     iqs.clear()
     iqs.resume()
     assert iqs.next_to_send() is None
-    assert not iqs.take_reply(_reply(queue, BOB, asked["id"], "result"))
+    assert not iqs.take_reply(_reply(queue, BOB, queue.sent[0]["id"], "result"))
     assert replies == []
 
 
@@ -87,10 +92,7 @@ def test_a_reply_counts_from_the_full_jid_only(
     queue: Queue, sender: str, kind: str, condition: str, expected: list[str | None]
 ) -> None:
     """A reply counts once, with its condition; replies of others are left to other handlers."""
-    iqs = IqChannel(queue)
-    replies: list[str | None] = []
-    iqs.request(ALICE, BOB, Element("{urn:x}x"), replies.append)
-    queue.boundjid.full = ALICE
+    iqs, replies = asked(queue)
     reply = _reply(queue, sender, queue.sent[0]["id"], kind, condition)
     assert [iqs.take_reply(reply), iqs.take_reply(reply)] == [bool(expected), False]
     assert replies == expected
@@ -121,7 +123,6 @@ def test_an_error_has_its_condition_and_jingles(queue: Queue) -> None:
 
 
 def test_an_answer_is_empty_or_an_error(queue: Queue) -> None:
-    """An answer has the id of the request and goes to its sender; a Jingle condition is there only if it was given."""
     iqs = IqChannel(queue)
     request = queue.make_iq_set()
     request["from"], request["to"] = BOB, ALICE
@@ -147,9 +148,7 @@ def test_a_request_is_from_nobody_and_a_component_says_from_whom(queue: Any) -> 
 
 def test_a_reply_that_names_nobody_is_for_us(queue: Queue) -> None:
     """A server may leave out the recipient of a reply (RFC 6120 §8.1.1)."""
-    iqs, replies = IqChannel(queue), list[str | None]()
-    queue.boundjid.full = ALICE
-    iqs.request(ALICE, BOB, Element("{urn:x}x"), replies.append)
+    iqs, replies = asked(queue)
     reply = _reply(queue, BOB, queue.sent[0]["id"], "result")
     del reply["to"]
     assert iqs.take_reply(reply)
@@ -158,8 +157,7 @@ def test_a_reply_that_names_nobody_is_for_us(queue: Queue) -> None:
 
 def test_a_component_has_replies_for_each_address(queue: Any) -> None:
     queue.is_component = True
-    iqs, replies = IqChannel(queue), list[str | None]()
-    iqs.request(ALICE, BOB, Element("{urn:x}x"), replies.append)
+    iqs, replies = asked(queue)
     reply = _reply(queue, BOB, queue.sent[0]["id"], "result")
     for ours, counts in ((f"{ALICE}b", False), (ALICE, True)):
         reply["to"] = ours
@@ -168,7 +166,6 @@ def test_a_component_has_replies_for_each_address(queue: Any) -> None:
 
 
 def test_an_owner_is_forgotten_with_its_last_reply(queue: Queue) -> None:
-    """After forget_requests() no reply counts, and nothing is left of the owner."""
     iqs, replies, owner = IqChannel(queue), list[str | None](), object()
     queue.boundjid.full = ALICE
     for _ in range(3):
@@ -185,10 +182,7 @@ def test_an_owner_is_forgotten_with_its_last_reply(queue: Queue) -> None:
 
 
 def test_a_reply_that_is_no_xmpp_error_has_no_condition(queue: Queue) -> None:
-    """Neither a text nor an element of another namespace is a condition."""
-    iqs, replies = IqChannel(queue), list[str | None]()
-    queue.boundjid.full = ALICE
-    iqs.request(ALICE, BOB, Element("{urn:x}x"), replies.append)
+    iqs, replies = asked(queue)
     reply = _reply(queue, BOB, queue.sent[0]["id"], "error")
     reply.xml[0].insert(0, Element("{urn:x}gone"))
     assert iqs.take_reply(reply)
@@ -205,9 +199,9 @@ def test_strangers_are_answered_as_by_our_server(queue: Any, component: bool) ->
     stranger.xml.set(LANG, "de")
     iqs.error(stranger, StrangerRefused("nobody"))
     if not component:
-        [asked] = queue.sent
-        assert (asked["to"].bare, asked.xml.get(LANG), len(asked.xml)) == ("alice@localhost", "de", 1)
-        reply = _reply(queue, asked["to"].full, asked["id"], "error", "service-unavailable")
+        [request] = queue.sent
+        assert (request["to"].bare, request.xml.get(LANG), len(request.xml)) == ("alice@localhost", "de", 1)
+        reply = _reply(queue, request["to"].full, request["id"], "error", "service-unavailable")
         reply.xml.set(LANG, "de")
         assert iqs.take_reply(reply)
     answer = queue.sent[-1]

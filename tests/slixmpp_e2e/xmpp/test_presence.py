@@ -55,7 +55,6 @@ async def test_the_roster_of_slixmpp_is_loaded(known: PresenceCache) -> None:
 
 
 async def test_presence_is_awaited_only_after_a_login(known: PresenceCache) -> None:
-    """Long after a login the answer is there at once."""
     with pytest.raises(StopIteration):
         known.online(OURS, BARE).send(None)
 

@@ -55,7 +55,6 @@ def world() -> World:
 
 
 def test_the_server_is_asked_once_and_strangers_wait_for_it(world: World) -> None:
-    """Strangers who come before the server's answer are answered after it, in order; later ones at once."""
     world.stranger("1")
     world.stranger("2")
     assert world.answers == []
@@ -77,7 +76,6 @@ def test_nobody_can_guess_the_resource_that_we_ask_about(world: World) -> None:
 
 
 def test_the_server_is_asked_in_the_language_of_the_stranger(world: World) -> None:
-    """Each language has an answer of its own."""
     for language in (None, "de"):
         world.stranger("1", language)
         world.reply(language=language)
@@ -98,7 +96,6 @@ def test_languages_are_bounded(world: World) -> None:
 
 @pytest.mark.parametrize(("size", "echoed"), [(0, True), (absent.ECHO_BYTES, False)])
 def test_the_request_is_echoed_where_the_server_does_so(world: World, size: int, echoed: bool) -> None:
-    """The request is repeated before the error, unless it is large."""
     world.stranger("1", size=size)
     world.reply(echo=True)
     ((_, children, _),) = world.answers
@@ -134,7 +131,6 @@ def test_waiting_strangers_are_bounded(world: World) -> None:
 
 
 def test_on_another_stream_the_server_is_asked_again(world: World) -> None:
-    """What waited and what was learned is forgotten with the stream."""
     world.stranger("1")
     world.absent.clear()
     world.stranger("2")

@@ -47,7 +47,6 @@ async def test_who_may_open_a_session(alice: ClientXMPP, allowed: Any, peer: str
 
 @pytest.mark.parametrize("subscription", ["none", "to", "from", "both"])
 async def test_contacts_who_see_our_presence_may(alice: ClientXMPP, subscription: str) -> None:
-    """No other contact may; and the question puts nobody on the roster."""
     known = allow_list(alice, "roster")
     assert not known.is_allowed(BOB)
     assert not alice.client_roster.has_jid(BARE)
@@ -73,7 +72,6 @@ async def test_who_is_a_contact(alice: ClientXMPP) -> None:
 
 
 async def test_who_is_known(alice: ClientXMPP) -> None:
-    """Contacts are known, and accounts that have used encryption with us."""
     known = allow_list(alice, ["carol@localhost"], used_e2e=(BARE,))
     assert [known.is_known(f"{name}@localhost/x") for name in ("bob", "carol", "dave")] == [True, True, False]
 

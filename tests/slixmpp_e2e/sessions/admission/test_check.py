@@ -57,10 +57,8 @@ async def test_a_stranger_gets_the_answer_of_an_unknown_resource(env: Env, accep
     ],
 )
 async def test_who_may_open_a_session(env: Env, accept_from: Any, subscription: Subscription, welcome: bool) -> None:
-    """Contacts who see our presence may, or anybody, or the accounts and domains of a list."""
     env.server.set_subscription("alice@localhost", "bob@localhost", subscription)
-    alice, bob = await env.client(ALICE, accept_from=accept_from), await env.client(BOB)
-    await env.settle(alice, bob)
+    alice, bob = await env.pair(alices={"accept_from": accept_from})
     heard, failed = Events(alice, "message"), Events(bob, "e2e_send_failed")
     bob.send_message(mto=ALICE, mbody="hello")
     if welcome:
@@ -92,8 +90,7 @@ async def test_a_peer_whom_we_have_written_to_may_write_back(env: Env) -> None:
 
 async def test_crossing_offers_are_allowed_on_both_sides(env: Env) -> None:
     """If each accepts nobody and writes first, both messages arrive, since neither is a stranger to the other any more."""
-    alice, bob = await env.client(ALICE, accept_from=[]), await env.client(BOB, accept_from=[])
-    await env.settle(alice, bob)
+    alice, bob = await env.pair(accept_from=[])
     hold, heard = crossing(env), {client: Events(client, "message") for client in (alice, bob)}
     alice.send_message(mto=BOB, mbody="to Bob")
     bob.send_message(mto=ALICE, mbody="to Alice")
@@ -225,7 +222,6 @@ class Impostor:
         self._said += 1
 
     async def answers(self) -> list[str]:
-        """Return the answers in order: ``result``, or the condition."""
         await self._env.settle(self._client)
         return [self._answers[f"imp{number}"] for number in range(self._said)]
 

@@ -149,7 +149,6 @@ def test_the_rates() -> None:
     ],
 )
 def test_each_rate_can_be_changed(limit: str, contact: bool, peers: list[str], left: int) -> None:
-    """The burst and the rate of each setting count, where every other rate has room."""
     sessions: SessionLimits[str] = SessionLimits(replace(AdmissionLimits(), **{limit: Rate(2, 5)}))
     assert heard(sessions, peers, contact=contact) == left
     assert heard(sessions, peers, 1.0, contact=contact) == 2

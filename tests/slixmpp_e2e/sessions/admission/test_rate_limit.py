@@ -25,7 +25,6 @@ def test_each_name_has_a_bucket_of_its_own() -> None:
 
 
 def test_all_or_nothing() -> None:
-    """If one bucket is empty, nothing is taken from the others."""
     small, large = TokenBuckets(Rate(1, 1)), TokenBuckets(Rate(1, 10))
     assert [take_all(0.0, (large, "x"), (small, "a")) for _ in range(5)] == [True, False, False, False, False]
     assert large.level("x", 0.0) == 9

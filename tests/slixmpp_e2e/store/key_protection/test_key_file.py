@@ -34,7 +34,6 @@ def test_a_value_decrypts_in_its_place(protection: KeyFile) -> None:
 
 @pytest.mark.parametrize("place", [("secrets", "eve"), ("identity", "bob"), ("secrets",), ("secretsb", "ob"), ()])
 def test_a_value_decrypts_in_no_other_place(protection: KeyFile, place: tuple[str, ...]) -> None:
-    """Another row, another table, or the same letters divided differently are refused."""
     with pytest.raises(InvalidTag):
         protection.decrypt(protection.encrypt(SECRET, "secrets", "bob"), *place)
 

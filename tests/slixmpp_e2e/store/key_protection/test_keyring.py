@@ -69,7 +69,6 @@ def protected(tmp_path: Path) -> Path:
 
 
 def test_a_store_opens_with_its_entry(protected: Path, fake: FakeKeyring) -> None:
-    """There is one entry, named after the store, and no key file. The store does not hold the key."""
     ((service, entry),) = fake.entries
     assert service == "xmpp-e2e"
     assert entry.startswith("store.db ")
@@ -97,7 +96,6 @@ def test_a_store_that_was_moved_finds_its_entry(protected: Path, tmp_path: Path)
 
 
 def test_a_missing_entry_is_never_replaced(protected: Path, fake: FakeKeyring) -> None:
-    """Reading and writing make no new key. The error names the entry, and with the entry everything works again."""
     kept = dict(fake.entries)
     fake.entries.clear()
     before = files(protected.parent)
@@ -149,23 +147,18 @@ def test_a_locked_keyring_is_reported(protected: Path, fake: FakeKeyring) -> Non
         assert store.load_key()
 
 
-def test_a_locked_keyring_is_unlocked_ahead(tmp_path: Path, fake: FakeKeyring) -> None:
+def test_a_locked_keyring_takes_no_key_and_is_unlocked_ahead(tmp_path: Path, fake: FakeKeyring) -> None:
     """`load_key` asks the user, even if there is no entry yet."""
-    fake.locked = True
-    with SQLStore.open(tmp_path / "store.db", Keyring()) as store:
-        with store_error(StoreReason.PROTECTION_UNAVAILABLE, match="is not to be used"):
-            store.load_key()
-        fake.locked = False
-        assert not store.load_key()
-        assert fake.entries == {}
-
-
-def test_a_keyring_that_takes_no_key_is_reported(tmp_path: Path, fake: FakeKeyring) -> None:
     fake.locked = True
     with SQLStore.open(tmp_path / "store.db", Keyring()) as store:
         with store_error(StoreReason.PROTECTION_UNAVAILABLE, match="cannot keep the key"):
             store.put_secret(BOB, "psk", "1", b"secret")
         assert store.protection_kind() is None
+        with store_error(StoreReason.PROTECTION_UNAVAILABLE, match="is not to be used"):
+            store.load_key()
+        fake.locked = False
+        assert not store.load_key()
+        assert fake.entries == {}
 
 
 def test_a_computer_without_a_keyring(tmp_path: Path) -> None:
@@ -237,7 +230,6 @@ def test_another_process_finds_the_new_entry(protected: Path) -> None:
 
 
 def test_an_entry_that_cannot_be_deleted_is_reported(protected: Path, fake: FakeKeyring) -> None:
-    """The protection has changed, and the user is told which entry is left."""
     with SQLStore.open(protected, Keyring()) as store:
         assert store.load_key()
         fake.locked = True

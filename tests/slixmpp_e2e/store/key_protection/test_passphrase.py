@@ -122,7 +122,6 @@ def test_a_first_secret_that_was_not_stored_leaves_nothing_behind(tmp_path: Path
 
 
 def test_a_wrong_passphrase_is_reported_and_does_no_harm(protected: Path) -> None:
-    """Secrets can be neither read nor written, the files stay, and everything else can be read."""
     before = files(protected.parent)
     with SQLStore.open(protected, Passphrase("Grüße vom Norden")) as store:
         assert store.known_keys(BOB).any_verified
@@ -143,7 +142,6 @@ def test_a_wrong_passphrase_is_reported_and_does_no_harm(protected: Path) -> Non
 
 
 def test_the_error_names_the_protection_that_a_store_needs(protected: Path) -> None:
-    """A key file does not open the store, and none is made. Keys of peers can be read."""
     with SQLStore.open(protected) as store:
         assert store.protection_kind() == "passphrase"
         assert store.known_keys(BOB).any_verified
@@ -178,7 +176,6 @@ def test_the_store_does_not_choose_the_cost(protected: Path, entry: str) -> None
 
 
 def test_a_key_file_has_no_parameters(tmp_path: Path) -> None:
-    """A store that names some was not made by us."""
     with SQLStore.open(tmp_path / "store.db") as store:
         store.put_secret(BOB, "psk", "1", b"secret")
         with store._writing() as connection:

@@ -130,7 +130,6 @@ def test_an_account_and_its_domain(tmp_path: Path) -> None:
     ],
 )
 def test_every_mistake_is_found(tmp_path: Path, text: str, line: int, words: str) -> None:
-    """The error names file, line and key, and the allowed values."""
     secret(tmp_path, "open", encode_psk(SECRET), 0o644)
     secret(tmp_path, "tab", "horse\tback")
     secret(tmp_path, "password", "correct horse")
@@ -143,7 +142,6 @@ def test_every_mistake_is_found(tmp_path: Path, text: str, line: int, words: str
 
 @pytest.mark.parametrize("key", ["psk_file", "password_file"])
 def test_a_secret_in_place_of_a_path_is_not_repeated(tmp_path: Path, key: str) -> None:
-    """The error names the line instead."""
     with pytest.raises(TrustFileError) as caught:
         rules(tmp_path, f'["bob@x.org"]\n{key} = "{encode_psk(SECRET)}"\n')
     assert encode_psk(SECRET) not in explain(caught.value)

@@ -36,7 +36,6 @@ def test_one_line(tmp_path: Path, content: bytes) -> None:
     ],
 )
 def test_content_that_is_no_secret(tmp_path: Path, content: bytes, words: str) -> None:
-    """The error gives the reason, and not the content."""
     with pytest.raises(ValueError, match=words) as caught:
         read_secret_file(file(tmp_path, content))
     assert "horse" not in str(caught.value)
@@ -46,7 +45,6 @@ def test_content_that_is_no_secret(tmp_path: Path, content: bytes, words: str) -
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602, 0o644, 0o666])
 def test_a_file_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> None:
-    """The error has the mode and the command that helps."""
     with pytest.raises(ValueError, match=rf"{mode:04o}.*chmod 600"):
         read_secret_file(file(tmp_path, b"correct horse", mode))
 
@@ -105,7 +103,6 @@ GOOD = encode_psk(bytes(32))
 
 @pytest.mark.parametrize("text", ["", "psk:", "correct horse", GOOD[4:], f"{GOOD}=", "psk:ä" * 9])
 def test_a_text_that_is_no_key_is_refused(text: str) -> None:
-    """The error says that it is a password, and does not repeat it."""
     with pytest.raises(ValueError, match="password") as caught:
         decode_psk(text)
     assert "horse" not in str(caught.value)

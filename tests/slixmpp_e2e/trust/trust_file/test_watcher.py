@@ -47,7 +47,6 @@ def pinned(key: Fingerprint | None) -> str:
 
 
 def test_secrets_of_the_file(tmp_path: Path) -> None:
-    """A password is derived once for the two accounts."""
     secret(tmp_path, "psk", encode_psk(PSK))
     secret(tmp_path, "password", "correct horse")
     file = trust_file(tmp_path, f'["{BOBS}"]\npsk_file = "psk"\npassword_file = "password"\n')
@@ -100,19 +99,6 @@ async def test_a_pin_in_the_file_releases_a_message(env: Env, tmp_path: Path) ->
     assert [key.assurance for key in e2e(alice).trust.show(BOBS).keys] == [Assurance.VOUCHED]
 
 
-async def test_both_peers_share_a_key_and_a_password(env: Env, tmp_path: Path) -> None:
-    """The trust files of both prove the peer before the first message."""
-    for name, text in (("psk", encode_psk(PSK)), ("password", "correct horse")):
-        secret(tmp_path, name, text)
-    text = '["{}"]\npsk_file = "psk"\npassword_file = "password"\n'
-    path = trust(tmp_path, text.format(BOBS) + text.format(ALICES))
-    alice, bob = await env.client(ALICE, trust_file=path), await env.client(BOB, trust_file=path)
-    await env.settle(alice, bob)
-    heard = Events(bob, "message")
-    alice.send_message(mto=BOB, mbody="Now I know you.")
-    assert (await heard.take())["e2e"]["assurance"] is Assurance.VERIFIED
-
-
 async def test_a_bad_file_keeps_the_plugin_from_loading(env: Env, tmp_path: Path) -> None:
     alice = env.make(ALICE, load=False)
     with pytest.raises(TrustFileError, match="line 1"):
@@ -135,7 +121,6 @@ async def test_an_added_pin_releases_a_queued_message(env: Env, tmp_path: Path) 
 
 
 async def test_changed_rules_close_a_session(env: Env, tmp_path: Path) -> None:
-    """The next session uses the new rules."""
     bob = await env.client(BOB)
     alice = await alice_with(env, tmp_path, "")
     await env.settle(alice, bob)
@@ -188,7 +173,6 @@ async def test_a_file_that_became_bad_is_reported_once(env: Env, tmp_path: Path)
 
 
 def start(file: TrustFile, our_jid: str | None) -> asyncio.Queue[TrustFileRules]:
-    """Watch the file; the queue gets new rules."""
     changes: asyncio.Queue[TrustFileRules] = asyncio.Queue()
     errors: list[TrustFileError] = []
     loop = asyncio.get_running_loop()
@@ -197,7 +181,6 @@ def start(file: TrustFile, our_jid: str | None) -> asyncio.Queue[TrustFileRules]
 
 
 async def test_passwords_are_derived_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thread derives one after the other. When one changes, the others stay."""
     made: list[tuple[str, str, str]] = []
 
     def slow(*key: str) -> bytes:
