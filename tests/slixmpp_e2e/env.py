@@ -53,12 +53,10 @@ class Events:
         return self._queue.qsize()
 
     async def take(self) -> Any:
-        """Return the next one; wait for it if there is none."""
         async with asyncio.timeout(PATIENCE):
             return await self._queue.get()
 
     async def bodies(self, count: int) -> list[str]:
-        """Return the bodies of the next messages."""
         return [(await self.take())["body"] for _ in range(count)]
 
 
@@ -141,7 +139,6 @@ class Env:
                 await client.get_roster(timeout=PATIENCE)
 
     def in_clear(self, *words: str) -> list[str]:
-        """Return the stanzas that the servers handled in which one of these words can be read."""
         servers = self.servers.values()
         return [handled.text for word in words for server in servers for handled in server.find_text(word)]
 
@@ -198,7 +195,6 @@ def echo(client: BaseXMPP) -> None:
 
 
 def block(stanza: Element, sender: str) -> bool:
-    """Return whether a stanza brings data of a bytestream, for the hooks of the server."""
     return stanza.find("{http://jabber.org/protocol/ibb}data") is not None
 
 

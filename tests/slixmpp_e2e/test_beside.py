@@ -78,7 +78,6 @@ async def connected(
 
 @pytest.mark.parametrize("policy", ["off", "prefer", "require"])
 async def test_calls_work_beside_sessions(env: Env, policy: str) -> None:
-    """A call outlives a session; the Jingle plugin gets all stanzas of the call, and none of ours."""
     alice, bob, ours, theirs = await connected(env, policy, "xep_0166")
     heard = {client: Events(client, "jingle") for client in (alice, bob)}
     said: dict[ClientXMPP, list[str]] = {alice: [], bob: []}
@@ -118,7 +117,6 @@ async def test_a_peer_with_another_jingle_plugin_only_can_call(env: Env) -> None
 
 @pytest.mark.parametrize("policy", ["off", "prefer", "require"])
 async def test_in_band_bytestreams_of_slixmpp_work_beside_ours(env: Env, policy: str) -> None:
-    """Streams of xep_0047 work both ways, in plaintext or through a session, while messages go through the session."""
     alice, bob, _, _ = await connected(env, policy, "xep_0047")
     data = bytes(range(256)) * 20
     blocks = [data[start : start + 512] for start in range(0, len(data), 512)]

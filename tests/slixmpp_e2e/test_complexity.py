@@ -71,7 +71,6 @@ def registry(sessions: list[FakeDriver]) -> tuple[SessionRegistry, SessionLimits
 
 
 async def looking_up(number: int) -> Act:
-    """Each session is found to be sent through, open or not."""
     sessions = drivers(number)
     kept, _ = registry(sessions)
     return lambda: [kept.ensure(driver.target) for driver in sessions]
@@ -109,7 +108,6 @@ async def admitting(number: int) -> Act:
 
 
 async def unanswered_iqs(number: int) -> Act:
-    """Each who asked is gone, with two requests unanswered."""
     channel = IqChannel(offline_client())
     owners = [object() for _ in range(number)]
     for owner in owners * 2:
@@ -124,7 +122,6 @@ async def unanswered_iqs(number: int) -> Act:
 
 
 async def answers_inside(number: int) -> Act:
-    """Each session's peer has asked something inside, and is answered; then the session is over."""
     tracker, sessions, answers = IqTracker(), drivers(number), []
     for driver in sessions:
         request, answer = Iq(), Iq()
@@ -142,7 +139,6 @@ async def answers_inside(number: int) -> Act:
 
 
 async def failing_sessions(number: int) -> Act:
-    """Each session fails to which routes lead and for which a stanza waits."""
     sessions = drivers(number, State.DONE_SENT)
     fake = FakeSessions(*sessions)
     for driver in sessions:

@@ -220,7 +220,6 @@ async def test_a_setting_cannot_be_changed_by_an_attribute(env: Env) -> None:
 
 
 async def test_a_second_registration_with_other_settings_is_refused(env: Env) -> None:
-    """slixmpp would ignore it. With the same settings, or none, it changes nothing; after unloading, others count."""
     alice = env.make(ALICE, policy="require")
     plugin, same = e2e(alice), dict(e2e(alice).config)
     for other in ({"policy": "prefer"}, {**same, "queue_seconds": 1.0}, {"polciy": "require"}):
@@ -288,7 +287,6 @@ async def test_a_slixmpp_without_what_the_adapter_needs_is_refused(env: Env, mon
 
 
 async def test_the_plugin_of_a_client_has_a_type(env: Env) -> None:
-    """``of()`` returns the same object as ``xmpp.plugin``, and raises KeyError if the plugin is not registered."""
     alice = env.make(ALICE, load=False)
     with pytest.raises(KeyError, match="register_plugin"):
         slixmpp_e2e.of(alice)

@@ -23,7 +23,6 @@ class Driver:
 
 
 async def test_a_session_tells_what_it_is(env: Env) -> None:
-    """It names both ends, TLS, and what is proved; and ``sessions()`` has the same object as long as it is open."""
     alice, bob = await env.pair()
     ours, theirs = await env.session(alice, bob)
     assert (ours.own_jid, ours.peer, ours.role, ours.state) == (ALICE, BOB, Role.INITIATOR, State.OPEN)
@@ -41,7 +40,6 @@ async def test_a_session_tells_what_it_is(env: Env) -> None:
 
 
 async def test_a_stanza_is_sent_through_this_session_or_nowhere(env: Env) -> None:
-    """``send()`` raises LocalError once the session is over, and nothing leaves."""
     alice, bob = await env.pair()
     ours, _ = await env.session(alice, bob)
     heard = Events(bob, "message")

@@ -58,7 +58,6 @@ def parse(component: bool = False, **config: Any) -> Settings:
     ],
 )
 def test_a_wrong_value_is_named(key: str, value: Any, words: str) -> None:
-    """The message has the key, the value, and what is allowed; ``explain()`` says where to correct it."""
     with pytest.raises(ConfigError, match=words) as caught:
         parse(**{key: value})
     assert key in str(caught.value)

@@ -56,7 +56,6 @@ async def test_messages_come_and_go_for_any_name_of_the_domain(component: Compon
 
 
 async def test_iqs_of_a_component_are_answered(component: ComponentXMPP, log_in: LogIn) -> None:
-    """Clients and the server answer. An iq to a client that does not exist is an error."""
     await log_in("alice@localhost/x", "xep_0030")
     component.register_plugin("xep_0030")
     disco = component.plugin["xep_0030"]
@@ -101,7 +100,6 @@ async def test_nothing_comes_before_the_handshake(server: LoopbackServer, open_w
 async def test_no_other_domain_can_be_claimed(
     server: LoopbackServer, open_wire: OpenWire, log_in: LogIn, events: Any, settle: Settle, sender: str
 ) -> None:
-    """The stream ends, nothing is delivered, and the domain is free again."""
     alice = await log_in("alice@localhost/x")
     got = events(alice, "message")
     wire = await open_wire(server)

@@ -137,7 +137,6 @@ async def test_a_bad_login_says_why(wire: MakeWire, said: str, condition: str) -
     ],
 )
 async def test_a_scram_proof_is_bound_to_its_nonce(wire: MakeWire, final: str, condition: str | None) -> None:
-    """The right password over another nonce or channel binding is of no use."""
     client = await wire()
     await client.header()
     bare = "n=alice,r=abc"

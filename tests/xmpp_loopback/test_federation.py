@@ -140,7 +140,6 @@ async def test_a_hostile_server_can_forge_its_own_people(two: Two, events: Any) 
 
 
 async def test_a_hostile_path_changes_what_passes(two: Two, events: Any) -> None:
-    """The two honest servers handle different stanzas, and refusals are kept."""
     await two.online()
     two.path.hooks.append(hostile.strip_element("{jabber:client}subject"))
     two.path.hooks.append(hostile.duplicate(lambda stanza, sender: sender == ALICE))

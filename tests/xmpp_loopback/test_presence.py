@@ -23,7 +23,6 @@ def told(server: LoopbackServer, client: str) -> list[tuple[str | None, str | No
 
 
 async def test_contacts_see_each_other_come_and_go(server: LoopbackServer, log_in: LogIn, settle: Settle) -> None:
-    """A new client is announced, learns who is online, its own resources included, and its end is announced."""
     alice, desk = await log_in("alice@localhost/x"), await log_in("bob@localhost/desk")
     phone = await log_in("bob@localhost/phone")
     await settle(alice, desk, phone)

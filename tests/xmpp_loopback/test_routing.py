@@ -69,7 +69,6 @@ async def test_the_sender_is_stamped_by_the_server(wire: Any, log_in: LogIn, eve
 async def test_a_message_that_finds_nobody(
     wire: Any, log_in: LogIn, events: Any, to: str, kind: str, condition: str | None
 ) -> None:
-    """Each combination of RFC 6121 table 1 without offline storage: an error, or silence, or another resource."""
     bob = await log_in("bob@localhost/here")
     got = events(bob, "message")
     alice = await wire()

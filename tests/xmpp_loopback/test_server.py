@@ -97,7 +97,6 @@ async def test_two_servers_do_not_meet() -> None:
 
 
 async def test_a_forged_stanza_can_be_injected(server: LoopbackServer, log_in: LogIn, events: Any) -> None:
-    """A hostile server sends a client anything, from anybody, as an element or as text."""
     bob = await log_in("bob@localhost/y")
     got = events(bob, "message")
     server.inject("bob@localhost/y", parse("<message from='alice@localhost/x'><body>element</body></message>"))

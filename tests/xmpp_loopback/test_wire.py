@@ -86,7 +86,6 @@ def test_the_serialiser_writes_no_prefixes() -> None:
 
 @pytest.mark.parametrize("text", ["", "a", "<a/><b/>", "<a>", "<a/></stream:stream>", "<a></b>"])
 def test_only_one_whole_element_parses(text: str) -> None:
-    """Nothing, several, half an element or broken XML is a ValueError."""
     with pytest.raises(ValueError, match="exactly one"):
         parse(text)
 

@@ -60,7 +60,6 @@ class FakeDriver(SessionDriver):
         """Nothing leaves."""
 
     def close(self, *ignored: Any) -> None:
-        """Farewells begin."""
         self.core.state = State.CLOSING
 
     def send(self, stanza: Element) -> bool:
@@ -74,7 +73,6 @@ class FakeDriver(SessionDriver):
         return True
 
     def give_room(self, room: int = 100) -> None:
-        """The peer has taken what was sent."""
         self.room = room
         self._wake()
 
@@ -113,7 +111,6 @@ class FakeLoop:
         return asyncio.get_running_loop().create_future()
 
     def advance(self, seconds: float) -> None:
-        """So much time has gone by."""
         self._now += seconds
         due = [timer for timer in self._timers if timer.when <= self._now]
         self._timers = [timer for timer in self._timers if timer.when > self._now]
@@ -206,12 +203,10 @@ class FakeSessions:
         self.happen(driver, events.SessionOpened(Assurance.VOUCHED, Fingerprint(bytes(32))))
 
     def end(self, driver: FakeDriver, error: E2EError | None = None) -> None:
-        """An open session ends; one that is not open yet fails."""
         event = events.SessionClosed(error is None, error) if driver.is_open or error is None else events.SessionFailed(error)
         self._over(driver, event)
 
     def discard(self, driver: FakeDriver) -> None:
-        """Our offer gives way to the peer's own."""
         self._over(driver, SessionDiscarded())
 
     def _over(self, driver: FakeDriver, event: Any) -> None:

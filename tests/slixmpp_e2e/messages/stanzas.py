@@ -36,7 +36,6 @@ def offline_client(*, component: bool = False) -> BaseXMPP:
 
 
 def settings(policy: Policy = Policy.PREFER, *, has_used_e2e: bool = False) -> PeerSettings:
-    """What holds for a peer."""
     return PeerSettings(policy, TrustModel.SERVER_AUTHENTICATES, OnKeyChange.BY_TRUST_MODEL, has_used_e2e=has_used_e2e)
 
 

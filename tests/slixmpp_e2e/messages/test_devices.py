@@ -35,7 +35,6 @@ async def first(env: Env, alice: ClientXMPP, *devices: ClientXMPP) -> None:
 
 
 async def test_nine_devices_are_one_too_many(env: Env) -> None:
-    """Eight have each message once, the one that came last nothing, neither in a session nor in plaintext."""
     alice = await env.client(ALICE)
     bobs = [await env.client(f"{BOB}/{number}") for number in range(9)]
     await env.settle(alice, *bobs)
@@ -123,7 +122,6 @@ async def test_who_changes_devices_in_the_middle_of_a_handshake_gets_their_messa
 
 
 async def test_a_device_that_does_not_open_is_left_out_for_a_while(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is told once by e2e_session_failed, messages go to the other one; later, or when it logs in anew, it has its turn."""
     alice, one = await env.client(ALICE), await env.client(ONE)
     two = await env.client(TWO, accept_from=[])
     await env.settle(alice, one, two)
@@ -161,7 +159,6 @@ Acts = Callable[[], Awaitable[Any]]
 @pytest.mark.parametrize("change", ["by-trust-model", "hold", "reject"])
 @pytest.mark.parametrize("verified", [False, True], ids=["known", "verified"])
 async def test_a_new_device_of_a_peer_with_one(env: Env, verified: bool, change: str) -> None:
-    """Accepted and told, held and told, or refused and told; the first device has every message, and none goes in plaintext."""
     alice, one = await env.client(ALICE, on_key_change=change), await env.client(ONE)
     if verified:
         await e2e(alice).trust.pin(BOB, e2e(one).fingerprint)
@@ -195,7 +192,6 @@ async def test_a_new_device_of_a_peer_with_one(env: Env, verified: bool, change:
 
 
 async def test_a_key_that_comes_back_is_known(env: Env) -> None:
-    """The old device after a new one, a blocked one after it was blocked: each is judged by itself."""
     alice = await env.client(ALICE)
     one = await env.client(ONE)
     await env.settle(alice, one)
@@ -224,7 +220,6 @@ async def test_a_key_that_comes_back_is_known(env: Env) -> None:
 
 
 async def test_first_messages_cross_when_one_side_has_two_devices(env: Env) -> None:
-    """Alice writes to the account while both of Bob's devices write to her: everything arrives once, in one session each."""
     alice, one, two = [await env.client(jid) for jid in (ALICE, ONE, TWO)]
     await env.settle(alice, one, two)
     names = ("e2e_session_failed", "e2e_send_failed")

@@ -204,7 +204,6 @@ def test_what_a_service_brings_is_judged_by_whose_it_is(
 
 
 def test_the_report_of_a_refused_carbon_says_that_it_was_a_copy(ways: In) -> None:
-    """Only messages bring any; one of a sender that is no address is dropped."""
     ways.by_account[BARE] = settings(Policy.REQUIRE)
     assert not ways.delivers(stanza("message", "", carbon("received", FROM_BOB), sender=ME))
     [event] = ways.emitted
@@ -261,7 +260,6 @@ def test_a_reply_to_a_request_of_ours_is_kept_from_handlers(ways: In) -> None:
 
 @pytest.mark.parametrize("loaded", ["xep_0166", "xep_0047"])
 def test_other_plugins_are_left_their_own(ways: In, loaded: str) -> None:
-    """Jingle and bytestreams of slixmpp's plugins, if they are there; and a client has one address."""
     plugins: Any = ways.xmpp.plugin
     plugins._plugins[loaded] = None
     plugins._enabled.add(loaded)

@@ -120,7 +120,6 @@ def test_the_replies_that_we_owe_are_bounded(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_only_what_was_asked_in_plaintext_is_answered_in_plaintext(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once, to the client that asked, and while it is remembered; an address without a resource can ask in plaintext only."""
     monkeypatch.setattr(iq_tracking, "OWED_PLAINTEXT_REPLIES", 2)
     monkeypatch.setattr(iq_tracking, "ID_BYTES", 3)
     tracker = IqTracker()

@@ -99,7 +99,6 @@ async def test_what_is_no_stanza_is_let_through(out: Out) -> None:
 
 @pytest.mark.parametrize("name", KINDS)
 async def test_what_is_for_a_person_goes_through_their_session(out: Out, name: str) -> None:
-    """The first time, when its route is sought, and the next, at once; the answer to a request may come through it alone."""
     for _ in range(2):
         sent = stanza(name, "get" if name == "iq" else "", BODY, to=BOB, id="1")
         assert await out.send(sent) == "session"

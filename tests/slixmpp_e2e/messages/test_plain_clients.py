@@ -36,7 +36,6 @@ def types(client: ClientXMPP, to: str) -> None:
 
 @pytest.mark.parametrize("load", [False, True], ids=["without", "with encryption"])
 async def test_chat_under_prefer(env: Env, load: bool) -> None:
-    """Bodies, receipts and typing notices pass both ways, each labelled as what it is."""
     alice, bob = await two(env, "prefer", load)
     label = "vouched" if load else "none"
     for one, other, to in ((alice, bob, BOB), (bob, alice, ALICE)):

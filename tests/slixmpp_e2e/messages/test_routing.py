@@ -120,7 +120,6 @@ async def test_at_most_eight_devices_have_a_stanza(around: Around) -> None:
 
 
 async def test_the_best_device_is_the_first_that_advertises_encryption(around: Around) -> None:
-    """Whatever the policy says about plaintext, nobody else will do; and under ``off`` nobody."""
     around.online, around.advertised = [ONE, TWO, THREE], {ONE: False, TWO: True, THREE: True}
     assert await around.router.best_device(ALICE, BARE) == (ALICE, TWO)
     for answer, error in ((False, PeerWithoutE2E), (None, PeerOffline)):

@@ -36,7 +36,6 @@ def rooms(*joined: str) -> MucRooms:
 
 
 def test_a_room_is_what_we_have_entered_by_presence_or_by_the_plugin_for_rooms() -> None:
-    """A person stays one, and other presence enters nothing."""
     known = rooms("other@localhost", FRIEND)
     known.note_entry(stanza("presence", to=BOB))
     expected = {"other@localhost": True, "room@localhost": True, BARE: False, FRIEND: False}

@@ -85,8 +85,6 @@ async def test_a_message_through_an_open_session_passes_few_modules(env: Env) ->
 
 
 async def test_the_first_message_of_a_session_passes_not_many_modules(env: Env) -> None:
-    """Of its sender's client, from the filter until the new session has it: the route is sought, a session is offered, and what
-    comes meanwhile is taken in. All that its sender's client does in this time is counted, and nothing of the peer's."""
     alice, heard = await two(env)
     with counted() as calls:
         alice.send_message(mto=BOB, mbody="hello", mtype="chat")

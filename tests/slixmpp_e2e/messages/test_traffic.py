@@ -81,8 +81,6 @@ async def interleaved(client: ClientXMPP, to: str, texts: list[str]) -> list[asy
 @pytest.mark.slow
 @pytest.mark.parametrize(("warm", "count"), [(True, 1000), (False, 2 * UNANSWERED)], ids=["open", "cold"])
 async def test_everything_arrives_once_in_order_and_equal(env: Env, warm: bool, count: int) -> None:
-    """A thousand messages and a thousand iqs each way, interleaved, into an open session; and, into none yet, twice as many as
-    can wait for it."""
     alice, bob = await env.pair()
     if warm:
         await env.session(alice, bob)

@@ -88,7 +88,6 @@ class Harness:
     # --- as the IqChannel
 
     def request(self, own: str, peer: str, payload: Element, on_reply: Callable[[str | None], None], owner: object) -> None:
-        """Bob takes the iq, and answers unless he is silent."""
         self.expected[owner] = self.expected.get(owner, 0) + 1
         if self.silent and payload.tag == DATA:
             self.unanswered.append(on_reply)
@@ -261,7 +260,6 @@ async def test_any_other_refusal_of_an_offer_ends_the_session_at_once(harness: H
 @pytest.mark.parametrize("end", ["abort_unreachable", "abort", "discard"])
 @pytest.mark.parametrize("state", [State.OFFER_SENT, State.OPEN])
 async def test_nothing_is_left_however_it_ends(harness: Harness, end: str, state: State) -> None:
-    """Timers, expected replies and TLS go, once, and whoever waits for the session hears of its end."""
     driver = harness.driver
     if state is State.OPEN:
         harness.open()

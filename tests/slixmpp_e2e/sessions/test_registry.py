@@ -40,7 +40,6 @@ class Interleaved:
         return None
 
     async def deliver(self, seed: int, until_done: Callable[[], bool]) -> None:
-        """Deliver; ``seed`` also decides whose stanzas are slow."""
         die = Random(seed)
         bias = die.choice((0.02, 0.3, 0.5, 0.7, 0.98))
         while not until_done() or any(self._said.values()):
@@ -52,7 +51,6 @@ class Interleaved:
 
 @pytest.mark.parametrize("to", ["full", "bare"])
 async def test_two_clients_that_write_at_once_in_any_order(env: Env, to: str) -> None:
-    """With stanzas delayed by chance each message arrives once and in order, one session is left, and nothing fails."""
     alice, bob = await env.pair()
     names = ("message", "e2e_session_failed", "e2e_send_failed")
     heard = {(client, name): Events(client, name) for client in (alice, bob) for name in names}
@@ -90,7 +88,6 @@ async def test_two_clients_that_connect_at_once_get_the_same_session(env: Env) -
 
 
 async def test_a_newer_session_takes_the_place_of_an_older_one(env: Env) -> None:
-    """If a peer who lost their state opens another session, the newest is used, and the older one ends."""
     alice, bob = await env.pair()
     old, _ = await env.session(alice, bob)
     ended, started, heard = Events(alice, "e2e_session_closed"), Events(alice, "e2e_session_opened"), Events(bob, "message")

@@ -6,8 +6,8 @@ import re
 import shutil
 import sqlite3
 import stat
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -333,15 +333,10 @@ def test_threads_that_migrate_stores_at_once(old: Path, later: Later) -> None:
     for path in paths:
         shutil.copy(old, path)
         shutil.copy(old.with_suffix(".key"), path.with_suffix(".key"))
-    counted: list[int] = []
 
-    def work(path: Path) -> None:
+    def counted(path: Path) -> int:
         with SQLStore.open(path) as store:
-            counted.append(store.failed_attempts(EVE, "srp"))
+            return store.failed_attempts(EVE, "srp")
 
-    threads = [threading.Thread(target=work, args=(path,)) for path in paths]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert counted == [102] * 8
+    with ThreadPoolExecutor(len(paths)) as pool:
+        assert list(pool.map(counted, paths)) == [102] * 8

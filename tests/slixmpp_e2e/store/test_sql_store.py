@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import platformdirs
@@ -206,15 +206,9 @@ def test_failed_attempts_are_counted_across_restarts(store: SQLStore) -> None:
 
 
 def test_threads_take_turns(store: SQLStore) -> None:
-    def count() -> None:
-        for _ in range(25):
-            store.count_failed_attempt(BOB, "srp")
-
-    threads = [threading.Thread(target=count) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(100):
+            pool.submit(store.count_failed_attempt, BOB, "srp")
     assert store.failed_attempts(BOB, "srp") == 100
 
 

@@ -46,7 +46,6 @@ async def test_a_queued_message_is_delivered_when_the_key_is_pinned(env: Env) ->
 
 
 async def test_pinning_raises_an_open_session(env: Env) -> None:
-    """Later stanzas are verified, without a new key or session."""
     alice, bob = await env.pair()
     ours, _ = await env.session(alice, bob)
     assert ours.assurance is Assurance.VOUCHED
@@ -88,7 +87,6 @@ async def test_blocking_a_key_that_awaits_verification_ends_the_wait(env: Env) -
 
 
 async def test_keys_history_and_peers_can_be_listed(env: Env) -> None:
-    """A full JID means its account, and a malformed fingerprint is an error."""
     alice, bob = await env.pair()
     await env.session(alice, bob)
     trust = e2e(alice).trust

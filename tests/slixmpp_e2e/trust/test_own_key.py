@@ -50,7 +50,6 @@ async def make_store(env: Env) -> None:
 
 
 async def test_messages_wait_until_the_store_is_open(env: Env, user: SlowUser) -> None:
-    """The event loop goes on meanwhile; then the message arrives, encrypted."""
     await make_store(env)
     alice, bob = await env.pair(alices={"key_protection": Passphrase(user)})
     heard = Events(bob, "message")

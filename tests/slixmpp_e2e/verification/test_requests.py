@@ -260,7 +260,6 @@ async def test_a_key_that_is_pinned_meanwhile_needs_no_verification(env: Env) ->
 
 
 async def test_without_a_prompt_an_event_says_what_is_required(env: Env, caplog: pytest.LogCaptureFixture) -> None:
-    """The event has the command that resolves it, and the program may still start a verification."""
     alice, bob = await env.client(ALICE), await env.client(BOB, ask_sas=agrees)
     held = Events(alice, "e2e_verification_required")
     await env.settle(alice, bob)
@@ -277,7 +276,6 @@ async def test_without_a_prompt_an_event_says_what_is_required(env: Env, caplog:
 
 @pytest.mark.parametrize("verb", ["count_failed_attempt", "remember_key"])
 async def test_a_store_that_fails_ends_the_session(env: Env, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
-    """An attempt that is not counted is not made, and a key that is not stored is not verified; the error says why."""
     alice, bob = await env.client(ALICE), await env.client(BOB, ask_password=lambda peer: says("correct horse"))
     ours, _ = await env.session(alice, bob)
 

@@ -135,7 +135,6 @@ def required(status: KeyStatus, *methods: str) -> events.VerificationRequired:
 async def test_methods_are_tried_until_the_peer_takes_part(
     harness: Harness, methods: tuple[str, ...], tried: list[str], state: State
 ) -> None:
-    """If the peer declines each of them, the session ends, unless the key was pinned meanwhile."""
     verifier, session = harness.verifier(BOTH), Session(state)
     verifier.on_session_event(session, required(KeyStatus.FIRST, *methods))
     for method in tried:

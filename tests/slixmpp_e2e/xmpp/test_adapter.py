@@ -90,7 +90,6 @@ def test_nothing_breaks_without_a_connection(client: Client) -> None:
 
 
 def test_a_reply_has_a_handler_only_if_a_request_was_sent(client: Client) -> None:
-    """A reply is awaited from whom it was asked, under the id of the request; handlers of all results await none."""
     client.register_handler(Callback("all", StanzaPath("iq@type=result"), lambda iq: None))
     client.session_bind_event.set()  # before that slixmpp looks at the id only
     question = client.make_iq_get(queryxmlns="urn:example", ito=BOB)
@@ -135,7 +134,6 @@ def test_what_we_keep_is_counted_once(client: Client, first: bool) -> None:
 
 
 async def test_where_nothing_is_counted_nothing_has_to_be(client: Client) -> None:
-    """Nothing is counted without XEP-0198, or in a component, for which it does nothing."""
     adapter.count_as_handled(client, say("kept"), nothing)
     component = ComponentXMPP(BOTS, "")
     management = count(component, ours=nothing)

@@ -106,7 +106,6 @@ def test_there_is_room_up_to_the_high_water() -> None:
 
 @pytest.mark.parametrize("condition", ["item-not-found", "resource-constraint"])
 def test_an_error_ends_it(condition: str) -> None:
-    """A block that is refused is lost: nothing more is sent or expected, and ``broken`` says why."""
     ours = Ours()
     ours.send(bytes(256 * 20))
     ours.iqs.requests[3][1](condition)
@@ -131,7 +130,6 @@ def test_bytes_come_in_order_and_are_acknowledged() -> None:
 
 
 def test_misuse_is_answered_and_ends_it() -> None:
-    """A block out of order gets the error of XEP-0047, and the transport is over."""
     ours = Ours()
     ours.transport.flush()
     with pytest.raises(BytestreamViolation):

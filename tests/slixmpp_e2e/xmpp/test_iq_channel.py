@@ -91,7 +91,6 @@ def test_nothing_of_an_old_stream_comes_into_a_new_one(queue: Queue) -> None:
 def test_a_reply_counts_from_the_full_jid_only(
     queue: Queue, sender: str, kind: str, condition: str, expected: list[str | None]
 ) -> None:
-    """A reply counts once, with its condition; replies of others are left to other handlers."""
     iqs, replies = asked(queue)
     reply = _reply(queue, sender, queue.sent[0]["id"], kind, condition)
     assert [iqs.take_reply(reply), iqs.take_reply(reply)] == [bool(expected), False]
@@ -221,7 +220,6 @@ def test_what_strangers_wait_for_ends_with_the_stream(queue: Queue) -> None:
 
 
 async def test_replies_that_never_come_are_not_waited_for_for_ever(env: Env) -> None:
-    """When the last session with a peer is over, no reply is expected any more."""
     alice, bob = await env.pair()
     ours, _ = await env.session(alice, bob)
     hold = hostile.Hold(env.server, lambda stanza, sender: sender == BOB and stanza.get("type") == "result")

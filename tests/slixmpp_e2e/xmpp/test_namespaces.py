@@ -12,7 +12,6 @@ STANZA = f"<message xmlns='{{}}'><body>out</body>{FORWARDED}</message>"
 
 
 def test_there_and_back() -> None:
-    """Both ways, and the original stays as it was; what a forwarding holds has a namespace of its own."""
     theirs, ours = fromstring(STANZA.format("jabber:client")), fromstring(STANZA.format(COMPONENT))
     assert tostring(of_client(ours)) == tostring(theirs)
     assert tostring(ours) == tostring(fromstring(STANZA.format(COMPONENT)))

@@ -13,6 +13,7 @@ from slixmpp_e2e.errors import PeerOffline
 from slixmpp_e2e.xmpp import presence as presence_module
 from slixmpp_e2e.xmpp.presence import PresenceCache
 from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, e2e, until
+from tests.slixmpp_e2e.messages.stanzas import MUC, stanza
 from xmpp_loopback import reconnect
 
 OURS, BARE = "alice@localhost", "bob@localhost"
@@ -46,7 +47,6 @@ async def test_the_best_resource_comes_first(known: PresenceCache) -> None:
 
 
 async def test_the_roster_of_slixmpp_is_loaded(known: PresenceCache) -> None:
-    """Online resources are taken over with their priorities; accounts without any are not."""
     resources: Any = {"low": {"priority": -1}, "none": {}, "high": {"priority": 5}}
     roster: Any = {BARE: SimpleNamespace(resources=resources), "carol@localhost": SimpleNamespace(resources={})}
     known.load_roster(OURS, roster)
@@ -74,7 +74,6 @@ async def test_a_resource_that_leaves_is_forgotten(known: PresenceCache, kind: s
 
 
 async def test_what_is_kept_is_bounded(known: PresenceCache, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Resources of an account are bounded, and so are accounts: the least recently heard of goes."""
     monkeypatch.setattr(presence_module, "RESOURCES", 2)
     monkeypatch.setattr(presence_module, "ACCOUNTS", 2)
     for resource in "abc":
@@ -145,9 +144,7 @@ async def test_the_occupants_of_a_room_are_not_kept(env: Env) -> None:
     """A busy room has thousands of occupants, and none of them is a peer."""
     alice = await env.client(ALICE)
     online = Events(alice, "presence_available")
-    for stanza in (alice.make_presence(pto="room@localhost/alice"),):
-        stanza.xml.append(stanza.xml.makeelement("{http://jabber.org/protocol/muc}x", {}))
-        stanza.send()
+    alice.send(stanza("presence", "", MUC, to="room@localhost/alice"))
     await env.settle(alice)
     env.server.inject(ALICE, f"<presence from='room@localhost/bob' to='{ALICE}'/>")
     while (await online.take())["from"].full != "room@localhost/bob":

@@ -134,7 +134,6 @@ async def test_the_counts_agree_with_the_servers(env: Env, order: str) -> None:
 
 
 async def test_without_a_resumption_sessions_end_and_held_stanzas_fail(env: Env) -> None:
-    """The end is unclean, what waited for a session fails, and a new stream opens new sessions."""
     alice, bob = await env.pair()
     ours, theirs = await env.session(alice, bob)
     carol = await env.client("carol@localhost/c", policy="require")
@@ -163,7 +162,6 @@ async def test_without_a_resumption_sessions_end_and_held_stanzas_fail(env: Env)
 
 
 async def test_a_resumption_that_fails_leaves_no_blocks_behind(env: Env) -> None:
-    """What the session had to say while the connection was down is not said in the new stream."""
     alice, bob = await clients(env, "before")
     ours, theirs = await env.session(alice, bob)
     await cut(env, bob)
@@ -202,7 +200,6 @@ async def test_held_stanzas_can_wait_for_the_next_stream(env: Env, monkeypatch: 
 
 
 async def test_what_waits_for_the_next_stream_fails_if_the_plugin_is_unloaded(env: Env) -> None:
-    """Nothing waits for ever, and nothing leaves in plaintext."""
     bob = await env.client(BOB, queue_on_new_stream="reopen", policy="require")
     failed, lost = Events(bob, "e2e_send_failed"), Events(bob, "session_end")
     env.server.hooks.append(lambda stanza, sender: None if sender == BOB else stanza)

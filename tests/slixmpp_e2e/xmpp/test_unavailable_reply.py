@@ -66,7 +66,6 @@ def test_the_server_is_asked_once_and_strangers_wait_for_it(world: World) -> Non
 
 
 def test_nobody_can_guess_the_resource_that_we_ask_about(world: World) -> None:
-    """It is another random resource of our account each time."""
     world.stranger("1")
     world.absent.clear()
     world.stranger("2")
@@ -110,7 +109,6 @@ def test_the_request_is_echoed_where_the_server_does_so(world: World, size: int,
     ids=["no error", "empty", "huge"],
 )
 def test_nothing_is_taken_of_an_answer_that_is_no_error(world: World, error: str, type: str) -> None:
-    """Strangers get the bare condition if the server's answer is no error, empty or huge."""
     world.stranger("1")
     world.reply(error, type, "de", echo=True)
     ((_, (answer,), attributes),) = world.answers

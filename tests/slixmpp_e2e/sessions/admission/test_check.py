@@ -15,6 +15,7 @@ from slixmpp_e2e.sessions.admission import limits
 from slixmpp_e2e.sessions.driver import SessionDriver
 from slixmpp_e2e.trust.peer_settings import PeerSettings
 from tests.slixmpp_e2e.env import ALICE, BOB, PAYLOADS, SID, Env, Events, an_offer, e2e, jingle, turns, until
+from tests.slixmpp_e2e.messages.stanzas import MUC, stanza
 from tests.slixmpp_e2e.sessions.test_registry import crossing
 from xmpp_e2e.errors import JingleError, PeerRefused
 from xmpp_e2e.negotiate.jingle import NS_JINGLE, NS_SECURITY
@@ -22,7 +23,6 @@ from xmpp_loopback import Subscription, hostile
 
 
 async def refusal(env: Env, to: str, payload: str) -> str:
-    """Return how an iq of Carol's, who has no plugin, is answered, without its id and sender."""
     carol = await env.client("carol@localhost/c", load=False)
     iq = carol.make_iq_set(ito=to)
     iq.xml.append(fromstring(payload))
@@ -160,9 +160,7 @@ async def test_a_message_to_our_own_full_jid_is_not_sent(env: Env) -> None:
 async def test_an_occupant_of_a_room_opens_no_session(env: Env) -> None:
     """A session with an occupant would make a known account of the room; nor does an account under the policy ``off``."""
     alice = await env.client(ALICE, accept_from="anyone")
-    entrance = alice.make_presence(pto="room@localhost/alice")
-    entrance.xml.append(entrance.xml.makeelement("{http://jabber.org/protocol/muc}x", {}))
-    entrance.send()
+    alice.send(stanza("presence", "", MUC, to="room@localhost/alice"))
     await env.settle(alice)
     e2e(alice).set_policy("carol@localhost", "off")
     admission = e2e(alice)._client._admission
@@ -314,7 +312,6 @@ async def test_the_last_word_about_an_ended_session_is_free_once(env: Env) -> No
 
 
 async def test_the_oldest_of_the_greediest_domain_makes_way(env: Env) -> None:
-    """The session is ended as busy, and the newcomer's goes on."""
     alice = await env.client(ALICE, accept_from="anyone", half_open=2)
     offer = await an_offer(env)
     senders = ["a@evil.test/x", "b@evil.test/x", "c@good.test/x"]

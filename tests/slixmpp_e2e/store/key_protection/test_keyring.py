@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import keyring
@@ -15,7 +16,7 @@ import pytest
 from keyring.errors import KeyringLocked, PasswordDeleteError
 
 from slixmpp_e2e.alarms import explain
-from slixmpp_e2e.store import KeyFile, Keyring, SQLStore, StoredOwnKey, StoreError, StoreReason
+from slixmpp_e2e.store import KeyFile, KeyProtection, Keyring, Passphrase, SQLStore, StoredOwnKey, StoreError, StoreReason
 from tests.slixmpp_e2e.store.expect import never, store_error
 from tests.slixmpp_e2e.store.processes import execute, files
 
@@ -147,18 +148,23 @@ def test_a_locked_keyring_is_reported(protected: Path, fake: FakeKeyring) -> Non
         assert store.load_key()
 
 
-def test_a_locked_keyring_takes_no_key_and_is_unlocked_ahead(tmp_path: Path, fake: FakeKeyring) -> None:
+def test_a_locked_keyring_is_unlocked_ahead(tmp_path: Path, fake: FakeKeyring) -> None:
     """`load_key` asks the user, even if there is no entry yet."""
     fake.locked = True
     with SQLStore.open(tmp_path / "store.db", Keyring()) as store:
-        with store_error(StoreReason.PROTECTION_UNAVAILABLE, match="cannot keep the key"):
-            store.put_secret(BOB, "psk", "1", b"secret")
-        assert store.protection_kind() is None
         with store_error(StoreReason.PROTECTION_UNAVAILABLE, match="is not to be used"):
             store.load_key()
         fake.locked = False
         assert not store.load_key()
         assert fake.entries == {}
+
+
+def test_a_keyring_that_takes_no_key_is_reported(tmp_path: Path, fake: FakeKeyring) -> None:
+    fake.locked = True
+    with SQLStore.open(tmp_path / "store.db", Keyring()) as store:
+        with store_error(StoreReason.PROTECTION_UNAVAILABLE, match="cannot keep the key"):
+            store.put_secret(BOB, "psk", "1", b"secret")
+        assert store.protection_kind() is None
 
 
 def test_a_computer_without_a_keyring(tmp_path: Path) -> None:
@@ -209,15 +215,20 @@ def test_the_protection_can_change_to_the_keyring_and_back(tmp_path: Path, fake:
         assert store.own_key(never) == IDENTITY
 
 
-def test_a_first_secret_that_was_not_stored_leaves_no_wrong_key(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("quick_derivation")
+@pytest.mark.parametrize("protection", [Keyring, partial(Passphrase, "correct horse")], ids=["keyring", "passphrase"])
+def test_a_first_secret_that_was_not_stored_leaves_no_wrong_key(
+    tmp_path: Path, protection: Callable[[], KeyProtection]
+) -> None:
     path = tmp_path / "store.db"
-    with SQLStore.open(path, Keyring()) as store:
+    with SQLStore.open(path, protection()) as store:
         execute(path, "CREATE TRIGGER refuse BEFORE INSERT ON secrets BEGIN SELECT RAISE(ABORT, 'not today'); END")
         with pytest.raises(StoreError):
             store.put_secret(BOB, "psk", "1", b"secret")
+        assert store.protection_kind() is None
         execute(path, "DROP TRIGGER refuse")
         store.put_secret(BOB, "psk", "1", b"secret")
-    with SQLStore.open(path, Keyring()) as store:
+    with SQLStore.open(path, protection()) as store:
         assert store.secret(BOB, "psk", "1") == b"secret"
 
 

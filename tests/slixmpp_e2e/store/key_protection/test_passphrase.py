@@ -12,10 +12,10 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from sqlalchemy import select, update
 
 from slixmpp_e2e.alarms import explain
-from slixmpp_e2e.store import KeyFile, Passphrase, SQLStore, StoredOwnKey, StoreError, StoreReason, tables
+from slixmpp_e2e.store import KeyFile, Passphrase, SQLStore, StoredOwnKey, StoreReason, tables
 from slixmpp_e2e.store.key_protection import passphrase
 from tests.slixmpp_e2e.store.expect import never, store_error
-from tests.slixmpp_e2e.store.processes import execute, files
+from tests.slixmpp_e2e.store.processes import files
 from xmpp_e2e.types import Fingerprint
 
 pytestmark = pytest.mark.usefixtures("quick_derivation")
@@ -106,19 +106,6 @@ def test_a_store_opens_with_its_passphrase(protected: Path) -> None:
         store.put_secret(BOB, "psk", "2", b"another")
         assert store.key_notice is None
         assert store.protection_kind() == "passphrase"
-
-
-def test_a_first_secret_that_was_not_stored_leaves_nothing_behind(tmp_path: Path) -> None:
-    path = tmp_path / "store.db"
-    with SQLStore.open(path, Passphrase(WORDS)) as store:
-        execute(path, "CREATE TRIGGER refuse BEFORE INSERT ON secrets BEGIN SELECT RAISE(ABORT, 'not today'); END")
-        with pytest.raises(StoreError):
-            store.put_secret(BOB, "psk", "1", b"secret")
-        assert store.protection_kind() is None
-        execute(path, "DROP TRIGGER refuse")
-        store.put_secret(BOB, "psk", "1", b"secret")
-    with SQLStore.open(path, Passphrase(WORDS)) as store:
-        assert store.secret(BOB, "psk", "1") == b"secret"
 
 
 def test_a_wrong_passphrase_is_reported_and_does_no_harm(protected: Path) -> None:

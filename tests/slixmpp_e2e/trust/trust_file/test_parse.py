@@ -87,7 +87,6 @@ def test_every_key_becomes_a_typed_value(tmp_path: Path) -> None:
 
 
 def test_an_account_and_its_domain(tmp_path: Path) -> None:
-    """Each has its own rule. Subdomains have none, and the spelling of a JID does not matter."""
     said = rules(tmp_path, '["Bob@Example.org"]\npolicy = "off"\n["example.org"]\npolicy = "require"\n')
     bob, domain = TrustFileRule(policy=Policy.OFF), TrustFileRule(policy=Policy.REQUIRE)
     assert said.of("bob@example.org") == (bob, domain)

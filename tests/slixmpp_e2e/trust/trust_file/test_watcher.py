@@ -152,7 +152,6 @@ async def test_a_known_route_is_looked_up_again(env: Env, tmp_path: Path) -> Non
 
 
 async def test_a_file_that_became_bad_is_reported_once(env: Env, tmp_path: Path) -> None:
-    """The old rules stay in effect until the file, or a file that it names, is corrected."""
     alice = await alice_with(env, tmp_path, '["localhost"]\npolicy = "require"\n')
     board, failed = e2e(alice)._client, Events(alice, "e2e_trust_file_failed")
     path = trust(tmp_path, '["localhost"]\npolicy = "requires"\n')
