@@ -138,6 +138,11 @@ class Env:
             for client in clients:
                 await client.get_roster(timeout=PATIENCE)
 
+    def hold(self, matches: Callable[[Element, str], bool]) -> hostile.Hold:
+        """Let the server keep such stanzas back until the test says otherwise."""
+        self.server.hooks.append(held := hostile.Hold(self.server, matches))
+        return held
+
     def in_clear(self, *words: str) -> list[str]:
         servers = self.servers.values()
         return [handled.text for word in words for server in servers for handled in server.find_text(word)]
@@ -210,8 +215,7 @@ def jingle(action: str) -> Callable[[Element, str], bool]:
 
 async def an_offer(env: Env) -> str:
     """Return a session-initiate to Alice by this very software, with its ClientHello, and SID for its sid."""
-    hold = hostile.Hold(env.server, jingle("session-initiate"))
-    env.server.hooks.append(hold)
+    hold = env.hold(jingle("session-initiate"))
     model = await env.client("bob@localhost/model")
     model.send_message(mto=ALICE, mbody="x")
     await until(hold.caught())

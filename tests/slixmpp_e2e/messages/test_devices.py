@@ -20,9 +20,7 @@ ONE, TWO, THREE = f"{BOB}/one", f"{BOB}/two", f"{BOB}/three"
 
 def held_from(env: Env, jid: str) -> hostile.Hold:
     """A server that keeps back what one device says in signalling: its session does not open."""
-    hold = hostile.Hold(env.server, lambda stanza, sender: sender == jid and stanza.tag.endswith("}iq"))
-    env.server.hooks.append(hold)
-    return hold
+    return env.hold(lambda stanza, sender: sender == jid and stanza.tag.endswith("}iq"))
 
 
 async def first(env: Env, alice: ClientXMPP, *devices: ClientXMPP) -> None:
@@ -226,8 +224,7 @@ async def test_first_messages_cross_when_one_side_has_two_devices(env: Env) -> N
     heard = {client: Events(client, "message") for client in (alice, one, two)}
     failures = [Events(client, name) for client in heard for name in names]
     for number in range(10):
-        hold = hostile.Hold(env.server, jingle("session-initiate"))
-        env.server.hooks.append(hold)
+        hold = env.hold(jingle("session-initiate"))
         alice.send_message(mto=BOB, mbody=f"to Bob {number}")
         for device in (one, two):
             device.send_message(mto="alice@localhost", mbody=f"to Alice {number}")

@@ -27,7 +27,6 @@ from tests.slixmpp_e2e.messages.fake_sessions import (
 from xmpp_e2e.errors import E2EError, InvalidStanza, PeerRefused
 from xmpp_e2e.states import State
 from xmpp_e2e.stream import writer
-from xmpp_loopback import hostile
 
 SIZE = len(writer.element(message("0", BARE).xml))
 """Of a message with one letter."""
@@ -566,15 +565,9 @@ async def test_a_handler_of_a_failure_may_end_everything(breaks: str) -> None:
     assert fake.is_empty()
 
 
-def held(env: Env, action: str = "session-initiate") -> hostile.Hold:
-    hold = hostile.Hold(env.server, jingle(action))
-    env.server.hooks.append(hold)
-    return hold
-
-
 async def test_what_does_not_fit_is_reported_and_the_rest_arrives(env: Env) -> None:
     alice, bob = await env.pair(queue_bytes=3_400)
-    hold, heard, failed = held(env), Events(bob, "message"), Events(alice, "e2e_send_failed")
+    hold, heard, failed = env.hold(jingle("session-initiate")), Events(bob, "message"), Events(alice, "e2e_send_failed")
     for number in range(4):
         alice.send_message(mto=BOB, mbody=f"{number} {'x' * 1000}")
     await until(hold.caught())
@@ -588,7 +581,7 @@ async def test_what_does_not_fit_is_reported_and_the_rest_arrives(env: Env) -> N
 
 async def test_what_waits_longer_than_queue_seconds_is_reported(env: Env) -> None:
     alice, bob = await env.pair(queue_seconds=0.2)
-    hold, heard, failed = held(env), Events(bob, "message"), Events(alice, "e2e_send_failed")
+    hold, heard, failed = env.hold(jingle("session-initiate")), Events(bob, "message"), Events(alice, "e2e_send_failed")
     alice.send_message(mto=BOB, mbody="too late")
     assert "0.2 seconds" in await refused(ask(alice, BOB))
     report = await failed.take()

@@ -14,13 +14,6 @@ from slixmpp_e2e.alarms import reason_of
 from slixmpp_e2e.errors import NotSent, NotSentReason
 from slixmpp_e2e.sessions import registry as registry_module
 from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, e2e, jingle, turns, until
-from xmpp_loopback import hostile
-
-
-def crossing(env: Env) -> hostile.Hold:
-    hold = hostile.Hold(env.server, jingle("session-initiate"))
-    env.server.hooks.append(hold)
-    return hold
 
 
 class Interleaved:
@@ -76,7 +69,7 @@ async def test_two_clients_that_write_at_once_in_any_order(env: Env, to: str) ->
 
 async def test_two_clients_that_connect_at_once_get_the_same_session(env: Env) -> None:
     alice, bob = await env.pair()
-    hold = crossing(env)
+    hold = env.hold(jingle("session-initiate"))
     connecting = [
         asyncio.create_task(e2e(client).connect(to, require="vouched")) for client, to in ((alice, BOB), (bob, ALICE))
     ]

@@ -16,10 +16,9 @@ from slixmpp_e2e.sessions.driver import SessionDriver
 from slixmpp_e2e.trust.peer_settings import PeerSettings
 from tests.slixmpp_e2e.env import ALICE, BOB, PAYLOADS, SID, Env, Events, an_offer, e2e, jingle, turns, until
 from tests.slixmpp_e2e.messages.stanzas import MUC, stanza
-from tests.slixmpp_e2e.sessions.test_registry import crossing
 from xmpp_e2e.errors import JingleError, PeerRefused
 from xmpp_e2e.negotiate.jingle import NS_JINGLE, NS_SECURITY
-from xmpp_loopback import Subscription, hostile
+from xmpp_loopback import Subscription
 
 
 async def refusal(env: Env, to: str, payload: str) -> str:
@@ -91,7 +90,8 @@ async def test_a_peer_whom_we_have_written_to_may_write_back(env: Env) -> None:
 async def test_crossing_offers_are_allowed_on_both_sides(env: Env) -> None:
     """If each accepts nobody and writes first, both messages arrive, since neither is a stranger to the other any more."""
     alice, bob = await env.pair(accept_from=[])
-    hold, heard = crossing(env), {client: Events(client, "message") for client in (alice, bob)}
+    hold = env.hold(jingle("session-initiate"))
+    heard = {client: Events(client, "message") for client in (alice, bob)}
     alice.send_message(mto=BOB, mbody="to Bob")
     bob.send_message(mto=ALICE, mbody="to Alice")
     await until(hold.caught(2))
@@ -257,8 +257,7 @@ async def test_an_offer_that_crosses_ours_is_let_through_once(env: Env, wins: st
     offer, ear = await an_offer(env), Impostor(env, alice, BOB)
     ear.say(PAYLOADS["session-info"])
     ear.say(offer.replace(SID, "0" * 32))
-    hold = hostile.Hold(env.server, jingle("session-initiate"))
-    env.server.hooks.append(hold)
+    hold = env.hold(jingle("session-initiate"))
     await env.client(BOB)
     alice.send_message(mto=BOB, mbody="x")
     await until(hold.caught())
