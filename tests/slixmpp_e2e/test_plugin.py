@@ -190,6 +190,15 @@ async def test_a_wrong_configuration_is_an_error_each_time(env: Env, config: dic
     assert e2e(alice).fingerprint
 
 
+async def test_a_store_that_cannot_be_opened_is_an_error(env: Env, tmp_path: Path) -> None:
+    alice = env.make(ALICE, load=False)
+    broken = tmp_path / "broken.db"
+    broken.write_bytes(b"no database at all" * 1000)
+    with pytest.raises(Exception, match=r"broken\.db"):
+        alice.register_plugin("e2e", {"store_path": str(broken)}, module=slixmpp_e2e)
+    assert "e2e" not in alice.plugin
+
+
 @pytest.mark.parametrize("setting", ["step_seconds", "user_seconds"])
 async def test_a_session_that_does_not_open_in_time_fails(env: Env, setting: str) -> None:
     """The settings say after how many seconds, if nobody answers or nobody compares the key."""

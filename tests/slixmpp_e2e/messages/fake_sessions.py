@@ -187,8 +187,6 @@ class FakeSessions:
         self.offered.append(FakeDriver(peer, own_jid=own_jid, state=State.OFFER_SENT))
         return self.offered[-1]
 
-    # --- what happens ----------------------------------------------------------------------------------------------
-
     def happen(self, driver: FakeDriver, event: Any) -> None:
         self.registry.on_session_event(driver, event)
         self.queue.on_session_event(driver, event)
@@ -214,8 +212,6 @@ class FakeSessions:
         self.happen(driver, event)
         self.happen(driver, SessionReleased())
         driver._wake()
-
-    # --- what is sent ----------------------------------------------------------------------------------------------
 
     def send(self, body: str, to: str = BARE, own_jid: str = ALICE) -> None:
         self.queue.send(message(body, to), own_jid, to, self.routes.known.get((own_jid, to)))

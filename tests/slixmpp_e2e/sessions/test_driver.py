@@ -85,8 +85,6 @@ class Harness:
         core = Session(Role.INITIATOR, config("alice"), KnownKeys())
         self.driver = SessionDriver(core, iqs, self.loop, lambda driver, event: self.heard.append(event))
 
-    # --- as the IqChannel
-
     def request(self, own: str, peer: str, payload: Element, on_reply: Callable[[str | None], None], owner: object) -> None:
         self.expected[owner] = self.expected.get(owner, 0) + 1
         if self.silent and payload.tag == DATA:
@@ -117,8 +115,6 @@ class Harness:
         """No reply is expected any more."""
         self.expected.pop(owner, None)
 
-    # --- as Bob
-
     def answer(self) -> None:
         session = self.bob.session
         while (event := session.next_event()) is not None:
@@ -138,8 +134,6 @@ class Harness:
         for tag, payload in self._ibb.stanzas_to_send():
             self.driver.receive_ibb(Iq(), payload)
             self._ibb.acknowledged(tag)
-
-    # --- for tests
 
     def open(self) -> SessionDriver:
         self.driver.offer()

@@ -127,6 +127,14 @@ def test_a_change_of_protection_that_does_not_fit(disk: Path, leave: int) -> Non
         assert store.secret(BOB, "psk", "1") == b"the secret"
 
 
+def test_a_key_file_that_does_not_fit(disk: Path) -> None:
+    exhaust(disk)
+    with store_error(StoreReason.FULL) as caught:
+        KeyFile(disk / "store.key").create_key()
+    says(caught.value, disk / "store.key", "No space left", "Make room")
+    assert sorted(files(disk)) == ["ballast"]
+
+
 AS_NOBODY = """
 import os, sys
 from slixmpp_e2e.alarms import explain

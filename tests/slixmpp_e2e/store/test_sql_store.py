@@ -224,3 +224,7 @@ def test_closing_leaves_one_file_to_copy(store: SQLStore) -> None:
     store.record_e2e_use(BOB, 1.0)
     store.close()
     assert [path.name for path in store.path.parent.iterdir()] == ["store.db"]
+
+
+def test_the_repr_names_the_file(store: SQLStore) -> None:
+    assert repr(store) == f"SQLStore('{store.path}')"

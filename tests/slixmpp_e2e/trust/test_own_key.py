@@ -11,7 +11,7 @@ import pytest
 
 from slixmpp_e2e.alarms import explain
 from slixmpp_e2e.errors import PeerWithoutE2E, StoreLocked
-from slixmpp_e2e.store import Passphrase, SQLStore, StoreReason
+from slixmpp_e2e.store import Passphrase, SQLStore, StoreError, StoreReason
 from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, e2e, turns, until
 from tests.slixmpp_e2e.store.expect import store_error
 from xmpp_e2e.errors import PeerRefused
@@ -187,6 +187,19 @@ async def test_a_new_key_is_logged(env: Env, caplog: pytest.LogCaptureFixture) -
     await turns()
     said = [record.getMessage() for record in caplog.records]
     assert len([text for text in said if text.startswith("A random key was written to /")]) == 1
+
+
+async def test_a_stanza_that_cannot_be_judged_is_dropped_and_reported(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
+    alice, bob = await env.client(ALICE), await env.client(BOB, load=False)
+    told, heard = Events(alice, "e2e_store_failed"), Events(alice, "message")
+
+    def damaged(*_: object) -> object:
+        raise StoreError(Path("store.db"), "the disk cannot be read")
+
+    monkeypatch.setattr(e2e(alice)._store, "policy", damaged)
+    bob.send_message(mto=ALICE, mbody="hello")
+    assert "the disk cannot be read" in str((await told.take()).error)
+    assert len(heard) == 0
 
 
 def test_loading_the_key_does_not_block_the_store(tmp_path: Path, user: SlowUser) -> None:

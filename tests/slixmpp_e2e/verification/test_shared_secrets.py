@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from slixmpp_e2e.alarms import explain
 from slixmpp_e2e.errors import PasswordLocked
 from slixmpp_e2e.events import SendFailed
 from slixmpp_e2e.verification.attempt_limiter import MAX_PASSWORD_ATTEMPTS
@@ -25,6 +26,26 @@ async def test_what_is_set_up_runs_before_a_stanza_flows(env: Env, method: str, 
     assert message["e2e"]["assurance"] is Assurance.VERIFIED
     [key] = e2e(alice)._store.known_keys(BOBS).keys
     assert (key.assurance, key.verified_by) == (Assurance.VERIFIED, method)
+
+
+async def test_a_wrong_password_sends_nothing_and_is_locked_in_the_end(env: Env) -> None:
+    """Each attempt is counted on both sides; after the fifth none is made, and the error says what unlocks it."""
+    alice, bob = await env.pair()
+    share(alice, BOBS, "srp", of("right"))
+    share(bob, ALICES, "srp", of("wrong"))
+    failed, heard = Events(alice, "e2e_send_failed"), Events(bob, "message")
+    for count in range(1, MAX_PASSWORD_ATTEMPTS + 1):
+        alice.send_message(mto=BOB, mbody="in vain")
+        told: SendFailed = await failed.take()
+        assert isinstance(told.error, AuthenticationFailed)
+        stores = [e2e(client)._store for client in (alice, bob)]
+        assert [stores[0].failed_attempts(BOBS, "srp"), stores[1].failed_attempts(ALICES, "srp")] == [count, count]
+    alice.send_message(mto=BOB, mbody="in vain")
+    told = await failed.take()
+    assert isinstance(told.error, PasswordLocked)
+    assert f"xmpp-e2e trust unlock {BOBS}" in explain(told.error)
+    assert len(heard) == 0
+    assert env.in_clear("in vain") == []
 
 
 async def test_an_offer_of_a_locked_peer_is_refused(env: Env) -> None:

@@ -99,6 +99,18 @@ async def test_a_pin_in_the_file_releases_a_message(env: Env, tmp_path: Path) ->
     assert [key.assurance for key in e2e(alice).trust.show(BOBS).keys] == [Assurance.VOUCHED]
 
 
+async def test_both_peers_share_a_key_and_a_password(env: Env, tmp_path: Path) -> None:
+    for name, text in (("psk", encode_psk(PSK)), ("password", "correct horse")):
+        secret(tmp_path, name, text)
+    text = '["{}"]\npsk_file = "psk"\npassword_file = "password"\n'
+    path = trust(tmp_path, text.format(BOBS) + text.format(ALICES))
+    alice, bob = await env.client(ALICE, trust_file=path), await env.client(BOB, trust_file=path)
+    await env.settle(alice, bob)
+    heard = Events(bob, "message")
+    alice.send_message(mto=BOB, mbody="Now I know you.")
+    assert (await heard.take())["e2e"]["assurance"] is Assurance.VERIFIED
+
+
 async def test_a_bad_file_keeps_the_plugin_from_loading(env: Env, tmp_path: Path) -> None:
     alice = env.make(ALICE, load=False)
     with pytest.raises(TrustFileError, match="line 1"):
