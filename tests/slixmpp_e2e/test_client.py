@@ -11,7 +11,7 @@ from slixmpp_e2e import alarms
 from slixmpp_e2e.errors import PeerOffline, PeerWithoutE2E, PlaintextNotAllowed
 from slixmpp_e2e.events import SendFailed
 from slixmpp_e2e.sessions.driver import SessionDiscarded, SessionReleased
-from slixmpp_e2e.store import StoreInaccessible
+from slixmpp_e2e.store import StoreError, StoreReason
 from slixmpp_e2e.xmpp import adapter
 from tests.slixmpp_e2e.env import ALICE, BOB, SECRET, Env, Events, ask, e2e, refused, until
 from xmpp_e2e import events

@@ -164,7 +164,7 @@ class SendQueue:
         except E2EError as error:
             failure = error
         finally:
-            if self._routing.get(address) is asyncio.current_task():
+            if self._routing.get(address) is _current_task():
                 del self._routing[address]
                 for item in self._unrouted.pop(address, ()):
                     self._settle(item, item.error or failure)
@@ -209,7 +209,7 @@ class SendQueue:
                 driver.notify_writable(changed)
                 await changed
         finally:
-            if self._sending.get(target) is asyncio.current_task():
+            if self._sending.get(target) is _current_task():
                 del self._sending[target]
                 if not self._queues.get(target):
                     self._queues.pop(target, None)
@@ -371,3 +371,11 @@ class SendQueue:
             del self._waiting[item.to]
         in_all, bytes_in_all = self._waiting_in_all
         self._waiting_in_all = (in_all + one, bytes_in_all + one * item.size)
+
+
+def _current_task() -> asyncio.Task[None] | None:
+    """Return the running task; None in a coroutine that is only collected, after its loop has ended."""
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None

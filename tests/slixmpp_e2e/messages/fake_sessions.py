@@ -138,8 +138,8 @@ class Recorder:
         self.on_failure()
 
     @property
-    def kinds(self) -> list[tuple[str, type[E2EError]]]:
-        return [(body, type(error)) for body, error in self.failed]
+    def kinds(self) -> list[tuple[str, type[E2EError] | NotSentReason]]:
+        return [(body, error.reason if isinstance(error, NotSent) else type(error)) for body, error in self.failed]
 
 
 class FakeSessions:

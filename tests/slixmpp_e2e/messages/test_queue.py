@@ -7,7 +7,8 @@ import asyncio
 import pytest
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
-from slixmpp_e2e.errors import HeldTooLong, HoldQueueFull, PeerOffline, RouteUnknown, SessionGone, TooManySessions
+from slixmpp_e2e.alarms import reason_of
+from slixmpp_e2e.errors import NotSent, NotSentReason, PeerOffline
 from slixmpp_e2e.messages import queue as queues
 from slixmpp_e2e.messages import routing
 from slixmpp_e2e.messages.routing import Route
@@ -99,8 +100,12 @@ async def test_what_waits_for_a_session_that_ends_fails_with_it() -> None:
     assert fake.is_empty()
 
 
-@pytest.mark.parametrize(("breaks", "told"), [(PeerOffline("away"), PeerOffline), (ZeroDivisionError(), RouteUnknown)])
-async def test_a_search_that_fails_is_told_and_the_next_one_begins_anew(breaks: Exception, told: type[E2EError]) -> None:
+@pytest.mark.parametrize(
+    ("breaks", "told"), [(PeerOffline("away"), PeerOffline), (ZeroDivisionError(), NotSentReason.ROUTE_UNKNOWN)]
+)
+async def test_a_search_that_fails_is_told_and_the_next_one_begins_anew(
+    breaks: Exception, told: type[E2EError] | NotSentReason
+) -> None:
     fake = FakeSessions(one := FakeDriver(ONE))
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
     fake.found[BARE], found = breaks, fake.found[BARE]

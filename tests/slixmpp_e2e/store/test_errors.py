@@ -18,9 +18,3 @@ def test_each_reason_has_a_remedy(reason: StoreReason) -> None:
     assert explain(error).startswith("store.db: it failed")
     assert ADVICE[reason].remedy
     assert explain(error).endswith(ADVICE[reason].remedy)
-
-
-def test_each_class_has_its_own_default_reason() -> None:
-    kinds: list[type[StoreError]] = [StoreError, *StoreError.__subclasses__()]
-    reasons = [kind.default_reason for kind in kinds]
-    assert len(set(reasons)) == len(reasons)

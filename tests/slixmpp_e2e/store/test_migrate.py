@@ -20,7 +20,7 @@ from sqlalchemy import create_engine
 
 from slixmpp_e2e.alarms import explain
 from slixmpp_e2e.policy import Policy
-from slixmpp_e2e.store import PeerPolicy, SchemaError, SQLStore, StoredOwnKey, StoreError, StoreReason, migrate, tables
+from slixmpp_e2e.store import PeerPolicy, SQLStore, StoredOwnKey, StoreError, StoreReason, migrate, tables
 from tests.slixmpp_e2e.store.expect import never, store_error
 from tests.slixmpp_e2e.store.processes import at_once, dump, execute, files, run
 from xmpp_e2e.types import Assurance, Fingerprint
