@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import string
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
@@ -82,6 +83,8 @@ class SQLStore:
         self._protection = protection
         self._secrets = SecretTable(database.path, protection)
         self._lock = threading.RLock()
+        # a client that is dropped without unloading the plugin must not leave the file open
+        weakref.finalize(self, database.close)
         self.data_version = database.data_version
         """Returns another number whenever another connection has written."""
         self.policy_writes = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -228,3 +229,13 @@ def test_closing_leaves_one_file_to_copy(store: SQLStore) -> None:
 
 def test_the_repr_names_the_file(store: SQLStore) -> None:
     assert repr(store) == f"SQLStore('{store.path}')"
+
+
+def test_a_store_that_is_dropped_closes_its_file(tmp_path: Path) -> None:
+    """A program may drop a client without unloading the plugin."""
+    store = SQLStore.open(tmp_path / "store.db")
+    database = store._database
+    del store
+    gc.collect()
+    with pytest.raises(StoreError):
+        database.data_version()
