@@ -232,7 +232,7 @@ def terminated() -> Pair:
     return pair.run()
 
 
-ENDS = (
+ENDS: tuple[Callable[[], Pair], ...] = (
     lambda: silent(State.SENT_DONE_EARLY).pass_time(61),
     given_up,
     lambda: silent(State.HANDSHAKING).pass_time(16),
