@@ -16,7 +16,7 @@ from slixmpp_e2e.store import StoreError
 from slixmpp_e2e.verification import verifier
 from slixmpp_e2e.verification.attempt_limiter import MAX_PASSWORD_ATTEMPTS
 from tests.pair import has_code
-from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, e2e, until
+from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, e2e, turns, until
 from tests.slixmpp_e2e.verification.users import ALICES, BOBS, Looks, agrees, says, share
 from xmpp_e2e.authenticate.sas_text import SasForm
 from xmpp_e2e.errors import AuthenticationFailed, BytestreamFailed, Code, LocalError
@@ -144,6 +144,7 @@ async def test_a_prompt_ends_with_its_session(env: Env, unloaded: bool) -> None:
     else:
         await until(theirs.close())
     await until(gone.wait())
+    await turns()
     assert list(tasks._tasks.values()) == [bystander]
     elsewhere.set()
     proving.cancel()
