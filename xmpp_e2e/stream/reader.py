@@ -230,6 +230,9 @@ class Reader:
             what = expat.ErrorString(error.code)
             raise StreamError(f"the peer's stream breaks the rules of XML: {what}", condition) from None
         self._check_between()
+        # A parser keeps "]" back, which may begin "]]>"; a renewal would lose it.
+        if tokens.endswith(b"]") and not (self._stack or self._complete) and self._opening is None:
+            raise _text_between()
         self._boundary = self._first if self._stack else self._fed
 
     def _renew(self, rest: bytes) -> None:
@@ -326,7 +329,7 @@ class Reader:
     def _on_cdata(self) -> None:
         """Outside any stanza even an empty one is text, and one that has only begun would not survive a renewal."""
         if not self._stack:
-            raise StreamError("the peer sent text outside any stanza", "bad-format")
+            raise _text_between()
 
     def _place(self) -> None:
         """Move the text that has come to its place in ElementTree."""
@@ -334,7 +337,7 @@ class Reader:
         self._text.clear()
         if not self._stack:
             if text.strip(_WHITESPACE):
-                raise StreamError("the peer sent text outside any stanza", "bad-format")
+                raise _text_between()
         elif self._closed:
             self._last.tail = text
         else:
@@ -358,6 +361,10 @@ def _new_parser() -> expat.XMLParserType:
 
 def _restricted(*_: object) -> None:
     raise StreamError("the peer sent a DTD, comment or instruction, which has no place in XMPP", "restricted-xml")
+
+
+def _text_between() -> StreamError:
+    return StreamError("the peer sent text outside any stanza", "bad-format")
 
 
 def _too_much(what: str) -> StreamError:

@@ -11,7 +11,7 @@ from unittest import mock
 from xml.etree.ElementTree import Element, tostring
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.deferral import defer
@@ -409,6 +409,9 @@ RELAXED = ReaderLimits(depth=MAX_DEPTH, stanza_bytes=150)
     st.lists(st.integers(0, 2000), max_size=20),
     st.sampled_from([20, 10**9]),
 )
+@example([b"]]", b"<a>"], [len(HEADER) + 3], 20)
+@example([b"<a>]]", b"</a>"], [len(HEADER) + 6], 20)
+@example([b"</stream:stream>]]", b"<a>"], [len(HEADER) + 19], 20)
 def test_cuts_make_no_difference(fragments: list[bytes], cuts: list[int], renewal: int) -> None:
     """However the bytes are cut, and whenever the parser is renewed, the events and the breach are the same."""
     data = b"".join([HEADER, *fragments])
