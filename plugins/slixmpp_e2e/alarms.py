@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 import shlex
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from slixmpp_e2e.errors import NotSentReason
 from xmpp_e2e.errors import Code, E2EError, UntrustedKey
@@ -15,8 +15,7 @@ from xmpp_e2e.key_decision import Decision, KeyDecision, KeyStatus
 from xmpp_e2e.types import Assurance
 
 
-@dataclass(frozen=True)
-class Words:
+class Words(NamedTuple):
     """Explains one kind of error."""
 
     likely: str = ""
@@ -187,7 +186,7 @@ def reason_of(error: E2EError) -> enum.Enum:
 def words(error: E2EError) -> Words:
     """Return the words about an error: those of its class, if it has any, or else those for its reason."""
     by_reason = WORDS.get(reason_of(error), Words())
-    return Words(*(getattr(error, name, getattr(by_reason, name)) for name in ("likely", "attack", "remedy")))
+    return Words(*(getattr(error, name, getattr(by_reason, name)) for name in Words._fields))
 
 
 def headline(error: E2EError) -> str:

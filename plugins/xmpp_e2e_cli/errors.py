@@ -77,8 +77,7 @@ class ConnectionFailed(E2EError):
     def __init__(self, message: str, reason: ConnectionReason) -> None:
         super().__init__(message)
         self.reason = reason
-        its = _CONNECTION_WORDS[reason]
-        self.likely, self.attack, self.remedy = its.likely, its.attack, its.remedy
+        self.likely, self.attack, self.remedy = _CONNECTION_WORDS[reason]
 
 
 _CONNECTION_WORDS = {

@@ -9,7 +9,6 @@ import json
 import sys
 import unicodedata
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any, TextIO
 
 import segno
@@ -85,7 +84,7 @@ class Output:
         code = exit_code_of(error)
         if self.as_json:
             kind = {"error": type(error).__name__, "code": reason_of(error).value, "exit_code": int(code)}
-            print(json.dumps({**kind, "message": headline(error), **asdict(words(error))}), flush=True)
+            print(json.dumps({**kind, "message": headline(error), **words(error)._asdict()}), flush=True)
             return
         first, *rest = escape(explain(error)).splitlines()
         self.info(Text.assemble(("error: ", "bold red"), first))

@@ -1,4 +1,4 @@
-"""The errors of a store. Each message names the file and the cause; each reason has its own advice.
+"""The errors of a store. Each message names the file and the cause; each reason has its own words.
 
 The store never repairs or replaces a file without the user's knowledge: every error leaves the files as they are.
 """
@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import enum
 from pathlib import Path
-from typing import NamedTuple
 
+from slixmpp_e2e.alarms import Words
 from xmpp_e2e.errors import E2EError, LocalError
 
 
@@ -49,14 +49,6 @@ class StoreReason(enum.Enum):
     """The key protection does not work on this computer."""
 
 
-class Advice(NamedTuple):
-    """The texts of ``E2EError`` for one reason."""
-
-    remedy: str
-    likely: str = ""
-    attack: str = ""
-
-
 class StoreError(E2EError):
     """The store could not do what was asked. It still holds everything that it held before."""
 
@@ -67,7 +59,7 @@ class StoreError(E2EError):
         self.cause = cause
         """The message without the file's name."""
         self.reason = reason
-        self.remedy, self.likely, self.attack = ADVICE[self.reason]
+        self.likely, self.attack, self.remedy = _WORDS[reason]
 
 
 class KeyBlocked(LocalError):
@@ -77,73 +69,73 @@ class KeyBlocked(LocalError):
     remedy = "If the block was a mistake, take it back first: xmpp-e2e trust forget JID SHA256:…"
 
 
-ADVICE: dict[StoreReason, Advice] = {
-    StoreReason.UNUSABLE: Advice("The store was left as it is."),
-    StoreReason.TOO_MANY_KEYS: Advice(
+_WORDS = {
+    StoreReason.UNUSABLE: Words(remedy="The store was left as it is."),
+    StoreReason.TOO_MANY_KEYS: Words(
         likely="The peer's program makes a new key at every start, because it cannot keep its store.",
         attack="A server that shows a new key each time fills stores like this.",
         remedy="Forget the keys that are no longer used: xmpp-e2e trust forget JID SHA256:…",
     ),
-    StoreReason.NOT_A_STORE: Advice(
+    StoreReason.NOT_A_STORE: Words(
         likely="The path leads to the file of another program.",
         remedy="Nothing was written to it. Name another path for the store.",
     ),
-    StoreReason.DAMAGED: Advice(
+    StoreReason.DAMAGED: Words(
         likely="A disk error, a copy that was cut short, or one file of the pair was moved without the other.",
         remedy="The files were left as they are. Restore the store and its key file from a backup; or move both away to begin"
         " anew, with a new identity that your peers will be told of.",
     ),
-    StoreReason.SECRET_DAMAGED: Advice(
+    StoreReason.SECRET_DAMAGED: Words(
         likely="A disk error, or a database that was edited by hand.",
         attack="Somebody altered the row, or moved it here from another one.",
         remedy="The row was left as it is. Restore the store from a backup, or replace the secret that the message names.",
     ),
-    StoreReason.UNKNOWN_SCHEMA: Advice(
+    StoreReason.UNKNOWN_SCHEMA: Words(
         likely="A newer version was used with this store.",
         remedy="The store was left as it is. Use that version again, or a later one; or restore the copy beside the store"
         " that was made before its schema changed.",
     ),
-    StoreReason.MIGRATION_FAILED: Advice(
+    StoreReason.MIGRATION_FAILED: Words(
         likely="The store holds something that no version of this software has written, or this version has a bug.",
         remedy="Nothing was lost: the store is as it was. Use the version that it was used with before, and report this.",
     ),
-    StoreReason.NO_ACCESS: Advice(
+    StoreReason.NO_ACCESS: Words(
         likely="It belongs to another user, its folder is missing or read-only, or the disk fails.",
         remedy="Check the owner and the permissions of the file and of its folder, or name another path.",
     ),
-    StoreReason.FULL: Advice(
+    StoreReason.FULL: Words(
         likely="The disk or the quota is full.",
         remedy="Nothing was lost: the store is as it was before this change. Make room and try again.",
     ),
-    StoreReason.BUSY: Advice(
+    StoreReason.BUSY: Words(
         likely="Another program uses the same account and hangs, or has stopped in the middle of a change.",
         remedy="Nothing was lost: the store is as it was before this change. End the other program, or try again.",
     ),
-    StoreReason.KEY_FILE_MISSING: Advice(
+    StoreReason.KEY_FILE_MISSING: Words(
         likely="The store was copied or restored without its key file.",
         remedy="No new key was made. Put the key file back beside the store; without it the private key and the secrets are"
         " lost: move the store away to begin anew, with a new identity that your peers will be told of.",
     ),
-    StoreReason.KEYRING_ENTRY_MISSING: Advice(
+    StoreReason.KEYRING_ENTRY_MISSING: Words(
         likely="The store was copied from another computer or user, or somebody has deleted the entry from the keyring.",
         remedy="No new key was made. Open the store where it was made, or restore the entry; without it the private key and"
         " the secrets are lost: move the store away to begin anew, with a new identity that your peers will be told of.",
     ),
-    StoreReason.WRONG_KEY: Advice(
+    StoreReason.WRONG_KEY: Words(
         likely="The key file of another account or of an older backup lies beside the store.",
         attack="Somebody may have replaced the store or the key file.",
         remedy="Both files were left as they are. Put the key file back that belongs to the store.",
     ),
-    StoreReason.WRONG_PASSPHRASE: Advice(
+    StoreReason.WRONG_PASSPHRASE: Words(
         likely="A typing error, another keyboard layout, or the passphrase of another store.",
         attack="Somebody may have replaced the store.",
         remedy="Nothing was changed. Try again; without the passphrase the private key and the secrets stay closed.",
     ),
-    StoreReason.OTHER_PROTECTION: Advice(
+    StoreReason.OTHER_PROTECTION: Words(
         likely="Another program for the same account changed the key protection, or only the setting was changed.",
         remedy="Nothing was changed. Open the store with what the message names; then you can change its key protection.",
     ),
-    StoreReason.PROTECTION_UNAVAILABLE: Advice(
+    StoreReason.PROTECTION_UNAVAILABLE: Words(
         likely="A computer without a desktop has no keyring service; an old OpenSSL has no Argon2id.",
         remedy="Nothing was changed. Provide what the message names, or choose another key protection: a key file needs"
         " nothing.",
