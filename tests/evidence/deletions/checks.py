@@ -71,16 +71,16 @@ def _unit(path: str, place: str, node: ast.AST, checks: list[Check]) -> Unit:
 
 
 def additions(path: str, source: str) -> Unit:
-    """Every row that the table of stages does not have: an input that would be let pass without a word."""
+    """Every row that the table of states does not have: a trigger that would be let pass without a word."""
     module: dict[str, Any] = {"__name__": path}
     exec(compile(source, path, "exec"), module)
     found = []
-    for stage in module["Stage"]:
-        for happened in module["Input"]:
-            if (stage, happened) not in module["TRANSITIONS"]:
-                row = f"{stage}, {happened}"
-                with_it = f"{source}\n\nTRANSITIONS[{row}] = {stage}\n"
-                found.append(Check(path, "", f"({row}): {stage}", "added", frozenset(), with_it))
+    for state in module["State"]:
+        for trigger in module["Trigger"]:
+            if (state, trigger) not in module["TRANSITIONS"]:
+                row = f"{state}, {trigger}"
+                with_it = f"{source}\n\nTRANSITIONS[{row}] = {state}\n"
+                found.append(Check(path, "", f"({row}): {state}", "added", frozenset(), with_it))
     return _unit(path, "", ast.parse(source), found)
 
 

@@ -33,22 +33,22 @@ from tests.evidence.deletions.checks import EXCUSE, Check, Unit, additions, find
 from tests.evidence.deletions.worker import PRELOAD
 
 ROOT = Path(__file__).parents[3]
-STAGES = "stages.py"
+STATES = "states.py"
 MODULES = (
-    *("xmpp_e2e/tls/*.py", "xmpp_e2e/authenticate/*.py", "xmpp_e2e/trust/*.py", "xmpp_e2e/negotiate/*.py"),
-    *(f"xmpp_e2e/{name}.py" for name in ("session", "inner", "runs", "wishes", "progress", "standing", "stages")),
-    *(f"plugins/slixmpp_e2e/{name}/*.py" for name in ("xmpp", "messages", "trust", "verification")),
-    *("plugins/slixmpp_e2e/client.py", "plugins/slixmpp_e2e/sessions/admission/allow_list.py"),
+    *(f"xmpp_e2e/{name}/*.py" for name in ("tls", "authenticate", "negotiate", "inner")),
+    *(f"xmpp_e2e/{name}.py" for name in ("session", "state_machine", "states", "key_decision")),
+    *(f"plugins/slixmpp_e2e/{name}/*.py" for name in ("xmpp", "messages", "trust", "verification", "sessions/admission")),
+    *("plugins/slixmpp_e2e/client.py", "plugins/slixmpp_e2e/policy.py"),
 )
-"""What guards. Of the core: TLS, hello, authenticators, trust, the signalling, the session with its parts and its table. Of the
-plugin: what stands between slixmpp and its stream, and what that asks."""
+"""The modules that guard. Of the core: TLS, the stream inside it, the authenticators, the signalling, the decision about a key,
+the session and its table of states. Of the plugin: the filters, and what they ask before a stanza leaves or comes in."""
 TESTS = ("tests/xmpp_e2e", "tests/slixmpp_e2e", "tests/attacks", "tests/docs")
 SECONDS = 8
 """For a test that takes a second at most without a deletion."""
 TOGETHER = 60
 """So many tests are tried together: more take long to import, where that has to be done anew."""
 MORE = 3
-"""So many tests more may not end, before one that does not end is the answer."""
+"""After so many tests that did not end, one of them is the answer."""
 PATIENCE = 3.0
 """Seconds that a test of the plugin waits for what may never happen without a check."""
 
@@ -87,7 +87,7 @@ def _git(root: Path, *arguments: str) -> str:
 
 def _of_source(path: str, source: str) -> list[Unit]:
     found = find(path, source)
-    return [*found, additions(path, source)] if PurePath(path).name == STAGES else found
+    return [*found, additions(path, source)] if PurePath(path).name == STATES else found
 
 
 class Workers:

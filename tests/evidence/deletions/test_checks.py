@@ -134,8 +134,8 @@ def test_comments_that_excuse() -> None:
 
 
 def test_rows_that_are_not_there() -> None:
-    """What the table of stages does not say is a check as well: each row can be added."""
-    source = "import enum\n\nclass Stage(enum.Enum):\n    A = 1\n    B = 2\n\nclass Input(enum.Enum):\n    X = 1\n\n"
-    (check,) = additions("m.py", source + "TRANSITIONS = {(Stage.A, Input.X): Stage.B}\n").checks
-    assert check.text == "(Stage.B, Input.X): Stage.B"
-    assert check.without.endswith("\n\nTRANSITIONS[Stage.B, Input.X] = Stage.B\n")
+    """What the table of states does not say is a check as well: each row can be added."""
+    source = "import enum\n\nclass State(enum.Enum):\n    A = 1\n    B = 2\n\nclass Trigger(enum.Enum):\n    X = 1\n\n"
+    (check,) = additions("m.py", source + "TRANSITIONS = {(State.A, Trigger.X): State.B}\n").checks
+    assert check.text == "(State.B, Trigger.X): State.B"
+    assert check.without.endswith("\n\nTRANSITIONS[State.B, Trigger.X] = State.B\n")
