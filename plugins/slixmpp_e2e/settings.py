@@ -136,7 +136,8 @@ def _check_keys(config: Mapping[str, Any]) -> None:
 def _prompt(config: Mapping[str, Any], key: str) -> Any:
     value = config.get(key)
     if value is not None and not callable(value):
-        raise ConfigError(f"{key} is {value!r}; it is an async function that asks the user, or None")
+        # The value is not repeated: it may be a password.
+        raise ConfigError(f"{key} is an async function that asks the user, or None")
     return value
 
 

@@ -73,6 +73,14 @@ def test_a_passphrase_in_the_wrong_place_is_not_repeated(value: object) -> None:
     assert "hunter2" not in explain(caught.value)
 
 
+@pytest.mark.parametrize("key", ["ask_password", "ask_sas"])
+def test_a_password_in_the_place_of_a_prompt_is_not_repeated(key: str) -> None:
+    """Nor is this value: ``ask_password`` was called ``password``."""
+    with pytest.raises(ConfigError, match=f"{key} is an async function") as caught:
+        parse(**{key: "hunter2"})
+    assert "hunter2" not in explain(caught.value)
+
+
 def test_key_protection_is_a_word_or_an_object() -> None:
     """None stands for the store's own key file; each plugin has a keyring object of its own."""
     passphrase = Passphrase("hunter2")

@@ -6,8 +6,10 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from slixmpp_e2e.errors import TrustFileError
 from slixmpp_e2e.trust.passwords import derive_srp_secret
@@ -22,8 +24,17 @@ microseconds for each file."""
 DERIVED_PASSWORDS = 4096
 """Derived passwords that are kept, some hundred bytes each. The oldest is dropped first, and derived again in 140 ms."""
 
-_PasswordKey = tuple[str, str, str]
-"""A password, our bare JID, and the peer's."""
+
+class _PasswordKey(NamedTuple):
+    """Names a derived password. asyncio logs the arguments of a callback that raises, so the password is not shown."""
+
+    password: str
+    our_jid: str
+    """Bare, as the peer's."""
+    peer: str
+
+    def __repr__(self) -> str:
+        return f"_PasswordKey({self.our_jid}, {self.peer})"
 
 
 class TrustFile:
@@ -82,7 +93,7 @@ class TrustFile:
         rule = self.rules.of(bare)[0]
         found = {} if rule.psk is None else {"psk": rule.psk}
         if rule.password is not None:
-            key = (rule.password, our_jid, bare)
+            key = _PasswordKey(rule.password, our_jid, bare)
             found["srp"] = self._derived[key] if key in self._derived else self._keep(key, derive_srp_secret(*key))
         return found
 
@@ -127,10 +138,12 @@ class TrustFile:
         loop, our_jid = self._loop, self._our_jid
         if loop is None or our_jid is None or self._deriving is not None or len(self._derived) >= DERIVED_PASSWORDS:
             return
-        keys = ((rule.password, our_jid, bare) for bare, rule in self.rules.accounts.items() if rule.password is not None)
+        rules = self.rules.accounts.items()
+        keys = (_PasswordKey(rule.password, our_jid, bare) for bare, rule in rules if rule.password is not None)
         if (key := next((key for key in keys if key not in self._derived), None)) is not None:
-            self._deriving = loop.run_in_executor(None, derive_srp_secret, *key)
-            self._deriving.add_done_callback(partial(self._on_derived, key))
+            with suppress(RuntimeError):  # asyncio.run() is ending: no thread takes more work
+                self._deriving = loop.run_in_executor(None, derive_srp_secret, *key)
+                self._deriving.add_done_callback(partial(self._on_derived, key))
 
     def _on_derived(self, key: _PasswordKey, deriving: asyncio.Future[bytes]) -> None:
         if deriving is not self._deriving:
@@ -144,5 +157,4 @@ class TrustFile:
 
     def _is_needed(self, key: _PasswordKey) -> bool:
         """Return whether the rules still have this password for the peer."""
-        password, _, bare = key
-        return self.rules.of(bare)[0].password == password
+        return self.rules.of(key.peer)[0].password == key.password

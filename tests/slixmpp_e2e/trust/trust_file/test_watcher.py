@@ -305,6 +305,21 @@ async def test_the_plugin_ends_while_the_file_is_read(tmp_path: Path, monkeypatc
     assert changes.empty()
 
 
+def test_a_program_that_ends_while_passwords_are_derived_logs_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """asyncio logs a callback that raises with its arguments; these bring a password, and what was derived from it."""
+    secret(tmp_path, "one", "correct horse")
+    secret(tmp_path, "two", "correct donkey")
+    file = trust_file(tmp_path, f'["{BOBS}"]\npassword_file = "one"\n["carol@localhost"]\npassword_file = "two"\n')
+
+    async def program() -> None:
+        start(file, ALICES)
+
+    asyncio.run(program())
+    assert caplog.text == ""
+    (key,) = file._derived
+    assert "correct" not in repr(key)
+
+
 async def test_an_unloaded_plugin_does_not_watch_the_file(env: Env, tmp_path: Path) -> None:
     alice = await alice_with(env, tmp_path, "")
     timer = e2e(alice)._client._trust_file._timer
