@@ -22,7 +22,7 @@ from slixmpp_e2e.xmpp import adapter, marker
 from slixmpp_e2e.xmpp.discovery import FEATURES
 from tests.slixmpp_e2e.env import ACCOUNTS, ALICE, BOB, Env, Events, ask, e2e, echo, jingle, turns, until
 from xmpp_e2e.errors import BytestreamFailed, Timeout
-from xmpp_loopback import connect, offline
+from xmpp_loopback import connect, offline, online
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "echo_bot.py"
 
@@ -80,8 +80,8 @@ async def test_the_example_of_the_documentation_runs(env: Env, monkeypatch: pyte
     example["Echo"].connect = connect_here
     running = asyncio.create_task(example["main"]())
     alice = await env.client(ALICE)
-    heard, online = Events(alice, "message"), Events(alice, "presence_available")
-    while (await online.take())["from"].full != BOB:
+    heard, presence = Events(alice, "message"), Events(alice, "presence_available")
+    while (await presence.take())["from"].full != BOB:
         pass
     alice.send_message(mto="bob@localhost", mbody="attack at dawn", mtype="chat")
     assert await heard.bodies(1) == ["attack at dawn [vouched]"]
@@ -175,6 +175,19 @@ async def test_what_was_sent_before_it_is_unloaded_does_not_leave_after_it(env: 
     with pytest.raises(Exception, match="unloaded"):
         await until(answer)
     await until(env.server.wait_for(lambda handled: "leaving" in handled.text))
+    assert env.in_clear("attack at dawn") == []
+
+
+async def test_what_was_sent_before_there_was_a_stream_does_not_leave_after_it_is_unloaded(env: Env) -> None:
+    """slixmpp keeps what is sent too early in a list of its own, and sends that when the stream is up."""
+    alice, bob = env.make(ALICE, policy="require"), await env.client(BOB, load=False)
+    failed, received = Events(alice, "e2e_send_failed"), Events(bob, "message")
+    alice.send_message(mto=BOB, mbody="attack at dawn")
+    env.unload(alice)
+    assert isinstance((await failed.take()).error, BytestreamFailed)
+    await online(alice, env.server)
+    alice.send_message(mto=BOB, mbody="hello")
+    assert (await received.take())["body"] == "hello"
     assert env.in_clear("attack at dawn") == []
 
 

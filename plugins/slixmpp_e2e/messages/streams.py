@@ -55,7 +55,7 @@ class StreamChanges:
 
     def on_unload(self, error: E2EError) -> None:
         """The plugin goes: sessions end and what waits fails. So does what is queued before our filters: it would leave in
-        plaintext once they are gone."""
+        plaintext once they are gone. (What an asynchronous filter of another plugin holds at this moment does.)"""
         adapter.drop_queued(self._xmpp, lambda stanza: self._outgoing.filter_outgoing(stanza) is not None)
         self.on_lost(error)
         self._failures.report_all(self._kept, error)

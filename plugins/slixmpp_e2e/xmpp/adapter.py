@@ -182,15 +182,23 @@ def count_as_handled(xmpp: BaseXMPP, stanza: StanzaBase, incoming: Any) -> None:
 
 
 def drop_queued(xmpp: BaseXMPP, admitted: Callable[[StanzaBase], bool]) -> None:
-    """Drop queued stanzas that have not come to the filters yet and that ``admitted`` refuses."""
-    queue = xmpp.waiting_queue
+    """Drop queued stanzas that have not come to the filters yet and that ``admitted`` refuses.
+
+    slixmpp has two queues: what is sent before a stream is up waits in a list of its own.
+    """
+    queue, early = xmpp.waiting_queue, vars(xmpp)["_XMLStream__queued_stanzas"]
+
+    def keep(data: Any, use_filters: bool) -> bool:
+        return not (use_filters and isinstance(data, StanzaBase)) or admitted(data)
+
     waiting = []
     while not queue.empty():
         waiting.append(queue.get_nowait())
         queue.task_done()
     for data, use_filters in waiting:
-        if not (use_filters and isinstance(data, StanzaBase)) or admitted(data):
+        if keep(data, use_filters):
             queue.put_nowait((data, use_filters))
+    early[:] = [(data, use_filters) for data, use_filters in early if keep(data, use_filters)]
 
 
 async def end_sender(xmpp: BaseXMPP) -> None:
