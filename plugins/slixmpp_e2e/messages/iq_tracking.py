@@ -107,9 +107,18 @@ class IqTracker:
 
     def on_plaintext_request(self, iq: Iq) -> None:
         """Note a request that came in plaintext and is delivered."""
-        key = (iq["from"].full, iq.xml.get("id", ""))
-        if is_request(iq) and len(key[1]) <= ID_BYTES:
-            self._owed_plaintext[key] = None
+        if is_request(iq):
+            self._owe_plaintext(iq["from"], iq)
+
+    def return_plaintext_reply(self, iq: Iq) -> None:
+        """An answer in plaintext comes by once more before it leaves: it may leave then, too."""
+        if not is_request(iq):
+            self._owe_plaintext(iq["to"], iq)
+
+    def _owe_plaintext(self, peer: JID, iq: Iq) -> None:
+        iq_id = iq.xml.get("id", "")
+        if len(iq_id) <= ID_BYTES:
+            self._owed_plaintext[peer.full, iq_id] = None
             if len(self._owed_plaintext) > OWED_PLAINTEXT_REPLIES:
                 self._owed_plaintext.popitem(last=False)
 
@@ -129,7 +138,10 @@ class IqTracker:
         """
         to: JID = iq["to"]
         key = (to.full, iq.xml.get("id", ""))
-        return not to.resource or self._owed_plaintext.pop(key, self) is None
+        if key in self._owed_plaintext:
+            del self._owed_plaintext[key]
+            return True
+        return not to.resource
 
 
 def is_request(iq: Iq) -> bool:

@@ -119,6 +119,8 @@ class OutgoingFilter:
         if isinstance(stanza, Iq):
             self._iqs.forget(stanza)
         if self._channel.paused or adapter.has_sce_filter(self._xmpp):
+            if isinstance(stanza, Iq):
+                self._iqs.return_plaintext_reply(stanza)
             self._xmpp.send(stanza)  # our filter knows its route, and lets it pass
         else:
             self.write(stanza)

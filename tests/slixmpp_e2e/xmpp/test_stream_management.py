@@ -10,7 +10,7 @@ from slixmpp import ClientXMPP
 from slixmpp.basexmpp import BaseXMPP
 
 from slixmpp_e2e.xmpp import adapter, discovery
-from tests.slixmpp_e2e.env import ALICE, BOB, SECRET, Env, Events, ask, block, e2e, echo, turns, until
+from tests.slixmpp_e2e.env import ALICE, BOB, SECRET, Env, Events, ask, block, e2e, echo, refused, turns, until
 from xmpp_e2e.errors import BytestreamFailed
 from xmpp_loopback import offline, online, reconnect, to_text
 
@@ -235,6 +235,16 @@ async def test_an_encrypting_filter_of_another_plugin_sees_plaintext(env: Env, a
         alice.send_message(mto=BOB, mbody=body)
     assert await heard.bodies(2) == ["ihg", "lkj"]
     assert env.in_clear("ghi", "jkl") == []
+
+
+async def test_an_answer_passes_an_encrypting_filter_of_another_plugin(env: Env) -> None:
+    """It comes by our filter twice: its request is not forgotten after the first time."""
+    alice = await env.client(ALICE, "xep_0030", load=False)
+    bob = await env.client(BOB)
+    bob.add_filter("out_sce", lambda stanza: stanza)
+    await env.settle(alice, bob)
+    for _ in range(2):  # before the route is known, and after
+        assert "No handlers registered" in await refused(ask(alice, BOB))
 
 
 async def test_plaintext_is_not_lost_while_the_connection_is_down(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
