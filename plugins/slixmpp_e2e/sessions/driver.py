@@ -61,6 +61,8 @@ class SessionDriver:
         """What TLS agreed on, once it is up."""
         self.offers_crossed = False
         """True once an offer of the peer's has come while ours was pending."""
+        self.discarded = False
+        """True once our offer gave way to the peer's own (tie-break)."""
         self.authenticating: asyncio.Future[None] = loop.create_future()
         """Done when both hellos are checked. Fails as ``opened`` does."""
         self.opened: asyncio.Future[None] = loop.create_future()
@@ -142,6 +144,7 @@ class SessionDriver:
 
     def discard(self) -> None:
         """Drop our offer in favour of the peer's own (tie-break): nothing more is said about it."""
+        self.discarded = True
         self.core.discard(self._now)
         while (event := self.core.next_event()) is not None:
             if isinstance(event, events.SessionFailed):

@@ -84,7 +84,9 @@ class SessionRegistry:
                 # it began on other terms: once open it will do, or make room for one that does
                 await asyncio.shield(driver.opened)
             except SessionCancelled:
-                continue  # the peer's own offer took its place (tie-break)
+                if not driver.discarded:
+                    raise  # the program has closed it
+                # the peer's own offer took its place
 
     # --- to receive ------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from slixmpp_e2e.alarms import reason_of
 from slixmpp_e2e.errors import NotSent, NotSentReason
 from slixmpp_e2e.sessions import registry as registry_module
 from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, e2e, jingle, turns, until
+from xmpp_e2e.errors import SessionCancelled
 
 
 class Interleaved:
@@ -78,6 +79,17 @@ async def test_two_clients_that_connect_at_once_get_the_same_session(env: Env) -
     links = [await until(task) for task in connecting]
     assert links[0].sid == links[1].sid
     await until(asyncio.gather(*(link.wait_open() for link in links)))
+
+
+async def test_who_closes_a_session_that_is_opening_is_not_given_another(env: Env) -> None:
+    alice, _ = await env.pair()
+    hold = env.hold(jingle("session-initiate"))
+    connecting = asyncio.create_task(e2e(alice).connect(BOB))
+    await until(hold.caught(1))
+    await until(e2e(alice).close())
+    with pytest.raises(SessionCancelled):
+        await until(connecting)
+    assert not list(e2e(alice)._client.registry)
 
 
 async def test_a_newer_session_takes_the_place_of_an_older_one(env: Env) -> None:
