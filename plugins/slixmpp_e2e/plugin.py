@@ -93,14 +93,15 @@ class E2E(BasePlugin):
             task.cancel()
         self._own_key.cancel()
         self._store.close()
-        self.xmpp.loop.create_task(discovery.withdraw(self.xmpp))
+        self._spawn("withdrawing what was advertised", discovery.withdraw(self.xmpp))
 
     def session_bind(self, jid: JID) -> None:
         """A new stream: sessions of an earlier one are over. Advertise."""
         if self._is_loaded:  # slixmpp calls this before plugin_init() when a stream is up already
             self._on_stream_lost(None)
             self._client.watch()
-            self._spawn(self._advertise(announce=False))  # the client has yet to send its first presence
+            # not announced: the client has yet to send its first presence
+            self._spawn("advertising end-to-end encryption", self._advertise(announce=False))
 
     def _open(self) -> None:
         self._settings = settings = Settings.parse(self.config, component=self.xmpp.is_component)
@@ -149,7 +150,7 @@ class E2E(BasePlugin):
     def _join(self) -> None:
         """Use a stream that was up before the plugin was loaded."""
         self._client.join()
-        self._spawn(self._advertise(announce=True))
+        self._spawn("advertising end-to-end encryption", self._advertise(announce=True))
         self._on_stream_started(None)
 
     @property
@@ -166,13 +167,12 @@ class E2E(BasePlugin):
         }
 
     def _on_stream_started(self, event: Any) -> None:
-        """Load the roster, which ``accept_from = "roster"`` needs: simple bots never ask for theirs."""
         self._client.streams.on_started()
-        if self._settings.accept_from == "roster":
-            self._spawn(self._load_roster())
+        self._spawn("loading the roster", self._load_roster())
 
     async def _load_roster(self) -> None:
-        if isinstance(self.xmpp, ClientXMPP):
+        """Load the roster if ``accept_from = "roster"`` needs it: simple bots never ask for theirs."""
+        if isinstance(self.xmpp, ClientXMPP) and self._client.allow_list.needs_roster:
             await self.xmpp.get_roster()
 
     def _on_stream_resumed(self, event: Any) -> None:
@@ -186,15 +186,16 @@ class E2E(BasePlugin):
         lost = BytestreamFailed("our own connection to the server was lost")
         self._client.streams.on_lost(lost, keep=self._settings.reopen)
 
-    def _spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        task = self.xmpp.loop.create_task(coroutine)
+    def _spawn(self, what: str, coroutine: Coroutine[Any, Any, Any]) -> None:
+        """Run it in the background. ``what`` it does stands in the log if it fails."""
+        task = self.xmpp.loop.create_task(coroutine, name=what)
         self._tasks.add(task)
         task.add_done_callback(self._on_task_done)
 
     def _on_task_done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.warning("in the background: %s", error)
+            log.warning("%s failed: %s", task.get_name(), error)
 
     # --- for programs ----------------------------------------------------------------------------------------------
 
@@ -246,10 +247,9 @@ class E2E(BasePlugin):
 
     def set_accept_from(self, who: str | Iterable[str] | None) -> None:
         """Replace the setting ``accept_from`` for this run. Open sessions go on. ConfigError."""
-        allowed = accept_from(who, self.xmpp.is_component)
-        self._client.allow_list.allow_sessions_from(allowed)
-        if allowed == "roster" and self.xmpp.session_bind_event.is_set():
-            self._spawn(self._load_roster())
+        self._client.allow_list.allow_sessions_from(accept_from(who, self.xmpp.is_component))
+        if self.xmpp.session_bind_event.is_set():
+            self._spawn("loading the roster", self._load_roster())
 
     def allow_plaintext(self, peer: str) -> None:
         """Under ``prefer``: allow plaintext to a peer with whom we have had encryption, while they are without it."""

@@ -28,6 +28,11 @@ class AllowList:
         self._allowed = allowed
         self._offered.clear()
 
+    @property
+    def needs_roster(self) -> bool:
+        """True if the roster decides."""
+        return self._allowed == "roster"
+
     def note_offer(self, account: str) -> None:
         """Allow an account to which we offer a session: its answer may need a session of its own, and offers may cross."""
         self._offered[account] = None

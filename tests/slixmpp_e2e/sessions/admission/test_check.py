@@ -18,7 +18,7 @@ from tests.slixmpp_e2e.env import ALICE, BOB, PAYLOADS, SID, Env, Events, an_off
 from tests.slixmpp_e2e.messages.stanzas import MUC, stanza
 from xmpp_e2e.errors import JingleError, PeerRefused
 from xmpp_e2e.negotiate.jingle import NS_JINGLE, NS_SECURITY
-from xmpp_loopback import Subscription
+from xmpp_loopback import Subscription, offline, reconnect
 
 
 async def refusal(env: Env, to: str, payload: str) -> str:
@@ -133,6 +133,23 @@ async def test_who_may_open_a_session_can_be_changed(env: Env) -> None:
     assert not await welcome()
     env.server.set_subscription("alice@localhost", "bob@localhost", Subscription.FROM)
     assert await welcome()
+
+
+async def test_each_new_stream_loads_the_roster_that_decides(env: Env) -> None:
+    """The program has not asked for it, and the setting was another when the plugin was registered."""
+    env.server.set_subscription("alice@localhost", "bob@localhost", Subscription.NONE)
+    alice, bob = await env.client(ALICE, accept_from=[]), await env.client(BOB)
+    e2e(alice).set_accept_from("roster")
+    await env.settle(alice)
+    await offline(alice)
+    env.server.set_subscription("alice@localhost", "bob@localhost", Subscription.FROM)
+    loaded, heard = Events(alice, "roster_update"), Events(alice, "message")
+    await reconnect(alice, env.server)
+    await loaded.take()
+    alice.send_presence()
+    await env.settle(alice, bob)
+    bob.send_message(mto=ALICE, mbody="hello")
+    assert await heard.bodies(1) == ["hello"]
 
 
 @pytest.mark.parametrize("sender", ["localhost", "localhost/x", "bob@localhost"])
