@@ -11,6 +11,7 @@ import pytest
 from slixmpp_e2e import session as session_module
 from slixmpp_e2e.session import Sessions
 from slixmpp_e2e.sessions.driver import SessionReleased
+from slixmpp_e2e.xmpp import marker
 from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, e2e, until
 from xmpp_e2e import events
 from xmpp_e2e.errors import LocalError
@@ -82,3 +83,16 @@ def test_nothing_is_kept_of_a_session_that_never_opened() -> None:
     del session, driver, any_driver
     gc.collect()
     assert left() is None
+
+
+def test_nothing_is_kept_of_a_client_that_is_dropped_with_its_sessions() -> None:
+    """A program may let go of a client without unloading the plugin: no session is over then."""
+    nobody: Any = None
+    sessions, driver = Sessions(nobody), Driver()
+    any_driver: Any = driver
+    sessions.on_session_event(any_driver, events.SessionOpened(Assurance.VOUCHED, Fingerprint(bytes(32))))
+    token = sessions.token_of(any_driver)
+    assert token in marker._live
+    del sessions, driver, any_driver
+    gc.collect()
+    assert token not in marker._live

@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from slixmpp_e2e.store import tables
 from slixmpp_e2e.store.error_mapping import os_error, translate_errors
 from slixmpp_e2e.store.errors import StoreError, StoreReason
+from slixmpp_e2e.store.files import sync_folder
 
 SCRIPTS = "slixmpp_e2e.store:migrations"
 """A folder in a package, as Alembic names it."""
@@ -116,6 +117,7 @@ def _backup(path: Path, version: str) -> Path:
         with open(unfinished, "rb+") as file:
             os.fsync(file.fileno())
         unfinished.replace(copy)
+        sync_folder(copy.parent)
     except BaseException as error:
         with suppress(OSError):
             unfinished.unlink(missing_ok=True)

@@ -84,7 +84,7 @@ class SQLStore:
         self._secrets = SecretTable(database.path, protection)
         self._lock = threading.RLock()
         # a client that is dropped without unloading the plugin must not leave the file open
-        weakref.finalize(self, database.close)
+        self._close = weakref.finalize(self, _close, self._lock, database)
         self.data_version = database.data_version
         """Returns another number whenever another connection has written."""
         self.policy_writes = 0
@@ -118,8 +118,7 @@ class SQLStore:
 
     def close(self) -> None:
         """Close the file. May be called twice."""
-        with self._lock:
-            self._database.close()
+        self._close()
 
     def __enter__(self) -> Self:
         return self
@@ -389,3 +388,8 @@ def _parse_policy(row: Row[Any]) -> PeerPolicy:
 
 def _is_counter(peer: str, kind: str) -> ColumnElement[bool]:
     return and_(_FAILURES.c.peer == peer, _FAILURES.c.kind == kind)
+
+
+def _close(lock: threading.RLock, database: Database) -> None:
+    with lock:
+        database.close()

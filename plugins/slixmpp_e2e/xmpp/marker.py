@@ -28,20 +28,20 @@ class MarkedSession(Protocol):
 
 _sessions: WeakValueDictionary[str, MarkedSession] = WeakValueDictionary()
 """By token. The client keeps the sessions, so nothing of a client that has gone stays here."""
-_live: set[str] = set()
+_live: WeakValueDictionary[str, MarkedSession] = WeakValueDictionary()
+"""Those that are not over."""
 
 
 def register(session: MarkedSession) -> str:
     """Return a fresh token for the stanzas of ``session``; they can tell about it while somebody keeps the session."""
     token = secrets.token_hex(16)
-    _sessions[token] = session
-    _live.add(token)
+    _sessions[token] = _live[token] = session
     return token
 
 
 def retire(token: str) -> None:
     """Accept no more stanzas with this token; those that came before can still tell about their session."""
-    _live.discard(token)
+    _live.pop(token, None)
 
 
 class E2EMarker(ElementBase):

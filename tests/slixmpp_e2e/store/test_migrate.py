@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sqlite3
@@ -219,6 +220,14 @@ def test_the_copy_is_a_store(old: Path, later: Later, monkeypatch: pytest.Monkey
     monkeypatch.undo()
     old.with_name("store.db.schema-1").replace(old)
     assert_all_is_there(old)
+
+
+def test_the_copy_is_on_the_disk(old: Path, later: Later, monkeypatch: pytest.MonkeyPatch) -> None:
+    later(SECOND)
+    synced: list[bool] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(stat.S_ISDIR(os.fstat(descriptor).st_mode)))
+    SQLStore.open(old).close()
+    assert synced == [False, True]
 
 
 def test_a_later_copy_replaces_an_earlier_one(old: Path, later: Later) -> None:
