@@ -65,7 +65,7 @@ class Repeater:
 
 @pytest.mark.parametrize("role", Role)
 def test_a_second_half_changes_nothing(role: Role) -> None:
-    """In every stage the answer is out-of-order, and the session opens under the first half's key as if nothing had come."""
+    """In every state the answer is out-of-order, and the session opens under the first half's key as if nothing had come."""
     repeater = Repeater(role)
     pair = repeater.pair.open()
     repeater.again()

@@ -1,6 +1,6 @@
 """Attack 26: stanzas come before authentication is done, from either side, at every moment; none is ever delivered early.
 
-The table of stages is what stops them: a stanza is held in one stage, delivered in two, a violation in all others.
+The table of states is what stops them: a stanza is held in one state, delivered in two, a violation in all others.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def withholds_done(conversation: Conversation) -> None:
 
 @pytest.mark.parametrize("stage", [State.SECURED, State.SENT_DONE_EARLY, State.HELLO_CHECKED, State.DONE_SENT])
 def test_control_without_the_table(stage: State, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Control: with one line more in the table, a stanza in that stage is delivered though nobody is done."""
+    """Control: with one line more in the table, a stanza in that state is delivered though nobody is done."""
     monkeypatch.setitem(TRANSITIONS, (stage, Trigger.STANZA), stage)
     role = Role.RESPONDER if stage in (State.SENT_DONE_EARLY, State.DONE_SENT) else Role.INITIATOR
     pair = Pair()

@@ -162,7 +162,7 @@ def test_what_counts_is_what_came_in_order(said: list[str], cuts: list[int], rol
     if expected.broken and not dangles(said):
         assert isinstance(victim.failure, E2EError)
     if expected.farewell and not expected.broken:
-        # CLOSED, where the rest of the peer's own session, which is at another stage, has ended TLS for him
+        # CLOSED, where the rest of the peer's own session, which is in another state, has ended TLS for this one
         assert victim.session.state in (State.PEER_CLOSING, State.CLOSED)
     if victim.session.state is not State.CLOSED:
         channel = pair.side(role).session._tls
@@ -198,7 +198,7 @@ def test_what_is_held_is_all_or_nothing(said: list[str], cuts: list[int], role: 
 
 
 def test_control_the_model_tells_a_lax_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Control: with one line more in the table of stages, the two differ on a short stream."""
+    """Control: with one line more in the table of states, the two differ on a short stream."""
     said = [HEADER, HELLO, STANZA, DONE]
     assert hears(said, [], Role.INITIATOR, waits=False).bob.stanzas == model(said).stanzas == []
     for stage in (State.HELLO_CHECKED, State.DONE_SENT):

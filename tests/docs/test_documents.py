@@ -236,7 +236,7 @@ async def test_the_test_in_the_guide_passes(tmp_path: Path) -> None:
 
 
 def test_the_deadlines() -> None:
-    """docs/bounds.md has the seconds of each stage."""
+    """docs/bounds.md has the seconds of each state."""
     listed = {documents.code(row[0])[0]: float(row[1]) for row in documents.rows("docs/bounds.md", "Deadlines")}
     assert listed == {stage.value: seconds for stage, seconds in STATE_TIMEOUTS.items()}
 

@@ -91,7 +91,7 @@ def test_the_recorded_streams_mirror_each_other() -> None:
 
 
 def test_every_deadline() -> None:
-    """The table of stages has each stage once, with its deadline."""
+    """The table of states has each state once, with its deadline."""
     table = {documents.code(row[0])[0]: row[3] for row in documents.rows(NAME, "What a session is doing")}
     assert set(table) == {stage.value for stage in State if stage is not State.IDLE}
     for stage in State:

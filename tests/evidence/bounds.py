@@ -93,7 +93,7 @@ def main() -> None:
         if why:
             print(f"{name} = {value}\n    {why}")
     print("\nwithout a reason beside them:", ", ".join(name for name, _, why in found if not why))
-    print(f"deadlines by stage: {', '.join(f'{stage.value} {seconds:g} s' for stage, seconds in STATE_TIMEOUTS.items())}")
+    print(f"deadlines by state: {', '.join(f'{state.value} {seconds:g} s' for state, seconds in STATE_TIMEOUTS.items())}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The table of stages: what is not in it is illegal, and OPEN and CLOSED are what the rules at its head say."""
+"""The table of states: what is not in it is illegal, and OPEN and CLOSED are what the rules at its head say."""
 
 from __future__ import annotations
 

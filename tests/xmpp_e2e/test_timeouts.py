@@ -83,7 +83,7 @@ def stuck(role: Role, stage: State, **terms: Any) -> Pair:
 
 @pytest.mark.parametrize(("role", "stage", "seconds", "error"), TABLE)
 def test_every_wait_ends(role: Role, stage: State, seconds: float, error: type[E2EError] | None) -> None:
-    """When the other side falls silent, the session is over after the stage's deadline, and not before."""
+    """When the other side falls silent, the session is over after the state's deadline, and not before."""
     pair = stuck(role, stage)
     session = pair.side(role).session
     assert session.timer() == pair.now + seconds

@@ -40,8 +40,8 @@ MODULES = (
     *(f"plugins/slixmpp_e2e/{name}/*.py" for name in ("xmpp", "messages", "trust", "verification", "sessions/admission")),
     *("plugins/slixmpp_e2e/client.py", "plugins/slixmpp_e2e/policy.py"),
 )
-"""The modules that guard. Of the core: TLS, the stream inside it, the authenticators, the signalling, the decision about a key,
-the session and its table of states. Of the plugin: the filters, and what they ask before a stanza leaves or comes in."""
+"""The modules that guard. Of the core: TLS, what is said inside it, the authenticators, the signalling, the decision about a
+key, the session and its states. Of the plugin: the filters, and what they ask before a stanza leaves or comes in."""
 TESTS = ("tests/xmpp_e2e", "tests/slixmpp_e2e", "tests/attacks", "tests/docs")
 SECONDS = 8
 """For a test that takes a second at most without a deletion."""
