@@ -75,7 +75,8 @@ def _beside(lines: list[str], statement: ast.stmt) -> str:
 def is_number(value: Any) -> bool:
     """A number, or a value that is made of some."""
     if is_dataclass(value) and not isinstance(value, type):
-        return all(part is None or is_number(part) for part in asdict(value).values())
+        given = [part for part in asdict(value).values() if part is not None]
+        return bool(given) and all(map(is_number, given))
     return type(value) in (int, float)
 
 
