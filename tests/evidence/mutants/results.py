@@ -46,9 +46,16 @@ class Function:
 
 def results(root: Path) -> list[Function]:
     """What mutmut's last run has left in ``mutants/``; ValueError if it has not come to its end."""
+    return [function for path in modules(root) for function in _of_file(root, path.relative_to(root).as_posix())]
+
+
+def modules(root: Path) -> list[Path]:
+    """What mutmut is to change."""
     settings = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mutmut"]
-    paths = (path for pattern in settings["only_mutate"] for path in sorted(root.glob(pattern)))
-    return [function for path in paths for function in _of_file(root, path.relative_to(root).as_posix())]
+    found = {pattern: sorted(root.glob(pattern)) for pattern in settings["only_mutate"]}
+    if gone := [pattern for pattern, paths in found.items() if not paths]:
+        raise FileNotFoundError(f"no module is called {', '.join(gone)}: where is it now?")
+    return [path for paths in found.values() for path in paths]
 
 
 def _of_file(root: Path, path: str) -> Iterator[Function]:

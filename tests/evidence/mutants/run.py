@@ -31,6 +31,7 @@ def note(root: Path) -> list[tuple[str, str]]:
 
 def main() -> int:
     """Run it; the exit code. mutmut goes on where it was stopped, and tries again only functions that have changed."""
+    results.modules(ROOT)  # it raises now, and not after hours
     binaries = Path(sys.executable).parent
     command = ["prlimit", f"--as={MEMORY_BYTES}", str(binaries / "mutmut"), "run", "--max-children=1"]
     subprocess.run(command, cwd=ROOT, env={**os.environ, "PATH": f"{binaries}:{os.environ['PATH']}"}, check=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.evidence.mutants import results
-from tests.evidence.mutants.run import note
+from tests.evidence.mutants.run import ROOT, note
 
 MUTATED = """\
 def f(a):
@@ -106,6 +106,17 @@ def test_what_is_noticed_is_counted(run: Path) -> None:
     assert note(run) == []
     totals = {"mutants": 5, "fail a test": 3, "fail mypy": 2, "survive": 0}
     assert json.loads((run / results.FILE).read_text()) == {"totals": totals, "functions": {}}
+
+
+def test_a_pattern_without_files_is_named(run: Path) -> None:
+    """What has moved away would not be changed any more, and nobody would notice."""
+    (run / "pyproject.toml").write_text('[tool.mutmut]\nonly_mutate = ["core/*.py", "gone/*.py"]\n')
+    with pytest.raises(FileNotFoundError, match=r"gone/\*\.py"):
+        results.modules(run)
+
+
+def test_the_modules_are_where_they_are_looked_for() -> None:
+    assert results.modules(ROOT)
 
 
 def test_an_interrupted_run_is_no_result(run: Path) -> None:
