@@ -25,7 +25,7 @@ def test_nothing_else_was_installed(name: str) -> None:
     assert importlib.util.find_spec(name) is None
 
 
-@pytest.mark.parametrize("name", ["xmpp_e2e", "slixmpp_e2e", "xmpp_e2e_cli"])
+@pytest.mark.parametrize("name", ["xmpp_e2e", "slixmpp_e2e", "xmpp_loopback", "xmpp_e2e_cli"])
 def test_a_package_is_the_installed_one_and_typed(name: str) -> None:
     """It comes from site-packages, and a type checker may rely on its types."""
     spec = importlib.util.find_spec(name)
@@ -36,12 +36,12 @@ def test_a_package_is_the_installed_one_and_typed(name: str) -> None:
     assert (folder / "py.typed").exists()
 
 
-@pytest.mark.parametrize("name", ["xmpp_e2e", "slixmpp_e2e"])
+@pytest.mark.parametrize("name", ["xmpp_e2e", "slixmpp_e2e", "xmpp_loopback"])
 def test_every_module_imports_without_extras(name: str) -> None:
     """Whatever a library module imports is among the dependencies."""
     package = importlib.import_module(name)
     for module in pkgutil.walk_packages(package.__path__, f"{name}."):
-        if not module.name.endswith(".__main__"):
+        if not module.name.endswith((".__main__", ".pytest_plugin")):  # the latter is for those who have pytest-asyncio
             importlib.import_module(module.name)
 
 
