@@ -87,6 +87,26 @@ async def test_a_session_lives_on_when_the_stream_is_resumed(env: Env, order: st
     assert agree(env, bob)
 
 
+async def test_a_transfer_survives_the_loss_of_the_connection(env: Env) -> None:
+    """Blocks that were on their way arrive in order: one that overtakes another would end the session."""
+    alice, bob = await clients(env, "before")
+    _, theirs = await env.session(alice, bob)
+    inboxes = {ALICE: Events(alice, "message"), BOB: Events(bob, "message")}
+    texts = [f"{number} " + "x" * 20_000 for number in range(60)]
+    for text in texts:
+        alice.send_message(mto=BOB, mbody=text)
+        bob.send_message(mto=ALICE, mbody=text)
+    got = await inboxes[BOB].bodies(10)
+    await cut(env, bob)
+    await turns()
+    assert await reconnect(bob, env.server)
+    assert got + await inboxes[BOB].bodies(50) == texts
+    assert await inboxes[ALICE].bodies(60) == texts
+    await env.settle(alice, bob)
+    assert theirs.is_open
+    assert agree(env, bob)
+
+
 async def test_control_a_later_filter_would_leak_what_is_resent(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
     """With our filter behind XEP-0198's, where one of XEP-0420 would be, a resumption sends plaintext."""
 
