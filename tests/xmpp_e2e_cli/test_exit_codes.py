@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import pytest
 
 import slixmpp_e2e.errors
@@ -9,11 +11,13 @@ import slixmpp_e2e.store.errors
 import xmpp_e2e.errors
 import xmpp_e2e_cli.errors
 from slixmpp_e2e.alarms import words
-from slixmpp_e2e.errors import NotSent, NotSentReason
+from slixmpp_e2e.errors import NotSent, NotSentReason, PeerOffline
 from xmpp_e2e.errors import (
+    AuthenticationFailed,
     BytestreamViolation,
     E2EError,
     PeerRefused,
+    Timeout,
     UntrustedKey,
 )
 from xmpp_e2e_cli.account import KEYRING_SERVICE, PASSWORD_VARIABLE
@@ -87,12 +91,17 @@ def test_the_way_out_names_what_helps(reason: UsageReason, names: tuple[str, ...
     assert all(name in remedy for name in names)
 
 
-def test_of_several_errors_the_untrusted_key_is_told() -> None:
+def test_of_several_errors_the_most_urgent_is_told() -> None:
     """An absent device must not hide a changed key of another one."""
-    untrusted = UntrustedKey("")
-    absent = slixmpp_e2e.errors.PeerOffline("")
-    assert most_urgent([absent, PeerRefused(""), untrusted]) is untrusted
-
-
-def test_every_code_has_its_urgency() -> None:
-    assert all(most_urgent([error]) is error for error in (kind.__new__(kind) for kind in KINDS))
+    by_urgency = [
+        E2EError(""),
+        UntrustedKey(""),
+        AuthenticationFailed(""),
+        PeerRefused(""),
+        Timeout(""),
+        UsageError("", UsageReason.NO_TERMINAL),
+        PeerOffline(""),
+    ]
+    assert {exit_code_of(error) for error in by_urgency} == {*ExitCode} - {ExitCode.OK}
+    for first, later in combinations(by_urgency, 2):
+        assert most_urgent([later, first]) is most_urgent([first, later]) is first

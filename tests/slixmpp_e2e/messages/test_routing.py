@@ -89,9 +89,16 @@ async def test_the_policy_and_what_is_advertised_decide(
 
 async def test_what_is_known_already_is_not_written_again(around: Around, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a full disk known peers can still talk."""
-    around.router.mark_used(BARE)
-    monkeypatch.setattr(around.store, "record_e2e_use", None)
-    around.router.mark_used(BARE)
+    record, written = around.store.record_e2e_use, []
+
+    def write(account: str, now: float) -> None:
+        written.append(account)
+        record(account, now)
+
+    monkeypatch.setattr(around.store, "record_e2e_use", write)
+    for _ in range(2):
+        around.router.mark_used(BARE)
+    assert written == [BARE]
 
 
 async def test_behind_a_bare_jid_are_the_devices_that_are_online_or_have_a_session_but_not_our_own(
