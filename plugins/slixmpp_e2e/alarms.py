@@ -1,6 +1,7 @@
-"""Every warning text: what likely happened, which attack it might be, and what helps.
+"""What people are told about keys and errors: what likely happened, which attack it might be, and what helps.
 
-The core says what happened by a code and facts; the words for people are here. No text carries a secret.
+The core says what happened by a code and facts; the words for people are here. The errors of the plugin and of the command
+carry their own. No text carries a secret.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ STANZAS_OF_COMPONENT = frozenset(f"{_PREFIX}{name}" for name in ("message", "pre
 
 
 def check_handshake(digest: str | None, stream: str, secret: str) -> bool:
-    """Return whether ``digest`` check_handshake that the component knows the secret (XEP-0114 §3)."""
+    """Return whether ``digest`` shows that the component knows the secret (XEP-0114 §3)."""
     expected = hashlib.sha1(f"{stream}{secret}".encode()).hexdigest()
     return hmac.compare_digest(expected.encode(), (digest or "").strip().encode())
 

@@ -128,7 +128,7 @@ def test_control_without_a_commitment_he_always_succeeds(monkeypatch: pytest.Mon
         assert bits(mallory.bob.code, SEARCHED_BITS) == bits(mallory.alice.code, SEARCHED_BITS)
 
 
-# --- the design that must not be -------------------------------------------------------------------------------------
+# --- what must not be done -------------------------------------------------------------------------------------------
 
 
 def handshake() -> bytes:

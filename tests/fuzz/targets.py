@@ -176,7 +176,7 @@ _PAYLOADS = _payloads()
 
 
 def bytestreams(data: bytes) -> None:
-    """A bytestream that gets any payloads in any order, mixed with what we do, ends by TransportFailed and holds no more than
+    """A bytestream that gets any payloads in any order, mixed with what we do, ends by BytestreamFailed and holds no more than
     it says."""
     choices = Choices(data)
     role = (Role.INITIATOR, Role.RESPONDER)[choices.number(2)]

@@ -1,4 +1,4 @@
-"""The policy tables against the design's, row by row."""
+"""The policy tables, row by row."""
 
 from __future__ import annotations
 

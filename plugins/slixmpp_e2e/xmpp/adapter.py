@@ -1,4 +1,4 @@
-"""The one module that touches what slixmpp does not promise. Tested against every slixmpp version that we allow.
+"""The one module that touches what slixmpp does not promise. It refuses a slixmpp that does not have it.
 
 - ``_build_stanza`` makes a stanza object of an element.
 - Stanzas that passed our filters, or that must not pass those of others, go through the filters behind ours and then out.
@@ -33,12 +33,12 @@ _FRONT = -1_000_000
 """add_filter() takes an order of 0 for "at the end"; list.insert() takes any negative number beyond the length for "first"."""
 
 OLDEST, TOO_NEW = (1, 17), (2,)
-"""The slixmpp versions that this module is tested with: from the first on, before the second."""
+"""The slixmpp versions that are accepted: from the first on, before the second, as pyproject.toml says to pip."""
 _NEEDED = ("_build_stanza", "add_filter", "del_filter", "recv_stanza", "send_raw", "_run_out_filters", "waiting_queue")
 
 
 def check_version() -> None:
-    """Raise SlixmppUnsupported unless the slixmpp that Python has loaded is one that this module was tested with.
+    """Raise SlixmppUnsupported unless the slixmpp that Python has loaded is accepted, and has what this module touches.
 
     pip checks versions when it installs. Another package that brings a folder ``slixmpp`` of its own overwrites it unnoticed:
     then the version that pip noted says nothing, and only the code does.

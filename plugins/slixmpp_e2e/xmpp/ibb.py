@@ -61,7 +61,7 @@ class IBBTransport:
         self._iqs.forget_requests(self)
 
     def receive(self, request: Iq, payload: Element) -> bytes:
-        """Take one IBB stanza of the peer; return the bytes that it brought. TransportMisused ends the bytestream."""
+        """Take one IBB stanza of the peer; return the bytes that it brought. BytestreamViolation ends the bytestream."""
         try:
             self._unanswered[self._ibb.receive(payload)] = request
         except BytestreamViolation as error:
