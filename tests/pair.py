@@ -151,7 +151,7 @@ class Pair:
         self.alice = Side(Session(Role.INITIATOR, alice or config("alice"), alice_remembers))
         self.bob = Side(Session(Role.RESPONDER, bob or config("bob"), bob_remembers))
         self.declines = True
-        """Does whoever is asked for a proof that he has not set up decline at once?"""
+        """Does whoever is asked for a proof that is not set up decline at once?"""
         self._opened = False
         self._wires: dict[Role, deque[bytes]] = {Role.INITIATOR: deque(), Role.RESPONDER: deque()}
 

@@ -27,7 +27,7 @@ async def archived(client: ClientXMPP) -> list[str]:
 
 
 async def run(harness: Harness) -> None:
-    """Alice sends one message through a session and another in plaintext, while a second client of hers reads along."""
+    """Alice sends one message through a session and another in plaintext, while a second client of Alice's reads along."""
     alice, bob = await harness.e2e_client("alice"), await harness.e2e_client("bob", policy="prefer")
     onlooker = await harness.client("alice", "onlooker", read_along)
     await plugin(onlooker, "xep_0280").enable()

@@ -7,7 +7,7 @@ from interop.helpers import Events, e2e, say, session
 
 
 async def run(harness: Harness) -> None:
-    """Bob has lost his phone and returns with a new one, or somebody else does."""
+    """Bob has lost the phone and returns with a new one, or somebody else does."""
     alice, bob = await harness.e2e_client("alice"), await harness.e2e_client("bob")
     ours, theirs = await session(alice, bob)
     to, before = bob.boundjid.bare, e2e(bob).fingerprint

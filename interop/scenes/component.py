@@ -9,7 +9,7 @@ NOT_ON = {"swapped": "the component is Prosody's"}
 
 
 async def run(harness: Harness) -> None:
-    """Bob writes to an address of the component, which accepts only him."""
+    """Bob writes to an address of the component, which accepts nobody else."""
     bots = await harness.component(echo, accept_from=[harness.jid("bob")])
     alice, bob = await harness.e2e_client("alice"), await harness.e2e_client("bob")
     to = f"echo@{bots.boundjid.domain}/desk"

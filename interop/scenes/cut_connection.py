@@ -8,7 +8,7 @@ from xmpp_e2e.errors import E2EError
 
 
 async def run(harness: Harness) -> None:
-    """Bob's TCP connection is cut, and Alice writes to him."""
+    """Bob's TCP connection is cut, and Alice writes to Bob."""
     alice, bob = await harness.e2e_client("alice"), await harness.e2e_client("bob")
     ours, _ = await session(alice, bob)
     alices_end, bobs_end, gone = (

@@ -7,7 +7,7 @@ from interop.helpers import Events, e2e, say
 
 
 async def run(harness: Harness) -> None:
-    """Bob trusts his server and writes at once. Alice's client delivers it after she has compared his fingerprint."""
+    """Bob trusts the server and writes at once. Alice's client delivers it after Alice has compared the fingerprint."""
     alice = await harness.e2e_client("alice", trust_model="server-untrusted")
     bob = await harness.e2e_client("bob", trust_model="server-authenticates")
     heard, answers = Events(alice, "message"), Events(bob, "message")

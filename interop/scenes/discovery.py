@@ -23,7 +23,7 @@ async def advertises(client: ClientXMPP, peer: str) -> bool:
 
 
 async def run(harness: Harness) -> None:
-    """Alice sees the feature of Bob's client, not of another client of his, and no longer after he has unloaded the
+    """Alice sees the feature of Bob's client, not of Bob's other client, and no longer after Bob has unloaded the
     plugin."""
     alice = await harness.e2e_client("alice")
     came = Events(alice, "presence_available")

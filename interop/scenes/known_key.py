@@ -7,7 +7,7 @@ from interop.helpers import Events, e2e, session
 
 
 async def run(harness: Harness) -> None:
-    """Alice meets Bob, meets him again, and once more after he has restarted."""
+    """Alice meets Bob, once more, and again after a restart of Bob's."""
     alice, bob = await harness.e2e_client("alice"), await harness.e2e_client("bob")
     changed = Events(alice, "e2e_key_changed")
     first, theirs = await session(alice, bob)

@@ -29,7 +29,7 @@ async def over(ours: E2ESession, theirs: E2ESession) -> None:
 
 
 async def run(harness: Harness) -> None:
-    """Alice verifies Bob. Bob's program asks him for the password, and has the key from an earlier day."""
+    """Alice verifies Bob. Bob's program asks for the password, and has the key from an earlier day."""
     alice = await harness.e2e_client("alice")
     bob = await harness.e2e_client("bob", ask_password=lambda peer: PASSWORD if peer == alice.boundjid.bare else None)
     pairs = [(alice, bob), (bob, alice)]

@@ -7,7 +7,7 @@ from interop.helpers import Events, e2e, say, session
 
 
 async def run(harness: Harness) -> None:
-    """Bob has always written from his phone. Now he buys a laptop."""
+    """Bob has always written from a phone, and buys a laptop."""
     alice, phone = await harness.e2e_client("alice"), await harness.e2e_client("bob", "phone")
     ours, theirs = await session(alice, phone)
     await ours.close()

@@ -7,7 +7,7 @@ from interop.helpers import Events, e2e, say, verified_keys
 
 
 async def run(harness: Harness) -> None:
-    """Alice has Bob's fingerprint on his card; Bob has to ring her up."""
+    """Alice has Bob's fingerprint on a card; Bob has to ring Alice up."""
     alice, bob = [await harness.e2e_client(name, trust_model="server-untrusted") for name in ("alice", "bob")]
     heard, answers = Events(bob, "message"), Events(alice, "message")
     say(alice, bob.boundjid, "Written before anybody looked.")

@@ -14,7 +14,7 @@ def manage_stream(client: ClientXMPP) -> None:
 
 
 async def run(harness: Harness) -> None:
-    """Alice goes through a tunnel three times, while she and Bob go on writing."""
+    """Alice goes through a tunnel three times, while both go on writing."""
     alice = await harness.e2e_client("alice", prepare=manage_stream)
     bob = await harness.e2e_client("bob", prepare=manage_stream)
     ours, theirs = await session(alice, bob)

@@ -9,7 +9,7 @@ KEY = bytes(range(32))
 
 
 async def run(harness: Harness) -> None:
-    """Alice and Bob have the key on paper. Bob loses his copy, which does not matter, then his phone, and copies
+    """Alice and Bob have the key on paper. Bob loses the copy, which does not matter, then the phone, and copies
     Alice's."""
     alice, bob = await harness.e2e_client("alice"), await harness.e2e_client("bob")
     share(alice, bob, psk=KEY)

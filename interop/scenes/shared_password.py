@@ -8,7 +8,7 @@ from xmpp_e2e.errors import AuthenticationFailed
 
 
 async def run(harness: Harness) -> None:
-    """Bob is the first to store it. Alice, who has not, cannot write to him."""
+    """Bob is the first to store it. Alice, who has not, cannot write to Bob."""
     alice, bob = [await harness.e2e_client(name, trust_model="server-untrusted") for name in ("alice", "bob")]
     password = derive_password(alice, bob, "four words by chance")
     share(bob, alice, srp=password)

@@ -44,7 +44,7 @@ def canonical(element: Element) -> str:
 
 
 async def run(harness: Harness) -> None:
-    """Alice and Bob are not in each other's rosters; then Bob adds her to those who may open sessions."""
+    """Alice and Bob are not in each other's rosters; then Bob adds Alice to those who may open sessions."""
     stranger, bob = await harness.client("alice", "stranger"), await harness.e2e_client("bob")
     told = [Events(bob, event) for event in ("e2e_session_opened", "e2e_session_failed", "e2e_key_changed")]
     for language in (None, "de", None):

@@ -10,7 +10,7 @@ from slixmpp_e2e import SasPrompt
 
 
 async def run(harness: Harness) -> None:
-    """Alice answers at once; Bob has to look for his glasses."""
+    """Alice answers at once; Bob has to look for reading glasses."""
     found, asked = asyncio.Event(), list[SasPrompt]()
 
     async def compare(shown: SasPrompt) -> bool:

@@ -21,7 +21,7 @@ def write(harness: Harness, name: str, text: str) -> None:
 
 
 async def run(harness: Harness) -> None:
-    """Alice is in it with her key; Carol with a password, and Dave with a fingerprint, are added while the bot runs."""
+    """Alice is in it with a key; Carol with a password, and Dave with a fingerprint, are added while the bot runs."""
     write(harness, "alice.psk", encode_psk(KEY))
     write(harness, "carol.password", PASSWORD)
     file = f'["{harness.jid("alice")}"]\npsk_file = "alice.psk"\n'

@@ -11,7 +11,7 @@ DISCO_INFO = "{http://jabber.org/protocol/disco#info}query"
 
 
 async def run(harness: Harness) -> None:
-    """Bob has a phone and a laptop with encryption, and an old client without. Alice writes to his address."""
+    """Bob has a phone and a laptop with encryption, and an old client without. Alice writes to Bob's address."""
     alice = await harness.e2e_client("alice")
     came, started = Events(alice, "presence_available"), Events(alice, "e2e_session_opened")
     phone, laptop = await harness.e2e_client("bob", "phone"), await harness.e2e_client("bob", "laptop")

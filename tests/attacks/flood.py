@@ -173,7 +173,7 @@ async def flood(env: Env, count: int, *, paced: bool, **settings: Any) -> tuple[
     """Run ``count`` offers: a thousand a second if ``paced``, otherwise as fast as possible with a clock that pretends this
     rate.
 
-    In the middle Carol opens her first session with the victim. Return the memory in use at each tenth.
+    In the middle Carol opens a first session with the victim. Return the memory in use at each tenth.
     """
     alice = await env.client(ALICE, accept_from="anyone", **settings)
     bob, carol = await env.client(BOB, accept_from="anyone"), await env.client(CAROL, accept_from="anyone")

@@ -113,7 +113,7 @@ class ProofMitm(SessionMitm):
         return self
 
     def wish(self, method: str) -> ProofMitm:
-        """Let Alice ask for ``method`` in her open session."""
+        """Let Alice ask for ``method`` in the open session."""
         self.alice.session.request_verification(method, self._near.now)
         return self.relay()
 

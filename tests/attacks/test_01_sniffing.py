@@ -84,7 +84,7 @@ def test_nothing_can_be_read_on_the_way() -> None:
 
 @pytest.mark.parametrize("role", Role)
 def test_stolen_keys_do_not_open_the_recording(role: Role) -> None:
-    """Whoever holds the identities of both sides and plays the recording to a channel of his own reads nothing."""
+    """Whoever holds the identities of both sides and plays the recording to a channel of their own reads nothing."""
     _, recorded = conversation()
     ours, theirs = ("alice", "bob") if role is Role.INITIATOR else ("bob", "alice")
     thief = TLSConnection(role, identity(ours))

@@ -39,7 +39,7 @@ def test_who_was_lied_to_refuses_before_any_inner_byte(role: Role, fast: bool) -
 @FAST
 @pytest.mark.parametrize("role", Role)
 def test_a_relay_in_one_direction_gains_nothing(role: Role, fast: bool) -> None:
-    """Mallory ends TLS on one side under her own key, but the genuine fingerprint got through: she is convicted."""
+    """Mallory ends TLS on one side under their own key, but the genuine fingerprint got through, which convicts them."""
     name = "bob" if role is Role.RESPONDER else "alice"
     other = "alice" if name == "bob" else "bob"
     terms = {name: config(name, own_key=identity("mallory"), fast_open=fast), other: config(other, fast_open=fast)}

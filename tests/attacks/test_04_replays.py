@@ -184,7 +184,7 @@ def signalling(stanza: Element, sender: str) -> bool:
 @pytest.mark.parametrize("still", ["open", "over"])
 async def test_a_recording_is_played_to_the_same_client(env: Env, still: str) -> None:
     """Everything that Alice sent comes to Bob once more, while the session is open or when it is over: no message comes twice,
-    and Bob has a session with her afterwards as before."""
+    and Bob has a session with Alice afterwards as before."""
     alice, bob = await env.pair()
     recorder = hostile.Recorder(env.server, signalling)
     env.server.hooks.append(recorder)
@@ -206,7 +206,7 @@ async def test_a_recording_is_played_to_the_same_client(env: Env, still: str) ->
 
 
 async def test_a_recording_is_played_to_another_client(env: Env) -> None:
-    """What Alice sent to Bob comes to Carol: she answers the offer, and nothing comes of it."""
+    """What Alice sent to Bob comes to Carol, who answers the offer, and nothing comes of it."""
     alice, bob = await env.pair()
     carol = await env.client("carol@localhost/c")
     recorder = hostile.Recorder(env.server, signalling)

@@ -18,7 +18,7 @@ from xmpp_e2e.types import Assurance, Role
 
 
 def parrot(method: str) -> Pair:
-    """Bob's place is taken by somebody who says Alice's steps back; where a salt is due he puts one in front."""
+    """Bob's place is taken by somebody who says Alice's steps back; where a salt is due they put one in front."""
     pair = Pair(config("alice", **terms(method)), config("bob", own_key=identity("mallory"), **terms()))
     heard = disable_proofs(pair.bob.session).heard
     run_attempts(pair.open(), pair.alice)
@@ -32,7 +32,7 @@ def parrot(method: str) -> Pair:
 
 @KEYED
 def test_my_own_tag_is_no_answer(method: str) -> None:
-    """Alice hears her own tag, and ends it."""
+    """Alice hears Alice's own tag, and ends it."""
     pair = parrot(method)
     assert has_code(Code.PROOF_FAILED)(pair.alice.failure)
     assert not proved(pair.alice)
@@ -68,7 +68,7 @@ def test_control_with_neither_a_parrot_convinces(monkeypatch: pytest.MonkeyPatch
 
 
 def crossed(method: str) -> ProofMitm:
-    """Mallory poses as Bob in two sessions with Alice: in the one she asks, in the other she answers, with the same secret."""
+    """Mallory poses as Bob in two sessions with Alice: Alice asks in the one and answers in the other, with the same secret."""
     other = Pair(config("bob", own_key=identity("mallory")), config("alice", **terms(method)))
     middle = ProofMitm(needs=(method,), far=other, alice=terms(method))
     middle.open()
@@ -77,7 +77,7 @@ def crossed(method: str) -> ProofMitm:
 
 @KEYED
 def test_alice_does_not_answer_for_bob(method: str) -> None:
-    """Her steps of the one session convince her of nothing in the other."""
+    """Alice's steps of the one session convince Alice of nothing in the other."""
     middle = crossed(method)
     assert has_code(Code.PROOF_FAILED)(middle.bob.failure)
     for side in (middle.alice, middle.bob):
@@ -88,7 +88,7 @@ def test_alice_does_not_answer_for_bob(method: str) -> None:
 
 @KEYED
 def test_control_unbound_she_does(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
-    """Control: proofs that are tied to nothing convince her, in both sessions, that Mallory is Bob."""
+    """Control: proofs that are tied to nothing convince Alice, in both sessions, that Mallory is Bob."""
     unbound(monkeypatch, "exporter", "context")
     middle = crossed(method)
     for side in (middle.alice, middle.bob):

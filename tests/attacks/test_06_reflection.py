@@ -32,7 +32,7 @@ FAST = pytest.mark.parametrize("fast", [True, False], ids=["flights", "no flight
 
 
 def mirrored(fast: bool = True) -> Pair:
-    """Two sessions of Alice's, each of which believes that the other end is Bob: the server sends everything back to her."""
+    """Two sessions of Alice's, each of which believes that the other end is Bob: the server sends everything back."""
     return Pair(config("alice", fast_open=fast), config("alice", fast_open=fast))
 
 
@@ -109,7 +109,7 @@ def test_the_digest_says_who_wrote_to_whom(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_control_without_all_three(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Control: with none of them Alice believes that she has a session with Bob, and reads her own words as his."""
+    """Control: with none of them Alice believes in a session with Bob, and reads Alice's own words as Bob's."""
     any_key(monkeypatch)
     any_address(monkeypatch)
     monkeypatch.setattr(Hello, "verify_matches", lambda self, ours: None)
@@ -119,11 +119,11 @@ def test_control_without_all_three(monkeypatch: pytest.MonkeyPatch) -> None:
     assert received.stanza.get("from") == config("alice").peer_jid
 
 
-# --- steps: an authenticated peer who only repeats what he hears -----------------------------------------------------
+# --- steps: an authenticated peer who only repeats what comes -----------------------------------------------------
 
 
 def parrot(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever answers has nothing to say for himself: his hello is the one that he heard."""
+    """Whoever answers has nothing else to say: their hello is the one that they heard."""
     heard: list[Element] = []
     genuine = auth.build_hello
 
@@ -206,7 +206,7 @@ def test_my_own_records_are_not_the_peers(role: Role) -> None:
 
 
 class Mirror:
-    """Sends what Alice sends to Bob back to her in his name, under another sid if the test says so."""
+    """Sends what Alice sends to Bob back in Bob's name, under another sid if the test says so."""
 
     def __init__(self, env: Env, matches: Any, sid: str = "") -> None:
         self._env, self._matches, self._sid = env, matches, sid
@@ -233,7 +233,7 @@ def any_jingle(stanza: Element, sender: str) -> bool:
 
 @pytest.mark.parametrize("sid", ["", "0", "~"], ids=["as it was", "a lower sid", "a higher sid"])
 async def test_a_mirrored_offer_opens_nothing(env: Env, sid: str) -> None:
-    """Alice's own offer comes back as Bob's, its sid kept or chosen to win or lose the tie: her message fails, visibly."""
+    """Alice's own offer comes back as Bob's, its sid kept or chosen to win or lose the tie: the message fails, visibly."""
     alice, bob = await env.pair()
     mirror = Mirror(env, any_jingle, sid)
     heard, failed, started = Events(bob, "message"), Events(alice, "e2e_send_failed"), Events(alice, "e2e_session_opened")

@@ -1,7 +1,7 @@
-"""Attack 7: Mallory publishes Alice's fingerprint as her own, and passes Alice's stream on to Bob as hers.
+"""Attack 7: Mallory publishes Alice's fingerprint as their own, and passes Alice's stream on to Bob as theirs.
 
 Alice means to talk with Mallory, Bob thinks that Mallory calls; every fingerprint matches, since TLS runs between Alice
-and Bob. What convicts her is inside: the addresses in the stream header, and in the digest of the negotiation.
+and Bob. What convicts Mallory is inside: the addresses in the stream header, and in the digest of the negotiation.
 """
 
 from __future__ import annotations

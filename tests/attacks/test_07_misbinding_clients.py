@@ -1,6 +1,6 @@
-"""Attack 7 end to end: Mallory's client passes every iq of a session on, between Alice, who means her, and Bob, who knows her.
+"""Attack 7 end to end: Mallory's client passes every iq of a session on between Alice, who means Mallory, and Bob.
 
-So she announces Alice's fingerprint as her own to Bob, and Bob's to Alice: TLS runs between the two, and she reads nothing.
+So Mallory announces Alice's fingerprint to Bob, and Bob's to Alice: TLS runs between the two, and Mallory reads nothing.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Attack 7, proofs: an unknown key share. Alice shares one secret with Bob and, carelessly, with Mallory, too.
 
-Mallory passes Alice's stream on to Bob as her own: TLS runs between Alice and Bob, and both know the secret. Were the stream
+Mallory passes Alice's stream on to Bob as their own: TLS runs between Alice and Bob, and both know the secret. Were the stream
 header and the hellos believed, the proof itself would still say who proves it to whom.
 """
 
@@ -19,7 +19,7 @@ from xmpp_e2e.types import Assurance
 
 
 def misbound(method: str) -> Pair:
-    """Both believe that the other end is Mallory, and share the secret with her."""
+    """Both believe that the other end is Mallory, and share the secret with them."""
     pair = Pair(config("alice", peer_jid=MALLORY, **terms(method)), config("bob", peer_jid=MALLORY, **terms(method)))
     return run_attempts(pair.open())
 

@@ -70,7 +70,7 @@ async def test_security_stripped_from_the_signalling(
     env: Env, policy: str, remembered: bool, action: str, code: Code
 ) -> None:
     """Whichever half loses its ``<security/>``: the session ends, the message fails visibly, and never goes in clear: not
-    even to a stranger, since he did advertise."""
+    even to a stranger, since they did advertise."""
     alice, bob = await env.pair(policy=policy)
     if remembered:
         await met(env, alice, bob)

@@ -59,7 +59,7 @@ def assert_nothing_came_of_it(victim: Side) -> None:
 @KEYED
 @ROLES
 def test_a_done_in_place_of_a_proof(method: str, rogue: Role) -> None:
-    """His done opens nothing: the victim sends none of its own, holds what he says, and gives up after five minutes."""
+    """Their done opens nothing: the victim sends none of its own, holds what they say, and gives up after five minutes."""
     pair, victim, _ = against(rogue, method)
     assert victim.session.state is State.DONE_RECEIVED
     pair.says(rogue, message("trust me"))
@@ -71,7 +71,7 @@ def test_a_done_in_place_of_a_proof(method: str, rogue: Role) -> None:
 
 @ROLES
 def test_one_of_two_is_not_both(rogue: Role) -> None:
-    """He proves that he knows the key, and is done without the password: the first is known, and still nothing flows."""
+    """They prove that they know the key, and are done without the password: the first is known, and still nothing flows."""
     sides = {role: terms() if role is rogue else terms("psk", "srp") for role in Role}
     pair = Pair(config("alice", **sides[Role.INITIATOR]), config("bob", **sides[Role.RESPONDER]))
     session, victim = pair.side(rogue).session, pair.side(rogue.other)
@@ -97,7 +97,7 @@ def test_one_of_two_is_not_both(rogue: Role) -> None:
 @KEYED
 @ROLES
 def test_a_hello_that_needs_nothing(method: str, rogue: Role) -> None:
-    """Needing nothing himself takes nothing off the victim's needs."""
+    """To need nothing takes nothing off the victim's needs."""
     _, victim, _ = against(rogue, method, need=())
     assert_nothing_came_of_it(victim)
 
@@ -105,7 +105,7 @@ def test_a_hello_that_needs_nothing(method: str, rogue: Role) -> None:
 @KEYED
 @ROLES
 def test_a_hello_without_the_method(method: str, rogue: Role) -> None:
-    """He says that he has no such secret: the victim ends it at once, and names what is missing."""
+    """They say that they have no such secret: the victim ends it at once, and names what is missing."""
     _, victim, _ = against(rogue, method, methods=())
     assert has_code(Code.METHOD_NOT_CONFIGURED)(victim.failure)
     assert f"needs {method}" in str(victim.failure)

@@ -62,7 +62,7 @@ def no_hybrid_share(extensions: Extensions) -> None:
 
 
 def no_share(extensions: Extensions) -> None:
-    """Bob has to ask for another ClientHello, and Alice answers a question that she did not cause."""
+    """Bob has to ask for another ClientHello, and Alice answers a question that Alice did not cause."""
     extensions[KEY_SHARE] = client_hello_edits.sized(2, b"")
 
 
@@ -142,7 +142,7 @@ OTHER = {"alice": "bob", "bob": "alice"}
 @PEERS
 @pytest.mark.parametrize("tune", [older, other_application, no_application])
 def test_a_peer_who_speaks_worse_is_refused(monkeypatch: pytest.MonkeyPatch, tune: Tune, victim: str, fast: bool) -> None:
-    """His key is the right one and the signalling genuine; his TLS is not what we speak."""
+    """The key is the right one and the signalling genuine; the TLS is not what we speak."""
     tuned(monkeypatch, OTHER[victim], tune)
     pair = Pair(config("alice", fast_open=fast), config("bob")).open()
     assert_nothing_came_of_it(pair)

@@ -24,7 +24,7 @@ def timers() -> list[Any]:
 
 
 async def begun(env: Env) -> Any:
-    """Alice with sessions in three states: offered by her, offered to her, and with a bytestream over which nothing comes."""
+    """Alice with sessions in three states: an offer made, an offer got, a bytestream over which nothing comes."""
     alice = await env.client(ALICE, accept_from="anyone")
     offer = await an_offer(env)
     env.server.hooks.append(lambda stanza, sender: None if ".test/" in stanza.get("to", "") else stanza)

@@ -48,7 +48,7 @@ def test_the_session_says_who_writes(claim: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("claim", FOREIGN)
 async def test_handlers_see_the_sessions_addresses(env: Env, claim: dict[str, str]) -> None:
-    """A peer who writes as somebody else is shown as who he is."""
+    """A peer who writes as somebody else is shown as themselves."""
     alice, bob = await env.pair()
     ours, _ = await env.session(alice, bob)
     heard = Events(bob, "message")
@@ -59,7 +59,7 @@ async def test_handlers_see_the_sessions_addresses(env: Env, claim: dict[str, st
 
 
 async def test_a_marker_from_inside_counts_for_nothing(env: Env) -> None:
-    """A peer cannot raise his own label: a marker with any token, even that of a better session, is replaced by his own."""
+    """A peer cannot raise their own label: a marker with any token, even that of a better session, is replaced by their own."""
     alice, bob = await env.pair()
     carol = await env.client("carol@localhost/c")
     await env.settle(alice, bob, carol)
@@ -83,7 +83,7 @@ async def test_a_marker_from_inside_counts_for_nothing(env: Env) -> None:
 
 
 async def forged(env: Env, policy: str, *marks: str) -> tuple[Events, Events]:
-    """Bob has an open session with Alice, and the server writes to him in her name with markers."""
+    """Bob has an open session with Alice, and the server writes in Alice's name with markers."""
     alice, bob = await env.pair(policy=policy)
     await env.session(alice, bob)
     heard, refused = Events(bob, "message"), Events(bob, "e2e_plaintext_refused")
@@ -192,7 +192,7 @@ async def test_nobody_else_continues_a_session(env: Env, sender: str) -> None:
 
 
 async def test_a_third_resource_is_labelled_plaintext(env: Env) -> None:
-    """Another resource of the same account, in clear: no session is his."""
+    """Another resource of the same account, in clear: no session is theirs."""
     alice, bob = await env.pair()
     await env.session(alice, bob)
     heard = Events(bob, "message")

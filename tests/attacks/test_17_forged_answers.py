@@ -1,6 +1,6 @@
 """Attack 17: a plain iq result of a server answers an iq that was sent inside a session.
 
-slixmpp takes an answer to an iq from the peer's full JID, his bare JID, his *domain*, and our own account and domain; ids that
+slixmpp takes an answer to an iq from the peer's full JID, bare JID and *domain*, and from our own account and domain; ids that
 went inside must accept inside answers only.
 """
 
@@ -131,7 +131,7 @@ async def test_after_the_session_ended_no_answer_counts(env: Env) -> None:
 
 
 async def test_an_answer_from_another_session_is_dropped(env: Env) -> None:
-    """Another peer inside a session of his own, who knows the id, cannot answer either."""
+    """Another peer inside a session of their own, who knows the id, cannot answer either."""
     alice, bob = await env.pair()
     carol = await env.client("carol@localhost/c")
     await env.settle(alice, bob, carol)

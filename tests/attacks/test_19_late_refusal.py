@@ -39,7 +39,7 @@ class Eager:
 
 
 def test_alice_never_reports_a_session_that_bob_refused() -> None:
-    """For Alice TLS was up and her first stanza sent; what she reports is a failure, and Bob has delivered nothing."""
+    """For Alice TLS was up and the first stanza sent; what Alice reports is a failure, and Bob has delivered nothing."""
     pair = Pair(on_jingle=edit_signalling(Role.INITIATOR, swap_fingerprint("mallory")))
     pair.on_data = eager = Eager(pair)
     pair.open()
@@ -53,7 +53,7 @@ def test_alice_never_reports_a_session_that_bob_refused() -> None:
 
 
 def test_not_either_when_the_key_is_refused_after_tls() -> None:
-    """Bob's memory, not TLS, refuses Alice's key: for her it is the same."""
+    """Bob's memory, not TLS, refuses Alice's key: for Alice it is the same."""
     terms = config("bob", on_key_change=OnKeyChange.REJECT)
     pair = Pair(bob=terms, bob_remembers=remembers("mallory"))
     pair.on_data = eager = Eager(pair)
@@ -77,7 +77,7 @@ def silent(monkeypatch: pytest.MonkeyPatch, owner: type, method: str) -> None:
 
 @pytest.mark.parametrize(("silence", "stage"), [("hello", State.SENT_DONE_EARLY), ("done", State.DONE_SENT)])
 def test_silence_is_no_success(silence: str, stage: State, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bob never says hello, or never done: Alice gives up after her deadline, and never says that it went well."""
+    """Bob never says hello, or never done: Alice gives up after the deadline, and never says that it went well."""
     silent(monkeypatch, Verifications, "assess")
     if silence == "hello":
         silent(monkeypatch, Conversation, "_send_hello")
@@ -104,7 +104,7 @@ def test_control_accepted_is_reported() -> None:
 
 
 async def test_a_client_never_reports_it_either(env: Env) -> None:
-    """Bob's user has blocked Alice's key: her message left with her first data, and what she hears is that it failed."""
+    """Bob's user has blocked Alice's key: the message left with the first data, and what Alice hears is that it failed."""
     alice, bob = await env.pair()
     await e2e(bob).trust.block(ALICE, e2e(alice).fingerprint)
     failed, started = Events(alice, "e2e_send_failed"), Events(alice, "e2e_session_opened")

@@ -1,6 +1,6 @@
 """Attack 20: a TLS session is resumed in place of a handshake: into another session of the same peer, or into another's.
 
-Mallory is an honest peer once, keeps what her TLS learnt, and offers it when she poses as Carol: a resumed handshake shows
+Mallory is an honest peer once, keeps what TLS learnt, and offers it as Carol: a resumed handshake shows
 no certificate, so it would never be compared.
 """
 
@@ -45,7 +45,7 @@ def willing(ours: OwnKey) -> SSL.Context:
 
 
 class Resumer:
-    """Mallory's TLS, which offers the session of the last connection; Bob's is his own, or (control) a careless one."""
+    """Mallory's TLS, which offers the session of the last connection; Bob's is ours, or (control) a careless one."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, cache: bool = False) -> None:
         self._kept: Any = None
@@ -53,7 +53,7 @@ class Resumer:
         self._contexts: dict[str, SSL.Context] = {}
         self._cache = cache
         self.asked = 0
-        """How often Bob's TLS looked at a certificate of hers."""
+        """How often Bob's TLS looked at a certificate of Mallory's."""
         genuine = connection.TLSConnection.__init__
 
         def connect(made: TLSConnection, role: Role, ours: OwnKey, **terms: Any) -> None:
@@ -84,7 +84,7 @@ class Resumer:
         return verify
 
     def keep(self, pair: Pair) -> None:
-        """What she can resume, from a session that is open: OpenSSL forgets one whose connection was dropped."""
+        """What Mallory can resume, from a session that is open: OpenSSL forgets one whose connection was dropped."""
         self._open = pair
         assert pair.alice.session._tls is not None
         self._kept = pair.alice.session._tls._connection.get_session()
@@ -92,7 +92,7 @@ class Resumer:
 
 
 def as_herself(resumer: Resumer, fast: bool) -> Pair:
-    """Mallory has a session with Bob, all in order, and keeps what TLS gave her."""
+    """Mallory has a session with Bob, all in order, and keeps what TLS gave."""
     mallory = config("alice", own_jid=MALLORY, own_key=identity("mallory"), fast_open=fast)
     pair = Pair(mallory, config("bob", peer_jid=MALLORY)).open()
     assert pair.alice.session.state is State.OPEN
@@ -119,7 +119,7 @@ def as_carol(fast: bool) -> Pair:
 
 @FAST
 def test_nothing_is_resumed(fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even the same peer goes through the whole handshake again: her certificate is looked at each time, and keys are new."""
+    """Even the same peer goes through the whole handshake again: the certificate is looked at each time, and keys are new."""
     resumer = Resumer(monkeypatch)
     first = as_herself(resumer, fast)
     looked = resumer.asked
@@ -132,7 +132,7 @@ def test_nothing_is_resumed(fast: bool, monkeypatch: pytest.MonkeyPatch) -> None
 
 @FAST
 def test_nor_into_somebody_elses_session(fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As Carol she has to show a certificate, and it is not the one that was signalled."""
+    """As Carol, Mallory has to show a certificate, and it is not the one that was signalled."""
     resumer = Resumer(monkeypatch)
     as_herself(resumer, fast)
     pair = as_carol(fast)
@@ -155,7 +155,7 @@ def test_a_resumed_session_would_be_compared_too(fast: bool, monkeypatch: pytest
 
 @FAST
 def test_control_without_any_of_it(fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Control: with a cache, and without TLS's comparison and the authenticator's, Mallory's words are Carol's, and her key was
+    """Control: with a cache, and without TLS's comparison and the authenticator's, Mallory's words are Carol's, and the key was
     not even asked for."""
     resumer = Resumer(monkeypatch, cache=True)
     as_herself(resumer, fast)

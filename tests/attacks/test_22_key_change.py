@@ -1,4 +1,4 @@
-"""Attack 22: the peer has another key all of a sudden, and his server vouches for it as it did for the old one.
+"""Attack 22: the peer has another key all of a sudden, and their server vouches for it as it did for the old one.
 
 A verified peer is held, told, never accepted by itself; a merely known one is accepted as the trust model says, and told. The
 command's exit code 4 is seen in `tests/xmpp_e2e_cli/test_sending.py`, the same by a relay in `test_02_relay_clients.py`.
@@ -99,7 +99,7 @@ def test_control_a_key_that_is_remembered_is_no_news(role: Role) -> None:
 
 
 async def with_another_key(env: Env, bob: ClientXMPP, *others: ClientXMPP) -> ClientXMPP:
-    """Bob has reinstalled, or somebody has his password: the same address, another key."""
+    """Bob has reinstalled, or somebody has Bob's password: the same address, another key."""
     old = e2e(bob).fingerprint
     env.unload(bob)
     await turns()
@@ -112,7 +112,7 @@ async def with_another_key(env: Env, bob: ClientXMPP, *others: ClientXMPP) -> Cl
 
 @pytest.mark.parametrize("met", [True, False], ids=["had a session", "only pinned"])
 async def test_a_verified_peer_with_another_key_is_held(env: Env, met: bool) -> None:
-    """What Alice writes waits, what he writes is not shown; nothing that happens by itself accepts the key, in any number of
+    """What Alice writes waits, what Bob writes is not shown; nothing that happens by itself accepts the key, in any number of
     sessions. Her decision does, and then what waited arrives."""
     alice, bob = await env.pair()
     if met:
@@ -157,7 +157,7 @@ async def test_trying_again_does_not_help(env: Env) -> None:
 
 
 async def test_a_known_peer_with_another_key_is_told(env: Env) -> None:
-    """By the default trust model it is accepted, as ``vouched``, and Alice is told, before her message leaves."""
+    """By the default trust model it is accepted, as ``vouched``, and Alice is told, before the message leaves."""
     alice, bob = await env.pair()
     ours, _ = await env.session(alice, bob)
     await until(ours.close())

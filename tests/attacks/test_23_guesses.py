@@ -58,7 +58,7 @@ def guesses(pair: Pair, role: Role) -> list[type]:
 
 
 def rogue(role: Role) -> Pair:
-    """``role`` knows no password and says his own steps; the other side needs the proof."""
+    """``role`` knows no password and says their own steps; the other side needs the proof."""
     sides = {each: terms() if each is role else terms("srp") for each in Role}
     pair = Pair(config("alice", **sides[Role.INITIATOR]), config("bob", **sides[Role.RESPONDER]))
     disable_proofs(pair.side(role).session)
@@ -126,7 +126,7 @@ def test_a_session_is_one_guess(guesser: Role) -> None:
 
 
 def test_a_right_password_is_no_guess() -> None:
-    """Each takes back what he has counted."""
+    """Each takes back what it has counted."""
     pair = run_attempts(Pair(config("alice", **terms("srp")), config("bob", **terms())).open())
     assert pair.alice.session.state is State.OPEN
     for role in Role:

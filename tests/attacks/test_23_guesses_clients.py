@@ -58,7 +58,7 @@ asyncio.run(main())
 
 
 class Guesser:
-    """A hook: between Bob and each of Alice's devices, in every session that is offered; he says ``guess`` to both sides."""
+    """A hook: between Bob and each of Alice's devices, in every session that is offered; says ``guess`` to both sides."""
 
     def __init__(self, env: Env) -> None:
         self._env = env
@@ -77,7 +77,7 @@ class Guesser:
 
     @property
     def heard(self) -> list[str]:
-        """What anybody has said to him."""
+        """What anybody has said there."""
         return [text for relay in self.relays for end in (relay.near, relay.far) for text in end.heard]
 
 
@@ -115,7 +115,7 @@ async def tries(client: ClientXMPP) -> Exception:
 
 async def test_the_sixth_guess_is_none_after_a_restart(env: Env) -> None:
     """Both clients are restarted after each guess; the sixth session is refused on both sides before anything is said in it,
-    though he would be right this time. When the users have unlocked it the genuine peers find each other."""
+    though it would be right this time. When the users have unlocked it the genuine peers find each other."""
     alice, bob = await env.pair()
     share(alice, BOBS)
     share(bob, ALICES)
@@ -179,7 +179,7 @@ async def test_guesses_of_all_processes_count(env: Env) -> None:
 
 
 async def test_control_what_is_not_counted_is_guessed(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Control: with a store that forgets, the sixth guess is made, and if it is right he is believed."""
+    """Control: with a store that forgets, the sixth guess is made, and if it is right it is believed."""
     monkeypatch.setattr(SQLStore, "count_failed_attempt", lambda *_: 0)
     alice, bob = await env.pair()
     share(alice, BOBS)

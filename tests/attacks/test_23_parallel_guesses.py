@@ -74,7 +74,7 @@ async def at_once(env: Env, *secrets: bytes) -> tuple[ClientXMPP, list[Device]]:
 
 
 async def test_what_has_begun_is_no_guess_beyond_the_fifth(env: Env) -> None:
-    """Two guesses are left, and three runs begin. The third is refused, though he would be right this time."""
+    """Two guesses are left, and three runs begin. The third is refused, though it would be right this time."""
     alice, begun = await at_once(env, bytes(32), bytes(32), SECRETS["srp"])
     assert [device.session.state for device in begun] == [State.CLOSED] * 3
     assert not e2e(alice).sessions()

@@ -1,6 +1,6 @@
 """Attack 24 end to end: the server ends TLS on both sides of two real clients, who prove each other by psk, srp or sas.
 
-He passes their steps on, or says his own. Either way nobody is convinced, nothing is sent, and both people are told why.
+They pass the steps on, or say their own. Either way nobody is convinced, nothing is sent, and both people are told why.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ BETWEEN = "Somebody in the middle, with a session of their own to each of you, c
 
 
 class ProofMitm(Mitm):
-    """Passes every step on as it is, and proves nothing himself. ``needs`` is what the victims want to read in his hellos."""
+    """Passes every step on as it is, and proves nothing. ``needs`` is what the victims want to read in the hellos."""
 
     def __init__(self, env: Env, *needs: str) -> None:
         super().__init__(env.server.inject, ALICE, BOB, required_methods=needs, shared_secrets=WRONG)
         self._passing = {end: disable_proofs(end.session) for end in (self.near, self.far)}
         self.steps: list[str] = []
-        """The methods of the steps that he has passed on."""
+        """The methods of the steps that were passed on."""
 
     def __call__(self, stanza: Element, sender: str) -> Element | None:
         passed = super().__call__(stanza, sender)
@@ -53,10 +53,10 @@ class ProofMitm(Mitm):
         return passed
 
     def _agree(self) -> None:
-        """To each side he says that the other has found the strings the same."""
+        """To each side they say that the other has found the strings the same."""
         for end in (self.near, self.far):
             if end.session.state not in {*AUTHENTICATING, State.OPEN}:
-                continue  # the client there has found him out already
+                continue  # the client there has found them out already
             talk(end.session).out.element(Element(auth.RESULT, {"method": "sas", "match": "true"}))
             end.pump()
 
@@ -73,7 +73,7 @@ class ProofMitm(Mitm):
 
 
 class Bluffer(ProofMitm):
-    """Says steps that are well made, to Alice alone, and finds no fault with hers."""
+    """Says steps that are well made, to Alice alone, and finds no fault with Alice's."""
 
     def _listener(self, end: MitmSide) -> MitmSide | None:
         return end if end is self.near else None
@@ -85,7 +85,7 @@ class Bluffer(ProofMitm):
 
 
 def between(env: Env, relay: Mitm) -> Mitm:
-    """The server lets him at what passes."""
+    """The server lets them at what passes."""
     env.server.hooks.append(relay)
     return relay
 
@@ -106,7 +106,7 @@ def understood(error: E2EError | None) -> bool:
 
 
 async def assert_refused(env: Env, alice: ClientXMPP, bob: ClientXMPP, relay: Mitm) -> None:
-    """What Alice writes stays with her, she is told, and nobody remembers his key."""
+    """What Alice writes stays there, Alice is told, and nobody remembers Mallory's key."""
     failed, heard = Events(alice, "e2e_send_failed"), Events(bob, "message")
     alice.send_message(mto=BOB, mbody=SECRET, mtype="chat")
     told: SendFailed = await failed.take()
@@ -130,7 +130,7 @@ def guesses(alice: ClientXMPP, bob: ClientXMPP) -> list[int]:
 
 @KEYED
 async def test_a_secret_of_his_own(env: Env, method: str) -> None:
-    """To each side his proof is wrong; of a password, it is one guess at either."""
+    """To each side the proof is wrong; of a password, it is one guess at either."""
     alice, bob = await sharing(env, method)
     at_bobs = Events(bob, "e2e_session_failed")
     await assert_refused(env, alice, bob, between(env, Mitm(env.server.inject, ALICE, BOB, shared_secrets=WRONG)))
@@ -140,7 +140,7 @@ async def test_a_secret_of_his_own(env: Env, method: str) -> None:
 
 @KEYED
 async def test_a_bluff(env: Env, method: str) -> None:
-    """He finds no fault with Alice's proof, and says something for his own: she looks for herself."""
+    """Mallory finds no fault with Alice's proof, and makes one up: Alice's client looks for itself."""
     alice, bob = await sharing(env, method)
     at_alices = Events(alice, "e2e_session_failed")
     await assert_refused(env, alice, bob, between(env, Bluffer(env, method)))
@@ -150,7 +150,7 @@ async def test_a_bluff(env: Env, method: str) -> None:
 
 @KEYED
 async def test_steps_that_are_passed_on(env: Env, method: str) -> None:
-    """Alice's proof is of her connection, and none on Bob's: his client ends it. Nothing comes back to Alice, until Mallory
+    """Alice's proof is of one connection, and none on Bob's: Bob's client ends it. Nothing comes back to Alice, until Mallory
     gives up, too."""
     alice, bob = await sharing(env, method)
     relay = ProofMitm(env, method)
@@ -171,7 +171,7 @@ async def test_steps_that_are_passed_on(env: Env, method: str) -> None:
 
 @KEYED
 async def test_control_unbound_he_passes_it_on(env: Env, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
-    """Control: were proofs tied to nothing, both would be sure of his key, and he would read what they say."""
+    """Control: were proofs tied to nothing, both would be sure of the key of Mallory, who would read what they say."""
     unbound(monkeypatch, "exporter", "context")
     alice, bob = await sharing(env, method)
     relay = ProofMitm(env, method)
@@ -194,7 +194,7 @@ async def test_control_without_him_it_opens(env: Env, method: str) -> None:
 
 @KEYED
 async def test_a_peer_who_was_proved_before(env: Env, method: str) -> None:
-    """The second time he has no better luck, though the genuine key needs no proof any more."""
+    """The second time Mallory has no better luck, though the genuine key needs no proof any more."""
     alice, bob = await sharing(env, method)
     link, _ = await env.session(alice, bob)
     await until(link.close())
@@ -241,7 +241,7 @@ class Person:
 
 
 class Comparison:
-    """Alice and Bob, with him in between, compare strings in a session that Alice has opened; she or Bob asks for it."""
+    """Alice and Bob, with Mallory in between, compare strings in a session that Alice has opened; one of them asks for it."""
 
     def __init__(self, alices: bool, bobs: bool, *, bob_asks: bool = False) -> None:
         self.at_alices, self.at_bobs = Person(alices), Person(bobs)
@@ -280,14 +280,14 @@ async def test_two_people_see_two_strings(env: Env, bob_asks: bool) -> None:
         assert has_code(Code.SAS_MISMATCH)(told)
         assert "Somebody is in the middle, with a session of their own to each of you" in explain(told)
         assert "has read what was said in this session" in explain(told)
-    [hers], [his] = run.at_alices.seen, run.at_bobs.seen
-    assert hers != his
+    [alices], [bobs] = run.at_alices.seen, run.at_bobs.seen
+    assert alices != bobs
     assert run.assurances == {Assurance.VOUCHED}
 
 
 async def test_a_string_for_one_alone(env: Env) -> None:
-    """He passes the steps on: Bob's client finds that Alice's number is not the one that was promised on his connection, and
-    shows him nothing. Whatever Alice says then, there is nobody who sees the same."""
+    """The steps are passed on: Bob's client finds that Alice's number is not the one that was promised on its connection, and
+    shows nothing. Whatever Alice says then, there is nobody who sees the same."""
     relay = ProofMitm(env)
     run = await Comparison(alices=False, bobs=True).run(env, relay)
     assert has_code(Code.SAS_MISMATCH)(run.error)
@@ -298,7 +298,7 @@ async def test_a_string_for_one_alone(env: Env) -> None:
 
 
 async def assert_he_reads_on(run: Comparison, relay: Mitm) -> None:
-    """They are sure of his key."""
+    """They are sure of Mallory's key."""
     assert run.error is None
     assert run.assurances == {Assurance.VERIFIED}
     assert run.ours.fingerprint == run.theirs.fingerprint == relay.fingerprint
@@ -309,7 +309,7 @@ async def assert_he_reads_on(run: Comparison, relay: Mitm) -> None:
 
 
 async def test_control_people_who_do_not_look(env: Env) -> None:
-    """Control: two who say "the same" of strings that differ are sure of his key: the strings are all there is against him."""
+    """Control: two who say "the same" of strings that differ are sure of Mallory's key: nothing else gives it away."""
     relay = Mitm(env.server.inject, ALICE, BOB, promptable_methods=COMPARES)
     run = await Comparison(alices=True, bobs=True).run(env, relay)
     assert run.at_alices.seen != run.at_bobs.seen
@@ -317,7 +317,7 @@ async def test_control_people_who_do_not_look(env: Env) -> None:
 
 
 async def test_control_unbound_strings_are_the_same(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Control: were strings tied to nothing, he could pass the steps on, and people who look would see the same."""
+    """Control: were strings tied to nothing, Mallory could pass the steps on, and people who look would see the same."""
     unbound(monkeypatch, "exporter", "context")
     relay = ProofMitm(env)
     run = await Comparison(alices=True, bobs=True).run(env, relay)

@@ -1,4 +1,4 @@
-"""Attack 24: a man in the middle ends TLS on both sides, under keys of his own, and passes every step on to the other side.
+"""Attack 24: a man in the middle ends TLS on both sides, under keys of their own, and passes every step on to the other side.
 
 Each proof is over the TLS exporter, the two certificates, the addresses and the negotiation, so what convinces on the one
 connection is noise on the other.
@@ -34,7 +34,7 @@ def between(method: str, who: Role | None = None) -> ProofMitm:
 @KEYED
 @NEEDS
 def test_relayed_steps_convince_nobody(method: str, who: Role | None) -> None:
-    """Bob hears a tag that is none on his connection; who needs the proof opens nothing, sends nothing, is sure of nothing."""
+    """Bob hears a tag that is none on this connection; who needs the proof opens nothing, sends nothing, is sure of nothing."""
     middle = between(method, who)
     assert has_code(Code.PROOF_FAILED)(middle.bob.failure)
     assert "with a session of their own to each of you" in explain(middle.bob.failure)
@@ -60,7 +60,7 @@ def test_either_half_of_the_binding_is_enough(monkeypatch: pytest.MonkeyPatch, m
 
 @KEYED
 def test_control_unbound_it_succeeds(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
-    """Control: a proof that is tied to nothing is passed on; both are sure of Mallory's key, and he reads what they say."""
+    """Control: a proof that is tied to nothing is passed on; both are sure of the key of Mallory, who reads what they say."""
     unbound(monkeypatch, "exporter", "context")
     middle = between(method)
     for side in (middle.alice, middle.bob):
@@ -76,7 +76,7 @@ def test_control_unbound_it_succeeds(monkeypatch: pytest.MonkeyPatch, method: st
 @KEYED
 def test_a_proof_that_is_asked_for_later_finds_him(method: str) -> None:
     """He read along in a session that the servers vouched for. The first proof in it ends it at Bob's; at Alice's, when what
-    Mallory cannot say has not come for five minutes, and meanwhile she is as sure as before."""
+    Mallory cannot say has not come for five minutes, and Alice is as sure as before meanwhile."""
     middle = ProofMitm(needs=(), alice=terms(), bob=terms())
     middle.open()
     middle.alice.session.send_stanza(message("before"))

@@ -1,6 +1,6 @@
 """Attack 25: the man in the middle searches for nonces, or keys, with which both people see the same short string.
 
-He has one try in each run, at odds of 2⁻ⁿ, since the initiator has committed to his nonce before he sees the responder's.
+There is one try in each run, at odds of 2⁻ⁿ, since the initiator has committed to a nonce before it sees the responder's.
 Here the people compare a few bits only, so that the odds can be counted, and the search of the controls is short.
 """
 
@@ -38,7 +38,7 @@ def bits(code: bytes, count: int) -> int:
 
 
 class Mallory:
-    """To Alice he is the responder, to Bob the initiator; ``run`` numbers the attempts."""
+    """To Alice they are the responder, to Bob the initiator; ``run`` numbers the attempts."""
 
     def __init__(self, run: int) -> None:
         self.dice = random.Random(run)
@@ -47,8 +47,8 @@ class Mallory:
         self.near, self.far = self.alice.evidence, self.bob.evidence
 
     def finish_with_alice(self) -> bytes:
-        """Play it with her; what she sees."""
-        self.alice.said.clear()  # her commitment, which says nothing
+        """Play it with Alice; what Alice sees."""
+        self.alice.said.clear()  # the commitment, which says nothing
         self.alice.hear(length_prefixed(self.dice.randbytes(32)))
         return self.alice.code
 
@@ -65,7 +65,7 @@ class Mallory:
 
 
 def alice_first(mallory: Mallory) -> None:
-    """He knows what Alice sees before he commits to anything with Bob, whose nonce he does not know."""
+    """Mallory knows what Alice sees before committing to anything with Bob, whose nonce is unknown."""
     mallory.finish_with_alice()
     nonce = mallory.dice.randbytes(32)
     mallory.open_with_bob(sas._commitment(mallory.far, nonce))
@@ -73,7 +73,7 @@ def alice_first(mallory: Mallory) -> None:
 
 
 def bob_first(mallory: Mallory) -> None:
-    """He knows what Bob will see before he answers Alice, whose nonce he does not know: he guesses one and fits his own."""
+    """Mallory knows what Bob will see before answering Alice, whose nonce is unknown: one is guessed, and another fitted."""
     nonce = mallory.dice.randbytes(32)
     bobs = mallory.open_with_bob(sas._commitment(mallory.far, nonce))
     mallory.bob.hear(length_prefixed(nonce))
@@ -86,7 +86,7 @@ def bob_first(mallory: Mallory) -> None:
 
 @pytest.mark.parametrize("order", [alice_first, bob_first])
 def test_the_odds_are_those_of_guessing(order: object) -> None:
-    """Whichever side he finishes first: of 2000 runs at 4 bits about one in 16 deceives both, within five deviations."""
+    """Whichever side is finished first: of 2000 runs at 4 bits about one in 16 deceives both, within five deviations."""
     assert callable(order)
     successes = 0
     for run in range(RUNS):
@@ -106,7 +106,7 @@ def fitted(mallory: Mallory, bobs: bytes, wanted: int) -> bytes:
 
 
 def test_a_nonce_that_was_not_committed_to_is_refused() -> None:
-    """He commits to one nonce, learns Bob's, and opens another that fits: Bob shows nothing to his user."""
+    """Mallory commits to one nonce, learns Bob's, and opens another that fits: Bob's client shows nothing."""
     mallory = Mallory(1)
     seen = bits(mallory.finish_with_alice(), SEARCHED_BITS)
     bobs = mallory.open_with_bob(sas._commitment(mallory.far, bytes(32)))
@@ -116,7 +116,7 @@ def test_a_nonce_that_was_not_committed_to_is_refused() -> None:
 
 
 def test_control_without_a_commitment_he_always_succeeds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Control: a commitment that commits to nothing lets him fit his nonce, at 12 bits in a moment."""
+    """Control: a commitment that commits to nothing lets Mallory fit the nonce, at 12 bits in a moment."""
     monkeypatch.setattr(sas, "_commitment", lambda evidence, nonce: bytes(32))
     for run in range(3):
         mallory = Mallory(run)
@@ -146,7 +146,7 @@ def handshake() -> bytes:
 
 
 def searched(client_hello: bytes, wanted: int) -> tuple[SSL.Connection, bytes]:
-    """A TLS server of Mallory's, and its flight, chosen of as many as it takes: Alice has said her only word, and hears the
+    """A TLS server of Mallory's, and its flight, chosen of as many as it takes: Alice has said the only word, and hears the
     last answer alone. After its Finished a server knows the exporter (RFC 8446 §7.1)."""
     expectation = connection._ExpectedCertificate()
     expectation.digest = identity("alice").certificate_digest
@@ -169,8 +169,8 @@ def exporter_only(exporter: bytes) -> bytes:
 
 
 def test_strings_of_the_exporter_alone_are_forged_and_ours_are_not() -> None:
-    """With real TLS he tries server flights in private until the first 12 bits are those that Bob sees, and sends that one:
-    Alice sees the same string, in her first and only session. The genuine string takes nonces of both, and is another."""
+    """With real TLS Mallory tries flights in private until the first 12 bits are those that Bob sees, and sends that one:
+    Alice sees the same string, in the first and only session. The genuine string takes nonces of both, and is another."""
     far = handshake()
     wanted = bits(exporter_only(far), SEARCHED_BITS)
     alice = TLSConnection(Role.INITIATOR, identity("alice"))

@@ -96,7 +96,7 @@ def test_a_stanza_instead_of_tls(role: Role, fast: bool) -> None:
 
 @pytest.mark.parametrize("role", Role)
 def test_held_stanzas_go_with_the_session(role: Role) -> None:
-    """Our user has not decided about the key of a peer who is done and talks: what he said is held, and dropped when the key
+    """Our user has not decided about the key of a peer who is done and talks: what they said is held, and dropped when the key
     is refused."""
     waiting = "bob" if role is Role.INITIATOR else "alice"
     pair = Pair(**{waiting: config(waiting, **UNTRUSTED)}).open()
@@ -140,8 +140,8 @@ def test_control_without_the_table(stage: State, monkeypatch: pytest.MonkeyPatch
 
 
 async def test_a_client_delivers_nothing_before_its_user_has_decided(env: Env) -> None:
-    """Bob believes no server; Alice, whom he has not pinned, talks as far as she may. Nothing reaches his handlers until he
-    pins her key, and if he blocks it, nothing ever does."""
+    """Bob believes no server; Alice, whose key is not pinned, talks as far as a peer may. Nothing reaches Bob's handlers until
+    Bob pins the key, and if it is blocked, nothing ever does."""
     alice = await env.client(ALICE)
     bob = await env.client(BOB, trust_model="server-untrusted")
     await env.settle(alice, bob)
@@ -167,7 +167,7 @@ async def test_a_client_delivers_nothing_before_its_user_has_decided(env: Env) -
 
 @pytest.mark.parametrize("kind", ["message", "presence", "iq"])
 async def test_a_client_hears_no_stanza_of_a_rogue(env: Env, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Alice's client says a stanza of each kind where its done is due: Bob's handlers see none of them, his side fails."""
+    """Alice's client says a stanza of each kind where its done is due: Bob's handlers see none of them, Bob's side fails."""
     alice, bob = await env.pair()
     genuine = Gate._send_done
 

@@ -32,7 +32,7 @@ from xmpp_e2e.tls.connection import TLSConnection
 from xmpp_e2e.types import Role
 
 SPOILING = Callable[[pytest.MonkeyPatch], dict[str, bytes]]
-"""Spoils the proof at Bob's end; what he holds then."""
+"""Spoils the proof at Bob's end; what Bob holds then."""
 
 
 def wrong_secret(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:

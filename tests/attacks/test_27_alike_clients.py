@@ -47,7 +47,7 @@ def share(client: ClientXMPP, peer: str, method: str, secret: bytes) -> None:
 
 
 async def played(env: Env, alice: ClientXMPP, bob: ClientXMPP, method: str, cause: SPOILING) -> Seen:
-    """Alice writes; the proof fails for ``cause``, and she is told."""
+    """Alice writes; the proof fails for ``cause``, and is told."""
     inside = dict.fromkeys(Role, "")
     failed, at_bobs = Events(alice, "e2e_send_failed"), Events(bob, "e2e_session_failed")
     with pytest.MonkeyPatch.context() as monkeypatch:

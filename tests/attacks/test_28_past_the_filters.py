@@ -1,4 +1,4 @@
-"""Attack 28: ways past our filters. What a caller sends past slixmpp's is his own; nothing of ours goes there, neither when
+"""Attack 28: ways past our filters. What a caller sends past slixmpp's is their own; nothing of ours goes there, neither when
 XEP-0198 sends something again; and what servers have copied (carbons, archives) is never marked as protected."""
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ async def test_a_copy_that_a_server_keeps_is_never_marked_as_protected(env: Env,
 
 
 async def test_control_a_marker_that_stays_in_a_copy_would_count(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Control: with markers left where they are, whoever knew a token could have his copy taken for protected."""
+    """Control: with markers left where they are, whoever knew a token could have their copy taken for protected."""
     alice, bob = await env.pair()
     ours, _ = await env.session(alice, bob)
     monkeypatch.setattr(mark, "strip", lambda stanza: None)

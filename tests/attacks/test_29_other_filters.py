@@ -65,7 +65,7 @@ async def test_a_filter_that_raises_loses_its_own_stanza(env: Env, mode: str, ca
 
 @pytest.mark.parametrize("mode", ["out_sync", "out_sce"])
 async def test_a_filter_that_raises_behind_ours_in_clear(env: Env, mode: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Towards a peer without encryption, after the way to him has been found out: the others arrive, in order."""
+    """Towards a peer without encryption, after the way to them has been found out: the others arrive, in order."""
     alice, bob = await env.client(ALICE), await env.client(BOB, "xep_0030", load=False)
     await env.settle(alice, bob)
     add: Any = alice.add_filter

@@ -1,6 +1,6 @@
-"""Attack 33: a guesser poses as the responder, learns from the initiator's tag whether he was right, and cuts the line.
+"""Attack 33: a guesser poses as the responder, learns from the initiator's tag whether it was right, and cuts the line.
 
-The guess is counted before the tag is sent, so nothing that he does afterwards can undo it.
+The guess is counted before the tag is sent, so nothing that they do afterwards can undo it.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ def counted(pair: Pair) -> list[int]:
 
 @pytest.mark.parametrize("how", ["end of file", "terminate", "silence"])
 def test_a_guess_counts_however_it_ends(how: str) -> None:
-    """Alice has counted when he had heard A alone; the line is cut, closed or silent, and nothing is taken back."""
+    """Alice has counted when the guesser had heard A alone; the line is cut, closed or silent, and nothing is taken back."""
     pair = met()
     assert isinstance(pair.alice.session.pending_prompt, AttemptStarted)
-    # from here on nothing of his arrives
+    # from here on nothing of theirs arrives
     pair.on_data = lambda role, data: [data] if role is Role.INITIATOR else []
     pair.on_jingle = lambda role, element: []
     assert counted(pair) == [1]
-    assert talk(pair.bob.session)._verifications._messages == 2  # he has the tag
+    assert talk(pair.bob.session)._verifications._messages == 2  # Bob has the tag
     if how == "end of file":
         pair.end_transport(Role.INITIATOR)
     elif how == "terminate":
@@ -80,7 +80,7 @@ def late(self: ProofExchange, key: bytes, assurance: Assurance, *, counted: bool
 
 
 def test_control_counted_afterwards_it_is_never_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Control: who counts wrong answers only gives as many guesses as there are sessions to him who never answers."""
+    """Control: who counts wrong answers only gives as many guesses as there are sessions to a peer who never answers."""
     monkeypatch.setattr(ProofExchange, "confirm_key", late)
     pair = met()
     pair.end_transport(Role.INITIATOR)

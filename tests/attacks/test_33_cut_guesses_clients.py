@@ -1,6 +1,6 @@
 """Attack 33 end to end: a server poses as Bob, hears Alice's proof of their password, and cuts the line each time.
 
-When her proof is on the way the guess is in her store already, as another process finds it there.
+When Alice's proof is on the way the guess is in the store already, as another process finds it there.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ BOBS = "bob@localhost"
 
 
 class Impostor:
-    """A hook: Bob in each session that Alice offers him. He answers the first step, and cuts the line when he has her proof."""
+    """A hook: Bob in each session that Alice offers. Answers the first step, and cuts the line at the proof."""
 
     def __init__(self, env: Env, store: SQLStore) -> None:
         self._env, self._store = env, store
         self._end: MitmSide | None = None
         self.counted: list[int] = []
-        """The guesses in the store at each proof that he has heard."""
+        """The guesses in the store at each proof that was heard."""
         env.server.hooks.append(self)
 
     def __call__(self, stanza: Element, sender: str) -> Element | None:
@@ -83,14 +83,14 @@ async def tried(env: Env, times: int) -> tuple[Impostor, list[E2EError]]:
 
 
 async def test_each_counts_before_her_proof_is_said(env: Env) -> None:
-    """One, two, three, four, five; and then she says nothing any more."""
+    """One, two, three, four, five; and then Alice says nothing any more."""
     impostor, errors = await tried(env, MAX_PASSWORD_ATTEMPTS + 1)
     assert impostor.counted == [1, 2, 3, 4, 5]
     assert [isinstance(error, PasswordLocked) for error in errors] == [False] * MAX_PASSWORD_ATTEMPTS + [True]
 
 
 async def test_control_counted_afterwards_it_is_never_counted(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Control: whoever counts wrong answers only gives him as many guesses as there are messages."""
+    """Control: whoever counts wrong answers only gives them as many guesses as there are messages."""
     monkeypatch.setattr(ProofExchange, "confirm_key", late)
     impostor, errors = await tried(env, 3)
     assert impostor.counted == [0, 0, 0]

@@ -1,7 +1,7 @@
 """Attack 34: one run with somebody who knows the password, and then a dictionary is searched at leisure.
 
 ``srp`` gives whoever is at the other end one guess and nothing to search: the responder says nothing that depends on the key
-before he has seen that the initiator knows it.
+before it has seen that the initiator knows it.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Mallory:
         return payload
 
     def search(self, key_of: Callable[[str], bytes], tag_of: Role) -> list[str]:
-        """The words that fit: whose key makes any of what ``tag_of`` said a tag of his over what was said before."""
+        """The words that fit: whose key makes any of what ``tag_of`` said a tag of theirs over what was said before."""
         found = []
         for at, (role, payload) in enumerate(self.log):
             if role is tag_of and [len(each) for each in split_length_prefixed(payload)] == [TAG_BYTES]:
@@ -71,7 +71,7 @@ class Mallory:
         return dialogue._tag(key, role)
 
 
-# --- he calls --------------------------------------------------------------------------------------------------------
+# --- they call ------------------------------------------------------------------------------------------------------
 
 
 def ask_bob() -> tuple[Mallory, End, Callable[[str], bytes]]:
@@ -102,7 +102,7 @@ def ask_bob() -> tuple[Mallory, End, Callable[[str], bytes]]:
 
 
 def test_who_calls_has_nothing_to_search() -> None:
-    """Bob says his number and, after a wrong tag, nothing at all; it was one guess, and is counted as one."""
+    """Bob says the number and, after a wrong tag, nothing at all; it was one guess, and is counted as one."""
     mallory, bob, key_of = ask_bob()
     assert has_code(Code.PROOF_FAILED)(bob.outcome)
     assert [role for role, _ in mallory.log].count(Role.RESPONDER) == 1
@@ -112,7 +112,7 @@ def test_who_calls_has_nothing_to_search() -> None:
 
 
 def eager(self: ProofExchange, key: bytes, assurance: Assurance, *, counted: bool = False) -> Generator[Effect, bytes, Proof]:
-    """The responder shows that he knows the key before the initiator has."""
+    """The responder shows that it knows the key before the initiator has."""
     yield from self.send(self._tag(key, Role.RESPONDER))
     yield from self._expect(self._tag(key, Role.INITIATOR))
     raise AssertionError("Mallory's tag is wrong")
@@ -133,11 +133,11 @@ def test_control_who_confirms_first_gives_a_dictionary(monkeypatch: pytest.Monke
     assert mallory.search(key_of, Role.RESPONDER) == [PASSWORD]
 
 
-# --- he answers ------------------------------------------------------------------------------------------------------
+# --- they answer ----------------------------------------------------------------------------------------------------
 
 
 def answer_alice(guess: str) -> tuple[Mallory, End, Callable[[str], bytes]]:
-    """Mallory, who guesses ``guess``, answers a run of Alice's, who says her tag."""
+    """Mallory, who guesses ``guess``, answers a run of Alice's, who says the tag."""
     mallory = Mallory(evidence(Role.RESPONDER))
     alice = End(SrpAuthenticator(), evidence(Role.INITIATOR), derive_srp_secret(PASSWORD))
     (theirs,) = split_length_prefixed(mallory.said(Role.INITIATOR, alice.said.popleft()))
@@ -155,7 +155,7 @@ def answer_alice(guess: str) -> tuple[Mallory, End, Callable[[str], bytes]]:
     mallory.said(Role.INITIATOR, alice.said.popleft())
 
     def key_of(word: str) -> bytes:
-        """(A v^u)^b, the best that he can do for a word: his number was made with the guess."""
+        """(A v^u)^b, the best that they can do for a word: their number was made with the guess."""
         scramble = int.from_bytes(hashlib.sha256(theirs.rjust(512, b"\0") + ours.rjust(512, b"\0")).digest())
         base = int.from_bytes(theirs) * pow(verifier(word), scramble, module._MODULUS)
         shared = pow(base, int.from_bytes(EPHEMERAL), module._MODULUS)
@@ -165,8 +165,8 @@ def answer_alice(guess: str) -> tuple[Mallory, End, Callable[[str], bytes]]:
 
 
 def test_who_answers_has_one_guess() -> None:
-    """Alice's tag tells him whether his guess was right, and nothing of any other word, the right one included. She has counted
-    the guess before she said the tag, and he cannot undo that by going away."""
+    """Alice's tag tells them whether the guess was right, and nothing of any other word, the right one included. Alice counted
+    the guess before the tag, and they cannot undo that by going away."""
     mallory, alice, key_of = answer_alice("letmein")
     assert mallory.search(key_of, Role.INITIATOR) == []
     assert [type(question) for question in alice.asked].count(AttemptStarted) == 1

@@ -128,7 +128,7 @@ def test_a_statement_that_nobody_touched_is_in_no_way() -> None:
 @roles
 @pytest.mark.parametrize("edit", [other_application, no_application])
 def test_another_description_is_another_application(role: Role, edit: Edit) -> None:
-    """Who reads it refuses before TLS; he does not go on with what the server made of it."""
+    """Who reads it refuses before TLS, and does not go on with what the server made of it."""
     pair = Pair(on_jingle=on(role, edit)).open()
     victim = pair.side(role.other)
     assert isinstance(victim.failure, PeerIncompatible)
@@ -154,7 +154,7 @@ def renamed(sender: Role, element: Element) -> list[Element]:
 
 
 def test_a_name_that_is_edited_in_both_halves() -> None:
-    """Each reads the name that he knows, and the digests differ."""
+    """Each reads the name that they know, and the digests differ."""
     pair = Pair(on_jingle=renamed).open()
     assert has_code(Code.NEGOTIATION_ALTERED)(pair.bob.failure)
     assert_nothing_came_of_it(pair, reasons={"security-error"})

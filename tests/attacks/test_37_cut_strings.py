@@ -58,7 +58,7 @@ def test_a_run_that_is_cut_pins_nothing(how: str) -> None:
 
 
 def test_he_cannot_try_again_in_the_session() -> None:
-    """He declines the run that went wrong for him; another cannot be begun, by whomever."""
+    """The attacker declines the run that went wrong; another cannot be begun, by whomever."""
     middle = comparing()
     pair = middle._near
     talk(pair.bob.session).out.element(Element(auth.DECLINE, {"method": "sas"}))

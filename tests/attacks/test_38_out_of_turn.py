@@ -28,7 +28,7 @@ def genuine_hello(session: Session) -> Element:
 
 
 def rogue(*words: Callable[[Session], Element]) -> Pair:
-    """Alice says what she wants after her stream header."""
+    """Alice says anything after the stream header."""
     pair = Pair()
     session = pair.alice.session
 

@@ -113,7 +113,7 @@ def test_what_is_needed_need_not_be_asked_for() -> None:
 
 @pytest.mark.parametrize("stage", ["held", "open"])
 def test_a_responder_alone_asks(stage: str) -> None:
-    """The initiator begins what he wants; a request of his ends the session, before it is open, too."""
+    """The initiator begins what it wants; a request of its own ends the session, before it is open, too."""
     held = {"trust_model": TrustModel.SERVER_UNTRUSTED} if stage == "held" else {}
     pair = Pair(config("alice", **terms(**held)), config("bob", **terms())).open()
     assert (pair.bob.session.state is State.OPEN) == (stage == "open")

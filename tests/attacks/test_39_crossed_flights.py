@@ -75,7 +75,7 @@ class Channels:
 
 
 def test_an_abandoned_offer_takes_its_tls_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bob's own offer gives way to Alice's: his TLS object is gone, an accept, an error and bytes for it do nothing."""
+    """Bob's own offer gives way to Alice's: its TLS object is gone, an accept, an error and bytes for it do nothing."""
     channels = Channels(monkeypatch)
     own = Side(Session(Role.INITIATOR, config("bob"), NOBODY))
     own.session.offer(1000.0)
@@ -148,7 +148,7 @@ def early() -> Pair:
 
 
 def test_who_gives_up_is_not_told_that_nothing_arrived() -> None:
-    """Bob is done and has delivered an early stanza when Alice, who has not heard from him, gives up: the error admits it."""
+    """Bob is done and has delivered an early stanza when Alice, who has heard nothing, gives up: the error admits it."""
     pair = early()
     pair.arrive(Role.RESPONDER, pair.collect(Role.INITIATOR))
     pair.collect_events(Role.RESPONDER)
@@ -250,7 +250,7 @@ async def test_a_late_error_for_the_offer_that_gave_way(env: Env) -> None:
 
 @pytest.mark.parametrize("fast", [True, False], ids=["flights", "no flights"])
 async def test_first_data_in_another_session(env: Env, fast: bool) -> None:
-    """The server keeps Alice's first blocks of one session and puts them into her next one, in place of its own or before
+    """The server keeps Alice's first blocks of one session and puts them into the next one, in place of its own or before
     them: it fails visibly, no message comes twice, and the one after that opens."""
     alice, bob = await env.pair(fast_open=fast)
     recorder = hostile.Recorder(env.server, lambda stanza, sender: sender == ALICE and block(stanza, sender))

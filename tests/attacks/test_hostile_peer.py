@@ -1,4 +1,4 @@
-"""A peer who holds the right key and says whatever comes to his mind: hypothesis puts streams together from pieces.
+"""A peer who holds the right key and says whatever comes to mind: hypothesis puts streams together from pieces.
 
 What must come of each is told by a model of docs/protocol.md §4 to §7 that is a dozen lines long: header, hello, done, then
 stanzas, then a farewell; what is said in that order counts, up to the first thing that is not.
@@ -178,7 +178,7 @@ def test_what_counts_is_what_came_in_order(said: list[str], cuts: list[int], rol
 @SEARCH
 @STREAMS
 def test_what_is_held_is_all_or_nothing(said: list[str], cuts: list[int], role: Role) -> None:
-    """While the victim's user has not decided nothing is delivered; when he pins the key, all of it, and if anything has
+    """While the victim's user has not decided nothing is delivered; when they pin the key, all of it, and if anything has
     broken a rule by then, or was a farewell, nothing ever."""
     expected = model(said)
     pair = hears(said, cuts, role, waits=True)

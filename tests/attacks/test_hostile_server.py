@@ -144,7 +144,7 @@ async def test_garbage_on_the_clients_stream_ends_the_session_aloud(env: Env, ra
 
 
 async def test_an_impersonated_peer_gets_nothing(env: Env) -> None:
-    """Carol's stanzas come in Bob's name: her blocks end no session of his, her offer opens none, her words are refused."""
+    """Carol's stanzas come in Bob's name: the blocks end no session of Bob's, the offer opens none, the words are refused."""
     alice, bob = await env.pair(policy="require")
     carol = await env.client("carol@localhost/c", load=False)
     await env.session(alice, bob)

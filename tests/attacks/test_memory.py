@@ -57,7 +57,7 @@ class Mute(MitmSide):
 
 
 class Attacker(Impostors[Mute]):
-    """Bob's server, which makes sessions with Alice in the names of his devices."""
+    """Bob's server, which makes sessions with Alice in the names of Bob's devices."""
 
     def __init__(self, env: Env, victim: ClientXMPP) -> None:
         super().__init__(env)
@@ -94,7 +94,7 @@ async def test_sessions_of_one_peer_are_bounded(env: Env, devices: int) -> None:
 
 
 async def test_nothing_stays_of_a_session_that_is_over(env: Env) -> None:
-    """While one session with a peer lives, others with him come and go; what waited for his answers goes with them."""
+    """While one session with a peer lives, others with them come and go; what waited for their answers goes with them."""
     alice = await env.client(ALICE)
     attacker = Attacker(env, alice)
     await attacker.offer("bob@localhost/x")

@@ -42,7 +42,7 @@ async def written_to_carol(env: Env, held: bytes) -> tuple[Mitm, Events, Events]
 
 
 async def test_what_bobs_store_holds_makes_nobody_carol(env: Env) -> None:
-    """Somebody has it, Bob himself or a thief, and Carol's server does as he says: to Alice he is not Carol, nor Alice to
+    """Somebody has it, Bob or a thief, and Carol's server obeys them: to Alice they are not Carol, nor Alice to
     Carol."""
     relay, failed, heard = await written_to_carol(env, derive_srp_secret(PASSWORD, ALICES, BOBS))
     assert has_code(Code.PROOF_FAILED)((await failed.take()).error)
@@ -52,7 +52,7 @@ async def test_what_bobs_store_holds_makes_nobody_carol(env: Env) -> None:
 
 
 async def test_whoever_knows_the_password_can_be_carol(env: Env) -> None:
-    """The limit: Bob, who has typed it once, with a server that does as he says, is Carol to Alice, and Alice to Carol."""
+    """The limit: Bob, who has typed it once, with a server that obeys, is Carol to Alice, and Alice to Carol."""
     relay, _, heard = await written_to_carol(env, derive_srp_secret(PASSWORD, CAROLS, ALICES))
     assert (await heard.take())["e2e"]["assurance"] is Assurance.VERIFIED
     assert relay.near.heard == [SECRET]

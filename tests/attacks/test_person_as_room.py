@@ -25,7 +25,7 @@ def enter(client: ClientXMPP, room: str) -> None:
 @pytest.mark.parametrize("joined", ["directed presence", "muc plugin"])
 async def test_who_accepts_an_invitation_to_a_person_keeps_him_a_person(env: Env, policy: str, joined: str) -> None:
     """A bot joins whatever room it is invited to, and the "room" is the address of a peer with whom it has sessions: what it
-    writes to him still goes inside."""
+    writes to them still goes inside."""
     alice, bob = await env.pair(policy=policy)
     await env.session(alice, bob)
     if joined == "muc plugin":
@@ -43,7 +43,7 @@ async def test_who_accepts_an_invitation_to_a_person_keeps_him_a_person(env: Env
 
 
 async def test_nor_does_the_room_let_his_plaintext_in(env: Env) -> None:
-    """The same in the other direction: a forged message in his name is still refused."""
+    """The same in the other direction: a forged message in their name is still refused."""
     alice, bob = await env.pair(policy="require")
     await env.session(alice, bob)
     enter(alice, "bob@localhost/bot")

@@ -14,7 +14,7 @@ SECRET = "the treasure is under the oak"
 
 
 async def test_a_route_in_clear_does_not_outlive_the_policy(env: Env) -> None:
-    """The way to a stranger was found to be in clear; then another process (the command line) sets ``require`` for him."""
+    """The way to a stranger was found to be in clear; then another process (the command line) sets ``require`` for them."""
     alice = await env.client(ALICE, policy="prefer")
     bob = await env.client(BOB, load=False)
     await env.settle(alice, bob)

@@ -18,7 +18,7 @@ OTHER_KEY = remembers("mallory", Assurance.VERIFIED, "pin")
 
 @pytest.mark.parametrize("role", Role)
 def test_a_hold_after_our_done_ends_the_session(role: Role) -> None:
-    """We had accepted the key and said so; the peer still waits for his user. Now our user pins another key: what was said
+    """We had accepted the key and said so; the peer still waits for their user. Now our user pins another key: what was said
     cannot be taken back, so the session ends, and the peer's done opens nothing."""
     waiting = "bob" if role is Role.INITIATOR else "alice"
     pair = Pair(**{waiting: config(waiting, **UNTRUSTED)}).open()

@@ -61,7 +61,7 @@ async def test_a_feature_stripped_in_one_place(two_domains: Env, where: str, pol
 
 
 async def test_a_feature_stripped_on_one_side_only(two_domains: Env) -> None:
-    """Alice's server hides that she has encryption, not that Bob has: her own message goes inside, and so does his answer."""
+    """Alice's server hides that Alice has encryption, not that Bob has: Alice's message goes inside, and so does the answer."""
     alice, bob = await two_domains.pair(policy="require")
     two_domains.server.hooks.append(hostile.only("alice@a.test", hostile.strip_feature(NS_SECURITY)))
     echo(bob)
@@ -100,7 +100,7 @@ async def test_a_bytestream_flipped_in_one_place(two_domains: Env, where: str) -
 
 @pytest.mark.parametrize("where", ["Alice's server", "the path"])
 async def test_the_other_domain_cannot_be_impersonated(two_domains: Env, where: str) -> None:
-    """What comes in the name of Bob's own domain, from outside it, is refused by Bob's honest server: his session with Alice
+    """What comes in the name of Bob's own domain, from outside it, is refused by Bob's honest server: the session with Alice
     lives on, and nobody hears the forgery."""
     alice, bob = await two_domains.pair()
     carol = await two_domains.client("carol@b.test/c", load=False)

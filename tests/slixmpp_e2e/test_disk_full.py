@@ -21,7 +21,7 @@ CAROL = "carol@localhost/c"
 
 @dataclass
 class Full:
-    """Alice, whose disk is full, in a session with Bob; and Carol, whom she has never met."""
+    """Alice, whose disk is full, in a session with Bob; and Carol, a stranger."""
 
     alice: ClientXMPP
     bob: ClientXMPP

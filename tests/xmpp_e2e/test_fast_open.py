@@ -30,7 +30,7 @@ def actions(pair: Pair, role: Role) -> list[str | None]:
 
 
 def trips(pair: Pair, text: str = "first") -> int:
-    """One-way trips until Bob can use Alice's first stanza, which she sends as soon as she may.
+    """One-way trips until Bob can use Alice's first stanza, sent as soon as it may be.
 
     Everything that one side has to say at a time travels together; nothing that was caused by it travels before it arrives.
     """
@@ -179,7 +179,7 @@ def test_another_group_costs_two_trips(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_flight_holds_nothing_from_inside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Application data in a flight would come before the responder knows whom he talks to: refused, and none is used."""
+    """Application data in a flight would come before the responder knows who is there: refused, and none is used."""
     plain = connection.TLSConnection.receive
 
     def inside(self: connection.TLSConnection, data: bytes) -> bytes:

@@ -179,7 +179,7 @@ def test_both_want_it_at_once() -> None:
 
 
 def test_one_side_may_be_through_before_the_other() -> None:
-    """Alice has compared and goes on with the password; Bob still compares, and follows when he has."""
+    """Alice has compared and goes on with the password; Bob still compares, and follows afterwards."""
     opened = pair().open()
     for method in ("sas", "srp"):
         opened.alice.session.request_verification(method, opened.now)

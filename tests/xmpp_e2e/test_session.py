@@ -148,7 +148,7 @@ def test_the_wire_does_not_say_why() -> None:
     (terminate,) = [el for el in pair.bob.jingle_sent if el.get("action") == "session-terminate"]
     assert [child.tag.rpartition("}")[2] for child in terminate[0]] == ["security-error"]
     assert isinstance(pair.alice.failure, AuthenticationFailed)
-    assert "may have arrived" in explain(pair.alice.failure)  # she was done, and could not know
+    assert "may have arrived" in explain(pair.alice.failure)  # Alice was done, and could not know
 
 
 @pytest.mark.parametrize("changes", [{"from_": "eve@a.test/x"}, {"to": "eve@a.test/x"}])
@@ -166,7 +166,7 @@ def test_a_header_for_somebody_else(changes: dict[str, str], monkeypatch: pytest
 
 
 def says(pair: Pair, *elements: Element) -> Pair:
-    """Open, but Alice's first words after her stream header are ``elements``."""
+    """Open, but Alice's first words after the stream header are ``elements``."""
 
     def change(conversation: Conversation) -> None:
         def greet() -> None:

@@ -297,7 +297,7 @@ def test_no_farewell_is_said_twice() -> None:
 
 
 def test_nobody_talks_before_the_bytestream_is_open() -> None:
-    """Alice's TLS is up by the signalling, her bytestream is not: what comes out of TLS ends the session."""
+    """Alice's TLS is up by the signalling, the bytestream is not: what comes out of TLS ends the session."""
     pair = Pair()
     pair._connect = lambda: pair.bob.session.bytestream_ready(pair.now)  # type: ignore[method-assign]
     pair.open()

@@ -127,7 +127,7 @@ def test_no_stage_is_left_out() -> None:
 
 
 def trickle(pair: Pair, data: bytes, step: float) -> float:
-    """Bob gets one byte of ``data`` each ``step`` seconds, and his timers in between; after how many seconds is he done?"""
+    """Bob gets one byte of ``data`` each ``step`` seconds, timers in between; after how many seconds is the session over?"""
     began, session = pair.now, pair.bob.session
     for byte in data:
         pair.now += step
@@ -185,7 +185,7 @@ def test_the_stages_of_the_proof_share_one_clock() -> None:
 
 
 def endless(pair: Pair, data: bytes, piece: int = 997) -> int:
-    """Bob gets ``data`` over and over; how many bytes does he take?"""
+    """Bob gets ``data`` over and over; how many bytes are taken?"""
     taken = 0
     for _ in range(20_000):
         for start in range(0, len(data), piece):

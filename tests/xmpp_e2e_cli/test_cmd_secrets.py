@@ -26,7 +26,7 @@ WORDS = "copper lantern wanders north"
 
 @pytest.fixture
 def alice(command: Command) -> Command:
-    """The command line of Alice, who has a key of her own."""
+    """The command line of Alice, who has a key."""
     assert command("init", ALICE).code == 0
     return command
 

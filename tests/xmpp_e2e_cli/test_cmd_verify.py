@@ -23,7 +23,7 @@ ASKED = "Is it the same on both sides? [y/N] "
 
 
 async def listening(people: People, *words: str) -> Process:
-    """Start Bob's listener at his terminal."""
+    """Start Bob's listener at a terminal."""
     bob = await people.start_at_terminal("bob", "listen", *people.server, *words)
     await bob.wait_for_text("own key")
     return bob
@@ -94,7 +94,7 @@ async def test_what_was_typed_before_the_question_is_no_answer(people: People) -
 
 
 async def test_a_password_that_both_type(people: People) -> None:
-    """Alice is asked at once, Bob when her client asks. Neither terminal shows the password."""
+    """Alice is asked at once, Bob when Alice's client asks. Neither terminal shows the password."""
     bob = await listening(people)
     alice = await people.start_at_terminal("alice", "trust", "verify", BOB, "--password", *people.server)
     await alice.wait_for_text(f"Password that you share with {BOB}: ")

@@ -48,7 +48,7 @@ TOLD = (
     r"compare a short string .*│ (\d{4} \d{4} \d{4}) │ │ (?!\1).* It is not the same, .* Alice reads: .* the middle",
     r"They share a key, .* Both refuse\. Alice reads: .* They share a password\. Both refuse",
     r"have met before .* warned of a new key\. Alice reads: .* xmpp-e2e trust pin bob@home\.test.* no longer `known`",
-    r"have verified a key .* until she gives up, .* THE KEY OF bob@home\.test HAS CHANGED",
+    r"have verified a key .* until Alice gives up, .* THE KEY OF bob@home\.test HAS CHANGED",
     r"everything that was written",
 )
 """Patterns in the demo's output, with all white space as single spaces."""

@@ -48,7 +48,7 @@ async def swapped_fingerprint(demo: Demo) -> None:
     before = len(demo.server.handled())
     async with demo.server.between(swap_fingerprint(forged, actions=("session-accept",))):
         alice.send(bob, NEVER_SENT)
-        error = await narrator.wait_for("Alice's client reports that her message was not sent", alice.send_error())
+        error = await narrator.wait_for("Alice's client reports that the message was not sent", alice.send_error())
         await narrator.wait_for("Bob's side of the attempt ends", bob.failed_sessions.get())
     swapped = [stanza.client for stanza in demo.server.handled()[before:] if forged in stanza.text]
     narrator.claim("Alice writes. The server has changed the fingerprint that announces Bob's key:", swapped == [alice.jid])
@@ -111,12 +111,12 @@ async def shared_secret(demo: Demo) -> None:
 
 
 async def _guess_secret(demo: Demo) -> tuple[E2EError, bool]:
-    """Let Alice write while the server guesses the secrets; return her error, and whether both sides refused."""
+    """Let Alice write while the server guesses the secrets; return the error, and whether both sides refused."""
     narrator, alice, bob = demo.narrator, demo.alice, demo.bob
     mitm = create_mitm(demo, shared_secrets={"psk": os.urandom(KEY_BYTES), "srp": os.urandom(DERIVED_PASSWORD_BYTES)})
     async with demo.server.between(mitm):
         alice.send(bob, NEVER_SENT)
-        alices = await narrator.wait_for("Alice's client reports that her message was not sent", alice.send_error())
+        alices = await narrator.wait_for("Alice's client reports that the message was not sent", alice.send_error())
         bobs = await narrator.wait_for("Bob's side of the attempt ends", bob.failed_sessions.get())
     refused = isinstance(alices, AuthenticationFailed) and isinstance(bobs, AuthenticationFailed)
     return alices, refused and nothing_delivered(demo, mitm)
@@ -141,12 +141,12 @@ async def known_key(demo: Demo) -> None:
 
 
 async def verified_key(demo: Demo) -> None:
-    """Alice sees another key than the one that she has pinned or verified: nothing is sent."""
+    """Alice sees another key than the pinned or verified one: nothing is sent."""
     narrator, alice, bob = demo.narrator, demo.alice, demo.bob
     await _meet(demo)
     await alice.e2e.trust.pin(bob.account, bob.e2e.fingerprint)
     warning, withheld = await _try_to_send(demo)
-    narrator.claim("Alice has pinned Bob's key. Her message waits until she gives up, and she reads:", withheld)
+    narrator.claim("Alice has pinned Bob's key. The message waits until Alice gives up, who reads:", withheld)
     narrator.quote(warning.text, "red")
     await _meet(demo)
     bob.answers.put_nowait(True)
@@ -162,7 +162,7 @@ async def _meet(demo: Demo) -> None:
 
 
 async def _try_to_send(demo: Demo) -> tuple[KeyChanged, bool]:
-    """Let Alice write while the server shows its own key; return her warning, and whether nothing was sent."""
+    """Let Alice write while the server shows its own key; return the warning, and whether nothing was sent."""
     narrator, alice, bob = demo.narrator, demo.alice, demo.bob
     await demo.close_sessions()
     mitm = create_mitm(demo)

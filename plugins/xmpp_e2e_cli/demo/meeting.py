@@ -72,7 +72,7 @@ async def what_the_server_saw(demo: Demo) -> None:
     there, _ = await demo.round_trip(SECOND)
     handled = demo.server.handled()
     blocks = [stanza for stanza in handled[before:] if stanza.received and stanza.client == alice.jid and decode_blocks(stanza)]
-    narrator.claim("Alice writes again. This is what the server got from her (shortened):", bool(blocks))
+    narrator.claim("Alice writes again. This is what the server got (shortened):", bool(blocks))
     block = blocks[0]
     data = "".join(BLOCK.findall(block.text))
     narrator.quote(block.text.replace(data, narrator.shortened(data, SHOWN)), "yellow")

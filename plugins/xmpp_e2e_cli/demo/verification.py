@@ -80,7 +80,7 @@ async def password(demo: Demo) -> None:
     await demo.start_over()
     await share_password(demo, PASSWORD, MISTYPED)
     alice.send(bob, GREETING)
-    error = await narrator.wait_for("Alice's client reports that her message was not sent", alice.send_error())
+    error = await narrator.wait_for("Alice's client reports that the message was not sent", alice.send_error())
     bobs = await narrator.wait_for("Bob's side of the attempt ends", bob.failed_sessions.get())
     refused = isinstance(error, AuthenticationFailed) and isinstance(bobs, AuthenticationFailed)
     narrator.claim("They agree on one (xmpp-e2e password). Bob mistypes it. Alice reads:", refused and bob.inbox.empty())

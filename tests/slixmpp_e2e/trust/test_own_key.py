@@ -77,7 +77,7 @@ async def test_no_session_opens_before_the_key_is_loaded(env: Env, user: SlowUse
         await e2e(bob)._client.router.best_device(BOB, ALICE)
     there = Events(bob, "presence_available")
     user.answers.set()
-    assert (await there.take())["from"].full == ALICE  # she says again that she is there, and what she can do now
+    assert (await there.take())["from"].full == ALICE  # said again, with what this client can do now
     assert (await until(e2e(bob).connect("alice@localhost"))).peer == ALICE
 
 

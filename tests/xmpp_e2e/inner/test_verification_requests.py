@@ -334,7 +334,7 @@ def test_each_hears_what_the_other_says(wants: Role) -> None:
 
 
 def test_another_question_leaves_the_strings_compared() -> None:
-    """Alice has compared and is asked for a password when Bob says that the strings are the same: she hears it."""
+    """Alice has compared and is asked for a password when Bob says that the strings are the same: Alice hears it."""
     between = wish(wish(pair(), Role.INITIATOR), Role.INITIATOR, "srp")
     answers(between, Role.INITIATOR)
     assert between.alice.session.pending_prompt == SecretNeeded("srp")

@@ -195,7 +195,7 @@ def test_any_timing_delivers_the_same_bytes(block_size: int, moves: list[tuple[s
 
 @pytest.mark.parametrize("block_size", [MIN_BLOCK, 4096, MAX_BLOCK])
 def test_unread_receiver_stops_the_sender(block_size: int) -> None:
-    """A receiver that nobody reads stops the sender within two receive queues; nothing is lost when he reads again."""
+    """A receiver that nobody reads stops the sender within two receive queues; nothing is lost when it is read again."""
     alice, bob = pair(block_size)
     alice.ibb.send(PATTERN)
     for _ in range(20_000):
