@@ -18,7 +18,7 @@ from slixmpp_e2e.xmpp import marker
 from xmpp_e2e import events
 from xmpp_e2e.authenticate.psk import check_key_length
 from xmpp_e2e.authenticate.sas_text import SasForm
-from xmpp_e2e.errors import E2EError, SendBufferFull
+from xmpp_e2e.errors import E2EError, LocalError, SendBufferFull
 from xmpp_e2e.states import State
 from xmpp_e2e.types import Assurance, Fingerprint, Role
 
@@ -134,8 +134,16 @@ class E2ESession:
         derived = await asyncio.to_thread(derive_srp_secret, password, bare(self.own_jid), bare(self.peer))
         await self._verifier.verify(self._driver, "srp", secret=derived)
 
-    async def verify_key(self, key: bytes) -> None:
-        """Prove to each other that both hold the same random key. WeakKey for fewer than 16 bytes."""
+    async def verify_key(self, key: bytes | None = None) -> None:
+        """Prove to each other that both hold the same random key: this one, or the one that is set up.
+
+        WeakKey for fewer than 16 bytes; LocalError if there is none.
+        """
+        if key is None:
+            account = bare(self.peer)
+            key = self._verifier.shared_secrets(account, bare(self.own_jid)).get("psk")
+            if key is None:
+                raise LocalError(f"no key is shared with {account}")
         await self._verifier.verify(self._driver, "psk", secret=check_key_length(key))
 
     def decline(self, method: str) -> None:

@@ -15,7 +15,6 @@ from slixmpp import JID, ClientXMPP
 
 from slixmpp_e2e import E2E, E2ESession, KeyChanged, PeerSasResult
 from slixmpp_e2e.trust.passwords import derive_srp_secret
-from slixmpp_e2e.trust.secrets import KEY_ID
 from xmpp_e2e.authenticate.sas_text import SasForm
 from xmpp_e2e.errors import AuthenticationFailed, LocalError, Timeout
 from xmpp_e2e.types import Assurance
@@ -55,13 +54,12 @@ class Verification:
         """The plugin's settings for it: a password that is already shared is needed when the session opens."""
         return {"ask_password": lambda peer: self.password} if self.method is VerificationMethod.PASSWORD else {}
 
-    async def run(self, session: E2ESession, user: TerminalUser | None, key: bytes | None) -> None:
-        """Run it after the hellos; return when the peer's key is verified on this side. ``key`` is the pre-shared key."""
+    async def run(self, session: E2ESession, user: TerminalUser | None) -> None:
+        """Run it after the hellos; return when the peer's key is verified on this side."""
         if self.method is VerificationMethod.PASSWORD:
             await session.verify_password(self.password)
         elif self.method is VerificationMethod.KEY:
-            assert key is not None
-            await session.verify_key(key)
+            await session.verify_key()
         else:
             assert user is not None
             await session.verify_sas(user.compare_sas, form=self.form.value)
@@ -112,8 +110,7 @@ async def verify(
 
     ``seconds`` limits finding the peer and opening the session. The verification itself may take five minutes.
     """
-    key = e2e._store.secret(peer.bare, "psk", KEY_ID) if chosen.method is VerificationMethod.KEY else b""
-    if key is None:
+    if chosen.method is VerificationMethod.KEY and not e2e.secrets.has(peer.bare, "psk"):
         text = f"no key is shared with {peer.bare}; add the one that they created: xmpp-e2e psk add {peer.bare}"
         raise UsageError(text, UsageReason.SECRET_NOT_FOUND)
     devices = await online_devices(client, peer, seconds, tell)
@@ -126,7 +123,7 @@ async def verify(
         session = await e2e.connect(peer.full)
     tell(f"there is a session with {session.peer}; waiting for the verification, in which the peer has to take part")
     try:
-        await chosen.run(session, user, key)
+        await chosen.run(session, user)
         if chosen.method is VerificationMethod.SAS:
             await peer_result.wait_for_match(session, tell)
     except LocalError as error:

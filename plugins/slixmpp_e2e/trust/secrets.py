@@ -35,6 +35,10 @@ class PeerSecrets:
         """
         return self.put(jid, "srp", await asyncio.to_thread(derive_srp_secret, password, self._our_jid, JID(jid).bare))
 
+    def has(self, jid: str, method: str) -> bool:
+        """Return whether a secret for ``psk`` or ``srp`` is stored."""
+        return bool(self._store.secret_ids(JID(jid).bare, method))
+
     def forget(self, jid: str, method: str) -> bool:
         """Forget the secret for ``psk`` or ``srp``. Return False if there was none."""
         bare = JID(jid).bare
@@ -43,14 +47,17 @@ class PeerSecrets:
             self._store.forget_secret(bare, method, key_id)
         return bool(ids)
 
+    def failed_attempts(self, jid: str) -> int:
+        """Return the number of wrong passwords since the last right one."""
+        return self._store.failed_attempts(JID(jid).bare, "srp")
+
     def unlock_password(self, jid: str) -> int:
         """Allow attempts at the password again. Return the number of failed attempts.
 
         If neither of you has mistyped it, first agree on a new password by another channel.
         """
-        bare = JID(jid).bare
-        count = self._store.failed_attempts(bare, "srp")
-        self._store.clear_failed_attempts(bare, "srp")
+        count = self.failed_attempts(jid)
+        self._store.clear_failed_attempts(JID(jid).bare, "srp")
         return count
 
     def put(self, jid: str, method: str, secret: bytes) -> bool:
@@ -62,3 +69,9 @@ class PeerSecrets:
             if key_id != KEY_ID:
                 self._store.forget_secret(bare, method, key_id)
         return bool(before)
+
+
+def stored_secret(store: SQLStore, account: str, method: str) -> bytes | None:
+    """Return the secret that is stored for an account (a bare JID), the one with the last id; or None. StoreError."""
+    ids = store.secret_ids(account, method)
+    return store.secret(account, method, ids[-1]) if ids else None

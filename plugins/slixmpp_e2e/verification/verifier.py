@@ -19,6 +19,7 @@ from slixmpp_e2e.sessions.driver import DriverEvent, SessionDriver
 from slixmpp_e2e.store import SQLStore
 from slixmpp_e2e.store.errors import StoreError
 from slixmpp_e2e.trust.passwords import derive_srp_secret
+from slixmpp_e2e.trust.secrets import stored_secret
 from slixmpp_e2e.trust.trust_file.watcher import TrustFile
 from slixmpp_e2e.verification.attempt_limiter import AttemptLimiter
 from slixmpp_e2e.verification.tasks import SessionTasks
@@ -80,10 +81,9 @@ class Verifier:
         declared = self._trust_file.secrets(account, own_account)
         found = {}
         for method in ("psk", "srp"):
-            ids = self._store.secret_ids(account, method)[-1:] if method not in declared else ()
-            for secret in (declared.get(method), *(self._store.secret(account, method, key_id) for key_id in ids)):
-                if secret is not None:
-                    found[method] = secret
+            secret = declared[method] if method in declared else stored_secret(self._store, account, method)
+            if secret is not None:
+                found[method] = secret
         if "srp" in found:
             self._attempts.check(account)
         return found

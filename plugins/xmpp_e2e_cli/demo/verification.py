@@ -44,7 +44,7 @@ def share_key(demo: Demo) -> None:
 
 def failed_attempts(participant: Participant, other: Participant) -> int:
     """Return the number of wrong passwords that count against ``other``."""
-    return participant.e2e._store.failed_attempts(other.account, "srp")
+    return participant.e2e.secrets.failed_attempts(other.account)
 
 
 async def fingerprint(demo: Demo) -> None:
@@ -98,6 +98,6 @@ async def key(demo: Demo) -> None:
     narrator, alice, bob = demo.narrator, demo.alice, demo.bob
     await demo.start_over()
     share_key(demo)
-    stored = [each.e2e._store.secret_ids(other.account, "psk") for each, other in ((alice, bob), (bob, alice))]
+    stored = [each.e2e.secrets.has(other.account, "psk") for each, other in ((alice, bob), (bob, alice))]
     narrator.claim(f"Alice creates {KEY_BYTES} random bytes (xmpp-e2e psk new). Bob adds them (xmpp-e2e psk add).", all(stored))
     await claim_verified(demo, "psk")

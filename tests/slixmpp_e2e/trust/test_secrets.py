@@ -38,7 +38,9 @@ async def test_there_is_one_secret_of_each_kind(env: Env) -> None:
     alice.secrets.put(BOB, "srp", bytes(32))
     assert alice.secrets.put_key(BOB, bytes(range(32)))
     assert alice._store.secret_ids(BOBS, "psk") == (KEY_ID,)
+    assert alice.secrets.has(BOB, "psk")
     assert alice.secrets.forget(BOB, "psk")
+    assert not alice.secrets.has(BOB, "psk")
     assert not alice.secrets.forget(BOB, "psk")
     assert alice._store.secret_ids(BOBS, "srp") == (KEY_ID,)
 
@@ -47,5 +49,5 @@ async def test_a_locked_password_can_be_unlocked(env: Env) -> None:
     alice = e2e(env.make(ALICE))
     for _ in range(5):
         alice._store.count_failed_attempt(BOBS, "srp")
-    assert alice.secrets.unlock_password(BOB) == 5
+    assert alice.secrets.failed_attempts(BOB) == alice.secrets.unlock_password(BOB) == 5
     assert not alice._client._verifier._attempts.is_locked(BOBS)

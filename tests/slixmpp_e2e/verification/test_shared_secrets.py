@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from slixmpp_e2e.alarms import explain
@@ -85,6 +87,18 @@ async def test_a_secret_for_one_session(env: Env, method: str, asks: Role) -> No
     await env.settle(alice, bob)
     assert link.is_open
     assert link.assurance is Assurance.VERIFIED
+
+
+async def test_the_key_that_is_set_up_serves_an_open_session(env: Env) -> None:
+    """Whatever its id in the store, and though it was stored after the session had opened."""
+    alice, bob = await env.pair()
+    ours, _ = await env.session(alice, bob)
+    with pytest.raises(LocalError, match=f"no key is shared with {BOBS}"):
+        await until(ours.verify_key())
+    e2e(alice)._store.put_secret(BOBS, "psk", "7", KEY)
+    theirs = next(link for link in e2e(bob).sessions())
+    await until(asyncio.gather(ours.verify_key(), theirs.verify_key(KEY)))
+    assert ours.assurance is Assurance.VERIFIED
 
 
 async def test_a_password_is_no_key(env: Env) -> None:
