@@ -16,6 +16,7 @@ from slixmpp_e2e.errors import (
     PasswordLocked,
     PeerOffline,
     PeerWithoutE2E,
+    RefusedByPolicy,
     SlixmppUnsupported,
     VerificationDeclined,
 )
@@ -72,6 +73,7 @@ __all__ = [
     "PlaintextReceived",
     "PlaintextRefused",
     "Policy",
+    "RefusedByPolicy",
     "SasPrompt",
     "SendFailed",
     "SessionClosed",

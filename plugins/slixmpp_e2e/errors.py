@@ -38,6 +38,13 @@ class PeerOffline(E2EError):
     remedy = "Nothing was sent. Both must be online: end-to-end streams do not store messages for later."
 
 
+class RefusedByPolicy(E2EError):
+    """Our own policy for the peer is ``off``, so no session is opened with them."""
+
+    likely = "You set it, or another program with the same store; or a rule of the trust file does, or `server-trusted`."
+    remedy = "Nothing was sent. Set another policy: `set_policy(peer, 'prefer')`, or correct the rule in the trust file."
+
+
 class NotSentReason(enum.StrEnum):
     """Why a stanza was not sent."""
 

@@ -221,7 +221,8 @@ class E2E(BasePlugin):
         """Return a session with ``peer`` (a full JID, or a bare one: its best device), once both hellos are checked.
 
         ``require`` is a minimum assurance beyond the trust model's: stanzas wait until it is met (``await
-        session.wait_open()``). Raises what made it fail: PeerOffline, PeerWithoutE2E, PeerRefused, UntrustedKey, Timeout …
+        session.wait_open()``). Raises what made it fail: RefusedByPolicy, PeerOffline, PeerWithoutE2E, PeerRefused,
+        UntrustedKey, Timeout …
         """
         minimum = Assurance.parse(str(require)) if require is not None else Assurance.NONE
         target = await self._client.router.best_device(self.xmpp.boundjid.full, str(JID(peer)))

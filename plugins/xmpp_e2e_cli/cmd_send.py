@@ -15,12 +15,11 @@ from typing import Any
 from slixmpp import JID, ClientXMPP
 
 from slixmpp_e2e import E2E, E2ESession, KeyChanged, Policy
-from slixmpp_e2e.errors import PeerOffline, PeerWithoutE2E
+from slixmpp_e2e.errors import PeerOffline, PeerWithoutE2E, RefusedByPolicy
 from xmpp_e2e.config import Timeouts
 from xmpp_e2e.errors import E2EError, Timeout, UntrustedKey
 from xmpp_e2e.states import State
 from xmpp_e2e.types import Assurance, Fingerprint
-from xmpp_e2e_cli.errors import RefusedByPolicy
 from xmpp_e2e_cli.exit_codes import most_urgent
 
 PRESENCE_SECONDS = 5.0
@@ -76,8 +75,8 @@ async def deliver(client: ClientXMPP, e2e: E2E, message: Message, tell: Progress
 
     ``client`` is logged in; its presence is sent here.
     """
-    if e2e._store.policy(message.peer.bare).policy is Policy.OFF:
-        raise RefusedByPolicy(f"the policy for {message.peer.bare} is `off`, but this command sends encrypted or not at all")
+    if e2e.policy_of(message.peer.bare) is Policy.OFF:
+        raise RefusedByPolicy(f"our policy for {message.peer.bare} is `off`, but this command sends encrypted or not at all")
     devices = await online_devices(client, message.peer, message.seconds, tell, subscribe=message.subscribe)
     tell(f"opening a session with {', '.join(devices)}")
     with _key_changes(client, tell) as changes:

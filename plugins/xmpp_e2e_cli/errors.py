@@ -107,13 +107,6 @@ _CONNECTION_WORDS = {
 }
 
 
-class RefusedByPolicy(E2EError):
-    """Our own policy forbids it."""
-
-    likely = "The policy `off` was set for this peer, by you or by a program that uses the same store."
-    remedy = "Nothing was sent. Set another policy in that program: set_policy(peer, \"prefer\")."
-
-
 class DemoFailed(E2EError):
     """The demo expected something that did not happen."""
 

@@ -12,11 +12,12 @@ from slixmpp_e2e.errors import (
     PeerOffline,
     PeerWithoutE2E,
     PlaintextNotAllowed,
+    RefusedByPolicy,
     VerificationDeclined,
 )
 from slixmpp_e2e.store import KeyBlocked, StoreError
 from xmpp_e2e import errors
-from xmpp_e2e_cli.errors import ConnectionFailed, DemoFailed, RefusedByPolicy, UsageError
+from xmpp_e2e_cli.errors import ConnectionFailed, DemoFailed, UsageError
 
 
 class ExitCode(enum.IntEnum):

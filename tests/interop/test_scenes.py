@@ -31,7 +31,7 @@ from interop.scenes import (
     wrong_password,
 )
 from interop.servers.loopback import Loopback
-from slixmpp_e2e.errors import PeerWithoutE2E
+from slixmpp_e2e.errors import RefusedByPolicy
 from slixmpp_e2e.verification.verifier import Verifier
 from tests.interop.running import on_servers, run_shortened
 from xmpp_e2e.types import Assurance, TrustModel
@@ -58,7 +58,7 @@ async def test_without_encryption_a_scene_fails(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr("interop.helpers.EVENT_SECONDS", 1.0)
     async with Loopback() as server, Harness(server) as harness:
         monkeypatch.setattr(harness, "e2e_client", partial(harness.e2e_client, policy="off"))
-        with pytest.raises((AssertionError, PeerWithoutE2E)):
+        with pytest.raises((AssertionError, RefusedByPolicy)):
             await scene.run(harness)
 
 

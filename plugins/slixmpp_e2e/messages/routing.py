@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from slixmpp import JID
 from slixmpp.basexmpp import BaseXMPP
 
-from slixmpp_e2e.errors import PeerOffline, PeerWithoutE2E
+from slixmpp_e2e.errors import PeerOffline, PeerWithoutE2E, RefusedByPolicy
 from slixmpp_e2e.jids import bare
 from slixmpp_e2e.policy import Outgoing, outgoing
 from slixmpp_e2e.sessions.registry import SessionRegistry, Target
@@ -75,9 +75,9 @@ class Router:
         raise _unreachable(to, advertised)
 
     async def best_device(self, own_jid: str, to: str) -> Target:
-        """Return whom to open a session with, for an address; PeerOffline or PeerWithoutE2E if there is nobody."""
+        """Return whom to open a session with, for an address; RefusedByPolicy, PeerOffline or PeerWithoutE2E if nobody."""
         if not self._peers.of(bare(to)).policy.accepts_sessions:
-            raise PeerWithoutE2E(f"the policy for {to} is `off`")
+            raise RefusedByPolicy(f"our policy for {bare(to)} is `off`: no session is opened with them")
         devices, advertised = await self._devices(own_jid, to)
         if not devices:
             raise _unreachable(to, advertised)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from slixmpp_e2e.errors import PeerOffline, PeerWithoutE2E
+from slixmpp_e2e.errors import PeerOffline, PeerWithoutE2E, RefusedByPolicy
 from slixmpp_e2e.messages.routing import MAX_DEVICES, Route, Router
 from slixmpp_e2e.policy import Policy
 from slixmpp_e2e.store import SQLStore, StoreError
@@ -134,7 +134,7 @@ async def test_the_best_device_is_the_first_that_advertises_encryption(around: A
         with pytest.raises(error):
             await around.router.best_device(ALICE, BARE)
     around.policy, around.advertised = Policy.OFF, dict.fromkeys(around.online, True)
-    with pytest.raises(PeerWithoutE2E):
+    with pytest.raises(RefusedByPolicy, match=f"our policy for {BARE} is `off`"):
         await around.router.best_device(ALICE, BARE)
 
 
