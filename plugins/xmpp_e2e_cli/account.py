@@ -5,11 +5,9 @@ Only ``init`` creates a store: a misspelt JID must not leave one behind.
 
 from __future__ import annotations
 
-import getpass
 import importlib
 import importlib.util
 import os
-import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +21,7 @@ from xmpp_e2e.types import Fingerprint
 from xmpp_e2e_cli import cmd_protection
 from xmpp_e2e_cli.cmd_protection import Protection
 from xmpp_e2e_cli.errors import UsageError, UsageReason
-from xmpp_e2e_cli.password_strength import read_first_line
+from xmpp_e2e_cli.secret_input import ask, read_first_line
 
 JID_VARIABLE = "XMPP_E2E_JID"
 PASSWORD_VARIABLE = "XMPP_E2E_PASSWORD"
@@ -138,11 +136,7 @@ def password_for(account: JID, file: Path | None, environment: Mapping[str, str]
         return read_first_line(file, "password", UsageReason.PASSWORD_NEEDED)
     if password := environment.get(PASSWORD_VARIABLE) or _from_keyring(account.bare):
         return password
-    if not sys.stderr.isatty():
-        raise UsageError(f"there is no password for {account.bare}, and no terminal to ask for it", UsageReason.PASSWORD_NEEDED)
-    if password := getpass.getpass(f"Password of {account.bare}: "):
-        return password
-    raise UsageError(f"no password was given for {account.bare}", UsageReason.PASSWORD_NEEDED)
+    return ask(f"Password of {account.bare}", f"password of {account.bare}", UsageReason.PASSWORD_NEEDED)
 
 
 def _from_keyring(bare: str) -> str | None:

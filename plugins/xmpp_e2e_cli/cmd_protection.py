@@ -7,18 +7,17 @@ when a protected secret is needed.
 from __future__ import annotations
 
 import enum
-import getpass
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from slixmpp import JID
 
 from slixmpp_e2e.store import KeyFile, KeyProtection, Keyring, Passphrase, SQLStore, key_file_beside, path_for
-from xmpp_e2e_cli.errors import UsageError, UsageReason
+from xmpp_e2e_cli.errors import UsageReason
 from xmpp_e2e_cli.output import Output
-from xmpp_e2e_cli.password_strength import describe_weakness, read_first_line
+from xmpp_e2e_cli.password_strength import describe_weakness
+from xmpp_e2e_cli.secret_input import ask, read_first_line
 
 PASSPHRASE_VARIABLE = "XMPP_E2E_PASSPHRASE"
 NEW_PASSPHRASE_VARIABLE = "XMPP_E2E_NEW_PASSPHRASE"
@@ -38,22 +37,22 @@ SETTINGS = {Protection.KEY_FILE: "'key-file'", Protection.KEYRING: "'keyring'", 
 
 def current_passphrase(account: JID, file: Path | None) -> Callable[[], str]:
     """Return a function that gets the passphrase of an existing store."""
-    return lambda: _from(file, PASSPHRASE_VARIABLE) or _typed(f"Passphrase of the store of {account.bare}: ")
+    question = f"Passphrase of the store of {account.bare}"
+    return lambda: _from(file, PASSPHRASE_VARIABLE) or ask(question, "passphrase", UsageReason.PASSPHRASE_NEEDED)
 
 
 def new_passphrase(account: JID, file: Path | None, variable: str) -> Callable[[], str]:
-    """Return a function that gets a new passphrase. The terminal asks twice, because typing is hidden."""
+    """Return a function that gets a new passphrase."""
 
-    def ask() -> str:
+    def get() -> str:
         if not (passphrase := _from(file, variable)):
-            passphrase = _typed(f"New passphrase for the store of {account.bare}: ")
-            if _typed("The same again: ") != passphrase:
-                raise UsageError("the two are not the same", UsageReason.PASSPHRASE_NEEDED)
+            question = f"New passphrase for the store of {account.bare}"
+            passphrase = ask(question, "passphrase", UsageReason.PASSPHRASE_NEEDED, twice=True)
         if weak := describe_weakness(passphrase, (account.bare,)):
             Output().info(f"This is a weak passphrase: {weak} Anybody with a copy of the store has unlimited guesses.")
         return passphrase
 
-    return ask
+    return get
 
 
 def key_protection(kind: Protection, store: Path, passphrase: Callable[[], str]) -> KeyProtection:
@@ -96,18 +95,3 @@ def change(store: SQLStore, mine: JID, out: Output, old: Protection, new: Protec
 def _from(file: Path | None, variable: str) -> str | None:
     """Return the passphrase from the file, else from the environment. Raises UsageError if the file has none."""
     return read_first_line(file, "passphrase", UsageReason.PASSPHRASE_NEEDED) if file is not None else os.environ.get(variable)
-
-
-def has_terminal() -> bool:
-    """Return whether a user can be asked."""
-    return sys.stderr.isatty()
-
-
-def _typed(prompt: str) -> str:
-    if not has_terminal():
-        raise UsageError(
-            "the store is protected by a passphrase, and there is no terminal to ask for it", UsageReason.PASSPHRASE_NEEDED
-        )
-    if passphrase := getpass.getpass(prompt):
-        return passphrase
-    raise UsageError("no passphrase was given", UsageReason.PASSPHRASE_NEEDED)

@@ -19,11 +19,12 @@ from slixmpp_e2e.trust.secrets import PeerSecrets
 from slixmpp_e2e.trust.trust_file.secret_file import decode_psk, encode_psk
 from slixmpp_e2e.verification.attempt_limiter import MAX_PASSWORD_ATTEMPTS
 from xmpp_e2e.authenticate.psk import KEY_BYTES
-from xmpp_e2e_cli import account, cmd_protection
+from xmpp_e2e_cli import account
 from xmpp_e2e_cli.cmd_keys import SECRET_NAMES
 from xmpp_e2e_cli.errors import UsageError, UsageReason
 from xmpp_e2e_cli.output import Output
-from xmpp_e2e_cli.password_strength import MAX_FILE_BYTES, describe_weakness, read_first_line
+from xmpp_e2e_cli.password_strength import describe_weakness
+from xmpp_e2e_cli.secret_input import MAX_FILE_BYTES, ask, read_first_line
 
 
 def generate_key() -> bytes:
@@ -60,7 +61,7 @@ class SecretCommands:
         """Store a password that both have agreed on. Raises UsageError."""
         with self._store():  # fail before the user types anything if there is no store
             pass
-        password = read_first_line(file, "password", UsageReason.INVALID_SECRET) if file is not None else self._typed()
+        password = read_shared_password(self._peer, file, twice=True)
         value = derive_srp_secret(password, self._mine, self._peer)
         if weak := describe_weakness(password, (self._mine, self._peer)):
             self._out.info(f"This is a weak password: {weak} An impostor of the peer gets one guess per session.")
@@ -111,19 +112,13 @@ class SecretCommands:
             "peer before anything is sent or delivered."
         )
 
-    def _typed(self) -> str:
-        """Ask for the password twice, because typing is hidden."""
-        if not cmd_protection.has_terminal():
-            raise UsageError(
-                "there is no terminal to ask for the password; --file names a file with the password in its first line",
-                UsageReason.INVALID_SECRET,
-            )
-        typed = getpass.getpass(f"Password that you share with {self._peer}: ")
-        if not typed:
-            raise UsageError("no password was given", UsageReason.INVALID_SECRET)
-        if getpass.getpass("The same again: ") != typed:
-            raise UsageError("the two are not the same", UsageReason.INVALID_SECRET)
-        return typed
+
+def read_shared_password(peer: str, file: Path | None, *, twice: bool) -> str:
+    """Return the password that the user shares with a peer, from the file or the terminal. Raises UsageError."""
+    if file is not None:
+        return read_first_line(file, "password", UsageReason.INVALID_SECRET)
+    question, otherwise = f"Password that you share with {peer}", "; --file names a file with it in its first line"
+    return ask(question, "password", UsageReason.INVALID_SECRET, otherwise=otherwise, twice=twice)
 
 
 def print_key(out: Output, key: bytes, data: dict[str, object]) -> None:

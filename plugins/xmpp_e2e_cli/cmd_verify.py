@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import getpass
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,9 +18,9 @@ from xmpp_e2e.authenticate.sas_text import SasForm
 from xmpp_e2e.errors import AuthenticationFailed, LocalError, Timeout
 from xmpp_e2e.types import Assurance
 from xmpp_e2e_cli import prompts
+from xmpp_e2e_cli.cmd_secrets import read_shared_password
 from xmpp_e2e_cli.cmd_send import Delivery, Progress, close_session, online_devices
 from xmpp_e2e_cli.errors import UsageError, UsageReason
-from xmpp_e2e_cli.password_strength import read_first_line
 from xmpp_e2e_cli.prompts import TerminalUser
 
 
@@ -85,22 +84,9 @@ def choose_verification(peer: JID, methods: list[VerificationMethod], form: SasF
         return Verification(method, form or SasForm.DECIMAL)
     if method is VerificationMethod.KEY:
         return Verification(method)
-    password = _password(peer, file)
+    password = read_shared_password(peer.bare, file, twice=False)
     derive_srp_secret(password, peer.bare, peer.bare)  # an unusable password fails now, not in the session
     return Verification(method, password=password)
-
-
-def _password(peer: JID, file: Path | None) -> str:
-    if file is not None:
-        return read_first_line(file, "password", UsageReason.INVALID_SECRET)
-    if not prompts.has_terminal():
-        raise UsageError(
-            "there is no terminal to ask for the password; --file names a file with it in its first line",
-            UsageReason.NO_TERMINAL,
-        )
-    if typed := getpass.getpass(f"Password that you share with {peer.bare}: "):
-        return typed
-    raise UsageError("no password was given", UsageReason.INVALID_SECRET)
 
 
 async def verify(

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from tests.forked import Forked, Run
-from xmpp_e2e_cli import cmd_protection
+from xmpp_e2e_cli import secret_input
 from xmpp_e2e_cli.__main__ import main
 from xmpp_loopback import LoopbackServer
 
@@ -285,6 +285,6 @@ def colours(monkeypatch: pytest.MonkeyPatch) -> None:
 def typed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The lines that a user types, in order. An unexpected prompt raises IndexError."""
     answers: list[str] = []
-    monkeypatch.setattr(cmd_protection, "has_terminal", lambda: True)
+    monkeypatch.setattr(secret_input, "has_terminal", lambda: True)
     monkeypatch.setattr(getpass, "getpass", lambda prompt: answers.pop(0))
     return answers

@@ -11,7 +11,7 @@ import pytest
 from slixmpp import JID
 
 from slixmpp_e2e.store import path_for
-from xmpp_e2e_cli import account, password_strength
+from xmpp_e2e_cli import account, secret_input
 from xmpp_e2e_cli.account import password_for
 from xmpp_e2e_cli.errors import UsageError, UsageReason
 
@@ -83,7 +83,7 @@ def test_without_the_package_keyring_nothing_is_missing(monkeypatch: pytest.Monk
 
 def test_a_huge_file_is_no_password_file(tmp_path: Path) -> None:
     file = tmp_path / "password"
-    file.write_bytes(b"x" * (password_strength.MAX_FILE_BYTES + 1))
+    file.write_bytes(b"x" * (secret_input.MAX_FILE_BYTES + 1))
     with pytest.raises(UsageError) as caught:
         password_for(ALICE, file, {})
     assert caught.value.reason is UsageReason.PASSWORD_NEEDED

@@ -1,0 +1,48 @@
+"""Read a secret from a file, or let the user type it at the terminal, where it is not shown."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from pathlib import Path
+
+from xmpp_e2e_cli.errors import UsageError, UsageReason
+
+MAX_FILE_BYTES = 4096
+"""Longer files are refused: they hold something else."""
+
+
+def read_first_line(file: Path, what: str, reason: UsageReason) -> str:
+    """Return the first line of a file. Raises UsageError for ``reason``, with a message that calls the line ``what``."""
+    try:
+        with file.open("rb") as opened:
+            raw = opened.read(MAX_FILE_BYTES + 1)
+        lines = raw.decode().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        cause = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        # "from None", because a decoding error carries the bytes of the secret.
+        raise UsageError(f"cannot read the {what} file {file} ({cause})", reason) from None
+    if len(raw) > MAX_FILE_BYTES or not lines or not lines[0]:
+        raise UsageError(f"the {what} file {file} has no {what} in its first line", reason)
+    return lines[0]
+
+
+def has_terminal() -> bool:
+    """Return whether a user can be asked for a secret."""
+    return sys.stderr.isatty()
+
+
+def ask(question: str, what: str, reason: UsageReason, *, otherwise: str = "", twice: bool = False) -> str:
+    """Return what the user types. Raises UsageError for ``reason`` if that is nothing, or if there is no terminal.
+
+    ``what`` names the secret in the message. ``otherwise`` is the way out without a terminal, where the reason has none.
+    ``twice`` is for a new secret: typing is hidden, so a slip would go unnoticed.
+    """
+    if not has_terminal():
+        raise UsageError(f"there is no terminal to ask for the {what}{otherwise}", reason)
+    typed = getpass.getpass(f"{question}: ")
+    if not typed:
+        raise UsageError(f"no {what} was given", reason)
+    if twice and getpass.getpass("The same again: ") != typed:
+        raise UsageError("the two are not the same", reason)
+    return typed
