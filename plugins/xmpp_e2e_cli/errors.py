@@ -25,6 +25,8 @@ class UsageReason(enum.StrEnum):
     """There is no terminal to ask at."""
     INVALID_SECRET = "invalid-secret"
     """The input is not a usable key or password."""
+    FILE_NOT_PRIVATE = "file-not-private"
+    """Others can read or change the file with a secret."""
     KEY_NOT_FOUND = "key-not-found"
     """The store has no such key of the peer."""
     SECRET_NOT_FOUND = "secret-not-found"
@@ -39,22 +41,29 @@ class UsageError(E2EError):
     def __init__(self, message: str, reason: UsageReason = UsageReason.USAGE) -> None:
         super().__init__(message)
         self.reason = reason
-        self.remedy = _REMEDIES.get(reason, "")
+        self.likely, self.attack, self.remedy = _USAGE_WORDS.get(reason, Words())
 
 
-_REMEDIES = {
-    UsageReason.PASSWORD_NEEDED: (
-        "Use --password-file FILE, the environment variable XMPP_E2E_PASSWORD, the keyring (keyring set xmpp-e2e JID), or a"
-        " terminal. Never the command line: others can read it."
+_USAGE_WORDS = {
+    UsageReason.PASSWORD_NEEDED: Words(
+        remedy="Use --password-file FILE, the environment variable XMPP_E2E_PASSWORD, the keyring (keyring set xmpp-e2e JID),"
+        " or a terminal. Never the command line: others can read it."
     ),
-    UsageReason.PASSPHRASE_NEEDED: (
-        "Use --passphrase-file FILE, the environment variable XMPP_E2E_PASSPHRASE, or a terminal."
+    UsageReason.PASSPHRASE_NEEDED: Words(
+        remedy="Use --passphrase-file FILE, the environment variable XMPP_E2E_PASSPHRASE, or a terminal."
         " To replace a passphrase: --new-passphrase-file FILE, XMPP_E2E_NEW_PASSPHRASE."
     ),
-    UsageReason.NO_TERMINAL: "Run it in a terminal. Or verify with a shared secret: --password --file FILE, or --key.",
-    UsageReason.NO_PROSODY: "Without --server, the demo needs nothing else.",
+    UsageReason.NO_TERMINAL: Words(
+        remedy="Run it in a terminal. Or verify with a shared secret: --password --file FILE, or --key."
+    ),
+    UsageReason.FILE_NOT_PRIVATE: Words(
+        likely="It was made with the permissions that files usually have.",
+        attack="Another user of this machine reads the secret, or puts another in its place.",
+        remedy="Make the file yours alone. If others may have read it, choose another secret.",
+    ),
+    UsageReason.NO_PROSODY: Words(remedy="Without --server, the demo needs nothing else."),
 }
-"""The ways out that the message does not say itself."""
+"""What the message does not say itself."""
 
 
 class ConnectionReason(enum.StrEnum):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import getpass
+import os
+import stat
 import sys
 from pathlib import Path
 
+from slixmpp_e2e.trust.trust_file.secret_file import check_private
 from xmpp_e2e_cli.errors import UsageError, UsageReason
 
 MAX_FILE_BYTES = 4096
@@ -13,9 +16,13 @@ MAX_FILE_BYTES = 4096
 
 
 def read_first_line(file: Path, what: str, reason: UsageReason) -> str:
-    """Return the first line of a file. Raises UsageError for ``reason``, with a message that calls the line ``what``."""
+    """Return the first line of a file that no other user can read, or of a pipe. Raises UsageError for ``reason``.
+
+    ``what`` names the line in the message.
+    """
     try:
         with file.open("rb") as opened:
+            _check_private(opened.fileno(), f"the {what} file {file}")
             raw = opened.read(MAX_FILE_BYTES + 1)
         lines = raw.decode().splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -25,6 +32,16 @@ def read_first_line(file: Path, what: str, reason: UsageReason) -> str:
     if len(raw) > MAX_FILE_BYTES or not lines or not lines[0]:
         raise UsageError(f"the {what} file {file} has no {what} in its first line", reason)
     return lines[0]
+
+
+def _check_private(descriptor: int, name: str) -> None:
+    status = os.fstat(descriptor)
+    if stat.S_ISCHR(status.st_mode):
+        return  # /dev/stdin at a terminal, to which its owner's group may write
+    try:
+        check_private(status)
+    except ValueError as error:
+        raise UsageError(f"{name} is not used: {error}", UsageReason.FILE_NOT_PRIVATE) from None
 
 
 def has_terminal() -> bool:

@@ -40,6 +40,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def secret_file(path: Path, content: str | bytes) -> Path:
+    """Write a file that nobody else can read."""
+    path.touch(0o600)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
 @dataclass(frozen=True)
 class CommandResult:
     """The exit code and output of a command."""

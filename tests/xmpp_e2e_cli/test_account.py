@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import sys
 import types
 from pathlib import Path
@@ -10,7 +11,9 @@ from pathlib import Path
 import pytest
 from slixmpp import JID
 
+from slixmpp_e2e.alarms import explain, words
 from slixmpp_e2e.store import path_for
+from tests.xmpp_e2e_cli.conftest import secret_file
 from xmpp_e2e_cli import account, secret_input
 from xmpp_e2e_cli.account import password_for
 from xmpp_e2e_cli.errors import UsageError, UsageReason
@@ -58,8 +61,7 @@ def test_the_order_is_file_environment_keyring_prompt(
     keyring: dict[tuple[str, str], str], asked: list[str], tmp_path: Path
 ) -> None:
     """The most explicit source wins; the prompt is the last."""
-    file = tmp_path / "password"
-    file.write_text("from file\r\nmore")
+    file = secret_file(tmp_path / "password", "from file\r\nmore")
     keyring["xmpp-e2e", "alice@home.test"] = "from keyring"
     assert password_for(ALICE, file, {"XMPP_E2E_PASSWORD": "from environment"}) == "from file"
     assert password_for(ALICE, None, {"XMPP_E2E_PASSWORD": "from environment"}) == "from environment"
@@ -82,11 +84,31 @@ def test_without_the_package_keyring_nothing_is_missing(monkeypatch: pytest.Monk
 
 
 def test_a_huge_file_is_no_password_file(tmp_path: Path) -> None:
-    file = tmp_path / "password"
-    file.write_bytes(b"x" * (secret_input.MAX_FILE_BYTES + 1))
+    file = secret_file(tmp_path / "password", b"x" * (secret_input.MAX_FILE_BYTES + 1))
     with pytest.raises(UsageError) as caught:
         password_for(ALICE, file, {})
     assert caught.value.reason is UsageReason.PASSWORD_NEEDED
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o602])
+def test_a_file_that_others_can_read_or_change_is_refused(tmp_path: Path, mode: int) -> None:
+    """The error tells the cause, the attack and the way out, and not the secret."""
+    file = secret_file(tmp_path / "password", "hunter2\n")
+    file.chmod(mode)
+    with pytest.raises(UsageError, match=rf"{file}.*{mode:04o}.*chmod 600") as caught:
+        password_for(ALICE, file, {})
+    assert caught.value.reason is UsageReason.FILE_NOT_PRIVATE
+    assert all(words(caught.value))
+    assert "hunter2" not in explain(caught.value)
+
+
+def test_a_pipe_serves_as_a_file() -> None:
+    """As the shell makes one: ``--password-file <(pass show xmpp)``."""
+    reader, writer = os.pipe()
+    os.write(writer, b"from a pipe\n")
+    os.close(writer)
+    assert password_for(ALICE, Path(f"/dev/fd/{reader}"), {}) == "from a pipe"
+    os.close(reader)
 
 
 def test_accounts_are_found_by_their_stores() -> None:

@@ -15,7 +15,7 @@ import pytest
 import segno
 
 from slixmpp_e2e.store import SQLStore, path_for
-from tests.xmpp_e2e_cli.conftest import CommandResult
+from tests.xmpp_e2e_cli.conftest import CommandResult, secret_file
 from xmpp_e2e.errors import UntrustedKey
 from xmpp_e2e.types import Assurance, Fingerprint
 from xmpp_e2e_cli import cmd_keys
@@ -207,9 +207,7 @@ def test_what_was_decided_tells_that_open_sessions_go_on(alice: Command) -> None
 
 def test_a_trust_file_is_checked(command: Command, home: Path) -> None:
     """It needs no account. Errors name line and key; a warning about a weak password does not repeat it."""
-    trust, word = home / "trust.toml", home / "word"
-    word.write_text("hunter2\n")
-    word.chmod(0o600)
+    trust, word = home / "trust.toml", secret_file(home / "word", "hunter2\n")
     trust.write_text(f'["bob@home.test"]\npin = "{KEY}"\npassword_file = "word"\n["home.test"]\npolicy = "require"\n')
     good = command("config", "check", str(trust))
     assert (good.code, good.out) == (0, f"{trust} is valid: rules for 1 account and 1 domain\n")
@@ -283,8 +281,8 @@ def test_without_a_password_every_way_to_give_one_is_named(alice: Command, tmp_p
     done = alice("listen")
     assert done.code == 1
     assert all(way in done.err for way in ("--password-file", "XMPP_E2E_PASSWORD", "keyring"))
-    (tmp_path / "empty").write_text("\n")
-    (tmp_path / "binary").write_bytes(b"\xffsecret")
+    secret_file(tmp_path / "empty", "\n")
+    secret_file(tmp_path / "binary", b"\xffsecret")
     for name in ("missing", "empty", "binary"):
         done = alice("listen", "--password-file", str(tmp_path / name))
         assert done.code == 1

@@ -14,7 +14,7 @@ from keyring.backends.fail import Keyring as NoKeyring
 from slixmpp_e2e.store import SQLStore, path_for
 from slixmpp_e2e.store.key_protection import passphrase
 from tests.slixmpp_e2e.store.key_protection.test_keyring import FakeKeyring
-from tests.xmpp_e2e_cli.conftest import CommandResult, People
+from tests.xmpp_e2e_cli.conftest import CommandResult, People, secret_file
 from xmpp_e2e.types import Fingerprint
 from xmpp_e2e_cli.app import app
 
@@ -43,9 +43,7 @@ def fake() -> Iterator[FakeKeyring]:
 
 def file(home: Path, words: str) -> str:
     """Write a file with a passphrase."""
-    path = home / f"{len(words)}.txt"
-    path.write_text(words + "\nmore\n")
-    return str(path)
+    return str(secret_file(home / f"{len(words)}.txt", words + "\nmore\n"))
 
 
 def names() -> list[str]:

@@ -15,7 +15,7 @@ from slixmpp_e2e.trust.passwords import derive_srp_secret
 from slixmpp_e2e.trust.secrets import KEY_ID
 from slixmpp_e2e.trust.trust_file.secret_file import decode_psk, encode_psk
 from slixmpp_e2e.verification.attempt_limiter import MAX_PASSWORD_ATTEMPTS
-from tests.xmpp_e2e_cli.conftest import CommandResult, People
+from tests.xmpp_e2e_cli.conftest import CommandResult, People, secret_file
 from xmpp_e2e.authenticate.psk import KEY_BYTES
 from xmpp_e2e_cli.exit_codes import ExitCode, exit_code_of
 
@@ -43,9 +43,7 @@ def stored(kind: str) -> bytes | None:
 
 
 def file(home: Path, text: str) -> str:
-    path = home / "secret.txt"
-    path.write_text(text)
-    return str(path)
+    return str(secret_file(home / "secret.txt", text))
 
 
 # --- keys ------------------------------------------------------------------------------------------------------------
@@ -196,8 +194,7 @@ async def test_a_trust_file_for_a_listener(people: People, home: Path) -> None:
     """It verifies the sender. An error in it later becomes an event."""
     trust = home / "trust.toml"
     trust.write_text(f'["{ALICE}"]\npassword_file = "password"\nmin_assurance = "verified"\n')
-    (home / "password").write_text(WORDS)
-    (home / "password").chmod(0o600)
+    secret_file(home / "password", WORDS)
     bob, _ = await people.listen("bob", "--trust-file", str(trust))
     assert (await people.run("alice", "password", BOB, "--file", str(home / "password"))).code == 0
     done = await people.send("alice", BOB, "-m", "hello")

@@ -12,7 +12,7 @@ from slixmpp import ClientXMPP
 
 from slixmpp_e2e.policy import Policy
 from slixmpp_e2e.store import PeerPolicy, SQLStore, path_for
-from tests.xmpp_e2e_cli.conftest import PASSWORDS, CommandResult, People
+from tests.xmpp_e2e_cli.conftest import PASSWORDS, CommandResult, People, secret_file
 from xmpp_e2e.types import Fingerprint
 from xmpp_e2e_cli import cmd_send
 from xmpp_e2e_cli.__main__ import main
@@ -286,8 +286,7 @@ async def test_two_senders_in_one_store_do_no_harm(people: People) -> None:
 
 async def test_the_password_can_come_from_a_file(people: People, home: Path) -> None:
     """The first line counts, and the environment does not."""
-    file = home / "password"
-    file.write_text(f"{PASSWORDS['alice']}\nsecond line\n")
+    file = secret_file(home / "password", f"{PASSWORDS['alice']}\nsecond line\n")
     _, ready = await people.listen("bob")
     words = ["send", ready["jid"], "-m", "x", "--password-file", str(file), *people.server]
     assert (await people.run("alice", *words, XMPP_E2E_PASSWORD="wrong")).code == 0

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.xmpp_e2e_cli.conftest import People, Process
+from tests.xmpp_e2e_cli.conftest import People, Process, secret_file
 from xmpp_e2e.errors import LocalError
 from xmpp_e2e.types import Assurance
 from xmpp_e2e_cli import cmd_verify, prompts
@@ -124,7 +124,7 @@ async def test_a_question_is_taken_back(people: People) -> None:
 async def test_ctrl_c_at_a_question_ends_at_once(people: People, home: Path) -> None:
     """Nobody has to press Return, and the terminal shows typed text again."""
     bob = await listening(people)
-    (home / "word").write_text(WORDS)
+    secret_file(home / "word", WORDS)
     alice = await people.start("alice", "trust", "verify", BOB, "--password", "--file", str(home / "word"), *people.server)
     await bob.wait_for_text("wants to verify a password")
     assert bob.keyboard is not None
@@ -137,7 +137,7 @@ async def test_ctrl_c_at_a_question_ends_at_once(people: People, home: Path) -> 
 
 async def test_a_wrong_password_is_5_and_counted(people: People, home: Path) -> None:
     bob = await listening(people)
-    (home / "word").write_text(WORDS)
+    secret_file(home / "word", WORDS)
     alice = await people.start("alice", "trust", "verify", BOB, "--password", "--file", str(home / "word"), *people.server)
     await bob.wait_for_text("wants to verify a password")
     bob.type_line(WORDS + "!")
@@ -149,7 +149,7 @@ async def test_a_wrong_password_is_5_and_counted(people: People, home: Path) -> 
 
 async def test_a_password_that_the_peer_has_set_up(people: People, home: Path) -> None:
     """Bob's client needs the password when the session opens."""
-    (home / "word").write_text(WORDS)
+    secret_file(home / "word", WORDS)
     assert (await people.run("bob", "password", ALICE, "--file", str(home / "word"))).code == 0
     await people.listen("bob")
     words = ("trust", "verify", BOB, "--password", "--file", str(home / "word"), *people.server)
@@ -160,7 +160,7 @@ async def test_a_password_that_the_peer_has_set_up(people: People, home: Path) -
 
 async def test_what_cannot_be_a_password(people: People, home: Path) -> None:
     """The command fails before it logs in."""
-    (home / "word").write_text("horse\tback\n")
+    secret_file(home / "word", "horse\tback\n")
     done = await people.run("alice", "trust", "verify", BOB, "--password", "--file", str(home / "word"), *people.server)
     assert (done.code, "cannot be a password" in done.err, "logging in" in done.err) == (1, True, False)
 
@@ -192,7 +192,7 @@ async def test_without_a_terminal_nobody_compares(people: People, home: Path) ->
     """The command fails at once. A listener without a terminal declines, and its session goes on."""
     done = await people.run("alice", "trust", "verify", BOB, *people.server)
     assert (done.code, "no terminal" in done.err, "--password" in done.err) == (1, True, True)
-    (home / "word").write_text(WORDS)
+    secret_file(home / "word", WORDS)
     bob, _ = await people.listen("bob")
     done = await people.run("alice", "trust", "verify", BOB, "--password", "--file", str(home / "word"), *people.server)
     assert (done.code, "takes no part" in done.err) == (5, True), done.err
@@ -250,7 +250,7 @@ async def test_a_message_waits_for_two_people(people: People) -> None:
 async def test_whoever_declines_says_so(people: People, home: Path) -> None:
     """The event names the peer and the method."""
     bob, _ = await people.listen("bob")
-    (home / "word").write_text(WORDS)
+    secret_file(home / "word", WORDS)
     await people.run("alice", "trust", "verify", BOB, "--password", "--file", str(home / "word"), *people.server)
     wanted = await bob.event("verify_request")
     assert (wanted["method"], wanted["declined"], wanted["peer"].partition("/")[0]) == ("srp", True, ALICE)

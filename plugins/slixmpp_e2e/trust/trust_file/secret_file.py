@@ -27,7 +27,7 @@ def read_secret_file(path: Path) -> str:
         raise ValueError(f"the file cannot be read ({error.strerror})") from None
     if raw is None:
         raise ValueError("it is no ordinary file")
-    _check_owner(status)
+    check_private(status)
     if len(raw) > SECRET_FILE_BYTES:
         raise ValueError(f"the file has more than {SECRET_FILE_BYTES} bytes, which is no secret of one line")
     try:
@@ -39,8 +39,11 @@ def read_secret_file(path: Path) -> str:
     return line
 
 
-def _check_owner(status: os.stat_result) -> None:
-    """Accept our own files that nobody else can read, and root's files that our group may read (systemd's credentials)."""
+def check_private(status: os.stat_result) -> None:
+    """Accept our own files that nobody else can read, and root's files that our group may read (systemd's credentials).
+
+    ValueError for any other file.
+    """
     if os.name != "posix":
         return  # permissions mean nothing there
     if status.st_uid not in (0, os.geteuid()):
