@@ -9,14 +9,13 @@ import importlib
 import importlib.util
 import os
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import unquote
 
 from slixmpp import JID, InvalidJID
 
-from slixmpp_e2e.store import KeyProtection, SQLStore, StoredOwnKey, path_for
-from xmpp_e2e.tls.certificate import OwnKey
+from slixmpp_e2e.store import KeyProtection, SQLStore, path_for
+from slixmpp_e2e.trust.own_key import load_own_key
 from xmpp_e2e.types import Fingerprint
 from xmpp_e2e_cli import cmd_protection
 from xmpp_e2e_cli.cmd_protection import Protection
@@ -112,21 +111,10 @@ def make_store(
         )
     store = SQLStore.open(path, protection)
     try:
-        return store, own_fingerprint(store), existing is not None
+        return store, load_own_key(store).fingerprint, existing is not None
     except BaseException:
         store.close()
         raise
-
-
-def own_fingerprint(store: SQLStore) -> Fingerprint:
-    """Return the fingerprint of the store's key. Creates the key if there is none."""
-    stored = store.own_key(_create_key)
-    return OwnKey(stored.certificate, stored.private_key).fingerprint
-
-
-def _create_key() -> StoredOwnKey:
-    created = OwnKey.create(datetime.now(UTC))
-    return StoredOwnKey(created.certificate, created.private_key)
 
 
 def password_for(account: JID, file: Path | None, environment: Mapping[str, str] | None = None) -> str:

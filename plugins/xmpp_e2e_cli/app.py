@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from slixmpp_e2e.policy import Policy
+from slixmpp_e2e.trust.own_key import load_own_key
 from slixmpp_e2e.trust.trust_uri import build_trust_uri
 from xmpp_e2e.errors import E2EError
 from xmpp_e2e.key_decision import OnKeyChange
@@ -129,7 +130,7 @@ def fingerprint(
     """Print the fingerprint of your own key, for peers to compare and pin."""
     out, mine = Output(as_json=json), account.choose(jid)
     with closing(account.open_store(mine, passphrase_file)) as store:
-        own = account.own_fingerprint(store)
+        own = load_own_key(store).fingerprint
     link = build_trust_uri(mine.bare, own)
     lines = [link if uri else str(own), *([output.qr_code(link)] if qr else [])]
     out.result({"account": mine.bare, "fingerprint": str(own), "uri": link}, *lines)

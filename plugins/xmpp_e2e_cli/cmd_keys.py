@@ -10,6 +10,7 @@ from rich.text import Text
 from slixmpp import JID
 
 from slixmpp_e2e.store import SQLStore
+from slixmpp_e2e.trust.own_key import load_own_key
 from slixmpp_e2e.trust.trust_file import parse as trustfile
 from slixmpp_e2e.trust.trust_uri import is_trust_uri, parse_keys, parse_trust_uri
 from slixmpp_e2e.verification.attempt_limiter import MAX_PASSWORD_ATTEMPTS
@@ -95,7 +96,7 @@ class KeyCommands:
     def show_keys(self, peer: JID) -> None:
         """Print our own fingerprint above the peer's, and the history of the peer's keys."""
         with self._store() as store:
-            own = account.own_fingerprint(store)
+            own = load_own_key(store).fingerprint
             keys, history = store.known_keys(peer.bare).keys, store.history(peer.bare)
             shared = [name for kind, name in SECRET_NAMES.items() if store.secret_ids(peer.bare, kind)]
             guesses, cut = store.failed_attempts(peer.bare, "srp"), store.failed_attempts(peer.bare, "sas")

@@ -354,7 +354,7 @@ def test_the_command(
     assert main(["protection", "key-file", "--json"]) == 1
     monkeypatch.setenv("XMPP_E2E_PASSPHRASE", WORDS)
     with monkeypatch.context() as patch:
-        patch.setattr("xmpp_e2e_cli.account.OwnKey", lambda certificate, private_key: certificate / private_key)
+        patch.setattr("slixmpp_e2e.trust.own_key.OwnKey", lambda certificate, private_key: certificate / private_key)
         assert main(["fingerprint"]) == 2
     assert main(["protection", "key-file"]) == 0
     finish(search, caplog, capsys)

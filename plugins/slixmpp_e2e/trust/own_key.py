@@ -38,7 +38,7 @@ class OwnKeyLoader:
         if in_thread:
             threading.Thread(target=self._load_in_thread, name="e2e-own-key").start()
         else:
-            self._loading.set_result(_load(store))
+            self._loading.set_result(load_own_key(store))
 
     @property
     def is_loaded(self) -> bool:
@@ -69,7 +69,7 @@ class OwnKeyLoader:
     def _load_in_thread(self) -> None:
         with suppress(InvalidStateError):  # it was cancelled meanwhile
             try:
-                own_key = _load(self._store)
+                own_key = load_own_key(self._store)
             except BaseException as error:  # whoever waits gets it
                 self._loading.set_exception(error)
             else:
@@ -87,7 +87,8 @@ class OwnKeyLoader:
             on_loaded(self._loading.exception())
 
 
-def _load(store: SQLStore) -> OwnKey:
+def load_own_key(store: SQLStore) -> OwnKey:
+    """Return our key and certificate, which are made if the store has none. StoreError."""
     store.load_key()  # may be slow; other threads can use the store meanwhile
     stored = store.own_key(_create)
     return OwnKey(stored.certificate, stored.private_key)
