@@ -7,8 +7,9 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from slixmpp_e2e.errors import ConfigError
+from slixmpp_e2e.settings import accept_from
 from xmpp_e2e.types import TrustModel
-from xmpp_e2e_cli import account
 from xmpp_e2e_cli.errors import UsageError
 
 ACCOUNT_HELP = "Your own account [env: XMPP_E2E_JID; else the only one]."
@@ -47,12 +48,12 @@ Model: TypeAlias = Annotated[TrustModel, typer.Option("--trust-model", help="Wha
 Timeout: TypeAlias = Annotated[float, typer.Option(min=1.0, help="Seconds to wait for each answer of the peer.")]
 
 
-def parse_accept_from(words: list[str] | None) -> str | list[str]:
-    """Return the plugin's setting ``accept_from``: ``roster``, ``anyone``, or a list of JIDs and domains."""
-    if not words:
-        return "roster"
-    if len(words) == 1 and words[0] in ("roster", "anyone"):
-        return words[0]
-    if {"roster", "anyone"} & set(words):
+def parse_accept_from(words: list[str] | None) -> str | frozenset[str]:
+    """Return the plugin's setting ``accept_from``: ``roster``, ``anyone``, or JIDs and domains. Raises UsageError."""
+    groups = {"roster", "anyone"}.intersection(words or ())
+    if words and groups and len(words) > 1:
         raise UsageError("--accept-from takes `roster`, `anyone` or JIDs, and no mixture of these")
-    return [account.parse_jid(word).bare if "@" in word else word for word in words]
+    try:
+        return accept_from(groups.pop() if groups else words or None, component=False)
+    except ConfigError as error:
+        raise UsageError(f"--accept-from: {error}") from None

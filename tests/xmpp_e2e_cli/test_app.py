@@ -264,7 +264,7 @@ def test_send_says_that_it_sends_encrypted_or_not_at_all(alice: Command) -> None
     assert alice("send", "bob@home.test", "-m", "x", "--trust-model", "server-trusted").code == 1
 
 
-@pytest.mark.parametrize("words", [["roster", "anyone"], ["anyone", "bob@home.test"]])
+@pytest.mark.parametrize("words", [["roster", "anyone"], ["anyone", "bob@home.test"], ["bob@@home.test"]])
 def test_accept_from_is_one_kind_of_thing(alice: Command, words: list[str]) -> None:
     alice("listen", *(part for word in words for part in ("--accept-from", word))).ended(1, "--accept-from")
 
