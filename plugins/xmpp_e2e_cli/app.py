@@ -40,7 +40,6 @@ from xmpp_e2e_cli.options import (
     TrustFile,
 )
 from xmpp_e2e_cli.output import Output
-from xmpp_e2e_cli.prompts import TerminalUser
 
 STDIN_BYTES = 1024 * 1024
 """Maximum size of a message. A message is one stanza: more input is a mistake."""
@@ -194,11 +193,8 @@ def listen(
     password = account.password_for(mine, password_file)
 
     async def run_listener() -> None:
-        user = TerminalUser.if_present(out)
-        client = connection.make_client(mine, password, server, settings | (user.settings if user is not None else {}))
-        async with connection.online(client, server) as e2e:
-            allowed = accept if isinstance(accept, str) else frozenset(accept)
-            await cmd_listen.Listener(client, out, echo=echo, accept=allowed).run(e2e)
+        async with connection.logged_in(mine, password, server, settings | prompts.prompt_settings(out)) as (client, e2e):
+            await cmd_listen.Listener(client, out, echo=echo, accept=accept).run(e2e)
 
     asyncio.run(run_listener())
 
@@ -238,10 +234,8 @@ def send(
     outgoing = cmd_send.Message(to, body, timeout, subscribe, can_ask=prompts.has_terminal())
 
     async def run_send() -> list[cmd_send.Delivery]:
-        user = TerminalUser.if_present(out)
-        client = connection.make_client(mine, password, server, settings | (user.settings if user is not None else {}))
         out.info(f"logging in as {mine.bare}")
-        async with connection.online(client, server) as e2e:
+        async with connection.logged_in(mine, password, server, settings | prompts.prompt_settings(out)) as (client, e2e):
             return await cmd_send.deliver(client, e2e, outgoing, out.info_escaped)
 
     delivered = asyncio.run(run_send())

@@ -53,14 +53,13 @@ class Verification:
         """The plugin's settings for it: a password that is already shared is needed when the session opens."""
         return {"ask_password": lambda peer: self.password} if self.method is VerificationMethod.PASSWORD else {}
 
-    async def run(self, session: E2ESession, user: TerminalUser | None) -> None:
+    async def run(self, session: E2ESession, user: TerminalUser) -> None:
         """Run it after the hellos; return when the peer's key is verified on this side."""
         if self.method is VerificationMethod.PASSWORD:
             await session.verify_password(self.password)
         elif self.method is VerificationMethod.KEY:
             await session.verify_key()
         else:
-            assert user is not None
             await session.verify_sas(user.compare_sas, form=self.form.value)
 
 
@@ -90,7 +89,7 @@ def choose_verification(peer: JID, methods: list[VerificationMethod], form: SasF
 
 
 async def verify(
-    client: ClientXMPP, e2e: E2E, peer: JID, chosen: Verification, user: TerminalUser | None, seconds: float, tell: Progress
+    client: ClientXMPP, e2e: E2E, peer: JID, chosen: Verification, user: TerminalUser, seconds: float, tell: Progress
 ) -> Delivery:
     """Verify the key of one device of the peer: the named one, else the first one with encryption.
 

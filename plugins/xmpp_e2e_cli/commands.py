@@ -115,11 +115,9 @@ def trust_verify(
     login = account.password_for(mine, password_file)
 
     async def verify() -> cmd_send.Delivery:
-        user = TerminalUser.if_present(out)
-        client = connection.make_client(mine, login, server, settings | chosen.settings)
         out.info(f"logging in as {mine.bare}")
-        async with connection.online(client, server) as e2e:
-            return await cmd_verify.verify(client, e2e, to, chosen, user, timeout, out.info_escaped)
+        async with connection.logged_in(mine, login, server, settings | chosen.settings) as (client, e2e):
+            return await cmd_verify.verify(client, e2e, to, chosen, TerminalUser(out), timeout, out.info_escaped)
 
     done = asyncio.run(verify())
     data = {"account": mine.bare, "peer": done.peer, "assurance": str(done.assurance), "method": chosen.method.value}

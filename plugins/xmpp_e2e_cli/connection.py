@@ -78,13 +78,6 @@ def make_client(account: JID, password: str, server: Server, settings: dict[str,
     return client
 
 
-def e2e_of(client: ClientXMPP) -> E2E:
-    """Return the client's plugin."""
-    plugin = cast(dict[str, object], client.plugin)["e2e"]
-    assert isinstance(plugin, E2E)
-    return plugin
-
-
 async def log_in(client: ClientXMPP, server: Server) -> None:
     """Connect and bind. Raises ConnectionFailed."""
     if server.plaintext:
@@ -168,11 +161,22 @@ def _server_name(client: ClientXMPP, address: tuple[str, int] | None) -> str:
 async def online(client: ClientXMPP, server: Server) -> AsyncIterator[E2E]:
     """Log in; at the end close the sessions, the store and the connection."""
     try:
-        await e2e_of(client).wait_ready()
+        e2e = slixmpp_e2e.of(client)
+        await e2e.wait_ready()
         await log_in(client, server)
-        yield e2e_of(client)
+        yield e2e
     finally:
         await go_offline(client)
+
+
+@contextlib.asynccontextmanager
+async def logged_in(
+    account: JID, password: str, server: Server, settings: dict[str, Any]
+) -> AsyncIterator[tuple[ClientXMPP, E2E]]:
+    """Make a client, log it in, and yield it with its plugin; at the end close everything."""
+    client = make_client(account, password, server, settings)
+    async with online(client, server) as e2e:
+        yield client, e2e
 
 
 async def go_offline(client: ClientXMPP) -> None:
@@ -180,6 +184,6 @@ async def go_offline(client: ClientXMPP) -> None:
     if "e2e" in client.plugin:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS):
-                await e2e_of(client).close()
+                await slixmpp_e2e.of(client).close()
         cast(Any, client.plugin).disable("e2e")
     await offline(client)

@@ -26,22 +26,20 @@ def has_terminal() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty() and find_spec("termios") is not None
 
 
+def prompt_settings(out: Output) -> dict[str, Any]:
+    """Return the plugin's settings that send its prompts to the user at the terminal; none without a terminal."""
+    if not has_terminal():
+        return {}
+    user = TerminalUser(out)
+    return {"ask_sas": user.compare_sas, "ask_password": user.ask_password}
+
+
 class TerminalUser:
     """Answers the plugin's prompts by asking the user at the terminal."""
 
     def __init__(self, out: Output) -> None:
         self._out = out
         self._turn = asyncio.Lock()
-
-    @classmethod
-    def if_present(cls, out: Output) -> TerminalUser | None:
-        """Return the user at the terminal, or None without a terminal."""
-        return cls(out) if has_terminal() else None
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The plugin's settings that send its prompts here."""
-        return {"ask_sas": self.compare_sas, "ask_password": self.ask_password}
 
     async def compare_sas(self, shown: SasPrompt) -> bool:
         """Show the short string; return whether the user says that both sides see the same."""

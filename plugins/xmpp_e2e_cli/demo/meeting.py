@@ -6,6 +6,7 @@ import inspect
 
 from slixmpp import Message
 
+import slixmpp_e2e
 from xmpp_e2e.types import Assurance
 from xmpp_e2e_cli import connection
 from xmpp_e2e_cli.demo.participants import Demo
@@ -33,7 +34,7 @@ async def setting(demo: Demo) -> None:
     )
     narrator.gap()
     narrator.claim(f"The server: {server.title}.", bool(server.handled()))
-    online = [each.client.is_connected() and connection.e2e_of(each.client) is each.e2e for each in (alice, bob)]
+    online = [each.client.is_connected() and slixmpp_e2e.of(each.client) is each.e2e for each in (alice, bob)]
     narrator.claim(f"Two slixmpp clients are online: {alice.jid}, {bob.jid}.", online == [True, True])
     loading = [line.strip() for line in inspect.getsource(connection.make_client).splitlines() if "e2e" in line]
     narrator.claim("One line in each program loads the encryption:", len(loading) == 1)

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from slixmpp import JID, Message
 
+import slixmpp_e2e
 from slixmpp_e2e import E2E, E2ESession, KeyChanged, SasPrompt, SendFailed, SessionFailed
 from slixmpp_e2e.xmpp.marker import E2EMarker
 from xmpp_e2e.errors import AuthenticationFailed, E2EError
@@ -42,7 +43,7 @@ class Participant:
         self.client = connection.make_client(
             JID(f"{name}@{server.domain}/{name}"), PASSWORDS[name], server.address, settings
         )
-        self.e2e: E2E = connection.e2e_of(self.client)
+        self.e2e: E2E = slixmpp_e2e.of(self.client)
         self.inbox: asyncio.Queue[ReceivedMessage | E2EError] = asyncio.Queue()
         self.failed_sessions: asyncio.Queue[E2EError] = asyncio.Queue()
         """The errors of sessions that failed on this side."""
