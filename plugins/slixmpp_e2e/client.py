@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Protocol
 
-from slixmpp import JID
 from slixmpp.basexmpp import BaseXMPP
 
 from slixmpp_e2e.events import FROM_CORE, StoreFailed, TrustFileFailed
@@ -122,7 +121,7 @@ class Client:
             self._emitter.emit,
         )
         self.registry = SessionRegistry(self._create, settings.limits.sessions, self.limits)
-        return Admission(self.allow_list, self.limits, self._allowed_by_policy, self._clock)
+        return Admission(self.allow_list, self.limits, self.peers, lambda account: account in self._rooms, self._clock)
 
     def _build_messages(self) -> Signalling:
         xmpp, settings = self._xmpp, self._settings
@@ -190,12 +189,6 @@ class Client:
     def _create(self, role: Role, own_jid: str, peer: str, min_assurance: Assurance = Assurance.NONE) -> SessionDriver:
         core = self._factory.create(role, own_jid, peer, min_assurance)
         return SessionDriver(core, self._channel, self._loop(), self.on_session_event)
-
-    def _allowed_by_policy(self, peer: str) -> bool:
-        """Return whether the policies let a full JID open a session. An occupant of a room may not: it would make a known
-        account of the room."""
-        account = JID(peer).bare
-        return account not in self._rooms and self.peers.of(account).policy.accepts_sessions
 
     def on_session_event(self, driver: SessionDriver, event: DriverEvent) -> None:
         """Hand an event of a session to whoever hears of it, in order, and then to the user."""

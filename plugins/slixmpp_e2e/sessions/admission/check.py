@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from slixmpp_e2e.jids import bare
 from slixmpp_e2e.sessions.admission.allow_list import AllowList
 from slixmpp_e2e.sessions.admission.limits import AdmissionRefused, SessionLimits
 from slixmpp_e2e.sessions.driver import DriverEvent, SessionDiscarded, SessionDriver, SessionReleased
+from slixmpp_e2e.trust.peer_settings import PeerSettingsLookup
 from slixmpp_e2e.xmpp.iq_channel import StrangerRefused
 from xmpp_e2e import events
 from xmpp_e2e.negotiate.jingle import Reason
@@ -19,12 +21,13 @@ class Admission:
         self,
         allow_list: AllowList,
         limits: SessionLimits[SessionDriver],
-        allowed_by_policy: Callable[[str], bool],
+        peers: PeerSettingsLookup,
+        is_room: Callable[[str], bool],
         clock: Callable[[], float],
     ) -> None:
-        """``allowed_by_policy``: whether the policies let this full JID open a session."""
+        """``is_room``: whether a bare JID is that of a room that we are in."""
         self.allow_list, self.limits = allow_list, limits
-        self._allowed_by_policy, self._clock = allowed_by_policy, clock
+        self._peers, self._is_room, self._clock = peers, is_room, clock
 
     def check(self, peer: str, *, crosses_ours: bool = False) -> None:
         """Check an iq of ``peer`` (a full JID) that belongs to no session; raise the JingleError that answers it.
@@ -39,8 +42,9 @@ class Admission:
         contact = self.allow_list.is_contact(peer)
         if not crosses_ours and not self.limits.within_rate(peer, self._clock(), contact=contact):
             raise AdmissionRefused("too many sessions are asked for")
-        # 3. the policy, which is looked up in the store
-        if not self._allowed_by_policy(peer):
+        # 3. the policy, which is looked up in the store. A session with an occupant would make a known account of the room
+        account = bare(peer)
+        if self._is_room(account) or not self._peers.of(account).policy.accepts_sessions:
             raise stranger
 
     def reserve(self, peer: str, create: Callable[[], SessionDriver]) -> SessionDriver:
