@@ -134,6 +134,11 @@ NOT_YET_OPEN = frozenset(
 AUTHENTICATING = frozenset({_S.SECURED, _S.SENT_DONE_EARLY, _S.HELLO_CHECKED, _S.DONE_SENT, _S.DONE_RECEIVED})
 HELLOS_CHECKED = AUTHENTICATING - {_S.SECURED, _S.SENT_DONE_EARLY}
 """Both hellos are checked, and the session is not open yet."""
+HELLOS_CHECKED_OR_OPEN = HELLOS_CHECKED | {_S.OPEN}
+AWAITING_OUR_DONE = frozenset({_S.HELLO_CHECKED, _S.DONE_RECEIVED})
+"""Both hellos are checked, and our own policy is not met yet."""
+WRITABLE = frozenset({_S.SENT_DONE_EARLY, _S.DONE_SENT, _S.OPEN})
+"""Our done is sent and our stream is not closed: stanzas may follow."""
 
 STATE_TIMEOUTS: dict[State, float] = {
     _S.OFFER_SENT: 60.0,

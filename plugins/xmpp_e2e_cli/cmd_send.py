@@ -16,20 +16,17 @@ from slixmpp import JID, ClientXMPP
 
 from slixmpp_e2e import E2E, E2ESession, KeyChanged, Policy
 from slixmpp_e2e.errors import PeerOffline, PeerWithoutE2E, RefusedByPolicy
+from slixmpp_e2e.messages.routing import MAX_DEVICES
 from xmpp_e2e.config import Timeouts
 from xmpp_e2e.errors import E2EError, Timeout, UntrustedKey
-from xmpp_e2e.states import State
+from xmpp_e2e.states import AWAITING_OUR_DONE
 from xmpp_e2e.types import Assurance, Fingerprint
 from xmpp_e2e_cli.exit_codes import most_urgent
 
 PRESENCE_SECONDS = 5.0
 """Time for a contact's presence to arrive. Their server answers within a second or so if they are online."""
-MAX_DEVICES = 8
-"""Devices of one account that get a copy, as in the plugin."""
 NEGATIVE_PRIORITY = -1
 """Our presence priority: the server must not route messages for the account to us (RFC 6121 §8.5.2.1)."""
-_OUR_DECISION = frozenset({State.HELLO_CHECKED, State.DONE_RECEIVED})
-"""States after the hellos. Unless a verification runs, our own side is the one that does not accept the peer's key."""
 
 Progress = Callable[[str], None]
 """Prints a line about progress."""
@@ -127,7 +124,7 @@ async def _open_session(e2e: E2E, device: str, message: Message, changes: dict[E
     try:
         async with asyncio.timeout(seconds):
             session = await e2e.connect(device)
-            if session.state in _OUR_DECISION and not session.is_verifying:
+            if session.state in AWAITING_OUR_DONE and not session.is_verifying:  # our own side does not accept the key
                 await session.close()
                 raise UntrustedKey(_explain_key(session, changes.get(session)))
             await session.wait_open()

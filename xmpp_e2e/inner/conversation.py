@@ -20,7 +20,7 @@ from xmpp_e2e.inner.gate import Gate
 from xmpp_e2e.inner.key_assessment import KeyAssessment
 from xmpp_e2e.inner.verifications import Verifications
 from xmpp_e2e.key_decision import Decision, KeyStatus
-from xmpp_e2e.states import AUTHENTICATING, State, Trigger
+from xmpp_e2e.states import AUTHENTICATING, WRITABLE, State, Trigger
 from xmpp_e2e.stream import reader, send_buffer
 from xmpp_e2e.types import Assurance, KnownKeys, Role
 
@@ -86,7 +86,7 @@ class Conversation:
     def send_stanza(self, stanza: Element) -> None:
         """Send a stanza. LocalError when stanzas may not flow or there is no room."""
         state = self._context.machine.state
-        if state not in (State.SENT_DONE_EARLY, State.DONE_SENT, State.OPEN):
+        if state not in WRITABLE:
             raise LocalError(f"no stanza can be sent now: the session is {state.value}")
         self.out.stanza(stanza, early=state is not State.OPEN)
 

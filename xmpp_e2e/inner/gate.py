@@ -11,7 +11,7 @@ from xmpp_e2e.inner import elements
 from xmpp_e2e.inner.context import Context
 from xmpp_e2e.inner.key_assessment import KeyAssessment
 from xmpp_e2e.key_decision import Decision, KeyDecision, KeyStatus
-from xmpp_e2e.states import HELLOS_CHECKED, State, Trigger
+from xmpp_e2e.states import AWAITING_OUR_DONE, HELLOS_CHECKED, State, Trigger
 from xmpp_e2e.stream import writer
 from xmpp_e2e.types import Assurance
 
@@ -80,7 +80,7 @@ class Gate:
         state = self._context.machine.state
         if state is State.SECURED:
             return self._context.out.started and decision.status.is_expected
-        return state in (State.HELLO_CHECKED, State.DONE_RECEIVED)
+        return state in AWAITING_OUR_DONE
 
     def _send_done(self, now: float) -> None:
         proof = self._done = self.key.strongest

@@ -15,15 +15,13 @@ from xmpp_e2e.inner.context import Context
 from xmpp_e2e.inner.gate import Gate
 from xmpp_e2e.inner.proof_queue import ProofQueue
 from xmpp_e2e.inner.verification_requests import VerificationRequest, VerificationRequests
-from xmpp_e2e.states import AUTHENTICATING, HELLOS_CHECKED, State, Trigger
+from xmpp_e2e.states import AUTHENTICATING, HELLOS_CHECKED_OR_OPEN, State, Trigger
 from xmpp_e2e.types import Role
 
 MAX_PROOF_MESSAGES = 32
 """Steps and other elements about proofs that a peer may send in a session. We answer most of them; all proofs together take
 five steps."""
 
-_REQUESTABLE = HELLOS_CHECKED | {State.OPEN}
-"""When a method can run that no hello requires."""
 
 
 class Verifications:
@@ -106,7 +104,7 @@ class Verifications:
         """Run ``method``, or ask the initiator to start it. If the peer has asked for it, this agrees, and the form is the
         peer's. LocalError if it cannot run."""
         state = self._context.machine.state
-        if state not in _REQUESTABLE:
+        if state not in HELLOS_CHECKED_OR_OPEN:
             raise LocalError(f"{method} cannot run now: the session is {state.value}")
         if not self._proofs.supports(method) or not self._proofs.is_unused(method):
             raise LocalError(f"{method} cannot run: it has run in this session, or there is no such method")
@@ -124,7 +122,7 @@ class Verifications:
 
     def decline(self, method: str, now: float) -> None:
         """Decline what the peer has asked for; does nothing if the session is closing. LocalError if there is no request."""
-        if self._context.machine.state not in _REQUESTABLE:
+        if self._context.machine.state not in HELLOS_CHECKED_OR_OPEN:
             return
         if method not in self._requests.pending:
             raise LocalError(f"{method} was not asked for")
@@ -251,9 +249,9 @@ class Verifications:
     def _applies(self) -> bool:
         """Return whether verification messages apply now. Before the hellos: protocol error. While closing: ignore."""
         state = self._context.machine.state
-        if state not in _REQUESTABLE and state is not State.CLOSING:
+        if state not in HELLOS_CHECKED_OR_OPEN and state is not State.CLOSING:
             self._context.machine.reject(Trigger.STEP)
-        return state in _REQUESTABLE
+        return state in HELLOS_CHECKED_OR_OPEN
 
     def _can_start(self, method: str) -> bool:
         """Return whether a method may start without asking our user first."""

@@ -20,11 +20,10 @@ from xmpp_e2e.authenticate.sas_text import SasForm
 from xmpp_e2e.errors import BytestreamFailed, E2EError, SendBufferFull
 from xmpp_e2e.negotiate.jingle import Reason
 from xmpp_e2e.session import Session
-from xmpp_e2e.states import HELLOS_CHECKED, State
+from xmpp_e2e.states import HELLOS_CHECKED_OR_OPEN, WRITABLE, State
 from xmpp_e2e.stream import NS_CLIENT
 from xmpp_e2e.types import Assurance, KnownKeys, Role
 
-_WRITABLE = frozenset({State.SENT_DONE_EARLY, State.DONE_SENT, State.OPEN})
 _CLIENT = f"{{{NS_CLIENT}}}"
 
 
@@ -111,7 +110,7 @@ class SessionDriver:
     @property
     def is_writable(self) -> bool:
         """True while stanzas may be sent, though they are lost if the peer refuses our key before the session is open."""
-        return self.core.state in _WRITABLE
+        return self.core.state in WRITABLE
 
     # --- actions ---------------------------------------------------------------------------------------------------
 
@@ -164,13 +163,9 @@ class SessionDriver:
         self.core.decline_verification(method, self._now)
         self._schedule()
 
-    def is_waiting_for(self, question: Prompt) -> bool:
-        """Return whether the answer to this prompt is still expected."""
-        return self.core.pending_prompt is question
-
     def answer_prompt(self, question: Prompt, reply: bytes) -> None:
         """Answer what an authenticator asked; ignored if that is not expected any more."""
-        if self.is_waiting_for(question):
+        if self.core.pending_prompt is question:
             self.core.answer_prompt(reply, self._now)
             self._schedule()
 
@@ -253,9 +248,9 @@ class SessionDriver:
             emitted = True
         stage = self.core.state
         # the hellos are no event of the core, yet users may wait for them
-        if (stage in HELLOS_CHECKED or stage is State.OPEN) and not self.authenticating.done():
+        if stage in HELLOS_CHECKED_OR_OPEN and not self.authenticating.done():
             self.authenticating.set_result(None)
-        if self._waiting and (stage is not before or stage in _WRITABLE):
+        if self._waiting and (stage is not before or stage in WRITABLE):
             self._wake()
         return emitted
 

@@ -36,7 +36,7 @@ from xmpp_e2e.authenticate.base import (
 from xmpp_e2e.authenticate.sas_text import SasForm
 from xmpp_e2e.errors import E2EError, LocalError
 from xmpp_e2e.key_decision import KeyStatus
-from xmpp_e2e.states import State
+from xmpp_e2e.states import AWAITING_OUR_DONE
 
 log = logging.getLogger("slixmpp_e2e")
 
@@ -209,7 +209,7 @@ class Verifier:
             except E2EError:
                 pass  # it is over, and an event tells so; or the user has begun it themselves
             return
-        if driver.state in (State.HELLO_CHECKED, State.DONE_RECEIVED):  # and not pinned meanwhile
+        if driver.state in AWAITING_OUR_DONE:  # and not pinned meanwhile
             tried = ", ".join(methods)
             unavailable = f"the key of {driver.peer} must be verified, and they take no part in what could: {tried}"
             driver.abort(VerificationUnavailable(unavailable))
