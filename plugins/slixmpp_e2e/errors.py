@@ -72,6 +72,11 @@ class NotSent(E2EError):
 _JINGLE_REASONS = {NotSentReason.QUEUED_TOO_LONG: "timeout", NotSentReason.TOO_MANY_SESSIONS: "busy"}
 
 
+def end_of_session(peer: str, error: E2EError | None) -> E2EError:
+    """Return why what belonged to a session is over: what made the session fail, if it did."""
+    return error or NotSent(f"the session with {peer} has ended", NotSentReason.SESSION_CLOSED)
+
+
 class StoreLocked(LocalError):
     """Our own key was asked for before the store was opened."""
 

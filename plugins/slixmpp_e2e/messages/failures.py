@@ -8,7 +8,7 @@ from slixmpp import Iq
 from slixmpp.basexmpp import BaseXMPP
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
-from slixmpp_e2e.errors import NotSent, NotSentReason
+from slixmpp_e2e.errors import end_of_session
 from slixmpp_e2e.events import SendFailed
 from slixmpp_e2e.messages.iq_tracking import IqTracker, PendingRequest
 from slixmpp_e2e.sessions.driver import DriverEvent, SessionDriver
@@ -43,7 +43,7 @@ class SendFailures:
     def on_session_event(self, driver: SessionDriver, event: DriverEvent) -> None:
         """Answer the requests that went through a session which has ended."""
         if isinstance(event, events.SessionClosed | events.SessionFailed):
-            error = event.error or NotSent(f"the session with {driver.peer} has ended", NotSentReason.SESSION_CLOSED)
+            error = end_of_session(driver.peer, event.error)
             for request in self._iqs.on_session_closed(driver):
                 self._answer(request, "recipient-unavailable", str(error))
 

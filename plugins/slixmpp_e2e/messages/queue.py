@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from slixmpp import Iq
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
-from slixmpp_e2e.errors import NotSent, NotSentReason
+from slixmpp_e2e.errors import NotSent, NotSentReason, end_of_session
 from slixmpp_e2e.jids import bare
 from slixmpp_e2e.messages.iq_tracking import IqTracker
 from slixmpp_e2e.messages.routing import Address, Route, RouteCache
@@ -248,7 +248,7 @@ class SendQueue:
             case events.SessionClosed() | events.SessionFailed():
                 if isinstance(event, events.SessionFailed):
                     self._routes.mark_unreachable(driver.target)
-                error = event.error or NotSent(f"the session with {driver.peer} has ended", NotSentReason.SESSION_CLOSED)
+                error = end_of_session(driver.peer, event.error)
                 self._settle_early(driver, Delivery.LOST, error)
                 if self._registry.best_with(driver.target) is None:
                     self._fail(driver.target, error)

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
-from slixmpp_e2e.errors import NotSent, NotSentReason, VerificationDeclined, VerificationUnavailable
+from slixmpp_e2e.errors import VerificationDeclined, VerificationUnavailable, end_of_session
 from slixmpp_e2e.events import StoreFailed, VerificationInterrupted, VerificationRequested
 from slixmpp_e2e.jids import bare
 from slixmpp_e2e.prompts import NO_PROMPTS, Prompts, SasPrompt
@@ -119,8 +119,7 @@ class Verifier:
             session.request_verification(method, secret, form)
             await asyncio.wait((verification.done, session.closed), return_when=asyncio.FIRST_COMPLETED)
             if not verification.done.done():
-                ended = f"the session with {session.peer} has ended"
-                raise session.closed.result() or NotSent(ended, NotSentReason.SESSION_CLOSED)
+                raise end_of_session(session.peer, session.closed.result())
             verification.done.result()
         finally:
             del self._running[key]
