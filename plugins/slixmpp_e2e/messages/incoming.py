@@ -121,11 +121,9 @@ class IncomingFilter:
             return True
         if iq.xml.get("type") != "set":
             return False
-        xmpp = self._xmpp
-        stamped = iq.xml.get("to", "")
-        own_jid = stamped if xmpp.is_component and stamped else str(xmpp.boundjid.full)
-        return self._signalling.take_jingle(iq, own_jid, shared="xep_0166" in xmpp.plugin) or self._signalling.take_ibb(
-            iq, own_jid, shared="xep_0047" in xmpp.plugin
+        own_jid, others = self._channel.own_jid(iq.xml.get("to", "")), self._xmpp.plugin
+        return self._signalling.take_jingle(iq, own_jid, shared="xep_0166" in others) or self._signalling.take_ibb(
+            iq, own_jid, shared="xep_0047" in others
         )
 
     def _is_bad_reply(self, iq: Iq, peer: JID) -> bool:

@@ -91,7 +91,7 @@ class OutgoingFilter:
         settings = self._peers.of(to.bare)
         if settings.policy is Policy.OFF:
             return Way.PLAINTEXT
-        own_jid = self.own_jid(stanza.xml.get("from", ""))
+        own_jid = self._channel.own_jid(stanza.xml.get("from", ""))
         route = self._routes.known.get((own_jid, to.full))
         if route is not None and route.plaintext:
             if settings.allows_plaintext:
@@ -102,11 +102,6 @@ class OutgoingFilter:
             self._failures.track(stanza)
         self._queue.send(stanza, own_jid, to.full, route)
         return Way.TAKEN
-
-    def own_jid(self, stamped: str) -> str:
-        """Return the JID of ours that a stanza is from or to: a component has many."""
-        xmpp = self._xmpp
-        return stamped if xmpp.is_component and stamped else str(xmpp.boundjid.full)
 
     # --- behind our filter -----------------------------------------------------------------------------------------
 

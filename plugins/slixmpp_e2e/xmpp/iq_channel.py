@@ -81,8 +81,7 @@ class IqChannel:
         """Return whether this is a reply to a request of ours; if so, it has been handled."""
         if iq.xml.get("type") not in ("result", "error"):
             return False
-        own_jid = iq.xml.get("to", "") if self._xmpp.is_component else self._xmpp.boundjid.full
-        key = (own_jid, iq.xml.get("from", ""), iq.xml.get("id", ""))
+        key = (self.own_jid(iq.xml.get("to", "")), iq.xml.get("from", ""), iq.xml.get("id", ""))
         pending = self._pending.pop(key, None)
         if pending is None:
             return False
@@ -93,6 +92,11 @@ class IqChannel:
             del self._by_owner[owner]
         on_reply(iq)
         return True
+
+    def own_jid(self, stamped: str) -> str:
+        """Return the JID of ours that a stanza is from or to. A component has many, so there the ``stamped`` address counts."""
+        xmpp = self._xmpp
+        return stamped if xmpp.is_component and stamped else str(xmpp.boundjid.full)
 
     def next_to_send(self) -> QueuedIq | None:
         """Return the iq to write now that slixmpp has popped a placeholder; None if there is none, or no connection."""
