@@ -43,21 +43,20 @@ class Signalling:
         is_ours = any(jingle.find(path) is not None for path in _OURS) if starts else self._registry.has_ended(key)
         if driver is None and shared and not is_ours:
             return False
-        is_new = False
+        new: SessionDriver | None = None
         try:
             if driver is None:
-                driver = self._no_session(key, jingle)
-                is_new = driver is not None
+                driver = new = self._no_session(key, jingle)
             if driver is not None:
                 driver.receive_jingle(jingle)
         except JingleError as error:
             self._iqs.error(iq, error)
-            if is_new and driver is not None:
-                self._admission.limits.leave(driver)
+            if new is not None:
+                self._admission.limits.leave(new)
         else:
             self._iqs.result(iq)
-            if is_new and driver is not None:
-                self._registry.add(driver)
+            if new is not None:
+                self._registry.add(new)
         if driver is not None and driver.state is not State.IDLE:
             driver.process()
         return True
