@@ -35,7 +35,7 @@ class Policy(enum.Enum):
 class Outgoing(enum.Enum):
     """The decision about a stanza to a peer with whom no session is open."""
 
-    PLAINTEXT = "clear"
+    PLAINTEXT = "plaintext"
     """Sent as plain XMPP, with assurance ``none``."""
     ENCRYPT = "encrypt"
     """Queued while a session opens. If that fails: ``e2e_send_failed``, never plaintext."""
@@ -59,11 +59,11 @@ class Situation(enum.Enum):
 
     ADVERTISES = "advertises"
     """An online resource of the peer advertises our protocol."""
-    NEVER_SEEN = "stranger"
+    NEVER_SEEN = "never-seen"
     """None advertises it (or none is online), and none ever did."""
-    KNOWN_BUT_NOT_ADVERTISING = "missed"
+    KNOWN_BUT_NOT_ADVERTISING = "known-but-not-advertising"
     """None advertises it (or none is online), but one did, or had a session with us: it may be offline, or stripped."""
-    PLAINTEXT_ALLOWED = "missed-allowed"
+    PLAINTEXT_ALLOWED = "plaintext-allowed"
     """The same, and the user has called ``allow_plaintext(peer)``."""
 
 
@@ -83,23 +83,16 @@ OUTGOING: dict[tuple[Situation, Policy], Outgoing] = {
 }
 """The decision by situation and policy."""
 
-INCOMING: dict[tuple[Policy, bool, bool], Incoming] = {
-    # policy, seen with E2E before, plaintext allowed
-    (Policy.OFF, False, False): Incoming.DELIVER,
-    (Policy.OFF, False, True): Incoming.DELIVER,
-    (Policy.OFF, True, False): Incoming.DELIVER,
-    (Policy.OFF, True, True): Incoming.DELIVER,
-    (Policy.PREFER, False, False): Incoming.DELIVER,
-    (Policy.PREFER, False, True): Incoming.DELIVER,
-    (Policy.PREFER, True, False): Incoming.DELIVER_AND_TELL,
-    # allow_plaintext() is about what we send: the user is told of plaintext that came all the same
-    (Policy.PREFER, True, True): Incoming.DELIVER_AND_TELL,
-    (Policy.REQUIRE, False, False): Incoming.REFUSE,
-    (Policy.REQUIRE, False, True): Incoming.REFUSE,
-    (Policy.REQUIRE, True, False): Incoming.REFUSE,
-    (Policy.REQUIRE, True, True): Incoming.REFUSE,
+INCOMING: dict[tuple[Policy, bool], Incoming] = {
+    # policy, seen with E2E before
+    (Policy.OFF, False): Incoming.DELIVER,
+    (Policy.OFF, True): Incoming.DELIVER,
+    (Policy.PREFER, False): Incoming.DELIVER,
+    (Policy.PREFER, True): Incoming.DELIVER_AND_TELL,
+    (Policy.REQUIRE, False): Incoming.REFUSE,
+    (Policy.REQUIRE, True): Incoming.REFUSE,
 }
-"""The decision about plaintext from a peer."""
+"""The decision about plaintext from a peer. allow_plaintext() changes nothing here: it is about what we send."""
 
 
 def situation(*, advertised: bool | None, seen_before: bool, plaintext_allowed: bool) -> Situation:
@@ -117,6 +110,6 @@ def outgoing(policy: Policy, *, advertised: bool | None, seen_before: bool, plai
     return OUTGOING[row, policy]
 
 
-def incoming_plaintext(policy: Policy, seen_before: bool, plaintext_allowed: bool) -> Incoming:
+def incoming_plaintext(policy: Policy, *, seen_before: bool) -> Incoming:
     """Return the decision about a stanza that came in plaintext."""
-    return INCOMING[policy, seen_before, plaintext_allowed]
+    return INCOMING[policy, seen_before]

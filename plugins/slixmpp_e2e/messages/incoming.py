@@ -153,7 +153,7 @@ class IncomingFilter:
         if peer.full == account and is_carbon(stanza.xml):
             return True  # the messages in it have been judged, however deep
         settings = self._peers.of(peer.bare)
-        verdict = incoming_plaintext(settings.policy, settings.has_used_e2e, settings.plaintext_allowed)
+        verdict = incoming_plaintext(settings.policy, seen_before=settings.has_used_e2e)
         wrote = f"{peer} wrote in plaintext" if stanza is came else f"a copy came of plaintext from or to {peer}"
         if verdict is Incoming.REFUSE:
             refused = PlaintextNotAllowed(f"{wrote}, which the policy `require` refuses")
