@@ -23,7 +23,6 @@ class SlixmppUnsupported(LocalError):
 class PeerWithoutE2E(E2EError):
     """The peer is online and does not advertise end-to-end encryption."""
 
-    jingle_reason = "unsupported-applications"
     likely = "The peer's client does not have this encryption, or an older version of it."
     attack = "A server that strips the feature to keep you from encrypting looks exactly like this."
     remedy = "Nothing was sent. Ask the peer by another way; `allow_plaintext(peer)` permits plain messages under `prefer`."
@@ -32,7 +31,6 @@ class PeerWithoutE2E(E2EError):
 class PeerOffline(E2EError):
     """No resource of the peer could be reached."""
 
-    jingle_reason = "gone"
     likely = "The peer is offline, or has not authorised you to see their presence (a full JID works without)."
     attack = "A server that hides the peer to keep you from encrypting looks exactly like this."
     remedy = "Nothing was sent. Both must be online: end-to-end streams do not store messages for later."
@@ -66,10 +64,6 @@ class NotSent(E2EError):
     def __init__(self, message: str, reason: NotSentReason) -> None:
         super().__init__(message)
         self.reason = reason
-        self.jingle_reason = _JINGLE_REASONS.get(reason, "general-error")
-
-
-_JINGLE_REASONS = {NotSentReason.QUEUED_TOO_LONG: "timeout", NotSentReason.TOO_MANY_SESSIONS: "busy"}
 
 
 def end_of_session(peer: str, error: E2EError | None) -> E2EError:
