@@ -4,13 +4,11 @@
 - Stanzas that passed our filters, or that must not pass those of others, go through the filters behind ours and then out.
 - XEP-0198 counts stanzas of the client stream. It must not count one that came inside a session, and must count one that we
   keep; else the server's count and ours differ, and a resumption loses or repeats stanzas.
-- slixmpp leaves its sending task pending when the connection is over.
 - slixmpp takes a second registration of a plugin in silence, whatever its settings.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from importlib.metadata import packages_distributions
@@ -34,7 +32,7 @@ _FRONT = -1_000_000
 
 OLDEST, TOO_NEW = (1, 17), (2,)
 """The slixmpp versions that are accepted: from the first on, before the second, as pyproject.toml says to pip."""
-_NEEDED = ("_build_stanza", "add_filter", "del_filter", "recv_stanza", "send_raw", "_run_out_filters", "waiting_queue")
+_NEEDED = ("_build_stanza", "add_filter", "del_filter", "recv_stanza", "send_raw", "waiting_queue")
 
 
 def check_version() -> None:
@@ -199,11 +197,3 @@ def drop_queued(xmpp: BaseXMPP, admitted: Callable[[StanzaBase], bool]) -> None:
         if keep(data, use_filters):
             queue.put_nowait((data, use_filters))
     early[:] = [(data, use_filters) for data, use_filters in early if keep(data, use_filters)]
-
-
-async def end_sender(xmpp: BaseXMPP) -> None:
-    """End the sending task of a client that is not connected any more; slixmpp starts another when it connects again."""
-    sender = xmpp._run_out_filters
-    if sender is not None:
-        sender.cancel()
-        await asyncio.wait({sender})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from types import SimpleNamespace
 from typing import Any
 
@@ -164,22 +163,6 @@ async def test_queued_stanzas_are_dropped_if_they_are_not_admitted(client: Clien
     for _ in left:
         queue.task_done()
     await until(queue.join())
-
-
-async def test_the_sender_is_ended(client: Client) -> None:
-    await adapter.end_sender(client)
-    over = []
-
-    async def send() -> None:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            over.append(True)
-
-    client._run_out_filters = asyncio.get_running_loop().create_task(send())
-    await asyncio.sleep(0)
-    await adapter.end_sender(client)
-    assert over == [True]
 
 
 def test_an_encrypting_filter_is_noticed(client: Client) -> None:
