@@ -1,7 +1,7 @@
 """Decides whether stanzas may flow to a key: one pure function over the keys that are known, the signalling and the proofs.
 
-Continuity of keys after RFC 4474's successors and SSH: a first key is taken at its own level, a key that contradicts a
-verified one never is. Each device of a peer has a key of its own, and each is decided by itself.
+The first key of a peer is taken for what the signalling or a proof makes of it, as SSH takes the first key of a host. A key
+beside a verified one needs a proof, or the user. Each device of a peer has a key of its own, and each is decided by itself.
 """
 
 from __future__ import annotations

@@ -44,10 +44,10 @@ from xmpp_e2e.types import Assurance, Role
 
 
 class Part(Protocol):
-    """Whoever hears of sessions."""
+    """A part of the client that acts on what happens to sessions."""
 
     def on_session_event(self, driver: SessionDriver, event: Any, /) -> None:
-        """Hear of an event, in its turn. StoreError ends the session."""
+        """Act on an event, when the parts before it in ``Client._order`` have. StoreError ends the session."""
 
 
 class Client:
@@ -196,7 +196,7 @@ class Client:
             for part in self._listeners[type(event)]:
                 part.on_session_event(driver, event)
         except StoreError as error:
-            # what is not remembered, or not counted, would be as if it had not been
+            # a new key or a wrong guess could not be stored: the next session would not know of it
             driver.abort(error)
             return
         if (translate := FROM_CORE.get(type(event))) is not None:
@@ -224,5 +224,5 @@ class Client:
         adapter.remove_filters(self._xmpp, *self._filters)
 
     def on_store_error(self, error: StoreError) -> None:
-        """The store failed, where nothing else tells so."""
+        """Tell the user that the store failed in the background, where no stanza and no session fails with it."""
         self._emitter.emit(StoreFailed(error))

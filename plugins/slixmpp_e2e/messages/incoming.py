@@ -127,7 +127,7 @@ class IncomingFilter:
         )
 
     def _is_bad_reply(self, iq: Iq, peer: JID) -> bool:
-        """Return whether it is a reply that answers nothing which was asked in plaintext."""
+        """Return whether it is a reply that must not be delivered: its request went through a session, or there was none."""
         if is_request(iq):
             return False
         if self._iqs.is_spoofed_reply(iq):
@@ -137,16 +137,16 @@ class IncomingFilter:
         return self._is_unsolicited(iq, peer)
 
     def _is_unsolicited(self, reply: Iq, peer: JID) -> bool:
-        """Return whether a reply of somebody with whom encryption is required answers nothing: then it is mere plaintext.
+        """Return whether a reply answers no request of ours, though the policy for its sender is ``require``.
 
-        It may also be late, after we gave up the question; so nobody is alarmed.
+        Then it is plaintext like any other, and refused. No event says so: it may only be late, after we stopped waiting.
         """
         if not peer.local or peer.bare in self._rooms or self._peers.of(peer.bare).policy is not Policy.REQUIRE:
             return False
         return not adapter.has_reply_handler(self._xmpp, reply)
 
     def _plaintext_allowed(self, came: Message | Iq, stanza: Message | Iq, peer: JID) -> bool:
-        """Return whether ``stanza`` of ``peer`` may be delivered. It is the one that ``came``, or that is a copy of it."""
+        """Return whether plaintext of ``peer`` may be delivered: what ``came``, or a message in it, of which it is a carbon."""
         account = self._xmpp.boundjid.bare
         if plaintext_always_allowed(stanza, peer, self._rooms, account):
             return True

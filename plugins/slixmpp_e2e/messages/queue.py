@@ -114,7 +114,10 @@ class SendQueue:
     # --- the way in ------------------------------------------------------------------------------------------------
 
     def send(self, stanza: StanzaBase, own_jid: str, to: str, route: Route | None) -> None:
-        """Send a stanza through sessions, now or later. E2EError if it cannot be sent at all."""
+        """Send a stanza through an open session, or keep a copy until it can be sent. If it never can, its sender is told.
+
+        ``route`` is the way to ``to``, or None if that must be found first.
+        """
         if route is not None and len(route.targets) == 1 and self._send_now(stanza, route.targets[0]):
             return
         item = self._enqueue(stanza, own_jid, to)
@@ -193,7 +196,7 @@ class SendQueue:
         driver: SessionDriver | None = None
         try:
             while queue := self._queues.get(target):
-                # a session that is ending and has not said so yet takes what waits for it along: no other is offered
+                # While a session is closing, none is offered in its place: `_fail` decides about what waits when it has closed.
                 if driver is None or driver.closed.done() or self._registry.best_with(target) is not None:
                     try:
                         driver = self._registry.ensure(target)
@@ -243,7 +246,7 @@ class SendQueue:
         match event:
             case events.SessionOpened():
                 self._routes.forget(bare(driver.peer))
-                # in the next turn: what a session that ends in the same turn has taken may never have been delivered
+                # Not before the next turn: a session that opens may end in this one. Then what was sent early is lost.
                 self._loop().call_soon(self._settle_early, driver, Delivery.SENT, None)
             case events.SessionClosed() | events.SessionFailed():
                 if isinstance(event, events.SessionFailed):

@@ -6,8 +6,8 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 NAMES = 4096
-"""Names whose buckets are kept, some 200 bytes each. The least recently used goes first and would start again with a full
-bucket; whoever can afford more names than these meets the bucket of the level above."""
+"""Names whose buckets are kept, some 200 bytes each. The least recently used goes first; its name would find a full bucket
+again. Whoever comes under more names than these is stopped by the bucket of their domain, or of all."""
 
 
 @dataclass(frozen=True)
