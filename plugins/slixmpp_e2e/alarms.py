@@ -190,7 +190,7 @@ def words(error: E2EError) -> Words:
     return Words(*(getattr(error, name, getattr(by_reason, name)) for name in Words._fields))
 
 
-def headline(error: E2EError) -> str:
+def summary(error: E2EError) -> str:
     """Return what happened, in a sentence or two."""
     if isinstance(error, UntrustedKey) and error.assessment is not None:
         return key_alarm(error.assessment, error.peer)
@@ -200,7 +200,7 @@ def headline(error: E2EError) -> str:
 def explain(error: E2EError) -> str:
     """Return the whole story for a person: what happened, the cause, the attack, the way out; a line each."""
     its = words(error)
-    return "\n".join(part for part in (headline(error), its.likely, its.attack, its.remedy) if part)
+    return "\n".join(part for part in (summary(error), its.likely, its.attack, its.remedy) if part)
 
 
 # --- keys ------------------------------------------------------------------------------------------------------------

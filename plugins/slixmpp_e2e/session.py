@@ -22,7 +22,7 @@ from xmpp_e2e.errors import E2EError, LocalError, SendBufferFull
 from xmpp_e2e.states import State
 from xmpp_e2e.types import Assurance, Fingerprint, Role
 
-ENDED = 1024
+ENDED_SESSIONS = 1024
 """Ended sessions whose stanzas can still tell how they came: a handler looks at a stanza soon after it was delivered."""
 
 
@@ -175,7 +175,7 @@ class Sessions:
         self._sessions: WeakValueDictionary[SessionDriver, E2ESession] = WeakValueDictionary()
         self._opened: dict[SessionDriver, tuple[str, E2ESession]] = {}
         """Sessions that have opened and are not over, with their tokens: a marker keeps no session in memory."""
-        self._ended: deque[E2ESession] = deque(maxlen=ENDED)
+        self._ended: deque[E2ESession] = deque(maxlen=ENDED_SESSIONS)
 
     def of(self, driver: SessionDriver) -> E2ESession:
         """Return the session of a driver, always the same object while anybody has it."""

@@ -15,7 +15,7 @@ import segno
 from rich.console import Console
 from rich.text import Text
 
-from slixmpp_e2e.alarms import explain, headline, reason_of, words
+from slixmpp_e2e.alarms import explain, reason_of, summary, words
 from xmpp_e2e.errors import E2EError
 from xmpp_e2e.types import Assurance, KnownKey
 from xmpp_e2e_cli.exit_codes import exit_code_of
@@ -84,7 +84,7 @@ class Output:
         code = exit_code_of(error)
         if self.as_json:
             kind = {"error": type(error).__name__, "code": reason_of(error).value, "exit_code": int(code)}
-            print(json.dumps({**kind, "message": headline(error), **words(error)._asdict()}), flush=True)
+            print(json.dumps({**kind, "message": summary(error), **words(error)._asdict()}), flush=True)
             return
         first, *rest = escape(explain(error)).splitlines()
         self.info(Text.assemble(("error: ", "bold red"), first))

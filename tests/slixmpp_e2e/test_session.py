@@ -56,7 +56,7 @@ async def test_a_stanza_is_sent_through_this_session_or_nowhere(env: Env) -> Non
 
 def test_a_bounded_number_of_ended_sessions_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stanzas of the sessions that ended last can still tell how they came; nothing is left of older sessions."""
-    monkeypatch.setattr(session_module, "ENDED", 1)
+    monkeypatch.setattr(session_module, "ENDED_SESSIONS", 1)
     nobody: Any = None
     sessions, kept = Sessions(nobody), []
     for _ in range(3):

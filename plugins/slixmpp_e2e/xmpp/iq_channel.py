@@ -12,7 +12,7 @@ from slixmpp.basexmpp import BaseXMPP
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
 from slixmpp_e2e.xmpp.namespaces import of_client, of_stream
-from slixmpp_e2e.xmpp.unavailable_reply import UnavailableReply, bare_error
+from slixmpp_e2e.xmpp.unavailable_reply import UnavailableReply, stanza_error
 from xmpp_e2e.errors import JingleError
 from xmpp_e2e.negotiate.jingle import NS_ERRORS
 
@@ -72,7 +72,7 @@ class IqChannel:
         if isinstance(error, StrangerRefused) and not self._xmpp.is_component:
             self._unavailable.answer(request, self._xmpp.boundjid.bare)
             return
-        element = bare_error(error.condition, error.type)
+        element = stanza_error(error.condition, error.type)
         if error.jingle_condition is not None:
             element.append(Element(f"{{{NS_ERRORS}}}{error.jingle_condition}"))
         self._answer(request, (element,))

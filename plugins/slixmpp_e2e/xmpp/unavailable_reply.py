@@ -36,7 +36,7 @@ _LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 _ERROR = "{jabber:client}error"
 
 
-def bare_error(condition: str = "service-unavailable", type: str = "cancel") -> Element:
+def stanza_error(condition: str = "service-unavailable", type: str = "cancel") -> Element:
     """Return a stanza error with nothing but its condition (RFC 6120 §8.3)."""
     error = Element(_ERROR, {"type": type})
     error.append(Element(f"{{urn:ietf:params:xml:ns:xmpp-stanzas}}{condition}"))
@@ -54,7 +54,7 @@ class _ServerReply:
     """True if the server repeats the request in front of the error."""
 
 
-_BARE = _ServerReply(bare_error(), None, echoes=False)
+_DEFAULT = _ServerReply(stanza_error(), None, echoes=False)
 
 
 class UnavailableReply:
@@ -79,7 +79,7 @@ class UnavailableReply:
         if (known := self._replies.get(language)) is not None:
             self._imitate(known, request)
         elif sum(map(len, self._waiting.values())) >= WAITING:
-            self._imitate(_BARE, request)
+            self._imitate(_DEFAULT, request)
         elif language in self._waiting:
             self._waiting[language].append(request)
         else:
@@ -106,8 +106,8 @@ class UnavailableReply:
 
 
 def _parse(reply: StanzaBase) -> _ServerReply:
-    """Return what to imitate; the bare error if the server answered anything else."""
+    """Return what to imitate; the default if the server answered anything else."""
     error = reply.xml.find(_ERROR)
     if error is None or len(tostring(error)) > REPLY_BYTES:
-        return _BARE
+        return _DEFAULT
     return _ServerReply(error, reply.xml.get(_LANG), echoes=reply.xml.find(f"{{{NS_JINGLE}}}jingle") is not None)
