@@ -16,7 +16,7 @@ from slixmpp import JID
 from slixmpp_e2e.store import SQLStore
 from slixmpp_e2e.trust.passwords import derive_srp_secret
 from slixmpp_e2e.trust.secrets import PeerSecrets
-from slixmpp_e2e.trust.trust_file.secret_file import decode_psk, encode_psk
+from slixmpp_e2e.trust.trust_file.secret_file import SECRET_FILE_BYTES, decode_psk, encode_psk
 from slixmpp_e2e.verification.attempt_limiter import MAX_PASSWORD_ATTEMPTS
 from xmpp_e2e.authenticate.psk import KEY_BYTES
 from xmpp_e2e_cli import account
@@ -24,7 +24,7 @@ from xmpp_e2e_cli.cmd_keys import SECRET_NAMES
 from xmpp_e2e_cli.errors import UsageError, UsageReason
 from xmpp_e2e_cli.output import Output
 from xmpp_e2e_cli.password_strength import describe_weakness
-from xmpp_e2e_cli.secret_input import MAX_FILE_BYTES, ask, read_first_line
+from xmpp_e2e_cli.secret_input import ask, read_first_line
 
 
 def generate_key() -> bytes:
@@ -133,7 +133,7 @@ def read_key(file: Path | None) -> str:
     if sys.stdin.isatty():
         return getpass.getpass("The key (psk:…): ").strip()
     try:
-        text = sys.stdin.buffer.read(MAX_FILE_BYTES + 1).decode()
+        text = sys.stdin.buffer.read(SECRET_FILE_BYTES + 1).decode()
     except UnicodeDecodeError:
         text = ""  # rejected below, as any other text that is not a key
-    return text.strip() if len(text) <= MAX_FILE_BYTES else ""
+    return text.strip() if len(text) <= SECRET_FILE_BYTES else ""

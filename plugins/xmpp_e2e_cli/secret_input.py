@@ -8,11 +8,8 @@ import stat
 import sys
 from pathlib import Path
 
-from slixmpp_e2e.trust.trust_file.secret_file import check_private
+from slixmpp_e2e.trust.trust_file.secret_file import SECRET_FILE_BYTES, check_private
 from xmpp_e2e_cli.errors import UsageError, UsageReason
-
-MAX_FILE_BYTES = 4096
-"""Longer files are refused: they hold something else."""
 
 
 def read_first_line(file: Path, what: str, reason: UsageReason) -> str:
@@ -23,13 +20,13 @@ def read_first_line(file: Path, what: str, reason: UsageReason) -> str:
     try:
         with file.open("rb") as opened:
             _check_private(opened.fileno(), f"the {what} file {file}")
-            raw = opened.read(MAX_FILE_BYTES + 1)
+            raw = opened.read(SECRET_FILE_BYTES + 1)
         lines = raw.decode().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         cause = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         # "from None", because a decoding error carries the bytes of the secret.
         raise UsageError(f"cannot read the {what} file {file} ({cause})", reason) from None
-    if len(raw) > MAX_FILE_BYTES or not lines or not lines[0]:
+    if len(raw) > SECRET_FILE_BYTES or not lines or not lines[0]:
         raise UsageError(f"the {what} file {file} has no {what} in its first line", reason)
     return lines[0]
 

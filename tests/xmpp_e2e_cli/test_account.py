@@ -13,8 +13,9 @@ from slixmpp import JID
 
 from slixmpp_e2e.alarms import explain, words
 from slixmpp_e2e.store import path_for
+from slixmpp_e2e.trust.trust_file.secret_file import SECRET_FILE_BYTES
 from tests.xmpp_e2e_cli.conftest import secret_file
-from xmpp_e2e_cli import account, secret_input
+from xmpp_e2e_cli import account
 from xmpp_e2e_cli.account import password_for
 from xmpp_e2e_cli.errors import UsageError, UsageReason
 
@@ -84,7 +85,7 @@ def test_without_the_package_keyring_nothing_is_missing(monkeypatch: pytest.Monk
 
 
 def test_a_huge_file_is_no_password_file(tmp_path: Path) -> None:
-    file = secret_file(tmp_path / "password", b"x" * (secret_input.MAX_FILE_BYTES + 1))
+    file = secret_file(tmp_path / "password", b"x" * (SECRET_FILE_BYTES + 1))
     with pytest.raises(UsageError) as caught:
         password_for(ALICE, file, {})
     assert caught.value.reason is UsageReason.PASSWORD_NEEDED
