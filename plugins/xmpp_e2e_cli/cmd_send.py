@@ -21,6 +21,7 @@ from xmpp_e2e.config import Timeouts
 from xmpp_e2e.errors import E2EError, Timeout, UntrustedKey
 from xmpp_e2e.states import AWAITING_OUR_DONE
 from xmpp_e2e.types import Assurance, Fingerprint
+from xmpp_e2e_cli.connection import handling
 from xmpp_e2e_cli.exit_codes import most_urgent
 
 PRESENCE_SECONDS = 5.0
@@ -111,11 +112,8 @@ def _key_changes(client: ClientXMPP, tell: Progress) -> Iterator[dict[E2ESession
         if event.decision == "accept":
             tell(event.text)
 
-    client.add_event_handler(KeyChanged.name, changed)
-    try:
+    with handling(client, {KeyChanged.name: changed}):
         yield changes
-    finally:
-        client.del_event_handler(KeyChanged.name, changed)
 
 
 async def _open_session(e2e: E2E, device: str, message: Message, changes: dict[E2ESession, KeyChanged]) -> E2ESession:
@@ -180,8 +178,7 @@ async def online_devices(
         if presence["from"].bare == bare:
             appeared.set()
 
-    client.add_event_handler("presence_available", on_presence)
-    try:
+    with handling(client, {"presence_available": on_presence}):
         await client.get_roster()
         client.send_presence(ppriority=NEGATIVE_PRIORITY)
         if client.client_roster[bare]["subscription"] not in ("to", "both") and bare != client.boundjid.bare:
@@ -195,8 +192,6 @@ async def online_devices(
         if not appeared.is_set():
             await _wait(appeared, timeout)
             await client.get_roster()
-    finally:
-        client.del_event_handler("presence_available", on_presence)
     present = client.client_roster[bare].resources.items()
     ranked = sorted(present, key=lambda item: -int(item[1].get("priority") or 0))
     devices = [full for name, _ in ranked if (full := f"{bare}/{name}") != client.boundjid.full]

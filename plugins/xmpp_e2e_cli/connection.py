@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import ipaddress
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -143,10 +143,17 @@ def _login_result(client: ClientXMPP, server: Server) -> Iterator[asyncio.Future
         "failed_all_auth": refused,
         "disconnected": ended,
     }
+    with handling(client, handlers):
+        yield future
+
+
+@contextlib.contextmanager
+def handling(client: ClientXMPP, handlers: Mapping[str, Callable[[Any], None]]) -> Iterator[None]:
+    """Handle these events of the client for a while."""
     for event, handler in handlers.items():
         client.add_event_handler(event, handler)
     try:
-        yield future
+        yield
     finally:
         for event, handler in handlers.items():
             client.del_event_handler(event, handler)
