@@ -107,7 +107,7 @@ class KeyCommands:
             "keys": [output.key_json(key) for key in keys],
             "shared": shared,
             "wrong_guesses": guesses,
-            "cut_comparisons": cut,
+            "interrupted_comparisons": cut,
             "history": [
                 {"at": line.at, "what": line.what, "fingerprint": str(line.fingerprint), "method": line.method}
                 for line in history

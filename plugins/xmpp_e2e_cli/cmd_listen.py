@@ -138,22 +138,22 @@ class Listener:
                 data |= {"cipher": session.cipher, "group": session.group}
                 assurance = output.assurance_text(event.assurance)
                 line = Text.assemble(f"session with {peer} [", assurance, f"] {event.fingerprint}")
-                self._out.event("session_start", data, line)
+                self._out.event("session_opened", data, line)
             case SessionClosed():
                 how = "ended" if event.clean else f"was interrupted: {output.one_line(str(event.error))}"
-                self._out.event("session_end", data | {"clean": event.clean}, f"session with {peer} {how}")
+                self._out.event("session_closed", data | {"clean": event.clean}, f"session with {peer} {how}")
             case SessionFailed():
                 data |= {"error": type(event.error).__name__, "message": str(event.error)}
                 self._out.event("session_failed", data, f"no session with {peer}: {output.escape(explain(event.error))}")
             case KeyChanged():
-                data |= {"kind": event.status, "decision": event.decision, "fingerprint": str(event.fingerprint)}
+                data |= {"status": event.status, "decision": event.decision, "fingerprint": str(event.fingerprint)}
                 self._out.event("key_changed", data | {"message": event.text}, output.escape(event.text))
             case VerificationRequired():
-                data |= {"kind": event.status, "fingerprint": str(event.fingerprint)}
-                self._out.event("key_held", data | {"message": event.text}, output.escape(event.text))
+                data |= {"status": event.status, "fingerprint": str(event.fingerprint)}
+                self._out.event("verification_required", data | {"message": event.text}, output.escape(event.text))
             case PeerSasResult():
                 said = "says that it is the same" if event.match else "says that it is not the same"
-                self._out.event("verify_result", data | {"match": event.match}, f"{peer} {said}")
+                self._out.event("peer_sas_result", data | {"match": event.match}, f"{peer} {said}")
 
     def _verification_request(self, event: VerificationRequested) -> None:
         """Print that the peer wants to verify. Decline if no prompt began: only the terminal could answer."""
@@ -162,10 +162,10 @@ class Listener:
         declined = "" if event.running else "; declined: there is no terminal to ask at, and no shared secret"
         line = output.one_line(f"{event.peer} wants to verify by {event.method}{declined}")
         data = {"peer": event.peer, "method": event.method, "declined": not event.running}
-        self._out.event("verify_request", data, line)
+        self._out.event("verification_requested", data, line)
 
     def _verification_interrupted(self, report: VerificationInterrupted) -> None:
-        self._out.event("verify_cut", {"peer": report.peer, "count": report.count}, output.escape(str(report)))
+        self._out.event("verification_interrupted", {"peer": report.peer, "count": report.count}, output.escape(str(report)))
 
     def _send_failed(self, report: SendFailed) -> None:
         data = {"to": str(report.stanza["to"]), "error": type(report.error).__name__, "message": str(report.error)}

@@ -76,7 +76,7 @@ class SecretCommands:
         with self._store() as store:
             if not PeerSecrets(store, self._mine).forget(self._peer, kind):
                 raise UsageError(f"no {SECRET_NAMES[kind]} is shared with {self._peer}", UsageReason.SECRET_NOT_FOUND)
-        data = {"account": self._mine, "peer": self._peer, "done": "forgotten", "kind": kind}
+        data = {"account": self._mine, "peer": self._peer, "done": "forgotten", "method": kind}
         self._out.result(data, f"Forgot the {SECRET_NAMES[kind]} that {self._mine} shared with {self._peer}.")
         self._out.info("Keys that it has verified stay verified. xmpp-e2e trust forget forgets them.")
 
@@ -101,7 +101,7 @@ class SecretCommands:
             return PeerSecrets(store, self._mine).put(self._peer, kind, value)
 
     def _done(self, kind: str, replaced: bool) -> None:
-        data = {"account": self._mine, "peer": self._peer, "done": "stored", "kind": kind, "replaced": replaced}
+        data = {"account": self._mine, "peer": self._peer, "done": "stored", "method": kind, "replaced": replaced}
         self._out.result(data)
         self._stored(kind, replaced)
 

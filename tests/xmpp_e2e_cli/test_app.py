@@ -226,7 +226,7 @@ def test_comparisons_that_were_cut_are_shown(alice: Command) -> None:
     assert "interrupted comparisons" not in alice("trust", "show", "bob@home.test").out
     with SQLStore.for_jid("alice@home.test") as store:
         store.count_failed_attempt("bob@home.test", "sas")
-    assert alice("trust", "show", "bob@home.test", "--json").data["cut_comparisons"] == 1
+    assert alice("trust", "show", "bob@home.test", "--json").data["interrupted_comparisons"] == 1
     assert "interrupted comparisons (sas): 1" in alice("trust", "show", "bob@home.test").out
 
 

@@ -77,7 +77,7 @@ def test_a_key_that_the_peer_has_made(alice: Command, home: Path, monkeypatch: p
     assert (done.code, done.out, stored("psk")) == (0, "", keys[0])
     piped(monkeypatch, encode_psk(keys[1]).encode() + b"\n")
     told = alice("psk", "add", BOB, "--json")
-    assert told.data == {"account": ALICE, "peer": BOB, "done": "stored", "kind": "psk", "replaced": True}
+    assert told.data == {"account": ALICE, "peer": BOB, "done": "stored", "method": "psk", "replaced": True}
     assert stored("psk") == keys[1]
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
     typed.append(encode_psk(keys[2]))
@@ -127,7 +127,7 @@ def test_a_password_from_a_file(alice: Command, home: Path) -> None:
     """A weak password causes a warning."""
     assert "--file" in alice("password", BOB).err
     done = alice("password", BOB, "--file", file(home, "hunter2\n"), "--json")
-    assert done.data["kind"] == "srp"
+    assert done.data["method"] == "srp"
     assert "This is a weak password: This is a very common password. About " in done.err
     assert "hunter2" not in done.err + done.out
     assert stored("srp") == derive_srp_secret("hunter2", ALICE, BOB)

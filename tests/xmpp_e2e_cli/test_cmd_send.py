@@ -45,7 +45,7 @@ async def test_a_message_arrives_with_its_assurance_and_comes_back(people: Peopl
     again = await people.send("alice", ready["jid"], "--json", text="über\nzwei Zeilen\n".encode())
     assert again.data["delivered"] == [{"peer": ready["jid"], "assurance": "known", "fingerprint": ready["fingerprint"]}]
     assert (await bob.event("message"))["body"] == "über\nzwei Zeilen"
-    assert (await bob.event("session_end"))["clean"]
+    assert (await bob.event("session_closed"))["clean"]
     ended = await bob.stop()
     assert ended.code == 0, ended.err
     assert not server.find_text("attack at dawn")

@@ -196,7 +196,7 @@ async def test_without_a_terminal_nobody_compares(people: People, home: Path) ->
     bob, _ = await people.listen("bob")
     done = await people.run("alice", "trust", "verify", BOB, "--password", "--file", str(home / "word"), *people.server)
     assert (done.code, "takes no part" in done.err) == (5, True), done.err
-    assert (await bob.event("session_end"))["clean"]
+    assert (await bob.event("session_closed"))["clean"]
 
 
 @pytest.mark.parametrize("assurance", [Assurance.KNOWN, Assurance.VERIFIED])
@@ -252,5 +252,5 @@ async def test_whoever_declines_says_so(people: People, home: Path) -> None:
     bob, _ = await people.listen("bob")
     secret_file(home / "word", WORDS)
     await people.run("alice", "trust", "verify", BOB, "--password", "--file", str(home / "word"), *people.server)
-    wanted = await bob.event("verify_request")
+    wanted = await bob.event("verification_requested")
     assert (wanted["method"], wanted["declined"], wanted["peer"].partition("/")[0]) == ("srp", True, ALICE)
