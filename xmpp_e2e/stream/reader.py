@@ -271,8 +271,7 @@ class Reader:
             raise StreamError("the peer's stream is of another kind: its namespaces are wrong", "invalid-namespace")
         if name != _ROOT:
             raise StreamError("the peer's stream does not begin with a stream header", "bad-format")
-        if len(attributes) > MAX_ATTRIBUTES:
-            raise _too_much(f"{len(attributes)} attributes on one element")
+        attributes = self._measured(attributes)
         version = attributes.get("version", "0.9")  # RFC 6120 §4.7.5
         if not _VERSION.fullmatch(version):
             raise StreamError("the peer's stream is not of version 1", "unsupported-version")
@@ -289,14 +288,9 @@ class Reader:
     def _on_start(self, name: str, attributes: dict[str, str]) -> None:
         if self._text:
             self._place()
-        names = self._names
         if attributes:
-            if len(attributes) > MAX_ATTRIBUTES:
-                raise _too_much(f"{len(attributes)} attributes on one element")
-            joined = "".join(attributes)
-            if "}" in joined or len(joined) > MAX_NAME:
-                attributes = {names[key]: value for key, value in attributes.items()}
-        self._last = element = Element(names[name], attributes)
+            attributes = self._measured(attributes)
+        self._last = element = Element(self._names[name], attributes)
         self._closed = False
         stack = self._stack
         if stack:
@@ -310,6 +304,15 @@ class Reader:
             self._deepest = len(stack)
             if self._deepest > MAX_DEPTH:
                 raise self._too_deep()
+
+    def _measured(self, attributes: dict[str, str]) -> dict[str, str]:
+        """The attributes of one element by ElementTree's names, all within bounds."""
+        if len(attributes) > MAX_ATTRIBUTES:
+            raise _too_much(f"{len(attributes)} attributes on one element")
+        joined = "".join(attributes)
+        if "}" in joined or len(joined) > MAX_NAME:
+            return {self._names[name]: value for name, value in attributes.items()}
+        return attributes
 
     def _on_end(self, name: str) -> None:
         if self._text:

@@ -336,6 +336,17 @@ def test_names(data: bytes, most: int) -> None:
     assert condition(HEADER + data % ("é".encode() * (most + 1))) == "policy-violation"
 
 
+@pytest.mark.parametrize(
+    ("attribute", "most"),
+    [(b"%s=''", MAX_NAME), (b"p:%s='' xmlns:p='urn:p'", MAX_NAME), (b"xmlns:p='%s'", MAX_NAMESPACE)],
+)
+def test_names_in_the_header(attribute: bytes, most: int) -> None:
+    """What is ignored is within bounds, too."""
+    header = HEADER[:-1] + b" " + attribute + b">"
+    assert condition(header % ("é".encode() * most)) is None
+    assert condition(header % ("é".encode() * (most + 1))) == "policy-violation"
+
+
 def test_long_namespaces_do_not_multiply() -> None:
     """A long namespace is refused before it becomes part of ten thousand names."""
     data = HEADER + b"<a xmlns:p='" + b"x" * 100_000 + b"'" + attributes(10_000).replace(b" a", b" p:a") + b"/>"
