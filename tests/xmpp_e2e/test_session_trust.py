@@ -71,14 +71,24 @@ def test_a_refused_key_ends_an_open_session(blocked: bool) -> None:
 
 
 def test_so_much_is_held_and_no_byte_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What fills the room to its last byte is held; the next stanza, however short, is one too many."""
+    """What fills the room to its last byte, its closing tag aside, is held; the next stanza, however short, is one too many."""
     stanza = message("exactly so much")
-    monkeypatch.setattr("xmpp_e2e.inner.gate.EARLY_BUFFER_BYTES", len(writer.element(stanza)))
+    monkeypatch.setattr("xmpp_e2e.inner.gate.EARLY_BUFFER_BYTES", len(writer.element(stanza).removesuffix(b"</message>")))
     pair = Pair(bob=config("bob", **UNTRUSTED)).open()
     pair.says(Role.INITIATOR, stanza)
     assert pair.bob.session.state is State.DONE_RECEIVED
     pair.says(Role.INITIATOR, message(""))
     assert isinstance(pair.bob.failure, StreamError)
+
+
+def test_what_is_held_counts_as_it_came() -> None:
+    """However long it would be if we wrote it: another client declares a namespace once where we repeat it."""
+    names = b" ".join(b"p:a%d=''" % number for number in range(60))
+    stanza = b"<message xmlns:p='%s'><x %s/></message>" % (b"n" * 256, names)
+    pair = Pair(bob=config("bob", **UNTRUSTED)).open()
+    talk(pair.alice.session).out._waiting += stanza
+    pair.run()
+    assert pair.bob.session.state is State.DONE_RECEIVED
 
 
 def test_held_time_is_bounded() -> None:

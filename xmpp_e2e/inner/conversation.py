@@ -147,7 +147,7 @@ class Conversation:
             elif isinstance(item, reader.End):
                 self._on_stream_close(now)
             elif item.tag in _STANZAS:
-                self._gate.receive_stanza(item, now)
+                self._gate.receive_stanza(item, self._reader.size, now)
             elif item.tag in elements.OF_PROOFS:
                 self._verifications.receive(item, now)
             elif item.tag in self._ON_ELEMENT:

@@ -12,7 +12,6 @@ from xmpp_e2e.inner.context import Context
 from xmpp_e2e.inner.key_assessment import KeyAssessment
 from xmpp_e2e.key_decision import Decision, KeyDecision, KeyStatus
 from xmpp_e2e.states import AWAITING_OUR_DONE, HELLOS_CHECKED, State, Trigger
-from xmpp_e2e.stream import writer
 from xmpp_e2e.types import Assurance
 
 EARLY_BUFFER_BYTES = 64 * 1024
@@ -59,14 +58,14 @@ class Gate:
         else:
             self._context.machine.transition(Trigger.DONE, now)
 
-    def receive_stanza(self, stanza: Element, now: float) -> None:
-        """Deliver a stanza, or buffer it until our policy is met."""
+    def receive_stanza(self, stanza: Element, size: int, now: float) -> None:
+        """Deliver a stanza of ``size`` bytes on the wire, or buffer it until our policy is met."""
         machine = self._context.machine
         machine.transition(Trigger.STANZA, now)
         if machine.state is not State.DONE_RECEIVED:
             self._deliver(stanza)
             return
-        self._early_bytes += len(writer.element(stanza))
+        self._early_bytes += size
         if self._early_bytes > EARLY_BUFFER_BYTES:
             raise StreamError("the peer sent more than is buffered before our policy is met", "policy-violation")
         self._early.append(stanza)

@@ -104,11 +104,12 @@ class _Names(dict[str, str]):
 
 
 @dataclass(frozen=True)
-class _Deep:
-    """An element that is deeper than the limits under which it was parsed; those under which it is consumed count."""
+class _Measured:
+    """A top-level element. The limits under which it is consumed count, not those under which it was parsed."""
 
     element: Element
     depth: int
+    size: int
 
 
 class Reader:
@@ -120,8 +121,10 @@ class Reader:
     """
 
     def __init__(self, limits: ReaderLimits = GREETING) -> None:
+        self.size = 0
+        """Bytes on the wire of the element that was returned last, from its first to its closing tag."""
         self._limits = limits
-        self._events: deque[StreamItem | _Deep] = deque()
+        self._events: deque[Header | _Measured | End] = deque()
         self._error: StreamError | None = None
         self._complete = False
         self._input = b""
@@ -169,11 +172,12 @@ class Reader:
                 return None
             self._advance()
         event = self._events.popleft()
-        if isinstance(event, _Deep):
+        if isinstance(event, _Measured):
             if event.depth > self._limits.depth:
                 self._events.clear()
                 self._error = self._too_deep()
                 raise self._error
+            self.size = event.size
             return event.element
         return event
 
@@ -325,8 +329,7 @@ class Reader:
         self._last = element = stack.pop()
         self._closed = True
         if not stack:
-            fits = self._deepest <= self._limits.depth
-            self._events.append(element if fits else _Deep(element, self._deepest))
+            self._events.append(_Measured(element, self._deepest, self._parser.CurrentByteIndex - self._first))
             self._deepest = 0
 
     def _on_cdata(self) -> None:

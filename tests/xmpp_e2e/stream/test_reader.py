@@ -237,6 +237,21 @@ def test_stanza_bytes(stanza: bytes) -> None:
         assert condition(before + stanza % (filling + filling[:1]), ROOMY) == "policy-violation"
 
 
+@pytest.mark.parametrize("renewal", [1, 10**9])
+def test_size(renewal: int) -> None:
+    """Each element is told with its size, up to its closing tag, however it came and whatever is around it."""
+    stanzas = [b"<a/>", b"<a  b='>' />", b"<a>%s</a>", b"<a>" + "é".encode() * 9 + b"<b/>&lt;</a>", b"<a></a>"]
+    data = HEADER + b" \n".join(stanzas) + b"</stream:stream>"
+    for pieces in ([data], drip(data)):
+        under_test, sizes = Reader(OPEN), []
+        with mock.patch.object(reader, "RENEWAL_BYTES", renewal):
+            for piece in pieces:
+                under_test.feed(piece)
+                while (event := under_test.next_event()) is not None:
+                    sizes += [under_test.size] * isinstance(event, Element)
+        assert sizes == [len(stanza.removesuffix(b"</a>")) for stanza in stanzas]
+
+
 def test_open_stream_takes_stanzas_of_256_kib() -> None:
     stanza = b"<a>" + b"x" * (262_144 - 7) + b"</a>"
     assert outcome([HEADER + stanza + stanza])[1] is None
