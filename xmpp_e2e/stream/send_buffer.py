@@ -23,7 +23,7 @@ class SendBuffer:
 
     def __init__(self) -> None:
         self._waiting = bytearray()
-        self._early = 0
+        self._stanza_bytes = 0  # in all
         self.started = False
         """True once the header is written."""
 
@@ -43,11 +43,10 @@ class SendBuffer:
         """Write a stanza. SendBufferFull if too much waits, or (``early``) if the peer's done must come first; the writer's
         errors apply."""
         data = writer.element(stanza)
-        room = EARLY_STANZA_BYTES - self._early if early else SEND_BUFFER_BYTES - len(self._waiting)
+        room = EARLY_STANZA_BYTES - self._stanza_bytes if early else SEND_BUFFER_BYTES - len(self._waiting)
         if len(data) > room:
             raise SendBufferFull(f"{len(data)} bytes do not fit: {room} are free until the peer has taken what was sent before")
-        if early:
-            self._early += len(data)
+        self._stanza_bytes += len(data)
         self._waiting += data
 
     def error(self, condition: str) -> None:
