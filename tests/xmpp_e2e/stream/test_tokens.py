@@ -45,6 +45,17 @@ def test_a_token_is_whole_with_its_last_byte(token: bytes) -> None:
             assert not tokens.broken
 
 
+@pytest.mark.parametrize(("begin", "end"), [(b"<!-- ", b"-->"), (b"<?a ", b"?>"), (b"<![CDATA[", b"]]>")])
+def test_what_looks_like_tags_is_none_elsewhere(begin: bytes, end: bytes) -> None:
+    """In a comment or the like no tag ends a piece, and none begins that would be waited for."""
+    section = begin == b"<![CDATA["
+    for middle in (b"<a>", b"<a b='", b"&lt;"):
+        pieces, tokens = cuts([ROOT, begin + b"<b>", middle, end + b"<b>", b"<a "])
+        waits = [b"", b"", begin + b"<b>" + middle + end + b"<b>"]
+        assert pieces[1:] == ([begin + b"<b>", middle, end + b"<b>"] if section else waits) + [b""]
+        assert len(tokens) == len(b"<a ")
+
+
 @pytest.mark.parametrize("text", ["a]]b]c", "\r\n\r", "é\r€]\U0001f512]]"])
 @pytest.mark.parametrize("section", [False, True])
 def test_text_does_not_wait(text: str, section: bool) -> None:
