@@ -55,6 +55,11 @@ class Code(enum.Enum):
     UNCLEAN_CLOSE = "unclean-close"
 
 
+def quoted(text: str) -> str:
+    """Return a stranger's text in a form that fits a message: short, and without control characters."""
+    return repr(text[:40])
+
+
 class E2EError(Exception):
     """The root of every error of this library."""
 

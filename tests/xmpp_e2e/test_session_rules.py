@@ -201,6 +201,12 @@ def test_the_peers_stream_error_is_told(condition: str | None) -> None:
     assert str(pair.bob.failure).endswith(condition or "undefined-condition")
 
 
+def test_what_a_stranger_wrote_is_quoted() -> None:
+    """A namespace may hold what a terminal obeys, and be long."""
+    pair = Pair().open().says(Role.INITIATOR, Element(f"{{\x9b31m{'x' * 100}}}a"))
+    assert str(pair.bob.failure).endswith(r"no place here: '{\x9b31m" + "x" * 35 + "'")
+
+
 def test_who_breaks_a_rule_hears_which() -> None:
     """An element that has no place is answered with a stream error, and the stream is ended properly."""
     pair = Pair().open()

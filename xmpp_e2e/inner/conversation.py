@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element
 from xmpp_e2e.authenticate.base import ChannelBinding, Prompt, run_to_end
 from xmpp_e2e.authenticate.sas_text import SasForm
 from xmpp_e2e.config import VerifyWhen
-from xmpp_e2e.errors import AuthenticationFailed, Code, E2EError, LocalError, PeerRefused, SessionCancelled, StreamError
+from xmpp_e2e.errors import AuthenticationFailed, Code, E2EError, LocalError, PeerRefused, SessionCancelled, StreamError, quoted
 from xmpp_e2e.inner import elements
 from xmpp_e2e.inner.context import Context
 from xmpp_e2e.inner.gate import Gate
@@ -153,7 +153,8 @@ class Conversation:
             elif item.tag in self._ON_ELEMENT:
                 self._ON_ELEMENT[item.tag](self, item, now)
             else:
-                raise StreamError(f"the peer sent an element that has no place here: {item.tag}", "unsupported-stanza-type")
+                what = quoted(item.tag)
+                raise StreamError(f"the peer sent an element that has no place here: {what}", "unsupported-stanza-type")
 
     def _on_header(self, header: reader.Header) -> None:
         if (header.from_, header.to) != (self._context.config.peer_jid, self._context.config.own_jid):

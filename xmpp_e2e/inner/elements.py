@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element
 
 from xmpp_e2e.authenticate.sas_text import SasForm
 from xmpp_e2e.encoding import strict_base64
-from xmpp_e2e.errors import AuthenticationFailed, Code, StreamError
+from xmpp_e2e.errors import AuthenticationFailed, Code, StreamError, quoted
 from xmpp_e2e.types import Assurance, Role
 
 NS_AUTH = "urn:x-xmpp-e2e:auth:0"
@@ -59,9 +59,8 @@ class Hello:
     def check_methods(self, ours: Hello) -> None:
         """Raise AuthenticationFailed (METHOD_NOT_CONFIGURED) if one side needs a method that the other does not have."""
         if missing := set(self.need) - set(ours.methods):
-            raise AuthenticationFailed(
-                f"the peer's policy needs {', '.join(sorted(missing))}, which is not set up here", Code.METHOD_NOT_CONFIGURED
-            )
+            what = quoted(", ".join(sorted(missing)))
+            raise AuthenticationFailed(f"the peer's policy needs {what}, which is not set up here", Code.METHOD_NOT_CONFIGURED)
         if missing := set(ours.need) - set(self.methods):
             raise AuthenticationFailed(
                 f"our policy needs {', '.join(sorted(missing))}, which is not set up at the peer's", Code.METHOD_NOT_CONFIGURED

@@ -15,7 +15,7 @@ from typing import TypeVar
 from xml.etree.ElementTree import Element, SubElement
 
 from xmpp_e2e.encoding import strict_base64
-from xmpp_e2e.errors import JingleError
+from xmpp_e2e.errors import JingleError, quoted
 from xmpp_e2e.types import Role
 
 NS_JINGLE = "urn:xmpp:jingle:1"
@@ -132,7 +132,7 @@ class Security:
 
     def __post_init__(self) -> None:
         if self.version != VERSION:
-            raise ValueError(f"version {_quoted(self.version)} of the encryption is not spoken here, only {VERSION}")
+            raise ValueError(f"version {quoted(self.version)} of the encryption is not spoken here, only {VERSION}")
         if len(self.fingerprint) != 32:
             raise ValueError(f"the fingerprint has {len(self.fingerprint)} bytes; one of {HASH} has 32")
         if len(self.methods) > MAX_METHODS:
@@ -140,7 +140,7 @@ class Security:
         if len(set(self.methods)) != len(self.methods):
             raise ValueError("a method is listed twice")
         if wrong := [method for method in self.methods if not _METHOD_NAME.fullmatch(method)]:
-            raise ValueError(f"{_quoted(wrong[0])} is no name of a method")
+            raise ValueError(f"{quoted(wrong[0])} is no name of a method")
         if len(self.nonce) != 16:
             raise ValueError(f"the nonce has {len(self.nonce)} bytes, not 16")
         if self.assertion is not None and not _VISIBLE.fullmatch(self.assertion):
@@ -255,7 +255,7 @@ def _transport(element: Element) -> IBBTransport:
     size = element.get("block-size", "")
     # as a number in one spelling only: int() would also read "+1_0" and the digits of other scripts
     if not _NUMBER.fullmatch(size) or not MIN_BLOCK_SIZE <= int(size) <= _XEP_0047_BLOCK_SIZE:
-        raise ValueError(f"{_quoted(size)} is no block size from {MIN_BLOCK_SIZE} up")
+        raise ValueError(f"{quoted(size)} is no block size from {MIN_BLOCK_SIZE} up")
     return IBBTransport(sid, int(size))
 
 
@@ -329,12 +329,7 @@ def _word(kind: type[_Word], word: str | None, what: str) -> _Word:
     try:
         return kind(word)
     except ValueError:
-        raise ValueError(f"{_quoted(word or '')} is no {what}") from None
-
-
-def _quoted(text: str) -> str:
-    """Return a stranger's text in a form that fits a message: short, and without control characters."""
-    return repr(text[:40])
+        raise ValueError(f"{quoted(word or '')} is no {what}") from None
 
 
 # --- values to elements ----------------------------------------------------------------------------------------------

@@ -38,7 +38,8 @@ def test_what_does_not_mirror_ours_was_altered(altered: Hello, message: str) -> 
 @pytest.mark.parametrize(
     ("theirs", "ours", "message"),
     [
-        (replace(THEIRS, need=("psk", "sas")), OURS, "needs sas, which is not set up here"),
+        (replace(THEIRS, need=("psk", "sas")), OURS, "needs 'sas', which is not set up here"),
+        (replace(THEIRS, need=("\x9b31m" + "x" * 50,)), OURS, r"needs '\\x9b31mx{36}', which"),
         (THEIRS, replace(OURS, need=("psk", "srp")), "needs srp, which is not set up at the peer's"),
     ],
 )
