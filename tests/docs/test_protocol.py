@@ -134,6 +134,8 @@ def test_every_other_number() -> None:
         f"is held, in order, at most {_kib(EARLY_BUFFER_BYTES)}",
         f"at most {auth._MAX_METHODS} names, divided by white space",
         f"of more than {auth._MAX_STEP} characters",
+        f"names `[a-z0-9-]{{1,{jingle.MAX_METHOD_NAME}}}`",
+        f"whose `method` has more than {jingle.MAX_METHOD_NAME} characters",
         f"In an open session each of these has {USER_TIMEOUT:.0f} s",
         f"ours makes {psk.KEY_BYTES} bytes and refuses fewer than {psk.MIN_KEY_BYTES}",
         f"{passwords.MEMORY_KIB // 1024} MiB, {passwords.PASSES} passes, {passwords.LANES} lane,"

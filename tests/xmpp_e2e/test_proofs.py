@@ -16,6 +16,7 @@ from xmpp_e2e.authenticate.sas_text import SasForm
 from xmpp_e2e.config import VerifyWhen
 from xmpp_e2e.errors import AuthenticationFailed, Code, LocalError, StreamError, Timeout, UntrustedKey
 from xmpp_e2e.inner.elements import REQUEST, build_step
+from xmpp_e2e.inner.verification_requests import VerificationRequest
 from xmpp_e2e.states import USER_TIMEOUT, State
 from xmpp_e2e.types import Assurance, KnownKeys, Role
 
@@ -228,6 +229,9 @@ def test_a_farewell_ends_what_is_asked(leaver: Role) -> None:
 def test_a_method_of_tomorrow_is_declined() -> None:
     """Whoever begins what we do not know, or asks for it, learns that, and the session goes on."""
     opened = pair().open()
+    for side in (opened.alice, opened.bob):
+        request = VerificationRequest(SasForm.DECIMAL, agreed=True)
+        talk(side.session)._verifications._requests.add("tomorrow", request)
     opened.says(Role.INITIATOR, build_step("tomorrow", b""))
     assert [declined.method for declined in opened.alice.of(events.VerificationDeclined)] == ["tomorrow"]
     opened.says(Role.RESPONDER, Element(REQUEST, {"method": "tomorrow"}))

@@ -15,6 +15,7 @@ from xmpp_e2e.inner.context import Context
 from xmpp_e2e.inner.gate import Gate
 from xmpp_e2e.inner.proof_queue import ProofQueue
 from xmpp_e2e.inner.verification_requests import VerificationRequest, VerificationRequests
+from xmpp_e2e.negotiate.jingle import MAX_METHOD_NAME
 from xmpp_e2e.states import AUTHENTICATING, HELLOS_CHECKED_OR_OPEN, State, Trigger
 from xmpp_e2e.types import Role
 
@@ -166,14 +167,16 @@ class Verifications:
         self._messages += 1
         if self._messages > MAX_PROOF_MESSAGES:
             raise StreamError(f"the peer sent more than {MAX_PROOF_MESSAGES} steps", "policy-violation")
+        if len(element.get("method", "")) > MAX_METHOD_NAME:  # we might have to repeat it, to decline it
+            raise StreamError(f"the peer named a method in more than {MAX_METHOD_NAME} characters", "policy-violation")
         self._ON_ELEMENT[element.tag](self, element, now)
 
     def _on_step(self, element: Element, now: float) -> None:
         machine = self._context.machine
         machine.transition(Trigger.STEP, now)
-        method, payload = elements.parse_step(element)
         if machine.state is State.CLOSING:
             return
+        method, payload = elements.parse_step(element)
         if self._context.role is Role.RESPONDER and self._proofs.is_unused(method):
             if self._requests.pending:
                 raise StreamError(f"the peer began {method} when its last request was not answered", "policy-violation")
@@ -211,6 +214,8 @@ class Verifications:
             return
         if self._context.machine.state is not State.OPEN and method not in self._requests:
             self._context.machine.reject(Trigger.STEP)  # a method that a hello requires cannot be declined
+        if self._requests.get(method) is None:
+            return
         if method == self._proofs.method:
             self.interrupt()
         self._proofs.cancel(method)

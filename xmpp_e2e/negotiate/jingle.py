@@ -36,6 +36,8 @@ MAX_CONTENTS = 16
 """Contents in one message: ours have one, a call with pictures and data has four."""
 MAX_METHODS = 16
 """Methods in one list: four exist; a longer list is noise."""
+MAX_METHOD_NAME = 32
+"""Characters in the name of a method: the longest has eleven."""
 MAX_ASSERTION = 12 * 1024
 """Characters in an assertion: a statement with a certificate chain takes 5.4 kB."""
 MAX_FLIGHT = 16 * 1024
@@ -59,7 +61,7 @@ _WHITE_SPACE = " \t\r\n"
 """White space that a server may put around a text when it indents anew (XML 1.0 §2.3)."""
 _HEX = re.compile(r"[0-9A-Fa-f]{2}(:?[0-9A-Fa-f]{2})*")
 _NUMBER = re.compile(r"[1-9][0-9]{0,4}")
-_METHOD_NAME = re.compile(r"[a-z0-9-]{1,32}")
+_METHOD_NAME = re.compile(rf"[a-z0-9-]{{1,{MAX_METHOD_NAME}}}")
 _VISIBLE = re.compile(r"[!-~]+")
 
 _Word = TypeVar("_Word", bound=enum.Enum)

@@ -174,7 +174,7 @@ def test_another_wish_gives_no_more_time() -> None:
     assert between.alice.session.timer() == 1000.0 + Timeouts().user
 
 
-def test_nobody_declines_what_he_has_asked_for_himself() -> None:
+def test_nobody_declines_what_they_have_asked_for() -> None:
     between = pair(promptable_methods=frozenset(), alice=HELD)
     between.says(Role.RESPONDER, *(elements.build_verification(name, "sas") for name in (elements.REQUEST, elements.DECLINE)))
     assert isinstance(between.alice.failure, StreamError)
@@ -204,7 +204,39 @@ def test_a_peer_who_has_agreed_may_be_cut_off() -> None:
 
 
 @ROLES
-def test_he_may_decline(wants: Role) -> None:
+@pytest.mark.parametrize("method", ["sas", "nonsense", ""])
+def test_what_nobody_asked_for_is_declined_in_vain(wants: Role, method: str) -> None:
+    between = pair()
+    between.says(wants, elements.build_verification(elements.DECLINE, method))
+    assert stages(between) == {State.OPEN}
+    assert not between.side(wants.other).of(events.VerificationDeclined)
+
+
+@pytest.mark.parametrize("tag", sorted(elements.OF_PROOFS))
+@pytest.mark.parametrize("stage", ["open", "closing"])
+def test_no_method_has_a_long_name(tag: str, stage: str) -> None:
+    """We might have to repeat it, and in quotes it takes six times as much: more than a tag may take."""
+    between = pair()
+    speaker = Role.RESPONDER if tag == elements.REQUEST else Role.INITIATOR
+    between.says(speaker, Element(tag, {"method": '"' * 32}))
+    assert stages(between) == {State.OPEN}
+    if stage == "closing":
+        between.side(speaker.other).session.close(between.now)
+    between.says(speaker, Element(tag, {"method": '"' * 33}))
+    failure = between.side(speaker.other).failure
+    assert isinstance(failure, StreamError)
+    assert failure.condition == "policy-violation"
+
+
+def test_behind_a_farewell_no_step_is_judged() -> None:
+    between = pair()
+    between.alice.session.close(between.now)
+    between.says(Role.RESPONDER, Element(elements.STEP))
+    assert [side.of(events.SessionClosed)[0].clean for side in (between.alice, between.bob)] == [True, True]
+
+
+@ROLES
+def test_a_user_may_decline(wants: Role) -> None:
     between = wish(pair(promptable_methods=frozenset()), wants)
     other = between.side(wants.other).session
     other.decline_verification("sas", between.now)
