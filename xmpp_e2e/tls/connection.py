@@ -239,7 +239,7 @@ class TLSConnection:
         self.bytes_used += len(data)
 
     def _check_handshake(self) -> HandshakeResult:
-        """Check all that the handshake agreed on, in the order of docs/protocol.md §2."""
+        """Check all that the handshake agreed on, in the order of docs/protocol.md §3."""
         connection = self._connection
         try:
             protocol = connection.get_protocol_version_name()
