@@ -169,7 +169,7 @@ SMALL_BLOCKS = [data(str(seq), "AA==") for seq in range(256)]
 MISUSES: tuple[tuple[list[Element], ...], ...] = (
     ([opening(), opening()], [data("0", "AA==")], [opening(), Element(ibb.CLOSE, {"sid": SID}), data("0", "AA==")]),
     ([opening(stanza="message")],),
-    ([NO_SIZE], [opening(**{"block-size": "big"})]),
+    ([NO_SIZE], [opening(**{"block-size": "big"})], [opening(**{"block-size": "100000"})]),
     ([opening(**{"block-size": "4097"})],),
     ([opening(**{"block-size": "255"})],),
     tuple(
@@ -225,6 +225,13 @@ def told() -> Pair:
     return pair.says(Role.RESPONDER, error)
 
 
+def unfit() -> Pair:
+    keys = ({"psk": b"short"}, {"psk": bytes(32)})
+    pair = Pair(*(config(name, shared_secrets=key) for name, key in zip(("alice", "bob"), keys, strict=True))).open()
+    pair.bob.session.request_verification("psk", pair.now)
+    return pair.run()
+
+
 def terminated() -> Pair:
     pair = silent(State.OFFER_SENT)
     jingle = signalling.Jingle(Action.SESSION_TERMINATE, pair.alice.session.sid, reason=Reason.DECLINE)
@@ -239,6 +246,7 @@ ENDS: tuple[Callable[[], Pair], ...] = (
     broken,
     lambda: Pair().open().end_transport(Role.INITIATOR),
     told,
+    unfit,
     lambda: Pair().open().says(Role.RESPONDER, Element("{urn:example}x")),
     terminated,
 )
