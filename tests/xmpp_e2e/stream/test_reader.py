@@ -305,6 +305,18 @@ def test_total_bytes(limits: ReaderLimits) -> None:
         assert outcome([data, b" "], limits)[1] == "policy-violation"
 
 
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [(b"<a>" + b"x" * 400, "a stanza of more than 400 bytes"), (b" " * 1000, "more than 1000 bytes before a hello")],
+)
+def test_the_bound_is_named(data: bytes, words: str) -> None:
+    under_test = Reader(ReaderLimits(depth=4, stanza_bytes=400, total_bytes=1000))
+    under_test.feed(HEADER + data)
+    assert isinstance(under_test.next_event(), Header)
+    with pytest.raises(StreamError, match=words):
+        under_test.next_event()
+
+
 def test_relaxing_applies_to_what_follows_the_event() -> None:
     """After relax() the rest of the same piece is judged by the new limits, and only then."""
     deep, long = nested(9), b"<a>" + b"x" * 100_000 + b"</a>"
