@@ -9,8 +9,13 @@ import base64
 import hashlib
 import struct
 
-_LABEL = "xmpp-e2e/1 "
-"""Sets our hashes apart from everybody else's, and those of another version of the protocol from these."""
+PROTOCOL = "xmpp-e2e/1"
+"""The protocol and its version: what TLS announces as ALPN (RFC 7301), and what each label begins with."""
+
+
+def label(purpose: str) -> bytes:
+    """Return what sets a hash or a key for ``purpose`` apart from all others, also of another version of the protocol."""
+    return f"{PROTOCOL} {purpose}".encode()
 
 
 def length_prefixed(*fields: bytes) -> bytes:
@@ -30,9 +35,9 @@ def split_length_prefixed(data: bytes) -> tuple[bytes, ...]:
     return tuple(fields)
 
 
-def labelled_hash(label: str, *fields: bytes) -> bytes:
-    """H of the protocol: SHA-256 over ``fields`` and the purpose that ``label`` names, 32 bytes."""
-    return hashlib.sha256(length_prefixed((_LABEL + label).encode(), *fields)).digest()
+def labelled_hash(purpose: str, *fields: bytes) -> bytes:
+    """H of the protocol: SHA-256 over the label of ``purpose`` and ``fields``, 32 bytes."""
+    return hashlib.sha256(length_prefixed(label(purpose), *fields)).digest()
 
 
 def strict_base64(text: str) -> bytes:

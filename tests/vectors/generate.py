@@ -26,8 +26,8 @@ from xmpp_e2e.authenticate.psk import PskAuthenticator
 from xmpp_e2e.authenticate.sas import SasAuthenticator
 from xmpp_e2e.authenticate.srp import _MODULUS as MODULUS
 from xmpp_e2e.authenticate.srp import SrpAuthenticator
-from xmpp_e2e.encoding import labelled_hash, length_prefixed, split_length_prefixed
-from xmpp_e2e.negotiate.digest import ALPN, SignalledHalf, negotiation_digest
+from xmpp_e2e.encoding import PROTOCOL, labelled_hash, length_prefixed, split_length_prefixed
+from xmpp_e2e.negotiate.digest import SignalledHalf, negotiation_digest
 from xmpp_e2e.tls.certificate import key_fingerprint
 from xmpp_e2e.types import Fingerprint, Role
 
@@ -77,7 +77,7 @@ def signal(role: Role) -> SignalledHalf:
         hash="sha-256",
         fingerprint=fixed(f"certificate {LETTERS[role]}"),
         methods=("fingerprint", "psk", "srp", "sas"),
-        alpn=ALPN,
+        alpn=PROTOCOL,
         nonce=fixed(f"nonce {LETTERS[role]}", 16),
         assertion="eyJ0eXAi.e30.AA~AA" if role is Role.RESPONDER else "",
     )

@@ -23,13 +23,13 @@ from xmpp_e2e.authenticate.base import (
     SecretNeeded,
     Send,
 )
-from xmpp_e2e.encoding import labelled_hash, length_prefixed, split_length_prefixed
+from xmpp_e2e.encoding import label, labelled_hash, length_prefixed, split_length_prefixed
 from xmpp_e2e.errors import AuthenticationFailed, Code
 from xmpp_e2e.types import Assurance, Role
 
 TAG_BYTES = 32
 _LETTER = {Role.INITIATOR: b"I", Role.RESPONDER: b"R"}
-_PURPOSE = {Role.INITIATOR: b"xmpp-e2e/1 confirm I", Role.RESPONDER: b"xmpp-e2e/1 confirm R"}
+_PURPOSE = {Role.INITIATOR: label("confirm I"), Role.RESPONDER: label("confirm R")}
 
 
 class ProofExchange:

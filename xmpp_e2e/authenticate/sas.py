@@ -22,7 +22,7 @@ from xmpp_e2e.authenticate.base import (
     ProofSteps,
 )
 from xmpp_e2e.authenticate.proof_exchange import ProofExchange
-from xmpp_e2e.encoding import labelled_hash, length_prefixed
+from xmpp_e2e.encoding import label, labelled_hash, length_prefixed
 from xmpp_e2e.errors import AuthenticationFailed, Code
 from xmpp_e2e.types import Assurance, Role
 
@@ -63,7 +63,7 @@ class SasAuthenticator:
 def sas_code(binding: ChannelBinding, initiator_nonce: bytes, responder_nonce: bytes) -> bytes:
     """Return the code that both users see once it is rendered: CODE_BYTES bytes, of which the first bits are shown."""
     extracted = hmac.digest(binding.exporter, length_prefixed(initiator_nonce, responder_nonce), "sha256")
-    return HKDFExpand(hashes.SHA256(), CODE_BYTES, length_prefixed(b"xmpp-e2e/1 sas", binding.context)).derive(extracted)
+    return HKDFExpand(hashes.SHA256(), CODE_BYTES, length_prefixed(label("sas"), binding.context)).derive(extracted)
 
 
 def _commitment(binding: ChannelBinding, nonce: bytes) -> bytes:

@@ -20,13 +20,13 @@ from xmpp_e2e.authenticate.base import (
     ProofSteps,
 )
 from xmpp_e2e.authenticate.proof_exchange import ProofExchange
-from xmpp_e2e.encoding import length_prefixed, split_length_prefixed
+from xmpp_e2e.encoding import label, length_prefixed, split_length_prefixed
 from xmpp_e2e.errors import LocalError
 from xmpp_e2e.types import Assurance, Role
 
 DERIVED_PASSWORD_BYTES = 32
 """Bytes of a password that Argon2id has stretched, as this method needs it."""
-_USER = "xmpp-e2e/1 srp"
+_USER = label("srp").decode()
 _SALT_BYTES = 16
 _SECRET_BYTES = 256
 """Bytes of the ephemeral secrets, as the library wants them."""

@@ -7,12 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from xmpp_e2e.encoding import labelled_hash, length_prefixed
+from xmpp_e2e.encoding import PROTOCOL, labelled_hash, length_prefixed
 from xmpp_e2e.errors import Code, PeerIncompatible
 from xmpp_e2e.negotiate.jingle import HASH, Jingle
-
-ALPN = "xmpp-e2e/1"
-"""The application protocol that TLS announces (RFC 7301)."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +35,7 @@ class SignalledHalf:
     methods: tuple[str, ...]
     """In document order."""
     alpn: str
+    """What TLS will announce (RFC 7301)."""
     nonce: bytes = field(repr=False)
     """16 bytes."""
     assertion: str = field(default="", repr=False)
@@ -78,7 +76,7 @@ def signalled_half(jingle: Jingle, from_: str, to: str) -> SignalledHalf:
         hash=HASH,
         fingerprint=security.fingerprint,
         methods=security.methods,
-        alpn=ALPN,
+        alpn=PROTOCOL,
         nonce=security.nonce,
         assertion=security.assertion or "",
     )

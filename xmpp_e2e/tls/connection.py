@@ -16,11 +16,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 from OpenSSL import SSL, crypto
 
+from xmpp_e2e.encoding import PROTOCOL
 from xmpp_e2e.errors import Code, LocalError, TLSFailed
 from xmpp_e2e.tls.certificate import OwnKey, key_fingerprint
 from xmpp_e2e.types import Fingerprint, Role
 
-ALPN = b"xmpp-e2e/1"
+ALPN = PROTOCOL.encode()
 """Only software that means this protocol gets through the handshake."""
 HANDSHAKE_BYTES = 64 * 1024
 """Bytes that a peer may send before the handshake is done: an honest one needs 2 KiB, OpenSSL by itself would hold 130."""
