@@ -14,8 +14,7 @@ from xmpp_e2e.authenticate.srp import SrpAuthenticator
 from xmpp_e2e.key_decision import OnKeyChange
 from xmpp_e2e.states import STATE_TIMEOUTS, USER_TIMEOUT, State
 from xmpp_e2e.tls.certificate import OwnKey
-from xmpp_e2e.transport.ibb import MAX_BLOCK, MIN_BLOCK
-from xmpp_e2e.types import Assurance, TrustModel
+from xmpp_e2e.types import MAX_BLOCK_SIZE, MIN_BLOCK_SIZE, Assurance, TrustModel
 
 AUTHENTICATORS: tuple[Authenticator, ...] = (
     FingerprintAuthenticator(),
@@ -88,8 +87,8 @@ class Config:
     """The IBB block size that we offer and accept, raw bytes: Prosody does best with about 4 KiB."""
 
     def __post_init__(self) -> None:
-        if not MIN_BLOCK <= self.block_size <= MAX_BLOCK:
-            raise ValueError(f"an in-band block has {MIN_BLOCK} to {MAX_BLOCK} bytes, not {self.block_size}")
+        if not MIN_BLOCK_SIZE <= self.block_size <= MAX_BLOCK_SIZE:
+            raise ValueError(f"an in-band block has {MIN_BLOCK_SIZE} to {MAX_BLOCK_SIZE} bytes, not {self.block_size}")
         if missing := set(self.required_methods) - set(self.methods):
             raise ValueError(f"{', '.join(sorted(missing))} cannot be needed: there is no secret, and nobody to ask for one")
 

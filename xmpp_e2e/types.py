@@ -1,4 +1,4 @@
-"""Values that every module may import: roles, assurance, fingerprints and the keys that are known of a peer."""
+"""Values that every module may import: roles, assurance, fingerprints, the keys that are known of a peer, sizes of blocks."""
 
 from __future__ import annotations
 
@@ -69,6 +69,11 @@ _MINIMUM = {
     TrustModel.SERVER_AUTHENTICATES: Assurance.VOUCHED,
     TrustModel.SERVER_UNTRUSTED: Assurance.VERIFIED,
 }
+
+MIN_BLOCK_SIZE = 256
+"""Raw bytes in a block of an in-band bytestream (XEP-0047); in smaller ones the iq around each would be most of the traffic."""
+MAX_BLOCK_SIZE = 8192
+"""The most raw bytes that are ever agreed; larger blocks stall in servers that read 8 KiB at a time."""
 
 _PREFIX = "SHA256:"
 

@@ -30,6 +30,7 @@ from xmpp_e2e.stream import reader
 from xmpp_e2e.stream.send_buffer import EARLY_STANZA_BYTES
 from xmpp_e2e.tls import connection
 from xmpp_e2e.transport import ibb
+from xmpp_e2e.types import MAX_BLOCK_SIZE, MIN_BLOCK_SIZE
 
 NAME = "docs/protocol.md"
 BLOCKS = documents.blocks(NAME)
@@ -120,7 +121,7 @@ def test_every_other_number() -> None:
     for sentence in (
         f"`content/@name` | 1 to {jingle.MAX_NAME} characters",
         f"1 to {jingle.MAX_CONTENTS} in initiate and accept",
-        f"without leading zero or sign, {jingle.MIN_BLOCK_SIZE} to 65535. In the accept at most {jingle.MAX_BLOCK_SIZE}",
+        f"without leading zero or sign, {MIN_BLOCK_SIZE} to 65535. In the accept at most {MAX_BLOCK_SIZE}",
         f"at most {jingle.MAX_METHODS}, no name twice",
         f"1 to {jingle.MAX_ASSERTION} visible ASCII characters; base64 of 1 to {jingle.MAX_FLIGHT} bytes",
         f"more than {capacity.HALF_OPEN_PER_PEER} half-open sessions",
@@ -132,7 +133,7 @@ def test_every_other_number() -> None:
         f"records of at most {connection.RECORD_BYTES} bytes",
         f"at most {_kib(EARLY_STANZA_BYTES)} of them until the peer's done",
         f"is held, in order, at most {_kib(EARLY_BUFFER_BYTES)}",
-        f"at most {auth._MAX_METHODS} names, divided by white space",
+        f"at most {jingle.MAX_METHODS} names, divided by white space",
         f"of more than {auth._MAX_STEP} characters",
         f"names `[a-z0-9-]{{1,{jingle.MAX_METHOD_NAME}}}`",
         f"whose `method` has more than {jingle.MAX_METHOD_NAME} characters",

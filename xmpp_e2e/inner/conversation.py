@@ -21,10 +21,10 @@ from xmpp_e2e.inner.key_assessment import KeyAssessment
 from xmpp_e2e.inner.verifications import Verifications
 from xmpp_e2e.key_decision import Decision, KeyStatus
 from xmpp_e2e.states import AUTHENTICATING, WRITABLE, State, Trigger
-from xmpp_e2e.stream import reader, send_buffer
+from xmpp_e2e.stream import NS_CLIENT, reader, send_buffer
 from xmpp_e2e.types import Assurance, KnownKeys, Role
 
-_STANZAS = frozenset(f"{{jabber:client}}{name}" for name in ("message", "presence", "iq"))
+_STANZAS = frozenset(f"{{{NS_CLIENT}}}{name}" for name in ("message", "presence", "iq"))
 
 
 class Conversation:

@@ -14,6 +14,7 @@ from xml.etree.ElementTree import Element
 from xmpp_e2e.authenticate.sas_text import SasForm
 from xmpp_e2e.encoding import strict_base64
 from xmpp_e2e.errors import AuthenticationFailed, Code, StreamError, quoted
+from xmpp_e2e.negotiate.jingle import MAX_METHODS
 from xmpp_e2e.types import Assurance, Role
 
 NS_AUTH = "urn:x-xmpp-e2e:auth:0"
@@ -22,9 +23,6 @@ HELLO, STEP, DONE, ABORT, REQUEST, DECLINE, RESULT = (
 )
 OF_PROOFS = frozenset({STEP, REQUEST, DECLINE, RESULT})
 """Elements about proofs."""
-
-_MAX_METHODS = 16
-"""Methods in one list: four exist; a longer list is noise."""
 
 _MAX_STEP = 1024
 """Characters of a step: the longest, a salt and a number of 4096 bits, takes 715."""
@@ -87,7 +85,7 @@ def parse_hello(element: Element) -> Hello:
     try:
         neg = strict_base64(element.attrib["neg"])
         methods, need = (tuple(element.get(name, "").split()) for name in ("methods", "need"))
-        if len(neg) != 32 or max(len(methods), len(need)) > _MAX_METHODS or not set(need) <= set(methods) or len(element):
+        if len(neg) != 32 or max(len(methods), len(need)) > MAX_METHODS or not set(need) <= set(methods) or len(element):
             raise ValueError
         return Hello(
             role=Role(element.attrib["role"]),

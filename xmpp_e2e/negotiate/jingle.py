@@ -16,7 +16,7 @@ from xml.etree.ElementTree import Element, SubElement
 
 from xmpp_e2e.encoding import strict_base64
 from xmpp_e2e.errors import JingleError, quoted
-from xmpp_e2e.types import Role
+from xmpp_e2e.types import MAX_BLOCK_SIZE, MIN_BLOCK_SIZE, Role
 
 NS_JINGLE = "urn:xmpp:jingle:1"
 NS_ERRORS = "urn:xmpp:jingle:errors:1"
@@ -35,7 +35,7 @@ MAX_NAME = 128
 MAX_CONTENTS = 16
 """Contents in one message: ours have one, a call with pictures and data has four."""
 MAX_METHODS = 16
-"""Methods in one list: four exist; a longer list is noise."""
+"""Methods in one list, here or in a hello: four exist; a longer list is noise."""
 MAX_METHOD_NAME = 32
 """Characters in the name of a method: the longest has eleven."""
 MAX_ASSERTION = 12 * 1024
@@ -44,10 +44,6 @@ MAX_FLIGHT = 16 * 1024
 """Bytes in a TLS flight: a ClientHello with a post-quantum share takes 1.5 kB, the answer 1.8 kB."""
 MAX_TEXT = 1024
 """Characters of a reason's text that are kept: it is a hint for the log, and anybody on the path can write it."""
-MIN_BLOCK_SIZE = 256
-"""Raw bytes in an IBB block: below that, most of what travels is the iq around it."""
-MAX_BLOCK_SIZE = 8192
-"""The most that is ever agreed; an offer above it is answered lower."""
 _XEP_0047_BLOCK_SIZE = 65535
 """The most that XEP-0047 §2.1 can express."""
 

@@ -13,15 +13,10 @@ from typing import NewType, NoReturn
 from xml.etree.ElementTree import Element
 
 from xmpp_e2e.errors import BytestreamFailed, BytestreamViolation, LocalError
-from xmpp_e2e.types import Role
+from xmpp_e2e.types import MAX_BLOCK_SIZE, MIN_BLOCK_SIZE, Role
 
 NS_IBB = "http://jabber.org/protocol/ibb"
 OPEN, DATA, CLOSE = (f"{{{NS_IBB}}}{name}" for name in ("open", "data", "close"))
-
-MIN_BLOCK = 256
-"""Raw bytes; in smaller blocks the stanza around each would be most of the traffic."""
-MAX_BLOCK = 8192
-"""Raw bytes; larger blocks stall in servers that read 8 KiB at a time."""
 
 RECEIVE_QUEUE = 128 * 1024
 """Unread bytes beyond which blocks are not acknowledged, and the most that we have on its way unacknowledged.
@@ -79,9 +74,9 @@ class IBB:
     """
 
     def __init__(self, role: Role, sid: str, block_size: int) -> None:
-        """``block_size``: raw bytes, as agreed in the negotiation, MIN_BLOCK to MAX_BLOCK (LocalError)."""
-        if not MIN_BLOCK <= block_size <= MAX_BLOCK:
-            raise LocalError(f"an in-band block has {MIN_BLOCK} to {MAX_BLOCK} bytes, not {block_size}")
+        """``block_size``: raw bytes, as agreed in the negotiation, MIN_BLOCK_SIZE to MAX_BLOCK_SIZE (LocalError)."""
+        if not MIN_BLOCK_SIZE <= block_size <= MAX_BLOCK_SIZE:
+            raise LocalError(f"an in-band block has {MIN_BLOCK_SIZE} to {MAX_BLOCK_SIZE} bytes, not {block_size}")
         self.sid = sid
         self.failure: BytestreamFailed | None = None
         """The failure that ended the bytestream, if any."""
@@ -286,7 +281,7 @@ class IBB:
         size = int(word)
         if size > self._block_size:
             self._misused(f"blocks of {self._block_size} bytes were agreed, not of {size}", "resource-constraint")
-        if size < MIN_BLOCK:
+        if size < MIN_BLOCK_SIZE:
             self._misused(f"blocks of {size} bytes are too small to make sense", "not-acceptable")
         self._block_size = size
         self._incoming = _Incoming.FLOWING

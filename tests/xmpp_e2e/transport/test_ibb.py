@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xmpp_e2e.errors import BytestreamFailed, LocalError
-from xmpp_e2e.transport.ibb import CLOSE, DATA, HIGH_WATER, IBB, LAST_WINDOW, MAX_BLOCK, MIN_BLOCK, OPEN, RECEIVE_QUEUE, Receipt
-from xmpp_e2e.types import Role
+from xmpp_e2e.transport.ibb import CLOSE, DATA, HIGH_WATER, IBB, LAST_WINDOW, OPEN, RECEIVE_QUEUE, Receipt
+from xmpp_e2e.types import MAX_BLOCK_SIZE, MIN_BLOCK_SIZE, Role
 
 PATTERN = bytes(range(251)) * 5000
 
@@ -112,7 +112,7 @@ def test_smaller_blocks_are_adopted() -> None:
 # delivery
 
 
-@pytest.mark.parametrize("block_size", [MIN_BLOCK, 4096, MAX_BLOCK])
+@pytest.mark.parametrize("block_size", [MIN_BLOCK_SIZE, 4096, MAX_BLOCK_SIZE])
 @pytest.mark.parametrize("over", [-1, 0, 1])
 @pytest.mark.parametrize("blocks", [1, 3])
 def test_block_boundaries(block_size: int, over: int, blocks: int) -> None:
@@ -165,7 +165,7 @@ moves = st.lists(
 
 
 @settings(deadline=None)
-@given(block_size=st.sampled_from([MIN_BLOCK, 300, 4096, MAX_BLOCK]), moves=moves)
+@given(block_size=st.sampled_from([MIN_BLOCK_SIZE, 300, 4096, MAX_BLOCK_SIZE]), moves=moves)
 def test_any_timing_delivers_the_same_bytes(block_size: int, moves: list[tuple[str, int, int]]) -> None:
     """Any chunking of sends, any delay of stanzas and any order of answers deliver the same bytes in order."""
     sides = pair(block_size)
@@ -193,7 +193,7 @@ def test_any_timing_delivers_the_same_bytes(block_size: int, moves: list[tuple[s
 # back-pressure
 
 
-@pytest.mark.parametrize("block_size", [MIN_BLOCK, 4096, MAX_BLOCK])
+@pytest.mark.parametrize("block_size", [MIN_BLOCK_SIZE, 4096, MAX_BLOCK_SIZE])
 def test_unread_receiver_stops_the_sender(block_size: int) -> None:
     """A receiver that nobody reads stops the sender within two receive queues; nothing is lost when it is read again."""
     alice, bob = pair(block_size)

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xmpp_e2e.errors import BytestreamViolation, LocalError
-from xmpp_e2e.transport.ibb import CLOSE, DATA, IBB, MIN_BLOCK, NS_IBB, OPEN, RECEIVE_BLOCKS, RECEIVE_QUEUE
-from xmpp_e2e.types import Role
+from xmpp_e2e.transport.ibb import CLOSE, DATA, IBB, NS_IBB, OPEN, RECEIVE_BLOCKS, RECEIVE_QUEUE
+from xmpp_e2e.types import MIN_BLOCK_SIZE, Role
 
 SIZE = 512
 
@@ -73,7 +73,7 @@ SubElement(CHILD, "more").tail = "AAAA"
 
 OPENS = {
     "resource-constraint": [*(opening("513"), opening("65535"))],
-    "not-acceptable": [*(opening(str(MIN_BLOCK - 1)), opening("0"), opening(stanza="message"), opening(stanza=""))],
+    "not-acceptable": [*(opening(str(MIN_BLOCK_SIZE - 1)), opening("0"), opening(stanza="message"), opening(stanza=""))],
     "bad-request": [
         *(opening(None), opening(""), opening("-1"), opening("512.0"), opening(" 512"), opening("٥١٢"), opening("²")),
         *(opening("000512"), opening("9" * 5000)),
@@ -88,7 +88,7 @@ def test_first_words_of_an_initiator(offence: Element, condition: str) -> None:
     refuse(responder(), offence, condition)
 
 
-@pytest.mark.parametrize("size", [str(SIZE), str(MIN_BLOCK)])
+@pytest.mark.parametrize("size", [str(SIZE), str(MIN_BLOCK_SIZE)])
 @pytest.mark.parametrize("attributes", [{}, {"stanza": "iq"}])
 def test_in_order_opens(size: str, attributes: dict[str, str]) -> None:
     """The agreed block size or less is accepted, with the default of stanza='iq' said or not."""
@@ -162,7 +162,7 @@ def test_words_after_close(offence: Element) -> None:
 
 def test_smaller_blocks_bind_the_initiator() -> None:
     """A block within the negotiated size, but over that of the <open/>, is refused."""
-    refuse(responder(opening(str(MIN_BLOCK))), block(0, bytes(MIN_BLOCK + 1)), "unexpected-request")
+    refuse(responder(opening(str(MIN_BLOCK_SIZE))), block(0, bytes(MIN_BLOCK_SIZE + 1)), "unexpected-request")
 
 
 def test_bytes_are_bounded_against_a_peer_that_ignores_back_pressure() -> None:

@@ -13,13 +13,11 @@ from xmpp_e2e.transport.ibb import (
     FIRST_WINDOW,
     IBB,
     LAST_WINDOW,
-    MAX_BLOCK,
-    MIN_BLOCK,
     OPEN,
     RECEIVE_QUEUE,
     sid_of,
 )
-from xmpp_e2e.types import Role
+from xmpp_e2e.types import MAX_BLOCK_SIZE, MIN_BLOCK_SIZE, Role
 
 
 def opened(block_size: int = 4096) -> IBB:
@@ -83,7 +81,7 @@ def test_a_dead_bytestream_is_not_opened() -> None:
         ibb.open()
 
 
-@pytest.mark.parametrize("block_size", [MIN_BLOCK - 1, MAX_BLOCK + 1, 0, -1])
+@pytest.mark.parametrize("block_size", [MIN_BLOCK_SIZE - 1, MAX_BLOCK_SIZE + 1, 0, -1])
 def test_block_size_is_bounded(block_size: int) -> None:
     with pytest.raises(LocalError):
         IBB(Role.INITIATOR, "s", block_size)
@@ -102,8 +100,8 @@ def test_first_window() -> None:
 
 def test_close_keeps_to_the_window() -> None:
     """<close/> waits for its place in the window as blocks do."""
-    ibb = opened(MIN_BLOCK)
-    ibb.send(bytes(11 * MIN_BLOCK))
+    ibb = opened(MIN_BLOCK_SIZE)
+    ibb.send(bytes(11 * MIN_BLOCK_SIZE))
     ibb.close()
     sent = ibb.stanzas_to_send()
     assert [payload.tag for _, payload in sent] == [OPEN] + [DATA] * 11
@@ -113,8 +111,8 @@ def test_close_keeps_to_the_window() -> None:
 
 def test_window_grows_slowly_and_stops() -> None:
     """The window grows by one for each full window of answers, up to its end, and no further."""
-    ibb = opened(MIN_BLOCK)
-    ibb.send(bytes(2000 * MIN_BLOCK))
+    ibb = opened(MIN_BLOCK_SIZE)
+    ibb.send(bytes(2000 * MIN_BLOCK_SIZE))
     sizes = []
     outstanding = [tag for tag, _ in ibb.stanzas_to_send()]
     for _ in range(30):
@@ -128,31 +126,31 @@ def test_window_grows_slowly_and_stops() -> None:
 
 def test_window_does_not_grow_without_need() -> None:
     """Answers that come while nothing waits for them say nothing about the path, and the window stays."""
-    ibb = opened(MIN_BLOCK)
+    ibb = opened(MIN_BLOCK_SIZE)
     for _ in range(500):
         ibb.send(b"x")
         for tag, _ in ibb.stanzas_to_send():
             ibb.acknowledged(tag)
-    ibb.send(bytes(100 * MIN_BLOCK))
+    ibb.send(bytes(100 * MIN_BLOCK_SIZE))
     assert len(ibb.stanzas_to_send()) == FIRST_WINDOW
 
 
 def test_window_does_not_grow_for_its_last_stanza() -> None:
     """A full window with nothing waiting behind it is no reason to grow."""
-    ibb = opened(MIN_BLOCK)
-    ibb.send(bytes((FIRST_WINDOW - 1) * MIN_BLOCK))
+    ibb = opened(MIN_BLOCK_SIZE)
+    ibb.send(bytes((FIRST_WINDOW - 1) * MIN_BLOCK_SIZE))
     for _ in range(5):
         for tag, _ in ibb.stanzas_to_send():
             ibb.acknowledged(tag)
-        ibb.send(bytes(FIRST_WINDOW * MIN_BLOCK))
-    ibb.send(bytes(100 * MIN_BLOCK))
+        ibb.send(bytes(FIRST_WINDOW * MIN_BLOCK_SIZE))
+    ibb.send(bytes(100 * MIN_BLOCK_SIZE))
     assert len(ibb.stanzas_to_send()) == FIRST_WINDOW
 
 
 def test_window_does_not_grow_beyond_its_bytes() -> None:
     """Where bytes are what holds blocks up, the window stays one above their number."""
-    ibb = opened(MAX_BLOCK)
-    ibb.send(bytes(200 * MAX_BLOCK))
+    ibb = opened(MAX_BLOCK_SIZE)
+    ibb.send(bytes(200 * MAX_BLOCK_SIZE))
     outstanding: list[int] = []
     for _ in range(201):
         outstanding += [tag for tag, _ in ibb.stanzas_to_send()]
@@ -162,18 +160,18 @@ def test_window_does_not_grow_beyond_its_bytes() -> None:
     for _ in range(100):
         ibb.send(b"x")
         stanzas += len(ibb.stanzas_to_send())
-    assert stanzas == RECEIVE_QUEUE // MAX_BLOCK + 1
+    assert stanzas == RECEIVE_QUEUE // MAX_BLOCK_SIZE + 1
 
 
 def test_window_is_bounded_in_bytes_too() -> None:
     """No more than a receive queue of bytes is on its way, however many blocks the window would allow."""
-    ibb = opened(MAX_BLOCK)
+    ibb = opened(MAX_BLOCK_SIZE)
     ibb.send(bytes(100 * RECEIVE_QUEUE))
     outstanding: list[tuple[int, int]] = []
     most = 0
     for _ in range(500):
         outstanding += [(tag, len(payload.text or "") * 3 // 4) for tag, payload in ibb.stanzas_to_send()]
-        most = max(most, sum(size - size % MAX_BLOCK for _, size in outstanding))
+        most = max(most, sum(size - size % MAX_BLOCK_SIZE for _, size in outstanding))
         ibb.acknowledged(outstanding.pop(0)[0])
     assert most == RECEIVE_QUEUE
 
@@ -201,8 +199,8 @@ def test_an_answer_counts_once() -> None:
     assert ibb.backlog == 904
     ibb.failed(sent[1][0], "item-not-found")
     assert ibb.failure is None
-    full = opened(MIN_BLOCK)
-    full.send(bytes(100 * MIN_BLOCK))
+    full = opened(MIN_BLOCK_SIZE)
+    full.send(bytes(100 * MIN_BLOCK_SIZE))
     [(tag, _), *_] = full.stanzas_to_send()
     for _ in range(100):
         full.acknowledged(tag)
