@@ -153,6 +153,7 @@ BREACHES = {
         *(HEADER + b"<a>]]></a>", HEADER + b"<a>\x00</a>", HEADER + b"<a>&#0;</a>", HEADER + b"<a>&#xD800;</a>"),
         *(HEADER + b"<a>&#xFFFE;</a>", HEADER + b"<a>\xff</a>", HEADER + b"<a>\xc0\x80</a>", HEADER + b"<a>\xc3</a>"),
         *(HEADER + b"<a>\xed\xa0\x80</a>", HEADER + b"<a>\xf4\x90\x80\x80</a>", HEADER + b"</stream:stream><a/>"),
+        *(HEADER + b"</stream:stream>]]>", b"]]>" + HEADER, b"<!DOCTYPE ]]>" + HEADER, b"<a ]]>" + HEADER),
         *(HEADER + b"</stream:stream>x", HEADER + b"</stream:stream>" + HEADER, b"x" + HEADER, HEADER + b"<a>]]>"),
         HEADER + b"<a]]>",
     ],
@@ -416,6 +417,12 @@ def test_renewal_keeps_the_prefixes_of_the_header() -> None:
     assert breach is None
     assert len(seen) == 1 + 1000 + 1
     assert len(set(seen[1:-1])) == 1
+
+
+def test_no_renewal_before_the_header() -> None:
+    """There would be nothing to renew the parser with."""
+    with mock.patch.object(reader, "RENEWAL_BYTES", 20):
+        assert condition(b" " * 50 + HEADER + b"<a/>") is None
 
 
 def test_a_section_that_has_only_begun_outside_any_stanza() -> None:
