@@ -320,7 +320,7 @@ class Session:
             raise StreamError("the peer talks before the bytestream is open", "policy-violation")
         if self._tls.peer_closed:
             self._end(now)
-        elif not data:
+        elif self._tls.truncated:
             raise UncleanClose("the bytestream ended without a farewell")
         elif self.state is State.OPEN and self._tls.bytes_used > SESSION_BYTES:
             self.close(now)
