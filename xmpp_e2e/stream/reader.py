@@ -235,7 +235,7 @@ class Reader:
             raise StreamError(f"the peer's stream breaks the rules of XML: {what}", condition) from None
         self._check_between()
         # A parser keeps "]" back, which may begin "]]>"; a renewal would lose it.
-        if tokens.endswith(b"]") and not (self._stack or self._complete) and self._opening is None:
+        if tokens.endswith(b"]") and not (self._stack or self._complete):
             raise _text_between()
         self._boundary = self._first if self._stack else self._fed
 
@@ -282,7 +282,8 @@ class Reader:
         if "from" not in attributes or "to" not in attributes:
             raise StreamError("the peer's stream header does not say from whom to whom", "invalid-from")
         place = parser.CurrentByteIndex - self._fed
-        opening = TAG.match((self._opening or b"")[place:])
+        assert self._opening is not None, "it is what is being parsed"
+        opening = TAG.match(self._opening[place:])
         assert opening is not None, "expat has accepted this tag"
         self._preamble = _COMMITMENT + opening[0]
         self._opening = None
