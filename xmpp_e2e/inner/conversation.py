@@ -36,14 +36,12 @@ class Conversation:
         self.out = context.out
         self._context = context
         self._gate = Gate(context, KeyAssessment(config, known_keys, run_to_end(config.authenticators[0], binding)))
-        self._verifications = Verifications(context, self._gate, binding)
-        self._reader = reader.Reader()
         # a verified key needs no new proof, unless the user wants one in each session
         verified = self._gate.key.assess().assurance is Assurance.VERIFIED
-        self._verifications.required = () if verified and config.verify_when is VerifyWhen.FIRST else config.required_methods
-        self._hello = elements.Hello(
-            context.role, sid, digest, methods=config.methods, need=self._verifications.required
-        )
+        need = () if verified and config.verify_when is VerifyWhen.FIRST else config.required_methods
+        self._verifications = Verifications(context, self._gate, binding, need)
+        self._reader = reader.Reader()
+        self._hello = elements.Hello(context.role, sid, digest, methods=config.methods, need=need)
         """Our hello, apart from ``require``."""
 
     @property

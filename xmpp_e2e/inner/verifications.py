@@ -28,10 +28,9 @@ five steps."""
 class Verifications:
     """Runs the proofs, and hands each to the gate."""
 
-    def __init__(self, context: Context, gate: Gate, binding: ChannelBinding) -> None:
-        self.required: tuple[str, ...] = ()
-        """The methods that our own hello requires."""
-        self._context, self._gate = context, gate
+    def __init__(self, context: Context, gate: Gate, binding: ChannelBinding, need: tuple[str, ...]) -> None:
+        """``need``: the methods that our own hello requires."""
+        self._context, self._gate, self._need = context, gate, need
         self._proofs = ProofQueue(binding, context.config.authenticators)
         self._requests = VerificationRequests()
         self._secrets = dict(context.config.shared_secrets)
@@ -80,7 +79,7 @@ class Verifications:
 
     def assess(self, now: float) -> None:
         """Let the gate assess the key."""
-        self._gate.assess(now, verifying=self._proofs.is_active, incomplete=self._proofs.still_needs(self.required))
+        self._gate.assess(now, verifying=self._proofs.is_active, incomplete=self._proofs.still_needs(self._need))
         self.update_deadline(now)
 
     def update_deadline(self, now: float) -> None:

@@ -37,10 +37,12 @@ class Negotiation:
         self._halves: dict[Role, digest.SignalledHalf] = {}
         self._rejected = 0
         self._flight_sent = False
-        self._peer_flight: bytes | None = None
         self.sid = ""
+        """The Jingle session id; empty before there is one."""
         self.transport = IBBTransport("", block_size)
         """The bytestream that is offered, then agreed."""
+        self.peer_flight: bytes | None = None
+        """The TLS bytes that came with the peer's half, ahead of the bytestream."""
 
     @property
     def peer_certificate_digest(self) -> bytes:
@@ -50,11 +52,6 @@ class Negotiation:
     def digest(self) -> bytes:
         """The digest over both halves, 32 bytes: equal on both sides unless somebody edited one of them."""
         return digest.negotiation_digest(self._halves[Role.INITIATOR], self._halves[Role.RESPONDER])
-
-    @property
-    def peer_flight(self) -> bytes | None:
-        """The TLS bytes that came with the peer's half, ahead of the bytestream."""
-        return self._peer_flight
 
     def build_offer(self, flight: bytes | None) -> Element:
         """Our session-initiate, with our first TLS bytes if they may travel in it."""
@@ -119,5 +116,5 @@ class Negotiation:
             raise PeerIncompatible(f"{self._peer_jid} offers no in-band bytestream", Code.UNSUPPORTED_TRANSPORT)
         digest.common_methods(self._methods, content.security.methods)
         self._halves[self._role.other] = digest.signalled_half(jingle, self._peer_jid, self._own_jid)
-        self._peer_flight = content.security.flight
+        self.peer_flight = content.security.flight
         return content.security, content.transport
