@@ -109,7 +109,8 @@ class Session:
     # --- our side -------------------------------------------------------------------------------------------------
 
     def offer(self, now: float) -> None:
-        """Send session-initiate. TLS starts here, so that its first flight can travel in the signalling."""
+        """Send session-initiate. TLS starts here, so that its first flight can travel in the signalling. LocalError unless the
+        session is new."""
         self._machine.transition(Trigger.OFFER, now)
         self._tls = self._new_tls()
         self._tls.start()
@@ -117,7 +118,7 @@ class Session:
         self._jingle.append(self._negotiation.build_offer(flight))
 
     def accept_offer(self, now: float) -> None:
-        """Accept the peer's offer (after ``SessionOffered``)."""
+        """Accept the peer's offer (after ``SessionOffered``). LocalError if none waits."""
         self._machine.transition(Trigger.ACCEPT, now)
         self._tls = self._new_tls()
         with self._fail_on_error(now):
@@ -200,7 +201,7 @@ class Session:
             self._fail(PeerRefused(f"{self.config.peer_jid} answered {condition} to the offer of a session"), now, tell=False)
 
     def bytestream_ready(self, now: float) -> None:
-        """Start to use the bytestream, which is open."""
+        """Start to use the bytestream, which is open (after ``TransportAgreed``). LocalError if none is due."""
         self._machine.transition(Trigger.CONNECTED, now)
         with self._fail_on_error(now):
             self._start_conversation(now)

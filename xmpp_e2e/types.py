@@ -16,6 +16,7 @@ class Role(enum.Enum):
 
     @property
     def other(self) -> Role:
+        """Return the role of the peer."""
         return Role.RESPONDER if self is Role.INITIATOR else Role.INITIATOR
 
 
@@ -52,11 +53,14 @@ class Assurance(enum.IntEnum):
 
 
 class TrustModel(enum.Enum):
-    """Which of the three threat models of the 2009 review a user has in mind."""
+    """How far a user trusts the servers."""
 
     SERVER_TRUSTED = "server-trusted"
+    """They may read everything: any key will do."""
     SERVER_AUTHENTICATES = "server-authenticates"
+    """They must not read, and may say whose key is whose: a vouched key will do."""
     SERVER_UNTRUSTED = "server-untrusted"
+    """They are trusted with nothing: only a verified key will do."""
 
     @property
     def min_assurance(self) -> Assurance:

@@ -1,6 +1,8 @@
-"""The stream inside TLS: bytes become stanzas, and back (RFC 6120 §4; the shape of XEP-0246/0247).
+"""Make it XMPP again: bytes become stanzas, and back (RFC 6120 §4; the shape of XEP-0246/0247).
 
-Both directions share these bounds: a ``reader`` accepts everything that ``writer`` lets through.
+``reader`` reads, and gets whole tokens from ``tokens``; ``writer`` writes, and ``send_buffer`` keeps what waits for TLS. Enters
+and leaves, either way: bytes, and top-level elements. May import only errors. Both directions share the bounds below: a reader
+accepts everything that the writer lets through.
 """
 
 from __future__ import annotations

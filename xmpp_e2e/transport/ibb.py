@@ -1,4 +1,4 @@
-"""In-band bytestreams (XEP-0047, signalled by XEP-0261), by iqs only: window, sequence and bounds.
+"""In-band bytestreams by iqs only (XEP-0047): window, sequence and bounds.
 
 Carriers only move stanzas: they send what ``stanzas_to_send()`` gives, report each answer by its tag, hand over the
 peer's payloads, answer those that ``acknowledgements_due()`` names, and write everything in the order in which they
