@@ -69,7 +69,7 @@ _STEPS = (auth.build_step("psk", length_prefixed(bytes(32))), auth.build_step("s
 
 
 def hellos(data: bytes) -> None:
-    """``hello.parse`` refuses by StreamError and ``check`` by AuthenticationFailed; what is taken can be said again."""
+    """``parse_hello`` refuses by StreamError, ``verify_matches`` by AuthenticationFailed; what it takes can be said again."""
     element = element_of(data, _HELLOS)
     if element is None:
         return
@@ -85,7 +85,7 @@ def hellos(data: bytes) -> None:
 
 
 def steps(data: bytes) -> None:
-    """``hello.parse_step`` refuses by StreamError; what it takes can be said again, in the same words."""
+    """``parse_step`` refuses by StreamError; what it takes can be said again, in the same words."""
     element = element_of(data, _STEPS)
     if element is None:
         return
@@ -233,7 +233,7 @@ def base64s(data: bytes) -> None:
 
 
 def fields(data: bytes) -> None:
-    """``cut`` refuses by ValueError; what it takes is the one way to write it."""
+    """``split_length_prefixed`` refuses by ValueError; what it takes is the one way to write it."""
     with suppress(ValueError):
         assert length_prefixed(*split_length_prefixed(data)) == data
 

@@ -96,7 +96,7 @@ def test_early_stanzas_are_bounded() -> None:
 
 
 def test_the_outbox_is_bounded() -> None:
-    """A session takes no more than OUTBOX_BYTES while nothing is fetched from it."""
+    """A session takes no more than SEND_BUFFER_BYTES while nothing is fetched from it."""
     pair = Pair().open()
     big = message("x" * 200_000)
     for _ in range(SEND_BUFFER_BYTES // 200_100):

@@ -319,7 +319,7 @@ def test_the_bound_is_named(data: bytes, words: str) -> None:
 
 
 def test_relaxing_applies_to_what_follows_the_event() -> None:
-    """After relax() the rest of the same piece is judged by the new limits, and only then."""
+    """After raise_limits() the rest of the same piece is judged by the new limits, and only then."""
     deep, long = nested(9), b"<a>" + b"x" * 100_000 + b"</a>"
     for rest in (deep, long, deep + long, b"<a>" * 9, long[:-1]):
         data = HEADER + HELLO + rest
