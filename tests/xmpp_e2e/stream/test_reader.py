@@ -102,6 +102,12 @@ def test_element_is_exact() -> None:
     assert (x.tag, x.text, x[0].tag, x[0].tail, plain.tag) == ("{urn:x}x", None, "{urn:x}y", "<&", "plain")
 
 
+def test_no_text_is_none() -> None:
+    """As ElementTree has it: an empty text and none are not the same for everybody."""
+    for data in (b"<a/>", b"<a><b/><c></c></a>", b"<a><![CDATA[]]><b/></a>"):
+        assert {(element.text, element.tail) for element in the_element(data).iter()} == {(None, None)}
+
+
 def test_long_text_is_one_text() -> None:
     """Text that is longer than any buffer of expat's arrives whole."""
     assert the_element(b"<a>" + "é".encode() * 50_000 + b"</a>").text == "é" * 50_000
@@ -224,6 +230,11 @@ def test_depth(limits: ReaderLimits, depth: int) -> None:
 
 def test_depth_begins_anew() -> None:
     assert condition(HEADER + nested(8) * 3, GREETING) is None
+
+
+def test_what_is_shallow_behind_the_depth() -> None:
+    """The deepest place of an element counts, not the last."""
+    assert condition(HEADER + b"<a>" + nested(8) + b"<b/></a>", GREETING) == "policy-violation"
 
 
 @pytest.mark.parametrize("stanza", [b"<a b='%s'/>", b"<a>%s</a>", b"<a>%s<b/></a>", b"<%s/>"])
