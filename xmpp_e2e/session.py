@@ -162,6 +162,7 @@ class Session:
 
     def close(self, now: float, reason: Reason = Reason.SUCCESS) -> None:
         """End the session: an open one by a stream close on both sides, any other at once."""
+        # no test fails without the first part, which is for mypy: an open session has a conversation
         if self._conversation is not None and self.state is State.OPEN:
             self._machine.transition(Trigger.CLOSE, now)
             self._conversation.out.close_stream()

@@ -8,7 +8,7 @@ import pytest
 
 from tests.pair import Pair, config, identity, message, mute, prepare, remembers, talk
 from xmpp_e2e import events
-from xmpp_e2e.errors import LocalError, StreamError, Timeout, UntrustedKey
+from xmpp_e2e.errors import BytestreamFailed, LocalError, StreamError, Timeout, UntrustedKey
 from xmpp_e2e.inner import elements as auth
 from xmpp_e2e.key_decision import KeyStatus, OnKeyChange
 from xmpp_e2e.states import State
@@ -79,6 +79,16 @@ def test_so_much_is_held_and_no_byte_more(monkeypatch: pytest.MonkeyPatch) -> No
     assert pair.bob.session.state is State.DONE_RECEIVED
     pair.says(Role.INITIATOR, message(""))
     assert isinstance(pair.bob.failure, StreamError)
+
+
+def test_what_was_held_is_dropped_with_the_session() -> None:
+    """Though its host may keep it, to look up how a stanza came."""
+    pair = Pair(bob=config("bob", **UNTRUSTED)).open()
+    pair.alice.session.send_stanza(message("secret"))
+    pair.run()
+    assert talk(pair.bob.session)._gate._early
+    pair.bob.session.bytestream_failed(BytestreamFailed("cut"), pair.now)
+    assert not talk(pair.bob.session)._gate._early
 
 
 def test_what_is_held_counts_as_it_came() -> None:
