@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.pair import Pair, config, identity, message, mute, prepare, remembers, talk
+from tests.pair import NOBODY, Pair, config, identity, message, mute, prepare, remembers, talk
 from xmpp_e2e import events
 from xmpp_e2e.errors import BytestreamFailed, LocalError, StreamError, Timeout, UntrustedKey
 from xmpp_e2e.inner import elements as auth
@@ -49,6 +49,25 @@ def test_held_until_the_user_pins() -> None:
     pair.run()
     assert pair.bob.stanzas == ["one", "two"]
     assert pair.alice.session.state is pair.bob.session.state is State.OPEN
+
+
+@pytest.mark.parametrize(
+    ("known", "early"),
+    [(NOBODY, True), (remembers("bob"), True), (remembers("mallory"), False)],
+    ids=["first", "known", "new"],
+)
+def test_a_new_key_gets_nothing_early(known: KnownKeys, early: bool) -> None:
+    """Where others are known, no done leaves before the peer's hello is checked."""
+    pair = Pair(alice_remembers=known)
+    states: set[State] = set()
+
+    def on_data(role: Role, data: bytes) -> list[bytes]:
+        states.add(pair.alice.session.state)
+        return [data]
+
+    pair.on_data = on_data
+    assert pair.open().alice.session.state is State.OPEN
+    assert (State.SENT_DONE_EARLY in states) == early
 
 
 def test_a_pin_raises_an_open_session() -> None:
