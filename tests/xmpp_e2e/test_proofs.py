@@ -325,3 +325,15 @@ def test_a_secret_may_come_with_the_wish(wants: Role) -> None:
     for side in (opened.alice, opened.bob):
         assert side.session.assurance is Assurance.VERIFIED
         assert not side.of(events.PromptRequested)
+
+
+@pytest.mark.parametrize("needs", list(Role))
+def test_the_others_user_has_time_to_type(needs: Role) -> None:
+    """Whoever only answers a proof that the other needs waits as long as the other, whose user may have to type the secret."""
+    needy = {"required_methods": ("psk",), "promptable_methods": frozenset({"psk"})}
+    answers = {"shared_secrets": SECRETS}
+    alice, bob = (needy, answers) if needs is Role.INITIATOR else (answers, needy)
+    between = Pair(config("alice", **alice), config("bob", **bob)).open().pass_time(USER_TIMEOUT - 1)
+    between.side(needs).session.answer_prompt(KEY, between.now)
+    between.run()
+    assert between.alice.session.state is between.bob.session.state is State.OPEN

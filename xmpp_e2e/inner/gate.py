@@ -94,7 +94,7 @@ class Gate:
         """Enter OPEN; there is no other way into it, and it takes a proof."""
         self._context.machine.transition(trigger, now, proof)
         self._context.events.append(events.SessionOpened(self.assurance, proof.key))
-        early, self._early, self._early_bytes = self._early, [], 0
+        early, self._early = self._early, []
         for stanza in early:
             self._deliver(stanza)
 
