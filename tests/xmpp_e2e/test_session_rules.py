@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element, SubElement
 
 import pytest
 
-from tests.pair import NOBODY, Pair, config, message, prepare, remembers, talk
+from tests.pair import NOBODY, Pair, config, message, mute, prepare, remembers, talk
 from xmpp_e2e import events
 from xmpp_e2e import session as module
 from xmpp_e2e.errors import AuthenticationFailed, JingleError, LocalError, PeerRefused, StreamError
@@ -199,6 +199,29 @@ def test_the_peers_stream_error_is_told(condition: str | None) -> None:
     pair = Pair().open().says(Role.INITIATOR, error)
     assert isinstance(pair.bob.failure, PeerRefused)
     assert str(pair.bob.failure).endswith(condition or "undefined-condition")
+
+
+@pytest.mark.parametrize(
+    ("first", "answer"), [(Element(auth.ABORT), b"<abort "), (NONSENSE, b"<unsupported-stanza-type ")], ids=["abort", "error"]
+)
+def test_who_fails_without_a_word_says_so_in_a_stream(first: Element, answer: bytes) -> None:
+    """A responder that fails before its own hello sends its header first: else nobody could read why."""
+    pair = Pair()
+
+    def change(conversation: Conversation) -> None:
+        def greet() -> None:
+            conversation._send_header()
+            conversation.out.element(first)
+
+        mute(conversation, greet)
+
+    prepare(pair.alice.session, change)
+    pair.alice.session.offer(pair.now)
+    heard = heard_by(pair, Role.INITIATOR)
+    pair.run()
+    assert heard.startswith(b"<stream:stream ")
+    assert answer in heard
+    assert heard.endswith(b"</stream:stream>")
 
 
 def test_what_a_stranger_wrote_is_quoted() -> None:
