@@ -33,6 +33,17 @@ def test_what_waits_counts() -> None:
     assert not runs.is_unused("sas")
 
 
+def test_nothing_is_left_of_a_closed_session() -> None:
+    runs = begun(Role.RESPONDER, "psk", "sas")
+    runs.clear()
+    assert runs.pending_prompt is None
+    assert not runs.is_active
+    runs = ProofQueue(evidence(Role.RESPONDER), config().authenticators)
+    runs.add(("psk",))
+    runs.clear()
+    assert not runs.is_active
+
+
 def test_what_is_said_ahead_is_not_for_the_one_that_waits() -> None:
     """A step of the next method is none of this one's, which goes on waiting for its own."""
     runs = begun(Role.RESPONDER, "psk", "sas")

@@ -7,14 +7,14 @@ from xml.etree.ElementTree import Element
 
 import pytest
 
-from tests.pair import NOBODY, Pair, config, has_code, message, talk
+from tests.pair import NOBODY, Pair, config, has_code, message, remembers, talk
 from tests.xmpp_e2e.test_proofs import SECRETS, answers, served, wish
 from xmpp_e2e import events
 from xmpp_e2e.authenticate.base import MATCH, CompareSas, SecretNeeded
 from xmpp_e2e.authenticate.psk import WeakKey
 from xmpp_e2e.authenticate.sas_text import SasForm
 from xmpp_e2e.config import Timeouts
-from xmpp_e2e.errors import AuthenticationFailed, Code, LocalError, StreamError, Timeout, UncleanClose
+from xmpp_e2e.errors import AuthenticationFailed, BytestreamFailed, Code, LocalError, StreamError, Timeout, UncleanClose
 from xmpp_e2e.inner import elements
 from xmpp_e2e.states import State
 from xmpp_e2e.stream.send_buffer import SendBuffer
@@ -233,6 +233,23 @@ def test_behind_a_farewell_no_step_is_judged() -> None:
     between.alice.session.close(between.now)
     between.says(Role.RESPONDER, Element(elements.STEP))
     assert [side.of(events.SessionClosed)[0].clean for side in (between.alice, between.bob)] == [True, True]
+
+
+@ROLES
+def test_a_proof_ends_with_a_session_that_fails(wants: Role) -> None:
+    between = wish(pair(), wants)
+    between.alice.session.bytestream_failed(BytestreamFailed("cut"), between.now)
+    assert not between.alice.session.is_verifying
+
+
+def test_a_comparison_that_began_before_has_a_deadline_when_it_opens() -> None:
+    """Bob's user pins the key instead of comparing; Alice's may still compare, for as long as in any open session."""
+    between = wish(pair(bob=HELD), Role.RESPONDER)
+    assert between.alice.session.pending_prompt is not None
+    between.pass_time(10).bob.session.update_known_keys(remembers("alice", Assurance.VERIFIED, "pin"), between.now)
+    between.run()
+    assert stages(between) == {State.OPEN}
+    assert between.alice.session.timer() == between.bob.session.timer() == between.now + Timeouts().user
 
 
 @ROLES
