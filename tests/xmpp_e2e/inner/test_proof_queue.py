@@ -70,7 +70,7 @@ def test_the_declined_method_ends_and_the_next_begins(role: Role) -> None:
 
 def test_an_answer_that_came_too_late_is_not_the_next_ones() -> None:
     """What our side has answered to a method that was declined is not taken for an answer to another's question."""
-    runs = begun(Role.RESPONDER, "psk", "srp")
+    runs = begun(Role.INITIATOR, "psk", "srp")  # which would begin to compute with it
     runs.answer_prompt(bytes(32))
     runs.cancel("psk")
     assert runs.run() == AskHost(SecretNeeded("srp"))
