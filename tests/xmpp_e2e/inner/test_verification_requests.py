@@ -499,8 +499,9 @@ def test_what_our_own_user_ends_is_not_cut() -> None:
 
 def test_a_comparison_is_cut_by_its_own_end_alone_and_once() -> None:
     """Another method that the peer declines meanwhile says nothing of the strings; nor is a cut told again when all ends."""
-    between = wish(pair(), Role.INITIATOR)
+    between = wish(wish(pair(), Role.INITIATOR), Role.INITIATOR, "psk", SECRETS["psk"])
     between.says(Role.RESPONDER, elements.build_verification(elements.DECLINE, "psk"))
+    assert [declined.method for declined in between.alice.of(events.VerificationDeclined)] == ["psk"]
     assert not between.alice.of(events.SasInterrupted)
     between.says(Role.RESPONDER, elements.build_verification(elements.DECLINE, "sas"))
     between.end_transport(Role.INITIATOR)
