@@ -240,6 +240,7 @@ def test_a_proof_ends_with_a_session_that_fails(wants: Role) -> None:
     between = wish(pair(), wants)
     between.alice.session.bytestream_failed(BytestreamFailed("cut"), between.now)
     assert not between.alice.session.is_verifying
+    assert between.alice.session.timer() is None
 
 
 def test_a_comparison_that_began_before_has_a_deadline_when_it_opens() -> None:
