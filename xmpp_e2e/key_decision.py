@@ -46,11 +46,11 @@ class KeyStatus(enum.Enum):
     FIRST = "first"
     """We remember no key of the peer."""
     KNOWN = "known"
-    """We remember this key."""
+    """We remember this key; and it is verified, or the user has accepted it, or no other is verified."""
     NEW = "new"
     """We remember other keys, none of them verified: always told to the user."""
     CHANGED = "changed"
-    """We remember other keys, and one of them is verified or pinned: the user must act."""
+    """Another key is verified, and the user has not decided about this one, remembered or not: the user must act."""
     BLOCKED = "blocked"
     """The user has refused this key for good."""
 
@@ -95,23 +95,25 @@ def decide(
         raise ValueError(f"signalling vouches, it does not prove: {vouched} belongs in `proved`")
     key = known_keys.find(peer_key)
     status = _status(known_keys, key)
-    assurance = vouched if status is KeyStatus.BLOCKED else max(vouched, proved, _continuity(key))
+    assurance = vouched if status is KeyStatus.BLOCKED else max(vouched, proved, _continuity(status, key))
     needed = max(trust_model.min_assurance, min_assurance)
     decision = _decision(status, on_key_change, proved >= Assurance.VERIFIED, assurance >= needed)
     return KeyDecision(decision, assurance, status, peer_key, needed, key.verified_by if key else "")
 
 
 def _status(known_keys: KnownKeys, key: KnownKey | None) -> KeyStatus:
+    if key is not None and key.blocked:
+        return KeyStatus.BLOCKED
+    if known_keys.any_verified and not (key is not None and key.decided):
+        return KeyStatus.CHANGED
     if key is not None:
-        return KeyStatus.BLOCKED if key.blocked else KeyStatus.KNOWN
-    if not known_keys.keys:
-        return KeyStatus.FIRST
-    return KeyStatus.CHANGED if known_keys.any_verified else KeyStatus.NEW
+        return KeyStatus.KNOWN
+    return KeyStatus.NEW if known_keys.keys else KeyStatus.FIRST
 
 
-def _continuity(key: KnownKey | None) -> Assurance:
-    """Return the level that a key has because we know it."""
-    if key is None:
+def _continuity(status: KeyStatus, key: KnownKey | None) -> Assurance:
+    """Return the level that a key has because we know it. What was taken before another key was verified counts no more."""
+    if key is None or status is not KeyStatus.KNOWN:
         return Assurance.NONE
     return Assurance.VERIFIED if key.assurance is Assurance.VERIFIED else Assurance.KNOWN
 

@@ -121,6 +121,10 @@ class Fingerprint:
         raise ValueError(f"{text!r} is no key fingerprint: expected SHA256: and 43 base64 characters")
 
 
+ACCEPT = "accept"
+"""The method of a key that the user accepts without having verified it."""
+
+
 @dataclass(frozen=True)
 class KnownKey:
     """One key of a peer that was accepted before."""
@@ -129,11 +133,16 @@ class KnownKey:
     assurance: Assurance
     """The highest level that it ever reached: VOUCHED, VOUCHED_SIGNED or VERIFIED."""
     verified_by: str
-    """The method: ``route``, ``signed``, ``pin``, ``psk``, ``srp`` or ``sas``."""
+    """The method: ``route``, ``signed``, ``accept``, ``pin``, ``psk``, ``srp`` or ``sas``."""
     first_seen: float
     """When it was first accepted, seconds since the epoch."""
     blocked: bool = False
     """The user has refused this key for good."""
+
+    @property
+    def decided(self) -> bool:
+        """True if the user stands behind the key, by a proof or a word of their own, or has blocked it."""
+        return self.assurance is Assurance.VERIFIED or self.verified_by == ACCEPT or self.blocked
 
 
 @dataclass(frozen=True)
@@ -150,3 +159,8 @@ class KnownKeys:
     def any_verified(self) -> bool:
         """True if a key of this peer was ever verified or pinned. A blocked one counts: its user wants no surprise."""
         return any(key.assurance is Assurance.VERIFIED for key in self.keys)
+
+    @property
+    def held(self) -> tuple[Fingerprint, ...]:
+        """The keys to which nothing flows: the user has not decided about them, and another key of this peer is verified."""
+        return tuple(key.fingerprint for key in self.keys if not key.decided) if self.any_verified else ()

@@ -23,6 +23,7 @@ from slixmpp_e2e.errors import (
 from slixmpp_e2e.events import (
     E2EEvent,
     KeyChanged,
+    OtherKeyHeld,
     PeerSasResult,
     PlaintextEvent,
     PlaintextReceived,
@@ -65,6 +66,7 @@ __all__ = [
     "KeyChanged",
     "NotSent",
     "NotSentReason",
+    "OtherKeyHeld",
     "PasswordLocked",
     "PeerOffline",
     "PeerSasResult",

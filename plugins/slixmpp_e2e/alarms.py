@@ -13,7 +13,7 @@ from typing import NamedTuple
 from slixmpp_e2e.errors import NotSentReason
 from xmpp_e2e.errors import Code, E2EError, UntrustedKey
 from xmpp_e2e.key_decision import Decision, KeyDecision, KeyStatus
-from xmpp_e2e.types import Assurance
+from xmpp_e2e.types import Assurance, Fingerprint
 
 
 class Words(NamedTuple):
@@ -213,6 +213,12 @@ _STATUS = {
     KeyStatus.BLOCKED: "{peer} shows the key {shown}, which you have blocked.",
 }
 
+_REMEMBERED = (
+    "{peer} shows the key {shown}, which was taken as theirs ({method}) before another one was verified. You have not decided"
+    " about it."
+)
+"""CHANGED, of a key that was met before."""
+
 _KEY_LIKELY = {
     KeyStatus.NEW: "Most likely the peer has another device, or has reinstalled.",
     KeyStatus.CHANGED: "Most likely the peer has another device, or has reinstalled.",
@@ -233,6 +239,7 @@ _DECISION = {
 }
 
 _PIN = "Compare the fingerprint with the peer by another way, then: xmpp-e2e trust pin {peer} {shown}"
+_ACCEPT = "To use it without a comparison: xmpp-e2e trust accept {peer} {shown}"
 _UNBLOCK = "If you blocked it by mistake: xmpp-e2e trust forget {peer} {shown}"
 
 
@@ -245,12 +252,31 @@ def key_alarm(assessment: KeyDecision, peer: str) -> str:
     calm = assurance is Assurance.VERIFIED  # nobody demands more than that
     attack = "" if calm else _KEY_ATTACK.get(status, "")
     command = "" if calm else _UNBLOCK if status is KeyStatus.BLOCKED else _PIN
-    parts = (_STATUS[status], _KEY_LIKELY.get(status, ""), attack, _DECISION[assessment.decision], command)
-    until = "you pin it or a proof succeeds" if assurance >= needed else f"the key is {needed} (it is {assurance})"
+    acceptable = status is KeyStatus.CHANGED and not calm and needed < Assurance.VERIFIED
+    what = _REMEMBERED if status is KeyStatus.CHANGED and assessment.verified_by else _STATUS[status]
+    likely, decision = _KEY_LIKELY.get(status, ""), _DECISION[assessment.decision]
+    parts = (what, likely, attack, decision, command, _ACCEPT if acceptable else "")
+    acts = "you pin or accept it, or a proof succeeds" if acceptable else "you pin it or a proof succeeds"
+    until = acts if assurance >= needed else f"the key is {needed} (it is {assurance})"
     return " ".join(filter(None, parts)).format(
         peer=shlex.quote(peer),
         shown=assessment.fingerprint,
         method=assessment.verified_by,
         assurance=assurance,
         until=until,
+    )
+
+
+def held_alarm(peer: str, key: Fingerprint) -> str:
+    """Return what a user must know of a key that is held because another one of the peer is verified.
+
+    ``peer``: the bare JID that the commands name.
+    """
+    peer = shlex.quote(peer)
+    return (
+        f"{peer} has another key, {key}, about which you have not decided: since one of their keys is verified, nothing is sent"
+        " to this one or taken from it. Most likely it is another device of theirs. A server that has read along so far would"
+        f" have made it up. Compare the fingerprint with the peer by another way, then: xmpp-e2e trust pin {peer} {key}\n"
+        f"To use it without a comparison: xmpp-e2e trust accept {peer} {key}\n"
+        f"To refuse it: xmpp-e2e trust block {peer} {key}"
     )

@@ -140,7 +140,9 @@ class Client:
             max_bytes=settings.queue_bytes,
         )
         self._outgoing.attach(self.queue)
-        self.changes = PeerChanges(xmpp, self._presence, self._rooms, self.peers, self.routes, self.registry)
+        self.changes = PeerChanges(
+            xmpp, self._presence, self._rooms, self.peers, self.routes, self.registry, self._emitter
+        )
         signalling = Signalling(
             self.registry, self._admission, self._channel, lambda own_jid, peer: self._create(Role.RESPONDER, own_jid, peer)
         )
@@ -161,7 +163,7 @@ class Client:
         return signalling
 
     def _order(self, signalling: Signalling) -> dict[type[Any], tuple[Part, ...]]:
-        recorder = KeyRecorder(self._store)
+        recorder = KeyRecorder(self._store, self.changes.on_keys)
         registry, sessions, queue, verifier = self.registry, self.sessions, self.queue, self._verifier
         admission = self._admission
         over = (registry, admission, queue, self._failures, verifier)

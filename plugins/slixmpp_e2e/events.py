@@ -7,16 +7,17 @@ people. No event carries a secret.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
-from slixmpp_e2e.alarms import explain, key_alarm
+from slixmpp_e2e.alarms import explain, held_alarm, key_alarm
 from slixmpp_e2e.jids import bare
 from xmpp_e2e import events as core
 from xmpp_e2e.errors import E2EError
+from xmpp_e2e.key_decision import KeyStatus
 from xmpp_e2e.types import Assurance, Fingerprint
 
 if TYPE_CHECKING:  # it stands at the top of the plugin, and this module at the bottom
@@ -30,6 +31,11 @@ class E2EEvent:
     """The name of the slixmpp event."""
     level: ClassVar[int] = logging.INFO
     """The level at which it is logged."""
+
+    @property
+    def told_once(self) -> Hashable:
+        """What this is about, if it is told only once while the program runs; None if it is told each time."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -100,8 +106,33 @@ class KeyChanged(SessionEvent):
     text: str
     """The same for a person, with the command that resolves it."""
 
+    @property
+    def told_once(self) -> Hashable:
+        """The key: it may be shown in many sessions."""
+        return bare(self.peer), self.fingerprint, self.status
+
     def __str__(self) -> str:
         return self.text
+
+
+@dataclass(frozen=True)
+class OtherKeyHeld(E2EEvent):
+    """Another key of the peer is verified now, so nothing flows to this one any more: the user has not decided about it."""
+
+    name = "e2e_other_key_held"
+    level = logging.WARNING
+    peer: str
+    """The peer's bare JID."""
+    fingerprint: Fingerprint
+    """The key."""
+
+    @property
+    def told_once(self) -> Hashable:
+        """The key: a session that shows it brings no second alarm."""
+        return self.peer, self.fingerprint, KeyStatus.CHANGED.value
+
+    def __str__(self) -> str:
+        return held_alarm(self.peer, self.fingerprint)
 
 
 @dataclass(frozen=True)

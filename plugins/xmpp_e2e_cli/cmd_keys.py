@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.text import Text
 from slixmpp import JID
 
+from slixmpp_e2e.alarms import held_alarm
 from slixmpp_e2e.store import SQLStore
 from slixmpp_e2e.trust.own_key import load_own_key
 from slixmpp_e2e.trust.trust_file import parse as trustfile
@@ -144,6 +145,17 @@ class KeyCommands:
                 changed = store.pin(peer.bare, fingerprint, time.time())
             result = "is pinned and counts as verified from now on" if changed else "was verified before"
             self._done("pinned", peer, fingerprint, changed, f"The key {fingerprint} of {peer.bare} {result}.")
+        with self._store() as store:
+            held = store.known_keys(peer.bare).held
+        for other in held:
+            self._out.info(held_alarm(peer.bare, other))
+
+    def accept(self, peer: JID, fingerprint: Fingerprint) -> None:
+        """Let stanzas flow to a key that is not verified, though another one of the peer is."""
+        with self._store() as store:
+            changed = store.accept(peer.bare, fingerprint, time.time())
+        result = "is accepted from now on, without being verified" if changed else "was accepted or verified before"
+        self._done("accepted", peer, fingerprint, changed, f"The key {fingerprint} of {peer.bare} {result}.")
 
     def block(self, peer: JID, fingerprint: Fingerprint) -> None:
         """Refuse this key until the user forgets it."""

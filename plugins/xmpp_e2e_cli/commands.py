@@ -30,7 +30,7 @@ from xmpp_e2e_cli.output import Output
 from xmpp_e2e_cli.prompts import TerminalUser
 
 trust = typer.Typer(
-    short_help="Show, pin, block and verify peers' keys.",
+    short_help="Show, pin, verify, accept and block peers' keys.",
     help="Show peers' keys, and decide which ones to trust.", no_args_is_help=True, rich_markup_mode=None
 )
 psk = typer.Typer(
@@ -123,6 +123,15 @@ def trust_verify(
     data = {"account": mine.bare, "peer": done.peer, "assurance": str(done.assurance), "method": chosen.method.value}
     text = f"{output.one_line(done.peer)} [{done.assurance}] {done.fingerprint} by {chosen.method.value}"
     out.result(data | {"fingerprint": str(done.fingerprint)}, text)
+
+
+@trust.command(name="accept")
+def trust_accept(peer: Peer, key: Key, own: Account = None, json: Json = False) -> None:
+    """Accept a key that you have not compared, though another key of the peer is verified.
+
+    It is never shown as verified. Without this, nothing is sent to such a key."""
+    keys = cmd_keys.KeyCommands(account.choose(own), Output(as_json=json))
+    keys.accept(account.parse_jid(peer), cmd_keys.parse_fingerprint(key))
 
 
 @trust.command(name="block")

@@ -7,15 +7,15 @@ import itertools
 import pytest
 
 from xmpp_e2e.key_decision import Decision, KeyDecision, OnKeyChange, decide
-from xmpp_e2e.types import Assurance, Fingerprint, KnownKey, KnownKeys, TrustModel
+from xmpp_e2e.types import ACCEPT, Assurance, Fingerprint, KnownKey, KnownKeys, TrustModel
 
 A = Fingerprint(b"A" * 32)
 B = Fingerprint(b"B" * 32)
 C = Fingerprint(b"C" * 32)
 
 
-def key(fingerprint: Fingerprint, level: str, blocked: bool = False) -> KnownKey:
-    return KnownKey(fingerprint, Assurance.parse(level), "route", 1.0, blocked)
+def key(fingerprint: Fingerprint, level: str, blocked: bool = False, method: str = "route") -> KnownKey:
+    return KnownKey(fingerprint, Assurance.parse(level), method, 1.0, blocked)
 
 
 # What we remember when the peer shows key A → its kind, and what continuity makes of it ("-": nothing).
@@ -24,9 +24,13 @@ MEMORIES = {
     (key(A, "vouched"),): ("known", "known"),
     (key(A, "vouched-signed"),): ("known", "known"),
     (key(A, "verified"),): ("known", "verified"),
-    (key(A, "vouched"), key(B, "verified")): ("known", "known"),
+    (key(A, "vouched"), key(B, "vouched")): ("known", "known"),
+    (key(A, "vouched"), key(B, "vouched", method=ACCEPT)): ("known", "known"),
+    (key(A, "vouched"), key(B, "verified")): ("changed", "-"),
+    (key(A, "vouched-signed"), key(B, "verified")): ("changed", "-"),
+    (key(A, "vouched", method=ACCEPT), key(B, "verified")): ("known", "known"),
     (key(B, "verified"), key(A, "verified")): ("known", "verified"),
-    (key(A, "vouched"), key(B, "verified", True)): ("known", "known"),
+    (key(A, "vouched"), key(B, "verified", True)): ("changed", "-"),
     (key(B, "vouched"),): ("new", "-"),
     (key(B, "vouched-signed"), key(C, "vouched")): ("new", "-"),
     (key(B, "verified", True),): ("changed", "-"),
@@ -130,3 +134,10 @@ def test_signalling_never_verifies() -> None:
     for level in (Assurance.KNOWN, Assurance.VERIFIED):
         with pytest.raises(ValueError, match="proved"):
             judged(vouched=level)
+
+
+def test_the_keys_that_are_held_are_those_about_which_nothing_was_decided() -> None:
+    undecided = (key(A, "vouched"), key(B, "vouched", method=ACCEPT), key(C, "none", True))
+    assert KnownKeys(undecided).held == ()
+    verified = key(Fingerprint(b"D" * 32), "verified")
+    assert KnownKeys((*undecided, verified)).held == (A,)

@@ -6,6 +6,7 @@ from slixmpp import Presence
 from slixmpp.basexmpp import BaseXMPP
 
 from slixmpp_e2e.errors import NotSent, NotSentReason
+from slixmpp_e2e.events import OtherKeyHeld
 from slixmpp_e2e.jids import bare
 from slixmpp_e2e.messages.routing import RouteCache
 from slixmpp_e2e.messages.scope import MucRooms
@@ -13,6 +14,7 @@ from slixmpp_e2e.sessions.registry import SessionRegistry
 from slixmpp_e2e.trust.peer_settings import PeerSettingsLookup
 from slixmpp_e2e.trust.trust_file.parse import TrustFileRules
 from slixmpp_e2e.xmpp import discovery
+from slixmpp_e2e.xmpp.emitter import Emitter
 from slixmpp_e2e.xmpp.presence import PresenceCache
 
 
@@ -27,9 +29,10 @@ class PeerChanges:
         peers: PeerSettingsLookup,
         routes: RouteCache,
         registry: SessionRegistry,
+        emitter: Emitter,
     ) -> None:
         self._xmpp, self._presence, self._rooms = xmpp, presence, rooms
-        self._peers, self._routes, self._registry = peers, routes, registry
+        self._peers, self._routes, self._registry, self._emitter = peers, routes, registry, emitter
 
     def on_presence(self, stanza: Presence) -> None:
         """A presence stanza came: the peer's routes may have changed, and a resource that went offline has lost its path."""
@@ -45,8 +48,10 @@ class PeerChanges:
                     driver.abort_unreachable(NotSent(f"{peer} went offline", NotSentReason.SESSION_CLOSED))
 
     def on_keys(self, account: str) -> None:
-        """Somebody decided about a key: sessions that wait for that go on, those under a refused key end."""
+        """A key was decided about: sessions that wait for that go on, those under a key that is refused or held now end."""
         known = self._peers.known_keys(account)
+        for fingerprint in known.held:
+            self._emitter.emit(OtherKeyHeld(account, fingerprint))
         self._routes.forget(account)  # a device that was left out may be as good as the others now
         for driver in self._registry.of(account):
             driver.update_known_keys(known)

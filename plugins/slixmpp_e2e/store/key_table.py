@@ -6,21 +6,22 @@ Each row is parsed when it is read. A word that is not one of ours means a damag
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Row, Table, and_, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Table, and_, delete, func, insert, or_, select, update
 
 from slixmpp_e2e.store import tables
 from slixmpp_e2e.store.errors import KeyBlocked, StoreError, StoreReason
 from slixmpp_e2e.store.values import Change
-from xmpp_e2e.types import Assurance, Fingerprint, KnownKey
+from xmpp_e2e.types import ACCEPT, Assurance, Fingerprint, KnownKey
 
 KEYS_PER_PEER = 64
 """Keys of one peer that are remembered without the user's decision. More than anybody has devices; a session gets all."""
 
 ACCEPTED = "accepted"
-"""In the history: the key was remembered as the peer showed it."""
+"""In the history: the key was remembered as the peer showed it; or, by the method ``accept``, the user accepts it."""
 
 _TRUST, _HISTORY = tables.trust, tables.history
 _T = TypeVar("_T")
@@ -35,14 +36,18 @@ def parse_row(path: Path, table: Table, parse: Callable[[], _T]) -> _T:
 
 
 def changed_peers_since(connection: Connection, path: Path, since: int | None) -> tuple[int, frozenset[str]]:
-    """Return the last id in the history, and the peers whose keys the user has decided about after the id ``since``.
+    """Return the last id in the history, and the peers about whose keys something was decided after the id ``since``.
 
-    Without ``since`` there are no such peers. Remembering a first key is no decision: every session with a new peer does it.
+    Without ``since`` there are no such peers. Remembering a key is no decision, unless a proof comes with it: every session
+    with a new peer does it.
     """
     last = connection.execute(select(func.max(_HISTORY.c.id))).scalar() or 0
     if since is None:
         return last, frozenset()
-    query = select(_HISTORY.c.peer).where(and_(_HISTORY.c.id > since, _HISTORY.c.what != ACCEPTED))
+    decided = or_(
+        _HISTORY.c.what != ACCEPTED, _HISTORY.c.method == ACCEPT, _HISTORY.c.assurance == str(Assurance.VERIFIED)
+    )
+    query = select(_HISTORY.c.peer).where(and_(_HISTORY.c.id > since, decided))
     return last, parse_row(path, _HISTORY, lambda: frozenset(map(str, connection.execute(query).scalars())))
 
 
@@ -76,6 +81,25 @@ class KeyTable:
         if key is not None and key.blocked:
             raise KeyBlocked(f"{fingerprint} of {self._peer} is blocked and cannot be pinned")
         return self.remember(fingerprint, Assurance.VERIFIED, "pin", now)
+
+    def accept(self, fingerprint: Fingerprint, now: float) -> bool:
+        """Accept the key without a proof, remembered or not. Return False if it was verified or accepted before. KeyBlocked."""
+        key = self._key(fingerprint)
+        if key is not None and key.blocked:
+            raise KeyBlocked(f"{fingerprint} of {self._peer} is blocked and cannot be accepted")
+        if key is not None and key.decided:
+            return False
+        assurance, since = (key.assurance, key.first_seen) if key else (Assurance.VOUCHED, now)
+        self._save(KnownKey(fingerprint, assurance, ACCEPT, since), key is None, ACCEPTED, now)
+        return True
+
+    def doubt(self, fingerprint: Fingerprint, now: float) -> bool:
+        """Take back that the key is verified: it is remembered as if it had only been shown. Return False if it was not."""
+        key = self._key(fingerprint)
+        if key is None or key.assurance < Assurance.VERIFIED:
+            return False
+        self._save(replace(key, assurance=Assurance.VOUCHED, verified_by="route"), False, "doubted", now)
+        return True
 
     def block(self, fingerprint: Fingerprint, now: float) -> bool:
         """Block the key, remembered or not. Return False if it was blocked before."""

@@ -251,6 +251,16 @@ class SQLStore:
         with self._writing() as connection:
             return self._keys(connection, bare_jid).pin(fingerprint, now)
 
+    def accept(self, bare_jid: str, fingerprint: Fingerprint, now: float) -> bool:
+        """Accept the key without a proof. Return False if it was verified or accepted before. KeyBlocked."""
+        with self._writing() as connection:
+            return self._keys(connection, bare_jid).accept(fingerprint, now)
+
+    def doubt(self, bare_jid: str, fingerprint: Fingerprint, now: float) -> bool:
+        """Take back that the key is verified. Return False if it was not."""
+        with self._writing() as connection:
+            return self._keys(connection, bare_jid).doubt(fingerprint, now)
+
     def block(self, bare_jid: str, fingerprint: Fingerprint, now: float) -> bool:
         """Block the key, remembered or not, until it is forgotten. Return False if it was blocked before."""
         with self._writing() as connection:

@@ -42,8 +42,9 @@ class Change:
     """Seconds since the epoch."""
     fingerprint: Fingerprint
     what: str
-    """``accepted``, ``raised``, ``pinned``, ``blocked`` or ``forgotten``."""
+    """``accepted``, ``raised``, ``pinned``, ``doubted``, ``blocked`` or ``forgotten``."""
     assurance: Assurance
     """The key's level after it (before it, if forgotten)."""
     method: str
-    """How it was reached: ``route``, ``signed``, ``pin``, ``psk``, ``srp``, ``sas``; ``block`` if never accepted."""
+    """How it was reached: ``route``, ``signed``, ``accept`` (by the user), ``pin``, ``psk``, ``srp``, ``sas``; ``block`` if it
+    was never accepted."""

@@ -1,4 +1,4 @@
-"""Let the user pin, block, forget and list the keys of peers. Each change is applied to the sessions that wait for it."""
+"""Let the user pin, accept, block, forget and list the keys of peers. Each change applies to the sessions that are there."""
 
 from __future__ import annotations
 
@@ -26,11 +26,21 @@ class PeerKeys:
     async def pin(self, jid: str, fingerprint: str | Fingerprint) -> None:
         """Trust a key that the user has compared, or has from a source that they trust.
 
+        From then on the peer's other keys are held, unless verified or accepted too: ``e2e_other_key_held`` names each.
         ``fingerprint`` may also be a Trust Message URI (XEP-0434). ValueError if the URI is for another account.
         """
         bare = JID(jid).bare
         for key in parse_keys(fingerprint, bare):
             self._store.pin(bare, key, time.time())
+        self._on_change(bare)
+
+    async def accept(self, jid: str, fingerprint: str | Fingerprint) -> None:
+        """Let stanzas flow to a key without a proof, though another key of the peer is verified: it stays below ``verified``.
+
+        KeyBlocked if the user has blocked it.
+        """
+        bare = JID(jid).bare
+        self._store.accept(bare, _parse(fingerprint), time.time())
         self._on_change(bare)
 
     async def block(self, jid: str, fingerprint: str | Fingerprint) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from slixmpp_e2e.jids import bare
 from slixmpp_e2e.sessions.driver import DriverEvent, SessionDriver, SessionReleased
@@ -14,8 +15,9 @@ from xmpp_e2e.types import Assurance
 class KeyRecorder:
     """Writes to the store what sessions show. StoreError: then the session must end, or its key would be met as new again."""
 
-    def __init__(self, store: SQLStore) -> None:
-        self._store = store
+    def __init__(self, store: SQLStore, on_proof: Callable[[str], None]) -> None:
+        """``on_proof`` hears of each account of which a key was proved that was not verified before."""
+        self._store, self._on_proof = store, on_proof
         self._proved: dict[SessionDriver, events.KeyVerified] = {}
         """Proofs of keys whose sessions are not open yet."""
 
@@ -38,4 +40,6 @@ class KeyRecorder:
                 self._proved.pop(driver, None)
 
     def _store_proof(self, driver: SessionDriver, proved: events.KeyVerified) -> None:
-        self._store.remember_key(bare(driver.peer), proved.fingerprint, proved.assurance, proved.method, time.time())
+        account = bare(driver.peer)
+        if self._store.remember_key(account, proved.fingerprint, proved.assurance, proved.method, time.time()):
+            self._on_proof(account)

@@ -27,7 +27,7 @@ class Session:
 
 
 def record(store: SQLStore, session: Any, *told: Any) -> None:
-    recorder = KeyRecorder(store)
+    recorder = KeyRecorder(store, lambda account: None)
     for event in told:
         recorder.on_session_event(session, event)
 
