@@ -165,9 +165,10 @@ def test_the_table_of_keys() -> None:
     known = (
         KnownKeys(),
         remembers("bob"),
+        KnownKeys((KnownKey(shown, Assurance.VOUCHED, "accept", 0.0), pinned)),
         remembers("bob", Assurance.VERIFIED, "pin"),
         remembers("carol"),
-        KnownKeys((pinned,)),
+        KnownKeys((*remembers("bob").keys, pinned)),
         KnownKeys((KnownKey(shown, Assurance.NONE, "block", 0.0, blocked=True),)),
     )
     said = {Decision.HOLD: "held", Decision.REJECT: "rejected"}

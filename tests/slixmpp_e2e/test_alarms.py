@@ -11,7 +11,7 @@ from slixmpp_e2e.errors import NotSent, NotSentReason
 from tests.xmpp_e2e.test_key_decision import A, B, judged, key
 from xmpp_e2e import errors
 from xmpp_e2e.errors import Code
-from xmpp_e2e.key_decision import KeyStatus
+from xmpp_e2e.key_decision import KeyStatus, OnKeyChange
 from xmpp_e2e.types import Assurance, TrustModel
 
 PEER = "bob@example.org"
@@ -67,10 +67,20 @@ def test_a_reason_says_what_likely_attack_and_command(kind: KeyStatus) -> None:
 
 
 def test_the_reason_of_a_hold_says_what_is_missing() -> None:
-    """Held for a minimum: which, and what it is; held for a change: what lifts it."""
+    """Held for a minimum: which, and what it is; held for a change: what lifts it. Accepting lifts no minimum."""
     below = judged(key(A, "vouched"), model=TrustModel.SERVER_UNTRUSTED)
     assert "until the key is verified (it is known)" in key_alarm(below, PEER)
-    assert "until you pin it or a proof succeeds" in key_alarm(judged(key(B, "verified")), PEER)
+    assert "until you pin or accept it, or a proof succeeds" in key_alarm(judged(key(B, "verified")), PEER)
+    strict = judged(key(B, "verified"), model=TrustModel.SERVER_UNTRUSTED)
+    assert "trust accept" not in key_alarm(strict, PEER)
+    new = judged(key(B, "vouched"), change=OnKeyChange.HOLD)
+    assert "until you pin it or a proof succeeds" in key_alarm(new, PEER)
+
+
+def test_a_key_that_was_met_before_another_was_verified_is_not_called_new() -> None:
+    reason = key_alarm(judged(key(A, "vouched"), key(B, "verified")), PEER)
+    assert "was taken as theirs (route) before another one was verified" in reason
+    assert "HAS CHANGED" not in reason
 
 
 def test_the_reason_of_a_known_key_says_how_it_was_accepted() -> None:
