@@ -13,6 +13,7 @@ from slixmpp import JID, ClientXMPP, Message, Presence
 from slixmpp_e2e import (
     E2E,
     KeyChanged,
+    OtherKeyHeld,
     PeerSasResult,
     PlaintextEvent,
     SendFailed,
@@ -52,6 +53,7 @@ class Listener:
             "e2e_session_closed": self._session_event,
             "e2e_session_failed": self._session_event,
             "e2e_key_changed": self._session_event,
+            "e2e_other_key_held": self._other_key_held,
             "e2e_verification_required": self._session_event,
             "e2e_verification_requested": self._verification_request,
             "e2e_peer_sas_result": self._session_event,
@@ -163,6 +165,10 @@ class Listener:
         line = output.one_line(f"{event.peer} wants to verify by {event.method}{declined}")
         data = {"peer": event.peer, "method": event.method, "declined": not event.running}
         self._out.event("verification_requested", data, line)
+
+    def _other_key_held(self, event: OtherKeyHeld) -> None:
+        data = {"peer": event.peer, "fingerprint": str(event.fingerprint), "message": str(event)}
+        self._out.event("other_key_held", data, output.escape(str(event)))
 
     def _verification_interrupted(self, report: VerificationInterrupted) -> None:
         self._out.event("verification_interrupted", {"peer": report.peer, "count": report.count}, output.escape(str(report)))

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from slixmpp_e2e.alarms import explain, reason_of, summary, words
 from xmpp_e2e.errors import E2EError
-from xmpp_e2e.types import Assurance, KnownKey
+from xmpp_e2e.types import ACCEPT, Assurance, KnownKey
 from xmpp_e2e_cli.exit_codes import exit_code_of
 
 WIDTH = 80
@@ -138,5 +138,8 @@ def key_text(key: KnownKey, day: Callable[[float], str]) -> Text:
     """Format a remembered key as one line."""
     if key.blocked:
         return Text.assemble(str(key.fingerprint), "  ", ("blocked", "bold red"), f" since {day(key.first_seen)}")
-    how = f" by {key.verified_by}, since {day(key.first_seen)}"
+    since = f"since {day(key.first_seen)}"
+    if key.verified_by == ACCEPT:
+        return Text.assemble(str(key.fingerprint), "  ", ("accepted", STYLES[key.assurance]), f", not verified, {since}")
+    how = f" by {key.verified_by}, {since}"
     return Text.assemble(str(key.fingerprint), "  ", assurance_text(key.assurance), how)

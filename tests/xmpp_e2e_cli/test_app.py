@@ -192,9 +192,23 @@ def test_list_shows_every_peer_with_their_keys(alice: Command) -> None:
 
 @pytest.mark.parametrize("key", ["SHA256:short", "MD5:00", str(KEY)[:-1], ""])
 def test_a_malformed_fingerprint_is_1_and_changes_nothing(alice: Command, key: str) -> None:
-    for verb in ("pin", "block", "forget"):
+    for verb in ("pin", "accept", "block", "forget"):
         assert alice("trust", verb, "bob@home.test", key).code == 1
     assert alice("trust", "list", "--json").data["peers"] == {}
+
+
+def test_pinning_names_the_other_keys_and_one_can_be_accepted(alice: Command) -> None:
+    """What is not verified is held from then on, until it is accepted: then it is shown as such, below verified."""
+    remember(KEY, OTHER)
+    pinned = alice("trust", "pin", "bob@home.test", str(KEY))
+    for command in ("pin", "accept", "block"):
+        assert f"xmpp-e2e trust {command} bob@home.test {OTHER}" in pinned.err
+    assert alice("trust", "accept", "bob@home.test", str(OTHER), "--json").data["done"] == "accepted"
+    assert f"{OTHER}  accepted, not verified, since " in alice("trust", "list").out
+    assert "accept" not in alice("trust", "pin", "bob@home.test", str(KEY)).err
+    assert "accepted or verified before" in alice("trust", "accept", "bob@home.test", str(KEY)).out
+    alice("trust", "block", "bob@home.test", str(OTHER))
+    alice("trust", "accept", "bob@home.test", str(OTHER)).ended(7, "trust forget")
 
 
 def test_what_was_decided_tells_that_open_sessions_go_on(alice: Command) -> None:

@@ -90,6 +90,48 @@ def test_a_pin_verifies(store: SQLStore) -> None:
     assert lines(store)[1:] == [(2.0, A, "pinned", "verified", "pin"), (3.0, B, "pinned", "verified", "pin")]
 
 
+def test_a_key_is_accepted_without_a_proof(store: SQLStore) -> None:
+    """It keeps its level, which a proof raises. What is verified, accepted or blocked already is not accepted."""
+    store.remember_key(BOB, A, VOUCHED, "route", 1.0)
+    assert store.accept(BOB, A, 2.0)
+    assert store.accept(BOB, B, 3.0)
+    assert not store.accept(BOB, A, 4.0)
+    assert store.known_keys(BOB).keys == (KnownKey(A, VOUCHED, "accept", 1.0), KnownKey(B, VOUCHED, "accept", 3.0))
+    assert lines(store)[1:] == [(2.0, A, "accepted", "vouched", "accept"), (3.0, B, "accepted", "vouched", "accept")]
+    assert not store.remember_key(BOB, A, VOUCHED, "route", 5.0)
+    assert store.remember_key(BOB, A, VERIFIED, "srp", 6.0)
+    assert not store.accept(BOB, A, 7.0)
+    assert store.known_keys(BOB).find(A) == KnownKey(A, VERIFIED, "srp", 1.0)
+    store.block(BOB, C, 8.0)
+    with pytest.raises(KeyBlocked, match="cannot be accepted"):
+        store.accept(BOB, C, 9.0)
+
+
+def test_what_was_verified_can_be_doubted(store: SQLStore) -> None:
+    store.remember_key(BOB, A, VERIFIED, "sas", 1.0)
+    assert store.doubt(BOB, A, 2.0)
+    assert not store.doubt(BOB, A, 3.0)
+    assert not store.doubt(BOB, B, 4.0)
+    assert store.known_keys(BOB).keys == (KnownKey(A, VOUCHED, "route", 1.0),)
+    assert lines(store)[1:] == [(2.0, A, "doubted", "vouched", "route")]
+
+
+@pytest.mark.parametrize("decision", ["accept", "pin", "block", "forget", "doubt", "prove", "remember"])
+def test_other_processes_hear_of_each_decision(store: SQLStore, decision: str) -> None:
+    """A proof is one, also of a key that was not met before. A key that is only shown is none."""
+    store.remember_key(BOB, A, VERIFIED if decision == "doubt" else VOUCHED, "route", 1.0)
+    store.changed_peers()
+    with SQLStore.open(store.path) as other:
+        match decision:
+            case "prove":
+                other.remember_key(BOB, B, VERIFIED, "psk", 2.0)
+            case "remember":
+                other.remember_key(BOB, B, VOUCHED, "route", 2.0)
+            case _:
+                getattr(other, decision)(BOB, A, 2.0)
+    assert store.changed_peers() == ({BOB} if decision != "remember" else set())
+
+
 def test_a_blocked_key_stays_blocked(store: SQLStore) -> None:
     store.remember_key(BOB, A, VOUCHED, "route", 1.0)
     assert store.block(BOB, A, 2.0)
