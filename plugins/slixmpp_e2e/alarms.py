@@ -169,6 +169,11 @@ WORDS: dict[enum.Enum, Words] = {
         attack="Many strangers may be making it answer them.",
         remedy="Close sessions that are not needed, or raise `sessions` in register_plugin('e2e', {…}).",
     ),
+    NotSentReason.SESSION_OUTRANKED: Words(
+        likely="The peer's program was installed anew while it was connected.",
+        attack="A server that shows a key of its own beside the peer's would ask through just such a session.",
+        remedy="It ends by itself when the other session does. Compare the peer's keys: xmpp-e2e trust show JID",
+    ),
     NotSentReason.SESSION_CLOSED: Words(
         likely="The peer or you went offline in the middle.",
         attack="A server can end a session at any time; it cannot make us answer outside.",

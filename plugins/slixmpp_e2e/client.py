@@ -144,7 +144,7 @@ class Client:
             xmpp, self._presence, self._rooms, self.peers, self.routes, self.registry, self._emitter
         )
         signalling = Signalling(
-            self.registry, self._admission, self._channel, lambda own_jid, peer: self._create(Role.RESPONDER, own_jid, peer)
+            self.registry, self._admission, self._channel, lambda *offer: self._create(Role.RESPONDER, *offer)
         )
         self._incoming = IncomingFilter(
             xmpp,

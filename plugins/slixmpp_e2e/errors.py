@@ -56,6 +56,8 @@ class NotSentReason(enum.StrEnum):
     """We have opened as many sessions as the limits allow."""
     SESSION_CLOSED = "session-closed"
     """The session that a stanza belonged to has ended."""
+    SESSION_OUTRANKED = "session-outranked"
+    """A session of higher assurance, or an older one, is open with the same full JID under another key."""
 
 
 class NotSent(E2EError):

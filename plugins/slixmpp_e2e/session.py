@@ -88,7 +88,7 @@ class E2ESession:
     @property
     def fingerprint(self) -> Fingerprint | None:
         """The peer's key, once TLS has shown it."""
-        return self._driver.tls.fingerprint if self._driver.tls else None
+        return self._driver.key
 
     @property
     def protocol(self) -> str:

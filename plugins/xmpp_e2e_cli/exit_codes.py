@@ -71,6 +71,7 @@ _BY_REASON: dict[enum.Enum, ExitCode] = {
     errors.Code.REFLECTED_KEY: ExitCode.UNTRUSTED,
     NotSentReason.ROUTE_UNKNOWN: ExitCode.NETWORK,
     NotSentReason.SESSION_CLOSED: ExitCode.NETWORK,
+    NotSentReason.SESSION_OUTRANKED: ExitCode.UNTRUSTED,
 }
 """Where it is not that of the class."""
 

@@ -87,7 +87,7 @@ async def opening_and_ending(number: int) -> Act:
         for driver in sessions:
             limits.leave(driver)
         assert not list(kept)
-        left = (kept._open, kept._streams, kept._by_stream, kept._by_account, limits)
+        left = (kept._by_target, kept._streams, kept._by_stream, kept._by_account, limits)
         assert [len(each) for each in left] == [0] * 5
 
     return act

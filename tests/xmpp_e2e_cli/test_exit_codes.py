@@ -51,6 +51,7 @@ def test_a_class_goes_before_its_family() -> None:
     [
         (NotSentReason.ROUTE_UNKNOWN, ExitCode.NETWORK),
         (NotSentReason.SESSION_CLOSED, ExitCode.NETWORK),
+        (NotSentReason.SESSION_OUTRANKED, ExitCode.UNTRUSTED),
         (NotSentReason.QUEUE_FULL, ExitCode.UNAVAILABLE),
         (NotSentReason.QUEUED_TOO_LONG, ExitCode.UNAVAILABLE),
         (NotSentReason.TOO_MANY_SESSIONS, ExitCode.UNAVAILABLE),

@@ -128,6 +128,9 @@ class SendQueue:
         """Send an answer through the session in which its request came: behind all that waits there, and no other way."""
         if not session.is_open:
             self._senders.failed(stanza, NotSent(_REQUEST_SESSION_ENDED, NotSentReason.SESSION_CLOSED))
+        elif self._registry.is_outranked(session):
+            outranked = f"while another session with {session.peer} is open, under another key, nothing leaves through this one"
+            self._senders.failed(stanza, NotSent(outranked, NotSentReason.SESSION_OUTRANKED))
         elif not self._send_now(stanza, session.target) and (item := self._enqueue(stanza, *session.target)) is not None:
             item.session = session
             self._queue_for(item, [session.target])

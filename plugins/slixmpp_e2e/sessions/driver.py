@@ -22,7 +22,7 @@ from xmpp_e2e.negotiate.jingle import Reason
 from xmpp_e2e.session import Session
 from xmpp_e2e.states import HELLOS_CHECKED_OR_OPEN, WRITABLE, State
 from xmpp_e2e.stream import NS_CLIENT
-from xmpp_e2e.types import Assurance, KnownKeys, Role
+from xmpp_e2e.types import Assurance, Fingerprint, KnownKeys, Role
 
 _CLIENT = f"{{{NS_CLIENT}}}"
 
@@ -96,6 +96,11 @@ class SessionDriver:
     def assurance(self) -> Assurance:
         """What is proved of the peer's key."""
         return self.core.assurance
+
+    @property
+    def key(self) -> Fingerprint | None:
+        """The peer's key, once TLS has shown it."""
+        return self.tls.fingerprint if self.tls is not None else None
 
     @property
     def min_assurance(self) -> Assurance:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sized
+from typing import TypeVar
 
 from slixmpp_e2e.errors import NotSent, NotSentReason
 from slixmpp_e2e.jids import bare
-from slixmpp_e2e.sessions.driver import DriverEvent, SessionDiscarded, SessionDriver, SessionReleased
+from slixmpp_e2e.sessions.driver import DriverEvent, SessionDriver, SessionReleased
 from xmpp_e2e import events
 from xmpp_e2e.errors import SessionCancelled
 from xmpp_e2e.states import NOT_YET_OPEN, State
@@ -20,6 +21,9 @@ SessionKey = tuple[str, str, str]
 """(own JID, peer's full JID, sid)"""
 Target = tuple[str, str]
 """(own full JID, peer's full JID)"""
+_K = TypeVar("_K")
+_ALIVE = NOT_YET_OPEN | {State.OPEN}
+
 CreateDriver = Callable[[Role, str, str, Assurance], SessionDriver]
 """Makes a driver from the role, the own JID, the peer's full JID and a minimum assurance beyond the settings."""
 
@@ -32,7 +36,8 @@ class SessionRegistry:
         self._create, self._limit, self._admitted = create, limit, admitted
         self._sessions: dict[SessionKey, SessionDriver] = {}
         self._by_account: dict[str, dict[SessionDriver, None]] = {}
-        self._open: dict[Target, SessionDriver] = {}
+        self._by_target: dict[Target, dict[SessionDriver, None]] = {}
+        """Those that have opened stand in the order in which they did."""
         self._by_stream: dict[SessionKey, SessionDriver] = {}
         self._streams: dict[SessionDriver, SessionKey] = {}
         self._ended: dict[SessionKey, None] = {}
@@ -48,13 +53,23 @@ class SessionRegistry:
         return tuple(self._by_account.get(account, ()))
 
     def open_with(self, target: Target) -> SessionDriver | None:
-        """Return the open session to send through: the one that opened last."""
-        driver = self._open.get(target)
+        """Return the open session to send through; None if there is none, or none that does.
+
+        There may be several under different keys. The one of the highest assurance counts, of several the one that opened
+        first; and none below the minimum of any session with this target, open or not: whoever asked for that relies on it.
+        """
+        sessions = self._by_target.get(target, {})
+        if len(sessions) > 1:
+            needed = max((each.min_assurance for each in sessions if each.core.state in _ALIVE), default=Assurance.NONE)
+            fit = [each for each in sessions if each.is_open and each.assurance >= needed]
+            return max(fit, key=lambda each: each.assurance, default=None)
+        driver = next(iter(sessions), None)
         return driver if driver is not None and driver.core.state is State.OPEN else None
 
     def best_with(self, target: Target) -> SessionDriver | None:
-        """Return the open session, or else the one that may open next."""
-        return self.open_with(target) or next(self._opening(target), None)
+        """Return the open session to send through, or else the one that opens and demands most."""
+        opening = max(self._opening(target), key=lambda driver: driver.min_assurance, default=None)
+        return self.open_with(target) or opening
 
     def ensure(self, target: Target, min_assurance: Assurance = Assurance.NONE) -> SessionDriver:
         """Return the session with ``target``; offer one if there is none, or if the open one falls short of ``min_assurance``.
@@ -114,10 +129,16 @@ class SessionRegistry:
         """Return our own pending offer to this full JID."""
         return next((driver for driver in self._opening(target) if driver.state is State.OFFER_SENT), None)
 
+    def is_outranked(self, driver: SessionDriver) -> bool:
+        """Return whether an open session with the same full JID carries what leaves, under another key."""
+        best = self.open_with(driver.target)
+        return best is not None and best is not driver and best.key != driver.key
+
     def add(self, driver: SessionDriver) -> None:
         """Take a new session in."""
         self._sessions[driver.own_jid, driver.peer, driver.sid] = driver
         self._by_account.setdefault(bare(driver.peer), {})[driver] = None
+        self._by_target.setdefault(driver.target, {})[driver] = None
 
     def on_session_event(self, driver: SessionDriver, event: DriverEvent) -> None:
         """Keep track of what is open, and of bytestreams."""
@@ -126,20 +147,14 @@ class SessionRegistry:
                 self._streams[driver] = key = (driver.own_jid, driver.peer, sid)
                 self._by_stream[key] = driver
             case events.SessionOpened():
-                # the newest open session is the one to send through; an older one with the same peer ends
-                older = self._open.get(driver.target)
-                self._open[driver.target] = driver
-                if older is not None and older is not driver:
+                sessions = self._by_target[driver.target]
+                del sessions[driver]
+                sessions[driver] = None
+                # the same key again: the peer's program was started anew, or offers have crossed; an older one ends
+                for older in [each for each in sessions if each is not driver and each.is_open and each.key == driver.key]:
                     older.close()
-            case events.SessionClosed() | events.SessionFailed() | SessionDiscarded():
-                self._drop_open(driver)
             case SessionReleased():
-                self._drop_open(driver)
                 self._remove(driver)
-
-    def _drop_open(self, driver: SessionDriver) -> None:
-        if self._open.get(driver.target) is driver:
-            del self._open[driver.target]
 
     def _remove(self, driver: SessionDriver) -> None:
         stream = self._streams.pop(driver, None)
@@ -151,13 +166,17 @@ class SessionRegistry:
             return
         del self._sessions[key]
         _remember(self._ended, key)
-        account = bare(driver.peer)
-        del self._by_account[account][driver]
-        if not self._by_account[account]:
-            del self._by_account[account]
+        _drop(self._by_account, bare(driver.peer), driver)
+        _drop(self._by_target, driver.target, driver)
 
-    def _opening(self, target: Target) -> Iterator[SessionDriver]:
-        return (driver for driver in self.of(bare(target[1])) if driver.state in NOT_YET_OPEN and driver.target == target)
+    def _opening(self, target: Target) -> list[SessionDriver]:
+        return [driver for driver in self._by_target.get(target, ()) if driver.state in NOT_YET_OPEN]
+
+
+def _drop(sessions: dict[_K, dict[SessionDriver, None]], key: _K, driver: SessionDriver) -> None:
+    del sessions[key][driver]
+    if not sessions[key]:
+        del sessions[key]
 
 
 def _remember(ended: dict[SessionKey, None], key: SessionKey) -> None:

@@ -17,11 +17,13 @@ from xmpp_e2e.negotiate.digest import wins_tie_break
 from xmpp_e2e.negotiate.jingle import NS_JINGLE, NS_SECURITY, NS_XMLSTREAM, Action, Jingle, parse
 from xmpp_e2e.states import State
 from xmpp_e2e.transport.ibb import NS_IBB, sid_of
+from xmpp_e2e.types import Assurance
 
 _JINGLE = f"{{{NS_JINGLE}}}jingle"
 _OURS = (f".//{{{NS_SECURITY}}}security", f".//{{{NS_XMLSTREAM}}}description")
-CreateResponder = Callable[[str, str], SessionDriver]
-"""Makes the driver of a session that a peer offers, from our own JID and the peer's. JingleError if there can be none."""
+CreateResponder = Callable[[str, str, Assurance], SessionDriver]
+"""Makes the driver of a session that a peer offers, from our own JID, the peer's, and a minimum assurance beyond the settings.
+JingleError if there can be none."""
 
 
 class Signalling:
@@ -104,11 +106,11 @@ class Signalling:
         own_jid, peer, sid = key
         ours = self._registry.offered((own_jid, peer)) if jingle.secured is not None else None
         if ours is None:
-            return self._admission.reserve(peer, lambda: self._create(own_jid, peer))
+            return self._admission.reserve(peer, lambda: self._create(own_jid, peer, Assurance.NONE))
         if wins_tie_break(ours.sid, sid):
             raise JingleError("our own offer has precedence", "conflict", "tie-break")
         ours.discard()  # and no slot is reserved: the peer's offer takes the place of ours, and counts as ours
-        return self._create(own_jid, peer)
+        return self._create(own_jid, peer, ours.min_assurance)
 
     def _crosses_ours(self, key: SessionKey) -> bool:
         """Return whether this offer crosses one of ours. Each of ours lets one through, so we decide how many."""

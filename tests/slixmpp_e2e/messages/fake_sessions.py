@@ -47,8 +47,20 @@ def body_of(stanza: Element) -> str:
 class FakeDriver(SessionDriver):
     """A session that takes as many stanzas as there is room for."""
 
-    def __init__(self, peer: str, *, own_jid: str = ALICE, state: State = State.OPEN, room: int = 100) -> None:
-        self.core: Any = SimpleNamespace(state=state, sid=f"sid{id(self)}", assurance=Assurance.VOUCHED)
+    def __init__(
+        self,
+        peer: str,
+        *,
+        own_jid: str = ALICE,
+        state: State = State.OPEN,
+        room: int = 100,
+        assurance: Assurance = Assurance.VOUCHED,
+        needed: Assurance = Assurance.VOUCHED,
+        key: bytes = bytes(32),
+    ) -> None:
+        config = SimpleNamespace(needed_assurance=needed)
+        self.core: Any = SimpleNamespace(state=state, sid=f"sid{id(self)}", assurance=assurance, config=config)
+        self.tls: Any = SimpleNamespace(fingerprint=Fingerprint(key))
         self.own_jid, self.peer, self.role = own_jid, peer, Role.INITIATOR
         self.target = (own_jid, peer)
         self.closed: Any = SimpleNamespace(done=lambda: self.core.state is State.CLOSED)

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from random import Random
+from typing import Any
 from xml.etree.ElementTree import Element
 
 import pytest
@@ -13,8 +14,14 @@ import pytest
 from slixmpp_e2e.alarms import reason_of
 from slixmpp_e2e.errors import NotSent, NotSentReason
 from slixmpp_e2e.sessions import registry as registry_module
+from slixmpp_e2e.sessions.driver import SessionReleased
+from slixmpp_e2e.sessions.registry import SessionRegistry
 from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, e2e, jingle, turns, until
+from tests.slixmpp_e2e.messages.fake_sessions import FakeDriver
+from xmpp_e2e import events
 from xmpp_e2e.errors import SessionCancelled
+from xmpp_e2e.states import State
+from xmpp_e2e.types import Assurance, Fingerprint
 
 
 class Interleaved:
@@ -173,3 +180,77 @@ async def test_ended_sessions_are_remembered_in_bounds(env: Env, monkeypatch: py
     registry = e2e(alice)._client.registry
     assert [sid for _, _, sid in registry._ended] == sids[1:]
     assert len(registry._ended_streams) == 2
+
+
+# --- several open sessions with one full JID -------------------------------------------------------------------------
+
+KEY, OTHER_KEY = b"k" * 32, b"o" * 32
+VOUCHED, KNOWN, VERIFIED = Assurance.VOUCHED, Assurance.KNOWN, Assurance.VERIFIED
+
+
+def opened(*drivers: FakeDriver) -> SessionRegistry:
+    """A registry in which these sessions have come to be, and those that are open have opened, in this order."""
+    registry = SessionRegistry(lambda role, own_jid, peer, needed: FakeDriver(peer, needed=needed), 100, ())
+    for driver in drivers:
+        registry.add(driver)
+        if driver.is_open:
+            registry.on_session_event(driver, events.SessionOpened(driver.assurance, Fingerprint(KEY)))
+    return registry
+
+
+@pytest.mark.parametrize(
+    ("older", "newer", "best"),
+    [
+        (FakeDriver(BOB, key=KEY), FakeDriver(BOB, key=KEY), "newer"),
+        (FakeDriver(BOB, key=KEY), FakeDriver(BOB, key=OTHER_KEY), "older"),
+        (FakeDriver(BOB, key=KEY, assurance=KNOWN), FakeDriver(BOB, key=OTHER_KEY), "older"),
+        (FakeDriver(BOB, key=KEY), FakeDriver(BOB, key=OTHER_KEY, assurance=VERIFIED), "newer"),
+        (FakeDriver(BOB, key=KEY), FakeDriver(BOB, key=KEY, needed=VERIFIED, state=State.DONE_SENT), "none"),
+        (FakeDriver(BOB, key=KEY, needed=VERIFIED, state=State.DONE_SENT), FakeDriver(BOB, key=KEY), "none"),
+        (FakeDriver(BOB, key=KEY, needed=KNOWN, state=State.DONE_SENT), FakeDriver(BOB, key=KEY, assurance=VERIFIED), "newer"),
+    ],
+)
+def test_no_session_displaces_a_better_one(older: FakeDriver, newer: FakeDriver, best: str) -> None:
+    """Nor goes anything through one that falls short of what is demanded of another with the same full JID."""
+    registry = opened(older, newer)
+    assert registry.open_with(older.target) is {"older": older, "newer": newer, "none": None}[best]
+    if best == "none":
+        demanding = older if older.min_assurance is VERIFIED else newer
+        assert registry.best_with(older.target) is registry.ensure(older.target) is demanding
+
+
+def test_the_next_best_carries_on_when_the_best_has_ended() -> None:
+    shown = {b"1": VOUCHED, b"2": KNOWN, b"3": VOUCHED}
+    drivers = [FakeDriver(BOB, key=key * 32, assurance=assurance) for key, assurance in shown.items()]
+    registry, order = opened(*drivers), []
+    while drivers:
+        driver: Any = registry.open_with((ALICE, BOB))
+        assert [each for each in drivers if registry.is_outranked(each)] == [each for each in drivers if each is not driver]
+        order.append(driver)
+        drivers.remove(driver)
+        driver.core.state = State.CLOSED
+        registry.on_session_event(driver, SessionReleased())
+    assert [driver.assurance for driver in order] == [KNOWN, VOUCHED, VOUCHED]
+    assert not list(registry)
+
+
+async def test_a_demand_outlives_a_tie_break(env: Env) -> None:
+    """Our offer gives way to the peer's; what we demanded holds for theirs, too, before anything is sent."""
+    alice, bob = await env.pair()
+    for demand, other in ((alice, bob), (bob, alice)):
+        hold = env.hold(jingle("session-initiate"))
+        connecting = [
+            asyncio.create_task(e2e(demand).connect(other.boundjid.full, require="verified")),
+            asyncio.create_task(e2e(other).connect(demand.boundjid.full)),
+        ]
+        await until(hold.caught(2))
+        hold.release()
+        mine, theirs = [await until(task) for task in connecting]
+        assert mine.sid == theirs.sid
+        assert mine.min_assurance is VERIFIED
+        heard = Events(other, "message")
+        demand.send_message(mto=other.boundjid.full, mbody="wait for it")
+        await env.settle(alice, bob)
+        assert len(heard) == 0
+        await until(mine.close())
+        await env.settle(alice, bob)
