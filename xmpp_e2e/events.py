@@ -99,6 +99,14 @@ class KeyVerified:
 
 
 @dataclass(frozen=True)
+class KeyDoubted:
+    """A user has said that the short strings differ, here or there: whatever verified this key before, it counts no more."""
+
+    fingerprint: Fingerprint
+    """The peer's key."""
+
+
+@dataclass(frozen=True)
 class VerificationDeclined:
     """The peer does not take part in a method that we asked for."""
 
@@ -183,6 +191,7 @@ Event = (
     | PromptRequested
     | ComputationRequested
     | KeyVerified
+    | KeyDoubted
     | VerificationDeclined
     | VerificationRequested
     | PeerSasResult

@@ -23,6 +23,7 @@ from slixmpp_e2e.errors import (
 from slixmpp_e2e.events import (
     E2EEvent,
     KeyChanged,
+    KeyDoubted,
     OtherKeyHeld,
     PeerSasResult,
     PlaintextEvent,
@@ -64,6 +65,7 @@ __all__ = [
     "E2ESession",
     "Fingerprint",
     "KeyChanged",
+    "KeyDoubted",
     "NotSent",
     "NotSentReason",
     "OtherKeyHeld",

@@ -285,3 +285,17 @@ def held_alarm(peer: str, key: Fingerprint) -> str:
         f"To use it without a comparison: xmpp-e2e trust accept {peer} {key}\n"
         f"To refuse it: xmpp-e2e trust block {peer} {key}"
     )
+
+
+def doubt_alarm(peer: str, key: Fingerprint, *, pinned: bool) -> str:
+    """Return what a user must know of a key that is not verified any more. ``pinned``: the trust file says that it is."""
+    peer = shlex.quote(peer)
+    said = f"You and {peer} have compared short strings, and one of you says that they differ."
+    if pinned:
+        result = f"Their key {key} stays verified all the same: the trust file pins it. Take it out, unless you know why."
+    else:
+        result = f"Their key {key} is not verified any more."
+    return (
+        f"{said} {result} Most likely one of you misread. Somebody in the middle, with a session of their own to each of you,"
+        f" would cause exactly this. Compare again in a new session: xmpp-e2e trust verify {peer}"
+    )

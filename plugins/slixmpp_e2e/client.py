@@ -163,7 +163,7 @@ class Client:
         return signalling
 
     def _order(self, signalling: Signalling) -> dict[type[Any], tuple[Part, ...]]:
-        recorder = KeyRecorder(self._store, self.changes.on_keys)
+        recorder = KeyRecorder(self._store, self.peers, self._emitter, self.changes.on_keys)
         registry, sessions, queue, verifier = self.registry, self.sessions, self.queue, self._verifier
         admission = self._admission
         over = (registry, admission, queue, self._failures, verifier)
@@ -175,6 +175,7 @@ class Client:
             events.PromptRequested: (verifier,),
             events.ComputationRequested: (verifier,),
             events.KeyVerified: (recorder, verifier),
+            events.KeyDoubted: (recorder,),
             events.VerificationDeclined: (verifier,),
             events.VerificationRequested: (verifier,),
             events.PeerSasResult: (),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
-from slixmpp_e2e.alarms import explain, held_alarm, key_alarm
+from slixmpp_e2e.alarms import doubt_alarm, explain, held_alarm, key_alarm
 from slixmpp_e2e.jids import bare
 from xmpp_e2e import events as core
 from xmpp_e2e.errors import E2EError
@@ -133,6 +133,23 @@ class OtherKeyHeld(E2EEvent):
 
     def __str__(self) -> str:
         return held_alarm(self.peer, self.fingerprint)
+
+
+@dataclass(frozen=True)
+class KeyDoubted(E2EEvent):
+    """A key of the peer is not verified any more: short strings were compared, and one of the users says that they differ."""
+
+    name = "e2e_key_doubted"
+    level = logging.WARNING
+    peer: str
+    """The peer's bare JID."""
+    fingerprint: Fingerprint
+    """The key."""
+    pinned: bool
+    """True if the trust file still pins it, which only its author can change."""
+
+    def __str__(self) -> str:
+        return doubt_alarm(self.peer, self.fingerprint, pinned=self.pinned)
 
 
 @dataclass(frozen=True)

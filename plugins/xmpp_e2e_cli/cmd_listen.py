@@ -13,6 +13,7 @@ from slixmpp import JID, ClientXMPP, Message, Presence
 from slixmpp_e2e import (
     E2E,
     KeyChanged,
+    KeyDoubted,
     OtherKeyHeld,
     PeerSasResult,
     PlaintextEvent,
@@ -54,6 +55,7 @@ class Listener:
             "e2e_session_failed": self._session_event,
             "e2e_key_changed": self._session_event,
             "e2e_other_key_held": self._other_key_held,
+            "e2e_key_doubted": self._key_doubted,
             "e2e_verification_required": self._session_event,
             "e2e_verification_requested": self._verification_request,
             "e2e_peer_sas_result": self._session_event,
@@ -169,6 +171,10 @@ class Listener:
     def _other_key_held(self, event: OtherKeyHeld) -> None:
         data = {"peer": event.peer, "fingerprint": str(event.fingerprint), "message": str(event)}
         self._out.event("other_key_held", data, output.escape(str(event)))
+
+    def _key_doubted(self, event: KeyDoubted) -> None:
+        data = {"peer": event.peer, "fingerprint": str(event.fingerprint), "pinned": event.pinned, "message": str(event)}
+        self._out.event("key_doubted", data, output.escape(str(event)))
 
     def _verification_interrupted(self, report: VerificationInterrupted) -> None:
         self._out.event("verification_interrupted", {"peer": report.peer, "count": report.count}, output.escape(str(report)))

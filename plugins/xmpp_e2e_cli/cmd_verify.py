@@ -35,8 +35,16 @@ class VerificationMethod(enum.Enum):
 class PeerSawMismatch(AuthenticationFailed):
     """The peer's user says that the two short strings differ."""
 
-    likely = "The peer pressed the wrong key, or the connection was lost."
+    likely = "One of you misread, or pressed the wrong key."
     attack = "Somebody in the middle shows each of you a different string."
+    remedy = "Compare again. If it happens twice, do not use this path."
+
+
+class PeerDidNotAnswer(AuthenticationFailed):
+    """The comparison ended before the peer's user had said whether the strings are the same."""
+
+    likely = "The connection was lost, or the peer ended their program."
+    attack = "Somebody in the middle, who sees that the strings differ, would cut the peer's answer off."
     remedy = "Ask the peer. If they saw a different string: xmpp-e2e trust forget JID SHA256:…; trust show has the fingerprint."
 
 
@@ -148,12 +156,15 @@ class _PeerSasResult:
             self._result.set_result(event)
 
     async def wait_for_match(self, session: E2ESession, tell: Progress) -> None:
-        """Return when the peer's user has said that it is the same. Raises PeerSawMismatch if not, or if the session ends."""
+        """Return when the peer's user has said that it is the same. Raises PeerSawMismatch if it is not, PeerDidNotAnswer."""
         tell("waiting for the peer's answer")
         ended = asyncio.ensure_future(session.wait_closed())
         await asyncio.wait((self._result, ended), return_when=asyncio.FIRST_COMPLETED)
         ended.cancel()
-        if not self._result.done() or not self._result.result().match:
-            text = f"you said that it is the same, but {session.peer} did not confirm it: their key counts as verified here"
+        if not self._result.done():
+            silent = f"you said that it is the same, but {session.peer} did not confirm it: their key counts as verified here"
+            raise PeerDidNotAnswer(silent)
+        if not self._result.result().match:
+            text = f"you said that it is the same, but {session.peer} says that it is not: their key is not verified any more"
             raise PeerSawMismatch(text)
         tell("the peer says that it is the same, too")

@@ -6,7 +6,7 @@ from xmpp_e2e.authenticate.base import Proof
 from xmpp_e2e.config import Config
 from xmpp_e2e.events import KeyChanged, VerificationRequired
 from xmpp_e2e.key_decision import KeyDecision, KeyStatus, decide
-from xmpp_e2e.types import Assurance, KnownKeys
+from xmpp_e2e.types import Assurance, Fingerprint, KnownKeys
 
 
 class KeyAssessment:
@@ -22,6 +22,11 @@ class KeyAssessment:
         self._config = config
         self._announced: KeyStatus | None = None
         self._required = False
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """The key."""
+        return self._signalled.key
 
     @property
     def strongest(self) -> Proof:

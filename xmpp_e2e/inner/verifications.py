@@ -135,6 +135,8 @@ class Verifications:
         if isinstance(self.pending_prompt, CompareSas):
             match = self._requests.sas_answers[True] = reply == MATCH
             self._context.out.element(elements.build_verification(elements.RESULT, "sas", match=str(match).lower()))
+            if not match:
+                self._emit(events.KeyDoubted(self._gate.key.fingerprint))
         self._proofs.answer_prompt(reply)
         self.run(now)
 
@@ -223,21 +225,24 @@ class Verifications:
         self.run(now)
 
     def _on_result(self, element: Element, now: float) -> None:
-        """Take what the peer's user says of the SAS: information; our own user's answer counts."""
-        if not self._applies():
-            return
+        """Take what the peer's user says of the SAS. Our own user's answer verifies the key; if either says that the strings
+        differ, it is verified no more. That counts while the session is closing, too."""
+        applies = self._applies()
         if not self._requests.sas_shown:
-            if self._context.machine.state is not State.OPEN:
+            if applies and self._context.machine.state is not State.OPEN:
                 self._context.machine.reject(Trigger.STEP)
             return
         match = element.get("match")
         if element.get("method") != "sas" or match not in ("true", "false"):
             raise StreamError("the peer's result is malformed", "bad-format")
-        if False in self._requests.sas_answers:
+        if False in self._requests.sas_answers or (match == "true" and not applies):
             return
         self._requests.sas_answers[False] = match == "true"
         self._emit(events.PeerSasResult("sas", match == "true"))
         if match == "false":
+            self._emit(events.KeyDoubted(self._gate.key.fingerprint))
+            if not applies:
+                return
             raise AuthenticationFailed(
                 f"the user of {self._context.config.peer_jid} says that the strings are not the same", Code.SAS_MISMATCH
             )

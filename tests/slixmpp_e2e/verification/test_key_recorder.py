@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from slixmpp_e2e.events import KeyDoubted
 from slixmpp_e2e.sessions.driver import SessionReleased
 from slixmpp_e2e.store import SQLStore
 from slixmpp_e2e.verification.key_recorder import KeyRecorder
 from tests.slixmpp_e2e.env import BOB
 from tests.slixmpp_e2e.verification.users import BOBS
 from xmpp_e2e import events
-from xmpp_e2e.types import Assurance, Fingerprint
+from xmpp_e2e.types import Assurance, Fingerprint, KnownKey, KnownKeys
 
 KEY = Fingerprint(bytes(32))
 PROVED = events.KeyVerified("srp", Assurance.VERIFIED, KEY)
@@ -26,10 +28,17 @@ class Session:
         self.peer, self.is_open = BOB, is_open
 
 
-def record(store: SQLStore, session: Any, *told: Any) -> None:
-    recorder = KeyRecorder(store, lambda account: None)
+def record(store: SQLStore, session: Any, *told: Any, pinned: bool = False) -> tuple[list[KeyDoubted], list[str]]:
+    """Return the events and of which accounts something changed. ``pinned``: the trust file pins the key."""
+    emitted: list[KeyDoubted] = []
+    changed: list[str] = []
+    pins = KnownKeys((KnownKey(KEY, Assurance.VERIFIED, "pin", 0.0),))
+    peers: Any = SimpleNamespace(known_keys=lambda account: pins if pinned else store.known_keys(account))
+    emitter: Any = SimpleNamespace(emit=emitted.append)
+    recorder = KeyRecorder(store, peers, emitter, changed.append)
     for event in told:
         recorder.on_session_event(session, event)
+    return emitted, changed
 
 
 @pytest.mark.parametrize(
@@ -64,3 +73,34 @@ def test_a_proof_in_an_open_session_is_stored_at_once(store: SQLStore) -> None:
     record(store, Session(is_open=True), PROVED)
     [key] = store.known_keys(BOBS).keys
     assert key.assurance is Assurance.VERIFIED
+
+
+DOUBTED = events.KeyDoubted(KEY)
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_a_doubt_takes_back_what_was_verified(store: SQLStore, is_open: bool) -> None:
+    """It is told once, whatever had verified the key, and the other sessions with the account hear of it."""
+    store.pin(BOBS, KEY, 1.0)
+    emitted, changed = record(store, Session(is_open=is_open), DOUBTED, DOUBTED)
+    [event] = emitted
+    assert (event.peer, event.fingerprint, event.pinned) == (BOBS, KEY, False)
+    assert "is not verified any more" in str(event)
+    assert changed == [BOBS]
+    [key] = store.known_keys(BOBS).keys
+    assert (key.assurance, key.verified_by) == (Assurance.VOUCHED, "route")
+
+
+def test_a_doubt_about_what_was_not_verified_says_nothing(store: SQLStore) -> None:
+    store.remember_key(BOBS, KEY, Assurance.VOUCHED, "route", 1.0)
+    assert record(store, Session(), DOUBTED) == ([], [])
+
+
+def test_a_doubt_about_what_the_trust_file_pins_says_so(store: SQLStore) -> None:
+    [event], _ = record(store, Session(), DOUBTED, pinned=True)
+    assert event.pinned
+    assert "the trust file pins it" in str(event)
+
+
+def test_a_proof_is_told_where_it_changes_something(store: SQLStore) -> None:
+    assert record(store, Session(), PROVED, START, PROVED) == ([], [BOBS])

@@ -405,6 +405,22 @@ def test_strings_that_differ_for_the_other(wants: Role, before: bool) -> None:
     assert ours.session.pending_prompt is None
     assert has_code(Code.SAS_MISMATCH)(between.side(wants.other).failure)
     assert not ours.of(events.SasInterrupted) + between.side(wants.other).of(events.SasInterrupted)
+    for side, shown in ((between.alice, "bob"), (between.bob, "alice")):
+        assert side.of(events.KeyDoubted) == [events.KeyDoubted(config(shown).own_key.fingerprint)]
+
+
+@ROLES
+@pytest.mark.parametrize("match", [True, False])
+def test_what_the_other_says_is_heard_while_we_say_farewell(wants: Role, match: bool) -> None:
+    """We have said that the strings are the same, and close; the other's answer crosses our farewell. Only a doubt counts."""
+    between = wish(pair(), wants)
+    answers(between, wants)
+    ours, theirs = between.side(wants), between.side(wants.other)
+    theirs.session.answer_prompt(MATCH if match else b"differs", between.now)
+    ours.session.close(between.now)
+    between.run()
+    assert len(ours.of(events.KeyDoubted)) == (not match)
+    assert ours.session.state is State.CLOSED
 
 
 # --- cut -------------------------------------------------------------------------------------------------------------
