@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import ClassVar
 from xml.etree.ElementTree import Element
 
@@ -31,13 +32,14 @@ from xmpp_e2e.errors import (
 )
 from xmpp_e2e.inner.context import Context
 from xmpp_e2e.inner.conversation import Conversation
+from xmpp_e2e.key_decision import OnKeyChange
 from xmpp_e2e.negotiate import jingle as signalling
 from xmpp_e2e.negotiate.jingle import Action, Jingle, Reason
 from xmpp_e2e.negotiate.negotiation import Negotiation
 from xmpp_e2e.state_machine import StateMachine
 from xmpp_e2e.states import AUTHENTICATING, NOT_YET_OPEN, TIMEOUT_MESSAGES, State, Trigger, next_state
 from xmpp_e2e.tls.connection import HandshakeResult, TLSConnection
-from xmpp_e2e.types import Assurance, Fingerprint, KnownKeys, Role
+from xmpp_e2e.types import Assurance, Fingerprint, KnownKeys, Role, TrustModel
 
 SESSION_BYTES = 2**36
 """TLS bytes after which a session closes, so that a new one is negotiated: far inside AES-GCM's bound (RFC 8446 §5.5)."""
@@ -136,6 +138,17 @@ class Session:
         if self._conversation is not None:
             with self._fail_on_error(now):
                 self._conversation.update_known_keys(known_keys, now)
+
+    def update_terms(
+        self, trust_model: TrustModel, on_key_change: OnKeyChange, min_assurance: Assurance, now: float
+    ) -> None:
+        """Assess the peer's key again, by other terms than those in the config so far: the session waits, goes on or ends."""
+        self.config = replace(
+            self.config, trust_model=trust_model, on_key_change=on_key_change, min_assurance=min_assurance
+        )
+        if self._conversation is not None:
+            with self._fail_on_error(now):
+                self._conversation.update_config(self.config, now)
 
     def request_verification(
         self, method: str, now: float, secret: bytes | None = None, form: SasForm = SasForm.DECIMAL

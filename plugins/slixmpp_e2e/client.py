@@ -59,12 +59,13 @@ class Client:
         self._xmpp, self._settings, self._store = xmpp, settings, store
         self._own_key, self._trust_file = own_key, trust_file
         self._emitter, self._channel, self._presence = Emitter(xmpp), IqChannel(xmpp), PresenceCache(self._clock)
-        self.peers = PeerSettingsLookup(store, trust_file, settings.defaults, lambda account: self.routes.forget(account))
+        self.peers = PeerSettingsLookup(store, trust_file, settings.defaults, lambda account: self.changes.on_settings(account))
         self._poller = StorePoller(
             self._loop,
             store,
             has_sessions=lambda: any(True for _ in self.registry),
             on_keys_changed=lambda account: self.changes.on_keys(account),
+            on_policy_changed=lambda account: self.changes.on_settings(account),
             on_error=self.on_store_error,
         )
         self._verifier = Verifier(
@@ -141,7 +142,7 @@ class Client:
         )
         self._outgoing.attach(self.queue)
         self.changes = PeerChanges(
-            xmpp, self._presence, self._rooms, self.peers, self.routes, self.registry, self._emitter
+            xmpp, self._presence, self._rooms, self.peers, self.routes, self.registry, self.allow_list, self._emitter
         )
         signalling = Signalling(
             self.registry, self._admission, self._channel, lambda *offer: self._create(Role.RESPONDER, *offer)
@@ -191,7 +192,7 @@ class Client:
 
     def _create(self, role: Role, own_jid: str, peer: str, min_assurance: Assurance = Assurance.NONE) -> SessionDriver:
         core = self._factory.create(role, own_jid, peer, min_assurance)
-        return SessionDriver(core, self._channel, self._loop(), self.on_session_event)
+        return SessionDriver(core, self._channel, self._loop(), self.on_session_event, min_assurance)
 
     def on_session_event(self, driver: SessionDriver, event: DriverEvent) -> None:
         """Hand an event of a session to whoever hears of it, in order, and then to the user."""

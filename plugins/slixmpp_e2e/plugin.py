@@ -164,6 +164,7 @@ class E2E(BasePlugin):
             "session_resumed": self._on_stream_resumed,
             "session_end": self._on_stream_lost,
             "disconnected": self._on_disconnected,
+            "roster_update": self._on_roster,
         }
 
     def _on_stream_started(self, event: Any) -> None:
@@ -174,6 +175,10 @@ class E2E(BasePlugin):
         """Load the roster if ``accept_from = "roster"`` needs it: simple bots never ask for theirs."""
         if isinstance(self.xmpp, ClientXMPP) and self._client.allow_list.needs_roster:
             await self.xmpp.get_roster()
+
+    def _on_roster(self, event: Any) -> None:
+        if self._client.allow_list.needs_roster:
+            self._client.changes.on_accept_from()
 
     def _on_stream_resumed(self, event: Any) -> None:
         self._client.resume()
@@ -225,6 +230,7 @@ class E2E(BasePlugin):
         UntrustedKey, Timeout …
         """
         minimum = Assurance.parse(str(require)) if require is not None else Assurance.NONE
+        self._client.changes.on_settings(JID(peer).bare)  # another process may have changed them just now
         target = await self._client.router.best_device(self.xmpp.boundjid.full, str(JID(peer)))
         return self._client.sessions.of(await self._client.registry.connect(target, minimum))
 
@@ -247,14 +253,18 @@ class E2E(BasePlugin):
         )
 
     def set_accept_from(self, who: str | Iterable[str] | None) -> None:
-        """Replace the setting ``accept_from`` for this run. Open sessions go on. ConfigError."""
+        """Replace the setting ``accept_from`` for this run. Sessions end that peers have opened who may not any more.
+
+        ConfigError.
+        """
         self._client.allow_list.allow_sessions_from(accept_from(who, self.xmpp.is_component))
+        self._client.changes.on_accept_from()
         if self.xmpp.session_bind_event.is_set():
             self._spawn("loading the roster", self._load_roster())
 
-    def allow_plaintext(self, peer: str) -> None:
-        """Under ``prefer``: allow plaintext to a peer with whom we have had encryption, while they are without it."""
-        self._client.peers.allow_plaintext(JID(peer).bare)
+    def allow_plaintext(self, peer: str, allowed: bool = True) -> None:
+        """Under ``prefer``: allow plaintext to a peer with whom we have had encryption, while they are without it; or not."""
+        self._client.peers.allow_plaintext(JID(peer).bare, allowed)
 
 
 def of(xmpp: BaseXMPP) -> E2E:

@@ -12,12 +12,13 @@ from xmpp_e2e.stream.send_buffer import SendBuffer
 from xmpp_e2e.types import Role
 
 
-@dataclass(frozen=True)
+@dataclass
 class Context:
     """The session that a conversation belongs to, as far as its parts may see it."""
 
     role: Role
     config: Config
+    """As it is now: the user may change what they demand of the key."""
     machine: StateMachine
     events: deque[Event]
     """For the host, in order."""

@@ -12,7 +12,7 @@ from xml.etree.ElementTree import Element
 
 from xmpp_e2e.authenticate.base import ChannelBinding, Prompt, run_to_end
 from xmpp_e2e.authenticate.sas_text import SasForm
-from xmpp_e2e.config import VerifyWhen
+from xmpp_e2e.config import Config, VerifyWhen
 from xmpp_e2e.errors import AuthenticationFailed, Code, E2EError, LocalError, PeerRefused, SessionCancelled, StreamError, quoted
 from xmpp_e2e.inner import elements
 from xmpp_e2e.inner.context import Context
@@ -78,6 +78,14 @@ class Conversation:
     def update_known_keys(self, known_keys: KnownKeys, now: float) -> None:
         """Assess the key again: the host knows other keys of the peer now."""
         self._gate.key.known_keys = known_keys
+        self._assess_again(now)
+
+    def update_config(self, config: Config, now: float) -> None:
+        """Assess the key again: the host demands something else of it now."""
+        self._context.config = self._gate.key.config = config
+        self._assess_again(now)
+
+    def _assess_again(self, now: float) -> None:
         if self._context.machine.state in AUTHENTICATING or self._context.machine.state is State.OPEN:
             self._verifications.assess(now)
 

@@ -14,12 +14,13 @@ class KeyAssessment:
 
     def __init__(self, config: Config, known_keys: KnownKeys, signalled: Proof) -> None:
         """``signalled``: the proof that the signalling gives."""
+        self.config = config
+        """What the host demands of the key now."""
         self.known_keys = known_keys
         """The peer's keys that the host knows now."""
         self.proof: Proof | None = None
         """The last proof of an authenticator in this session."""
         self._signalled = signalled
-        self._config = config
         self._announced: KeyStatus | None = None
         self._required = False
 
@@ -44,9 +45,9 @@ class KeyAssessment:
             self._signalled.key,
             self._signalled.assurance,
             proved=self.proof.assurance if self.proof else Assurance.NONE,
-            trust_model=self._config.trust_model,
-            on_key_change=self._config.on_key_change,
-            min_assurance=self._config.min_assurance,
+            trust_model=self.config.trust_model,
+            on_key_change=self.config.on_key_change,
+            min_assurance=self.config.min_assurance,
         )
 
     def changed_event(self, decision: KeyDecision) -> KeyChanged | None:

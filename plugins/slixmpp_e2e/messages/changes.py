@@ -10,12 +10,14 @@ from slixmpp_e2e.events import OtherKeyHeld
 from slixmpp_e2e.jids import bare
 from slixmpp_e2e.messages.routing import RouteCache
 from slixmpp_e2e.messages.scope import MucRooms
+from slixmpp_e2e.sessions.admission.allow_list import AllowList
 from slixmpp_e2e.sessions.registry import SessionRegistry
 from slixmpp_e2e.trust.peer_settings import PeerSettingsLookup
 from slixmpp_e2e.trust.trust_file.parse import TrustFileRules
 from slixmpp_e2e.xmpp import discovery
 from slixmpp_e2e.xmpp.emitter import Emitter
 from slixmpp_e2e.xmpp.presence import PresenceCache
+from xmpp_e2e.types import Role
 
 
 class PeerChanges:
@@ -29,10 +31,12 @@ class PeerChanges:
         peers: PeerSettingsLookup,
         routes: RouteCache,
         registry: SessionRegistry,
+        allow_list: AllowList,
         emitter: Emitter,
     ) -> None:
         self._xmpp, self._presence, self._rooms = xmpp, presence, rooms
-        self._peers, self._routes, self._registry, self._emitter = peers, routes, registry, emitter
+        self._peers, self._routes, self._registry = peers, routes, registry
+        self._allow_list, self._emitter = allow_list, emitter
 
     def on_presence(self, stanza: Presence) -> None:
         """A presence stanza came: the peer's routes may have changed, and a resource that went offline has lost its path."""
@@ -55,6 +59,19 @@ class PeerChanges:
         self._routes.forget(account)  # a device that was left out may be as good as the others now
         for driver in self._registry.of(account):
             driver.update_known_keys(known)
+
+    def on_settings(self, account: str) -> None:
+        """The settings for an account may have changed: its sessions meet them from now on, wait until they do, or end."""
+        settings = self._peers.of(account)
+        self._routes.forget(account)
+        for driver in self._registry.of(account):
+            driver.update_settings(settings)
+
+    def on_accept_from(self) -> None:
+        """Others may open sessions with us now: those end that peers have opened who may not any more."""
+        for driver in self._registry:
+            if driver.role is Role.RESPONDER and not self._allow_list.is_allowed(driver.peer):
+                driver.close()
 
     def on_trust_file(self, old: TrustFileRules, new: TrustFileRules) -> None:
         """The trust file says something else: sessions that began on other terms end, and all hear of its keys."""

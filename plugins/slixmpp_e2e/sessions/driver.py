@@ -11,6 +11,7 @@ from xml.etree.ElementTree import Element
 from slixmpp import Iq
 
 from slixmpp_e2e.sessions.stall import STALL_SECONDS, StallDetector
+from slixmpp_e2e.trust.peer_settings import PeerSettings
 from slixmpp_e2e.xmpp.ibb import IBBTransport
 from slixmpp_e2e.xmpp.iq_channel import IqChannel
 from slixmpp_e2e.xmpp.namespaces import of_client
@@ -50,9 +51,15 @@ class SessionDriver:
     """
 
     def __init__(
-        self, core: Session, iqs: IqChannel, loop: asyncio.AbstractEventLoop, on_session_event: OnSessionEvent
+        self,
+        core: Session,
+        iqs: IqChannel,
+        loop: asyncio.AbstractEventLoop,
+        on_session_event: OnSessionEvent,
+        required: Assurance = Assurance.NONE,
     ) -> None:
-        self.core = core
+        """``required``: what a caller demands beyond the settings; the core's config has it already."""
+        self.core, self._required = core, required
         self.own_jid, self.peer, self.role = core.config.own_jid, core.config.peer_jid, core.role
         self.target = (self.own_jid, self.peer)
         """(own full JID, peer's full JID)"""
@@ -178,6 +185,19 @@ class SessionDriver:
         """Hand over what is known of the peer's keys now."""
         self.core.update_known_keys(known, self._now)
         self._schedule()
+
+    def update_settings(self, settings: PeerSettings) -> None:
+        """Go by the settings of the moment: end, if they allow no session, or let the core decide about the key by them."""
+        config, needed = self.core.config, max(self._required, settings.min_assurance)
+        if not settings.policy.accepts_sessions:
+            self.close()
+        elif (config.trust_model, config.on_key_change, config.min_assurance) != (
+            settings.trust_model,
+            settings.on_key_change,
+            needed,
+        ):
+            self.core.update_terms(settings.trust_model, settings.on_key_change, needed, self._now)
+            self._schedule()
 
     def send(self, stanza: Element) -> bool:
         """Send one stanza. False if there is no room now; LocalError if it cannot be sent. Nothing is sent then."""

@@ -16,26 +16,24 @@ from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import platformdirs
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
 
-from slixmpp_e2e.policy import Policy
 from slixmpp_e2e.store import tables
 from slixmpp_e2e.store.database import Database, open_database
 from slixmpp_e2e.store.errors import StoreError
 from slixmpp_e2e.store.key_protection.key_file import KeyFile
 from slixmpp_e2e.store.key_protection.protection import KeyProtection
 from slixmpp_e2e.store.key_table import KeyTable, changed_peers_since, parse_row
+from slixmpp_e2e.store.policy_table import PolicyTable
 from slixmpp_e2e.store.secret_table import SecretTable
 from slixmpp_e2e.store.values import Change, PeerPolicy, StoredOwnKey
-from xmpp_e2e.key_decision import OnKeyChange
 from xmpp_e2e.types import (
     Assurance,
     Fingerprint,
     KnownKeys,
-    TrustModel,
 )
 
 CACHED_PEERS = 4096
@@ -45,7 +43,7 @@ _SAFE = frozenset((string.ascii_lowercase + string.digits + "-_.@").encode())
 _NAME_BYTES = 200
 """The longest file name that spells out a JID. File systems allow 255, and SQLite and we append to it."""
 
-_POLICY, _SEEN, _FAILURES = tables.policy, tables.seen, tables.failures
+_SEEN, _FAILURES = tables.seen, tables.failures
 
 
 def path_for(bare_jid: str, directory: str | os.PathLike[str] | None = None) -> Path:
@@ -92,6 +90,8 @@ class SQLStore:
         self._cached_version = -1
         self._polled_version = -1
         self._last_change: int | None = None
+        self._policies_version = -1
+        self._last_policies: dict[str, PeerPolicy] | None = None
         self._policies: dict[str, PeerPolicy] = {}
         self._used_e2e: dict[str, bool] = {}
 
@@ -309,24 +309,30 @@ class SQLStore:
         with self._lock:
             self._drop_stale_cache()
             if bare_jid not in self._policies:
-                self._policies[bare_jid] = self._read_policy(require_bare(bare_jid))
+                with self._reading() as connection:
+                    self._policies[bare_jid] = PolicyTable(connection, self.path).policy(require_bare(bare_jid))
             return self._policies[bare_jid]
 
     def set_policy(self, bare_jid: str, policy: PeerPolicy) -> None:
         """Replace the user's settings for the peer."""
-        row = {
-            "peer": require_bare(bare_jid),
-            "policy": policy.policy and policy.policy.value,
-            "trust_model": policy.trust_model and policy.trust_model.value,
-            "plaintext_allowed": policy.plaintext_allowed,
-            "on_key_change": policy.on_key_change and policy.on_key_change.value,
-        }
+        peer = require_bare(bare_jid)
         with self._writing() as connection:
-            self._policies.pop(bare_jid, None)
+            self._policies.pop(peer, None)
             self.policy_writes += 1
-            connection.execute(delete(_POLICY).where(_POLICY.c.peer == bare_jid))
-            if policy != PeerPolicy():
-                connection.execute(insert(_POLICY).values(row))
+            PolicyTable(connection, self.path).replace(peer, policy)
+
+    def changed_policies(self) -> frozenset[str]:
+        """Return the peers for whom the user's settings have changed since the last call. The first call returns none."""
+        with self._lock:
+            version = self._database.data_version()
+            if version == self._policies_version:
+                return frozenset()
+            with self._reading() as connection:
+                now = PolicyTable(connection, self.path).all()
+            before, self._policies_version, self._last_policies = self._last_policies, version, now
+            if before is None:
+                return frozenset()
+            return frozenset(peer for peer in before.keys() | now.keys() if before.get(peer) != now.get(peer))
 
     def has_used_e2e(self, bare_jid: str) -> bool:
         """Return whether the peer has ever advertised E2E encryption to us, or had a session with us."""
@@ -346,13 +352,6 @@ class SQLStore:
             self.policy_writes += 1
             if connection.execute(update(_SEEN).where(which).values(last=now)).rowcount == 0:
                 connection.execute(insert(_SEEN).values({"peer": bare_jid, "first": now, "last": now}))
-
-    def _read_policy(self, peer: str) -> PeerPolicy:
-        with self._reading() as connection:
-            row = connection.execute(select(_POLICY).where(_POLICY.c.peer == peer)).first()
-        if row is None:
-            return PeerPolicy()
-        return parse_row(self.path, _POLICY, lambda: _parse_policy(row))
 
     def _drop_stale_cache(self) -> None:
         """Empty the cache if another process has written, or if the cache is full."""
@@ -385,15 +384,6 @@ class SQLStore:
     def _count(self, connection: Connection, which: ColumnElement[bool]) -> int:
         found = connection.execute(select(_FAILURES.c.count).where(which)).scalar()
         return parse_row(self.path, _FAILURES, lambda: int(found or 0))
-
-
-def _parse_policy(row: Row[Any]) -> PeerPolicy:
-    return PeerPolicy(
-        policy=None if row.policy is None else Policy(row.policy),
-        trust_model=None if row.trust_model is None else TrustModel(row.trust_model),
-        plaintext_allowed=row.plaintext_allowed,
-        on_key_change=None if row.on_key_change is None else OnKeyChange(row.on_key_change),
-    )
 
 
 def _is_counter(peer: str, kind: str) -> ColumnElement[bool]:

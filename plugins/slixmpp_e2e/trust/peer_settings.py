@@ -96,9 +96,9 @@ class PeerSettingsLookup:
         stored = self._store.policy(bare)
         self._set(bare, replace(stored, policy=policy or stored.policy, trust_model=trust_model or stored.trust_model))
 
-    def allow_plaintext(self, bare: str) -> None:
-        """Store that plaintext may leave to an account while it is without encryption."""
-        self._set(bare, replace(self._store.policy(bare), plaintext_allowed=True))
+    def allow_plaintext(self, bare: str, allowed: bool) -> None:
+        """Store whether plaintext may leave to an account while it is without encryption."""
+        self._set(bare, replace(self._store.policy(bare), plaintext_allowed=allowed))
 
     def _set(self, bare: str, policy: PeerPolicy) -> None:
         self._store.set_policy(bare, policy)

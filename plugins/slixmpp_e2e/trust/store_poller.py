@@ -1,9 +1,10 @@
-"""Notice decisions about keys that another process makes, for example the command ``xmpp-e2e trust``."""
+"""Notice decisions that another process makes about keys and policies, for example the command ``xmpp-e2e trust``."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from slixmpp_e2e.store import SQLStore, StoreError
 
@@ -11,8 +12,17 @@ POLL_SECONDS = 1.0
 """Between two looks at the store. A user who pins a key waits for the queued message; a look takes some microseconds."""
 
 
+@dataclass
+class _Look:
+    changed: Callable[[], frozenset[str]]
+    """Returns the peers about whom something has changed since the last call."""
+    report: Callable[[str], None]
+    pending: frozenset[str] = frozenset()
+    """Not reported yet, as the store could not be read."""
+
+
 class StorePoller:
-    """Looks at the store while there are sessions, and reports each peer whose keys were decided about."""
+    """Looks at the store while there are sessions, and reports each peer whose keys or policy were decided about."""
 
     def __init__(
         self,
@@ -21,19 +31,24 @@ class StorePoller:
         *,
         has_sessions: Callable[[], bool],
         on_keys_changed: Callable[[str], None],
+        on_policy_changed: Callable[[str], None],
         on_error: Callable[[StoreError], None],
     ) -> None:
         """``loop`` returns the event loop of the moment."""
         self._loop, self._store = loop, store
-        self._has_sessions, self._on_keys_changed, self._on_error = has_sessions, on_keys_changed, on_error
+        self._has_sessions, self._on_error = has_sessions, on_error
+        self._looks = (
+            _Look(store.changed_peers, on_keys_changed),
+            _Look(store.changed_policies, on_policy_changed),
+        )
         self._timer: asyncio.TimerHandle | None = None
-        self._changed: frozenset[str] = frozenset()
         self._is_failing = False
 
     def start(self) -> None:
         """Begin to look, before a session reads the keys of its peer. StoreError."""
         if self._timer is None:
-            self._store.changed_peers()
+            for look in self._looks:
+                look.changed()
             self._timer = self._loop().call_later(POLL_SECONDS, self._poll)
 
     def stop(self) -> None:
@@ -48,11 +63,12 @@ class StorePoller:
             return
         self._timer = self._loop().call_later(POLL_SECONDS, self._poll)
         try:
-            self._changed |= self._store.changed_peers()
-            while self._changed:
-                bare = min(self._changed)
-                self._on_keys_changed(bare)
-                self._changed -= {bare}
+            for look in self._looks:
+                look.pending |= look.changed()
+                while look.pending:
+                    bare = min(look.pending)
+                    look.report(bare)
+                    look.pending -= {bare}
         except StoreError as error:
             if not self._is_failing:  # report it once, not every second
                 self._on_error(error)

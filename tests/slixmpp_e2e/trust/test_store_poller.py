@@ -94,6 +94,7 @@ class Polled:
             self.own,
             has_sessions=self.has_sessions,
             on_keys_changed=self.keys_changed,
+            on_policy_changed=self.reported.put_nowait,
             on_error=self.errors.append,
         )
 
