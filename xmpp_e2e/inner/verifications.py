@@ -232,10 +232,10 @@ class Verifications:
             if applies and self._context.machine.state is not State.OPEN:
                 self._context.machine.reject(Trigger.STEP)
             return
-        match = element.get("match")
-        if element.get("method") != "sas" or match not in ("true", "false"):
+        match = element.get("match") if element.get("method") == "sas" else None
+        if applies and match not in ("true", "false"):
             raise StreamError("the peer's result is malformed", "bad-format")
-        if False in self._requests.sas_answers or (match == "true" and not applies):
+        if False in self._requests.sas_answers or not (applies or match == "false"):
             return
         self._requests.sas_answers[False] = match == "true"
         self._emit(events.PeerSasResult("sas", match == "true"))

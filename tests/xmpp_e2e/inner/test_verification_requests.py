@@ -423,6 +423,18 @@ def test_what_the_other_says_is_heard_while_we_say_farewell(wants: Role, match: 
     assert ours.session.state is State.CLOSED
 
 
+@pytest.mark.parametrize("attributes", [{"method": "sas"}, {"method": "srp", "match": "false"}])
+def test_a_malformed_answer_behind_our_farewell_harms_nothing(attributes: dict[str, str]) -> None:
+    between = wish(pair(), Role.INITIATOR)
+    answers(between, Role.INITIATOR)
+    between.alice.session.close(between.now)
+    between.says(Role.RESPONDER, Element(elements.RESULT, attributes))
+    between.run()
+    [end] = between.alice.of(events.SessionClosed)
+    assert end.clean
+    assert not between.alice.of(events.KeyDoubted)
+
+
 # --- cut -------------------------------------------------------------------------------------------------------------
 
 ENDS = ["end of file", "terminate", "silence", "abort", "farewell", "decline"]
