@@ -105,7 +105,7 @@ class E2E(BasePlugin):
 
     def _open(self) -> None:
         self._settings = settings = Settings.parse(self.config, component=self.xmpp.is_component)
-        self._trust_file = TrustFile(settings.trust_file)
+        self._trust_file = TrustFile(settings.trust_file, settings.defaults.trust_model)
         path, protection = settings.store_path, settings.key_protection
         if path is not None:
             self._store = SQLStore.open(path, protection)

@@ -28,8 +28,26 @@ class Policy(enum.Enum):
         return self is not Policy.OFF
 
     def effective_with(self, trust_model: TrustModel) -> Policy:
-        """Return the policy together with a trust model: with a server that is trusted completely it is OFF."""
-        return Policy.OFF if trust_model is TrustModel.SERVER_TRUSTED else self
+        """Return the policy together with a trust model: OFF with a server that is trusted completely, REQUIRE with one that is
+        trusted with nothing, for what is sent in plaintext trusts it with everything."""
+        return _IMPLIED.get(trust_model, self)
+
+
+_IMPLIED = {TrustModel.SERVER_TRUSTED: Policy.OFF, TrustModel.SERVER_UNTRUSTED: Policy.REQUIRE}
+
+
+def check_combination(policy: Policy | None, trust_model: TrustModel | None) -> None:
+    """Raise ValueError if a policy and a trust model contradict each other. None: nothing is said about it."""
+    match policy, trust_model:
+        case (Policy.OFF | Policy.PREFER, TrustModel.SERVER_UNTRUSTED):
+            raise ValueError(
+                f"`server-untrusted` trusts the server with nothing, but the policy `{policy.value}` lets it read and write"
+                " plaintext: leave the policy out, or make it `require`"
+            )
+        case (Policy.REQUIRE, TrustModel.SERVER_TRUSTED):
+            raise ValueError(
+                "`server-trusted` means plain XMPP, but the policy `require` refuses it: leave out one of the two"
+            )
 
 
 class Outgoing(enum.Enum):

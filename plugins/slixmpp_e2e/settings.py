@@ -12,7 +12,7 @@ from slixmpp import JID, InvalidJID
 
 from slixmpp_e2e.errors import ConfigError
 from slixmpp_e2e.messages.queue import QUEUE_BYTES
-from slixmpp_e2e.policy import Policy
+from slixmpp_e2e.policy import Policy, check_combination
 from slixmpp_e2e.prompts import Prompts
 from slixmpp_e2e.sessions.admission.limits import AdmissionLimits
 from slixmpp_e2e.sessions.admission.rate_limit import Rate
@@ -26,7 +26,7 @@ from xmpp_e2e.types import TrustModel
 T = TypeVar("T")
 
 DEFAULTS: dict[str, Any] = {
-    "policy": "prefer",
+    "policy": None,
     "trust_model": "server-authenticates",
     "on_key_change": "by-trust-model",
     "verify_when": "first",
@@ -98,7 +98,7 @@ class Settings:
         _check_keys(config)
         return cls(
             defaults=PeerSettings(
-                policy=_word(config, "policy", Policy),
+                policy=_policy(config),
                 trust_model=_word(config, "trust_model", TrustModel),
                 on_key_change=_word(config, "on_key_change", OnKeyChange),
                 verify_when=_word(config, "verify_when", VerifyWhen),
@@ -147,6 +147,17 @@ def _word(config: Mapping[str, Any], key: str, kind: type[Any]) -> Any:
     except ValueError:
         allowed = ", ".join(member.value for member in kind)
         raise ConfigError(f"{key} is {config.get(key)!r}; it can be {allowed}") from None
+
+
+def _policy(config: Mapping[str, Any]) -> Policy:
+    if config.get("policy") is None:
+        return Policy.PREFER
+    policy = Policy(_word(config, "policy", Policy))
+    try:
+        check_combination(policy, _word(config, "trust_model", TrustModel))
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    return policy
 
 
 def _choice(config: Mapping[str, Any], key: str, allowed: tuple[T, ...]) -> T:

@@ -166,7 +166,13 @@ def listen(
         list[str] | None,
         typer.Option(metavar="roster|anyone|JID…", help="Who may open sessions; repeatable [default: roster]."),
     ] = None,
-    policy: Annotated[Policy, typer.Option(help="Policy for plaintext messages: `require` refuses them.")] = Policy.PREFER,
+    policy: Annotated[
+        Policy | None,
+        typer.Option(
+            help="Policy for plaintext messages: `require` refuses them [default: prefer; with server-untrusted: require].",
+            show_default=False,
+        ),
+    ] = None,
     trust_model: Model = TrustModel.SERVER_AUTHENTICATES,
     on_key_change: Annotated[OnKeyChange, typer.Option(help="The reaction to a peer's new key.")] = OnKeyChange.BY_TRUST_MODEL,
     trust_file: TrustFile = None,
@@ -184,7 +190,7 @@ def listen(
     server = connection.Server(host, port, ca_file, direct_tls, plaintext_loopback)
     accept = options.parse_accept_from(accept_from)
     settings: dict[str, Any] = {
-        "policy": policy.value,
+        "policy": policy and policy.value,
         "trust_model": trust_model.value,
         "on_key_change": on_key_change.value,
         "accept_from": accept,

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from slixmpp_e2e.policy import INCOMING, OUTGOING, Policy, Situation, incoming_plaintext, outgoing
+from slixmpp_e2e.policy import INCOMING, OUTGOING, Policy, Situation, check_combination, incoming_plaintext, outgoing
 from xmpp_e2e.types import TrustModel
 
 # advertised, seen before, plaintext allowed → off, prefer, require
@@ -50,8 +50,22 @@ def test_the_tables_are_total() -> None:
 
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("model", list(TrustModel))
-def test_a_trusted_server_counts_as_off(policy: Policy, model: TrustModel) -> None:
-    assert policy.effective_with(model) is (Policy.OFF if model is TrustModel.SERVER_TRUSTED else policy)
+def test_what_a_trust_model_implies(policy: Policy, model: TrustModel) -> None:
+    """A server that is trusted completely makes every policy `off`; one that is trusted with nothing, `require`."""
+    implied = {TrustModel.SERVER_TRUSTED: Policy.OFF, TrustModel.SERVER_UNTRUSTED: Policy.REQUIRE}
+    assert policy.effective_with(model) is implied.get(model, policy)
+
+
+def test_what_contradicts_a_trust_model_is_refused() -> None:
+    refused = {("off", "server-untrusted"), ("prefer", "server-untrusted"), ("require", "server-trusted")}
+    for policy, model in itertools.product(POLICIES, TrustModel):
+        if (policy.value, model.value) in refused:
+            with pytest.raises(ValueError, match=f"`{model.value}`.*`{policy.value}`"):
+                check_combination(policy, model)
+        else:
+            check_combination(policy, model)
+        check_combination(None, model)
+        check_combination(policy, None)
 
 
 def test_off_accepts_no_sessions() -> None:

@@ -29,7 +29,7 @@ def parse(component: bool = False, **config: Any) -> Settings:
     ("key", "value", "words"),
     [
         ("policy", "prefered", "off, prefer, require"),
-        ("policy", None, "off, prefer, require"),
+        ("policy", "", "off, prefer, require"),
         ("trust_model", "none", "server-trusted, server-authenticates, server-untrusted"),
         ("on_key_change", "accept", "by-trust-model, hold, reject"),
         ("accept_from", "nobody", "'roster', 'anyone' or a list"),
@@ -129,3 +129,15 @@ def test_values_have_types() -> None:
     assert parse().terms.timeouts == Timeouts()
     seconds = {"step_seconds": 120, "user_seconds": 600.5, "session_seconds": 86400}
     assert parse(**seconds).terms.timeouts == Timeouts(step=120.0, user=600.5, session=86400.0)
+
+
+def test_a_policy_goes_with_its_trust_model() -> None:
+    """Where it is left out, the trust model says what holds."""
+    for model, policy in (("server-authenticates", "prefer"), ("server-untrusted", "require"), ("server-trusted", "off")):
+        found = parse(trust_model=model).defaults
+        assert found.policy.effective_with(found.trust_model).value == policy
+    for policy in ("off", "prefer"):
+        with pytest.raises(ConfigError, match="trusts the server with nothing"):
+            parse(policy=policy, trust_model="server-untrusted")
+    with pytest.raises(ConfigError, match="plain XMPP"):
+        parse(policy="require", trust_model="server-trusted")

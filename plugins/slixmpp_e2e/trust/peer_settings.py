@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from slixmpp_e2e.policy import Outgoing, Policy, outgoing
+from slixmpp_e2e.errors import ConfigError
+from slixmpp_e2e.policy import Outgoing, Policy, check_combination, outgoing
 from slixmpp_e2e.store import PeerPolicy, SQLStore
 from slixmpp_e2e.trust.trust_file.watcher import TrustFile
 from xmpp_e2e.config import VerifyWhen
@@ -24,7 +25,7 @@ class PeerSettings:
     """The settings for one account at one moment: everything that a decision about a stanza or session needs."""
 
     policy: Policy
-    """``off`` if the trust model trusts servers completely, whatever the user has chosen."""
+    """``off`` if the trust model trusts servers completely, ``require`` if it trusts them with nothing."""
     trust_model: TrustModel
     on_key_change: OnKeyChange
     verify_when: VerifyWhen = VerifyWhen.FIRST
@@ -92,9 +93,16 @@ class PeerSettingsLookup:
         )
 
     def set_policy(self, bare: str, policy: Policy | None = None, trust_model: TrustModel | None = None) -> None:
-        """Store a policy and a trust model for an account; None leaves what is there."""
+        """Store a policy and a trust model for an account; None leaves what is there. ConfigError if they contradict."""
         stored = self._store.policy(bare)
-        self._set(bare, replace(stored, policy=policy or stored.policy, trust_model=trust_model or stored.trust_model))
+        changed = replace(stored, policy=policy or stored.policy, trust_model=trust_model or stored.trust_model)
+        account, domain = self._trust_file.rules.of(bare)
+        model = _first(account.trust_model, changed.trust_model, domain.trust_model, self._defaults.trust_model)
+        try:
+            check_combination(changed.policy, model)
+        except ValueError as error:
+            raise ConfigError(f"for {bare}: {error}") from None
+        self._set(bare, changed)
 
     def allow_plaintext(self, bare: str, allowed: bool) -> None:
         """Store whether plaintext may leave to an account while it is without encryption."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from slixmpp_e2e.errors import ConfigError
 from slixmpp_e2e.policy import Policy
 from slixmpp_e2e.store import PeerPolicy, SQLStore
 from slixmpp_e2e.trust.peer_settings import PeerSettings, PeerSettingsLookup
@@ -59,8 +62,29 @@ def test_the_most_specific_source_wins(store: SQLStore, tmp_path: Path) -> None:
 
 
 def test_a_server_that_is_trusted_completely_turns_encryption_off(store: SQLStore, tmp_path: Path) -> None:
-    settings = lookup(store, tmp_path, f'["{BOB}"]\npolicy = "require"\ntrust_model = "server-trusted"\n')
+    settings = lookup(store, tmp_path, f'["{BOB}"]\ntrust_model = "server-trusted"\n')
     assert settings.of(BOB).policy is Policy.OFF
+
+
+def test_a_server_that_is_trusted_with_nothing_gets_nothing_in_plaintext(store: SQLStore, tmp_path: Path) -> None:
+    """Whatever was said elsewhere; and what contradicts it where it is said is refused."""
+    settings = lookup(store, tmp_path, f'["{BOB}"]\ntrust_model = "server-untrusted"\n')
+    store.set_policy(BOB, PeerPolicy(Policy.OFF))
+    assert settings.of(BOB).policy is Policy.REQUIRE
+    for bare, policy, model in (
+        (BOB, Policy.PREFER, None),
+        (BOB, Policy.OFF, None),
+        (EVE, Policy.PREFER, TrustModel.SERVER_UNTRUSTED),
+        (EVE, Policy.REQUIRE, TrustModel.SERVER_TRUSTED),
+    ):
+        before = store.policy(bare)
+        with pytest.raises(ConfigError, match=f"for {bare}: "):
+            settings.set_policy(bare, policy, model)
+        assert store.policy(bare) == before
+    settings.set_policy(EVE, Policy.PREFER)
+    with pytest.raises(ConfigError, match="make it `require`"):
+        settings.set_policy(EVE, trust_model=TrustModel.SERVER_UNTRUSTED)
+    settings.set_policy(EVE, Policy.REQUIRE, TrustModel.SERVER_UNTRUSTED)
 
 
 def test_facts_of_the_store(store: SQLStore, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 from slixmpp import JID, InvalidJID
 
 from slixmpp_e2e.errors import TrustFileError
-from slixmpp_e2e.policy import Policy
+from slixmpp_e2e.policy import Policy, check_combination
 from slixmpp_e2e.precis import normalize_password
 from slixmpp_e2e.trust.trust_file.secret_file import decode_psk, read_secret_file
 from slixmpp_e2e.trust.trust_uri import parse_keys
@@ -86,19 +86,22 @@ def file_version(path: Path) -> FileVersion:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def read_trust_file(path: Path, versions: dict[Path, FileVersion]) -> TrustFileRules:
+def read_trust_file(
+    path: Path, versions: dict[Path, FileVersion], trust_model: TrustModel | None = None
+) -> TrustFileRules:
     """Return the rules of a trust file. TrustFileError.
 
-    In both cases ``versions`` then holds the version of each file that was read.
+    In both cases ``versions`` then holds the version of each file that was read. ``trust_model`` holds where the file says
+    nothing; None if that is not known.
     """
-    return _Parser(path, versions).parse()
+    return _Parser(path, versions, trust_model).parse()
 
 
 class _Parser:
     """Parses one version of a trust file."""
 
-    def __init__(self, path: Path, versions: dict[Path, FileVersion]) -> None:
-        self._path, self._versions = path, versions
+    def __init__(self, path: Path, versions: dict[Path, FileVersion], trust_model: TrustModel | None) -> None:
+        self._path, self._versions, self._trust_model = path, versions, trust_model
         self._text = ""
         self._bare = ""
         """The account or domain of the current table."""
@@ -121,7 +124,21 @@ class _Parser:
                 raise self._error((name,), f"{jid.bare} has another table already")
             self._bare = jid.bare
             kind[jid.bare] = self._parse_table(name, table, domain=not jid.local)
-        return TrustFileRules(accounts, domains)
+        rules = TrustFileRules(accounts, domains)
+        for name in tables:
+            self._check_policy(name, rules)
+        return rules
+
+    def _check_policy(self, name: str, rules: TrustFileRules) -> None:
+        """Raise TrustFileError if a table's policy contradicts the trust model that holds for it."""
+        own, of_domain = rules.of(JID(name).bare)
+        if own is NO_RULE:
+            own = of_domain
+        model = own.trust_model or of_domain.trust_model or self._trust_model
+        try:
+            check_combination(own.policy, model)
+        except ValueError as error:
+            raise self._error((name, "policy"), str(error)) from None
 
     def _load(self) -> str:
         self._versions[self._path] = file_version(self._path)

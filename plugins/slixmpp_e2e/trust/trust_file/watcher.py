@@ -14,7 +14,7 @@ from typing import NamedTuple
 from slixmpp_e2e.errors import TrustFileError
 from slixmpp_e2e.trust.passwords import derive_srp_secret
 from slixmpp_e2e.trust.trust_file.parse import FileVersion, TrustFileRules, file_version, read_trust_file
-from xmpp_e2e.types import Assurance, KnownKey
+from xmpp_e2e.types import Assurance, KnownKey, TrustModel
 
 log = logging.getLogger("slixmpp_e2e")
 
@@ -40,10 +40,11 @@ class _PasswordKey(NamedTuple):
 class TrustFile:
     """The rules of a trust file. TrustFileError if the file is bad from the beginning; without a path there are no rules."""
 
-    def __init__(self, path: Path | None) -> None:
-        self._path = path and path.expanduser()
+    def __init__(self, path: Path | None, trust_model: TrustModel | None = None) -> None:
+        """``trust_model`` holds where the file says nothing."""
+        self._path, self._trust_model = path and path.expanduser(), trust_model
         self._versions: dict[Path, FileVersion] = {}
-        self.rules = TrustFileRules() if self._path is None else read_trust_file(self._path, self._versions)
+        self.rules = TrustFileRules() if self._path is None else read_trust_file(self._path, self._versions, trust_model)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._our_jid: str | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -113,7 +114,7 @@ class TrustFile:
             self._timer = loop.call_later(POLL_SECONDS, self._poll)
             return
         versions: dict[Path, FileVersion] = {}
-        self._reading = loop.run_in_executor(None, read_trust_file, path, versions)
+        self._reading = loop.run_in_executor(None, read_trust_file, path, versions, self._trust_model)
         self._reading.add_done_callback(partial(self._on_read, versions))
 
     def _on_read(self, versions: dict[Path, FileVersion], reading: asyncio.Future[TrustFileRules]) -> None:

@@ -215,3 +215,27 @@ def test_the_example_and_the_table_of_the_document(tmp_path: Path) -> None:
     assert set(said.accounts) == {"alice@example.org", "bob@example.net"}
     listed = [key for row in documents.rows(name, "Keys of a table") for key in documents.code(row[0])]
     assert tuple(listed) == KEYS
+
+
+@pytest.mark.parametrize(
+    ("text", "trust_model", "line"),
+    [
+        ('["bob@localhost"]\ntrust_model = "server-untrusted"\npolicy = "prefer"\n', None, 3),
+        ('["localhost"]\npolicy = "off"\ntrust_model = "server-untrusted"\n', None, 2),
+        ('["bob@localhost"]\npolicy = "prefer"\n["localhost"]\ntrust_model = "server-untrusted"\n', None, 2),
+        ('["bob@localhost"]\npolicy = "prefer"\n', TrustModel.SERVER_UNTRUSTED, 2),
+        ('["localhost"]\npolicy = "require"\ntrust_model = "server-trusted"\n', None, 2),
+    ],
+)
+def test_a_policy_that_contradicts_its_trust_model_is_refused(
+    tmp_path: Path, text: str, trust_model: TrustModel | None, line: int
+) -> None:
+    """In one table, or with what the domain's table or the program says."""
+    with pytest.raises(TrustFileError, match=rf"line {line}, .* / policy: `server-"):
+        read_trust_file(trust(tmp_path, text), {}, trust_model)
+
+
+def test_a_policy_may_differ_where_the_trust_model_does(tmp_path: Path) -> None:
+    text = '["bob@localhost"]\npolicy = "prefer"\ntrust_model = "server-authenticates"\n["localhost"]\n'
+    rules = read_trust_file(trust(tmp_path, text + 'trust_model = "server-untrusted"\n'), {}, TrustModel.SERVER_UNTRUSTED)
+    assert rules.of("bob@localhost")[0].policy is Policy.PREFER

@@ -289,7 +289,7 @@ async def test_the_plugin_ends_while_the_file_is_read(tmp_path: Path, monkeypatc
     begun, go_on = threading.Event(), threading.Event()
     file = trust_file(tmp_path, "")
 
-    def slow(path: Path, versions: object) -> TrustFileRules:
+    def slow(path: Path, versions: object, trust_model: object) -> TrustFileRules:
         begun.set()
         go_on.wait(PATIENCE)
         return TrustFileRules()
