@@ -12,8 +12,16 @@ from slixmpp.xmlstream.stanzabase import StanzaBase
 
 from slixmpp_e2e.errors import PlaintextNotAllowed
 from slixmpp_e2e.events import PlaintextReceived, PlaintextRefused, StoreFailed
+from slixmpp_e2e.jids import bare
 from slixmpp_e2e.messages.iq_tracking import IqTracker, is_request
-from slixmpp_e2e.messages.scope import MucRooms, carbon_contents, is_carbon, plaintext_always_allowed
+from slixmpp_e2e.messages.scope import (
+    MucRooms,
+    carbon_contents,
+    forwarded_from,
+    is_carbon,
+    only_servers_say,
+    plaintext_always_allowed,
+)
 from slixmpp_e2e.policy import Incoming, Policy, incoming_plaintext
 from slixmpp_e2e.sessions.driver import DriverEvent, SessionDriver
 from slixmpp_e2e.sessions.signalling import Signalling
@@ -26,6 +34,9 @@ from xmpp_e2e import events
 from xmpp_e2e.errors import JingleError
 
 log = logging.getLogger("slixmpp_e2e")
+
+_STRICTEST = (Incoming.DELIVER, Incoming.DELIVER_AND_TELL, Incoming.REFUSE)
+"""In this order."""
 
 
 class IncomingFilter:
@@ -64,11 +75,25 @@ class IncomingFilter:
         if isinstance(stanza, Iq) and not self._iqs.on_encrypted(stanza, session):
             log.warning("%s answered a question that was asked in another session", session.peer)
             return
+        if only_servers_say(element) or not self._may_forward(session, element):
+            log.warning("%s says inside a session what is not theirs to say; it was dropped", session.peer)
+            if isinstance(stanza, Iq):
+                stanza.unhandled()
+            return
         before, self._injected = self._injected, stanza
         try:
             adapter.inject(self._xmpp, stanza)
         finally:
             self._injected = before
+
+    def _may_forward(self, session: SessionDriver, element: Element) -> bool:
+        """Return whether the messages that a stanza forwards may come so, by the policies for their authors: a session proves
+        nobody's words but the peer's own."""
+        try:
+            authors = {author.bare for author in forwarded_from(element)} - {"", bare(session.peer)}
+        except InvalidJID:
+            return False
+        return all(self._peers.of(author).policy is not Policy.REQUIRE for author in authors)
 
     # --- from the stream -------------------------------------------------------------------------------------------
 
@@ -109,7 +134,8 @@ class IncomingFilter:
         if isinstance(stanza, Iq) and (self._is_e2e_iq(stanza) or self._is_bad_reply(stanza, peer)):
             return False
         sender = peer if peer.bare else JID(account)  # RFC 6120 §8.1.2.1
-        if not all(self._plaintext_allowed(stanza, each, other) for each, other in [*copies, (stanza, sender)]):
+        # slixmpp takes carbons from any device of ours. In anybody else's message they are nothing, and must alarm nobody
+        if not self._plaintext_allowed(stanza, sender, copies if sender.bare == account else []):
             return False
         if isinstance(stanza, Iq):
             self._iqs.on_plaintext_request(stanza)
@@ -145,16 +171,14 @@ class IncomingFilter:
             return False
         return not adapter.has_reply_handler(self._xmpp, reply)
 
-    def _plaintext_allowed(self, came: Message | Iq, stanza: Message | Iq, peer: JID) -> bool:
-        """Return whether plaintext of ``peer`` may be delivered: what ``came``, or a message in it, of which it is a carbon."""
-        account = self._xmpp.boundjid.bare
-        if plaintext_always_allowed(stanza, peer, self._rooms, account):
-            return True
-        if peer.full == account and is_carbon(stanza.xml):
-            return True  # the messages in it have been judged, however deep
-        settings = self._peers.of(peer.bare)
-        verdict = incoming_plaintext(settings.policy, seen_before=settings.has_used_e2e)
-        wrote = f"{peer} wrote in plaintext" if stanza is came else f"a copy came of plaintext from or to {peer}"
+    def _plaintext_allowed(self, came: Message | Iq, sender: JID, copies: list[tuple[Message, JID]]) -> bool:
+        """Return whether what came in plaintext may be delivered: by the policy for its sender, and by those for the parties of
+        which it brings ``copies``. At most one event tells of it."""
+        verdict, peer = max(
+            ((self._judge(stanza, party), party) for stanza, party in [(came, sender), *copies]),
+            key=lambda judged: _STRICTEST.index(judged[0]),
+        )
+        wrote = f"{peer} wrote in plaintext" if peer is sender else f"a copy came of plaintext from or to {peer}"
         if verdict is Incoming.REFUSE:
             refused = PlaintextNotAllowed(f"{wrote}, which the policy `require` refuses")
             self._emitter.emit(PlaintextRefused(came, refused))
@@ -164,3 +188,12 @@ class IncomingFilter:
             unexpected = PlaintextNotAllowed(f"{wrote}, though we have had an encrypted session with them")
             self._emitter.emit(PlaintextReceived(came, unexpected))
         return verdict is not Incoming.REFUSE
+
+    def _judge(self, stanza: Message | Iq, peer: JID) -> Incoming:
+        account = self._xmpp.boundjid.bare
+        if plaintext_always_allowed(stanza, peer, self._rooms, account):
+            return Incoming.DELIVER
+        if peer.full == account and is_carbon(stanza.xml):
+            return Incoming.DELIVER  # the messages in it are judged, however deep
+        settings = self._peers.of(peer.bare)
+        return incoming_plaintext(settings.policy, seen_before=settings.has_used_e2e)

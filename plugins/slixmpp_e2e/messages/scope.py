@@ -17,8 +17,14 @@ _DISCO_INFO = "{http://jabber.org/protocol/disco#info}query"
 _MUC = "{http://jabber.org/protocol/muc}x"
 _MESSAGE = "{jabber:client}message"
 _CARBONS = frozenset({"{urn:xmpp:carbons:2}received", "{urn:xmpp:carbons:2}sent"})
+_FORWARDED = "{urn:xmpp:forward:0}forwarded"
 _ARCHIVED = "{urn:xmpp:mam:2}result"
 _EVENT = "{http://jabber.org/protocol/pubsub#event}event"
+_SERVERS_ONLY = {
+    "message": frozenset({*_CARBONS, _ARCHIVED, _EVENT}),
+    "iq": frozenset({"{jabber:iq:roster}query", "{urn:xmpp:blocking}block", "{urn:xmpp:blocking}unblock"}),
+}
+"""What is said by servers and services, and by no client, by the kind of stanza."""
 _BESIDE_EVENT = frozenset(
     {
         "{urn:xmpp:delay}delay",
@@ -86,6 +92,19 @@ def plaintext_always_allowed(stanza: Message | Iq, peer: JID, rooms: MucRooms, a
     if peer.full == account and tags == [_ARCHIVED]:
         return True
     return not peer.resource and tags.count(_EVENT) == 1 and _BESIDE_EVENT.issuperset(set(tags) - {_EVENT})
+
+
+def only_servers_say(stanza: Element) -> bool:
+    """Return whether a stanza that came inside a session holds what no client says: a carbon, an answer of an archive, an event
+    of a node, a push of the roster or of the blocklist. slixmpp would take it from any device of our own account."""
+    said = _SERVERS_ONLY.get(stanza.tag.rpartition("}")[2], frozenset())
+    return any(child.tag in said for child in stanza)
+
+
+def forwarded_from(message: Element) -> Iterator[JID]:
+    """Yield who is said to have written the messages that this one forwards (XEP-0297), however deep. InvalidJID."""
+    for forwarded in message.iter(_FORWARDED):
+        yield from (JID(each.get("from", "")) for each in forwarded.iter(_MESSAGE))
 
 
 def is_carbon(message: Element) -> bool:

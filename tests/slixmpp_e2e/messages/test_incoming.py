@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -187,6 +188,9 @@ SERVICES: list[tuple[str, str, bool, bool]] = [
     (ME, carbon("received", copied("localhost")), True, True),
     (ME, carbon("received", copied("localhost")) + BODY, False, True),
     ("", BODY, False, True),
+    ("alice@localhost/another", carbon("received", FROM_BOB), False, False),
+    ("eve@localhost/e", carbon("received", FROM_BOB), False, True),
+    ("eve@localhost", carbon("sent", TO_BOB), False, True),
 ]
 
 
@@ -201,6 +205,17 @@ def test_what_a_service_brings_is_judged_by_whose_it_is(
         ways.emitted.clear()
         assert ways.delivers(stanza("message", "", payload, sender=sender, to=ALICE)) is delivered
         assert [type(event) for event in ways.emitted] == ([] if delivered else [PlaintextRefused])
+
+
+@pytest.mark.parametrize("policy", [Policy.PREFER, Policy.REQUIRE])
+def test_one_stanza_brings_one_event_at_most(ways: In, policy: Policy) -> None:
+    """The worst that it holds, however many copies there are."""
+    ways.settings = replace(settings(policy), has_used_e2e=True)
+    ways.by_account[ME] = settings(Policy.PREFER)
+    wrapper = stanza("message", "", carbon("received", FROM_BOB, FROM_CAROL, FROM_BOB), BODY, sender=ME)
+    assert ways.delivers(wrapper) is (policy is Policy.PREFER)
+    [event] = ways.emitted
+    assert type(event) is (PlaintextReceived if policy is Policy.PREFER else PlaintextRefused)
 
 
 def test_the_report_of_a_refused_carbon_says_that_it_was_a_copy(ways: In) -> None:
