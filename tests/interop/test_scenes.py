@@ -6,9 +6,11 @@ from functools import partial
 from typing import Any
 
 import pytest
+from slixmpp import JID
+from slixmpp.basexmpp import BaseXMPP
 
 from interop.harness import Harness
-from interop.helpers import EventMissing, SasUser
+from interop.helpers import EventMissing, SasUser, plugin
 from interop.runner import SERVERS, Runner, Scene
 from interop.scenes import (
     automatic_verification,
@@ -20,6 +22,7 @@ from interop.scenes import (
     key_and_password,
     later_verification,
     pinned_key,
+    poisoned_hash,
     presence_and_iq,
     shared_key,
     shared_key_missing,
@@ -33,7 +36,9 @@ from interop.scenes import (
 from interop.servers.loopback import Loopback
 from slixmpp_e2e.errors import RefusedByPolicy
 from slixmpp_e2e.verification.verifier import Verifier
+from slixmpp_e2e.xmpp import discovery
 from tests.interop.running import on_servers, run_shortened
+from xmpp_e2e.negotiate.jingle import NS_SECURITY
 from xmpp_e2e.types import Assurance, TrustModel
 
 ALONE = ("loopback", "prosody", "ejabberd")
@@ -96,6 +101,21 @@ async def test_what_is_not_proved_later_is_missed(monkeypatch: pytest.MonkeyPatc
     async with Loopback() as server, Harness(server) as harness:
         with pytest.raises((AssertionError, IndexError)):
             await scene.run(harness)
+
+
+async def test_whoever_goes_by_the_hash_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control: if what a stranger has told under the hash decides, the first message goes in plaintext."""
+    ask = discovery.supports
+
+    async def supports(xmpp: BaseXMPP, own_jid: JID, peer: JID) -> bool | None:
+        caps = plugin(xmpp, "xep_0115")
+        info = await caps.get_caps(verstring=await caps.get_verstring(peer))
+        return NS_SECURITY in info["features"] if info else await ask(xmpp, own_jid, peer)
+
+    monkeypatch.setattr(discovery, "supports", supports)
+    async with Loopback(friends=False) as server, Harness(server) as harness:
+        with pytest.raises(AssertionError):
+            await poisoned_hash.run(harness)
 
 
 async def test_who_does_not_look_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,22 +65,42 @@ def forget(xmpp: BaseXMPP, peer: JID) -> None:
 
 async def supports(xmpp: BaseXMPP, own_jid: JID, peer: JID) -> bool | None:
     """Return whether this full JID advertises encryption; None if it cannot be asked: offline, or somebody claims so."""
+    if await _is_cached_as_supporting(xmpp, peer):
+        return True
+    try:
+        answer = await xmpp.plugin["xep_0030"].get_info(
+            jid=peer, ifrom=own_jid if xmpp.is_component else None, cached=False, timeout=_TIMEOUT
+        )
+    except IqError as error:
+        return False if error.condition == "feature-not-implemented" else None
+    except IqTimeout:
+        return None
+    info = answer["disco_info"]
+    return None if _is_ambiguous(info) else NS_SECURITY in info["features"]
+
+
+async def _is_cached_as_supporting(xmpp: BaseXMPP, peer: JID) -> bool:
+    """Return whether somebody has told, for the hash that the peer announces (XEP-0115), that it stands for encryption.
+
+    A cached "no" says nothing. XEP-0115 hashes one string for many infos: with ``<`` inside a name, or with features told as a
+    form's type, fields and values. Any stranger can so make the hash of a client stand for fewer features than it has. It
+    cannot stand for more: the feature would be in the string.
+    """
     caps = xmpp.plugin["xep_0115"]
     version = await caps.get_verstring(peer)
     info = await caps.get_caps(verstring=version)
+    if info is None or _is_ambiguous(info):
+        return False
     # slixmpp keeps its own features under their hash and goes on changing them. A client of the same make, with the features
     # that we had then, would seem to advertise what we advertise now.
-    if info is None or version not in [caps.generate_verstring(info, name) for name in caps.hashes]:
-        try:
-            answer = await xmpp.plugin["xep_0030"].get_info(
-                jid=peer, ifrom=own_jid if xmpp.is_component else None, cached=False, timeout=_TIMEOUT
-            )
-        except IqError as error:
-            return False if error.condition == "feature-not-implemented" else None
-        except IqTimeout:
-            return None
-        info = answer["disco_info"]
-    return NS_SECURITY in info["features"]
+    is_whole = version in [caps.generate_verstring(info, name) for name in caps.hashes]
+    return is_whole and NS_SECURITY in info["features"]
+
+
+def _is_ambiguous(info: DiscoInfo) -> bool:
+    """Return whether an info holds the character by which XEP-0115 separates names."""
+    texts = (text for each in info.xml.iter() for text in (*each.attrib.values(), each.text or ""))
+    return any("<" in text for text in texts)
 
 
 async def query_support(xmpp: BaseXMPP, own_jid: JID, jids: list[str]) -> dict[str, bool | None]:

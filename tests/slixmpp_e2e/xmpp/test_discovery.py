@@ -176,6 +176,7 @@ def refusal(condition: str) -> IqError:
         (refusal("feature-not-implemented"), False),
         (refusal("service-unavailable"), None),
         (IqTimeout(Iq()), None),
+        (features(JINGLE, f"a<{SECURITY}"), None),
     ],
 )
 async def test_an_answer_tells_whether_encryption_is_supported(answer: Any, expected: bool | None) -> None:
@@ -190,13 +191,16 @@ async def test_an_answer_tells_whether_encryption_is_supported(answer: Any, expe
     [
         ("sha-1 of 1", features(SECURITY), 0),
         ("sha-256 of 1", features(SECURITY), 0),
+        ("sha-1 of 1", features(JINGLE), 1),
+        ("sha-1 of 2", features(SECURITY, "a<b"), 1),
         ("sha-1 of 2", features(SECURITY), 1),
         ("sha-1 of 1", None, 1),
         (None, features(SECURITY), 1),
     ],
 )
 async def test_what_is_filed_under_a_hash(version: str | None, filed: Any, asked: int) -> None:
-    """Features count if they have the hash under which they are filed; else the peer is asked, by the right address."""
+    """Encryption counts if it is in an info that has the hash under which it is filed; else the peer is asked, by the right
+    address. That it is not in an info says nothing: a stranger may have told it."""
     component: Any = Slixmpp(component=True)
     component.version, component.answer = version, features(SECURITY)
     component.filed = {version or "": filed}
