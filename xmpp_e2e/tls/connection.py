@@ -247,6 +247,7 @@ class TLSConnection:
             _check_protocol(protocol)
             _check_alpn(connection.get_alpn_proto_negotiated())
             certificate = _check_presence(connection.get_peer_certificate())
+            _check_alone(connection, self.role)
             key = key_fingerprint(certificate)
             _check_not_ours(key, self._own_key.fingerprint)
             _check_digest(certificate, self._expected.digest)
@@ -290,6 +291,9 @@ class TLSConnection:
         return failure
 
 
+_CHAIN = "the peer sent a chain of certificates, and only one that stands alone is accepted"
+
+
 class _ExpectedCertificate:
     """The certificate that the peer must show. It does not refer to the connection, so a dropped one is freed at once."""
 
@@ -300,7 +304,7 @@ class _ExpectedCertificate:
     def verify(self, connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:
         """OpenSSL's verify callback. It runs more than once for one certificate, and each time has to agree."""
         if depth != 0:
-            raise TLSFailed("the peer sent a chain of certificates, and only one that stands alone is accepted")
+            raise TLSFailed(_CHAIN)
         _check_digest(_der(certificate), self.digest)
         return True
 
@@ -341,6 +345,13 @@ def _check_protocol(protocol: str) -> None:
 def _check_alpn(agreed: bytes) -> None:
     if agreed != ALPN:
         raise TLSFailed("the handshake did not agree on our application protocol (ALPN)")
+
+
+def _check_alone(connection: SSL.Connection, role: Role) -> None:
+    """OpenSSL's verify callback sees the chain that OpenSSL has built, which leaves out what it has no use for."""
+    sent = connection.get_peer_cert_chain() or []
+    if len(sent) > (role is Role.INITIATOR):  # SSL_get_peer_cert_chain() leaves a client's own certificate out
+        raise TLSFailed(_CHAIN)
 
 
 def _check_presence(certificate: crypto.X509 | None) -> bytes:

@@ -329,6 +329,16 @@ def test_chain_is_refused(role: Role) -> None:
 
 
 @ROLES
+@pytest.mark.parametrize("extra", ["the same", "a stranger's"])
+def test_more_certificates_than_one_are_refused(role: Role, extra: str) -> None:
+    """Also those that OpenSSL has no use for, and so never shows to its callback."""
+    own = x509.load_der_x509_certificate(MALLORY.certificate)
+    another = own if extra == "the same" else authority(ec.generate_private_key(ec.SECP256R1()))
+    peer = Hostile(role, key_of(MALLORY), own, another)
+    assert "chain" in str(refused(victim(role), peer))
+
+
+@ROLES
 def test_signalled_issuer_does_not_let_its_leaves_pass(role: Role) -> None:
     """The certificate that was signalled must be the peer's own, not that of its issuer."""
     issuer = ec.generate_private_key(ec.SECP256R1())
