@@ -17,6 +17,10 @@ CAROL = "carol@localhost/c"
 ERRORS = "{urn:xmpp:jingle:errors:1}"
 
 
+def _answers(stanza: Element) -> bool:
+    return stanza.get("id") == "again" and stanza.get("type") in ("result", "error")
+
+
 class Repeater:
     """A server that sends one half of the negotiation again, doctored, after each stanza that passes."""
 
@@ -64,6 +68,35 @@ async def test_a_second_half_changes_nothing(env: Env, action: str) -> None:
     assert (ours.fingerprint, theirs.fingerprint) == (e2e(bob).fingerprint, e2e(alice).fingerprint)
     assert e2e(alice).sessions() == (ours,)
     assert e2e(bob).sessions() == (theirs,)
+
+
+@pytest.mark.parametrize("taken", [True, False], ids=["the sid of a live session", "control: another"])
+async def test_a_bytestream_belongs_to_one_session(env: Env, taken: bool) -> None:
+    """An offer with the stream sid of a live session is refused, and harms nothing. (Control: with another it is accepted.)"""
+    alice, bob = await env.pair()
+    offers: list[Element] = []
+
+    def note(stanza: Element, sender: str) -> Element:
+        if jingle("session-initiate")(stanza, sender):
+            offers.append(deepcopy(stanza))
+        return stanza
+
+    env.server.hooks.append(note)
+    ours, theirs = await env.session(alice, bob)
+    [again] = offers
+    again.set("id", "again")
+    for element in again.iter():
+        if element.tag.endswith("}jingle") or (element.tag.endswith("}transport") and not taken):
+            element.set("sid", element.get("sid", "")[::-1])
+    env.server.inject(BOB, to_text(again))
+    answer = await until(env.server.wait_for(lambda handled: _answers(handled.element)))
+    assert answer.element.get("type") == ("error" if taken else "result")
+    heard, replies = Events(bob, "message"), Events(alice, "message")
+    alice.send_message(mto=BOB, mbody="question")
+    bob.send_message(mto=ALICE, mbody="answer")
+    assert await heard.bodies(1) == ["question"]
+    assert await replies.bodies(1) == ["answer"]
+    assert (ours.is_open, theirs.is_open) == (True, True)
 
 
 async def test_the_same_sid_from_another_jid(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:

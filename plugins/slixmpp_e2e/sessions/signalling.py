@@ -104,7 +104,11 @@ class Signalling:
     def _offered(self, key: SessionKey, jingle: Jingle) -> SessionDriver:
         """Handle an allowed offer: resolve a tie-break, then reserve a slot."""
         own_jid, peer, sid = key
-        ours = self._registry.offered((own_jid, peer)) if jingle.secured is not None else None
+        content = jingle.secured
+        stream = content.transport.sid if content is not None and content.transport is not None else ""
+        if self._registry.by_stream((own_jid, peer, stream)) is not None:  # each would take the other's bytes
+            raise JingleError("a session uses a bytestream with this sid already", "bad-request")
+        ours = self._registry.offered((own_jid, peer)) if content is not None else None
         if ours is None:
             return self._admission.reserve(peer, lambda: self._create(own_jid, peer, Assurance.NONE))
         if wins_tie_break(ours.sid, sid):
