@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -70,6 +71,10 @@ RENAMED = {
     "unasked_by_contacts": "request_rate_of_contacts",
 }
 """Former names of settings."""
+
+
+_URL = re.compile("[A-Za-z][A-Za-z0-9+.-]+:/")
+"""A letter and a colon alone are a drive. (Path() takes one of two slashes away.)"""
 
 
 @dataclass(frozen=True)
@@ -174,6 +179,8 @@ def _path(config: Mapping[str, Any], key: str, otherwise: str) -> Path | None:
         return None
     if not isinstance(value, str | Path) or not str(value):
         raise ConfigError(f"{key} is {value!r}; it is the path of a file, or {otherwise}")
+    if _URL.match(str(value)):
+        raise ConfigError(f"{key} is {value!r}, a URL; it is the path of a file, or {otherwise}: no database server is used")
     return Path(value)
 
 

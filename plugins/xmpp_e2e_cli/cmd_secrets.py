@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import getpass
 import os
+import stat
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from slixmpp import JID
@@ -123,7 +124,19 @@ def read_shared_password(peer: str, file: Path | None, *, twice: bool) -> str:
 
 def print_key(out: Output, key: bytes, data: dict[str, object]) -> None:
     """Print a new key, for the user to give to the peer. No other output ever shows a key."""
+    if _restrict_output():
+        out.info("Other users could have read the file with the key. Now you alone can (mode 600), as a trust file demands.")
     out.result({**data, "psk": encode_psk(key)}, encode_psk(key))
+
+
+def _restrict_output() -> bool:
+    """Take the permissions of other users from the file to which our output goes, if it does; return whether there were any."""
+    with suppress(OSError, ValueError):  # no file, or none of ours
+        status = os.fstat(sys.stdout.fileno())
+        if hasattr(os, "fchmod") and stat.S_ISREG(status.st_mode) and status.st_mode & 0o077:
+            os.fchmod(sys.stdout.fileno(), status.st_mode & 0o700)
+            return True
+    return False
 
 
 def read_key(file: Path | None) -> str:

@@ -141,3 +141,12 @@ def test_a_policy_goes_with_its_trust_model() -> None:
             parse(policy=policy, trust_model="server-untrusted")
     with pytest.raises(ConfigError, match="plain XMPP"):
         parse(policy="require", trust_model="server-trusted")
+
+
+@pytest.mark.parametrize("url", ["postgresql://bot@db/trust", "sqlite:///bob.db", "mysql+pymysql://db/x"])
+@pytest.mark.parametrize("kind", [str, Path])
+def test_no_store_is_called_by_the_url_of_a_database(url: str, kind: type[Any]) -> None:
+    """A file of that name would be made in silence."""
+    with pytest.raises(ConfigError, match=r"store_path is .*, a URL; it is the path of a file"):
+        parse(store_path=kind(url))
+    assert parse(store_path="C:/bots/bob.db").store_path == Path("C:/bots/bob.db")

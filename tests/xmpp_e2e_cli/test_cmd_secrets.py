@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import stat
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -55,6 +58,20 @@ def test_a_new_key_is_printed(command: Command) -> None:
     assert len(decode_psk(one.out.strip())) == KEY_BYTES
     assert decode_psk(two.data["psk"]) != decode_psk(one.out.strip())
     assert one.err == ""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are a matter of POSIX")
+def test_a_key_that_goes_into_a_file_can_be_used_in_a_trust_file(command: Command, tmp_path: Path) -> None:
+    """A shell makes the file so that others can read it, and then ``config check`` would refuse it."""
+    path = tmp_path / "key"
+    with path.open("w") as opened:
+        path.chmod(0o644)
+        run = [sys.executable, "-m", "xmpp_e2e_cli", "psk", "new"]
+        done = subprocess.run(run, stdout=opened, stderr=subprocess.PIPE, text=True, check=True)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert "Now you alone can" in done.stderr
+    rules = secret_file(tmp_path / "trust.toml", '["bob@home.test"]\npsk_file = "key"\n')
+    assert command("config", "check", str(rules)).code == 0
 
 
 def test_a_new_key_for_a_peer_is_stored_too(alice: Command) -> None:

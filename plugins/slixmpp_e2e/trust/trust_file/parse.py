@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -20,7 +19,7 @@ from slixmpp import JID, InvalidJID
 from slixmpp_e2e.errors import TrustFileError
 from slixmpp_e2e.policy import Policy, check_combination
 from slixmpp_e2e.precis import normalize_password
-from slixmpp_e2e.trust.trust_file.secret_file import decode_psk, read_secret_file
+from slixmpp_e2e.trust.trust_file.secret_file import check_unchangeable, decode_psk, read_secret_file
 from slixmpp_e2e.trust.trust_uri import parse_keys
 from xmpp_e2e.config import VerifyWhen
 from xmpp_e2e.key_decision import OnKeyChange
@@ -144,14 +143,16 @@ class _Parser:
         self._versions[self._path] = file_version(self._path)
         try:
             with self._path.open("rb") as opened:
-                mode = os.fstat(opened.fileno()).st_mode
+                status = os.fstat(opened.fileno())
                 raw = opened.read(TRUST_FILE_BYTES + 1)
             text = raw.decode()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             raise TrustFileError(f"the trust file {self._path} cannot be read ({reason})") from None
-        if os.name == "posix" and mode & stat.S_IWOTH:
-            raise TrustFileError(f"the trust file {self._path} can be changed by everybody: chmod o-w it")
+        try:
+            check_unchangeable(status)
+        except ValueError as error:
+            raise TrustFileError(f"{self._path}: {error}. Whoever can change it decides whom you trust") from None
         if len(raw) > TRUST_FILE_BYTES:
             raise TrustFileError(f"the trust file {self._path} has more than {TRUST_FILE_BYTES} bytes")
         return text

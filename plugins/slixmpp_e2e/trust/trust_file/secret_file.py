@@ -46,12 +46,25 @@ def check_private(status: os.stat_result) -> None:
     """
     if os.name != "posix":
         return  # permissions mean nothing there
-    if status.st_uid not in (0, os.geteuid()):
-        raise ValueError("the file belongs to another user, who can read and exchange it")
+    _check_owner(status)
     others = 0o037 if status.st_uid != os.geteuid() else 0o077
     if mode := stat.S_IMODE(status.st_mode) & others:
         can = "change" if mode & 0o022 else "read"
         raise ValueError(f"other users can {can} the file (mode {stat.S_IMODE(status.st_mode):04o}): chmod 600 it")
+
+
+def check_unchangeable(status: os.stat_result) -> None:
+    """Accept our own files and root's that nobody else can change, whoever reads them. ValueError for any other file."""
+    if os.name != "posix":
+        return
+    _check_owner(status)
+    if stat.S_IMODE(status.st_mode) & 0o022:
+        raise ValueError(f"other users can change the file (mode {stat.S_IMODE(status.st_mode):04o}): chmod go-w it")
+
+
+def _check_owner(status: os.stat_result) -> None:
+    if status.st_uid not in (0, os.geteuid()):
+        raise ValueError("the file belongs to another user, who can read and exchange it")
 
 
 def encode_psk(key: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -172,9 +173,28 @@ def test_a_file_that_cannot_be_used(tmp_path: Path) -> None:
             read_trust_file(path, {})
     path.write_text("")
     assert read_trust_file(path, {}) == TrustFileRules()
-    path.chmod(0o646)
-    with pytest.raises(TrustFileError, match="chmod o-w"):
-        read_trust_file(path, {})
+
+
+@pytest.mark.skipif(os.name != "posix", reason="owners and modes are a matter of POSIX")
+def test_only_its_owner_may_change_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everybody may read it: it holds no secret. Root's is as good as our own."""
+    path = trust(tmp_path, "")
+    for mode in (0o600, 0o644, 0o444):
+        path.chmod(mode)
+        assert read_trust_file(path, {}) == TrustFileRules()
+    for mode in (0o646, 0o664, 0o620):
+        path.chmod(mode)
+        with pytest.raises(TrustFileError, match=r"\(mode 0...\): chmod go-w it. Whoever can change it decides whom you trust"):
+            read_trust_file(path, {})
+    path.chmod(0o600)
+    real = os.fstat
+    for owner, taken in ((0, True), (7, False)):
+        monkeypatch.setattr(os, "fstat", lambda file, owner=owner: os.stat_result([*real(file)[:4], owner, *real(file)[5:]]))
+        if taken:
+            assert read_trust_file(path, {}) == TrustFileRules()
+        else:
+            with pytest.raises(TrustFileError, match="belongs to another user"):
+                read_trust_file(path, {})
 
 
 def test_the_version_of_each_read_file_is_noted(tmp_path: Path) -> None:
