@@ -144,8 +144,7 @@ class E2E(BasePlugin):
         late = not self._own_key.is_loaded
         with suppress(StoreError):  # an event tells so
             await self._own_key.wait_loaded()
-            sent = late and self.xmpp.client_roster.last_status is not None
-            await discovery.advertise(self.xmpp, announce=announce or sent)
+            await discovery.advertise(self.xmpp, announce=announce or late)
 
     def _join(self) -> None:
         """Use a stream that was up before the plugin was loaded."""

@@ -22,7 +22,7 @@ from slixmpp_e2e.xmpp import adapter, marker
 from slixmpp_e2e.xmpp.discovery import FEATURES
 from tests.slixmpp_e2e.env import ACCOUNTS, ALICE, BOB, Env, Events, ask, e2e, echo, jingle, turns, until
 from xmpp_e2e.errors import BytestreamFailed, Timeout
-from xmpp_loopback import connect, offline, online
+from xmpp_loopback import connect, offline, online, reconnect
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "echo_bot.py"
 
@@ -178,6 +178,67 @@ async def test_what_was_sent_before_it_is_unloaded_does_not_leave_after_it(env: 
     assert env.in_clear("attack at dawn") == []
 
 
+@pytest.mark.parametrize(
+    ("slow", "copied", "refused"),
+    [(False, False, True), (False, True, True), (True, False, True), (True, True, True), (False, False, False)],
+    ids=["in its turn", "copied", "among the slow ones", "slow and copied", "control: not refused"],
+)
+async def test_what_another_filter_holds_does_not_leave_after_it_is_unloaded(
+    env: Env, monkeypatch: pytest.MonkeyPatch, slow: bool, copied: bool, refused: bool
+) -> None:
+    """An asynchronous filter of another plugin takes its time; slixmpp goes on with others after a second. (Control: unless it
+    is refused, it leaves.)"""
+    if not refused:
+        monkeypatch.setattr(adapter, "refuse", lambda xmpp, stanzas: None)
+    alice, bob = env.make(ALICE, policy="require"), await env.client(BOB, load=False)
+    held, go_on = asyncio.Event(), asyncio.Event()
+
+    async def dawdle(stanza: Any) -> Any:
+        if stanza.name != "message" or stanza["body"] != "attack at dawn":
+            return stanza
+        held.set()
+        await go_on.wait()
+        return copy.copy(stanza) if copied else stanza
+
+    alice.add_filter("out", dawdle)
+    await online(alice, env.server)
+    await env.settle(alice, bob)
+    failed, received = Events(alice, "e2e_send_failed"), Events(bob, "message")
+    alice.send_message(mto=BOB, mbody="attack at dawn")
+    await until(held.wait())
+    while slow and not vars(alice)["_XMLStream__slow_tasks"]:
+        await turns(1)
+    env.unload(alice)
+    assert isinstance((await failed.take()).error, BytestreamFailed)
+    go_on.set()
+    if not refused:
+        assert await received.bodies(1) == ["attack at dawn"]
+        return
+    for body in ("hello", "again"):
+        alice.send_message(mto=BOB, mbody=body)
+        assert (await received.take())["body"] == body
+    assert env.in_clear("attack at dawn") == []
+    assert len(failed) == 0
+    assert not [each for each in vars(alice)["_XMLStream__filters"]["out_sync"] if "refuse" in repr(each)]
+
+
+@pytest.mark.parametrize("sent", [False, True])
+async def test_no_presence_is_sent_for_the_program(env: Env, sent: bool) -> None:
+    """Neither when the plugin is loaded, nor when it is unloaded; if the program has sent one, that is sent again."""
+    alice, bob = env.make(ALICE, load=False), await env.client(BOB, load=False)
+    seen = Events(bob, "presence_available")
+    await reconnect(alice, env.server)
+    if sent:
+        alice.send_presence()
+        await seen.take()
+    for change in (env.load, env.unload):
+        change(alice)
+        await env.settle(alice, bob)
+        if sent:
+            await seen.take()
+    assert len(seen) == 0
+
+
 async def test_what_was_sent_before_there_was_a_stream_does_not_leave_after_it_is_unloaded(env: Env) -> None:
     """slixmpp keeps what is sent too early in a list of its own, and sends that when the stream is up."""
     alice, bob = env.make(ALICE, policy="require"), await env.client(BOB, load=False)
@@ -235,10 +296,10 @@ async def test_a_setting_cannot_be_changed_by_an_attribute(env: Env) -> None:
     """slixmpp's way to configure a loaded plugin would change nothing here, so it is an error."""
     alice = env.make(ALICE)
     plugin: Any = e2e(alice)
-    assert plugin.policy == "prefer"
+    assert plugin.policy is None
     with pytest.raises(ConfigError, match="set_policy"):
         plugin.policy = "require"
-    assert plugin.policy == "prefer"
+    assert plugin.policy is None
 
 
 async def test_a_second_registration_with_other_settings_is_refused(env: Env) -> None:

@@ -8,6 +8,7 @@ queue then sends the stanza through the open session, or keeps it until there is
 from __future__ import annotations
 
 import enum
+from weakref import ReferenceType, ref
 
 from slixmpp import JID, Iq, Message, Presence
 from slixmpp.basexmpp import BaseXMPP
@@ -52,6 +53,9 @@ class OutgoingFilter:
         self._xmpp, self._channel, self._rooms, self._iqs = xmpp, channel, rooms, iqs
         self._peers, self._routes, self._failures = peers, routes, failures
 
+        self._at_others: dict[int, ReferenceType[StanzaBase]] = {}
+        """What other plugins' filters have now, by id(): they may take their time."""
+
     def attach(self, queue: SendQueue) -> None:
         """Send what is to be encrypted through this queue, which itself sends plaintext by way of ``write()``."""
         self._queue = queue
@@ -59,6 +63,8 @@ class OutgoingFilter:
     def write_own_iqs(self, stanza: StanzaBase) -> StanzaBase | None:
         """The first ``out`` filter: None for our own iqs, which leave here."""
         if not isinstance(stanza, QueuedIq):
+            key, others = id(stanza), self._at_others
+            others[key] = ref(stanza, lambda gone: others.pop(key, None))
             return stanza
         if (iq := self._channel.next_to_send()) is not None:
             plain = self._xmpp.default_ns == NS_CLIENT
@@ -67,6 +73,7 @@ class OutgoingFilter:
 
     def filter_outgoing(self, stanza: StanzaBase) -> StanzaBase | None:
         """The ``out_sync`` filter: the stanza, if it leaves in plaintext; None, if it goes another way or fails."""
+        self._at_others.pop(id(stanza), None)
         if not isinstance(stanza, Message | Iq | Presence):
             return stanza
         marker.strip(stanza)
@@ -102,6 +109,10 @@ class OutgoingFilter:
             self._failures.track(stanza)
         self._queue.send(stanza, own_jid, to.full, route)
         return Way.TAKEN
+
+    def at_other_filters(self) -> list[StanzaBase]:
+        """Return the stanzas that have passed our first filter, and have yet to come to the second."""
+        return [stanza for held in self._at_others.values() if (stanza := held()) is not None]
 
     # --- behind our filter -----------------------------------------------------------------------------------------
 

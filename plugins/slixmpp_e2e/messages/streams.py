@@ -54,8 +54,13 @@ class StreamChanges:
                 self._outgoing.write(stanza)
 
     def on_unload(self, error: E2EError) -> None:
-        """The plugin goes: sessions end and what waits fails. So does what is queued before our filters: it would leave in
-        plaintext once they are gone. (What an asynchronous filter of another plugin holds at this moment does.)"""
-        adapter.drop_queued(self._xmpp, lambda stanza: self._outgoing.filter_outgoing(stanza) is not None)
+        """The plugin goes: sessions end and what waits fails. So does what has yet to come to our filter, in slixmpp's queues
+        or in other plugins' filters: it would leave in plaintext once ours is gone."""
+        adapter.drop_queued(self._xmpp, self._leaves_in_plaintext)
+        others = [stanza for stanza in self._outgoing.at_other_filters() if not self._leaves_in_plaintext(stanza)]
+        adapter.refuse(self._xmpp, others)
         self.on_lost(error)
         self._failures.report_all(self._kept, error)
+
+    def _leaves_in_plaintext(self, stanza: StanzaBase) -> bool:
+        return self._outgoing.filter_outgoing(stanza) is not None

@@ -197,3 +197,22 @@ def drop_queued(xmpp: BaseXMPP, admitted: Callable[[StanzaBase], bool]) -> None:
         if keep(data, use_filters):
             queue.put_nowait((data, use_filters))
     early[:] = [(data, use_filters) for data, use_filters in early if keep(data, use_filters)]
+
+
+def refuse(xmpp: BaseXMPP, stanzas: list[StanzaBase]) -> None:
+    """Let none of these stanzas leave when other plugins' filters have done with them, nor copies of them."""
+    left = {_name(stanza): stanza for stanza in stanzas}
+
+    def refuse_once(stanza: StanzaBase) -> StanzaBase | None:
+        if left.pop(_name(stanza), None) is None:
+            return stanza
+        if not left:
+            xmpp.del_filter("out_sync", refuse_once)
+        return None
+
+    if left:
+        xmpp.add_filter("out_sync", refuse_once, order=_FRONT)
+
+
+def _name(stanza: StanzaBase) -> tuple[str, object]:
+    return stanza.xml.get("to", ""), stanza.xml.get("id") or id(stanza)

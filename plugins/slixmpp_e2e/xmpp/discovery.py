@@ -21,13 +21,13 @@ _TIMEOUT = 30
 
 
 async def advertise(xmpp: BaseXMPP, *, announce: bool) -> None:
-    """Add our features, and announce them in the next presence; ``announce``: send presence again, since one has gone out."""
+    """Add our features, and announce them in the next presence; ``announce``: send presence again, if one has gone out."""
     disco = xmpp.plugin["xep_0030"]
     for feature in FEATURES:
         disco.add_feature(feature)
     if xmpp.is_component:
         disco.api.register(partial(_of_any_address, xmpp), "get_info")
-    await xmpp.plugin["xep_0115"].update_caps(broadcast=announce)
+    await xmpp.plugin["xep_0115"].update_caps(broadcast=announce and _has_sent_presence(xmpp))
 
 
 def _of_any_address(xmpp: BaseXMPP, jid: JID | None, node: str | None, asker: JID | None, data: object) -> object:
@@ -49,7 +49,12 @@ async def withdraw(xmpp: BaseXMPP) -> None:
             disco.del_feature(feature=feature)
     if xmpp.is_component:
         disco.api.register(disco.static.get_info, "get_info")
-    await xmpp.plugin["xep_0115"].update_caps()
+    await xmpp.plugin["xep_0115"].update_caps(broadcast=_has_sent_presence(xmpp))
+
+
+def _has_sent_presence(xmpp: BaseXMPP) -> bool:
+    """Return whether the program is online by its own will. slixmpp would send its first presence for it."""
+    return xmpp.client_roster.last_status is not None
 
 
 def forget(xmpp: BaseXMPP, peer: JID) -> None:

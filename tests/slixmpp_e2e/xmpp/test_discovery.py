@@ -75,6 +75,7 @@ class Slixmpp:
         self.answer: Any = None
         self.filed: dict[str, Any] = {}
         self.version: str | None = None
+        self.client_roster = SimpleNamespace(last_status=None)
         self.hashes = ["sha-1", "sha-256"]
 
     def add_feature(self, feature: str) -> None:
@@ -123,11 +124,16 @@ def features(*names: str) -> DiscoInfo:
 
 
 @pytest.mark.parametrize("announce", [False, True])
-async def test_what_we_advertise(announce: bool) -> None:
+@pytest.mark.parametrize("sent", [False, True])
+async def test_what_we_advertise(announce: bool, sent: bool) -> None:
+    """Presence is sent again, if the program has sent any."""
     client: Any = Slixmpp()
+    client.client_roster.last_status = "here" if sent else None
     await discovery.advertise(client, announce=announce)
     assert client.features == {JINGLE, IBB, XMLSTREAM, SECURITY}
-    assert (client.said, client.registered) == ([announce], [])
+    assert (client.said, client.registered) == ([announce and sent], [])
+    await discovery.withdraw(client)
+    assert client.said[1:] == [sent]
 
 
 async def test_a_component_answers_for_every_address() -> None:
