@@ -58,7 +58,9 @@ class Client:
     ) -> None:
         self._xmpp, self._settings, self._store = xmpp, settings, store
         self._own_key, self._trust_file = own_key, trust_file
-        self._emitter, self._channel, self._presence = Emitter(xmpp), IqChannel(xmpp), PresenceCache(self._clock)
+        self._emitter, self._channel, self._presence = Emitter(xmpp), IqChannel(xmpp), PresenceCache(
+            self._clock, lambda account: xmpp.is_component or self.allow_list.is_in_roster(account)
+        )
         self.peers = PeerSettingsLookup(store, trust_file, settings.defaults, lambda account: self.changes.on_settings(account))
         self._poller = StorePoller(
             self._loop,

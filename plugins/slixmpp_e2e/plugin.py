@@ -176,6 +176,7 @@ class E2E(BasePlugin):
             await self.xmpp.get_roster()
 
     def _on_roster(self, event: Any) -> None:
+        self._client.allow_list.has_roster = True
         if self._client.allow_list.needs_roster:
             self._client.changes.on_accept_from()
 
@@ -189,6 +190,7 @@ class E2E(BasePlugin):
         """The client's stream is gone for good; one that is resumed (XEP-0198) never gets here."""
         lost = BytestreamFailed("our own connection to the server was lost")
         self._client.streams.on_lost(lost, keep=self._settings.reopen)
+        self._client.allow_list.has_roster = False
 
     def _spawn(self, what: str, coroutine: Coroutine[Any, Any, Any]) -> None:
         """Run it in the background. ``what`` it does stands in the log if it fails."""

@@ -214,7 +214,7 @@ def jingle(action: str) -> Callable[[Element, str], bool]:
 
 
 async def an_offer(env: Env) -> str:
-    """Return a session-initiate to Alice by this very software, with its ClientHello, and SID for its sid."""
+    """Return a session-initiate to Alice by this very software, with its ClientHello, and SID for both its sids."""
     hold = env.hold(jingle("session-initiate"))
     model = await env.client("bob@localhost/model")
     model.send_message(mto=ALICE, mbody="x")
@@ -224,4 +224,8 @@ async def an_offer(env: Env) -> str:
     assert offer is not None
     hold.discard()
     env.server.hooks.clear()
-    return to_text(offer).replace(offer.get("sid", ""), SID)
+    sids = [element.get("sid", "") for element in offer.iter() if element.get("sid")]
+    text = to_text(offer)
+    for sid in sids:
+        text = text.replace(sid, SID)
+    return text

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Callable
-from types import FrameType
+from types import FrameType, SimpleNamespace
 from typing import Any
 from xml.etree.ElementTree import Element
 
 import pytest
-from slixmpp import Iq
+from slixmpp import Iq, Presence
 
 from slixmpp_e2e.messages.iq_tracking import IqTracker
+from slixmpp_e2e.messages.routing import Route, RouteCache
 from slixmpp_e2e.sessions.admission.limits import AdmissionLimits, SessionLimits
 from slixmpp_e2e.sessions.driver import SessionDriver, SessionReleased
 from slixmpp_e2e.sessions.registry import SessionRegistry
 from slixmpp_e2e.xmpp.iq_channel import IqChannel
+from slixmpp_e2e.xmpp.presence import PresenceCache
 from tests.slixmpp_e2e.env import ALICE, turns
 from tests.slixmpp_e2e.messages.fake_sessions import FakeDriver, FakeSessions, through
 from tests.slixmpp_e2e.messages.stanzas import offline_client
@@ -172,8 +175,41 @@ async def expiring(number: int) -> Act:
     return act
 
 
+async def presences(number: int) -> Act:
+    """Presence makes the routes to its account be found anew."""
+    clock: Any = asyncio.get_running_loop().time
+    router: Any = SimpleNamespace(find=None)
+    routes, known = RouteCache(router, clock), PresenceCache(clock, lambda account: True)
+    stanzas = []
+    for i in range(number):
+        routes.mark_unreachable((ALICE, peer(i)))
+        routes._keep(routes.known, (ALICE, peer(i)), Route(plaintext=False))
+        presence = Presence()
+        presence["from"] = peer(i)
+        stanzas.append(presence)
+
+    def act() -> None:
+        for stanza in stanzas:
+            routes.forget(stanza["from"].bare)
+            known.update(ALICE, stanza)
+        assert not routes.accounts()
+        assert not routes._by_account
+
+    return act
+
+
 @pytest.mark.parametrize(
-    "prepare", [looking_up, opening_and_ending, admitting, unanswered_iqs, answers_inside, failing_sessions, expiring]
+    "prepare",
+    [
+        presences,
+        looking_up,
+        opening_and_ending,
+        admitting,
+        unanswered_iqs,
+        answers_inside,
+        failing_sessions,
+        expiring,
+    ],
 )
 async def test_so_many_times_as_many_cost_so_many_times_as_much(prepare: Any) -> None:
     """Eight times as many cost about eight times as much, not sixty-four."""

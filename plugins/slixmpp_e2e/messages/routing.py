@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from slixmpp import JID
 from slixmpp.basexmpp import BaseXMPP
@@ -28,6 +29,7 @@ UNREACHABLE_BACKOFF = 60.0
 """Seconds for which a device with which no session came to be is left out, if others of the account can be reached. Else a
 device whose key waits for a person would cost a handshake, and an event, with every message."""
 
+_T = TypeVar("_T")
 Address = tuple[str, str]
 """(own full JID, the peer's full or bare JID)"""
 
@@ -123,6 +125,8 @@ class RouteCache:
         self._valid: dict[Address, bool] = {}
         """Routes that are being found, and whether nothing has changed meanwhile."""
         self._unreachable: dict[Target, float] = {}
+        self._by_account: dict[str, set[Address]] = {}
+        """The keys of all three, which are alike."""
 
     async def find(self, address: Address) -> Route:
         """Find a route, again if something has changed meanwhile, and keep it. E2EError if there is none."""
@@ -130,11 +134,11 @@ class RouteCache:
             route = None
             while route is None or not self._valid[address]:
                 self._valid[address] = True
+                self._by_account.setdefault(bare(address[1]), set()).add(address)
                 route = await self._find(*address)
         finally:
-            self._valid.pop(address, None)
-        self.known[address] = route
-        _trim(self.known)
+            self._drop(self._valid, address)
+        self._keep(self.known, address, route)
         return route
 
     def accounts(self) -> set[str]:
@@ -143,39 +147,49 @@ class RouteCache:
 
     def forget(self, account: str) -> None:
         """Find the routes to an account anew: something about it has changed."""
-        for address in [address for address in self.known if bare(address[1]) == account]:
-            del self.known[address]
-        for target in [target for target in self._unreachable if bare(target[1]) == account]:
-            del self._unreachable[target]
-        self._valid.update({address: False for address in self._valid if bare(address[1]) == account})
+        for address in tuple(self._by_account.get(account, ())):
+            if address in self._valid:
+                self._valid[address] = False
+            self._drop(self.known, address)
+            self._drop(self._unreachable, address)
 
     def forget_target(self, target: Target) -> None:
         """Find the routes anew that lead to a target with which there is no session any more."""
         own_jid, peer = target
         for address in (target, (own_jid, bare(peer))):  # no other address leads there
             if (route := self.known.get(address)) is not None and target in route.targets:
-                del self.known[address]
+                self._drop(self.known, address)
 
     def clear(self) -> None:
         """Forget all routes: the stream is over."""
-        self.known.clear()
-        self._valid.clear()
+        for table in (self.known, self._valid):
+            for address in tuple(table):
+                self._drop(table, address)
 
     def mark_unreachable(self, target: Target) -> None:
         """Leave a target out for a while, if the account has others: no session with it came to be."""
         self._unreachable.pop(target, None)
-        self._unreachable[target] = self._clock() + UNREACHABLE_BACKOFF
-        _trim(self._unreachable)
+        self._keep(self._unreachable, target, self._clock() + UNREACHABLE_BACKOFF)
 
     def reachable(self, targets: list[Target]) -> list[Target]:
         """Return the targets that are not left out; all of them if each is."""
         now = self._clock()
         return [target for target in targets if self._unreachable.get(target, now) <= now] or targets
 
+    def _keep(self, table: dict[Address, _T], address: Address, value: _T) -> None:
+        table[address] = value
+        self._by_account.setdefault(bare(address[1]), set()).add(address)
+        if len(table) > ROUTES:
+            self._drop(table, next(iter(table)))
 
-def _trim(kept: dict[Address, Route] | dict[Target, float]) -> None:
-    if len(kept) > ROUTES:
-        del kept[next(iter(kept))]
+    def _drop(self, table: dict[Address, Any], address: Address) -> None:
+        table.pop(address, None)
+        if not any(address in each for each in (self.known, self._valid, self._unreachable)):
+            account = bare(address[1])
+            addresses = self._by_account.get(account, set())
+            addresses.discard(address)
+            if not addresses:
+                self._by_account.pop(account, None)
 
 
 def _unreachable(to: str, advertised: bool | None) -> E2EError:

@@ -68,8 +68,10 @@ class SessionRegistry:
 
     def best_with(self, target: Target) -> SessionDriver | None:
         """Return the open session to send through, or else the one that opens and demands most."""
-        opening = max(self._opening(target), key=lambda driver: driver.min_assurance, default=None)
-        return self.open_with(target) or opening
+        if (driver := self.open_with(target)) is not None:
+            return driver
+        opening = self._opening(target)
+        return max(opening, key=lambda driver: driver.min_assurance) if len(opening) > 1 else next(iter(opening), None)
 
     def ensure(self, target: Target, min_assurance: Assurance = Assurance.NONE) -> SessionDriver:
         """Return the session with ``target``; offer one if there is none, or if the open one falls short of ``min_assurance``.
@@ -170,7 +172,7 @@ class SessionRegistry:
         _drop(self._by_target, driver.target, driver)
 
     def _opening(self, target: Target) -> list[SessionDriver]:
-        return [driver for driver in self._by_target.get(target, ()) if driver.state in NOT_YET_OPEN]
+        return [driver for driver in self._by_target.get(target, ()) if driver.core.state in NOT_YET_OPEN]
 
 
 def _drop(sessions: dict[_K, dict[SessionDriver, None]], key: _K, driver: SessionDriver) -> None:

@@ -14,9 +14,9 @@ from slixmpp_e2e.xmpp import presence as presence_module
 from slixmpp_e2e.xmpp.presence import PresenceCache
 from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, e2e, until
 from tests.slixmpp_e2e.messages.stanzas import MUC, stanza
-from xmpp_loopback import reconnect
+from xmpp_loopback import Subscription, reconnect
 
-OURS, BARE = "alice@localhost", "bob@localhost"
+OURS, BARE, STRANGER = "alice@localhost", "bob@localhost", "eve@evil.test"
 
 
 def presence(resource: str, kind: str | None = None, priority: str = "") -> Presence:
@@ -32,7 +32,7 @@ def presence(resource: str, kind: str | None = None, priority: str = "") -> Pres
 
 @pytest.fixture
 async def known() -> PresenceCache:
-    return PresenceCache(time.monotonic)
+    return PresenceCache(time.monotonic, lambda account: account != STRANGER)
 
 
 async def names(known: PresenceCache) -> list[str]:
@@ -51,7 +51,7 @@ async def test_the_roster_of_slixmpp_is_loaded(known: PresenceCache) -> None:
     roster: Any = {BARE: SimpleNamespace(resources=resources), "carol@localhost": SimpleNamespace(resources={})}
     known.load_roster(OURS, roster)
     assert await names(known) == ["high", "none", "low"]
-    assert list(known._online) == [(OURS, BARE)]
+    assert list(known._contacts) == [(OURS, BARE)]
 
 
 async def test_presence_is_awaited_only_after_a_login(known: PresenceCache) -> None:
@@ -70,19 +70,50 @@ async def test_a_resource_that_leaves_is_forgotten(known: PresenceCache, kind: s
     known.update(OURS, presence("a", kind))
     assert await names(known) == ["b"]
     known.update(OURS, presence("b", kind))
-    assert not known._online
+    assert not known._contacts
 
 
 async def test_what_is_kept_is_bounded(known: PresenceCache, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(presence_module, "RESOURCES", 2)
-    monkeypatch.setattr(presence_module, "ACCOUNTS", 2)
+    monkeypatch.setattr(presence_module, "CONTACTS", 2)
     for resource in "abc":
         known.update(OURS, presence(resource))
     assert await names(known) == ["a", "b"]
     for account in ("one@localhost", "two@localhost"):
         known.update(account, presence("a"))
     assert await names(known) == []
-    assert [key[0] for key in known._online] == ["one@localhost", "two@localhost"]
+    assert [key[0] for key in known._contacts] == ["one@localhost", "two@localhost"]
+
+
+async def test_strangers_take_no_contacts_place(known: PresenceCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many send presence; of theirs the last are kept. Who becomes a contact is one from their next presence on."""
+    monkeypatch.setattr(presence_module, "STRANGERS", 2)
+    known.update(OURS, presence("a"))
+    stranger = presence("x")
+    stranger["from"] = f"{STRANGER}/x"
+    for number in range(20_000):
+        known.update(f"{number % 3}@localhost", stranger)
+    assert await names(known) == ["a"]
+    assert list(known._strangers) == [("0@localhost", STRANGER), ("1@localhost", STRANGER)]
+    known._is_contact = lambda account: True
+    known.update("1@localhost", stranger)
+    assert (len(known._strangers), len(known._contacts)) == (1, 2)
+    assert await known.online("1@localhost", STRANGER) == [f"{STRANGER}/x"]
+    assert await known.online("0@localhost", STRANGER) == [f"{STRANGER}/x"]
+
+
+async def test_who_is_in_the_roster_is_no_stranger(env: Env) -> None:
+    """Until the roster has come, nobody is: simple bots never ask for it."""
+    env.server.set_subscription("alice@localhost", "bob@localhost", Subscription.TO)
+    env.server.set_subscription("alice@localhost", "carol@localhost", Subscription.NONE)
+    alice = env.make(ALICE, accept_from="anyone")
+    allowed = e2e(alice)._client.allow_list
+    await reconnect(alice, env.server)
+    assert allowed.is_in_roster("carol@localhost")
+    await alice.get_roster()
+    await env.settle(alice)
+    accounts = ("alice@localhost", "bob@localhost", "carol@localhost", "eve@evil.test")
+    assert [allowed.is_in_roster(account) for account in accounts] == [True, True, False, False]
 
 
 async def test_a_message_right_after_the_login_waits_for_presence(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,4 +180,4 @@ async def test_the_occupants_of_a_room_are_not_kept(env: Env) -> None:
     env.server.inject(ALICE, f"<presence from='room@localhost/bob' to='{ALICE}'/>")
     while (await online.take())["from"].full != "room@localhost/bob":
         pass
-    assert not [key for key in e2e(alice)._client._presence._online if key[1] == "room@localhost"]
+    assert not [key for key in e2e(alice)._client._presence._contacts if key[1] == "room@localhost"]

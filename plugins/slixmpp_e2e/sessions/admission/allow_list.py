@@ -22,6 +22,8 @@ class AllowList:
         self._xmpp, self._allowed = xmpp, allowed
         self._has_used_e2e, self._is_ready = has_used_e2e, is_ready
         self._offered: OrderedDict[str, None] = OrderedDict()
+        self.has_roster = False
+        """True once the roster of this stream has come. Simple bots never ask for it."""
 
     def allow_sessions_from(self, allowed: str | frozenset[str]) -> None:
         """Replace ``accept_from``. Accounts to which we have offered sessions count again from the next offer."""
@@ -61,6 +63,16 @@ class AllowList:
         if account == self._xmpp.boundjid.bare or (isinstance(allowed, frozenset) and account in allowed):
             return True
         return roster.has_jid(account) and roster[account]["subscription"] in ("from", "both")
+
+    def is_in_roster(self, account: str) -> bool:
+        """Return whether the account is a contact, or one whose presence we have asked for; True if that is not known.
+
+        Costs no look-up.
+        """
+        roster = self._xmpp.client_roster
+        if not self.has_roster or self.is_contact(account):
+            return True
+        return roster.has_jid(account) and roster[account]["subscription"] == "to"
 
     def is_known(self, peer: str) -> bool:
         """Return whether it is a contact, or has ever used encryption with us."""
