@@ -17,6 +17,7 @@ from slixmpp_e2e.messages.queue import Senders, SendQueue
 from slixmpp_e2e.messages.routing import RouteCache, Router
 from slixmpp_e2e.messages.scope import MucRooms
 from slixmpp_e2e.messages.streams import StreamChanges
+from slixmpp_e2e.policy import Policy
 from slixmpp_e2e.session import Sessions
 from slixmpp_e2e.sessions.admission.allow_list import AllowList
 from slixmpp_e2e.sessions.admission.check import Admission
@@ -76,7 +77,9 @@ class Client:
         self.sessions = Sessions(self._verifier)
         self._iqs = IqTracker()
         self._failures = SendFailures(xmpp, self._iqs, self._emitter)
-        self._rooms = MucRooms(xmpp, self.peers.is_known_account)
+        self._rooms = MucRooms(
+            xmpp, self.peers.is_known_account, lambda account: self.peers.of(account).policy is Policy.REQUIRE
+        )
         self._admission = self._build_sessions()
         signalling = self._build_messages()
         self._listeners = self._order(signalling)

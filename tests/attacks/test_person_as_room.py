@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from xml.etree.ElementTree import Element
 
 import pytest
-from slixmpp import ClientXMPP
+from slixmpp import JID, ClientXMPP
 
 from tests.pair import message as core_message
 from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, e2e, until
@@ -30,7 +31,7 @@ async def test_who_accepts_an_invitation_to_a_person_keeps_him_a_person(env: Env
     await env.session(alice, bob)
     if joined == "muc plugin":
         alice.register_plugin("xep_0045")
-        alice.plugin["xep_0045"].rooms["bob@localhost"] = {}
+        alice.plugin["xep_0045"].rooms[None][JID("bob@localhost")] = {}
     else:
         enter(alice, "bob@localhost/bot")
     await env.settle(alice, bob)
@@ -40,6 +41,41 @@ async def test_who_accepts_an_invitation_to_a_person_keeps_him_a_person(env: Env
     assert env.in_clear(SECRET) == []
     if joined == "muc plugin":
         alice.plugin["xep_0045"].rooms.clear()
+
+
+@pytest.mark.parametrize("where", ["everybody", "the domain", "the account"])
+@pytest.mark.parametrize("joined", ["directed presence", "muc plugin"])
+async def test_who_was_never_met_is_no_room_either(env: Env, tmp_path: Path, where: str, joined: str) -> None:
+    """Where encryption is required, by whatever rule: to be invited to them, and to ask to enter, makes no room of them."""
+    rules = tmp_path / "trust.toml"
+    table = {"everybody": "", "the domain": '["localhost"]\npolicy = "require"\n'}
+    rules.write_text(table.get(where, '["bob@localhost"]\npolicy = "require"\n'))
+    policy = "require" if where == "everybody" else "prefer"
+    alice = await env.client(ALICE, "xep_0045", policy=policy, trust_file=str(rules))
+    bob = await env.client(BOB, load=False)
+    await env.settle(alice, bob)
+    failed, heard = Events(alice, "e2e_send_failed"), Events(bob, "message")
+    if joined == "muc plugin":
+        alice.plugin["xep_0045"].join_muc(JID("bob@localhost"), "bot")
+    else:
+        enter(alice, "bob@localhost/bot")
+    await env.settle(alice, bob)
+    for to in (BOB, "bob@localhost"):
+        alice.send_message(mto=to, mbody=SECRET, mtype="chat")
+        await failed.take()
+    assert len(heard) == 0
+    assert env.in_clear(SECRET) == []
+
+
+async def test_control_where_asking_to_enter_is_enough(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control: if whoever we ask to let us in counts as a room, as once they did, a person is written to in plaintext."""
+    alice, bob = await env.client(ALICE, policy="require"), await env.client(BOB, load=False)
+    monkeypatch.setattr(e2e(alice)._client._rooms, "_is_required", lambda account: False)
+    await env.settle(alice, bob)
+    heard = Events(bob, "message")
+    enter(alice, "bob@localhost/bot")
+    alice.send_message(mto=BOB, mbody=SECRET, mtype="chat")
+    assert await heard.bodies(1) == [SECRET]
 
 
 async def test_nor_does_the_room_let_his_plaintext_in(env: Env) -> None:

@@ -42,6 +42,7 @@ class PeerChanges:
         """A presence stanza came: the peer's routes may have changed, and a resource that went offline has lost its path."""
         xmpp, peer = self._xmpp, stanza["from"]
         own_jid = stanza["to"].bare if xmpp.is_component else xmpp.boundjid.bare
+        self._rooms.note_presence(stanza)
         if peer.bare not in self._rooms:
             self._presence.update(own_jid, stanza)
         discovery.forget(xmpp, peer)

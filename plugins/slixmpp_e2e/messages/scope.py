@@ -13,8 +13,14 @@ from xml.etree.ElementTree import Element
 from slixmpp import JID, Iq, Message, Presence
 from slixmpp.basexmpp import BaseXMPP
 
+from slixmpp_e2e.xmpp import adapter
+
 _DISCO_INFO = "{http://jabber.org/protocol/disco#info}query"
 _MUC = "{http://jabber.org/protocol/muc}x"
+_MUC_USER = "{http://jabber.org/protocol/muc#user}x"
+_SELF = "{http://jabber.org/protocol/muc#user}status[@code='110']"
+ROOMS = 1024
+"""Rooms that we have asked to enter. The oldest goes first; slixmpp's plugin for rooms still knows it."""
 _MESSAGE = "{jabber:client}message"
 _CARBONS = frozenset({"{urn:xmpp:carbons:2}received", "{urn:xmpp:carbons:2}sent"})
 _FORWARDED = "{urn:xmpp:forward:0}forwarded"
@@ -37,25 +43,55 @@ _SUBSCRIPTION = frozenset({"subscribe", "subscribed", "unsubscribe", "unsubscrib
 
 
 class MucRooms:
-    """The rooms that we are in, by the directed presence that enters them (XEP-0045 §7.2.2) and by slixmpp's own plugin.
+    """The rooms that we are in (XEP-0045 §7.2).
 
-    A bot that goes wherever it is invited can be invited to a person. So whoever is known as a person stays one.
+    We ask to enter by directed presence, and are in when our own presence comes back from the room; or slixmpp's plugin for
+    rooms says so, which may have been loaded before. A bot that goes wherever it is invited can be invited to a person. So
+    whoever is known as a person stays one, and where encryption is required, asking to enter makes no room of anybody.
     """
 
-    def __init__(self, xmpp: BaseXMPP, is_known_account: Callable[[str], bool]) -> None:
+    def __init__(
+        self, xmpp: BaseXMPP, is_known_account: Callable[[str], bool], is_required: Callable[[str], bool]
+    ) -> None:
+        """``is_required``: whether the policy for an account (bare) is ``require``."""
         self._xmpp = xmpp
-        self.is_known_account = is_known_account
+        self.is_known_account, self._is_required = is_known_account, is_required
+        self._entering: dict[str, str] = {}
+        """By room: our own address in it, as we asked for it."""
         self._entered: set[str] = set()
 
     def note_entry(self, presence: Presence) -> None:
-        """Take in outgoing presence: it may enter a room."""
+        """Take in outgoing presence: it may ask to enter a room."""
+        to = presence["to"]
         if presence.xml.find(_MUC) is not None:
-            self._entered.add(presence["to"].bare)
+            self._entering.pop(to.bare, None)
+            self._entering[to.bare] = to.full
+            if len(self._entering) > ROOMS:
+                del self._entering[next(iter(self._entering))]
+
+    def note_presence(self, presence: Presence) -> None:
+        """Take in presence that came: it may be our own, from a room. It says so, or has the address that we asked for.
+
+        What we have not asked to enter is no room, whatever it sends.
+        """
+        sender = presence["from"]
+        extension = presence.xml.find(_MUC_USER)
+        if extension is None or sender.bare not in self._entering:
+            return
+        if extension.find(_SELF) is not None or sender.full == self._entering[sender.bare]:
+            if presence.xml.get("type") == "unavailable":
+                self._entered.discard(sender.bare)
+            else:
+                self._entered.add(sender.bare)
 
     def __contains__(self, account: str) -> bool:
-        muc = self._xmpp.plugin.get("xep_0045", None)
-        entered = account in self._entered or (muc is not None and account in muc.rooms)
-        return entered and not self.is_known_account(account)
+        entered, asked = account in self._entered, account in self._entering
+        if not entered and "xep_0045" in self._xmpp.plugin:
+            joined = adapter.joined_room(self._xmpp, account)
+            entered, asked = joined is True, asked or joined is not None
+        if not (entered or asked) or self.is_known_account(account):
+            return False
+        return entered or not self._is_required(account)
 
 
 def never_encrypted(stanza: Message | Iq | Presence, peer: JID, rooms: MucRooms, *, component: bool = False) -> bool:

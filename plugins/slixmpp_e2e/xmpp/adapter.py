@@ -16,7 +16,7 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 import slixmpp
-from slixmpp import Iq
+from slixmpp import JID, Iq
 from slixmpp.basexmpp import BaseXMPP
 from slixmpp.xmlstream.stanzabase import StanzaBase
 from slixmpp.xmlstream.tostring import tostring
@@ -216,3 +216,13 @@ def refuse(xmpp: BaseXMPP, stanzas: list[StanzaBase]) -> None:
 
 def _name(stanza: StanzaBase) -> tuple[str, object]:
     return stanza.xml.get("to", ""), stanza.xml.get("id") or id(stanza)
+
+
+def joined_room(xmpp: BaseXMPP, account: str) -> bool | None:
+    """Return what slixmpp's plugin for rooms (XEP-0045) knows of one: True if we are in, False if we have asked to enter; None
+    if it knows no such room. It keeps rooms, and our names in them, by the JID of ours that entered them."""
+    muc, found = xmpp.plugin["xep_0045"], None
+    for own_jid, rooms in muc.rooms.items():
+        if (occupants := rooms.get(JID(account))) is not None:
+            found = found or muc.our_nicks.get(own_jid, {}).get(JID(account)) in occupants
+    return found

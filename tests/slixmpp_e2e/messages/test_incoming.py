@@ -48,7 +48,7 @@ class In:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.xmpp, self.iqs = offline_client(), IqTracker()
         self.channel = IqChannel(self.xmpp)
-        self.rooms = MucRooms(self.xmpp, lambda account: False)
+        self.rooms = MucRooms(self.xmpp, lambda account: False, lambda account: False)
         self.settings = settings()
         self.by_account: dict[str, PeerSettings] = {}
         self.error: StoreError | None = None

@@ -33,7 +33,7 @@ class Out:
         self.fake = FakeSessions(*self.drivers.values())
         self.settings = settings()
         self.error: E2EError | None = None
-        self.rooms = MucRooms(self.xmpp, lambda account: False)
+        self.rooms = MucRooms(self.xmpp, lambda account: False, lambda account: False)
         failures: Any = SimpleNamespace(report=self.fake.recorder.fail, track=self.fake.iqs.add)
         peers: Any = SimpleNamespace(of=self._settings_of)
         self.filters = OutgoingFilter(self.xmpp, self.channel, self.rooms, self.fake.iqs, peers, self.fake.routes, failures)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -10,8 +11,9 @@ from xml.etree.ElementTree import SubElement, fromstring, tostring
 import pytest
 from slixmpp import JID, ClientXMPP
 
+from slixmpp_e2e.messages import scope
 from slixmpp_e2e.messages.scope import MucRooms, carbon_contents, is_carbon, never_encrypted, plaintext_always_allowed
-from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, until
+from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, e2e, turns, until
 from tests.slixmpp_e2e.messages.stanzas import BODY, DELAY, DISCO, EVENT, MUC, VERSION, carbon, copied, stanza
 from xmpp_loopback import HandledStanza
 
@@ -27,9 +29,14 @@ RESULT = "<result xmlns='urn:xmpp:mam:2'/>"
 RECEIVED, SENT = "<received xmlns='urn:xmpp:carbons:2'/>", "<sent xmlns='urn:xmpp:carbons:2'/>"
 
 
-def rooms(*joined: str) -> MucRooms:
-    client: Any = SimpleNamespace(plugin={"xep_0045": SimpleNamespace(rooms=set(joined))} if joined else {})
-    known = MucRooms(client, lambda account: account == FRIEND)
+def rooms(*joined: str, required: bool = False) -> MucRooms:
+    """``joined``: by slixmpp's plugin for rooms, whose shape a test below compares."""
+    names = [JID(name) for name in joined]
+    muc = SimpleNamespace(
+        rooms={None: {name: {"alice": {}} for name in names}}, our_nicks={None: dict.fromkeys(names, "alice")}
+    )
+    client: Any = SimpleNamespace(plugin={"xep_0045": muc} if joined else {})
+    known = MucRooms(client, lambda account: account == FRIEND, lambda account: required)
     for address in (ROOM, f"{FRIEND}/x"):
         known.note_entry(stanza("presence", "", MUC, to=address))
     return known
@@ -42,6 +49,59 @@ def test_a_room_is_what_we_have_entered_by_presence_or_by_the_plugin_for_rooms()
     assert {account: account in known for account in expected} == expected
     assert "room@localhost" in rooms()
     assert "other@localhost" not in rooms()
+
+
+USER = "<x xmlns='http://jabber.org/protocol/muc#user'>{}</x>"
+SELF = USER.format("<status code='110'/>")
+
+
+@pytest.mark.parametrize(
+    ("sender", "payload", "entered"),
+    [
+        (ROOM, USER.format("<item role='participant'/>"), True),
+        ("room@localhost/renamed", SELF, True),
+        ("room@localhost/renamed", USER.format("<item role='participant'/>"), False),
+        (ROOM, "", False),
+        ("person@localhost/x", SELF, False),
+    ],
+)
+def test_where_encryption_is_required_a_room_must_have_let_us_in(sender: str, payload: str, entered: bool) -> None:
+    """Our own presence comes back from it. What we have not asked to enter is no room."""
+    known = rooms(required=True)
+    assert "room@localhost" not in known
+    known.note_presence(stanza("presence", "", payload, sender=sender))
+    assert ("room@localhost" in known, "person@localhost" in known) == (entered, False)
+    known.note_presence(stanza("presence", "unavailable", payload, sender=sender))
+    assert "room@localhost" not in known
+
+
+def test_the_rooms_that_we_have_asked_to_enter_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scope, "ROOMS", 2)
+    known = rooms()
+    for name in ("a", "b", "c"):
+        known.note_entry(stanza("presence", "", MUC, to=f"{name}@localhost/x"))
+    assert [f"{name}@localhost" in known for name in ("a", "b", "c")] == [False, True, True]
+
+
+@pytest.mark.parametrize("loaded", ["first", "last"])
+async def test_the_plugin_for_rooms_knows_them(env: Env, loaded: str) -> None:
+    """slixmpp's own, as it is installed: of a room that was entered before this plugin was loaded, too."""
+    alice = await env.client(ALICE, "xep_0045", load=False)
+    muc: Any = alice.plugin["xep_0045"]
+    if loaded == "first":
+        env.load(alice, policy="require")
+    known_to_slixmpp = Events(alice, "muc::room@localhost::presence")
+    joining = asyncio.ensure_future(muc.join_muc_wait(JID("room@localhost"), "alice"))
+    await turns()
+    if loaded == "first":
+        assert "room@localhost" not in e2e(alice)._client._rooms
+    env.server.inject(ALICE, f"<presence from='room@localhost/alice' to='{ALICE}'>{SELF}</presence>")
+    await known_to_slixmpp.take()
+    joining.cancel()
+    if loaded == "last":
+        env.load(alice, policy="require")
+    known = e2e(alice)._client._rooms
+    assert ("room@localhost" in known, "other@localhost" in known) == (True, False)
 
 
 OUT = [
@@ -165,6 +225,9 @@ async def test_what_must_be_seen_by_servers_stays_outside_under_every_policy(env
     await env.session(alice, bob)
     failed = Events(alice, "e2e_send_failed")
     marked(alice, stanza("presence", "", MUC), ROOM, 0).send()
+    await until(env.server.wait_for(partial(_mentions, 0)))
+    env.server.inject(ALICE, f"<presence from='{ROOM}' to='{ALICE}'>{SELF}</presence>")
+    await env.settle(alice)
     # nothing was asked that could be answered; and Bob is known as a person here, to whom a type makes no difference
     elsewhere = [(sent, to) for sent, to, outside in OUT if outside and sent["type"] not in ("result", "groupchat")]
     for number, (sent, to) in enumerate([*elsewhere, (stanza("message", "groupchat"), "room@localhost")], 1):
