@@ -131,7 +131,9 @@ class Client:
 
     def _build_messages(self) -> Signalling:
         xmpp, settings = self._xmpp, self._settings
-        self.router = Router(xmpp, self._own_key, self._store, self.peers, self._presence, self.registry)
+        self.router = Router(
+            xmpp, self._own_key, self._store, self.peers, self._presence, self.registry, self._emitter
+        )
         self.routes = RouteCache(self.router, self._clock)
         self._outgoing = OutgoingFilter(
             xmpp, self._channel, self._rooms, self._iqs, self.peers, self.routes, self._failures

@@ -259,6 +259,28 @@ class PlaintextRefused(PlaintextEvent):
 
 
 @dataclass(frozen=True)
+class PresenceMissing(E2EEvent):
+    """Something goes to a bare JID, and the program sees nobody, as it has sent no presence of its own."""
+
+    name = "e2e_presence_missing"
+    level = logging.WARNING
+    peer: str
+    """The bare JID."""
+
+    @property
+    def told_once(self) -> Hashable:
+        """The program's omission."""
+        return PresenceMissing
+
+    def __str__(self) -> str:
+        return (
+            f"No device of {self.peer} is known, since this program has sent no presence of its own: servers tell who is online"
+            " only to those who are. Until it does (xmpp.send_presence()), whatever goes to a bare JID goes as to somebody who"
+            " is offline: in plaintext, or not at all, as the policy says."
+        )
+
+
+@dataclass(frozen=True)
 class SessionRefused(E2EEvent):
     """A peer offered a session, and the secret that should prove their key cannot be used: it may be locked."""
 

@@ -11,6 +11,7 @@ from slixmpp import JID
 from slixmpp.basexmpp import BaseXMPP
 
 from slixmpp_e2e.errors import PeerOffline, PeerWithoutE2E, RefusedByPolicy
+from slixmpp_e2e.events import PresenceMissing
 from slixmpp_e2e.jids import bare
 from slixmpp_e2e.policy import Outgoing, outgoing
 from slixmpp_e2e.sessions.registry import SessionRegistry, Target
@@ -18,6 +19,7 @@ from slixmpp_e2e.store import SQLStore
 from slixmpp_e2e.trust.own_key import OwnKeyLoader
 from slixmpp_e2e.trust.peer_settings import PeerSettingsLookup
 from slixmpp_e2e.xmpp import discovery
+from slixmpp_e2e.xmpp.emitter import Emitter
 from slixmpp_e2e.xmpp.presence import PresenceCache
 from xmpp_e2e.errors import E2EError
 
@@ -53,9 +55,10 @@ class Router:
         peers: PeerSettingsLookup,
         presence: PresenceCache,
         registry: SessionRegistry,
+        emitter: Emitter,
     ) -> None:
         self._xmpp, self._own_key, self._store, self._peers = xmpp, own_key, store, peers
-        self._presence, self._registry = presence, registry
+        self._presence, self._registry, self._emitter = presence, registry, emitter
 
     async def find(self, own_jid: str, to: str) -> Route:
         """Return the route to an address; PeerOffline or PeerWithoutE2E if there is none."""
@@ -111,6 +114,8 @@ class Router:
 
     async def _online(self, own_jid: str, account: str) -> list[str]:
         online = await self._presence.online(bare(own_jid), account)
+        if not online and not self._xmpp.is_component and not discovery.has_sent_presence(self._xmpp):
+            self._emitter.emit(PresenceMissing(account))
         connected = [driver.peer for driver in self._registry.of(account) if driver.is_open and driver.own_jid == own_jid]
         return [peer for peer in dict.fromkeys([*online, *connected]) if peer != own_jid]
 

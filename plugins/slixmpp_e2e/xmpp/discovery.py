@@ -27,7 +27,7 @@ async def advertise(xmpp: BaseXMPP, *, announce: bool) -> None:
         disco.add_feature(feature)
     if xmpp.is_component:
         disco.api.register(partial(_of_any_address, xmpp), "get_info")
-    await xmpp.plugin["xep_0115"].update_caps(broadcast=announce and _has_sent_presence(xmpp))
+    await xmpp.plugin["xep_0115"].update_caps(broadcast=announce and has_sent_presence(xmpp))
 
 
 def _of_any_address(xmpp: BaseXMPP, jid: JID | None, node: str | None, asker: JID | None, data: object) -> object:
@@ -49,10 +49,10 @@ async def withdraw(xmpp: BaseXMPP) -> None:
             disco.del_feature(feature=feature)
     if xmpp.is_component:
         disco.api.register(disco.static.get_info, "get_info")
-    await xmpp.plugin["xep_0115"].update_caps(broadcast=_has_sent_presence(xmpp))
+    await xmpp.plugin["xep_0115"].update_caps(broadcast=has_sent_presence(xmpp))
 
 
-def _has_sent_presence(xmpp: BaseXMPP) -> bool:
+def has_sent_presence(xmpp: BaseXMPP) -> bool:
     """Return whether the program is online by its own will. slixmpp would send its first presence for it."""
     return xmpp.client_roster.last_status is not None
 

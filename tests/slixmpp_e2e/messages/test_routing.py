@@ -13,11 +13,13 @@ from slixmpp_e2e.messages.routing import MAX_DEVICES, Route, Router
 from slixmpp_e2e.policy import Policy
 from slixmpp_e2e.store import SQLStore, StoreError
 from slixmpp_e2e.xmpp import discovery
-from tests.slixmpp_e2e.env import ALICE
+from slixmpp_e2e.xmpp.emitter import Emitter
+from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, e2e
 from tests.slixmpp_e2e.messages.fake_sessions import BARE, ONE, PLAINTEXT, TWO, FakeDriver, FakeSessions, through
 from tests.slixmpp_e2e.messages.stanzas import offline_client, settings
 from xmpp_e2e.errors import E2EError
 from xmpp_e2e.states import State
+from xmpp_loopback import reconnect
 
 THREE = f"{BARE}/3"
 
@@ -37,7 +39,9 @@ class Around:
         own_key: Any = SimpleNamespace(wait_loaded=self._wait_loaded)
         presence: Any = SimpleNamespace(online=self._online)
         peers: Any = SimpleNamespace(of=lambda account: settings(self.policy, has_used_e2e=store.has_used_e2e(account)))
-        self.router = Router(offline_client(), own_key, store, peers, presence, self.registry)
+        xmpp = offline_client()
+        self.events = Events(xmpp, "e2e_presence_missing")
+        self.router = Router(xmpp, own_key, store, peers, presence, self.registry, Emitter(xmpp))
 
     async def _wait_loaded(self) -> None:
         if self.error is not None:
@@ -144,3 +148,28 @@ async def test_without_a_key_of_our_own_nobody_is_asked(around: Around) -> None:
     with pytest.raises(StoreError):
         await around.router.find(ALICE, ONE)
     assert around.asked == []
+
+
+async def test_who_sends_no_presence_is_told_that_they_see_nobody(env: Env) -> None:
+    """Once, naming the cause; not of a full JID, nor once presence was sent, nor where somebody is seen all the same."""
+    alice, bob = env.make(ALICE), await env.client(BOB)
+    await reconnect(alice, env.server)
+    told, heard = Events(alice, "e2e_presence_missing"), Events(bob, "message")
+    alice.send_message(mto=BOB, mbody="to a device")
+    assert str((await heard.take())["e2e"]["assurance"]) == "vouched"
+    assert len(told) == 0
+    for _ in range(2):
+        alice.send_message(mto="carol@localhost", mbody="to nobody in sight")
+        await env.settle(alice)
+    event = await told.take()
+    assert (event.peer, len(told)) == ("carol@localhost", 0)
+    assert "xmpp.send_presence()" in str(event)
+
+
+async def test_who_sends_presence_is_told_nothing(env: Env) -> None:
+    alice = await env.client(ALICE)
+    told, failed = Events(alice, "e2e_presence_missing"), Events(alice, "e2e_send_failed")
+    e2e(alice).set_policy("carol@localhost", "require")
+    alice.send_message(mto="carol@localhost", mbody="to nobody in sight")
+    await failed.take()
+    assert len(told) == 0
