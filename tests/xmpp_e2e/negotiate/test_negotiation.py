@@ -29,6 +29,12 @@ def of_another_application(content: Element) -> None:
             child.tag = "{urn:xmpp:jingle:apps:rtp:1}description"
 
 
+def with_other_methods(content: Element) -> None:
+    [security] = [child for child in content if child.tag.endswith("}security")]
+    for method in security.findall("{*}method"):
+        method.set("name", f"other-{method.get('name')}")
+
+
 @pytest.mark.parametrize("action", ["session-initiate", "session-accept"])
 @pytest.mark.parametrize(
     ("edit", "code"),
@@ -36,8 +42,9 @@ def of_another_application(content: Element) -> None:
         (without("transport"), Code.UNSUPPORTED_TRANSPORT),
         (without("security"), Code.SECURITY_STRIPPED),
         (of_another_application, Code.PEER_INCOMPATIBLE),
+        (with_other_methods, Code.NO_COMMON_METHOD),
     ],
-    ids=["no transport", "no security", "another application"],
+    ids=["no transport", "no security", "another application", "no common method"],
 )
 def test_what_a_half_lacks(action: str, edit: Callable[[Element], None], code: Code) -> None:
     """No bytestream and another application are two programs that do not fit; a stream without security is an attack."""
