@@ -70,6 +70,38 @@ def test_a_new_key_gets_nothing_early(known: KnownKeys, early: bool) -> None:
     assert (State.SENT_DONE_EARLY in states) == early
 
 
+STRICT = TrustModel.SERVER_UNTRUSTED, OnKeyChange.BY_TRUST_MODEL, Assurance.NONE
+LAX = TrustModel.SERVER_AUTHENTICATES, OnKeyChange.BY_TRUST_MODEL, Assurance.NONE
+LEAST = TrustModel.SERVER_AUTHENTICATES, OnKeyChange.BY_TRUST_MODEL, Assurance.KNOWN
+REJECTS = TrustModel.SERVER_AUTHENTICATES, OnKeyChange.REJECT, Assurance.NONE
+Terms = tuple[TrustModel, OnKeyChange, Assurance]
+
+
+@pytest.mark.parametrize("terms", [STRICT, LEAST, REJECTS], ids=["trust model", "least assurance", "new keys"])
+def test_an_open_session_ends_that_falls_short_of_other_terms(terms: Terms) -> None:
+    pair = Pair(alice_remembers=remembers("mallory")).open()
+    pair.alice.session.update_terms(*LAX, pair.now)
+    assert pair.alice.session.state is State.OPEN
+    pair.alice.session.update_terms(*terms, pair.now)
+    pair.run()
+    assert isinstance(pair.alice.failure, UntrustedKey)
+
+
+def test_a_session_that_is_held_goes_on_under_laxer_terms() -> None:
+    pair = Pair(bob=config("bob", **UNTRUSTED)).open()
+    pair.bob.session.update_terms(*LAX, pair.now)
+    pair.run()
+    assert pair.alice.session.state is pair.bob.session.state is State.OPEN
+
+
+def test_terms_that_change_before_there_is_a_key_hold_for_it() -> None:
+    pair = Pair()
+    pair.alice.session.update_terms(*STRICT, pair.now)
+    pair.open()
+    assert pair.alice.session.config.needed_assurance is Assurance.VERIFIED
+    assert len(pair.alice.of(events.VerificationRequired)) == 1
+
+
 def test_a_pin_raises_an_open_session() -> None:
     pair = Pair().open()
     pair.alice.session.update_known_keys(remembers("bob", *PINNED), pair.now)
