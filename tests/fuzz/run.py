@@ -23,7 +23,7 @@ def fuzz(name: str, arguments: list[str]) -> None:
     """Search in this process, by libFuzzer's ``arguments``; it ends the process."""
     import atheris
 
-    with atheris.instrument_imports(include=["xmpp_e2e"]):
+    with atheris.instrument_imports(include=["xmpp_e2e", "slixmpp_e2e"]):
         from tests.fuzz.targets import TARGETS
     for number, seed in enumerate(TARGETS[name].seeds):
         (KEPT / name / f"seed-{number}").write_bytes(seed)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from xml.etree.ElementTree import Element, fromstring, tostring
 
 from tests.conversation import End, evidence, secret_of
+from tests.fuzz import filters
 from tests.fuzz.grow import Choices, element_of
 from tests.xmpp_e2e.negotiate.example import INITIATE
 from xmpp_e2e.authenticate.sas_text import SasForm
@@ -263,5 +264,6 @@ TARGETS = {
     "stream": Target(streams, tuple(bytes((limit, 7, 1)) + _STREAM.removeprefix(_HEADER) for limit in range(3))),
     "bytestream": Target(bytestreams, (bytes((1, 7, 2, 0, 0, 7, 2, 0, 1, 0)), bytes((0, 2, 3, 0, 5, 9)))),
     "base64": Target(base64s, (b"", b"Zm9n", b"Zm8=", b"Zg==")),
+    "stanza": Target(filters.stanzas, _written(*filters.STANZAS)),
     "fields": Target(fields, (b"", length_prefixed(b""), length_prefixed(b"a", b"bc"))),
 }

@@ -43,6 +43,7 @@ def test_only_documented_errors_escape(name: str, data: st.DataObject) -> None:
 def test_a_long_input_costs_little(name: str, byte: bytes) -> None:
     """The longest input, behind each honest one, makes no parser hold much more than it was given."""
     target = TARGETS[name]
+    target.run(target.seeds[0])  # what is made once is not the input's
     for seed in target.seeds:
         gc.collect()
         tracemalloc.start()
