@@ -76,7 +76,7 @@ class Client:
         )
         self.sessions = Sessions(self._verifier)
         self._iqs = IqTracker()
-        self._failures = SendFailures(xmpp, self._iqs, self._emitter)
+        self._failures = SendFailures(xmpp, self._iqs, self._emitter, self._clock)
         self._rooms = MucRooms(
             xmpp, self.peers.is_known_account, lambda account: self.peers.of(account).policy is Policy.REQUIRE
         )

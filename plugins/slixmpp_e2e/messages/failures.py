@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Callable, Iterable
 
 from slixmpp import Iq
 from slixmpp.basexmpp import BaseXMPP
@@ -10,22 +11,36 @@ from slixmpp.xmlstream.stanzabase import StanzaBase
 
 from slixmpp_e2e.errors import end_of_session
 from slixmpp_e2e.events import SendFailed
-from slixmpp_e2e.messages.iq_tracking import IqTracker, PendingRequest
+from slixmpp_e2e.jids import bare
+from slixmpp_e2e.messages.iq_tracking import IqTracker, PendingRequest, is_request
+from slixmpp_e2e.sessions.admission.rate_limit import Rate, TokenBuckets, take_all
 from slixmpp_e2e.sessions.driver import DriverEvent, SessionDriver
 from slixmpp_e2e.xmpp import adapter
 from slixmpp_e2e.xmpp.emitter import Emitter
 from xmpp_e2e import events
 from xmpp_e2e.errors import E2EError
 
+log = logging.getLogger("slixmpp_e2e")
+
+ANSWERS = Rate(0.1, 10)
+"""Answers to one account of which it is told that they were not sent: a peer can ask without end what cannot be answered."""
+ANSWERS_IN_ALL = Rate(1, 100)
+"""The same in all: whoever has many accounts could ask by each."""
+
 
 class SendFailures:
     """Leaves nobody waiting for what will not come."""
 
-    def __init__(self, xmpp: BaseXMPP, iqs: IqTracker, emitter: Emitter) -> None:
-        self._xmpp, self._iqs, self._emitter = xmpp, iqs, emitter
+    def __init__(self, xmpp: BaseXMPP, iqs: IqTracker, emitter: Emitter, clock: Callable[[], float]) -> None:
+        self._xmpp, self._iqs, self._emitter, self._clock = xmpp, iqs, emitter, clock
+        self._answers, self._answers_in_all = TokenBuckets(ANSWERS), TokenBuckets(ANSWERS_IN_ALL)
 
     def report(self, stanza: StanzaBase, error: E2EError) -> None:
-        """Emit that a stanza was not sent; answer it with an error, if it is a request."""
+        """Emit that a stanza was not sent; answer it with an error, if it is a request. Of answers, which come at the peers'
+        will, it is told at a bounded rate."""
+        if isinstance(stanza, Iq) and not is_request(stanza) and not self._may_tell(stanza):
+            log.debug("an answer was not sent to %s: %s", stanza["to"], error)
+            return
         self._emitter.emit(SendFailed(stanza, error))
         if isinstance(stanza, Iq) and (request := self._iqs.forget(stanza)) is not None:
             self._answer(request, "service-unavailable", str(error))
@@ -34,6 +49,10 @@ class SendFailures:
         """Report each of these."""
         for stanza in stanzas:
             self.report(stanza, error)
+
+    def _may_tell(self, answer: Iq) -> bool:
+        account = bare(answer.xml.get("to", ""))
+        return take_all(self._clock(), (self._answers, account), (self._answers_in_all, ""))
 
     def track(self, iq: Iq) -> None:
         """Track a request that goes inside; the oldest one is answered with an error if there are too many."""
