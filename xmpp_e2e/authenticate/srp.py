@@ -2,7 +2,7 @@
 
 SRP-6a with the arithmetic of RFC 5054 §2.5, group of 4096 bits (§3), SHA-256. Neither side is a server that stores a verifier:
 the responder makes one afresh for each run. Of the library only the arithmetic is used: its verdicts are wrong for B = 0. A
-power takes some 50 ms, so they are for the host to compute.
+power takes some 10 ms, so they are for the host to compute.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import srp._pysrp as _srp
 
+from xmpp_e2e.authenticate import power
 from xmpp_e2e.authenticate.base import (
     AskHost,
     ChannelBinding,
@@ -37,6 +38,8 @@ _GROUP: dict[str, Any] = {"hash_alg": _srp.SHA256, "ng_type": _srp.NG_4096}
 
 # Global in the library; without it neither k nor u are those of RFC 5054.
 _srp.rfc5054_enable()
+# The library calls Python's, which would hold the interpreter, and with it the host's event loop.
+_srp.pow = power.power
 
 
 class SrpAuthenticator:
@@ -88,7 +91,7 @@ def _as_responder(exchange: ProofExchange, stretched: bytes, random: Callable[[i
 
     def agree() -> bytes:
         exponent = _srp.gen_x(_srp._hash_map[_srp.SHA256], salt, _USER, stretched)
-        verifier = _srp.long_to_bytes(pow(5, exponent, _MODULUS))
+        verifier = _srp.long_to_bytes(power.power(5, exponent, _MODULUS))
         server = _srp.Verifier(_USER, salt, verifier, theirs, bytes_b=secret, **_GROUP)
         _, ours = server.get_challenge()
         # The key without a verdict: a public way to it leads through M1, which is never sent here.
