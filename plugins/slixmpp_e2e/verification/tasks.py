@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Coroutine
 from typing import Any
+from weakref import WeakValueDictionary
 
+from slixmpp_e2e.jids import bare
 from slixmpp_e2e.sessions.driver import SessionDriver
 from xmpp_e2e.authenticate.base import Computation
+from xmpp_e2e.errors import LocalError
+
+log = logging.getLogger("slixmpp_e2e")
+
+COMPUTATIONS = 2
+"""Computations at once, of all sessions: a computation takes some tens of milliseconds of one core, and peers begin them."""
 
 
 class SessionTasks:
@@ -15,6 +24,9 @@ class SessionTasks:
 
     def __init__(self) -> None:
         self._tasks: dict[asyncio.Task[None], SessionDriver] = {}
+        self._turns = asyncio.Semaphore(COMPUTATIONS)
+        self._turn_of: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        """By account: one waits for another of its own, and so takes no turn from the others."""
 
     def start(self, session: SessionDriver, work: Coroutine[Any, Any, None]) -> None:
         """Run ``work`` while the session lasts."""
@@ -23,11 +35,20 @@ class SessionTasks:
         task.add_done_callback(self._tasks.pop)
 
     def compute(self, session: SessionDriver, computation: Computation) -> None:
-        """Compute in a thread, and give the result to the session: powers of 4096 bits would block the loop."""
+        """Compute in a thread, in turn, and give the result to the session: powers of 4096 bits would block the loop."""
         self.start(session, self._compute(session, computation))
 
     async def _compute(self, session: SessionDriver, computation: Computation) -> None:
-        session.answer_prompt(computation, await asyncio.to_thread(computation.run))
+        account = bare(session.peer)
+        turn = self._turn_of.setdefault(account, asyncio.Lock())
+        async with turn, self._turns:
+            try:
+                result = await asyncio.to_thread(computation.run)
+            except Exception as error:  # an edge: a library's; the peer must not wait until the deadline
+                log.error("a computation for a proof with %s raised %s", account, type(error).__name__)
+                session.abort(LocalError(f"the proof could not be computed: {type(error).__name__}"))
+            else:
+                session.answer_prompt(computation, result)
 
     def cancel(self, session: SessionDriver) -> None:
         """Cancel the tasks of a session that is over: nobody is prompted for it any more."""
