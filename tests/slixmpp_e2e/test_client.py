@@ -8,7 +8,7 @@ import pytest
 from slixmpp.exceptions import IqError
 
 from slixmpp_e2e import alarms
-from slixmpp_e2e.errors import PeerOffline, PeerWithoutE2E, PlaintextNotAllowed
+from slixmpp_e2e.errors import ConfigError, PeerOffline, PeerWithoutE2E, PlaintextNotAllowed
 from slixmpp_e2e.events import SendFailed
 from slixmpp_e2e.sessions.driver import SessionDiscarded, SessionReleased
 from slixmpp_e2e.store import StoreError, StoreReason
@@ -104,7 +104,9 @@ async def test_the_policy_of_a_peer_goes_before_the_general_one(env: Env) -> Non
     e2e(bob).set_policy(ALICE, "prefer")
     alice.send_message(mto=BOB, mbody="two")
     assert str((await heard.take())["e2e"]["assurance"]) == "vouched"
-    e2e(alice).set_policy(BOB, trust_model="server-trusted")
+    with pytest.raises(ConfigError, match="plain XMPP, but the policy `require` refuses it"):
+        e2e(alice).set_policy(BOB, trust_model="server-trusted")
+    e2e(alice).set_policy(BOB, "off", "server-trusted")
     alice.send_message(mto=BOB, mbody="three")
     assert str((await heard.take())["e2e"]["assurance"]) == "none"
 
