@@ -26,6 +26,8 @@ from xmpp_e2e.types import TrustModel
 
 T = TypeVar("T")
 
+DEFAULT_POLICY = Policy.PREFER
+"""Of everybody about whom nothing is said, unless the trust model implies another."""
 DEFAULTS: dict[str, Any] = {
     "policy": None,
     "trust_model": "server-authenticates",
@@ -156,7 +158,7 @@ def _word(config: Mapping[str, Any], key: str, kind: type[Any]) -> Any:
 
 def _policy(config: Mapping[str, Any]) -> Policy:
     if config.get("policy") is None:
-        return Policy.PREFER
+        return DEFAULT_POLICY
     policy = Policy(_word(config, "policy", Policy))
     try:
         check_combination(policy, _word(config, "trust_model", TrustModel))
