@@ -75,7 +75,7 @@ class Client:
             store, trust_file, self._emitter, settings.prompts, settings.terms.timeouts.user
         )
         self.sessions = Sessions(self._verifier)
-        self._iqs = IqTracker()
+        self._iqs = IqTracker(self._channel.own_jid)
         self._failures = SendFailures(xmpp, self._iqs, self._emitter, self._clock)
         self._rooms = MucRooms(
             xmpp, self.peers.is_known_account, lambda account: self.peers.of(account).policy is Policy.REQUIRE

@@ -236,6 +236,8 @@ def accept_from(value: object, component: bool) -> str | frozenset[str]:
     """Return who may open sessions: ``roster``, ``anyone``, or bare JIDs and domains. ConfigError."""
     if value is None:
         return frozenset[str]() if component else "roster"
+    if value == "roster" and component:
+        raise ConfigError("accept_from is 'roster', and a component has none: it can be 'anyone' or a list of JIDs and domains")
     if isinstance(value, str) and value in ("roster", "anyone"):
         return value
     try:

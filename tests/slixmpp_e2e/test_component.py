@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
+from xml.etree.ElementTree import fromstring
 
 import pytest
-from slixmpp import ClientXMPP, ComponentXMPP
+from slixmpp import ClientXMPP, ComponentXMPP, Iq
 from slixmpp.exceptions import IqError
+from slixmpp.xmlstream.handler import Callback
+from slixmpp.xmlstream.matcher import MatchXPath
 
-from tests.slixmpp_e2e.env import ALICE, BOTS, SECRET, Env, Events, e2e, echo, turns, until
+from slixmpp_e2e.errors import ConfigError
+from slixmpp_e2e.settings import DEFAULTS, Settings
+from tests.slixmpp_e2e.env import ALICE, BOTS, PATIENCE, SECRET, Env, Events, e2e, echo, turns, until
+from tests.slixmpp_e2e.messages.stanzas import stanza
 from xmpp_e2e.errors import E2EError, PeerRefused
 from xmpp_e2e.negotiate.jingle import NS_SECURITY
 from xmpp_loopback import Direction, to_text
@@ -40,8 +47,8 @@ async def test_a_bot_that_is_a_component_answers_through_the_session(env: Env, p
     message, reply = await heard.take(), await replies.take()
     assert (message["from"], message["body"]) == (ALICE, SECRET)
     assert (reply["from"], reply["body"]) == (ECHO, f"echo: {SECRET}")
-    for stanza in (message, reply):
-        assert str(stanza["e2e"]["assurance"]) in ("vouched", "known")
+    for each in (message, reply):
+        assert str(each["e2e"]["assurance"]) in ("vouched", "known")
     assert env.in_clear(SECRET) == []
 
 
@@ -187,3 +194,38 @@ async def test_refusals_are_understood_and_well_formed(env: Env) -> None:
     refusals = [text for text in of_component if "<error" in text]
     assert refusals
     assert not [text for text in refusals if "jabber:client" in text]
+
+
+async def test_the_addresses_of_a_component_are_strangers_to_each_other(env: Env) -> None:
+    """Who leaves one, loses no session with another; and one id towards two of them is two questions."""
+    alice, bots = await together(env)
+    links = [await e2e(alice).connect(name) for name in (ECHO, HELP)]
+    for link in links:
+        await until(link.wait_open())
+    asked: list[Any] = []
+    bots.register_handler(Callback("asked", MatchXPath("{jabber:component:accept}iq/{urn:ask}ask"), asked.append))
+    answers = Events(alice, "answered")
+    alice.register_handler(
+        Callback("answered", MatchXPath("{jabber:client}iq/{urn:ask}answer"), lambda iq: alice.event("answered", iq))
+    )
+    for link in links:
+        request = Iq(xml=fromstring("<iq xmlns='jabber:client' type='get' id='same'><ask xmlns='urn:ask'/></iq>"))
+        link.send(request)
+    async with asyncio.timeout(PATIENCE):
+        while len(asked) < 2:
+            await env.settle(alice)
+    for request in reversed(asked):
+        reply = request.reply()
+        reply.append(fromstring(f"<answer xmlns='urn:ask' of='{request['to']}'/>"))
+        reply.send()
+    for name in (HELP, ECHO):
+        answer = await answers.take()
+        assert (answer["from"].full, answer.xml[0].get("of"), answer["e2e"]["session"].peer) == (name, name, name)
+    # as her server sends it, when she blocks one of them
+    e2e(bots)._client.changes.on_presence(stanza("presence", "unavailable", sender=ALICE, to=ECHO))
+    assert [session.own_jid for session in e2e(bots).sessions()] == [HELP]
+
+
+def test_a_component_has_no_roster() -> None:
+    with pytest.raises(ConfigError, match="a component has none"):
+        Settings.parse({**DEFAULTS, "accept_from": "roster"}, component=True)

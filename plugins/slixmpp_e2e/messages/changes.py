@@ -49,7 +49,8 @@ class PeerChanges:
         self._routes.forget(peer.bare)
         if stanza.xml.get("type") == "unavailable":
             for driver in self._registry.of(peer.bare):
-                if driver.peer == peer.full:
+                # the JIDs of a component are strangers to each other: to leave one is not to leave another
+                if driver.peer == peer.full and bare(driver.own_jid) == own_jid:
                     driver.abort_unreachable(NotSent(f"{peer} went offline", NotSentReason.SESSION_CLOSED))
 
     def on_keys(self, account: str) -> None:

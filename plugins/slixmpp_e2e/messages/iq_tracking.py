@@ -6,7 +6,8 @@ server makes up would answer a question that was asked in confidence.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from slixmpp import JID, Iq
@@ -37,13 +38,20 @@ class PendingRequest:
 
 
 class IqTracker:
-    """Requests inside sessions, of either side, that are not answered yet."""
+    """Requests inside sessions, of either side, that are not answered yet: by our own JID, the peer's, and the id.
 
-    def __init__(self) -> None:
-        self._pending: OrderedDict[str, PendingRequest] = OrderedDict()
+    A component has many JIDs, which are strangers to each other, and a peer may use one id towards several of them.
+    """
+
+    def __init__(self, own_jid: Callable[[str], str]) -> None:
+        """``own_jid``: the JID of ours that a stanza is from or to, from what it says, which counts for a component only."""
+        self._own_jid = own_jid
+        self._pending: OrderedDict[tuple[str, str, str], PendingRequest] = OrderedDict()
+        self._ids: Counter[tuple[str, str]] = Counter()
+        """By our own JID and the id: how many of these wait."""
         self._owed: dict[str, dict[SessionDriver, dict[str, None]]] = {}
         """By the peer's full JID."""
-        self._owed_plaintext: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._owed_plaintext: OrderedDict[tuple[str, str, str], None] = OrderedDict()
 
     # --- our requests ----------------------------------------------------------------------------------------------
 
@@ -54,21 +62,33 @@ class IqTracker:
         """
         if is_request(iq):
             request = PendingRequest(iq.xml.get("id", ""), iq.xml.get("from", ""), iq.xml.get("to", ""))
-            self._pending[request.id] = request
-        return self._pending.popitem(last=False)[1] if len(self._pending) > PENDING_REQUESTS else None
+            self._drop(key := self._key(iq))
+            self._pending[key] = request
+            self._ids[key[0], request.id] += 1
+        return self._drop(next(iter(self._pending))) if len(self._pending) > PENDING_REQUESTS else None
+
+    def _key(self, iq: Iq) -> tuple[str, str, str]:
+        return self._own_jid(iq.xml.get("from", "")), iq["to"].full, iq.xml.get("id", "")
+
+    def _drop(self, key: tuple[str, str, str]) -> PendingRequest | None:
+        if (request := self._pending.pop(key, None)) is not None:
+            self._ids[key[0], key[2]] -= 1
+            if not self._ids[key[0], key[2]]:
+                del self._ids[key[0], key[2]]
+        return request
 
     def bind(self, iq: Iq, session: SessionDriver) -> None:
         """Note that a request goes through this session: its answer may come through no other."""
-        if is_request(iq) and (request := self._pending.get(iq.xml.get("id", ""))) is not None:
+        if is_request(iq) and (request := self._pending.get(self._key(iq))) is not None:
             request.session = session
 
     def is_spoofed_reply(self, iq: Iq) -> bool:
-        """Return whether a reply that came in plaintext claims to answer what was asked inside."""
-        return not is_request(iq) and iq.xml.get("id", "") in self._pending
+        """Return whether a reply that came in plaintext, from whomever, claims to answer what was asked inside."""
+        return not is_request(iq) and (self._own_jid(iq.xml.get("to", "")), iq.xml.get("id", "")) in self._ids
 
     def forget(self, iq: Iq) -> PendingRequest | None:
         """Forget a request that did not go inside after all; None if nobody waits for its answer."""
-        return self._pending.pop(iq.xml.get("id", ""), None) if is_request(iq) else None
+        return self._drop(self._key(iq)) if is_request(iq) else None
 
     def on_session_closed(self, session: SessionDriver) -> list[PendingRequest]:
         """Forget a session; return the requests that went through it and will not be answered any more.
@@ -79,10 +99,10 @@ class IqTracker:
         sessions.pop(session, None)
         if not sessions:
             self._owed.pop(session.peer, None)
-        unanswered = [request for request in self._pending.values() if request.session is session]
-        for request in unanswered:
-            del self._pending[request.id]
-        return unanswered
+        unanswered = [(key, request) for key, request in self._pending.items() if request.session is session]
+        for key, _ in unanswered:
+            self._drop(key)
+        return [request for _, request in unanswered]
 
     # --- the peers' requests ---------------------------------------------------------------------------------------
 
@@ -99,34 +119,34 @@ class IqTracker:
             owed[iq_id] = None
             if len(owed) > OWED_REPLIES:
                 del owed[next(iter(owed))]
-        elif (request := self._pending.get(iq_id)) is not None:
+        elif (request := self._pending.get(key := (session.own_jid, session.peer, iq_id))) is not None:
             if request.session is not session:
                 return False
-            del self._pending[iq_id]
+            self._drop(key)
         return True
 
     def on_plaintext_request(self, iq: Iq) -> None:
         """Note a request that came in plaintext and is delivered."""
         if is_request(iq):
-            self._owe_plaintext(iq["from"], iq)
+            self._owe_plaintext(iq.xml.get("to", ""), iq["from"], iq)
 
     def return_plaintext_reply(self, iq: Iq) -> None:
         """An answer in plaintext comes by once more before it leaves: it may leave then, too."""
         if not is_request(iq):
-            self._owe_plaintext(iq["to"], iq)
+            self._owe_plaintext(iq.xml.get("from", ""), iq["to"], iq)
 
-    def _owe_plaintext(self, peer: JID, iq: Iq) -> None:
+    def _owe_plaintext(self, ours: str, peer: JID, iq: Iq) -> None:
         iq_id = iq.xml.get("id", "")
         if len(iq_id) <= ID_BYTES:
-            self._owed_plaintext[peer.full, iq_id] = None
+            self._owed_plaintext[self._own_jid(ours), peer.full, iq_id] = None
             if len(self._owed_plaintext) > OWED_PLAINTEXT_REPLIES:
                 self._owed_plaintext.popitem(last=False)
 
     def session_for_reply(self, iq: Iq) -> SessionDriver | None:
         """Return the session through which this answer of ours must go; None if its request came in no session."""
-        iq_id, to = iq.xml.get("id", ""), iq["to"].full
+        iq_id, to, own_jid = iq.xml.get("id", ""), iq["to"].full, self._own_jid(iq.xml.get("from", ""))
         for session, owed in self._owed.get(to, {}).items():
-            if iq_id in owed:
+            if iq_id in owed and session.own_jid == own_jid:
                 del owed[iq_id]
                 return session
         return None
@@ -137,7 +157,7 @@ class IqTracker:
         Any other may have come inside a session that has ended. (Whoever has no resource is no client, and has no sessions.)
         """
         to: JID = iq["to"]
-        key = (to.full, iq.xml.get("id", ""))
+        key = (self._own_jid(iq.xml.get("from", "")), to.full, iq.xml.get("id", ""))
         if key in self._owed_plaintext:
             del self._owed_plaintext[key]
             return True

@@ -170,7 +170,7 @@ class FakeSessions:
         self.refusal: E2EError | None = None
         """Why no session can be offered."""
         self.registry = SessionRegistry(self._create, 1000, ())
-        self.iqs = IqTracker()
+        self.iqs = IqTracker(lambda stamped: ALICE)
         router: Any = self
         self.routes = RouteCache(router, self.loop.time)
         self.queue = SendQueue(

@@ -25,7 +25,7 @@ class Told:
         self.now = 0.0
         self.events: list[SendFailed] = []
         emitter: Any = self
-        self.failures = SendFailures(offline_client(), IqTracker(), emitter, lambda: self.now)
+        self.failures = SendFailures(offline_client(), IqTracker(lambda stamped: ALICE), emitter, lambda: self.now)
 
     def emit(self, event: SendFailed) -> None:
         self.events.append(event)

@@ -46,7 +46,7 @@ class In:
     """The filter of Alice, and what becomes of what comes."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.xmpp, self.iqs = offline_client(), IqTracker()
+        self.xmpp, self.iqs = offline_client(), IqTracker(lambda stamped: ALICE)
         self.channel = IqChannel(self.xmpp)
         self.rooms = MucRooms(self.xmpp, lambda account: False, lambda account: False)
         self.settings = settings()

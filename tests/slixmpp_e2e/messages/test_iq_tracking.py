@@ -87,7 +87,7 @@ def iq(iq_id: str, kind: str, peer: str = PEER) -> Any:
 
 
 def test_an_answer_settles_a_request_of_its_session_and_the_end_of_a_session_settles_all() -> None:
-    tracker, session, other = IqTracker(), FakeDriver(PEER), FakeDriver(PEER)
+    tracker, session, other = IqTracker(lambda stamped: ALICE), FakeDriver(PEER), FakeDriver(PEER)
     for iq_id, kind in (("a", "get"), ("b", "set"), ("c", "get"), ("r", "result")):
         assert tracker.add(iq(iq_id, kind)) is None
         tracker.bind(iq(iq_id, kind), session)
@@ -105,11 +105,35 @@ def test_an_answer_settles_a_request_of_its_session_and_the_end_of_a_session_set
     assert [[request.id for request in requests] for requests in ended] == [[], ["b"], []]
 
 
+def test_each_jid_of_a_component_has_requests_of_its_own() -> None:
+    """Though their ids are the same, ours and a peer's."""
+    tracker = IqTracker(lambda stamped: stamped)
+    sessions = {name: FakeDriver(PEER, own_jid=name) for name in ("echo@bots", "help@bots")}
+    for name, session in sessions.items():
+        request, answer = iq("1", "get"), iq("1", "result")
+        request["from"] = name
+        assert tracker.add(request) is None
+        tracker.bind(request, session)
+        assert tracker.on_encrypted(iq("2", "get"), session)
+        answer["to"] = name
+        assert tracker.is_spoofed_reply(answer)
+    for name, session in reversed(sessions.items()):
+        answer = iq("2", "result")
+        answer["from"] = name
+        assert tracker.session_for_reply(answer) is session
+        assert tracker.session_for_reply(answer) is None
+        assert tracker.on_encrypted(iq("1", "result"), session)
+        came = iq("1", "result")
+        came["to"] = name
+        assert not tracker.is_spoofed_reply(came)
+    assert (len(tracker._pending), len(tracker._ids)) == (0, 0)
+
+
 def test_the_replies_that_we_owe_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A peer who asks and asks costs no memory without end; what is forgotten is answered nowhere."""
     monkeypatch.setattr(iq_tracking, "OWED_REPLIES", 2)
     monkeypatch.setattr(iq_tracking, "ID_BYTES", 3)
-    tracker, session = IqTracker(), FakeDriver(PEER)
+    tracker, session = IqTracker(lambda stamped: ALICE), FakeDriver(PEER)
     for iq_id in ("0", "1", "2", "long"):
         assert tracker.on_encrypted(iq(iq_id, "get"), session)
     owed = [tracker.session_for_reply(iq(iq_id, "result")) for iq_id in ("0", "1", "1", "2", "long")]
@@ -122,7 +146,7 @@ def test_the_replies_that_we_owe_are_bounded(monkeypatch: pytest.MonkeyPatch) ->
 def test_only_what_was_asked_in_plaintext_is_answered_in_plaintext(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(iq_tracking, "OWED_PLAINTEXT_REPLIES", 2)
     monkeypatch.setattr(iq_tracking, "ID_BYTES", 3)
-    tracker = IqTracker()
+    tracker = IqTracker(lambda stamped: ALICE)
     for iq_id, kind in (("0", "get"), ("1", "get"), ("2", "set"), ("3", "result"), ("long", "get")):
         tracker.on_plaintext_request(iq(iq_id, kind))
     assert not tracker.may_reply_plaintext(iq("1", "result", "p@localhost/other"))
@@ -132,7 +156,7 @@ def test_only_what_was_asked_in_plaintext_is_answered_in_plaintext(monkeypatch: 
 
 
 def test_what_a_session_owes_ends_with_it_and_not_with_another_of_the_same_peer() -> None:
-    tracker, sessions = IqTracker(), [FakeDriver(PEER) for _ in range(3)]
+    tracker, sessions = IqTracker(lambda stamped: ALICE), [FakeDriver(PEER) for _ in range(3)]
     for number, session in enumerate(sessions):
         tracker.on_encrypted(iq(str(number), "get"), session)
     tracker.on_session_closed(sessions[0])
