@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from slixmpp_e2e.verification.tasks import COMPUTATIONS, SessionTasks
-from tests.slixmpp_e2e.env import until
+from tests.slixmpp_e2e.env import turns, until
 from xmpp_e2e.authenticate.base import Computation
 from xmpp_e2e.errors import LocalError
 
@@ -64,6 +64,7 @@ async def test_so_many_compute_at_once_and_one_of_each_account() -> None:
     results = [await until(session.ended) for session in sessions]
     assert results == [peer.partition("/")[0].encode() for peer in peers]
     assert (counting.most, counting.most_of_one) == (COMPUTATIONS, 1)
+    await turns()
     assert not tasks._tasks
 
 
