@@ -1,7 +1,8 @@
 """Open one SQLite file that several processes may share: WAL, a busy timeout, BEGIN IMMEDIATE for writes.
 
 Everything that is special to SQLite is here. With ``synchronous = NORMAL`` a crash of the program loses nothing; a power cut
-may lose the last changes, never the consistency of the file.
+may lose the last changes, never the consistency of the file. Each change is moved from the journal into the file at once: a
+copy of the file and its key, made while programs use the store, lacks nothing.
 """
 
 from __future__ import annotations
@@ -37,9 +38,13 @@ class Database:
         driver = connection.connection.driver_connection
         assert isinstance(driver, sqlite3.Connection)
         self._driver = driver
+        self._unsettled = False
+        """Whether a change of ours may still be in the journal alone, as somebody read an older state when we made it."""
 
     def close(self) -> None:
         """Close the file. May be called twice."""
+        if self._unsettled and not self._connection.closed:
+            self._settle()
         self._connection.close()
         self._connection.engine.dispose()
 
@@ -48,12 +53,15 @@ class Database:
         """Run a transaction that reads a consistent view. StoreError."""
         with self._transaction("BEGIN") as connection:
             yield connection
+        if self._unsettled:
+            self._settle()
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Run a transaction that writes all or nothing. No other process writes meanwhile. StoreError."""
         with self._transaction("BEGIN IMMEDIATE") as connection:
             yield connection
+        self._settle()
 
     @contextmanager
     def writing_durably(self) -> Iterator[Connection]:
@@ -76,8 +84,17 @@ class Database:
             with self._connection.begin():
                 yield self._connection
 
+    def _settle(self) -> None:
+        """Move what is committed from the journal into the file. A later call moves what a reader of an older state holds back."""
+        self._unsettled = True
+        with suppress(sqlite3.Error):  # the change is done and in the journal, whether or not there is room to move it
+            busy, frames, moved = self._driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            self._unsettled = bool(busy) or moved < frames
+
     def data_version(self) -> int:
         """Return a number that changes when another connection writes. Takes 5 µs; a query takes hundreds."""
+        if self._unsettled:
+            self._settle()
         with translate_errors(self.path):
             return int(self._driver.execute("PRAGMA data_version").fetchone()[0])
 

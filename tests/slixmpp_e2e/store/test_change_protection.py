@@ -205,7 +205,7 @@ def test_a_journal_that_cannot_be_emptied_is_no_failure(used: Path) -> None:
             self.refused = 0
 
         def execute(self, statement: str) -> sqlite3.Cursor:
-            if "wal_checkpoint" in statement:
+            if "wal_checkpoint(TRUNCATE)" in statement:
                 self.refused += 1
                 raise sqlite3.OperationalError("database or disk is full")
             return self._driver.execute(statement)
