@@ -13,11 +13,11 @@ from slixmpp_e2e.store.errors import (
     StoreError,
     StoreReason,
 )
-from slixmpp_e2e.store.key_protection.key_file import KeyFile
+from slixmpp_e2e.store.key_protection.key_file import KeyFile, key_file_beside
 from slixmpp_e2e.store.key_protection.keyring import Keyring
 from slixmpp_e2e.store.key_protection.passphrase import Passphrase
 from slixmpp_e2e.store.key_protection.protection import KeyProtection
-from slixmpp_e2e.store.sql_store import SQLStore, key_file_beside, path_for
+from slixmpp_e2e.store.sql_store import SQLStore, path_for
 from slixmpp_e2e.store.values import Change, PeerPolicy, StoredOwnKey
 
 __all__ = [

@@ -85,7 +85,7 @@ class Database:
                 yield self._connection
 
     def _settle(self) -> None:
-        """Move what is committed from the journal into the file. A later call moves what a reader of an older state holds back."""
+        """Move what is committed from the journal into the file, but for what a reader of an older state keeps back."""
         self._unsettled = True
         with suppress(sqlite3.Error):  # the change is done and in the journal, whether or not there is room to move it
             busy, frames, moved = self._driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()

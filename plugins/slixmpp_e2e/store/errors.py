@@ -35,6 +35,8 @@ class StoreReason(enum.Enum):
     """There is no room on the disk."""
     BUSY = "busy"
     """Another process holds it."""
+    IDENTITY_MISSING = "identity-missing"
+    """The store has no identity, and its key or its history shows that it had one."""
     KEY_FILE_MISSING = "key-file-missing"
     """The store holds encrypted rows, and the key file that opens them is gone."""
     KEYRING_ENTRY_MISSING = "keyring-entry-missing"
@@ -110,6 +112,13 @@ _WORDS = {
     StoreReason.BUSY: Words(
         likely="Another program uses the same account and hangs, or has stopped in the middle of a change.",
         remedy="Nothing was lost: the store is as it was before this change. End the other program, or try again.",
+    ),
+    StoreReason.IDENTITY_MISSING: Words(
+        likely="The store was copied without its newest changes, or restored from a copy that is older than its key.",
+        attack="Somebody may have replaced the store, so that a new identity is made and your peers get used to new keys.",
+        remedy="No new identity was made, and the files were left as they are. Restore the store and its key file from one"
+        " backup. If the account never had an identity here, delete the key file: it opens nothing. To begin anew, with a new"
+        " identity that your peers will be told of, move both away.",
     ),
     StoreReason.KEY_FILE_MISSING: Words(
         likely="The store was copied or restored without its key file.",

@@ -22,6 +22,8 @@ KEYS_PER_PEER = 64
 
 ACCEPTED = "accepted"
 """In the history: the key was remembered as the peer showed it; or, by the method ``accept``, the user accepts it."""
+RAISED = "raised"
+"""In the history: a session raised the assurance of the key."""
 
 _TRUST, _HISTORY = tables.trust, tables.history
 _T = TypeVar("_T")
@@ -71,7 +73,7 @@ class KeyTable:
             return False
         if key is None and assurance < Assurance.VERIFIED:
             self._check_room()
-        what = "pinned" if method == "pin" else ACCEPTED if key is None else "raised"
+        what = "pinned" if method == "pin" else ACCEPTED if key is None else RAISED
         self._save(KnownKey(fingerprint, assurance, method, key.first_seen if key else now), key is None, what, now)
         return True
 

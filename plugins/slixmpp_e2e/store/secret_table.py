@@ -2,7 +2,8 @@
 
 The first value that is encrypted is a known text (meta, ``KEY_CHECK``). It shows whether anything is encrypted, so that a
 missing key is never replaced by a new one, and it tells a wrong key from a damaged row. The key protection is named beside it
-(meta, ``PROTECTION``).
+(meta, ``PROTECTION``). A note (meta, ``KEY_BEGUN``) precedes the first key, so that a key beside a store that knows nothing of
+it shows that the store has lost its content: then nothing new is made.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ from slixmpp_e2e.store import tables
 from slixmpp_e2e.store.errors import StoreError, StoreReason
 from slixmpp_e2e.store.key_protection.key_file import KeyFile
 from slixmpp_e2e.store.key_protection.protection import KeyProtection
-from slixmpp_e2e.store.key_table import parse_row
+from slixmpp_e2e.store.key_table import ACCEPTED, RAISED, parse_row
 from slixmpp_e2e.store.values import StoredOwnKey
+from xmpp_e2e.types import ACCEPT
 
 SECRET_BYTES = 4096
 """The largest secret: keys have 32 bytes, passwords some hundreds."""
 
-_META, _IDENTITY, _SECRETS = tables.meta, tables.identity, tables.secrets
+_META, _IDENTITY, _SECRETS, _HISTORY = tables.meta, tables.identity, tables.secrets, tables.history
 _CHECK_TEXT = b"xmpp-e2e"
 _CHECK_PLACE = (_META.name, tables.KEY_CHECK)
 
@@ -63,12 +65,32 @@ class SecretTable:
         return StoredOwnKey(found.certificate, self._decrypt(connection, row))
 
     def create_own_key(self, connection: Connection, create: Callable[[], StoredOwnKey]) -> StoredOwnKey:
-        """Make and store our first identity. The certificate is part of the place, so that neither half can be exchanged."""
+        """Make and store our first identity. The certificate is part of the place, so that neither half can be exchanged.
+
+        StoreError if the history tells of sessions: there has been an identity then.
+        """
+        in_session = and_(_HISTORY.c.what.in_((ACCEPTED, RAISED)), _HISTORY.c.method != ACCEPT)
+        if connection.execute(select(_HISTORY.c.id).where(in_session).limit(1)).first() is not None:
+            cause = "its history tells of sessions, but the identity that had them is gone"
+            raise StoreError(self._path, cause, StoreReason.IDENTITY_MISSING)
         made = create()
         encrypted = self._encrypt(connection, made.private_key, _IDENTITY.name, "1", made.certificate)
         row = {"generation": 1, "certificate": made.certificate, "private_key": encrypted}
         connection.execute(insert(_IDENTITY).values(row))
         return made
+
+    def note_first_key(self, connection: Connection, *, key_exists: bool) -> None:
+        """Note that the first key is about to be made, if nothing is encrypted yet. Commit it before that key is made.
+
+        StoreError if ``key_exists`` and nobody has noted it: the store has lost what the key encrypts.
+        """
+        noted = select(_META.c.name).where(_META.c.name.in_((tables.KEY_CHECK, tables.KEY_BEGUN)))
+        if connection.execute(noted).first() is not None:
+            return
+        if key_exists:
+            cause = "the key of the store is there, but the store holds no identity and nothing else that it opens"
+            raise StoreError(self._path, cause, StoreReason.IDENTITY_MISSING)
+        connection.execute(insert(_META).values({"name": tables.KEY_BEGUN, "value": ""}))
 
     def put_secret(self, connection: Connection, peer: str, kind: str, key_id: str, value: bytes) -> None:
         """Store a secret in the place of any with the same kind and id. ValueError if it is too large."""
@@ -162,7 +184,8 @@ class SecretTable:
         entries = [{"name": tables.KEY_CHECK, "value": check}]
         if self._protection.kind != KeyFile.kind:
             entries.append({"name": tables.PROTECTION, "value": f"{self._protection.kind} {self._protection.parameters()}"})
-        connection.execute(delete(_META).where(_META.c.name.in_((tables.KEY_CHECK, tables.PROTECTION))))
+        replaced = (tables.KEY_CHECK, tables.PROTECTION, tables.KEY_BEGUN)
+        connection.execute(delete(_META).where(_META.c.name.in_(replaced)))
         connection.execute(insert(_META), entries)
 
     def _encrypt(self, connection: Connection, value: bytes, *place: str | bytes) -> bytes:

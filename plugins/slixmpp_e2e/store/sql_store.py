@@ -24,17 +24,13 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, 
 from slixmpp_e2e.store import tables
 from slixmpp_e2e.store.database import Database, open_database
 from slixmpp_e2e.store.errors import StoreError
-from slixmpp_e2e.store.key_protection.key_file import KeyFile
+from slixmpp_e2e.store.key_protection.key_file import key_file_beside
 from slixmpp_e2e.store.key_protection.protection import KeyProtection
 from slixmpp_e2e.store.key_table import KeyTable, changed_peers_since, parse_row
 from slixmpp_e2e.store.policy_table import PolicyTable
 from slixmpp_e2e.store.secret_table import SecretTable
 from slixmpp_e2e.store.values import Change, PeerPolicy, StoredOwnKey
-from xmpp_e2e.types import (
-    Assurance,
-    Fingerprint,
-    KnownKeys,
-)
+from xmpp_e2e.types import Assurance, Fingerprint, KnownKeys
 
 CACHED_PEERS = 4096
 """Peers whose answers are cached, about 300 bytes each. Then the cache is emptied, so that strangers cannot fill it."""
@@ -65,12 +61,6 @@ def require_bare(jid: str) -> str:
     if not jid or "/" in jid:
         raise ValueError(f"{jid!r} is no bare JID: expected name@domain or domain")
     return jid
-
-
-def key_file_beside(path: Path) -> KeyFile:
-    """Return the key file of the store at ``path``. A link to the store gives the same key file."""
-    resolved = path.expanduser().resolve()
-    return KeyFile(resolved.with_name(f"{resolved.name.removesuffix('.db')}.key"))
 
 
 class SQLStore:
@@ -154,6 +144,19 @@ class SQLStore:
         with self._lock, self._database.writing() as connection:
             yield connection
 
+    @contextmanager
+    def _encrypting(self) -> Iterator[Connection]:
+        """Run a transaction that writes, and may make the first key. StoreError."""
+        with self._lock:
+            with self._reading() as connection:
+                has_secrets = self._secrets.protection_kind(connection) is not None
+            if not has_secrets:
+                with self._database.writing_durably() as connection:  # a key outlives a power cut: so must the note about it
+                    key_exists = self._protection.has_key() or key_file_beside(self.path).has_key()
+                    self._secrets.note_first_key(connection, key_exists=key_exists)
+            with self._writing() as connection:
+                yield connection
+
     # --- the key protection ----------------------------------------------------------------------------------------
 
     def protection_kind(self) -> str | None:
@@ -206,12 +209,12 @@ class SQLStore:
             found = self._secrets.own_key(connection)
         if found is not None:
             return found
-        with self._writing() as connection:  # another process may have been faster
+        with self._encrypting() as connection:  # another process may have been faster
             return self._secrets.own_key(connection) or self._secrets.create_own_key(connection, create)
 
     def put_secret(self, bare_jid: str, kind: str, key_id: str, value: bytes) -> None:
         """Store a secret shared with the peer, encrypted, in the place of any with the same kind and id. ValueError."""
-        with self._writing() as connection:
+        with self._encrypting() as connection:
             self._secrets.put_secret(connection, require_bare(bare_jid), kind, key_id, value)
 
     def secret(self, bare_jid: str, kind: str, key_id: str) -> bytes | None:

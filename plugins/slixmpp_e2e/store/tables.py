@@ -33,6 +33,8 @@ SCHEMA = "xmpp-e2e schema"
 """meta: the version in stores that are older than the migrations. It is always 1, the schema that 0001 makes."""
 KEY_CHECK = "key check"
 """meta: base64 of a known text, encrypted. It shows that something is encrypted, and tells a wrong key from a damaged row."""
+KEY_BEGUN = "key begun"
+"""meta: the first key is being made, or was made by a change that was interrupted. Gone as soon as it encrypts something."""
 PROTECTION = "seal"
 """meta: the kind of key protection and its parameters. Absent for a key file, which has no parameters."""
 

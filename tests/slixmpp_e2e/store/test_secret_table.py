@@ -10,10 +10,11 @@ import pytest
 from sqlalchemy import Table, select, update
 
 from slixmpp_e2e.alarms import explain
-from slixmpp_e2e.store import SQLStore, StoredOwnKey, StoreError, StoreReason, tables
+from slixmpp_e2e.store import Passphrase, SQLStore, StoredOwnKey, StoreError, StoreReason, tables
 from slixmpp_e2e.store.secret_table import SECRET_BYTES
 from tests.slixmpp_e2e.store.expect import never, store_error
-from xmpp_e2e.types import Fingerprint
+from tests.slixmpp_e2e.store.processes import run
+from xmpp_e2e.types import Assurance, Fingerprint
 
 BOB, EVE = "bob@example.org", "eve@example.org"
 IDENTITY = StoredOwnKey(b"the certificate", b"the private key")
@@ -188,6 +189,70 @@ def test_a_key_that_encrypts_nothing_yet_is_used(store: SQLStore, monkeypatch: p
     store.put_secret(BOB, "psk", "1", SECRET)
     assert store.path.with_suffix(".key").read_bytes() == before
     assert store.secret(BOB, "psk", "1") == SECRET
+
+
+KILLED = """
+import os, signal, sys
+from slixmpp_e2e.store import Passphrase, SQLStore, StoredOwnKey
+from slixmpp_e2e.store.key_protection.key_file import KeyFile
+when = sys.argv[2]
+real = KeyFile.create_key
+
+def create_key(self):
+    if when == "after":
+        real(self)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+KeyFile.create_key = create_key
+SQLStore.open(sys.argv[1]).own_key(lambda: StoredOwnKey(b"c", b"k"))
+"""
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_process_that_is_killed_while_it_makes_the_key(tmp_path: Path, when: str) -> None:
+    """The next one goes on: nothing was encrypted yet."""
+    run(KILLED, tmp_path / "store.db", when)
+    assert (tmp_path / "store.key").exists() is (when == "after")
+    with SQLStore.open(tmp_path / "store.db") as store:
+        assert store.own_key(create) == IDENTITY
+        with store._reading() as connection:  # the note that allowed it is gone
+            names = connection.execute(select(tables.meta.c.name)).scalars().all()
+        assert names == [tables.KEY_CHECK]
+
+
+@pytest.mark.parametrize("protection", [None, Passphrase("words")])
+def test_a_key_beside_a_store_without_identity(tmp_path: Path, protection: Passphrase | None) -> None:
+    """The store was copied without its journal, say. A new identity would alarm all peers, or serve an attacker."""
+    SQLStore.open(tmp_path / "store.db").close()
+    key = tmp_path / "store.key"
+    key.write_bytes(bytes(32))
+    with SQLStore.open(tmp_path / "store.db", protection) as store:
+        for change in (lambda: store.own_key(never), lambda: store.put_secret(BOB, "psk", "1", SECRET)):
+            with store_error(StoreReason.IDENTITY_MISSING, match="holds no identity") as caught:
+                change()
+        assert "from one backup" in explain(caught.value)
+        assert "replaced the store" in explain(caught.value)
+        assert key.read_bytes() == bytes(32)
+        key.unlink()  # the way out
+        assert store.own_key(create) == IDENTITY
+
+
+@pytest.mark.parametrize("assurance", [Assurance.VOUCHED, Assurance.VERIFIED])
+def test_a_history_of_sessions_without_their_identity(store: SQLStore, assurance: Assurance) -> None:
+    store.put_secret(BOB, "psk", "1", SECRET)
+    store.remember_key(BOB, Fingerprint(b"A" * 32), assurance, "psk", 1.0)
+    with store_error(StoreReason.IDENTITY_MISSING, match="its history tells of sessions"):
+        store.own_key(never)
+
+
+def test_what_the_user_decides_needs_no_identity(store: SQLStore) -> None:
+    """Secrets, pins and blocks may come before it, from a trust file for instance."""
+    store.put_secret(BOB, "psk", "1", SECRET)
+    store.pin(BOB, Fingerprint(b"A" * 32), 1.0)
+    store.accept(BOB, Fingerprint(b"B" * 32), 1.0)
+    store.block(BOB, Fingerprint(b"C" * 32), 1.0)
+    store.forget(BOB, None, 2.0)
+    assert store.own_key(create) == IDENTITY
 
 
 def test_another_protection_can_take_the_place_of_the_key_file(tmp_path: Path) -> None:

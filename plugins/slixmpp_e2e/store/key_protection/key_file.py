@@ -91,3 +91,9 @@ class KeyFile(AesGcmProtection):
                 self.path, f"this is no key file: it does not hold exactly {KEY_BYTES} bytes", StoreReason.WRONG_KEY
             )
         return key
+
+
+def key_file_beside(path: Path) -> KeyFile:
+    """Return the key file of the store at ``path``. A link to the store gives the same key file."""
+    resolved = path.expanduser().resolve()
+    return KeyFile(resolved.with_name(f"{resolved.name.removesuffix('.db')}.key"))
