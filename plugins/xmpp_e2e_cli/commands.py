@@ -1,4 +1,6 @@
-"""The commands about peers: ``trust`` manages keys, ``psk`` and ``password`` share a secret, ``config`` checks files."""
+"""The commands about peers and files: ``trust`` manages keys, ``psk`` and ``password`` share a secret, ``config`` checks files,
+``backup`` and ``restore`` copy the store.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +11,11 @@ from typing import Annotated, Any
 import typer
 
 from xmpp_e2e.authenticate.sas_text import SasForm
-from xmpp_e2e_cli import account, cmd_keys, cmd_secrets, cmd_send, cmd_verify, connection, output
+from xmpp_e2e_cli import account, cmd_backup, cmd_keys, cmd_secrets, cmd_send, cmd_verify, connection, output
 from xmpp_e2e_cli.cmd_verify import VerificationMethod
 from xmpp_e2e_cli.options import (
     Account,
+    BackupPassphraseFile,
     CaFile,
     DirectTls,
     Host,
@@ -45,6 +48,34 @@ config = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+
+
+# --- the store -------------------------------------------------------------------------------------------------------
+
+
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.", show_default=False)],
+    own: Account = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
+    passphrase_file: PassphraseFile = None,
+    backup_passphrase_file: BackupPassphraseFile = None,
+    json: Json = False,
+) -> None:
+    """Copy your store, with the key that opens it, to one file that a passphrase seals. Programs may use it meanwhile."""
+    out, mine = Output(as_json=json), account.choose(own)
+    cmd_backup.back_up(mine, out, file, passphrase_file, backup_passphrase_file, overwrite=overwrite)
+
+
+def restore(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `backup` has written.", show_default=False)],
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Also if the account has a store here, which is moved aside.")
+    ] = False,
+    backup_passphrase_file: BackupPassphraseFile = None,
+    json: Json = False,
+) -> None:
+    """Make the store of an account from a backup, and print its fingerprint. End the programs that use the account first."""
+    cmd_backup.put_back(Output(as_json=json), file, backup_passphrase_file, overwrite=overwrite)
 
 
 # --- trust -----------------------------------------------------------------------------------------------------------

@@ -21,6 +21,8 @@ class UsageReason(enum.StrEnum):
     """No password of the account was found, and nobody can be asked."""
     PASSPHRASE_NEEDED = "passphrase-needed"
     """No passphrase of the store was found, and nobody can be asked."""
+    BACKUP_PASSPHRASE_NEEDED = "backup-passphrase-needed"
+    """No passphrase of the backup was found, and nobody can be asked."""
     NO_TERMINAL = "no-terminal"
     """There is no terminal to ask at."""
     INVALID_SECRET = "invalid-secret"
@@ -52,6 +54,9 @@ _USAGE_WORDS = {
     UsageReason.PASSPHRASE_NEEDED: Words(
         remedy="Use --passphrase-file FILE, the environment variable XMPP_E2E_PASSPHRASE, or a terminal."
         " To replace a passphrase: --new-passphrase-file FILE, XMPP_E2E_NEW_PASSPHRASE."
+    ),
+    UsageReason.BACKUP_PASSPHRASE_NEEDED: Words(
+        remedy="Use --backup-passphrase-file FILE, the environment variable XMPP_E2E_BACKUP_PASSPHRASE, or a terminal."
     ),
     UsageReason.NO_TERMINAL: Words(
         remedy="Run it in a terminal. Or verify with a shared secret: --password --file FILE, or --key."

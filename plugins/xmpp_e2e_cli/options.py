@@ -38,6 +38,12 @@ PassphraseFile: TypeAlias = Annotated[
     Path | None,
     typer.Option(help="Read the store's passphrase from it [else env: XMPP_E2E_PASSPHRASE, prompt].", show_default=False),
 ]
+BackupPassphraseFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        help="Read the backup's passphrase from it [else env: XMPP_E2E_BACKUP_PASSPHRASE, prompt].", show_default=False
+    ),
+]
 SecretFile: TypeAlias = Annotated[
     Path | None, typer.Option("--file", help="Read it from the first line of this file.", show_default=False)
 ]

@@ -49,6 +49,12 @@ class StoreReason(enum.Enum):
     """The key protection does not fit this store."""
     PROTECTION_UNAVAILABLE = "protection-unavailable"
     """The key protection does not work on this computer."""
+    EXISTS = "exists"
+    """The file is there already, and is not overwritten without being told to."""
+    NOT_A_BACKUP = "not-a-backup"
+    """The file is no backup of a store, or one of a later version."""
+    BACKUP_DAMAGED = "backup-damaged"
+    """The backup is incomplete or was altered."""
 
 
 class StoreError(E2EError):
@@ -148,5 +154,18 @@ _WORDS = {
         likely="A computer without a desktop has no keyring service; an old OpenSSL has no Argon2id.",
         remedy="Nothing was changed. Provide what the message names, or choose another key protection: a key file needs"
         " nothing.",
+    ),
+    StoreReason.EXISTS: Words(
+        likely="The account is in use on this machine, or an earlier backup has the same name.",
+        remedy="Nothing was changed. Name another file, or use --overwrite: a store is then moved aside, a backup replaced.",
+    ),
+    StoreReason.NOT_A_BACKUP: Words(
+        likely="The path leads to another file, or a newer version made the backup.",
+        remedy="Nothing was changed. Name the file that xmpp-e2e backup has written, or use the newer version.",
+    ),
+    StoreReason.BACKUP_DAMAGED: Words(
+        likely="A copy that was cut short, or a disk error.",
+        attack="Somebody altered the file. They cannot choose what it restores.",
+        remedy="Nothing was changed. Take another copy of the backup.",
     ),
 }

@@ -129,8 +129,7 @@ class SQLStore:
     @property
     def migration_notice(self) -> str | None:
         """One sentence for the user, if opening the store has migrated its schema."""
-        backup = self._database.backup
-        if backup is None:
+        if (backup := self._database.backup) is None:
             return None
         return f"The store {self.path} was made by an older version and is migrated now. Its old content is kept in {backup}."
 
@@ -148,9 +147,7 @@ class SQLStore:
     def _encrypting(self) -> Iterator[Connection]:
         """Run a transaction that writes, and may make the first key. StoreError."""
         with self._lock:
-            with self._reading() as connection:
-                has_secrets = self._secrets.protection_kind(connection) is not None
-            if not has_secrets:
+            if self.protection_kind() is None:
                 with self._database.writing_durably() as connection:  # a key outlives a power cut: so must the note about it
                     key_exists = self._protection.has_key() or key_file_beside(self.path).has_key()
                     self._secrets.note_first_key(connection, key_exists=key_exists)
@@ -200,6 +197,11 @@ class SQLStore:
                 except StoreError as error:
                     return f"{secrets.notice or ''} The old key opens nothing any more, but cannot be deleted: {error}".lstrip()
             return secrets.notice
+
+    def secrets_of(self, copy: Connection, other: SecretTable) -> None:
+        """Encrypt the secrets in a copy of this store with the key of ``other``. StoreError."""
+        with self._lock:
+            self._secrets.change_protection(copy, other)
 
     # --- our identity and the secrets ------------------------------------------------------------------------------
 
