@@ -174,6 +174,11 @@ WORDS: dict[enum.Enum, Words] = {
         attack="A server that shows a key of its own beside the peer's would ask through just such a session.",
         remedy="It ends by itself when the other session does. Compare the peer's keys: xmpp-e2e trust show JID",
     ),
+    NotSentReason.SERVER_WOULD_READ: Words(
+        likely="It is for a server or a room to act on, and holds words: a status, a form, a reason of an invitation.",
+        attack="Whoever runs that server or room would read them.",
+        remedy="Leave the words out, write to the person's full JID, or invite them directly (XEP-0249).",
+    ),
     NotSentReason.SESSION_CLOSED: Words(
         likely="The peer or you went offline in the middle.",
         attack="A server can end a session at any time; it cannot make us answer outside.",

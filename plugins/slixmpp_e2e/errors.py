@@ -58,6 +58,8 @@ class NotSentReason(enum.StrEnum):
     """The session that a stanza belonged to has ended."""
     SESSION_OUTRANKED = "session-outranked"
     """A session of higher assurance, or an older one, is open with the same full JID under another key."""
+    SERVER_WOULD_READ = "server-would-read"
+    """A server or a room would have to read it, and the policy for whoever it is for is ``require``."""
 
 
 class NotSent(E2EError):

@@ -72,6 +72,7 @@ _BY_REASON: dict[enum.Enum, ExitCode] = {
     NotSentReason.ROUTE_UNKNOWN: ExitCode.NETWORK,
     NotSentReason.SESSION_CLOSED: ExitCode.NETWORK,
     NotSentReason.SESSION_OUTRANKED: ExitCode.UNTRUSTED,
+    NotSentReason.SERVER_WOULD_READ: ExitCode.POLICY,
 }
 """Where it is not that of the class."""
 

@@ -13,6 +13,7 @@ from slixmpp.xmlstream.stanzabase import StanzaBase
 from slixmpp_e2e.errors import PlaintextNotAllowed
 from slixmpp_e2e.events import PlaintextReceived, PlaintextRefused, StoreFailed
 from slixmpp_e2e.jids import bare
+from slixmpp_e2e.messages.clear import invited_by
 from slixmpp_e2e.messages.iq_tracking import IqTracker, is_request
 from slixmpp_e2e.messages.scope import (
     MucRooms,
@@ -90,7 +91,8 @@ class IncomingFilter:
         """Return whether the messages that a stanza forwards may come so, by the policies for their authors: a session proves
         nobody's words but the peer's own."""
         try:
-            authors = {author.bare for author in forwarded_from(element)} - {"", bare(session.peer)}
+            said = (*forwarded_from(element), *invited_by(element))
+            authors = {author.bare for author in said} - {"", bare(session.peer)}
         except InvalidJID:
             return False
         return all(self._peers.of(author).policy is not Policy.REQUIRE for author in authors)
@@ -123,6 +125,7 @@ class IncomingFilter:
             peer: JID = stanza["from"]
             _ = stanza["to"]
             copies = list(carbon_contents(stanza.xml, account)) if isinstance(stanza, Message) else []
+            invited = [(stanza, by) for by in invited_by(stanza.xml) if by.local] if isinstance(stanza, Message) else []
         except InvalidJID:
             # many servers let through what slixmpp's stringprep refuses. It would raise again inside slixmpp, where it ends
             # the connection, and no policy can be looked up for such an address
@@ -135,7 +138,8 @@ class IncomingFilter:
             return False
         sender = peer if peer.bare else JID(account)  # RFC 6120 §8.1.2.1
         # slixmpp takes carbons from any device of ours. In anybody else's message they are nothing, and must alarm nobody
-        if not self._plaintext_allowed(stanza, sender, copies if sender.bare == account else []):
+        said = [*copies, *invited] if sender.bare == account else invited
+        if not self._plaintext_allowed(stanza, sender, said):
             return False
         if isinstance(stanza, Iq):
             self._iqs.on_plaintext_request(stanza)

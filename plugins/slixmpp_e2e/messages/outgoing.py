@@ -10,11 +10,13 @@ from __future__ import annotations
 import enum
 from weakref import ReferenceType, ref
 
-from slixmpp import JID, Iq, Message, Presence
+from slixmpp import JID, InvalidJID, Iq, Message, Presence
 from slixmpp.basexmpp import BaseXMPP
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
 from slixmpp_e2e.errors import NotSent, NotSentReason
+from slixmpp_e2e.jids import bare
+from slixmpp_e2e.messages.clear import may_be_clear, reached_through
 from slixmpp_e2e.messages.failures import SendFailures
 from slixmpp_e2e.messages.iq_tracking import IqTracker, is_request
 from slixmpp_e2e.messages.queue import SendQueue
@@ -93,7 +95,7 @@ class OutgoingFilter:
             if not self._iqs.may_reply_plaintext(stanza):
                 unknown = "no request is known that this answers: if one came inside a session, that has ended"
                 raise NotSent(unknown, NotSentReason.SESSION_CLOSED)
-        if never_encrypted(stanza, to, self._rooms, component=self._xmpp.is_component):
+        if never_encrypted(stanza, to, self._rooms, component=self._xmpp.is_component) and self._may_stay_outside(stanza, to):
             return Way.PLAINTEXT
         settings = self._peers.of(to.bare)
         if settings.policy is Policy.OFF:
@@ -109,6 +111,37 @@ class OutgoingFilter:
             self._failures.track(stanza)
         self._queue.send(stanza, own_jid, to.full, route)
         return Way.TAKEN
+
+    def _may_stay_outside(self, stanza: Message | Iq | Presence, to: JID) -> bool:
+        """Return whether a stanza that is outside the scope of encryption may leave in plaintext; NotSent if it can go no other
+        way. Nothing with a user's words in it goes so to a person, nor by way of a room, where encryption is required."""
+        if isinstance(stanza, Message):
+            for person in self._named_in(stanza):
+                if self._is_required(person):
+                    through = f"{to} would read what is for {person}, whose policy is `require`: write to them (XEP-0249)"
+                    raise NotSent(through, NotSentReason.SERVER_WOULD_READ)
+            return True
+        own = self._channel.own_jid(stanza.xml.get("from", ""))
+        if not to.local or to.bare in (bare(own), "") or to.bare in self._rooms:
+            return True
+        if may_be_clear(stanza) or not self._is_required(to):
+            return True
+        if to.resource if isinstance(stanza, Iq) else stanza.xml.get("type") in (None, "unavailable"):
+            return False
+        if isinstance(stanza, Iq):
+            self._failures.track(stanza)
+        words = f"the server of {to.bare} would read it, and their policy is `require`: leave out the words, or use a full JID"
+        raise NotSent(words, NotSentReason.SERVER_WOULD_READ)
+
+    def _named_in(self, message: Message) -> list[JID]:
+        try:
+            return list(reached_through(message))
+        except InvalidJID:
+            unknown = "a room or a service would pass it on to what is no JID"
+            raise NotSent(unknown, NotSentReason.SERVER_WOULD_READ) from None
+
+    def _is_required(self, person: JID) -> bool:
+        return bool(person.local) and person.bare not in self._rooms and self._peers.of(person.bare).policy is Policy.REQUIRE
 
     def at_other_filters(self) -> list[StanzaBase]:
         """Return the stanzas that have passed our first filter, and have yet to come to the second."""
