@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from cryptography import x509
@@ -25,6 +26,8 @@ ALPN = PROTOCOL.encode()
 """Only software that means this protocol gets through the handshake."""
 HANDSHAKE_BYTES = 64 * 1024
 """Bytes that a peer may send before the handshake is done: an honest one needs 2 KiB, OpenSSL by itself would hold 130."""
+ANSWER_BYTES = 16 * 1024
+"""Answers to KeyUpdates (RFC 8446 §4.6.3) that may wait while our path is stalled: 600 in all; an honest peer asks for one."""
 RECORD_BYTES = 4 * 1024
 """The largest record that we send, with its framing: it fits one IBB block and keeps OpenSSL's buffers small."""
 HYBRID_GROUPS = frozenset({"X25519MLKEM768", "SecP256r1MLKEM768", "SecP384r1MLKEM1024"})
@@ -95,7 +98,7 @@ class TLSConnection:
             self._connection.set_accept_state()
         self._outgoing = bytearray()
         self._flight_in_signalling = False
-        self._handshake_bytes = 0
+        self._handshake_bytes = self._answer_bytes = 0
         self._ended = False
         self._closed = False
         self._failure: TLSFailed | None = None
@@ -140,8 +143,7 @@ class TLSConnection:
         if self._ended:
             raise LocalError("bytes came after the end of the transport")
         if self._flight_in_signalling:
-            self._outgoing.clear()
-            self._flight_in_signalling = False
+            self.data_to_send()
         self.bytes_used += len(data)
         plaintext = bytearray()
         for start in range(0, len(data), _PIECE):
@@ -168,9 +170,8 @@ class TLSConnection:
 
     def data_to_send(self) -> bytes:
         """Return the bytes that must travel to the peer now; they wait here no longer."""
-        data = bytes(self._outgoing)
-        self._outgoing.clear()
-        self._flight_in_signalling = False
+        data, self._outgoing = bytes(self._outgoing), bytearray()
+        self._flight_in_signalling, self._answer_bytes = False, 0
         return data
 
     def close(self) -> None:
@@ -188,7 +189,8 @@ class TLSConnection:
     def _receive_piece(self, piece: bytes) -> bytes:
         if self.peer_closed:
             return b""  # OpenSSL would ignore it too, but keep it.
-        self._check_handshake_size(len(piece))
+        self._check_size(len(piece))
+        waiting = len(self._outgoing)
         self._connection.bio_write(piece)
         try:
             if not self._do_handshake():
@@ -198,12 +200,15 @@ class TLSConnection:
             return self._decrypt()
         finally:
             self._drain()
+            self._answer_bytes += len(self._outgoing) - waiting
 
-    def _check_handshake_size(self, size: int) -> None:
+    def _check_size(self, size: int) -> None:
         if self.handshake_result is None:
             self._handshake_bytes += size
             if self._handshake_bytes > HANDSHAKE_BYTES:
                 raise self._failed(TLSFailed(f"the peer sent over {HANDSHAKE_BYTES} bytes and finished no handshake"))
+        elif self._answer_bytes > ANSWER_BYTES:
+            raise self._failed(TLSFailed(_TOO_MANY_ANSWERS))
 
     def _do_handshake(self) -> bool:
         """Return whether the handshake is done, now that OpenSSL has seen all that came. Once done, it stays done."""
@@ -231,9 +236,7 @@ class TLSConnection:
         return bytes(plaintext)
 
     def _drain(self) -> None:
-        """Move the output of OpenSSL to the bytes that wait for the transport."""
-        for written in _written(self._connection):
-            self._queue(written)
+        self._queue(_written(self._connection))
 
     def _queue(self, data: bytes) -> None:
         self._outgoing += data
@@ -273,8 +276,7 @@ class TLSConnection:
             self._send_close_notify()
             return
         # Our certificate and our Finished have not left yet, and never will: for the peer the handshake fails too.
-        for _ in _written(self._connection):
-            pass
+        _written(self._connection)
         self._queue(_HANDSHAKE_FAILURE)
 
     def _send_close_notify(self) -> None:
@@ -292,6 +294,7 @@ class TLSConnection:
 
 
 _CHAIN = "the peer sent a chain of certificates, and only one that stands alone is accepted"
+_TOO_MANY_ANSWERS = "the peer sent KeyUpdates without end and took no answers, perhaps to fill our memory; write again to go on"
 
 
 class _ExpectedCertificate:
@@ -381,14 +384,12 @@ def _der(certificate: crypto.X509) -> bytes:
     return crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
 
 
-def _written(connection: SSL.Connection) -> list[bytes]:
-    pieces: list[bytes] = []
-    try:
+def _written(connection: SSL.Connection) -> bytes:
+    written = bytearray()
+    with suppress(SSL.WantReadError):
         while True:
-            pieces.append(connection.bio_read(_PIECE))
-    except SSL.WantReadError:
-        pass
-    return pieces
+            written += connection.bio_read(_PIECE)
+    return bytes(written)
 
 
 def _tls_failure(error: SSL.Error) -> TLSFailed:

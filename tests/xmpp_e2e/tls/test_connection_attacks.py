@@ -77,6 +77,8 @@ class Hostile:
     ) -> None:
         self.looked = 0
         """How often OpenSSL asked what it thinks of a certificate of the channel's."""
+        self.secrets: dict[str, bytes] = {}
+        """By label, as OpenSSL's key log has them."""
         self.error: SSL.Error | None = None
         self.done = False
         self.context = context or SSL.Context(SSL.TLS_METHOD)
@@ -84,6 +86,7 @@ class Hostile:
             self.context.set_min_proto_version(version)
             self.context.set_max_proto_version(version)
             self.context.set_verify(SSL.VERIFY_PEER, self._look)
+            self.context.set_keylog_callback(self._log_key)
             if group is not None:
                 self.context.set_tmp_ecdh(group)
             if key is not None:
@@ -104,6 +107,10 @@ class Hostile:
     def _look(self, connection: SSL.Connection, certificate: object, error: int, depth: int, ok: int) -> bool:
         self.looked += 1
         return True
+
+    def _log_key(self, connection: SSL.Connection, line: bytes) -> None:
+        label, _, secret = line.decode().split()
+        self.secrets[label] = bytes.fromhex(secret)
 
     def exchange(self, data: bytes) -> bytes:
         """Take what the channel sent, and answer."""
