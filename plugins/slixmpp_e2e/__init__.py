@@ -47,6 +47,7 @@ from slixmpp_e2e.policy import Policy
 from slixmpp_e2e.prompts import SasPrompt
 from slixmpp_e2e.session import E2ESession
 from slixmpp_e2e.store import StoreError, StoreReason
+from slixmpp_e2e.xmpp.log_filter import HideContent
 from xmpp_e2e.errors import E2EError
 from xmpp_e2e.types import Assurance, Fingerprint, TrustModel
 
@@ -65,6 +66,7 @@ __all__ = [
     "E2EEvent",
     "E2ESession",
     "Fingerprint",
+    "HideContent",
     "KeyChanged",
     "KeyDoubted",
     "NotSent",

@@ -24,6 +24,7 @@ from slixmpp_e2e.trust.own_key import OwnKeyLoader
 from slixmpp_e2e.trust.secrets import PeerSecrets
 from slixmpp_e2e.trust.trust_file.watcher import TrustFile
 from slixmpp_e2e.xmpp import adapter, discovery
+from slixmpp_e2e.xmpp.log_filter import HideContent
 from xmpp_e2e.errors import BytestreamFailed, E2EError
 from xmpp_e2e.tls.certificate import OwnKey
 from xmpp_e2e.types import Assurance, Fingerprint, TrustModel
@@ -67,6 +68,9 @@ class E2E(BasePlugin):
         except E2EError:
             adapter.unload(self.xmpp, self.name)
             raise
+        self._log_filter = HideContent()
+        if self._settings.hide_in_logs:
+            self._log_filter.install()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._client = client = Client(self.xmpp, self._settings, self._store, self._own_key, self._trust_file)
         self.trust = PeerKeys(self._store, client.changes.on_keys)
@@ -89,6 +93,7 @@ class E2E(BasePlugin):
         for event, handler in self._handlers.items():
             self.xmpp.del_event_handler(event, handler)
         self._client.unload(BytestreamFailed("the e2e plugin was unloaded"))
+        self._log_filter.remove()
         for task in self._tasks:
             task.cancel()
         self._own_key.cancel()

@@ -41,6 +41,7 @@ DEFAULTS: dict[str, Any] = {
     "key_protection": "key-file",
     "ask_password": None,
     "ask_sas": None,
+    "hide_in_logs": True,
     "queue_seconds": 300.0,
     "queue_bytes": QUEUE_BYTES,
     "queue_on_new_stream": "fail",
@@ -96,6 +97,8 @@ class Settings:
     reopen: bool
     """True if what waits when the client's stream is lost waits for the next stream."""
     prompts: Prompts
+    hide_in_logs: bool
+    """Whether slixmpp's log hides the content of stanzas."""
     terms: SessionTerms
     limits: AdmissionLimits
 
@@ -118,6 +121,7 @@ class Settings:
             queue_bytes=_count(config, "queue_bytes"),
             reopen=_choice(config, "queue_on_new_stream", ("fail", "reopen")) == "reopen",
             prompts=Prompts(_prompt(config, "ask_password"), _prompt(config, "ask_sas")),
+            hide_in_logs=_choice(config, "hide_in_logs", (False, True)) is True,
             terms=SessionTerms(
                 require_post_quantum=_choice(config, "require_post_quantum", (False, True)) is True,
                 fast_open=_choice(config, "fast_open", (False, True)) is True,
