@@ -7,6 +7,7 @@ Control: the search finds what is planted, in each form.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import gc
 import logging
@@ -14,7 +15,9 @@ import secrets
 import traceback
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from types import CoroutineType
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -101,7 +104,7 @@ def search(
 ) -> Iterator[Search]:
     """With the secrets of every TLS session, and the passphrases; all logs are at DEBUG.
 
-    (The tokens of markers are in slixmpp's log, and worth nothing there: attack 16.)"""
+    (The tokens of markers are looked for in test_32_logs.)"""
     search = Search(secrets={"passphrase": WORDS.encode(), "wrong passphrase": WRONG.encode(), "shared": SHARED})
     caplog.set_level(logging.DEBUG)
     make = connection._context
@@ -230,6 +233,34 @@ async def test_proofs_that_succeed_and_that_fail(
     assert "responder's number" in search.secrets
     search.secrets["shared, reversed"] = SHARED[::-1]
     finish(search, caplog)
+
+
+async def test_what_runs_in_threads(env: Env, search: Search, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a password is derived: the partials, tasks, coroutines and futures that are under way for it."""
+    looked: set[str] = set()
+
+    def derive(password: str, our_jid: str, peer: str) -> bytes:
+        found = [each for each in gc.get_objects() if isinstance(each, partial | asyncio.Future | CoroutineType)]
+        search.texts += map(repr, found)
+        looked.update(type(each).__name__ for each in found)
+        return derive_srp_secret(password, our_jid, peer)
+
+    for module in ("trust.secrets", "session", "verification.verifier"):
+        monkeypatch.setattr(f"slixmpp_e2e.{module}.derive_srp_secret", derive)
+    alice, bob = await env.pair({}, {"ask_password": lambda _: WORDS})
+    link, _ = await env.session(alice, bob)
+    await until(link.verify_password(WORDS))
+    await until(e2e(alice).secrets.put_password(BOB, WORDS))
+    assert {"partial", "Task", "coroutine"} <= looked
+    assert search.found() == set()
+
+
+async def test_control_a_partial_is_found(search: Search) -> None:
+    """As asyncio.to_thread() makes one of a function's arguments."""
+    careless = partial(derive_srp_secret, WORDS)
+    search.texts += [repr(each) for each in gc.get_objects() if isinstance(each, partial)]
+    assert search.found() == {"passphrase"}
+    assert careless
 
 
 async def test_a_plugin_that_cannot_open_its_store(

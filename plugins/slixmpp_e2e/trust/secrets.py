@@ -33,7 +33,9 @@ class PeerSecrets:
 
         The store keeps the derived password, which takes a thread about 140 ms.
         """
-        return self.put(jid, "srp", await asyncio.to_thread(derive_srp_secret, password, self._our_jid, JID(jid).bare))
+        # not by arguments: the repr of a partial, which to_thread() makes of them, would show the password
+        derived = await asyncio.to_thread(lambda: derive_srp_secret(password, self._our_jid, JID(jid).bare))
+        return self.put(jid, "srp", derived)
 
     def has(self, jid: str, method: str) -> bool:
         """Return whether a secret for ``psk`` or ``srp`` is stored."""

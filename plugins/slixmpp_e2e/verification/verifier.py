@@ -235,7 +235,8 @@ class Verifier:
             return MATCH if matches is True else b""
         password = await _answer(prompts.password(account)) if prompts.password is not None else None
         try:
-            return await asyncio.to_thread(derive_srp_secret, password, own_account, account) if password else b""
+            # not by arguments: the repr of a partial, which to_thread() makes of them, would show the password
+            return await asyncio.to_thread(lambda: derive_srp_secret(password, own_account, account)) if password else b""
         except LocalError as error:  # else the peer would wait for it until the deadline
             log.warning("a password for %s cannot be used: %s", account, error)
             return b""
