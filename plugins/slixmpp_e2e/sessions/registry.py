@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sized
 from typing import TypeVar
 
+from slixmpp_e2e.bounded import keep_newest
 from slixmpp_e2e.errors import NotSent, NotSentReason
 from slixmpp_e2e.jids import bare
 from slixmpp_e2e.sessions.driver import DriverEvent, SessionDriver, SessionReleased
@@ -162,12 +163,12 @@ class SessionRegistry:
         stream = self._streams.pop(driver, None)
         if stream is not None and self._by_stream.get(stream) is driver:
             del self._by_stream[stream]
-            _remember(self._ended_streams, stream)
+            keep_newest(self._ended_streams, stream, None, ENDED)
         key = (driver.own_jid, driver.peer, driver.sid)
         if self._sessions.get(key) is not driver:
             return
         del self._sessions[key]
-        _remember(self._ended, key)
+        keep_newest(self._ended, key, None, ENDED)
         _drop(self._by_account, bare(driver.peer), driver)
         _drop(self._by_target, driver.target, driver)
 
@@ -179,9 +180,3 @@ def _drop(sessions: dict[_K, dict[SessionDriver, None]], key: _K, driver: Sessio
     del sessions[key][driver]
     if not sessions[key]:
         del sessions[key]
-
-
-def _remember(ended: dict[SessionKey, None], key: SessionKey) -> None:
-    ended[key] = None
-    if len(ended) > ENDED:
-        del ended[next(iter(ended))]

@@ -21,6 +21,7 @@ from typing import Self
 import platformdirs
 from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
 
+from slixmpp_e2e.bounded import keep_newest
 from slixmpp_e2e.store import tables
 from slixmpp_e2e.store.database import Database, open_database
 from slixmpp_e2e.store.errors import StoreError
@@ -32,8 +33,8 @@ from slixmpp_e2e.store.secret_table import SecretTable
 from slixmpp_e2e.store.values import Change, PeerPolicy, StoredOwnKey
 from xmpp_e2e.types import Assurance, Fingerprint, KnownKeys
 
-CACHED_PEERS = 4096
-"""Peers whose answers are cached, about 300 bytes each. Then the cache is emptied, so that strangers cannot fill it."""
+CACHED_PEERS = 32_768
+"""Peers whose answers are cached: those of a large component, at about 300 bytes each 10 MB. The oldest goes first."""
 
 _SAFE = frozenset((string.ascii_lowercase + string.digits + "-_.@").encode())
 _NAME_BYTES = 200
@@ -315,7 +316,8 @@ class SQLStore:
             self._drop_stale_cache()
             if bare_jid not in self._policies:
                 with self._reading() as connection:
-                    self._policies[bare_jid] = PolicyTable(connection, self.path).policy(require_bare(bare_jid))
+                    policy = PolicyTable(connection, self.path).policy(require_bare(bare_jid))
+                keep_newest(self._policies, bare_jid, policy, CACHED_PEERS)
             return self._policies[bare_jid]
 
     def set_policy(self, bare_jid: str, policy: PeerPolicy) -> None:
@@ -346,7 +348,8 @@ class SQLStore:
             if bare_jid not in self._used_e2e:
                 query = select(_SEEN.c.peer).where(_SEEN.c.peer == require_bare(bare_jid))
                 with self._reading() as connection:
-                    self._used_e2e[bare_jid] = connection.execute(query).first() is not None
+                    used = connection.execute(query).first() is not None
+                keep_newest(self._used_e2e, bare_jid, used, CACHED_PEERS)
             return self._used_e2e[bare_jid]
 
     def record_e2e_use(self, bare_jid: str, now: float) -> None:
@@ -359,9 +362,9 @@ class SQLStore:
                 connection.execute(insert(_SEEN).values({"peer": bare_jid, "first": now, "last": now}))
 
     def _drop_stale_cache(self) -> None:
-        """Empty the cache if another process has written, or if the cache is full."""
+        """Empty the cache if another process has written."""
         version = self._database.data_version()
-        if version != self._cached_version or max(len(self._policies), len(self._used_e2e)) >= CACHED_PEERS:
+        if version != self._cached_version:
             self._cached_version = version
             self._policies.clear()
             self._used_e2e.clear()

@@ -7,6 +7,7 @@ from collections.abc import Hashable
 
 from slixmpp.basexmpp import BaseXMPP
 
+from slixmpp_e2e.bounded import keep_newest
 from slixmpp_e2e.events import E2EEvent
 
 log = logging.getLogger("slixmpp_e2e")
@@ -29,9 +30,7 @@ class Emitter:
         if about is not None:
             if about in self._told:
                 return
-            self._told[about] = None
-            if len(self._told) > TOLD:
-                del self._told[next(iter(self._told))]
+            keep_newest(self._told, about, None, TOLD)
         log.log(event.level, "%s", event)
         self._xmpp.event(event.name, event)
 

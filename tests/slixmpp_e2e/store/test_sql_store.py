@@ -191,6 +191,8 @@ def test_strangers_do_not_fill_the_cache(store: SQLStore, monkeypatch: pytest.Mo
         store.policy(f"{number}@example.org")
         store.has_used_e2e(f"{number}@example.org")
         assert max(len(store._policies), len(store._used_e2e)) <= 5
+    # one at a time: those who are here are not asked for anew because somebody else came
+    assert list(store._policies) == list(store._used_e2e) == [f"{number}@example.org" for number in range(15, 20)]
 
 
 def test_failed_attempts_are_counted_across_restarts(store: SQLStore) -> None:

@@ -181,3 +181,13 @@ async def test_the_occupants_of_a_room_are_not_kept(env: Env) -> None:
     while (await online.take())["from"].full != "room@localhost/bob":
         pass
     assert not [key for key in e2e(alice)._client._presence._contacts if key[1] == "room@localhost"]
+
+
+async def test_several_bots_of_a_component_share_the_room(known: PresenceCache) -> None:
+    """Five with 5,000 contacts each: nobody counts as offline."""
+    for bot in range(5):
+        for number in range(5000):
+            stanza = presence("x")
+            stanza["from"] = f"{number}@localhost/x"
+            known.update(f"{bot}@bots.localhost", stanza)
+    assert len({*known._contacts, *known._strangers}) == 25_000
