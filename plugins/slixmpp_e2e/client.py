@@ -132,7 +132,8 @@ class Client:
     def _build_messages(self) -> Signalling:
         xmpp, settings = self._xmpp, self._settings
         self.router = Router(
-            xmpp, self._own_key, self._store, self.peers, self._presence, self.registry, self._emitter
+            xmpp, self._own_key, self._store, self.peers, self._presence, self.registry, self._emitter,
+            self._rooms.note_identity,
         )
         self.routes = RouteCache(self.router, self._clock)
         self._outgoing = OutgoingFilter(

@@ -70,7 +70,7 @@ async def test_who_was_never_met_is_no_room_either(env: Env, tmp_path: Path, whe
 async def test_control_where_asking_to_enter_is_enough(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
     """Control: if whoever we ask to let us in counts as a room, as once they did, a person is written to in plaintext."""
     alice, bob = await env.client(ALICE, policy="require"), await env.client(BOB, load=False)
-    monkeypatch.setattr(e2e(alice)._client._rooms, "_is_required", lambda account: False)
+    monkeypatch.setattr(e2e(alice)._client._rooms, "is_required", lambda account: False)
     await env.settle(alice, bob)
     heard = Events(bob, "message")
     enter(alice, "bob@localhost/bot")
@@ -135,3 +135,27 @@ async def test_no_occupant_makes_a_person_of_a_room(env: Env) -> None:
     env.server.inject(ALICE, f"<iq from='room@localhost/eve' to='{ALICE}' type='set' id='occupant'>{jingle}</iq>")
     answer = await until(env.server.wait_for(lambda stanza: stanza.direction.value == "received" and "occupant" in stanza.text))
     assert "service-unavailable" in answer.text
+
+
+@pytest.mark.parametrize("known", [False, True])
+async def test_a_room_that_was_entered_before_says_so_itself_and_a_known_person_cannot(env: Env, known: bool) -> None:
+    """Without the plugin for rooms. It is the bare JID that is asked."""
+    room = "room@localhost"
+    alice = await env.client(ALICE, policy="require")
+    if known:
+        e2e(alice).set_policy(room, "require")
+    failed = Events(alice, "e2e_send_failed")
+    asked = env.hold(lambda stanza, sender: stanza.get("to") == room and stanza.get("type") == "get")
+    alice.send_message(mto=room, mbody="hello, all", mtype="groupchat")
+    if known:
+        await failed.take()
+        assert (len(asked), env.in_clear("hello, all")) == (0, [])
+        return
+    await until(asked.caught())
+    [(question, _)] = asked._held
+    info = "<query xmlns='http://jabber.org/protocol/disco#info'><identity category='conference' type='text'/></query>"
+    env.server.inject(ALICE, f"<iq type='result' id='{question.get('id')}' from='{room}' to='{ALICE}'>{info}</iq>")
+    await until(env.server.wait_for(lambda handled: "hello, all" in handled.text))
+    assert room in e2e(alice)._client._rooms
+    assert not e2e(alice)._client.peers.is_known_account(room)
+    assert len(failed) == 0

@@ -13,7 +13,7 @@ from slixmpp.basexmpp import BaseXMPP
 from slixmpp_e2e.errors import PeerOffline, PeerWithoutE2E, RefusedByPolicy
 from slixmpp_e2e.events import PresenceMissing
 from slixmpp_e2e.jids import bare
-from slixmpp_e2e.policy import Outgoing, outgoing
+from slixmpp_e2e.policy import Outgoing, Policy, outgoing
 from slixmpp_e2e.sessions.registry import SessionRegistry, Target
 from slixmpp_e2e.store import SQLStore
 from slixmpp_e2e.trust.own_key import OwnKeyLoader
@@ -22,6 +22,7 @@ from slixmpp_e2e.xmpp import discovery
 from slixmpp_e2e.xmpp.emitter import Emitter
 from slixmpp_e2e.xmpp.presence import PresenceCache
 from xmpp_e2e.errors import E2EError
+from xmpp_e2e.types import TrustModel
 
 MAX_DEVICES = 8
 """Resources of one bare JID that a stanza goes to: people have a few devices, and each costs a session."""
@@ -56,7 +57,10 @@ class Router:
         presence: PresenceCache,
         registry: SessionRegistry,
         emitter: Emitter,
+        on_room: Callable[[str], None],
     ) -> None:
+        """``on_room`` is told of an account that says it is a room."""
+        self._on_room = on_room
         self._xmpp, self._own_key, self._store, self._peers = xmpp, own_key, store, peers
         self._presence, self._registry, self._emitter = presence, registry, emitter
 
@@ -64,9 +68,12 @@ class Router:
         """Return the route to an address; PeerOffline or PeerWithoutE2E if there is none."""
         account = bare(to)
         devices, advertised = await self._devices(own_jid, to)
+        settings = self._peers.of(account)
+        if settings.policy is Policy.REQUIRE and await self._is_room(own_jid, account, settings.trust_model):
+            self._on_room(account)
+            return Route(plaintext=True)
         if advertised:
             self.mark_used(account)
-        settings = self._peers.of(account)
         match outgoing(
             settings.policy,
             advertised=advertised,
@@ -78,6 +85,16 @@ class Router:
             case Outgoing.ENCRYPT:
                 return Route(plaintext=False, targets=tuple((own_jid, device) for device in devices[:MAX_DEVICES]))
         raise _unreachable(to, advertised)
+
+    async def _is_room(self, own_jid: str, account: str, trust_model: TrustModel) -> bool:
+        """Return whether it is a room that we did not see ourselves enter. In a room, its occupants answer for their devices.
+
+        Only under ``require``: else what is for a room goes in plaintext as it is. A server that is trusted with nothing is not
+        asked: its word would send in plaintext what is for a person.
+        """
+        if trust_model is TrustModel.SERVER_UNTRUSTED or self._peers.is_known_account(account):
+            return False
+        return await discovery.is_room(self._xmpp, JID(own_jid), JID(account))
 
     async def best_device(self, own_jid: str, to: str) -> Target:
         """Return whom to open a session with, for an address; RefusedByPolicy, PeerOffline or PeerWithoutE2E if nobody."""

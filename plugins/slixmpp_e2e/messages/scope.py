@@ -20,7 +20,8 @@ _MUC = "{http://jabber.org/protocol/muc}x"
 _MUC_USER = "{http://jabber.org/protocol/muc#user}x"
 _SELF = "{http://jabber.org/protocol/muc#user}status[@code='110']"
 ROOMS = 1024
-"""Rooms that we have asked to enter. The oldest goes first; slixmpp's plugin for rooms still knows it."""
+"""Rooms that we have asked to enter, and as many that say they are rooms. The oldest goes first; slixmpp's plugin for rooms
+still knows it, or it is asked again."""
 _MESSAGE = "{jabber:client}message"
 _CARBONS = frozenset({"{urn:xmpp:carbons:2}received", "{urn:xmpp:carbons:2}sent"})
 _FORWARDED = "{urn:xmpp:forward:0}forwarded"
@@ -47,7 +48,8 @@ class MucRooms:
 
     We ask to enter by directed presence, and are in when our own presence comes back from the room; or slixmpp's plugin for
     rooms says so, which may have been loaded before. A bot that goes wherever it is invited can be invited to a person. So
-    whoever is known as a person stays one, and where encryption is required, asking to enter makes no room of anybody.
+    whoever is known as a person stays one, and where encryption is required, asking to enter makes no room of anybody. A room
+    that was entered before we could see it says itself that it is one, when a way to it is sought (XEP-0045 §6.4).
     """
 
     def __init__(
@@ -55,10 +57,12 @@ class MucRooms:
     ) -> None:
         """``is_required``: whether the policy for an account (bare) is ``require``."""
         self._xmpp = xmpp
-        self.is_known_account, self._is_required = is_known_account, is_required
+        self.is_known_account, self.is_required = is_known_account, is_required
         self._entering: dict[str, str] = {}
         """By room: our own address in it, as we asked for it."""
         self._entered: set[str] = set()
+        self._identified: dict[str, None] = {}
+        """Bare JIDs of which disco#info says so."""
 
     def note_entry(self, presence: Presence) -> None:
         """Take in outgoing presence: it may ask to enter a room."""
@@ -84,14 +88,20 @@ class MucRooms:
             else:
                 self._entered.add(sender.bare)
 
+    def note_identity(self, account: str) -> None:
+        """A bare JID, asked by disco#info, has the identity of a room."""
+        self._identified[account] = None
+        if len(self._identified) > ROOMS:
+            del self._identified[next(iter(self._identified))]
+
     def __contains__(self, account: str) -> bool:
-        entered, asked = account in self._entered, account in self._entering
+        entered, asked = account in self._entered or account in self._identified, account in self._entering
         if not entered and "xep_0045" in self._xmpp.plugin:
             joined = adapter.joined_room(self._xmpp, account)
             entered, asked = joined is True, asked or joined is not None
         if not (entered or asked) or self.is_known_account(account):
             return False
-        return entered or not self._is_required(account)
+        return entered or not self.is_required(account)
 
 
 def never_encrypted(stanza: Message | Iq | Presence, peer: JID, rooms: MucRooms, *, component: bool = False) -> bool:
@@ -100,7 +110,8 @@ def never_encrypted(stanza: Message | Iq | Presence, peer: JID, rooms: MucRooms,
     These are presence of the subscription and probe types, disco#info, and whatever is addressed to a server or a room. An iq
     to a bare JID is answered by the account's server (RFC 6121 §8.5.2.1.3), so it counts as addressed to a server. Undirected
     presence has no peer. A ``component`` sends presence to each contact itself, for it has no server that would. The type of a
-    message makes no room of a person: a bot's reply has the type of what it replies to.
+    message makes no room of a person, nor of anybody where encryption is required: a bot's reply has the type of what it
+    replies to.
     """
     if not peer.local or peer.bare in rooms:
         return True
@@ -108,7 +119,8 @@ def never_encrypted(stanza: Message | Iq | Presence, peer: JID, rooms: MucRooms,
         return component or stanza.xml.get("type") in _SUBSCRIPTION or stanza.xml.find(_MUC) is not None
     if isinstance(stanza, Iq):
         return not peer.resource or stanza.xml.find(_DISCO_INFO) is not None
-    return stanza.xml.get("type") == "groupchat" and not rooms.is_known_account(peer.bare)
+    kind = stanza.xml.get("type")
+    return kind == "groupchat" and not (rooms.is_required(peer.bare) or rooms.is_known_account(peer.bare))
 
 
 def plaintext_always_allowed(stanza: Message | Iq, peer: JID, rooms: MucRooms, account: str) -> bool:

@@ -108,6 +108,20 @@ def _is_ambiguous(info: DiscoInfo) -> bool:
     return any("<" in text for text in texts)
 
 
+async def is_room(xmpp: BaseXMPP, own_jid: JID, account: JID) -> bool:
+    """Return whether a bare JID has the identity of a room (XEP-0045 §6.4), and of nothing else. False if it cannot be asked.
+
+    An occupant's JID would not do: the occupant answers.
+    """
+    try:
+        answer = await xmpp.plugin["xep_0030"].get_info(
+            jid=account, ifrom=own_jid if xmpp.is_component else None, cached=False, timeout=_TIMEOUT
+        )
+    except (IqError, IqTimeout):
+        return False
+    return {category for category, *_ in answer["disco_info"]["identities"]} == {"conference"}
+
+
 async def query_support(xmpp: BaseXMPP, own_jid: JID, jids: list[str]) -> dict[str, bool | None]:
     """Ask all of these full JIDs at once; return ``supports()`` of each."""
     answers = await asyncio.gather(*(supports(xmpp, own_jid, JID(jid)) for jid in jids))
