@@ -30,7 +30,11 @@ async def claim_verified(demo: Demo, method: str) -> None:
 async def share_password(demo: Demo, alices: str, bobs: str) -> None:
     """Store what each of them has typed. The same password is derived only once, because that takes a while."""
     alice, bob = demo.alice, demo.bob
-    derived = {typed: await asyncio.to_thread(derive_srp_secret, typed, alice.account, bob.account) for typed in {alices, bobs}}
+
+    def derive() -> dict[str, bytes]:
+        return {typed: derive_srp_secret(typed, alice.account, bob.account) for typed in {alices, bobs}}
+
+    derived = await asyncio.to_thread(derive)
     alice.store_secret(bob, "srp", derived[alices])
     bob.store_secret(alice, "srp", derived[bobs])
 
