@@ -145,6 +145,8 @@ class Client:
             self.registry,
             self._iqs,
             Senders(self._outgoing.write_plaintext, self._failures.report),
+            # not `is_known`: whoever has once used encryption with us is known, and any stranger can
+            self.allow_list.is_contact,
             seconds=settings.queue_seconds,
             max_bytes=settings.queue_bytes,
         )

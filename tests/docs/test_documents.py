@@ -19,7 +19,7 @@ from slixmpp.plugins import BasePlugin
 
 import slixmpp_e2e
 from slixmpp_e2e import E2E, E2EError, E2EEvent, E2ESession, SessionEvent, events
-from slixmpp_e2e.messages.queue import FULL_ADDRESSES, QUEUE_STANZAS
+from slixmpp_e2e.messages.queue import FULL_ACCOUNTS, FULL_STRANGERS, FULL_STRANGERS_PER_DOMAIN, QUEUE_STANZAS
 from slixmpp_e2e.messages.routing import MAX_DEVICES
 from slixmpp_e2e.policy import INCOMING, OUTGOING, Incoming, Outgoing, Policy, Situation
 from slixmpp_e2e.settings import DEFAULTS
@@ -104,9 +104,10 @@ def test_the_settings() -> None:
     for name, kind in words.items():
         assert documents.code(table[name][1]) == [member.value for member in kind]
     assert documents.code(table["key_protection"][1])[:2] == [f'"{KeyFile.kind}"', f'"{Keyring.kind}"']
-    assert FULL_ADDRESSES == 8
-    assert "eight times as many in all" in table["queue_bytes"][2]
-    assert f"at most {QUEUE_STANZAS} for one address" in documents.text(SETTINGS)
+    assert (FULL_ACCOUNTS, FULL_STRANGERS, FULL_STRANGERS_PER_DOMAIN) == (8, 4, 2)
+    shares = "eight times as many in all, of which strangers get four, and those of one domain two"
+    assert shares in table["queue_bytes"][2]
+    assert f"at most {QUEUE_STANZAS} for one account" in documents.text(SETTINGS)
 
 
 def event_classes() -> Iterator[type[E2EEvent]]:

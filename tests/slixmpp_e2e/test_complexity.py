@@ -170,7 +170,7 @@ async def expiring(number: int) -> Act:
         fake.loop.advance(300)
         assert len(fake.recorder.failed) == number
         assert not any(fake.queue._queues.values())
-        assert (fake.queue._waiting, fake.queue._waiting_in_all) == ({}, (0, 0))
+        assert not fake.queue._waiting
 
     return act
 

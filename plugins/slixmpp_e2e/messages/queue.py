@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import enum
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from slixmpp import Iq
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
 from slixmpp_e2e.errors import NotSent, NotSentReason, end_of_session
-from slixmpp_e2e.jids import bare
+from slixmpp_e2e.jids import account_and_domain, bare
 from slixmpp_e2e.messages.iq_tracking import IqTracker
+from slixmpp_e2e.messages.queued import Delivery, QueuedStanza, Share
 from slixmpp_e2e.messages.routing import Address, Route, RouteCache
 from slixmpp_e2e.sessions.driver import DriverEvent, SessionDiscarded, SessionDriver
 from slixmpp_e2e.sessions.registry import SessionRegistry, Target
@@ -27,47 +27,16 @@ from xmpp_e2e.errors import E2EError, LocalError
 from xmpp_e2e.stream import writer
 
 QUEUE_STANZAS = 4096
-"""Stanzas that may wait for one address: a burst of a busy bot."""
+"""Stanzas that may wait for one account: a burst of a busy bot."""
 QUEUE_BYTES = 8 * 1024 * 1024
-"""Bytes that may wait for one address: pictures in messages, until a person has compared a key."""
-FULL_ADDRESSES = 8
-"""Total queue limit, as a multiple of the limit of one address: whoever answers strangers must not wait for all of them."""
+"""Bytes that may wait for one account: pictures in messages, until a person has compared a key."""
+FULL_ACCOUNTS = 8
+"""Total queue limit, as a multiple of the limit of one account: whoever answers strangers must not wait for all of them."""
+FULL_STRANGERS = 4
+"""The same for all strangers: half, so that they never take the other half from contacts."""
+FULL_STRANGERS_PER_DOMAIN = 2
+"""The same for the strangers of one domain, whose server makes up as many as it likes: half of what strangers have."""
 _REQUEST_SESSION_ENDED = "the session in which the request came has ended"
-
-
-class Delivery(enum.Enum):
-    """What has become of a stanza at one target."""
-
-    QUEUED = "queued"
-    """It waits for a session."""
-    SENT_EARLY = "sent early"
-    """It left before the peer had accepted our key. It counts as sent once they have."""
-    SENT = "sent"
-    """It left through an open session."""
-    LOST = "lost"
-    """It left early, and the session failed: the peer may have got it."""
-    FAILED = "failed"
-    """It never left us."""
-
-
-@dataclass(eq=False)
-class QueuedStanza:
-    """A stanza that waits: a copy, as it was when it was sent."""
-
-    stanza: StanzaBase
-    own_jid: str
-    to: str
-    size: int
-    session: SessionDriver | None = None
-    """The only session that it may go through, for an answer."""
-    deadline: asyncio.TimerHandle | None = None
-    delivery: dict[Target, Delivery] = field(default_factory=dict)
-    error: E2EError | None = None
-    """Why it did not go to the last target that failed."""
-
-    def is_anywhere(self, *states: Delivery) -> bool:
-        """Return whether it is in one of these states at any target."""
-        return any(state in states for state in self.delivery.values())
 
 
 @dataclass(frozen=True)
@@ -90,16 +59,18 @@ class SendQueue:
         registry: SessionRegistry,
         iqs: IqTracker,
         senders: Senders,
+        is_contact: Callable[[str], bool],
         *,
         seconds: float,
         max_bytes: int,
     ) -> None:
         """``loop`` returns the event loop of the moment.
 
-        ``seconds`` and ``max_bytes``: how long, and how much, may wait for one address.
+        ``is_contact`` says whether an account has a place before strangers: not by what it can bring about itself.
+        ``seconds`` and ``max_bytes``: how long a stanza, and how much for one account, may wait.
         """
         self._loop, self._routes, self._registry = loop, routes, registry
-        self._iqs, self._senders = iqs, senders
+        self._iqs, self._senders, self._is_contact = iqs, senders, is_contact
         self._seconds, self._max_bytes = seconds, max_bytes
         self._unrouted: dict[Address, deque[QueuedStanza]] = {}
         self._queues: dict[Target, deque[QueuedStanza]] = {}
@@ -107,9 +78,8 @@ class SendQueue:
         self._sending: dict[Target, asyncio.Task[None]] = {}
         self._changed: dict[Target, asyncio.Future[None]] = {}
         self._early: dict[SessionDriver, list[QueuedStanza]] = {}
-        self._waiting: dict[str, tuple[int, int]] = {}
-        """By address: stanzas and bytes."""
-        self._waiting_in_all = (0, 0)
+        self._waiting: dict[Share, tuple[int, int]] = {}
+        """Stanzas and bytes."""
 
     # --- the way in ------------------------------------------------------------------------------------------------
 
@@ -302,7 +272,7 @@ class SendQueue:
     def _enqueue(self, stanza: StanzaBase, own_jid: str, to: str) -> QueuedStanza | None:
         """Return a copy of the stanza as it is now, with a deadline; None, and it is reported, if it cannot be queued."""
         try:
-            item = QueuedStanza(copy.copy(stanza), own_jid, to, len(writer.element(stanza.xml)))
+            item = QueuedStanza(copy.copy(stanza), own_jid, to, len(writer.element(stanza.xml)), self._shares(to))
             self._check_room(item)
         except (LocalError, NotSent) as error:
             self._senders.failed(stanza, error)
@@ -312,20 +282,28 @@ class SendQueue:
         return item
 
     def _check_room(self, item: QueuedStanza) -> None:
-        """Raise NotSent unless there is room for one more stanza."""
-        most = self._max_bytes
-        while True:
-            count, size = self._waiting.get(item.to, (0, 0))
-            is_full = count >= QUEUE_STANZAS or size + item.size > most
-            if not (is_full and self._drop_copy(item.own_jid, item.to)):
-                break
-        if is_full:
-            waiting = f"{count} stanzas with {size} bytes wait for {item.to} already"
-            raise NotSent(f"{waiting}; the limits of one address are {QUEUE_STANZAS} and {most}", NotSentReason.QUEUE_FULL)
-        count, size = self._waiting_in_all
-        if count >= FULL_ADDRESSES * QUEUE_STANZAS or size + item.size > FULL_ADDRESSES * most:
-            waiting = f"{count} stanzas with {size} bytes wait for {len(self._waiting)} addresses already"
-            raise NotSent(waiting, NotSentReason.QUEUE_FULL)
+        """Raise NotSent unless each of its shares has room for one more stanza."""
+        account = item.shares[0]
+        while self._is_full(account, item.size) and self._drop_copy(item.own_jid, account.whose):
+            pass
+        for share in item.shares:
+            if self._is_full(share, item.size):
+                count, size = self._waiting.get(share, (0, 0))
+                limits = f"{share.accounts * QUEUE_STANZAS} and {share.accounts * self._max_bytes}"
+                waiting = f"{count} stanzas with {size} bytes wait for {share.whose} already; the limits are {limits}"
+                raise NotSent(waiting, NotSentReason.QUEUE_FULL)
+
+    def _is_full(self, share: Share, more: int) -> bool:
+        count, size = self._waiting.get(share, (0, 0))
+        return count >= share.accounts * QUEUE_STANZAS or size + more > share.accounts * self._max_bytes
+
+    def _shares(self, to: str) -> tuple[Share, ...]:
+        account, domain = account_and_domain(to)
+        shares = (Share(account, 1), Share("all peers", FULL_ACCOUNTS))
+        if self._is_contact(account):
+            return shares
+        of_domain = Share(f"strangers of {domain}", FULL_STRANGERS_PER_DOMAIN)
+        return (*shares, of_domain, Share("all strangers", FULL_STRANGERS))
 
     def _drop_copy(self, own_jid: str, account: str) -> bool:
         """Stop waiting with the oldest stanza that has reached one device of an account. Return False if there is none.
@@ -371,12 +349,11 @@ class SendQueue:
 
     def _count(self, item: QueuedStanza, one: int) -> None:
         """Count a stanza that waits, or (-1) that waits no more."""
-        count, size = self._waiting.get(item.to, (0, 0))
-        self._waiting[item.to] = (count + one, size + one * item.size)
-        if not count + one:
-            del self._waiting[item.to]
-        in_all, bytes_in_all = self._waiting_in_all
-        self._waiting_in_all = (in_all + one, bytes_in_all + one * item.size)
+        for share in item.shares:
+            count, size = self._waiting.get(share, (0, 0))
+            self._waiting[share] = (count + one, size + one * item.size)
+            if not count + one:
+                del self._waiting[share]
 
 
 def _current_task() -> asyncio.Task[None] | None:

@@ -386,7 +386,7 @@ async def test_an_answer_for_which_there_is_no_room_is_reported(monkeypatch: pyt
 
 
 @pytest.mark.parametrize(("stanzas", "size"), [(2, 10_000), (4096, 2 * SIZE)], ids=["number", "bytes"])
-async def test_so_much_may_wait_for_one_address(monkeypatch: pytest.MonkeyPatch, stanzas: int, size: int) -> None:
+async def test_so_much_may_wait_for_one_account(monkeypatch: pytest.MonkeyPatch, stanzas: int, size: int) -> None:
     monkeypatch.setattr(queues, "QUEUE_STANZAS", stanzas)
     fake = FakeSessions(one := FakeDriver(ONE, room=0), max_bytes=size)
     await fake.say("0", "1", "2")
@@ -405,6 +405,34 @@ async def test_eight_times_as_much_may_wait_in_all(monkeypatch: pytest.MonkeyPat
     for number in range(10):
         await fake.say(str(number), to=f"{number}ob@localhost")
     assert fake.recorder.kinds == [(body, NotSentReason.QUEUE_FULL) for body in "89"]
+    fake.queue.take_all()
+    assert fake.is_empty()
+
+
+@pytest.mark.parametrize(
+    ("addresses", "fit"),
+    [
+        ([f"stranger@a.example/{number}" for number in range(10)], 1),
+        ([f"stranger{number}@a.example/x" for number in range(10)], 2),
+        ([f"stranger@{number}.example" for number in range(10)], 4),
+    ],
+    ids=["resources", "accounts", "domains"],
+)
+@pytest.mark.parametrize("by_bytes", [False, True], ids=["number", "bytes"])
+async def test_strangers_leave_room_for_contacts(
+    monkeypatch: pytest.MonkeyPatch, addresses: list[str], fit: int, *, by_bytes: bool
+) -> None:
+    """Resources count as their account, accounts as their domain; all strangers together have half."""
+    size = len(writer.element(message("0", addresses[0]).xml))
+    monkeypatch.setattr(queues, "QUEUE_STANZAS", 4096 if by_bytes else 1)
+    fake = FakeSessions(max_bytes=size if by_bytes else 10_000)
+    fake.may_find.clear()
+    for address in addresses:
+        await fake.say("0", to=address)
+    assert fake.recorder.kinds == [("0", NotSentReason.QUEUE_FULL)] * (10 - fit)
+    for number in range(4):
+        await fake.say("1", to=f"{number}ob@a.example")
+    assert len(fake.recorder.failed) == 10 - fit
     fake.queue.take_all()
     assert fake.is_empty()
 
