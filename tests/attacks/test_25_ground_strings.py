@@ -157,7 +157,7 @@ def searched(client_hello: bytes, wanted: int) -> tuple[SSL.Connection, bytes]:
         server.bio_write(client_hello)
         with pytest.raises(SSL.WantReadError):
             server.do_handshake()
-        flight = b"".join(connection._written(server))
+        flight = connection._written(server)
         exporter = server.export_keying_material(connection._EXPORTER_LABEL, connection._EXPORTER_BYTES, b"")
         if bits(exporter_only(exporter), SEARCHED_BITS) == wanted:
             return server, flight
