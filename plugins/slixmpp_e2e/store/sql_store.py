@@ -1,7 +1,6 @@
 """The store of one account on one device, in SQL.
 
-All methods are synchronous: rows are small, and each call takes some hundred microseconds. Answers that each stanza needs
-(``policy``, ``has_used_e2e``) are cached until another process writes, and take ten. Any thread may call; a lock makes
+All methods are synchronous: rows are small, and each call takes some hundred microseconds. Any thread may call; a lock makes
 them take turns.
 """
 
@@ -21,7 +20,6 @@ from typing import Self
 import platformdirs
 from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
 
-from slixmpp_e2e.bounded import keep_newest
 from slixmpp_e2e.store import tables
 from slixmpp_e2e.store.database import Database, open_database
 from slixmpp_e2e.store.errors import StoreError
@@ -32,9 +30,6 @@ from slixmpp_e2e.store.policy_table import PolicyTable
 from slixmpp_e2e.store.secret_table import SecretTable
 from slixmpp_e2e.store.values import Change, PeerPolicy, StoredOwnKey
 from xmpp_e2e.types import Assurance, Fingerprint, KnownKeys
-
-CACHED_PEERS = 32_768
-"""Peers whose answers are cached: those of a large component, at about 300 bytes each 10 MB. The oldest goes first."""
 
 _SAFE = frozenset((string.ascii_lowercase + string.digits + "-_.@").encode())
 _NAME_BYTES = 200
@@ -78,13 +73,10 @@ class SQLStore:
         """Returns another number whenever another connection has written."""
         self.policy_writes = 0
         """How often this connection has written policies, or who has used encryption."""
-        self._cached_version = -1
         self._polled_version = -1
         self._last_change: int | None = None
         self._policies_version = -1
         self._last_policies: dict[str, PeerPolicy] | None = None
-        self._policies: dict[str, PeerPolicy] = {}
-        self._used_e2e: dict[str, bool] = {}
 
     def __repr__(self) -> str:
         return f"SQLStore({str(self.path)!r})"
@@ -308,23 +300,17 @@ class SQLStore:
     def _keys(self, connection: Connection, bare_jid: str) -> KeyTable:
         return KeyTable(connection, self.path, require_bare(bare_jid))
 
-    # --- answers that each stanza needs ----------------------------------------------------------------------------
+    # --- policies, and who has used encryption ---------------------------------------------------------------------
 
     def policy(self, bare_jid: str) -> PeerPolicy:
         """Return the user's settings for the peer."""
-        with self._lock:
-            self._drop_stale_cache()
-            if bare_jid not in self._policies:
-                with self._reading() as connection:
-                    policy = PolicyTable(connection, self.path).policy(require_bare(bare_jid))
-                keep_newest(self._policies, bare_jid, policy, CACHED_PEERS)
-            return self._policies[bare_jid]
+        with self._reading() as connection:
+            return PolicyTable(connection, self.path).policy(require_bare(bare_jid))
 
     def set_policy(self, bare_jid: str, policy: PeerPolicy) -> None:
         """Replace the user's settings for the peer."""
         peer = require_bare(bare_jid)
         with self._writing() as connection:
-            self._policies.pop(peer, None)
             self.policy_writes += 1
             PolicyTable(connection, self.path).replace(peer, policy)
 
@@ -343,31 +329,17 @@ class SQLStore:
 
     def has_used_e2e(self, bare_jid: str) -> bool:
         """Return whether the peer has ever advertised E2E encryption to us, or had a session with us."""
-        with self._lock:
-            self._drop_stale_cache()
-            if bare_jid not in self._used_e2e:
-                query = select(_SEEN.c.peer).where(_SEEN.c.peer == require_bare(bare_jid))
-                with self._reading() as connection:
-                    used = connection.execute(query).first() is not None
-                keep_newest(self._used_e2e, bare_jid, used, CACHED_PEERS)
-            return self._used_e2e[bare_jid]
+        query = select(_SEEN.c.peer).where(_SEEN.c.peer == require_bare(bare_jid))
+        with self._reading() as connection:
+            return connection.execute(query).first() is not None
 
     def record_e2e_use(self, bare_jid: str, now: float) -> None:
         """Note that the peer advertises E2E encryption, or has a session with us."""
         which = _SEEN.c.peer == require_bare(bare_jid)
         with self._writing() as connection:
-            self._used_e2e.pop(bare_jid, None)
             self.policy_writes += 1
             if connection.execute(update(_SEEN).where(which).values(last=now)).rowcount == 0:
                 connection.execute(insert(_SEEN).values({"peer": bare_jid, "first": now, "last": now}))
-
-    def _drop_stale_cache(self) -> None:
-        """Empty the cache if another process has written."""
-        version = self._database.data_version()
-        if version != self._cached_version:
-            self._cached_version = version
-            self._policies.clear()
-            self._used_e2e.clear()
 
     # --- failed attempts -------------------------------------------------------------------------------------------
 

@@ -37,6 +37,8 @@ class PeerSettings:
     """The user has called ``allow_plaintext(peer)``."""
     has_used_e2e: bool = False
     """The peer has advertised E2E encryption to us, or had a session with us."""
+    has_policy: bool = False
+    """The user has set a policy for this very account, in the store."""
 
     @property
     def allows_plaintext(self) -> bool:
@@ -92,6 +94,7 @@ class PeerSettingsLookup:
             min_assurance=_first(account.min_assurance, None, domain.min_assurance, default.min_assurance),
             plaintext_allowed=stored.plaintext_allowed,
             has_used_e2e=self._store.has_used_e2e(bare),
+            has_policy=stored.policy is not None,
         )
 
     def set_policy(self, bare: str, policy: Policy | None = None, trust_model: TrustModel | None = None) -> None:
@@ -121,8 +124,8 @@ class PeerSettingsLookup:
         """
         if bare in self._trust_file.rules.accounts:
             return True
-        store = self._store
-        return store.has_used_e2e(bare) or store.policy(bare).policy is not None or bool(store.known_keys(bare).keys)
+        settings = self.of(bare)
+        return settings.has_used_e2e or settings.has_policy or bool(self._store.known_keys(bare).keys)
 
     def known_keys(self, bare: str) -> KnownKeys:
         """Return the keys of an account in the store, and those that the trust file pins. A blocked key stays blocked."""

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy import update
 
 from slixmpp_e2e.policy import Policy
-from slixmpp_e2e.store import PeerPolicy, SQLStore, StoreError, StoreReason, path_for, sql_store, tables
+from slixmpp_e2e.store import PeerPolicy, SQLStore, StoreError, StoreReason, path_for, tables
 from tests.slixmpp_e2e.store.expect import store_error
 from xmpp_e2e.key_decision import OnKeyChange
 from xmpp_e2e.types import Assurance, Fingerprint, TrustModel
@@ -168,31 +168,13 @@ def test_use_of_e2e_is_remembered_for_good(store: SQLStore, other: SQLStore) -> 
 
 
 def test_changes_by_another_process_are_noticed_at_once(store: SQLStore, other: SQLStore) -> None:
-    """The cache is never stale: `xmpp-e2e trust` works while a bot runs."""
+    """`xmpp-e2e trust` works while a bot runs."""
     assert (store.policy(BOB), store.has_used_e2e(BOB)) == (PeerPolicy(), False)
     other.set_policy(BOB, STRICT)
     other.record_e2e_use(BOB, 1.0)
     assert (store.policy(BOB), store.has_used_e2e(BOB)) == (STRICT, True)
     other.set_policy(BOB, PeerPolicy())
     assert store.policy(BOB) == PeerPolicy()
-
-
-def test_answers_that_each_stanza_needs_are_cached(store: SQLStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    store.set_policy(BOB, STRICT)
-    store.record_e2e_use(BOB, 1.0)
-    before = store.policy(BOB), store.has_used_e2e(BOB), store.policy(EVE), store.has_used_e2e(EVE)
-    monkeypatch.setattr(store._database, "reading", None)
-    assert (store.policy(BOB), store.has_used_e2e(BOB), store.policy(EVE), store.has_used_e2e(EVE)) == before
-
-
-def test_strangers_do_not_fill_the_cache(store: SQLStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sql_store, "CACHED_PEERS", 5)
-    for number in range(20):
-        store.policy(f"{number}@example.org")
-        store.has_used_e2e(f"{number}@example.org")
-        assert max(len(store._policies), len(store._used_e2e)) <= 5
-    # one at a time: those who are here are not asked for anew because somebody else came
-    assert list(store._policies) == list(store._used_e2e) == [f"{number}@example.org" for number in range(15, 20)]
 
 
 def test_failed_attempts_are_counted_across_restarts(store: SQLStore) -> None:

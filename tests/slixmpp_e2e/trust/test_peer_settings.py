@@ -9,6 +9,7 @@ import pytest
 from slixmpp_e2e.errors import ConfigError
 from slixmpp_e2e.policy import Policy
 from slixmpp_e2e.store import PeerPolicy, SQLStore
+from slixmpp_e2e.trust import peer_settings
 from slixmpp_e2e.trust.peer_settings import PeerSettings, PeerSettingsLookup
 from slixmpp_e2e.trust.trust_file.watcher import TrustFile
 from tests.slixmpp_e2e.trust.trust_file.test_parse import trust
@@ -94,6 +95,32 @@ def test_facts_of_the_store(store: SQLStore, tmp_path: Path) -> None:
     store.set_policy(BOB, PeerPolicy(plaintext_allowed=True))
     assert settings.of(BOB).plaintext_allowed
     assert settings.of(EVE) == DEFAULTS
+
+
+def test_answers_that_each_stanza_needs_are_cached(
+    store: SQLStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until this or another process writes."""
+    settings = lookup(store, tmp_path)
+    store.set_policy(BOB, PeerPolicy(Policy.REQUIRE))
+    store.record_e2e_use(BOB, 1.0)
+    before = settings.of(BOB), settings.of(EVE)
+    with monkeypatch.context() as patch:
+        patch.setattr(store._database, "reading", None)
+        assert (settings.of(BOB), settings.of(EVE)) == before
+    with SQLStore.open(store.path) as other:
+        other.set_policy(BOB, PeerPolicy(Policy.OFF))
+        assert settings.of(BOB).policy is Policy.OFF
+
+
+def test_strangers_do_not_fill_the_cache(store: SQLStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One at a time goes: those who are here are not asked for anew because somebody else came."""
+    monkeypatch.setattr(peer_settings, "CACHED_PEERS", 5)
+    settings = lookup(store, tmp_path)
+    for number in range(20):
+        settings.of(f"{number}@example.org")
+        assert len(settings._cache) <= 5
+    assert list(settings._cache) == [f"{number}@example.org" for number in range(15, 20)]
 
 
 def test_known_accounts(store: SQLStore, tmp_path: Path) -> None:
