@@ -135,7 +135,12 @@ def restore(backup: Backup, path: Path, *, overwrite: bool = False) -> tuple[Pat
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise os_error(path, "the store cannot be created", error) from error
-    new_database, new_key = _write(_part(path), backup.database), _write(_part(key_file), backup.key)
+    new_key = _write(_part(key_file), backup.key)
+    try:
+        new_database = _write(_part(path), backup.database)
+    except StoreError:
+        new_key.unlink(missing_ok=True)  # a key that opens nothing yet, in plaintext
+        raise
     try:
         moved = tuple(_move_away(file) for file in existing if os.path.lexists(file))
         new_key.replace(key_file)  # should we be interrupted here, a key without its store is refused, and restored over
@@ -160,7 +165,7 @@ def _copy(store: SQLStore, key: bytes) -> bytes:
         copy.execute("PRAGMA secure_delete = ON")
         engine = create_engine("sqlite://", creator=lambda: copy, poolclass=StaticPool, hide_parameters=True)
         with engine.begin() as connection:
-            store.secrets_of(connection, SecretTable(store.path, _BackupKey(key)))
+            store.protect_copy(connection, SecretTable(store.path, _BackupKey(key)))
         copy.execute("VACUUM")  # nothing of what was deleted is kept
         return copy.serialize()
 

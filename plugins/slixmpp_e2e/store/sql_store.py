@@ -191,7 +191,7 @@ class SQLStore:
                     return f"{secrets.notice or ''} The old key opens nothing any more, but cannot be deleted: {error}".lstrip()
             return secrets.notice
 
-    def secrets_of(self, copy: Connection, other: SecretTable) -> None:
+    def protect_copy(self, copy: Connection, other: SecretTable) -> None:
         """Encrypt the secrets in a copy of this store with the key of ``other``. StoreError."""
         with self._lock:
             self._secrets.change_protection(copy, other)

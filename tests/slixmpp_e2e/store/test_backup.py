@@ -17,6 +17,7 @@ from slixmpp_e2e.store import (
     Keyring,
     Passphrase,
     SQLStore,
+    StoreError,
     StoreReason,
     backup,
     read_backup,
@@ -235,6 +236,22 @@ def test_a_restore_that_was_interrupted(store: SQLStore, sealed: Path, monkeypat
         SQLStore.open(store.path)
     restore(opened, store.path, overwrite=True)
     assert_whole(SQLStore.open(store.path))
+
+
+def test_a_restore_without_room_leaves_no_key(
+    store: SQLStore, sealed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, path = backup._write, tmp_path / "elsewhere" / "store.db"
+
+    def fails(part: Path, content: bytes) -> Path:
+        if part.name == "store.db.part":
+            raise StoreError(part, "the disk is full", StoreReason.FULL)
+        return write(part, content)
+
+    monkeypatch.setattr(backup, "_write", fails)
+    with store_error(StoreReason.FULL):
+        restore(read_backup(sealed, Passphrase(WORDS)), path)
+    assert list(path.parent.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_made(sealed: Path, tmp_path: Path) -> None:
