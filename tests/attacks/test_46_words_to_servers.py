@@ -152,6 +152,32 @@ async def test_what_is_for_our_own_server_goes_there(env: Env) -> None:
     assert [env.in_clear(f'"case{number}"') != [] for number in range(2)] == [True, True]
 
 
+@pytest.mark.parametrize("policy", ["prefer", "off"])
+@pytest.mark.parametrize("to", [ROOM, "carol@localhost/c"])
+async def test_nobody_passes_on_in_plaintext_what_is_for_a_person(env: Env, policy: str, to: str) -> None:
+    """Whoever they are, whether or not we are in that room, and however the way to them is found."""
+    alice = await env.client(ALICE, policy=policy)
+    e2e(alice).set_policy(BARE, "require")
+    failed = Events(alice, "e2e_send_failed")
+    await env.client("carol@localhost/c", load=False)
+    for _ in range(2):  # the second time the way is known
+        alice.send(addressed(alice, stanza("message", "", BODY), to))
+        alice.send(addressed(alice, stanza("message", "", invite()), to))
+        error = (await failed.take()).error
+        assert isinstance(error, NotSent)
+        assert error.reason is NotSentReason.SERVER_WOULD_READ
+    await env.settle(alice)
+    assert (len(failed), env.in_clear(WORD)) == (0, [])
+
+
+async def test_a_refused_invitation_is_told_as_one(env: Env) -> None:
+    alice = await alice_in_a_room(env)
+    e2e(alice).set_policy(BARE, "require")
+    refused = Events(alice, "e2e_plaintext_refused")
+    env.server.inject(ALICE, f"<message from='{ROOM}' to='{ALICE}'>{invite(way='from', who=BOB)}</message>")
+    assert f"{ROOM} passed on in plaintext what {BOB} is said to write" in str((await refused.take()).error)
+
+
 # --- invitations -------------------------------------------------------------------------------------------------------
 
 

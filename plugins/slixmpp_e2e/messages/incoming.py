@@ -125,7 +125,7 @@ class IncomingFilter:
             peer: JID = stanza["from"]
             _ = stanza["to"]
             copies = list(carbon_contents(stanza.xml, account)) if isinstance(stanza, Message) else []
-            invited = [(stanza, by) for by in invited_by(stanza.xml) if by.local] if isinstance(stanza, Message) else []
+            inviting = [by for by in invited_by(stanza.xml) if by.local] if isinstance(stanza, Message) else []
         except InvalidJID:
             # many servers let through what slixmpp's stringprep refuses. It would raise again inside slixmpp, where it ends
             # the connection, and no policy can be looked up for such an address
@@ -138,8 +138,7 @@ class IncomingFilter:
             return False
         sender = peer if peer.bare else JID(account)  # RFC 6120 §8.1.2.1
         # slixmpp takes carbons from any device of ours. In anybody else's message they are nothing, and must alarm nobody
-        said = [*copies, *invited] if sender.bare == account else invited
-        if not self._plaintext_allowed(stanza, sender, said):
+        if not self._plaintext_allowed(stanza, sender, copies if sender.bare == account else [], inviting):
             return False
         if isinstance(stanza, Iq):
             self._iqs.on_plaintext_request(stanza)
@@ -175,14 +174,18 @@ class IncomingFilter:
             return False
         return not adapter.has_reply_handler(self._xmpp, reply)
 
-    def _plaintext_allowed(self, came: Message | Iq, sender: JID, copies: list[tuple[Message, JID]]) -> bool:
-        """Return whether what came in plaintext may be delivered: by the policy for its sender, and by those for the parties of
-        which it brings ``copies``. At most one event tells of it."""
-        verdict, peer = max(
-            ((self._judge(stanza, party), party) for stanza, party in [(came, sender), *copies]),
+    def _plaintext_allowed(
+        self, came: Message | Iq, sender: JID, copies: list[tuple[Message, JID]], inviting: list[JID]
+    ) -> bool:
+        """Return whether what came in plaintext may be delivered: by the policies for its sender, for the parties of which it
+        brings ``copies``, and for whoever is said to be ``inviting``. At most one event tells of it."""
+        told = [(came, sender, f"{sender} wrote in plaintext")]
+        told += [(copied, party, f"a copy came of plaintext from or to {party}") for copied, party in copies]
+        told += [(came, by, f"{sender} passed on in plaintext what {by} is said to write") for by in inviting]
+        verdict, wrote = max(
+            ((self._judge(stanza, party), words) for stanza, party, words in told),
             key=lambda judged: _STRICTEST.index(judged[0]),
         )
-        wrote = f"{peer} wrote in plaintext" if peer is sender else f"a copy came of plaintext from or to {peer}"
         if verdict is Incoming.REFUSE:
             refused = PlaintextNotAllowed(f"{wrote}, which the policy `require` refuses")
             self._emitter.emit(PlaintextRefused(came, refused))

@@ -96,15 +96,15 @@ class OutgoingFilter:
                 unknown = "no request is known that this answers: if one came inside a session, that has ended"
                 raise NotSent(unknown, NotSentReason.SESSION_CLOSED)
         if never_encrypted(stanza, to, self._rooms, component=self._xmpp.is_component) and self._may_stay_outside(stanza, to):
-            return Way.PLAINTEXT
+            return self._plaintext(stanza)
         settings = self._peers.of(to.bare)
         if settings.policy is Policy.OFF:
-            return Way.PLAINTEXT
+            return self._plaintext(stanza)
         own_jid = self._channel.own_jid(stanza.xml.get("from", ""))
         route = self._routes.known.get((own_jid, to.full))
         if route is not None and route.plaintext:
             if settings.allows_plaintext:
-                return Way.PLAINTEXT
+                return self._plaintext(stanza)
             self._routes.forget(to.bare)  # the settings have changed since it was found
             route = None
         if isinstance(stanza, Iq):
@@ -114,15 +114,9 @@ class OutgoingFilter:
 
     def _may_stay_outside(self, stanza: Message | Iq | Presence, to: JID) -> bool:
         """Return whether a stanza that is outside the scope of encryption may leave in plaintext; NotSent if it can go no other
-        way. Nothing with a user's words in it goes so to a person, nor by way of a room, where encryption is required."""
-        if isinstance(stanza, Message):
-            for person in self._named_in(stanza):
-                if self._is_required(person):
-                    through = f"{to} would read what is for {person}, whose policy is `require`: write to them (XEP-0249)"
-                    raise NotSent(through, NotSentReason.SERVER_WOULD_READ)
-            return True
+        way. Nothing with a user's words in it goes so to a person where encryption is required."""
         own = self._channel.own_jid(stanza.xml.get("from", ""))
-        if not to.local or to.bare in (bare(own), "") or to.bare in self._rooms:
+        if isinstance(stanza, Message) or not to.local or to.bare == bare(own) or to.bare in self._rooms:
             return True
         if may_be_clear(stanza) or not self._is_required(to):
             return True
@@ -133,12 +127,20 @@ class OutgoingFilter:
         words = f"the server of {to.bare} would read it, and their policy is `require`: leave out the words, or use a full JID"
         raise NotSent(words, NotSentReason.SERVER_WOULD_READ)
 
-    def _named_in(self, message: Message) -> list[JID]:
+    def _plaintext(self, stanza: StanzaBase) -> Way:
+        """Let a stanza leave in plaintext; NotSent if a room or a service would pass it on to a person where encryption is
+        required."""
+        if not isinstance(stanza, Message):
+            return Way.PLAINTEXT
         try:
-            return list(reached_through(message))
+            required = next(filter(self._is_required, reached_through(stanza)), None)
         except InvalidJID:
             unknown = "a room or a service would pass it on to what is no JID"
             raise NotSent(unknown, NotSentReason.SERVER_WOULD_READ) from None
+        if required is not None:
+            through = f"{stanza['to']} would read what is for {required}, whose policy is `require`: write to them (XEP-0249)"
+            raise NotSent(through, NotSentReason.SERVER_WOULD_READ)
+        return Way.PLAINTEXT
 
     def _is_required(self, person: JID) -> bool:
         return bool(person.local) and person.bare not in self._rooms and self._peers.of(person.bare).policy is Policy.REQUIRE
@@ -155,6 +157,11 @@ class OutgoingFilter:
 
     def write_plaintext(self, stanza: StanzaBase) -> None:
         """Put a stanza that has waited on the wire, before all that is sent after it."""
+        try:
+            self._plaintext(stanza)
+        except NotSent as error:
+            self._failures.report(stanza, error)
+            return
         if isinstance(stanza, Iq):
             self._iqs.forget(stanza)
         if self._channel.paused or adapter.has_sce_filter(self._xmpp):
