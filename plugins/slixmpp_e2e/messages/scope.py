@@ -13,6 +13,7 @@ from xml.etree.ElementTree import Element
 from slixmpp import JID, Iq, Message, Presence
 from slixmpp.basexmpp import BaseXMPP
 
+from slixmpp_e2e.bounded import keep_newest
 from slixmpp_e2e.xmpp import adapter
 
 _DISCO_INFO = "{http://jabber.org/protocol/disco#info}query"
@@ -69,9 +70,7 @@ class MucRooms:
         to = presence["to"]
         if presence.xml.find(_MUC) is not None:
             self._entering.pop(to.bare, None)
-            self._entering[to.bare] = to.full
-            if len(self._entering) > ROOMS:
-                del self._entering[next(iter(self._entering))]
+            keep_newest(self._entering, to.bare, to.full, ROOMS)
 
     def note_presence(self, presence: Presence) -> None:
         """Take in presence that came: it may be our own, from a room. It says so, or has the address that we asked for.
@@ -90,9 +89,7 @@ class MucRooms:
 
     def note_identity(self, account: str) -> None:
         """A bare JID, asked by disco#info, has the identity of a room."""
-        self._identified[account] = None
-        if len(self._identified) > ROOMS:
-            del self._identified[next(iter(self._identified))]
+        keep_newest(self._identified, account, None, ROOMS)
 
     def __contains__(self, account: str) -> bool:
         entered, asked = account in self._entered or account in self._identified, account in self._entering

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from slixmpp_e2e.bounded import keep_newest
 from slixmpp_e2e.errors import TrustFileError
 from slixmpp_e2e.trust.passwords import derive_srp_secret
 from slixmpp_e2e.trust.trust_file.parse import FileVersion, TrustFileRules, file_version, read_trust_file
@@ -48,7 +48,7 @@ class TrustFile:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._our_jid: str | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._derived: OrderedDict[_PasswordKey, bytes] = OrderedDict()
+        self._derived: dict[_PasswordKey, bytes] = {}
         self._reading: asyncio.Future[TrustFileRules] | None = None
         self._deriving: asyncio.Future[bytes] | None = None
 
@@ -99,9 +99,7 @@ class TrustFile:
         return found
 
     def _keep(self, key: _PasswordKey, derived: bytes) -> bytes:
-        self._derived[key] = derived
-        if len(self._derived) > DERIVED_PASSWORDS:
-            self._derived.popitem(last=False)
+        keep_newest(self._derived, key, derived, DERIVED_PASSWORDS)
         return derived
 
     # --- changes ----------------------------------------------------------------------------------------------------
