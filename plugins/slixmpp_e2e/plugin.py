@@ -68,13 +68,13 @@ class E2E(BasePlugin):
         except E2EError:
             adapter.unload(self.xmpp, self.name)
             raise
-        self._log_filter = HideContent()
-        if self._settings.hide_in_logs:
-            self._log_filter.install()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._client = client = Client(self.xmpp, self._settings, self._store, self._own_key, self._trust_file)
         self.trust = PeerKeys(self._store, client.changes.on_keys)
         self.secrets = PeerSecrets(self._store, self.xmpp.boundjid.bare)
+        self._log_filter = HideContent()
+        if self._settings.hide_in_logs:
+            self._log_filter.install()
         self._guards = (
             adapter.guard_registration(self.xmpp, self.name, self._check_same),
             adapter.guard_handlers(self.xmpp, self._check_event),
