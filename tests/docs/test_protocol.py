@@ -11,7 +11,7 @@ from xml.etree.ElementTree import Element, fromstring
 
 from slixmpp_e2e.sessions import registry as sessions
 from slixmpp_e2e.sessions.admission import limits as capacity
-from slixmpp_e2e.sessions.stall import STALL_SECONDS
+from slixmpp_e2e.sessions.stall import STALL_PARTS, STALL_SECONDS
 from slixmpp_e2e.trust import passwords
 from slixmpp_e2e.verification.attempt_limiter import MAX_PASSWORD_ATTEMPTS
 from slixmpp_e2e.xmpp.discovery import FEATURES
@@ -128,7 +128,7 @@ def test_every_other_number() -> None:
         f"(the last {sessions.ENDED})",
         f"Up to {ibb.FIRST_WINDOW} iqs (growing to {ibb.LAST_WINDOW}) and {_kib(ibb.RECEIVE_QUEUE)} are on their way",
         f"the {ibb.RECEIVE_BLOCKS + 1}th stanza without an answer of ours, or more than {_kib(2 * ibb.RECEIVE_QUEUE)} unread",
-        f"{STALL_SECONDS:.0f} seconds without any answer",
+        f"{STALL_SECONDS:.0f} seconds without any answer, or in which less than one part in {STALL_PARTS} of what waited",
         f"At most {_kib(connection.HANDSHAKE_BYTES)} may come before the handshake is done",
         f"records of at most {connection.RECORD_BYTES} bytes",
         f"at most {_kib(EARLY_STANZA_BYTES)} of them until the peer's done",

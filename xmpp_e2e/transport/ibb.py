@@ -89,6 +89,8 @@ class IBB:
         self._close_tag: int | None = None
         self._outstanding: dict[int, int] = {}
         self._in_flight = 0
+        self.answered = 0
+        """Bytes that the peer has acknowledged."""
         self._tags = 0
         self._next_sent = 0
         self._window = FIRST_WINDOW
@@ -154,6 +156,7 @@ class IBB:
         if size is None:
             return
         self._in_flight -= size
+        self.answered += size
         if tag == self._close_tag:
             # XEP-0047 §2.3: with this answer both directions are closed, whatever the peer may still have wanted to say
             self._incoming = _Incoming.ENDED

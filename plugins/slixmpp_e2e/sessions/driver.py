@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element
 
 from slixmpp import Iq
 
-from slixmpp_e2e.sessions.stall import STALL_SECONDS, StallDetector
+from slixmpp_e2e.sessions.stall import Path, StallDetector
 from slixmpp_e2e.trust.peer_settings import PeerSettings
 from slixmpp_e2e.xmpp.ibb import IBBTransport
 from slixmpp_e2e.xmpp.iq_channel import IqChannel
@@ -80,7 +80,7 @@ class SessionDriver:
         self._iqs, self._loop, self._emit = iqs, loop, on_session_event
         self._transport: IBBTransport | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._stall = StallDetector(loop, self._on_stall)
+        self._stall = StallDetector(loop, self._path, self._on_stall)
         self._pending: asyncio.Handle | None = None
         self._jingle: deque[Element] = deque()
         self._waiting: list[asyncio.Future[None]] = []
@@ -338,16 +338,23 @@ class SessionDriver:
             self._timer.cancel()
         when = self.core.timer()
         self._timer = self._loop.call_at(when, self._on_deadline) if when is not None else None
-        if self._transport is not None:
-            self._stall.update(drained=self._transport.drained, replies=self._transport.replies)
+        self._stall.update()
 
     def _on_deadline(self) -> None:
         self.core.handle_timer(self._now)
         self.process()
 
-    def _on_stall(self) -> None:
+    def _path(self) -> Path | None:
+        if (transport := self._transport) is None or transport.drained:
+            return None
+        iqs = self._iqs
+        return Path(
+            transport.backlog, transport.answered, transport.replies, transport.oldest, iqs.newest_answered, iqs.replies
+        )
+
+    def _on_stall(self, what: str) -> None:
         assert self._transport is not None
-        self._transport.broken = BytestreamFailed(f"no block was answered for {STALL_SECONDS:.0f} seconds")
+        self._transport.broken = BytestreamFailed(what)
         self._schedule()
 
     def _release(self) -> None:

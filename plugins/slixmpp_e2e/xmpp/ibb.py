@@ -23,8 +23,10 @@ class IBBTransport:
         self._iqs, self._own_jid, self._peer, self._on_reply = iqs, own_jid, peer, on_reply
         self._ibb = IBB(role, sid, block_size)
         self._unanswered: dict[Receipt, Iq] = {}
+        self._sent: dict[int, int] = {}
+        """By tag, the numbers of our iqs that are not answered; the oldest first."""
         self.replies = 0
-        """Number of replies so far, so that a stalled path can be told from a slow one."""
+        """Iqs that were answered so far."""
         self.broken: BytestreamFailed | None = None
         """Why nothing more can be sent."""
         if role is Role.INITIATOR:
@@ -41,6 +43,21 @@ class IBBTransport:
         return self.broken is not None or self._ibb.drained
 
     @property
+    def backlog(self) -> int:
+        """Bytes that are queued or not answered."""
+        return self._ibb.backlog
+
+    @property
+    def answered(self) -> int:
+        """Bytes that were answered so far."""
+        return self._ibb.answered
+
+    @property
+    def oldest(self) -> int | None:
+        """The number of our oldest iq that is not answered."""
+        return next(iter(self._sent.values()), None)
+
+    @property
     def ended(self) -> bool:
         """True if nothing more comes from the peer."""
         return self._ibb.ended
@@ -52,7 +69,7 @@ class IBBTransport:
     def flush(self) -> None:
         """Send what the window allows, and the acknowledgements that are due."""
         for tag, payload in self._ibb.stanzas_to_send():
-            self._iqs.request(self._own_jid, self._peer, payload, partial(self._replied, tag), self)
+            self._sent[tag] = self._iqs.request(self._own_jid, self._peer, payload, partial(self._replied, tag), self)
         for receipt in self._ibb.acknowledgements_due():
             self._iqs.result(self._unanswered.pop(receipt))
 
@@ -72,6 +89,7 @@ class IBBTransport:
 
     def _replied(self, tag: int, condition: str | None) -> None:
         self.replies += 1
+        self._sent.pop(tag, None)
         try:
             if condition is None:
                 self._ibb.acknowledged(tag)

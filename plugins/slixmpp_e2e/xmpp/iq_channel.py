@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -49,19 +50,28 @@ class IqChannel:
 
     def __init__(self, xmpp: BaseXMPP) -> None:
         self._xmpp = xmpp
-        self._pending: dict[_RequestKey, tuple[Callable[[Iq], None], object]] = {}
+        self._pending: dict[_RequestKey, tuple[Callable[[Iq], None], object, int]] = {}
         self._by_owner: dict[object, dict[_RequestKey, None]] = {}
         self._to_send: deque[QueuedIq] = deque()
         self._unavailable = UnavailableReply(self._request_unavailable, self._answer)
         self.paused = False
         """True while there is no connection."""
+        self._requests = itertools.count(1)
+        self.replies = 0
+        """Requests that were answered so far."""
+        self.newest_answered = 0
+        """The highest number of those."""
 
-    def request(self, own_jid: str, peer: str, payload: Element, on_reply: OnReply, owner: object = None) -> None:
-        """Send an iq of type set. A reply counts only from ``peer`` (a full JID), until ``forget_requests(owner)``."""
+    def request(self, own_jid: str, peer: str, payload: Element, on_reply: OnReply, owner: object = None) -> int:
+        """Send an iq of type set; return its number, which is higher than those of all before it.
+
+        A reply counts only from ``peer`` (a full JID), until ``forget_requests(owner)``.
+        """
         iq = self._new("set")
         iq.append(payload)
-        self._expect_reply((own_jid, peer, iq["id"]), lambda reply: on_reply(_condition(reply)), owner)
+        number = self._expect_reply((own_jid, peer, iq["id"]), lambda reply: on_reply(_condition(reply)), owner)
         self._send(iq, own_jid, peer)
+        return number
 
     def result(self, request: StanzaBase) -> None:
         """Answer a request with an empty result."""
@@ -85,7 +95,8 @@ class IqChannel:
         pending = self._pending.pop(key, None)
         if pending is None:
             return False
-        on_reply, owner = pending
+        on_reply, owner, number = pending
+        self.replies, self.newest_answered = self.replies + 1, max(self.newest_answered, number)
         requests = self._by_owner[owner]
         del requests[key]
         if not requests:
@@ -124,9 +135,11 @@ class IqChannel:
         self._to_send.clear()
         self._unavailable.clear()
 
-    def _expect_reply(self, key: _RequestKey, on_reply: Callable[[Iq], None], owner: object) -> None:
-        self._pending[key] = (on_reply, owner)
+    def _expect_reply(self, key: _RequestKey, on_reply: Callable[[Iq], None], owner: object) -> int:
+        number = next(self._requests)
+        self._pending[key] = (on_reply, owner, number)
         self._by_owner.setdefault(owner, {})[key] = None
+        return number
 
     def _request_unavailable(
         self, peer: str, payload: Element, attributes: dict[str, str], on_reply: Callable[[Iq], None]
