@@ -38,7 +38,7 @@ from slixmpp_e2e.verification.verifier import Verifier
 from slixmpp_e2e.xmpp import adapter
 from slixmpp_e2e.xmpp.emitter import Emitter
 from slixmpp_e2e.xmpp.iq_channel import IqChannel
-from slixmpp_e2e.xmpp.presence import PresenceCache
+from slixmpp_e2e.xmpp.presence import PLACES, PresenceCache
 from xmpp_e2e import events
 from xmpp_e2e.errors import E2EError
 from xmpp_e2e.types import Assurance, Role
@@ -59,8 +59,11 @@ class Client:
     ) -> None:
         self._xmpp, self._settings, self._store = xmpp, settings, store
         self._own_key, self._trust_file = own_key, trust_file
-        self._emitter, self._channel, self._presence = Emitter(xmpp), IqChannel(xmpp), PresenceCache(
-            self._clock, lambda account: xmpp.is_component or self.allow_list.is_in_roster(account)
+        self._emitter, self._channel = Emitter(xmpp), IqChannel(xmpp)
+        self._presence = (
+            PresenceCache(self._clock, lambda account: False, places_of_strangers=PLACES)
+            if xmpp.is_component
+            else PresenceCache(self._clock, lambda account: self.allow_list.is_in_roster(account))
         )
         self.peers = PeerSettingsLookup(store, trust_file, settings.defaults, lambda account: self.changes.on_settings(account))
         self._poller = StorePoller(

@@ -119,6 +119,7 @@ class Router:
         The latter is None if none could be asked. StoreError if we have no key to show.
         """
         await self._own_key.wait_loaded()
+        self._presence.note_written_to(bare(own_jid), bare(to))
         candidates = [to] if JID(to).resource else await self._online(own_jid, to)
         open_ones = {peer: True for peer in candidates if self._registry.open_with((own_jid, peer)) is not None}
         unknown = [peer for peer in candidates if peer not in open_ones]

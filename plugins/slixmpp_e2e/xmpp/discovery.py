@@ -65,7 +65,8 @@ def forget(xmpp: BaseXMPP, peer: JID) -> None:
     """
     ours = peer.domain == xmpp.boundjid.domain if xmpp.is_component else peer == xmpp.boundjid
     if not ours:
-        xmpp.plugin["xep_0115"].assign_verstring(peer, None)
+        # not by `assign_verstring(peer, None)`: that keeps an entry for everybody who ever sends presence
+        xmpp.plugin["xep_0115"].static.jid_vers.pop(peer.full, None)
 
 
 async def supports(xmpp: BaseXMPP, own_jid: JID, peer: JID) -> bool | None:

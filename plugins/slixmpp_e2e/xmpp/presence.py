@@ -9,39 +9,79 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
+from sys import getsizeof
 
 from slixmpp import JID, Presence
 from slixmpp.roster import RosterNode
 
+from slixmpp_e2e.bounded import keep_newest
 from slixmpp_e2e.xmpp.namespaces import of_client
 
 ARRIVAL_SECONDS = 3.0
 """Wait for presence after a login: it comes within a second or two. Until then nobody counts as offline."""
 RESOURCES = 16
 """Resources kept for one account: twice as many as a message goes to."""
-CONTACTS = 65_536
-"""Contacts kept, once for each address of ours that they told: 13 bots with 5,000 each, at some 500 bytes 33 MB. The least
-recently heard of goes first."""
-STRANGERS = 512
-"""Other accounts kept, who may send presence without being asked: they take no contact's place."""
+PLACES = 65_536
+"""Resources kept in all: 13 bots with 5,000 contacts each, at some 500 bytes 33 MB. Of strangers the least recently heard of
+goes first, then of contacts. ``python -m tests.evidence.presence`` measures what they take at most."""
+PLACES_OF_STRANGERS = 1024
+"""Resources kept of accounts that may send presence to a client without being asked, and to which we have not written."""
+ADDRESS_BYTES = 384
+"""Bytes in memory that two addresses, ours and theirs, have in one place: few have as many. Longer ones take more places."""
+WRITTEN = 32_768
+"""Accounts remembered to which we have written, once for each address of ours: half of the places. The oldest goes first."""
 
-_Online = OrderedDict[tuple[str, str], dict[str, int]]
+_Pair = tuple[str, str]
+"""(account of ours, account of the peer)"""
 _GONE = frozenset({"unavailable", "error"})
 
 
-class PresenceCache:
-    """The online resources of peers, by the account of ours that they told."""
+class _Table:
+    """Pairs with their online resources, the least recently put first, and the places that they take."""
 
-    def __init__(self, clock: Callable[[], float], is_contact: Callable[[str], bool]) -> None:
-        """``is_contact``: whether an account (bare) is one that we know. All are, to a component, which has no roster."""
-        self._clock, self._is_contact = clock, is_contact
-        self._contacts: _Online = OrderedDict()
-        self._strangers: _Online = OrderedDict()
-        self._arriving: dict[tuple[str, str], asyncio.Future[None]] = {}
+    def __init__(self) -> None:
+        self.pairs: OrderedDict[_Pair, dict[str, int]] = OrderedDict()
+        self.places = 0
+
+    def put(self, pair: _Pair, resources: dict[str, int]) -> None:
+        """Put a pair that is not there."""
+        self.pairs[pair] = resources
+        self.places += _places(pair, resources)
+
+    def take(self, pair: _Pair) -> dict[str, int]:
+        """Remove a pair; return its resources, none if it is not there."""
+        resources = self.pairs.pop(pair, {})
+        self.places -= _places(pair, resources)
+        return resources
+
+    def drop_oldest(self) -> None:
+        self.take(next(iter(self.pairs)))
+
+    def clear(self) -> None:
+        self.pairs.clear()
+        self.places = 0
+
+
+class PresenceCache:
+    """The online resources of peers, by the account of ours that they told.
+
+    What is kept is bounded by the number of resources. Contacts, and those to whom we have written, keep their places before
+    strangers.
+    """
+
+    def __init__(
+        self, clock: Callable[[], float], is_contact: Callable[[str], bool], places_of_strangers: int = PLACES_OF_STRANGERS
+    ) -> None:
+        """``is_contact``: whether an account (bare) is one that we know by the roster. A component has none, so there
+        ``places_of_strangers`` are all: its users are strangers until it writes to them."""
+        self._clock, self._is_contact, self._places_of_strangers = clock, is_contact, places_of_strangers
+        self._contacts, self._strangers = _Table(), _Table()
+        self._written: dict[_Pair, None] = {}
+        self._arriving: dict[_Pair, asyncio.Future[None]] = {}
         self._arrival_deadline = 0.0
 
     def reset(self) -> None:
-        """Forget everything: a new stream begins, and presence is about to arrive."""
+        """Forget who is online: a new stream begins, and presence is about to arrive."""
         self._contacts.clear()
         self._strangers.clear()
         self._arrival_deadline = self._clock() + ARRIVAL_SECONDS
@@ -49,9 +89,17 @@ class PresenceCache:
     def load_roster(self, own_jid: str, roster: RosterNode) -> None:
         """Take over what slixmpp knows, on a stream that is up already."""
         for bare in roster:
-            resources = {f"{bare}/{name}": _number(data.get("priority")) for name, data in roster[bare].resources.items()}
-            if resources:
-                self._contacts[own_jid, bare] = resources
+            found = list(roster[bare].resources.items())[:RESOURCES]
+            if found:
+                self._keep((own_jid, bare), {f"{bare}/{name}": _number(data.get("priority")) for name, data in found})
+
+    def note_written_to(self, own_jid: str, bare: str) -> None:
+        """We write to a peer, from this account of ours: they are no stranger any more."""
+        pair = (own_jid, bare)
+        self._written.pop(pair, None)
+        keep_newest(self._written, pair, None, WRITTEN)
+        if resources := self._strangers.take(pair):
+            self._contacts.put(pair, resources)
 
     def update(self, own_jid: str, stanza: Presence) -> None:
         """Take in a presence stanza that came to ``own_jid`` (bare)."""
@@ -59,34 +107,46 @@ class PresenceCache:
         kind = stanza.xml.get("type")
         if not peer.resource or not (kind is None or kind in _GONE):
             return
-        key = (own_jid, peer.bare)
-        resources = self._contacts.pop(key, None) or self._strangers.pop(key, {})
+        pair = (own_jid, peer.bare)
+        resources = self._contacts.take(pair) or self._strangers.take(pair)
         resources.pop(peer.full, None)
         if kind is None and len(resources) < RESOURCES:
             resources[peer.full] = _number(of_client(stanza.xml).findtext("{jabber:client}priority"))
         if resources:
-            is_contact = self._is_contact(peer.bare)
-            table, most = (self._contacts, CONTACTS) if is_contact else (self._strangers, STRANGERS)
-            table[key] = resources
-            if len(table) > most:
-                table.popitem(last=False)
-        if (future := self._arriving.pop(key, None)) is not None:
+            self._keep(pair, resources)
+        if (future := self._arriving.pop(pair, None)) is not None:
             future.set_result(None)
+
+    def _keep(self, pair: _Pair, resources: dict[str, int]) -> None:
+        contacts, strangers = self._contacts, self._strangers
+        table = contacts if pair in self._written or self._is_contact(pair[1]) else strangers
+        table.put(pair, resources)
+        while strangers.pairs and (
+            strangers.places > self._places_of_strangers or contacts.places + strangers.places > PLACES
+        ):
+            strangers.drop_oldest()
+        while contacts.places > PLACES:
+            contacts.drop_oldest()
 
     async def online(self, own_jid: str, bare: str) -> list[str]:
         """Return the full JIDs of the peer's online resources, highest priority first; right after a login, wait for them."""
-        key = (own_jid, bare)
+        pair = (own_jid, bare)
         patience = self._arrival_deadline - self._clock()
-        if key not in self._contacts and key not in self._strangers and patience > 0:
-            future = self._arriving.setdefault(key, asyncio.get_running_loop().create_future())
+        if pair not in self._contacts.pairs and pair not in self._strangers.pairs and patience > 0:
+            future = self._arriving.setdefault(pair, asyncio.get_running_loop().create_future())
             await asyncio.wait({future}, timeout=patience)
-            self._arriving.pop(key, None)
-        resources = self._contacts.get(key) or self._strangers.get(key, {})
+            self._arriving.pop(pair, None)
+        resources = self._contacts.pairs.get(pair) or self._strangers.pairs.get(pair, {})
         return sorted(resources, key=lambda jid: -resources[jid])
 
 
+def _places(pair: _Pair, resources: dict[str, int]) -> int:
+    return sum(1 + (getsizeof(pair[0]) + getsizeof(full)) // ADDRESS_BYTES for full in resources)
+
+
 def _number(priority: object) -> int:
+    """Return a priority as a number (RFC 6121 §4.7.2.3); 0 if it is none."""
     try:
-        return int(str(priority))
+        return max(-128, min(int(str(priority)), 127))
     except ValueError:
         return 0

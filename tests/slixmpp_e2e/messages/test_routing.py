@@ -41,7 +41,7 @@ class Around:
         monkeypatch.setattr(discovery, "query_support", self._query_support)
         self.registry = FakeSessions(*drivers).registry
         own_key: Any = SimpleNamespace(wait_loaded=self._wait_loaded)
-        presence: Any = SimpleNamespace(online=self._online)
+        presence: Any = SimpleNamespace(online=self._online, note_written_to=lambda own_account, account: None)
         monkeypatch.setattr(discovery, "is_room", self._is_room)
         self.trust_model = TrustModel.SERVER_AUTHENTICATES
         peers: Any = SimpleNamespace(

@@ -70,7 +70,7 @@ class Slixmpp:
         self.features: set[str] = set()
         self.registered: list[Any] = []
         self.said: list[bool] = []
-        self.void: list[str] = []
+        self.jid_vers = dict.fromkeys((ALICE, f"{ALICE}b", "echo@bots.localhost/x"), "a hash")
         self.asked: list[Any] = []
         self.answer: Any = None
         self.filed: dict[str, Any] = {}
@@ -90,9 +90,6 @@ class Slixmpp:
 
     async def update_caps(self, broadcast: bool = True) -> None:
         self.said.append(broadcast)
-
-    def assign_verstring(self, peer: JID, version: None) -> None:
-        self.void.append(peer.full)
 
     async def get_verstring(self, peer: JID) -> str | None:
         return self.version
@@ -159,13 +156,14 @@ async def test_features_are_withdrawn(loaded: tuple[str, ...], left: set[str]) -
 
 
 def test_presence_makes_us_forget_capabilities_of_others() -> None:
+    """And leaves nothing of whoever sends it."""
     client, component = Slixmpp(), Slixmpp(component=True)
     for slixmpp in (client, component):
-        for peer in (ALICE, f"{ALICE}b", "echo@bots.localhost/x"):
+        for peer in (ALICE, f"{ALICE}b", "echo@bots.localhost/x", "eve@evil.test/x"):
             anything: Any = slixmpp
             discovery.forget(anything, JID(peer))
-    assert client.void == [f"{ALICE}b", "echo@bots.localhost/x"]
-    assert component.void == [ALICE, f"{ALICE}b"]
+    assert list(client.jid_vers) == [ALICE]
+    assert list(component.jid_vers) == ["echo@bots.localhost/x"]
 
 
 def refusal(condition: str) -> IqError:

@@ -11,7 +11,7 @@ from slixmpp import Presence
 
 from slixmpp_e2e.errors import PeerOffline
 from slixmpp_e2e.xmpp import presence as presence_module
-from slixmpp_e2e.xmpp.presence import PresenceCache
+from slixmpp_e2e.xmpp.presence import PLACES, RESOURCES, PresenceCache
 from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, e2e, until
 from tests.slixmpp_e2e.messages.stanzas import MUC, stanza
 from xmpp_loopback import Subscription, reconnect
@@ -51,7 +51,7 @@ async def test_the_roster_of_slixmpp_is_loaded(known: PresenceCache) -> None:
     roster: Any = {BARE: SimpleNamespace(resources=resources), "carol@localhost": SimpleNamespace(resources={})}
     known.load_roster(OURS, roster)
     assert await names(known) == ["high", "none", "low"]
-    assert list(known._contacts) == [(OURS, BARE)]
+    assert list(known._contacts.pairs) == [(OURS, BARE)]
 
 
 async def test_presence_is_awaited_only_after_a_login(known: PresenceCache) -> None:
@@ -70,34 +70,34 @@ async def test_a_resource_that_leaves_is_forgotten(known: PresenceCache, kind: s
     known.update(OURS, presence("a", kind))
     assert await names(known) == ["b"]
     known.update(OURS, presence("b", kind))
-    assert not known._contacts
+    assert not known._contacts.pairs
 
 
 async def test_what_is_kept_is_bounded(known: PresenceCache, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(presence_module, "RESOURCES", 2)
-    monkeypatch.setattr(presence_module, "CONTACTS", 2)
+    monkeypatch.setattr(presence_module, "PLACES", 2)
     for resource in "abc":
         known.update(OURS, presence(resource))
     assert await names(known) == ["a", "b"]
     for account in ("one@localhost", "two@localhost"):
         known.update(account, presence("a"))
     assert await names(known) == []
-    assert [key[0] for key in known._contacts] == ["one@localhost", "two@localhost"]
+    assert [key[0] for key in known._contacts.pairs] == ["one@localhost", "two@localhost"]
 
 
-async def test_strangers_take_no_contacts_place(known: PresenceCache, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_strangers_take_no_contacts_place() -> None:
     """However many send presence; of theirs the last are kept. Who becomes a contact is one from their next presence on."""
-    monkeypatch.setattr(presence_module, "STRANGERS", 2)
+    known = PresenceCache(time.monotonic, lambda account: account != STRANGER, places_of_strangers=2)
     known.update(OURS, presence("a"))
     stranger = presence("x")
     stranger["from"] = f"{STRANGER}/x"
     for number in range(20_000):
         known.update(f"{number % 3}@localhost", stranger)
     assert await names(known) == ["a"]
-    assert list(known._strangers) == [("0@localhost", STRANGER), ("1@localhost", STRANGER)]
+    assert list(known._strangers.pairs) == [("0@localhost", STRANGER), ("1@localhost", STRANGER)]
     known._is_contact = lambda account: True
     known.update("1@localhost", stranger)
-    assert (len(known._strangers), len(known._contacts)) == (1, 2)
+    assert (len(known._strangers.pairs), len(known._contacts.pairs)) == (1, 2)
     assert await known.online("1@localhost", STRANGER) == [f"{STRANGER}/x"]
     assert await known.online("0@localhost", STRANGER) == [f"{STRANGER}/x"]
 
@@ -180,14 +180,94 @@ async def test_the_occupants_of_a_room_are_not_kept(env: Env) -> None:
     env.server.inject(ALICE, f"<presence from='room@localhost/bob' to='{ALICE}'/>")
     while (await online.take())["from"].full != "room@localhost/bob":
         pass
-    assert not [key for key in e2e(alice)._client._presence._contacts if key[1] == "room@localhost"]
+    assert not [key for key in e2e(alice)._client._presence._contacts.pairs if key[1] == "room@localhost"]
 
 
-async def test_several_bots_of_a_component_share_the_room(known: PresenceCache) -> None:
-    """Five with 5,000 contacts each: nobody counts as offline."""
+def user(number: int, resource: str, domain: str = "localhost") -> Presence:
+    stanza = Presence()
+    stanza["from"] = f"{number}@{domain}/{resource}"
+    return stanza
+
+
+async def crowd(is_contact: bool, places_of_strangers: int) -> PresenceCache:
+    """Five bots with 5,000 users each, who have one or two devices."""
+    known = PresenceCache(time.monotonic, lambda account: is_contact, places_of_strangers)
     for bot in range(5):
         for number in range(5000):
-            stanza = presence("x")
-            stanza["from"] = f"{number}@localhost/x"
-            known.update(f"{bot}@bots.localhost", stanza)
-    assert len({*known._contacts, *known._strangers}) == 25_000
+            for resource in "xy"[: 1 + number % 2]:
+                known.update(f"{bot}@bots.localhost", user(number, resource))
+    return known
+
+
+@pytest.mark.parametrize("is_contact", [True, False])
+async def test_several_bots_of_a_component_share_the_room(is_contact: bool) -> None:
+    """Nobody counts as offline, whether the bots have written to them or not."""
+    known = await crowd(is_contact, PLACES)
+    for bot in range(5):
+        for number in range(5000):
+            expected = [f"{number}@localhost/{resource}" for resource in "xy"[: 1 + number % 2]]
+            assert await known.online(f"{bot}@bots.localhost", f"{number}@localhost") == expected
+
+
+async def test_what_is_bounded_is_the_number_of_resources(known: PresenceCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not that of accounts: with sixteen each they would take sixteen times as much. Nor do long addresses take more."""
+    monkeypatch.setattr(presence_module, "PLACES", 64)
+    for number in range(100):
+        for resource in range(20):
+            known.update(OURS, user(number, str(resource)))
+    assert [len(each) for each in known._contacts.pairs.values()] == [RESOURCES] * 4
+    assert known._contacts.places == 64
+    for number in range(100):
+        known.update(OURS, user(number, "x" * 1000))
+    assert (len(known._contacts.pairs), known._contacts.places) == (64 // 3, 63)
+    for number in range(100):
+        stanza = user(number, "x" * 1000)
+        stanza["type"] = "unavailable"
+        known.update(OURS, stanza)
+    assert (len(known._contacts.pairs), known._contacts.places) == (0, 0)
+
+
+@pytest.mark.parametrize("written", ["before", "after"])
+async def test_those_to_whom_a_component_has_written_come_first(written: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A component has no roster. A flood takes their places from those only to whom no bot has written."""
+    monkeypatch.setattr(presence_module, "PLACES", 100)
+    known = PresenceCache(time.monotonic, lambda account: False, places_of_strangers=100)
+    if written == "before":
+        known.note_written_to(OURS, "0@localhost")
+    for number in range(2):
+        known.update(OURS, user(number, "x"))
+    if written == "after":
+        known.note_written_to(OURS, "0@localhost")
+    for number in range(20_000):
+        known.update(OURS, user(number, "x", "evil.test"))
+    assert await known.online(OURS, "0@localhost") == ["0@localhost/x"]
+    assert await known.online(OURS, "1@localhost") == []
+    assert known._contacts.places + known._strangers.places == 100
+
+
+async def test_those_to_whom_we_have_written_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presence_module, "WRITTEN", 2)
+    known = PresenceCache(time.monotonic, lambda account: False)
+    for number in (0, 1, 0, 2):
+        known.note_written_to(OURS, f"{number}@localhost")
+        known.update(OURS, user(number, "x"))
+    assert list(known._written) == [(OURS, "0@localhost"), (OURS, "2@localhost")]
+
+
+async def test_who_is_written_to_is_no_stranger(env: Env) -> None:
+    bots, bob = await env.component(), await env.client(BOB, accept_from="anyone")
+    bob.send_presence(pto="echo@bots.localhost")
+    pair = ("echo@bots.localhost", "bob@localhost")
+    await env.settle(bob)
+    known = e2e(bots)._client._presence
+    assert (pair in known._contacts.pairs, pair in known._strangers.pairs) == (False, True)
+    heard = Events(bob, "message")
+    bots.send_message(mto="bob@localhost", mfrom="echo@bots.localhost/x", mbody="hello")
+    assert str((await heard.take())["e2e"]["assurance"]) == "vouched"
+    assert (pair in known._contacts.pairs, pair in known._strangers.pairs) == (True, False)
+
+
+@pytest.mark.parametrize(("written", "priority"), [("5000" * 1000, 127), ("-129", -128)])
+async def test_a_priority_is_a_small_number(known: PresenceCache, written: str, priority: int) -> None:
+    known.update(OURS, presence("a", None, written))
+    assert known._contacts.pairs[OURS, BARE] == {f"{BARE}/a": priority}
