@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Callable, Generator
 
 import pytest
-import srp._pysrp as _srp
 
 from tests.attacks.proof_mitm import SECRETS, disable_proofs, proved, run_attempts, step, terms
 from tests.attacks.test_34_dictionary import Mallory
@@ -25,7 +24,7 @@ from xmpp_e2e.authenticate.base import (
     Proof,
 )
 from xmpp_e2e.authenticate.proof_exchange import ProofExchange
-from xmpp_e2e.authenticate.srp import SrpAuthenticator
+from xmpp_e2e.authenticate.srp import SrpAuthenticator, _srp
 from xmpp_e2e.encoding import length_prefixed
 from xmpp_e2e.errors import Code
 from xmpp_e2e.states import State

@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
-import srp._pysrp as _srp
 
 from tests.conversation import End, evidence
 from tests.pair import has_code
@@ -25,7 +25,7 @@ from xmpp_e2e.authenticate.base import (
 )
 from xmpp_e2e.authenticate.proof_exchange import TAG_BYTES, ProofExchange
 from xmpp_e2e.authenticate.psk import PskAuthenticator
-from xmpp_e2e.authenticate.srp import SrpAuthenticator
+from xmpp_e2e.authenticate.srp import SrpAuthenticator, _srp
 from xmpp_e2e.encoding import length_prefixed, split_length_prefixed
 from xmpp_e2e.errors import Code
 from xmpp_e2e.types import Assurance, Role
@@ -79,7 +79,7 @@ def ask_bob() -> tuple[Mallory, End, Callable[[str], bytes]]:
     mallory = Mallory(evidence(Role.INITIATOR))
     bob = End(SrpAuthenticator(), evidence(Role.RESPONDER), derive_srp_secret(PASSWORD))
 
-    def user(word: str) -> _srp.User:
+    def user(word: str) -> Any:
         return _srp.User(module._USER, derive_srp_secret(word), bytes_a=EPHEMERAL, **module._GROUP)
 
     _, ours = user("").start_authentication()
@@ -146,7 +146,7 @@ def answer_alice(guess: str) -> tuple[Mallory, End, Callable[[str], bytes]]:
         exponent: int = _srp.gen_x(hashlib.sha256, SALT, module._USER, derive_srp_secret(word))
         return pow(5, exponent, int(module._MODULUS))
 
-    def server(word: str) -> _srp.Verifier:
+    def server(word: str) -> Any:
         value = _srp.long_to_bytes(verifier(word))
         return _srp.Verifier(module._USER, SALT, value, theirs, bytes_b=EPHEMERAL, **module._GROUP)
 

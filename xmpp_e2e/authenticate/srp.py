@@ -7,10 +7,9 @@ power takes some 10 ms, so they are for the host to compute.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Generator
 from typing import Any, ClassVar
-
-import srp._pysrp as _srp
 
 from xmpp_e2e.authenticate import power
 from xmpp_e2e.authenticate.base import (
@@ -33,13 +32,23 @@ _SECRET_BYTES = 256
 """Bytes of the ephemeral secrets, as the library wants them."""
 _NUMBER = range(1, 513)
 """Bytes of A and B, minimal big-endian: below a modulus of 4096 bits."""
+
+
+def _library() -> Any:
+    """Return a copy of ``srp``'s own that no other code in the process has: what is set in it is set for us alone."""
+    spec = importlib.util.find_spec("srp._pysrp")
+    assert spec is not None
+    assert spec.loader is not None
+    copy: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(copy)
+    copy.rfc5054_enable()  # else neither k nor u are those of RFC 5054
+    copy.pow = power.power  # Python's would hold the interpreter, and with it the host's event loop
+    return copy
+
+
+_srp = _library()
 _MODULUS, _ = _srp.get_ng(_srp.NG_4096, None, None)
 _GROUP: dict[str, Any] = {"hash_alg": _srp.SHA256, "ng_type": _srp.NG_4096}
-
-# Global in the library; without it neither k nor u are those of RFC 5054.
-_srp.rfc5054_enable()
-# The library calls Python's, which would hold the interpreter, and with it the host's event loop.
-_srp.pow = power.power
 
 
 class SrpAuthenticator:

@@ -6,12 +6,12 @@ import hashlib
 from typing import Any
 
 import pytest
-import srp._pysrp as library
 
 from tests.conversation import End, converse, ends, evidence, secret_of
 from tests.pair import has_code
 from xmpp_e2e.authenticate.base import AttemptStarted, AttemptSucceeded, Proof, SecretNeeded
 from xmpp_e2e.authenticate.srp import SrpAuthenticator
+from xmpp_e2e.authenticate.srp import _srp as library
 from xmpp_e2e.encoding import length_prefixed, split_length_prefixed
 from xmpp_e2e.errors import Code, LocalError
 from xmpp_e2e.types import Role
