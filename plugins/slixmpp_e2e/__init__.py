@@ -18,6 +18,7 @@ from slixmpp_e2e.errors import (
     PeerWithoutE2E,
     RefusedByPolicy,
     SlixmppUnsupported,
+    TooManyRuns,
     VerificationDeclined,
 )
 from slixmpp_e2e.events import (
@@ -93,6 +94,7 @@ __all__ = [
     "StoreError",
     "StoreFailed",
     "StoreReason",
+    "TooManyRuns",
     "TrustFileFailed",
     "TrustModel",
     "VerificationDeclined",

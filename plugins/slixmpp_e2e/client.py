@@ -34,6 +34,7 @@ from slixmpp_e2e.trust.peer_settings import PeerSettingsLookup
 from slixmpp_e2e.trust.store_poller import StorePoller
 from slixmpp_e2e.trust.trust_file.watcher import TrustFile
 from slixmpp_e2e.verification.key_recorder import KeyRecorder
+from slixmpp_e2e.verification.run_limiter import RunLimiter
 from slixmpp_e2e.verification.verifier import Verifier
 from slixmpp_e2e.xmpp import adapter
 from slixmpp_e2e.xmpp.emitter import Emitter
@@ -75,7 +76,12 @@ class Client:
             on_error=self.on_store_error,
         )
         self._verifier = Verifier(
-            store, trust_file, self._emitter, settings.prompts, settings.terms.timeouts.user
+            store,
+            trust_file,
+            self._emitter,
+            settings.prompts,
+            settings.terms.timeouts.user,
+            RunLimiter(self._clock, lambda account: self.allow_list.is_contact(account)),
         )
         self.sessions = Sessions(self._verifier)
         self._iqs = IqTracker(self._channel.own_jid)

@@ -113,6 +113,14 @@ class PasswordLocked(E2EError):
     remedy = "Agree on a new password by another way, and unlock it then."
 
 
+class TooManyRuns(E2EError):
+    """Too many proofs by password were begun, of this peer or in all, that have not succeeded."""
+
+    likely = "The connection breaks again and again while a password is checked, or many devices verify at the same time."
+    attack = "Somebody who poses as the peer begins proofs and cuts each one off, to keep this program busy."
+    remedy = "Nothing was sent. Wait half a minute, and try again; or compare fingerprints by another way and pin the key."
+
+
 class TrustFileError(LocalError):
     """The trust file, or a file that it names, cannot be used."""
 

@@ -13,6 +13,7 @@ from slixmpp_e2e.errors import (
     PeerWithoutE2E,
     PlaintextNotAllowed,
     RefusedByPolicy,
+    TooManyRuns,
     VerificationDeclined,
 )
 from slixmpp_e2e.store import KeyBlocked, StoreError
@@ -55,6 +56,7 @@ _CODES: dict[type[BaseException], ExitCode] = {
     errors.UntrustedKey: ExitCode.UNTRUSTED,
     errors.AuthenticationFailed: ExitCode.REFUSED,
     PasswordLocked: ExitCode.REFUSED,
+    TooManyRuns: ExitCode.REFUSED,
     VerificationDeclined: ExitCode.REFUSED,
     PeerOffline: ExitCode.UNAVAILABLE,
     PeerWithoutE2E: ExitCode.UNAVAILABLE,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -40,15 +40,27 @@ class SessionTasks:
 
     async def _compute(self, session: SessionDriver, computation: Computation) -> None:
         account = bare(session.peer)
+        try:
+            session.answer_prompt(computation, await self.in_turn(account, computation.run))
+        except Exception as error:  # an edge: a library's; the peer must not wait until the deadline
+            log.error("a computation for a proof with %s raised %s", account, type(error).__name__)
+            session.abort(LocalError(f"the proof could not be computed: {type(error).__name__}"))
+
+    async def in_turn(self, account: str, run: Callable[[], bytes]) -> bytes:
+        """Return what ``run`` returns in a thread, once it is the account's turn.
+
+        The turn lasts as long as the thread does, even if the session ends meanwhile: else a peer who cuts each session off
+        would have more threads than turns.
+        """
         turn = self._turn_of.setdefault(account, asyncio.Lock())
         async with turn, self._turns:
+            running = asyncio.ensure_future(asyncio.to_thread(run))
             try:
-                result = await asyncio.to_thread(computation.run)
-            except Exception as error:  # an edge: a library's; the peer must not wait until the deadline
-                log.error("a computation for a proof with %s raised %s", account, type(error).__name__)
-                session.abort(LocalError(f"the proof could not be computed: {type(error).__name__}"))
-            else:
-                session.answer_prompt(computation, result)
+                await asyncio.wait((running,))
+            except asyncio.CancelledError:
+                await asyncio.gather(running, return_exceptions=True)
+                raise
+            return running.result()
 
     def cancel(self, session: SessionDriver) -> None:
         """Cancel the tasks of a session that is over: nobody is prompted for it any more."""

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
-from slixmpp_e2e.errors import VerificationDeclined, VerificationUnavailable, end_of_session
+from slixmpp_e2e.errors import TooManyRuns, VerificationDeclined, VerificationUnavailable, end_of_session
 from slixmpp_e2e.events import StoreFailed, VerificationInterrupted, VerificationRequested
 from slixmpp_e2e.jids import bare
 from slixmpp_e2e.prompts import NO_PROMPTS, Prompts, SasPrompt
@@ -22,6 +22,7 @@ from slixmpp_e2e.trust.passwords import derive_srp_secret
 from slixmpp_e2e.trust.secrets import stored_secret
 from slixmpp_e2e.trust.trust_file.watcher import TrustFile
 from slixmpp_e2e.verification.attempt_limiter import AttemptLimiter
+from slixmpp_e2e.verification.run_limiter import RunLimiter
 from slixmpp_e2e.verification.tasks import SessionTasks
 from slixmpp_e2e.xmpp.emitter import Emitter
 from xmpp_e2e import events
@@ -30,6 +31,7 @@ from xmpp_e2e.authenticate.base import (
     AttemptStarted,
     AttemptSucceeded,
     CompareSas,
+    Computation,
     Prompt,
     SecretNeeded,
 )
@@ -65,11 +67,13 @@ class Verifier:
         emitter: Emitter,
         prompts: Prompts,
         user_seconds: float,
+        runs: RunLimiter,
     ) -> None:
         """``user_seconds``: how long the other side waits for our user."""
         self._store, self._trust_file = store, trust_file
         self._emitter, self._prompts, self._user_seconds = emitter, prompts, user_seconds
         self._attempts, self._tasks = AttemptLimiter(store), SessionTasks()
+        self._runs = runs
         self._running: dict[tuple[SessionDriver, str], _Verification] = {}
         """By session and method."""
 
@@ -132,8 +136,10 @@ class Verifier:
             case events.PromptRequested(question, form):
                 self._on_prompt(driver, question, form)
             case events.ComputationRequested(computation):
-                self._tasks.compute(driver, computation)
+                self._compute(driver, computation)
             case events.KeyVerified(method):
+                if method == "srp":
+                    self._runs.succeeded(driver)
                 if method == "sas":
                     self._store.clear_failed_attempts(bare(driver.peer), "sas")
                 if (running := self._unfinished(driver, method)) is not None:
@@ -149,11 +155,20 @@ class Verifier:
                 self._on_required(driver, event)
             case events.SessionClosed() | events.SessionFailed():
                 self._attempts.finished(driver)
+                self._runs.finished(driver)
                 self._tasks.cancel(driver)
 
     def _unfinished(self, driver: SessionDriver, method: str) -> _Verification | None:
         running = self._running.get((driver, method))
         return running if running is not None and not running.done.done() else None
+
+    def _compute(self, driver: SessionDriver, computation: Computation) -> None:
+        try:
+            self._runs.begin(driver)
+        except TooManyRuns as error:
+            driver.abort(error)
+        else:
+            self._tasks.compute(driver, computation)
 
     def _on_prompt(self, driver: SessionDriver, question: Prompt, form: SasForm) -> None:
         match question:
@@ -233,10 +248,13 @@ class Verifier:
             prompt = SasPrompt(driver.peer, question.code, form.value, self._store.failed_attempts(account, "sas"))
             matches = prompts.sas is not None and await _answer(prompts.sas(prompt))
             return MATCH if matches is True else b""
-        password = await _answer(prompts.password(account)) if prompts.password is not None else None
+        if prompts.password is None:
+            return b""
+        self._runs.begin(driver)  # before the user is disturbed
+        if not (password := await _answer(prompts.password(account))):
+            return b""
         try:
-            # not by arguments: the repr of a partial, which to_thread() makes of them, would show the password
-            return await asyncio.to_thread(lambda: derive_srp_secret(password, own_account, account)) if password else b""
+            return await self._tasks.in_turn(account, lambda: derive_srp_secret(password, own_account, account))
         except LocalError as error:  # else the peer would wait for it until the deadline
             log.warning("a password for %s cannot be used: %s", account, error)
             return b""

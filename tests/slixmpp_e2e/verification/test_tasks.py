@@ -68,6 +68,27 @@ async def test_so_many_compute_at_once_and_one_of_each_account() -> None:
     assert not tasks._tasks
 
 
+async def test_a_session_that_ends_keeps_its_turn_until_its_thread_has_ended() -> None:
+    """Whoever cuts off each session has no more threads than turns."""
+    tasks, counting = SessionTasks(), Counting()
+    cut: list[Any] = [Session(f"{name}@localhost/1") for name in ("bob", "carol")]
+    last: Any = Session("dave@localhost/1")
+    for session in (*cut, last):
+        tasks.compute(session, counting.of(session.peer))
+    assert await asyncio.to_thread(counting.full.wait, 10)
+    for session in cut:
+        tasks.cancel(session)
+    await turns()
+    assert len(counting.running) == COMPUTATIONS
+    assert tasks._turns.locked()
+    counting.may_end.set()
+    assert await until(last.ended) == last.peer.encode()
+    await turns()
+    assert counting.most == COMPUTATIONS
+    assert not any(session.ended.done() for session in cut)
+    assert not tasks._tasks
+
+
 async def test_a_computation_that_raises_ends_its_session(caplog: pytest.LogCaptureFixture) -> None:
     """At once, and what it says stays secret: it may be of a password."""
 

@@ -16,6 +16,7 @@ from slixmpp_e2e.events import E2EEvent
 from slixmpp_e2e.prompts import NO_PROMPTS, Prompts
 from slixmpp_e2e.store import SQLStore, StoreError
 from slixmpp_e2e.trust.trust_file.watcher import TrustFile
+from slixmpp_e2e.verification.run_limiter import RunLimiter
 from slixmpp_e2e.verification.verifier import Verifier
 from tests.slixmpp_e2e.env import ALICE, BOB, until
 from tests.slixmpp_e2e.verification.users import BOBS, of, says
@@ -25,7 +26,7 @@ from xmpp_e2e.authenticate.sas_text import SasForm
 from xmpp_e2e.errors import E2EError, LocalError
 from xmpp_e2e.key_decision import Decision, KeyDecision, KeyStatus
 from xmpp_e2e.states import State
-from xmpp_e2e.types import Assurance, Fingerprint
+from xmpp_e2e.types import Assurance, Fingerprint, Role
 
 KEY = Fingerprint(bytes(32))
 TYPED = "correct horse"
@@ -37,6 +38,7 @@ class Session:
 
     def __init__(self, state: State = State.OPEN, *, refuses: E2EError | None = None) -> None:
         self.own_jid, self.peer, self.state, self._refuses = ALICE, BOB, state, refuses
+        self.role = Role.INITIATOR
         self.closed: asyncio.Future[E2EError | None] = asyncio.get_running_loop().create_future()
         self.requested: asyncio.Queue[str] = asyncio.Queue()
         self.settled: asyncio.Future[bytes | E2EError] = asyncio.get_running_loop().create_future()
@@ -63,7 +65,7 @@ class Harness:
 
     def verifier(self, prompts: Prompts = NO_PROMPTS) -> Any:
         emitter: Any = self
-        return Verifier(self.store, TrustFile(None), emitter, prompts, 60.0)
+        return Verifier(self.store, TrustFile(None), emitter, prompts, 60.0, RunLimiter(lambda: 0.0, lambda _: True))
 
     def emit(self, event: E2EEvent) -> None:
         self.emitted.append(event)

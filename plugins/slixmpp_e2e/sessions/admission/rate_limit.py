@@ -35,7 +35,14 @@ class TokenBuckets:
 
     def take(self, name: str, now: float) -> None:
         """Take one token out."""
-        self._levels[name] = (self.level(name, now) - 1, now)
+        self._add(name, -1, now)
+
+    def put_back(self, name: str, now: float) -> None:
+        """Put back a token that was taken in vain."""
+        self._add(name, 1, now)
+
+    def _add(self, name: str, tokens: int, now: float) -> None:
+        self._levels[name] = (min(self._rate.burst, self.level(name, now) + tokens), now)
         self._levels.move_to_end(name)
         if len(self._levels) > self._names:
             self._levels.popitem(last=False)

@@ -40,3 +40,14 @@ def test_names_are_bounded() -> None:
     for number in range(NAMES + 10):
         everybody.take(str(number), 0.0)
     assert len(everybody) == NAMES
+
+
+def test_what_was_taken_in_vain_is_put_back() -> None:
+    """And fills no bucket beyond its burst."""
+    buckets = TokenBuckets(Rate(1, 2))
+    assert taken(buckets, "a", 0.0) == 2
+    buckets.put_back("a", 0.0)
+    assert taken(buckets, "a", 0.0) == 1
+    for _ in range(5):
+        buckets.put_back("a", 9.0)
+    assert taken(buckets, "a", 9.0) == 2
