@@ -84,6 +84,13 @@ class Session:
         return self._conversation.assurance if self._conversation else Assurance.NONE
 
     @property
+    def memory(self) -> int:
+        """Bytes that are held for the peer, beyond what each session takes: not taken by them, or not delivered to us."""
+        if self._conversation is None or self._tls is None:
+            return 0  # a handshake has bounds of its own
+        return self._tls.waiting + self._conversation.memory
+
+    @property
     def is_verifying(self) -> bool:
         """Return whether an authenticator runs or waits for its turn; its outcome decides about the key."""
         return self._conversation is not None and self._conversation.is_verifying

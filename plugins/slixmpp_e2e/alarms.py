@@ -167,7 +167,7 @@ WORDS: dict[enum.Enum, Words] = {
     NotSentReason.TOO_MANY_SESSIONS: Words(
         likely="A program writes to more people at once than it was set up for.",
         attack="Many strangers may be making it answer them.",
-        remedy="Close sessions that are not needed, or raise `sessions` in register_plugin('e2e', {…}).",
+        remedy="Close sessions that are not needed, or raise `sessions` or `sessions_per_peer` in register_plugin('e2e', {…}).",
     ),
     NotSentReason.SESSION_OUTRANKED: Words(
         likely="The peer's program was installed anew while it was connected.",

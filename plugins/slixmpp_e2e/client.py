@@ -24,6 +24,7 @@ from slixmpp_e2e.sessions.admission.check import Admission
 from slixmpp_e2e.sessions.admission.limits import SessionLimits
 from slixmpp_e2e.sessions.driver import DriverEvent, SessionDiscarded, SessionDriver, SessionReleased
 from slixmpp_e2e.sessions.factory import SessionFactory
+from slixmpp_e2e.sessions.memory import MemoryBudget
 from slixmpp_e2e.sessions.registry import SessionRegistry
 from slixmpp_e2e.sessions.signalling import Signalling
 from slixmpp_e2e.settings import Settings
@@ -135,7 +136,11 @@ class Client:
             self._verifier.promptable_methods,
             self._emitter.emit,
         )
-        self.registry = SessionRegistry(self._create, settings.limits.sessions, self.limits)
+        # not `is_known`: whoever has once used encryption with us is known, and any stranger can
+        self.memory = MemoryBudget(self.allow_list.is_contact)
+        self.registry = SessionRegistry(
+            self._create, settings.limits.sessions, self.limits, settings.limits.sessions_per_peer
+        )
         return Admission(self.allow_list, self.limits, self.peers, lambda account: account in self._rooms, self._clock)
 
     def _build_messages(self) -> Signalling:
@@ -211,7 +216,7 @@ class Client:
 
     def _create(self, role: Role, own_jid: str, peer: str, min_assurance: Assurance = Assurance.NONE) -> SessionDriver:
         core = self._factory.create(role, own_jid, peer, min_assurance)
-        return SessionDriver(core, self._channel, self._loop(), self.on_session_event, min_assurance)
+        return SessionDriver(core, self._channel, self._loop(), self.on_session_event, min_assurance, self.memory)
 
     def on_session_event(self, driver: SessionDriver, event: DriverEvent) -> None:
         """Hand an event of a session to whoever hears of it, in order, and then to the user."""

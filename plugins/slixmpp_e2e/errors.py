@@ -75,6 +75,17 @@ def end_of_session(peer: str, error: E2EError | None) -> E2EError:
     return error or NotSent(f"the session with {peer} has ended", NotSentReason.SESSION_CLOSED)
 
 
+class MemoryExceeded(E2EError):
+    """A session gave up because it, or others with it, held too much for a peer."""
+
+    likely = "The peer is on a slow network and does not read what you send, or sends many large stanzas at once."
+    attack = "Somebody wants to fill your memory: they take nothing of what waits for them, or begin stanzas and end none."
+    remedy = "Connect again; send less at once. What was on its way may be lost."
+
+    def __init__(self, whose: str, used: int, limit: int) -> None:
+        super().__init__(f"{used} bytes were held for {whose}; the limit is {limit}, and this session held most")
+
+
 class StoreLocked(LocalError):
     """Our own key was asked for before the store was opened."""
 

@@ -50,6 +50,11 @@ class Conversation:
         return self._gate.assurance
 
     @property
+    def memory(self) -> int:
+        """Bytes that wait to be sent, or to be delivered."""
+        return len(self.out) + self._reader.memory + self._gate.memory
+
+    @property
     def peer_closed(self) -> bool:
         """Return whether the peer has closed its stream."""
         return self._reader.closed
@@ -153,7 +158,7 @@ class Conversation:
             elif isinstance(item, reader.End):
                 self._on_stream_close(now)
             elif item.tag in _STANZAS:
-                self._gate.receive_stanza(item, self._reader.size, now)
+                self._gate.receive_stanza(item, self._reader.size, now, self._reader.element_memory)
             elif item.tag in elements.OF_PROOFS:
                 self._verifications.receive(item, now)
             elif item.tag in self._ON_ELEMENT:

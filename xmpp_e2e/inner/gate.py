@@ -31,6 +31,8 @@ class Gate:
         """The proof for which our done was sent."""
         self._early: list[Element] = []
         self._early_bytes = 0
+        self.memory = 0
+        """Bytes of memory that the buffered stanzas take."""
 
     def assess(self, now: float, *, verifying: bool, incomplete: bool) -> None:
         """Send done if the key is good enough by now, or wait for the user. UntrustedKey if it never will be.
@@ -58,8 +60,8 @@ class Gate:
         else:
             self._context.machine.transition(Trigger.DONE, now)
 
-    def receive_stanza(self, stanza: Element, size: int, now: float) -> None:
-        """Deliver a stanza of ``size`` bytes on the wire, or buffer it until our policy is met."""
+    def receive_stanza(self, stanza: Element, size: int, now: float, memory: int = 0) -> None:
+        """Deliver a stanza of ``size`` bytes on the wire and ``memory`` bytes here, or buffer it until our policy is met."""
         machine = self._context.machine
         machine.transition(Trigger.STANZA, now)
         if machine.state is not State.DONE_RECEIVED:
@@ -69,10 +71,12 @@ class Gate:
         if self._early_bytes > EARLY_BUFFER_BYTES:
             raise StreamError("the peer sent more than is buffered before our policy is met", "policy-violation")
         self._early.append(stanza)
+        self.memory += memory
 
     def release(self) -> None:
         """Drop the buffered stanzas: the session is closed."""
         self._early.clear()
+        self.memory = 0
 
     def _may_send_done(self, decision: KeyDecision) -> bool:
         """Return whether our done is due. It goes out before the peer's hello only for a key that is no surprise."""
@@ -94,7 +98,7 @@ class Gate:
         """Enter OPEN; there is no other way into it, and it takes a proof."""
         self._context.machine.transition(trigger, now, proof)
         self._context.events.append(events.SessionOpened(self.assurance, proof.key))
-        early, self._early = self._early, []
+        early, self._early, self.memory = self._early, [], 0
         for stanza in early:
             self._deliver(stanza)
 

@@ -53,9 +53,20 @@ GREETING = ReaderLimits(depth=8, stanza_bytes=64 * 1024, total_bytes=64 * 1024)
 OPEN = ReaderLimits(depth=MAX_DEPTH, stanza_bytes=MAX_STANZA)
 """Once the peer's hello is checked."""
 
-RENEWAL_BYTES = 256 * 1024
-"""An expat parser keeps every name that it has ever seen. After this many bytes it is replaced at the next boundary
-between stanzas, so that a long session with ever new names costs a few megabytes, not all memory."""
+RENEWAL_BYTES = 8 * 1024
+"""An expat parser keeps every name that it has ever seen. After this many bytes it is replaced at the next boundary between
+stanzas, which takes 10 µs, so that a session with ever new names costs 200 KB at most between stanzas, not all memory."""
+RENEWAL_MEMORY = 64 * 1024
+"""The same after so many bytes of memory for names: a few bytes on the wire make names of 250 characters."""
+
+_BYTE_MEMORY = 4
+"""Bytes of memory for a byte of an unfinished stanza: its text, if one character of it is beyond the BMP."""
+_ELEMENT_MEMORY = 90
+"""Bytes for an ElementTree element, and its place in another one (CPython 3.11 to 3.14, 64 bits)."""
+_ATTRIBUTES_MEMORY, _ATTRIBUTE_MEMORY = 240, 100
+"""Bytes for the attributes of an element, and for each of them."""
+_NAME_MEMORY = 250
+"""Bytes for a name, once by expat and twice in ``_Names``, beside its characters."""
 
 
 @dataclass(frozen=True)
@@ -95,11 +106,15 @@ _CONDITIONS = {
 class _Names(dict[str, str]):
     """Expat's names (``ns}name``) to ElementTree's (``{ns}name``), each made and measured once."""
 
+    memory = 0
+    """Bytes that they take, about."""
+
     def __missing__(self, name: str) -> str:
         _, brace, local = name.rpartition("}")
         if len(local) > MAX_NAME:
             raise _too_much(f"a name of {len(local)} characters")
         self[name] = tag = "{" + name if brace else name
+        self.memory += _NAME_MEMORY + 2 * len(name)
         return tag
 
 
@@ -110,6 +125,7 @@ class _Measured:
     element: Element
     depth: int
     size: int
+    memory: int
 
 
 class Reader:
@@ -123,6 +139,8 @@ class Reader:
     def __init__(self, limits: ReaderLimits = GREETING) -> None:
         self.size = 0
         """Bytes on the wire of the element that was returned last, from its first to its closing tag."""
+        self.element_memory = 0
+        """Bytes of memory that it takes, at most."""
         self._limits = limits
         self._events: deque[Header | _Measured | End] = deque()
         self._error: StreamError | None = None
@@ -136,6 +154,7 @@ class Reader:
         self._last = Element("")
         self._closed = False
         self._deepest = 0
+        self._built = 0  # bytes of memory for its elements and attributes
         self._tokens = Tokens()
         self._opening: bytes | None = b""  # until the root has come, what is being parsed
         self._preamble = b""
@@ -153,6 +172,13 @@ class Reader:
     def closed(self) -> bool:
         """Return whether the peer's ``</stream:stream>`` has come. Without it the end of the bytes has cut the stream off."""
         return self._complete
+
+    @property
+    def memory(self) -> int:
+        """Bytes of memory that the unfinished element takes, at most; what an idle reader takes is not counted."""
+        if not self._stack:
+            return 0
+        return _BYTE_MEMORY * (self._fed - self._boundary) + self._built + self._names.memory
 
     def feed(self, data: bytes) -> None:
         """Take ``data``, which follows all that was fed before. Never raises: ``next_event()`` parses, and wants to be
@@ -177,7 +203,7 @@ class Reader:
                 self._events.clear()
                 self._error = self._too_deep()
                 raise self._error
-            self.size = event.size
+            self.size, self.element_memory = event.size, event.memory
             return event.element
         return event
 
@@ -206,8 +232,8 @@ class Reader:
         try:
             tokens = self._tokens.cut(piece)
             self._parse(tokens)
-            # no test fails without RENEWAL_BYTES: a parser can be renewed at any boundary, which only takes time
-            if self._boundary >= base and self._fed > RENEWAL_BYTES and self._opening is None and not self._complete:
+            full = self._fed > RENEWAL_BYTES or self._names.memory > RENEWAL_MEMORY
+            if self._boundary >= base and full and self._opening is None and not self._complete:
                 self._renew(tokens[self._boundary - base :])
         except StreamError as error:
             self._error = error
@@ -243,6 +269,7 @@ class Reader:
         """Replace the parser by a new one that has seen ``_preamble`` and ``rest``, the unfinished element, only."""
         self._stack.clear()
         self._text.clear()
+        self._built = 0
         self._names = _Names()
         self._parser = _new_parser()
         self._parser.Parse(self._preamble)
@@ -295,6 +322,7 @@ class Reader:
             self._place()
         self._last = element = Element(self._names[name], self._measured(attributes))
         self._closed = False
+        self._built += _ELEMENT_MEMORY
         stack = self._stack
         if stack:
             stack[-1].append(element)
@@ -312,6 +340,8 @@ class Reader:
         """The attributes of one element by ElementTree's names, all within bounds."""
         if len(attributes) > MAX_ATTRIBUTES:
             raise _too_much(f"{len(attributes)} attributes on one element")
+        if attributes:
+            self._built += _ATTRIBUTES_MEMORY + _ATTRIBUTE_MEMORY * len(attributes)
         # no test fails without this: most names need no change, and are short
         joined = "".join(attributes)
         if "}" in joined or len(joined) > MAX_NAME:
@@ -329,8 +359,9 @@ class Reader:
         self._last = element = stack.pop()
         self._closed = True
         if not stack:
-            self._events.append(_Measured(element, self._deepest, self._parser.CurrentByteIndex - self._first))
-            self._deepest = 0
+            size = self._parser.CurrentByteIndex - self._first
+            self._events.append(_Measured(element, self._deepest, size, _BYTE_MEMORY * size + self._built))
+            self._deepest = self._built = 0
 
     def _on_cdata(self) -> None:
         """Outside any stanza even an empty one is text, and one that has only begun would not survive a renewal."""

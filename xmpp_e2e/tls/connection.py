@@ -174,6 +174,11 @@ class TLSConnection:
         self._flight_in_signalling, self._answer_bytes = False, 0
         return data
 
+    @property
+    def waiting(self) -> int:
+        """Bytes that ``data_to_send()`` would give."""
+        return len(self._outgoing)
+
     def close(self) -> None:
         """Say that these were all our bytes (close_notify); the peer's may still come. No-op until ``handshake_result``."""
         self._check_alive()

@@ -97,6 +97,7 @@ class IqTracker:
         """
         sessions = self._owed.get(session.peer, {})
         sessions.pop(session, None)
+        session.owed_memory = 0
         if not sessions:
             self._owed.pop(session.peer, None)
         unanswered = [(key, request) for key, request in self._pending.items() if request.session is session]
@@ -116,9 +117,11 @@ class IqTracker:
             if len(iq_id) > ID_BYTES:
                 return True
             owed = self._owed.setdefault(session.peer, {}).setdefault(session, {})
-            owed[iq_id] = None
+            if iq_id not in owed:
+                owed[iq_id] = None
+                session.owed_memory += _memory(iq_id)
             if len(owed) > OWED_REPLIES:
-                del owed[next(iter(owed))]
+                _settle(session, owed, next(iter(owed)))
         elif (request := self._pending.get(key := (session.own_jid, session.peer, iq_id))) is not None:
             if request.session is not session:
                 return False
@@ -147,7 +150,7 @@ class IqTracker:
         iq_id, to, own_jid = iq.xml.get("id", ""), iq["to"].full, self._own_jid(iq.xml.get("from", ""))
         for session, owed in self._owed.get(to, {}).items():
             if iq_id in owed and session.own_jid == own_jid:
-                del owed[iq_id]
+                _settle(session, owed, iq_id)
                 return session
         return None
 
@@ -162,6 +165,17 @@ class IqTracker:
             del self._owed_plaintext[key]
             return True
         return not to.resource
+
+
+def _memory(iq_id: str) -> int:
+    """Bytes of memory that an id takes, at most: its characters, and its place in a dict."""
+    return 200 + 4 * len(iq_id)
+
+
+def _settle(session: SessionDriver, owed: dict[str, None], iq_id: str) -> None:
+    """Owe this answer no longer."""
+    del owed[iq_id]
+    session.owed_memory -= _memory(iq_id)
 
 
 def is_request(iq: Iq) -> bool:

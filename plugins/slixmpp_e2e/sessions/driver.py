@@ -10,6 +10,8 @@ from xml.etree.ElementTree import Element
 
 from slixmpp import Iq
 
+from slixmpp_e2e.errors import MemoryExceeded
+from slixmpp_e2e.sessions.memory import MemoryBudget
 from slixmpp_e2e.sessions.stall import Path, StallDetector
 from slixmpp_e2e.trust.peer_settings import PeerSettings
 from slixmpp_e2e.xmpp.ibb import IBBTransport
@@ -50,6 +52,9 @@ class SessionDriver:
     handler. Bytes leave at the end of a turn: all that is said in it shares TLS records and blocks.
     """
 
+    owed_memory = 0
+    """Bytes that are held to answer what the peer has asked in this session."""
+
     def __init__(
         self,
         core: Session,
@@ -57,6 +62,7 @@ class SessionDriver:
         loop: asyncio.AbstractEventLoop,
         on_session_event: OnSessionEvent,
         required: Assurance = Assurance.NONE,
+        budget: MemoryBudget | None = None,
     ) -> None:
         """``required``: what a caller demands beyond the settings; the core's config has it already."""
         self.core, self._required = core, required
@@ -78,12 +84,15 @@ class SessionDriver:
         for future in (self.authenticating, self.opened):
             future.add_done_callback(_retrieve)
         self._iqs, self._loop, self._emit = iqs, loop, on_session_event
+        self._budget = budget or MemoryBudget(lambda account: True)
         self._transport: IBBTransport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._stall = StallDetector(loop, self._path, self._on_stall)
         self._pending: asyncio.Handle | None = None
         self._jingle: deque[Element] = deque()
         self._waiting: list[asyncio.Future[None]] = []
+        self._charged = 0
+        """Of our memory, what the budget knows."""
         self._released = False
 
     def __repr__(self) -> str:
@@ -124,6 +133,14 @@ class SessionDriver:
         """True while stanzas may be sent, though they are lost if the peer refuses our key before the session is open."""
         return self.core.state in WRITABLE
 
+    @property
+    def memory(self) -> int:
+        """Bytes that it holds for its peer, beyond what each session takes."""
+        if self._released:
+            return 0
+        owed = self.owed_memory if self.state is not State.CLOSED else 0  # nothing is answered any more
+        return self.core.memory + owed + (self._transport.backlog if self._transport is not None else 0)
+
     # --- actions ---------------------------------------------------------------------------------------------------
 
     def offer(self) -> None:
@@ -152,6 +169,14 @@ class SessionDriver:
             self.core.bytestream_failed(error, self._now)
             self._dispatch()
             self._release()
+
+    def give_up_memory(self, error: MemoryExceeded) -> None:
+        """End, and let go of what it holds; at once, if it has ended already and still holds something."""
+        if self.state is State.CLOSED:
+            self._dispatch()
+            self._release()
+        else:
+            self.abort(error)
 
     def discard(self) -> None:
         """Drop our offer in favour of the peer's own (tie-break): nothing more is said about it."""
@@ -201,16 +226,24 @@ class SessionDriver:
 
     def send(self, stanza: Element) -> bool:
         """Send one stanza. False if there is no room now; LocalError if it cannot be sent. Nothing is sent then."""
+        if not self._budget.has_room(self):
+            return False
         try:
             self.core.send_stanza(stanza if stanza.tag.startswith(_CLIENT) else of_client(stanza))
         except SendBufferFull:
             return False
+        self._charged = self.memory
+        self._budget.update(self)
         self._schedule()
         return True
 
     def notify_writable(self, future: asyncio.Future[None]) -> None:
         """Resolve ``future`` when stanzas can be sent, or more of them, or when it is over."""
         self._waiting.append(future)
+
+    def on_room(self) -> None:
+        """Sessions hold less: more may be sent."""
+        self._loop.call_soon(self._wake)
 
     # --- what comes in ---------------------------------------------------------------------------------------------
 
@@ -253,6 +286,9 @@ class SessionDriver:
     def _turn(self) -> None:
         """Do all that the core asks for."""
         self._pending = None
+        if self.memory != self._charged:
+            self._charged = self.memory
+            self._budget.enforce(self)
         self._dispatch()
         if self._released:
             return
@@ -338,7 +374,8 @@ class SessionDriver:
             self._timer.cancel()
         when = self.core.timer()
         self._timer = self._loop.call_at(when, self._on_deadline) if when is not None else None
-        self._stall.update()
+        if self._transport is not None:
+            self._stall.update()
 
     def _on_deadline(self) -> None:
         self.core.handle_timer(self._now)
@@ -368,6 +405,7 @@ class SessionDriver:
         self._iqs.forget_requests(self)
         if self._transport is not None:
             self._transport.abandon()
+        self._budget.remove(self)
         self._emit(self, SessionReleased())
 
 

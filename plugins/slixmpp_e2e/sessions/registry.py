@@ -9,6 +9,7 @@ from typing import TypeVar
 from slixmpp_e2e.bounded import keep_newest
 from slixmpp_e2e.errors import NotSent, NotSentReason
 from slixmpp_e2e.jids import bare
+from slixmpp_e2e.sessions.admission.limits import SESSIONS_PER_PEER
 from slixmpp_e2e.sessions.driver import DriverEvent, SessionDriver, SessionReleased
 from xmpp_e2e import events
 from xmpp_e2e.errors import SessionCancelled
@@ -32,9 +33,12 @@ CreateDriver = Callable[[Role, str, str, Assurance], SessionDriver]
 class SessionRegistry:
     """Finds sessions by their ids, their accounts and their targets; offers one where there is none."""
 
-    def __init__(self, create: CreateDriver, limit: int, admitted: Sized) -> None:
-        """``limit``: how many sessions may be there at once that are not ``admitted``, which is the ones that peers offered."""
-        self._create, self._limit, self._admitted = create, limit, admitted
+    def __init__(self, create: CreateDriver, limit: int, admitted: Sized, per_account: int = SESSIONS_PER_PEER) -> None:
+        """``limit``: how many sessions may be there at once that are not ``admitted``, which is the ones that peers offered.
+
+        ``per_account``: how many of these between a JID of ours and one account, which may have ever new resources.
+        """
+        self._create, self._limit, self._admitted, self._per_account = create, limit, admitted, per_account
         self._sessions: dict[SessionKey, SessionDriver] = {}
         self._by_account: dict[str, dict[SessionDriver, None]] = {}
         self._by_target: dict[Target, dict[SessionDriver, None]] = {}
@@ -86,6 +90,11 @@ class SessionRegistry:
         if driver is None:
             if len(self._sessions) - len(self._admitted) >= self._limit:
                 raise NotSent(f"{self._limit} sessions that we have opened are there already", NotSentReason.TOO_MANY_SESSIONS)
+            account = bare(target[1])
+            ours = [each for each in self.of(account) if each.role is Role.INITIATOR and each.own_jid == target[0]]
+            if len(ours) >= self._per_account:
+                there = f"{len(ours)} sessions that we have opened with {account} are there already"
+                raise NotSent(there, NotSentReason.TOO_MANY_SESSIONS)
             driver = self._create(Role.INITIATOR, *target, min_assurance)
             driver.offer()
             self.add(driver)

@@ -129,6 +129,17 @@ def test_each_jid_of_a_component_has_requests_of_its_own() -> None:
     assert (len(tracker._pending), len(tracker._ids)) == (0, 0)
 
 
+def test_what_we_owe_counts_as_memory_of_the_session() -> None:
+    tracker, session = IqTracker(lambda stamped: ALICE), FakeDriver(PEER)
+    for iq_id in ("1", "1", "2" * 500):
+        tracker.on_encrypted(iq(iq_id, "get"), session)
+    assert 2000 < session.owed_memory < 4000
+    tracker.session_for_reply(iq("2" * 500, "result"))
+    assert 0 < session.owed_memory < 500
+    tracker.on_session_closed(session)
+    assert session.owed_memory == 0
+
+
 def test_the_replies_that_we_owe_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A peer who asks and asks costs no memory without end; what is forgotten is answered nowhere."""
     monkeypatch.setattr(iq_tracking, "OWED_REPLIES", 2)

@@ -146,6 +146,19 @@ async def test_unavailable_presence_ends_the_session_of_that_device(env: Env) ->
     assert another.is_open
 
 
+def test_one_account_with_ever_new_resources_is_limited() -> None:
+    """Each session costs us something, and whoever answers a person writes to whatever resource they write from."""
+    registry = SessionRegistry(lambda role, own, peer, needed: FakeDriver(peer, own_jid=own), 100, (), 3)
+    for number in range(3):
+        registry.ensure((ALICE, f"bob@localhost/{number}"))
+    with pytest.raises(NotSent, match="3 sessions that we have opened with bob@localhost") as refusal:
+        registry.ensure((ALICE, BOB))
+    assert refusal.value.reason is NotSentReason.TOO_MANY_SESSIONS
+    assert registry.ensure((ALICE, "carol@localhost/1"))
+    assert registry.ensure(("other@localhost/1", BOB))
+    assert registry.ensure((ALICE, "bob@localhost/2"))
+
+
 async def test_the_sessions_that_we_open_are_limited(env: Env) -> None:
     """An offer beyond ``sessions`` fails before it begins; the sessions that peers opened do not count."""
     alice = await env.client(ALICE, sessions=1, sessions_per_domain=1)
