@@ -14,8 +14,8 @@ from slixmpp_e2e.messages.incoming import IncomingFilter
 from slixmpp_e2e.messages.iq_tracking import IqTracker
 from slixmpp_e2e.messages.outgoing import OutgoingFilter
 from slixmpp_e2e.messages.queue import Senders, SendQueue
+from slixmpp_e2e.messages.rooms import MucRooms
 from slixmpp_e2e.messages.routing import RouteCache, Router
-from slixmpp_e2e.messages.scope import MucRooms
 from slixmpp_e2e.messages.streams import StreamChanges
 from slixmpp_e2e.policy import Policy
 from slixmpp_e2e.session import Sessions
@@ -43,7 +43,7 @@ from slixmpp_e2e.xmpp.iq_channel import IqChannel
 from slixmpp_e2e.xmpp.presence import PLACES, PresenceCache
 from xmpp_e2e import events
 from xmpp_e2e.errors import E2EError
-from xmpp_e2e.types import Assurance, Role
+from xmpp_e2e.types import Assurance, Role, TrustModel
 
 
 class Part(Protocol):
@@ -88,7 +88,10 @@ class Client:
         self._iqs = IqTracker(self._channel.own_jid)
         self._failures = SendFailures(xmpp, self._iqs, self._emitter, self._clock)
         self._rooms = MucRooms(
-            xmpp, self.peers.is_known_account, lambda account: self.peers.of(account).policy is Policy.REQUIRE
+            xmpp,
+            lambda account: self.peers.is_known_account(account) or self.allow_list.is_subscribed(account),
+            lambda account: self.peers.of(account).policy is Policy.REQUIRE,
+            lambda account: self.peers.of(account).trust_model is not TrustModel.SERVER_UNTRUSTED,
         )
         self._admission = self._build_sessions()
         signalling = self._build_messages()
@@ -141,13 +144,13 @@ class Client:
         self.registry = SessionRegistry(
             self._create, settings.limits.sessions, self.limits, settings.limits.sessions_per_peer
         )
-        return Admission(self.allow_list, self.limits, self.peers, lambda account: account in self._rooms, self._clock)
+        return Admission(self.allow_list, self.limits, self.peers, self._rooms.may_be, self._clock)
 
     def _build_messages(self) -> Signalling:
         xmpp, settings = self._xmpp, self._settings
         self.router = Router(
             xmpp, self._own_key, self._store, self.peers, self._presence, self.registry, self._emitter,
-            self._rooms.note_identity,
+            self._rooms,
         )
         self.routes = RouteCache(self.router, self._clock)
         self._outgoing = OutgoingFilter(
@@ -183,7 +186,7 @@ class Client:
             self.changes.on_presence,
         )
         self.streams = StreamChanges(
-            xmpp, self._channel, self._presence, self.registry, self._outgoing, self.queue, self._failures
+            xmpp, self._channel, self._presence, self._rooms, self.registry, self._outgoing, self.queue, self._failures
         )
         return signalling
 

@@ -8,6 +8,7 @@ from xml.etree.ElementTree import Element
 import pytest
 from slixmpp import JID, ClientXMPP
 
+from slixmpp_e2e.errors import PeerWithoutE2E
 from tests.pair import message as core_message
 from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, e2e, until
 
@@ -70,7 +71,8 @@ async def test_who_was_never_met_is_no_room_either(env: Env, tmp_path: Path, whe
 async def test_control_where_asking_to_enter_is_enough(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
     """Control: if whoever we ask to let us in counts as a room, as once they did, a person is written to in plaintext."""
     alice, bob = await env.client(ALICE, policy="require"), await env.client(BOB, load=False)
-    monkeypatch.setattr(e2e(alice)._client._rooms, "is_required", lambda account: False)
+    for evidence in ("is_required", "is_person"):
+        monkeypatch.setattr(e2e(alice)._client._rooms, evidence, lambda account: False)
     await env.settle(alice, bob)
     heard = Events(bob, "message")
     enter(alice, "bob@localhost/bot")
@@ -137,25 +139,115 @@ async def test_no_occupant_makes_a_person_of_a_room(env: Env) -> None:
     assert "service-unavailable" in answer.text
 
 
+# --- an account that says itself that it is a room ------------------------------------------------------------------
+
+INFO = "http://jabber.org/protocol/disco#info"
+ROOM, OCCUPANT = "carol@localhost", "carol@localhost/c"
+"""No contact of Alice's. In her eyes, `c` may be somebody in a room, or a device of Carol's."""
+
+
+@pytest.fixture
+def strangers(env: Env) -> Env:
+    """Where Alice and Carol are no contacts."""
+    env.server.set_subscription("alice@localhost", ROOM, "none")
+    env.server.set_subscription(ROOM, "alice@localhost", "none")
+    return env
+
+
+def say_room(env: Env, *accounts: str) -> list[str]:
+    """Let these accounts say that they are rooms; return the list of those that were asked."""
+    asked: list[str] = []
+
+    def answer(stanza: Element, sender: str) -> Element | None:
+        to = stanza.get("to", "")
+        if to not in accounts or stanza.get("type") != "get" or stanza.find(f"{{{INFO}}}query") is None:
+            return stanza
+        asked.append(to)
+        info = f"<query xmlns='{INFO}'><identity category='conference' type='text'/></query>"
+        env.server.inject(sender, f"<iq type='result' id='{stanza.get('id')}' from='{to}' to='{sender}'>{info}</iq>")
+        return None
+
+    env.server.hooks.append(answer)
+    return asked
+
+
 @pytest.mark.parametrize("known", [False, True])
-async def test_a_room_that_was_entered_before_says_so_itself_and_a_known_person_cannot(env: Env, known: bool) -> None:
+async def test_a_room_that_was_entered_before_says_so_itself_and_a_known_person_cannot(strangers: Env, known: bool) -> None:
     """Without the plugin for rooms. It is the bare JID that is asked."""
-    room = "room@localhost"
+    env = strangers
     alice = await env.client(ALICE, policy="require")
     if known:
-        e2e(alice).set_policy(room, "require")
-    failed = Events(alice, "e2e_send_failed")
-    asked = env.hold(lambda stanza, sender: stanza.get("to") == room and stanza.get("type") == "get")
-    alice.send_message(mto=room, mbody="hello, all", mtype="groupchat")
+        e2e(alice).set_policy(ROOM, "require")
+    failed, asked = Events(alice, "e2e_send_failed"), say_room(env, ROOM)
+    alice.send_message(mto=ROOM, mbody="hello, all", mtype="groupchat")
     if known:
         await failed.take()
-        assert (len(asked), env.in_clear("hello, all")) == (0, [])
+        assert (asked, env.in_clear("hello, all")) == ([], [])
         return
-    await until(asked.caught())
-    [(question, _)] = asked._held
-    info = "<query xmlns='http://jabber.org/protocol/disco#info'><identity category='conference' type='text'/></query>"
-    env.server.inject(ALICE, f"<iq type='result' id='{question.get('id')}' from='{room}' to='{ALICE}'>{info}</iq>")
     await until(env.server.wait_for(lambda handled: "hello, all" in handled.text))
-    assert room in e2e(alice)._client._rooms
-    assert not e2e(alice)._client.peers.is_known_account(room)
+    assert asked == [ROOM]
+    assert e2e(alice)._client._rooms.may_be(ROOM)
+    assert not e2e(alice)._client.peers.is_known_account(ROOM)
     assert len(failed) == 0
+
+
+@pytest.mark.parametrize("mtype", ["chat", "normal", "headline"])
+@pytest.mark.parametrize("to", [ROOM, OCCUPANT])
+async def test_a_server_that_calls_a_person_a_room_reads_nothing_that_is_for_them(strangers: Env, to: str, mtype: str) -> None:
+    """Carol's server lies about her. What is not for a room fails, before and after something that is; and you are told why."""
+    env = strangers
+    alice = await env.client(ALICE, policy="require")
+    await env.client(OCCUPANT, load=False)
+    failed = Events(alice, "e2e_send_failed")
+    say_room(env, ROOM)
+    for _ in range(2):
+        alice.send_message(mto=to, mbody=SECRET, mtype=mtype)
+        alice.send_message(mto=ROOM, mbody="hello, all", mtype="groupchat")
+        told = await failed.take()
+        assert (told.error.reason, "says that it is a room" in str(told.error)) == ("server-would-read", True)
+        await env.settle(alice)
+    assert len(env.in_clear("hello, all")) == 2
+    assert env.in_clear(SECRET) == []
+
+
+async def test_control_where_what_says_to_be_a_room_takes_everything(strangers: Env, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control: if it is a room for everything, as once it was, a lying server reads what is for a person."""
+    env = strangers
+    alice, carol = await env.client(ALICE, policy="require"), await env.client(OCCUPANT, load=False)
+    say_room(env, ROOM)
+    rooms = e2e(alice)._client._rooms
+    monkeypatch.setattr(rooms, "takes", lambda stanza, peer: rooms.may_be(peer.bare))
+    heard = Events(carol, "message")
+    alice.send_message(mto=OCCUPANT, mbody=SECRET, mtype="chat")
+    assert await heard.bodies(1) == [SECRET]
+
+
+async def test_a_contact_is_a_person_whatever_their_server_calls_them(env: Env) -> None:
+    """Though there was no session yet."""
+    alice, bob = await env.pair(policy="require")
+    asked, heard = say_room(env, "bob@localhost"), Events(bob, "message")
+    alice.send_message(mto=BOB, mbody=SECRET, mtype="chat")
+    assert str((await heard.take())["e2e"]["assurance"]) == "vouched"
+    assert (asked, env.in_clear(SECRET)) == ([], [])
+
+
+@pytest.mark.parametrize("policy", ["prefer", "require"])
+async def test_who_is_in_a_room_that_we_did_not_see_ourselves_enter_makes_no_person_of_it(strangers: Env, policy: str) -> None:
+    """Whatever they advertise: no session is opened, and nothing is stored. Under `prefer` a private message goes to them as to
+    anybody in a room."""
+    env = strangers
+    alice = await env.client(ALICE, policy=policy)
+    carol = await env.client(OCCUPANT, accept_from="anyone")
+    failed, heard = Events(alice, "e2e_send_failed"), Events(carol, "message")
+    say_room(env, ROOM)
+    alice.send_message(mto=OCCUPANT, mbody="a word in private", mtype="chat")
+    if policy == "prefer":
+        assert str((await heard.take())["e2e"]["assurance"]) == "none"
+    else:
+        await failed.take()
+    for to in (OCCUPANT, ROOM):
+        with pytest.raises(PeerWithoutE2E, match=f"{ROOM} is a room"):
+            await until(e2e(alice).connect(to))
+    assert env.in_clear("session-initiate") == []
+    assert not e2e(alice)._client.peers.is_known_account(ROOM)
+    assert not list(e2e(alice)._client.registry)

@@ -8,8 +8,8 @@ from slixmpp.basexmpp import BaseXMPP
 from slixmpp_e2e.errors import NotSent, NotSentReason
 from slixmpp_e2e.events import OtherKeyHeld
 from slixmpp_e2e.jids import bare
+from slixmpp_e2e.messages.rooms import MucRooms
 from slixmpp_e2e.messages.routing import RouteCache
-from slixmpp_e2e.messages.scope import MucRooms
 from slixmpp_e2e.sessions.admission.allow_list import AllowList
 from slixmpp_e2e.sessions.registry import SessionRegistry
 from slixmpp_e2e.trust.peer_settings import PeerSettingsLookup
@@ -43,7 +43,7 @@ class PeerChanges:
         xmpp, peer = self._xmpp, stanza["from"]
         own_jid = stanza["to"].bare if xmpp.is_component else xmpp.boundjid.bare
         self._rooms.note_presence(stanza)
-        if peer.bare not in self._rooms:
+        if not self._rooms.may_be(peer.bare):
             self._presence.update(own_jid, stanza)
         discovery.forget(xmpp, peer)
         self._routes.forget(peer.bare)

@@ -15,8 +15,8 @@ from slixmpp_e2e.events import PlaintextReceived, PlaintextRefused, StoreFailed
 from slixmpp_e2e.jids import bare
 from slixmpp_e2e.messages.clear import invited_by
 from slixmpp_e2e.messages.iq_tracking import IqTracker, is_request
+from slixmpp_e2e.messages.rooms import MucRooms
 from slixmpp_e2e.messages.scope import (
-    MucRooms,
     carbon_contents,
     forwarded_from,
     is_carbon,
@@ -170,7 +170,7 @@ class IncomingFilter:
 
         Then it is plaintext like any other, and refused. No event says so: it may only be late, after we stopped waiting.
         """
-        if not peer.local or peer.bare in self._rooms or self._peers.of(peer.bare).policy is not Policy.REQUIRE:
+        if not peer.local or self._rooms.may_be(peer.bare) or self._peers.of(peer.bare).policy is not Policy.REQUIRE:
             return False
         return not adapter.has_reply_handler(self._xmpp, reply)
 

@@ -20,8 +20,9 @@ from slixmpp_e2e.messages.clear import may_be_clear, reached_through
 from slixmpp_e2e.messages.failures import SendFailures
 from slixmpp_e2e.messages.iq_tracking import IqTracker, is_request
 from slixmpp_e2e.messages.queue import SendQueue
+from slixmpp_e2e.messages.rooms import MucRooms
 from slixmpp_e2e.messages.routing import RouteCache
-from slixmpp_e2e.messages.scope import MucRooms, never_encrypted
+from slixmpp_e2e.messages.scope import never_encrypted
 from slixmpp_e2e.policy import Policy
 from slixmpp_e2e.trust.peer_settings import PeerSettingsLookup
 from slixmpp_e2e.xmpp import adapter, marker
@@ -116,7 +117,7 @@ class OutgoingFilter:
         """Return whether a stanza that is outside the scope of encryption may leave in plaintext; NotSent if it can go no other
         way. Nothing with a user's words in it goes so to a person where encryption is required."""
         own = self._channel.own_jid(stanza.xml.get("from", ""))
-        if isinstance(stanza, Message) or not to.local or to.bare == bare(own) or to.bare in self._rooms:
+        if isinstance(stanza, Message) or not to.local or to.bare == bare(own) or self._rooms.takes(stanza, to):
             return True
         if may_be_clear(stanza) or not self._is_required(to):
             return True
@@ -145,6 +146,21 @@ class OutgoingFilter:
     def _is_required(self, person: JID) -> bool:
         return bool(person.local) and person.bare not in self._rooms and self._peers.of(person.bare).policy is Policy.REQUIRE
 
+    def _check_room_takes(self, stanza: StanzaBase) -> None:
+        """Raise NotSent if a stanza would leave to what only says that it is a room, and is for one person."""
+        to: JID = stanza["to"]
+        assert isinstance(stanza, Message | Iq | Presence)
+        if self._peers.of(to.bare).allows_plaintext or self._rooms.takes(stanza, to):
+            return
+        if not self._rooms.may_be(to.bare):
+            raise NotSent(f"the policy for {to.bare} has become `require` meanwhile", NotSentReason.ROUTE_UNKNOWN)
+        raise NotSent(
+            f"{to.bare} says that it is a room, but we have not seen ourselves enter it. Their policy is `require`, and the"
+            f" server of a person could say the same, to read what is for them. If it is a room: enter it while this plugin"
+            f" is loaded, or set the policy `off` for {to.bare}",
+            NotSentReason.SERVER_WOULD_READ,
+        )
+
     def at_other_filters(self) -> list[StanzaBase]:
         """Return the stanzas that have passed our first filter, and have yet to come to the second."""
         return [stanza for held in self._at_others.values() if (stanza := held()) is not None]
@@ -158,6 +174,7 @@ class OutgoingFilter:
     def write_plaintext(self, stanza: StanzaBase) -> None:
         """Put a stanza that has waited on the wire, before all that is sent after it."""
         try:
+            self._check_room_takes(stanza)
             self._plaintext(stanza)
         except NotSent as error:
             self._failures.report(stanza, error)

@@ -13,6 +13,7 @@ from slixmpp.basexmpp import BaseXMPP
 from slixmpp_e2e.errors import PeerOffline, PeerWithoutE2E, RefusedByPolicy
 from slixmpp_e2e.events import PresenceMissing
 from slixmpp_e2e.jids import bare
+from slixmpp_e2e.messages.rooms import MucRooms
 from slixmpp_e2e.policy import Outgoing, Policy, outgoing
 from slixmpp_e2e.sessions.registry import SessionRegistry, Target
 from slixmpp_e2e.store import SQLStore
@@ -22,7 +23,6 @@ from slixmpp_e2e.xmpp import discovery
 from slixmpp_e2e.xmpp.emitter import Emitter
 from slixmpp_e2e.xmpp.presence import PresenceCache
 from xmpp_e2e.errors import E2EError
-from xmpp_e2e.types import TrustModel
 
 MAX_DEVICES = 8
 """Resources of one bare JID that a stanza goes to: people have a few devices, and each costs a session."""
@@ -57,10 +57,9 @@ class Router:
         presence: PresenceCache,
         registry: SessionRegistry,
         emitter: Emitter,
-        on_room: Callable[[str], None],
+        rooms: MucRooms,
     ) -> None:
-        """``on_room`` is told of an account that says it is a room."""
-        self._on_room = on_room
+        self._rooms = rooms
         self._xmpp, self._own_key, self._store, self._peers = xmpp, own_key, store, peers
         self._presence, self._registry, self._emitter = presence, registry, emitter
 
@@ -69,8 +68,9 @@ class Router:
         account = bare(to)
         devices, advertised = await self._devices(own_jid, to)
         settings = self._peers.of(account)
-        if settings.policy is Policy.REQUIRE and await self._is_room(own_jid, account, settings.trust_model):
-            self._on_room(account)
+        # In a room, its occupants answer for their devices. Who advertises nothing is asked only where encryption is required:
+        # else what is for a room goes in plaintext as it is.
+        if (advertised or settings.policy is Policy.REQUIRE) and await self._rooms.ask(own_jid, account):
             return Route(plaintext=True)
         if advertised:
             self.mark_used(account)
@@ -86,20 +86,13 @@ class Router:
                 return Route(plaintext=False, targets=tuple((own_jid, device) for device in devices[:MAX_DEVICES]))
         raise _unreachable(to, advertised)
 
-    async def _is_room(self, own_jid: str, account: str, trust_model: TrustModel) -> bool:
-        """Return whether it is a room that we did not see ourselves enter. In a room, its occupants answer for their devices.
-
-        Only under ``require``: else what is for a room goes in plaintext as it is. A server that is trusted with nothing is not
-        asked: its word would send in plaintext what is for a person.
-        """
-        if trust_model is TrustModel.SERVER_UNTRUSTED or self._peers.is_known_account(account):
-            return False
-        return await discovery.is_room(self._xmpp, JID(own_jid), JID(account))
-
     async def best_device(self, own_jid: str, to: str) -> Target:
         """Return whom to open a session with, for an address; RefusedByPolicy, PeerOffline or PeerWithoutE2E if nobody."""
-        if not self._peers.of(bare(to)).policy.accepts_sessions:
-            raise RefusedByPolicy(f"our policy for {bare(to)} is `off`: no session is opened with them")
+        account = bare(to)
+        if not self._peers.of(account).policy.accepts_sessions:
+            raise RefusedByPolicy(f"our policy for {account} is `off`: no session is opened with them")
+        if await self._rooms.ask(own_jid, account):
+            raise PeerWithoutE2E(f"{account} is a room: no session goes through it. Connect to the address of the person")
         devices, advertised = await self._devices(own_jid, to)
         if not devices:
             raise _unreachable(to, advertised)

@@ -7,22 +7,14 @@ all resources (RFC 6121 §8.5.2.1.1).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from xml.etree.ElementTree import Element
 
 from slixmpp import JID, Iq, Message, Presence
-from slixmpp.basexmpp import BaseXMPP
 
-from slixmpp_e2e.bounded import keep_newest
-from slixmpp_e2e.xmpp import adapter
+from slixmpp_e2e.messages.rooms import MUC, MucRooms
 
 _DISCO_INFO = "{http://jabber.org/protocol/disco#info}query"
-_MUC = "{http://jabber.org/protocol/muc}x"
-_MUC_USER = "{http://jabber.org/protocol/muc#user}x"
-_SELF = "{http://jabber.org/protocol/muc#user}status[@code='110']"
-ROOMS = 1024
-"""Rooms that we have asked to enter, and as many that say they are rooms. The oldest goes first; slixmpp's plugin for rooms
-still knows it, or it is asked again."""
 _MESSAGE = "{jabber:client}message"
 _CARBONS = frozenset({"{urn:xmpp:carbons:2}received", "{urn:xmpp:carbons:2}sent"})
 _FORWARDED = "{urn:xmpp:forward:0}forwarded"
@@ -44,63 +36,6 @@ _BESIDE_EVENT = frozenset(
 _SUBSCRIPTION = frozenset({"subscribe", "subscribed", "unsubscribe", "unsubscribed", "probe"})
 
 
-class MucRooms:
-    """The rooms that we are in (XEP-0045 §7.2).
-
-    We ask to enter by directed presence, and are in when our own presence comes back from the room; or slixmpp's plugin for
-    rooms says so, which may have been loaded before. A bot that goes wherever it is invited can be invited to a person. So
-    whoever is known as a person stays one, and where encryption is required, asking to enter makes no room of anybody. A room
-    that was entered before we could see it says itself that it is one, when a way to it is sought (XEP-0045 §6.4).
-    """
-
-    def __init__(
-        self, xmpp: BaseXMPP, is_known_account: Callable[[str], bool], is_required: Callable[[str], bool]
-    ) -> None:
-        """``is_required``: whether the policy for an account (bare) is ``require``."""
-        self._xmpp = xmpp
-        self.is_known_account, self.is_required = is_known_account, is_required
-        self._entering: dict[str, str] = {}
-        """By room: our own address in it, as we asked for it."""
-        self._entered: set[str] = set()
-        self._identified: dict[str, None] = {}
-        """Bare JIDs of which disco#info says so."""
-
-    def note_entry(self, presence: Presence) -> None:
-        """Take in outgoing presence: it may ask to enter a room."""
-        to = presence["to"]
-        if presence.xml.find(_MUC) is not None:
-            self._entering.pop(to.bare, None)
-            keep_newest(self._entering, to.bare, to.full, ROOMS)
-
-    def note_presence(self, presence: Presence) -> None:
-        """Take in presence that came: it may be our own, from a room. It says so, or has the address that we asked for.
-
-        What we have not asked to enter is no room, whatever it sends.
-        """
-        sender = presence["from"]
-        extension = presence.xml.find(_MUC_USER)
-        if extension is None or sender.bare not in self._entering:
-            return
-        if extension.find(_SELF) is not None or sender.full == self._entering[sender.bare]:
-            if presence.xml.get("type") == "unavailable":
-                self._entered.discard(sender.bare)
-            else:
-                self._entered.add(sender.bare)
-
-    def note_identity(self, account: str) -> None:
-        """A bare JID, asked by disco#info, has the identity of a room."""
-        keep_newest(self._identified, account, None, ROOMS)
-
-    def __contains__(self, account: str) -> bool:
-        entered, asked = account in self._entered or account in self._identified, account in self._entering
-        if not entered and "xep_0045" in self._xmpp.plugin:
-            joined = adapter.joined_room(self._xmpp, account)
-            entered, asked = joined is True, asked or joined is not None
-        if not (entered or asked) or self.is_known_account(account):
-            return False
-        return entered or not self.is_required(account)
-
-
 def never_encrypted(stanza: Message | Iq | Presence, peer: JID, rooms: MucRooms, *, component: bool = False) -> bool:
     """Return whether a stanza to ``peer`` stays outside sessions under every policy.
 
@@ -110,14 +45,14 @@ def never_encrypted(stanza: Message | Iq | Presence, peer: JID, rooms: MucRooms,
     message makes no room of a person, nor of anybody where encryption is required: a bot's reply has the type of what it
     replies to.
     """
-    if not peer.local or peer.bare in rooms:
+    if not peer.local or rooms.takes(stanza, peer):
         return True
     if isinstance(stanza, Presence):
-        return component or stanza.xml.get("type") in _SUBSCRIPTION or stanza.xml.find(_MUC) is not None
+        return component or stanza.xml.get("type") in _SUBSCRIPTION or stanza.xml.find(MUC) is not None
     if isinstance(stanza, Iq):
         return not peer.resource or stanza.xml.find(_DISCO_INFO) is not None
     kind = stanza.xml.get("type")
-    return kind == "groupchat" and not (rooms.is_required(peer.bare) or rooms.is_known_account(peer.bare))
+    return kind == "groupchat" and not (rooms.is_required(peer.bare) or rooms.is_person(peer.bare))
 
 
 def plaintext_always_allowed(stanza: Message | Iq, peer: JID, rooms: MucRooms, account: str) -> bool:
@@ -129,7 +64,7 @@ def plaintext_always_allowed(stanza: Message | Iq, peer: JID, rooms: MucRooms, a
     those pass that can be nothing but a service's and hold nothing else: events of a bare JID's nodes (PEP, XEP-0163), and
     what our own archive (XEP-0313) answers.
     """
-    if not peer.local or peer.bare in rooms:
+    if not peer.local or rooms.gives(stanza, peer):
         return True
     kind, tags = stanza.xml.get("type"), [child.tag for child in stanza.xml]
     if isinstance(stanza, Iq):

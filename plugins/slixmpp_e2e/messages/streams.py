@@ -8,6 +8,7 @@ from slixmpp.xmlstream.stanzabase import StanzaBase
 from slixmpp_e2e.messages.failures import SendFailures
 from slixmpp_e2e.messages.outgoing import OutgoingFilter
 from slixmpp_e2e.messages.queue import SendQueue
+from slixmpp_e2e.messages.rooms import MucRooms
 from slixmpp_e2e.sessions.registry import SessionRegistry
 from slixmpp_e2e.xmpp import adapter
 from slixmpp_e2e.xmpp.iq_channel import IqChannel
@@ -23,13 +24,14 @@ class StreamChanges:
         xmpp: BaseXMPP,
         channel: IqChannel,
         presence: PresenceCache,
+        rooms: MucRooms,
         registry: SessionRegistry,
         outgoing: OutgoingFilter,
         queue: SendQueue,
         failures: SendFailures,
     ) -> None:
         self._xmpp, self._channel, self._presence, self._registry = xmpp, channel, presence, registry
-        self._outgoing, self._queue, self._failures = outgoing, queue, failures
+        self._rooms, self._outgoing, self._queue, self._failures = rooms, outgoing, queue, failures
         self._kept: list[StanzaBase] = []
         """What waits for the next stream."""
 
@@ -40,6 +42,7 @@ class StreamChanges:
             driver.abort_unreachable(error)
         self._channel.clear()
         self._presence.reset()
+        self._rooms.forget_identities()
         if keep:
             self._kept += waiting
         else:

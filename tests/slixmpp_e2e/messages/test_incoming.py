@@ -14,7 +14,7 @@ from slixmpp.xmlstream.stanzabase import StanzaBase
 from slixmpp_e2e.events import PlaintextReceived, PlaintextRefused, StoreFailed
 from slixmpp_e2e.messages.incoming import IncomingFilter
 from slixmpp_e2e.messages.iq_tracking import IqTracker
-from slixmpp_e2e.messages.scope import MucRooms
+from slixmpp_e2e.messages.rooms import MucRooms
 from slixmpp_e2e.policy import Policy
 from slixmpp_e2e.store import StoreError
 from slixmpp_e2e.trust.peer_settings import PeerSettings
@@ -48,7 +48,7 @@ class In:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.xmpp, self.iqs = offline_client(), IqTracker(lambda stamped: ALICE)
         self.channel = IqChannel(self.xmpp)
-        self.rooms = MucRooms(self.xmpp, lambda account: False, lambda account: False)
+        self.rooms = MucRooms(self.xmpp, lambda account: False, lambda account: False, lambda account: True)
         self.settings = settings()
         self.by_account: dict[str, PeerSettings] = {}
         self.error: StoreError | None = None

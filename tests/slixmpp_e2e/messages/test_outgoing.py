@@ -11,7 +11,7 @@ from slixmpp.xmlstream.stanzabase import StanzaBase
 
 from slixmpp_e2e.errors import NotSentReason
 from slixmpp_e2e.messages.outgoing import OutgoingFilter
-from slixmpp_e2e.messages.scope import MucRooms
+from slixmpp_e2e.messages.rooms import MucRooms
 from slixmpp_e2e.policy import Policy
 from slixmpp_e2e.xmpp import marker
 from slixmpp_e2e.xmpp.iq_channel import IqChannel, QueuedIq
@@ -33,7 +33,7 @@ class Out:
         self.fake = FakeSessions(*self.drivers.values())
         self.settings = settings()
         self.error: E2EError | None = None
-        self.rooms = MucRooms(self.xmpp, lambda account: False, lambda account: False)
+        self.rooms = MucRooms(self.xmpp, lambda account: False, lambda account: False, lambda account: True)
         failures: Any = SimpleNamespace(report=self.fake.recorder.fail, track=self.fake.iqs.add)
         peers: Any = SimpleNamespace(of=self._settings_of)
         self.filters = OutgoingFilter(self.xmpp, self.channel, self.rooms, self.fake.iqs, peers, self.fake.routes, failures)

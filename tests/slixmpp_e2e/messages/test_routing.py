@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +19,6 @@ from tests.slixmpp_e2e.messages.fake_sessions import BARE, ONE, PLAINTEXT, TWO, 
 from tests.slixmpp_e2e.messages.stanzas import offline_client, settings
 from xmpp_e2e.errors import E2EError
 from xmpp_e2e.states import State
-from xmpp_e2e.types import TrustModel
 from xmpp_loopback import reconnect
 
 THREE = f"{BARE}/3"
@@ -31,8 +29,9 @@ class Around:
 
     def __init__(self, store: SQLStore, monkeypatch: pytest.MonkeyPatch, *drivers: FakeDriver) -> None:
         self.store = store
-        self.rooms: list[str] = []
-        self.is_room = False
+        self.room = ""
+        """The account that is one."""
+        self.asked_rooms: list[tuple[str, str]] = []
         self.policy = Policy.PREFER
         self.online: list[str] = []
         self.advertised: dict[str, bool | None] = {}
@@ -42,17 +41,13 @@ class Around:
         self.registry = FakeSessions(*drivers).registry
         own_key: Any = SimpleNamespace(wait_loaded=self._wait_loaded)
         presence: Any = SimpleNamespace(online=self._online, note_written_to=lambda own_account, account: None)
-        monkeypatch.setattr(discovery, "is_room", self._is_room)
-        self.trust_model = TrustModel.SERVER_AUTHENTICATES
+        rooms: Any = SimpleNamespace(ask=self._is_room)
         peers: Any = SimpleNamespace(
-            of=lambda account: replace(
-                settings(self.policy, has_used_e2e=store.has_used_e2e(account)), trust_model=self.trust_model
-            ),
-            is_known_account=store.has_used_e2e,
+            of=lambda account: settings(self.policy, has_used_e2e=store.has_used_e2e(account))
         )
         xmpp = offline_client()
         self.events = Events(xmpp, "e2e_presence_missing")
-        self.router = Router(xmpp, own_key, store, peers, presence, self.registry, Emitter(xmpp), self.rooms.append)
+        self.router = Router(xmpp, own_key, store, peers, presence, self.registry, Emitter(xmpp), rooms)
 
     async def _wait_loaded(self) -> None:
         if self.error is not None:
@@ -62,9 +57,9 @@ class Around:
         assert account == BARE
         return self.online
 
-    async def _is_room(self, xmpp: Any, own_jid: Any, account: Any) -> bool:
-        assert account == BARE
-        return self.is_room
+    async def _is_room(self, own_jid: str, account: str) -> bool:
+        self.asked_rooms.append((own_jid, account))
+        return account == self.room
 
     async def _query_support(self, xmpp: Any, own_jid: Any, jids: list[str]) -> dict[str, bool | None]:
         self.asked.append(jids)
@@ -190,22 +185,20 @@ async def test_who_sends_presence_is_told_nothing(env: Env) -> None:
     assert len(told) == 0
 
 
-@pytest.mark.parametrize("advertised", [True, False])
-async def test_who_says_to_be_a_room_is_one_and_is_never_stored_as_a_person(around: Around, advertised: bool) -> None:
-    """Its occupants answer for their devices. Also under `require`, for whoever is not known as a person."""
-    around.policy, around.is_room = Policy.REQUIRE, True
-    around.advertised[ONE] = advertised
-    assert (await around.router.find(ALICE, ONE)).plaintext
-    assert (around.rooms, around.store.has_used_e2e(BARE)) == ([BARE], False)
+@pytest.mark.parametrize("policy", [Policy.PREFER, Policy.REQUIRE])
+@pytest.mark.parametrize("advertised", [True, False, None])
+async def test_a_room_is_never_stored_as_a_person(around: Around, policy: Policy, advertised: bool | None) -> None:
+    """Its occupants answer for their devices. It is asked where that makes a difference."""
+    around.policy, around.room, around.advertised[ONE] = policy, BARE, advertised
+    assert await around.router.find(ALICE, ONE) == PLAINTEXT
+    assert not around.store.has_used_e2e(BARE)
+    assert around.asked_rooms == ([(ALICE, BARE)] if advertised or policy is Policy.REQUIRE else [])
 
 
-@pytest.mark.parametrize("known", [True, False])
-async def test_a_person_or_a_server_that_is_trusted_with_nothing_is_not_asked(around: Around, known: bool) -> None:
-    around.policy, around.is_room, around.advertised[ONE] = Policy.REQUIRE, True, False
-    if known:
-        around.store.record_e2e_use(BARE, 1.0)
-    else:
-        around.trust_model = TrustModel.SERVER_UNTRUSTED
-    with pytest.raises(PeerWithoutE2E):
-        await around.router.find(ALICE, ONE)
-    assert around.rooms == []
+@pytest.mark.parametrize("to", [ONE, BARE])
+async def test_no_session_is_opened_with_a_room(around: Around, to: str) -> None:
+    """Nor with anybody in it, whatever they advertise."""
+    around.room, around.online, around.advertised[ONE] = BARE, [ONE], True
+    with pytest.raises(PeerWithoutE2E, match=f"{BARE} is a room"):
+        await around.router.best_device(ALICE, to)
+    assert around.asked == []

@@ -11,8 +11,9 @@ from xml.etree.ElementTree import SubElement, fromstring, tostring
 import pytest
 from slixmpp import JID, ClientXMPP
 
-from slixmpp_e2e.messages import scope
-from slixmpp_e2e.messages.scope import MucRooms, carbon_contents, is_carbon, never_encrypted, plaintext_always_allowed
+from slixmpp_e2e.messages import rooms as rooms_module
+from slixmpp_e2e.messages.rooms import MucRooms
+from slixmpp_e2e.messages.scope import carbon_contents, is_carbon, never_encrypted, plaintext_always_allowed
 from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, e2e, turns, until
 from tests.slixmpp_e2e.messages.stanzas import BODY, DELAY, DISCO, EVENT, MUC, VERSION, carbon, copied, stanza
 from xmpp_loopback import HandledStanza
@@ -36,7 +37,7 @@ def rooms(*joined: str, required: bool = False) -> MucRooms:
         rooms={None: {name: {"alice": {}} for name in names}}, our_nicks={None: dict.fromkeys(names, "alice")}
     )
     client: Any = SimpleNamespace(plugin={"xep_0045": muc} if joined else {})
-    known = MucRooms(client, lambda account: account == FRIEND, lambda account: required)
+    known = MucRooms(client, lambda account: account == FRIEND, lambda account: required, lambda account: True)
     for address in (ROOM, f"{FRIEND}/x"):
         known.note_entry(stanza("presence", "", MUC, to=address))
     return known
@@ -76,7 +77,7 @@ def test_where_encryption_is_required_a_room_must_have_let_us_in(sender: str, pa
 
 
 def test_the_rooms_that_we_have_asked_to_enter_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scope, "ROOMS", 2)
+    monkeypatch.setattr(rooms_module, "ROOMS", 2)
     known = rooms()
     for name in ("a", "b", "c"):
         known.note_entry(stanza("presence", "", MUC, to=f"{name}@localhost/x"))

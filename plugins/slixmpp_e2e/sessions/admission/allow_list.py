@@ -65,12 +65,13 @@ class AllowList:
         return roster.has_jid(account) and roster[account]["subscription"] in ("from", "both")
 
     def is_in_roster(self, account: str) -> bool:
-        """Return whether the account is a contact, or one whose presence we have asked for; True if that is not known.
+        """Return whether the account is subscribed to us, or we to them; True if that is not known. Costs no look-up."""
+        return not self.has_roster or self.is_subscribed(account)
 
-        Costs no look-up.
-        """
+    def is_subscribed(self, account: str) -> bool:
+        """Return whether the account is a contact, or one to whose presence we are subscribed. Costs no look-up."""
         roster = self._xmpp.client_roster
-        if not self.has_roster or self.is_contact(account):
+        if self.is_contact(account):
             return True
         return roster.has_jid(account) and roster[account]["subscription"] == "to"
 
