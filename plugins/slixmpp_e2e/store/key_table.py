@@ -24,6 +24,8 @@ ACCEPTED = "accepted"
 """In the history: the key was remembered as the peer showed it; or, by the method ``accept``, the user accepts it."""
 RAISED = "raised"
 """In the history: a session raised the assurance of the key."""
+INHERITED = "inherited"
+"""In the history: an address has a key from before a component's addresses were told apart."""
 
 _TRUST, _HISTORY = tables.trust, tables.history
 _T = TypeVar("_T")
@@ -54,12 +56,14 @@ def changed_peers_since(connection: Connection, path: Path, since: int | None) -
 
 
 class KeyTable:
-    """The keys of one peer."""
+    """The keys of one peer, as one address of ours knows them.
 
-    def __init__(self, connection: Connection, path: Path, peer: str) -> None:
-        self._connection = connection
-        self._path = path
-        self._peer = peer
+    What was known before a component's addresses were told apart holds at each, until it learns of the peer itself.
+    """
+
+    def __init__(self, connection: Connection, path: Path, peer: str, own: str) -> None:
+        self._connection, self._path = connection, path
+        self._peer, self._own = peer, own
 
     def keys(self, fingerprint: Fingerprint | None = None) -> tuple[KnownKey, ...]:
         """Return all keys, or the one with this fingerprint, the oldest first."""
@@ -118,6 +122,7 @@ class KeyTable:
 
     def forget(self, fingerprint: Fingerprint | None, now: float) -> int:
         """Forget one key or all, and return the number of forgotten keys."""
+        self._inherit(now)
         keys = self.keys(fingerprint)
         for key in keys:
             self._append_history(key, "forgotten", now)
@@ -126,15 +131,29 @@ class KeyTable:
 
     def history(self) -> tuple[Change, ...]:
         """Return all changes of the peer's keys, the oldest first."""
-        query = select(_HISTORY).where(_HISTORY.c.peer == self._peer).order_by(_HISTORY.c.id)
+        ours = and_(_HISTORY.c.peer == self._peer, _HISTORY.c.own.in_(("", self._own)))
+        query = select(_HISTORY).where(ours).order_by(_HISTORY.c.id)
         return tuple(self._parse_change(row) for row in self._connection.execute(query))
 
     def _key(self, fingerprint: Fingerprint) -> KnownKey | None:
         return next(iter(self.keys(fingerprint)), None)
 
     def _which(self, fingerprint: Fingerprint | None) -> ColumnElement[bool]:
-        of_peer = _TRUST.c.peer == self._peer
+        of_peer = and_(_TRUST.c.peer == self._peer, _TRUST.c.own == (self._own if self._has_own() else ""))
         return of_peer if fingerprint is None else and_(of_peer, _TRUST.c.fingerprint == str(fingerprint))
+
+    def _has_own(self) -> bool:
+        """Return whether this address has learned anything of the peer itself."""
+        ours = and_(_HISTORY.c.peer == self._peer, _HISTORY.c.own == self._own)
+        return not self._own or self._connection.execute(select(_HISTORY.c.id).where(ours).limit(1)).first() is not None
+
+    def _inherit(self, now: float) -> None:
+        """Before this address learns something itself: let it have what it was shown till now."""
+        if self._has_own():
+            return
+        for key in self.keys():
+            self._connection.execute(insert(_TRUST).values(self._row(key)))
+            self._append_history(key, INHERITED, now)
 
     def _check_room(self) -> None:
         count = select(func.count()).select_from(_TRUST).where(self._which(None))
@@ -144,17 +163,21 @@ class KeyTable:
 
     def _save(self, key: KnownKey, new: bool, what: str, now: float) -> None:
         """Write the key, and the line of the history about it: never one without the other."""
-        row = {
+        self._inherit(now)
+        change = insert(_TRUST) if new else update(_TRUST).where(self._which(key.fingerprint))
+        self._connection.execute(change.values(self._row(key)))
+        self._append_history(key, what, now)
+
+    def _row(self, key: KnownKey) -> dict[str, object]:
+        return {
             "peer": self._peer,
             "fingerprint": str(key.fingerprint),
             "assurance": str(key.assurance),
             "method": key.verified_by,
             "since": key.first_seen,
             "blocked": key.blocked,
+            "own": self._own,
         }
-        change = insert(_TRUST) if new else update(_TRUST).where(self._which(key.fingerprint))
-        self._connection.execute(change.values(row))
-        self._append_history(key, what, now)
 
     def _append_history(self, key: KnownKey, what: str, now: float) -> None:
         row = {
@@ -164,6 +187,7 @@ class KeyTable:
             "what": what,
             "assurance": str(key.assurance),
             "method": key.verified_by,
+            "own": self._own,
         }
         self._connection.execute(insert(_HISTORY).values(row))
 

@@ -92,29 +92,30 @@ class SecretTable:
             raise StoreError(self._path, cause, StoreReason.IDENTITY_MISSING)
         connection.execute(insert(_META).values({"name": tables.KEY_BEGUN, "value": ""}))
 
-    def put_secret(self, connection: Connection, peer: str, kind: str, key_id: str, value: bytes) -> None:
+    def put_secret(self, connection: Connection, peer: str, kind: str, key_id: str, value: bytes, own: str = "") -> None:
         """Store a secret in the place of any with the same kind and id. ValueError if it is too large."""
         if len(value) > SECRET_BYTES:
             raise ValueError(f"a secret has at most {SECRET_BYTES} bytes, not {len(value)}")
-        encrypted = self._encrypt(connection, value, _SECRETS.name, peer, kind, key_id)
-        connection.execute(delete(_SECRETS).where(_is_secret(peer, kind, key_id)))
-        row = {"peer": peer, "kind": kind, "key_id": key_id, "value": encrypted}
+        encrypted = self._encrypt(connection, value, *_secret_place(peer, kind, key_id, own))
+        connection.execute(delete(_SECRETS).where(_is_secret(peer, kind, key_id, own)))
+        row = {"peer": peer, "kind": kind, "key_id": key_id, "value": encrypted, "own": own}
         connection.execute(insert(_SECRETS).values(row))
 
-    def secret(self, connection: Connection, peer: str, kind: str, key_id: str) -> bytes | None:
+    def secret(self, connection: Connection, peer: str, kind: str, key_id: str, own: str = "") -> bytes | None:
         """Return the secret, or None."""
-        encrypted = connection.execute(select(_SECRETS.c.value).where(_is_secret(peer, kind, key_id))).scalar()
-        return None if encrypted is None else self._decrypt(connection, _secret_row(peer, kind, key_id, encrypted))
+        encrypted = connection.execute(select(_SECRETS.c.value).where(_is_secret(peer, kind, key_id, own))).scalar()
+        return None if encrypted is None else self._decrypt(connection, _secret_row(peer, kind, key_id, own, encrypted))
 
-    def secret_ids(self, connection: Connection, peer: str, kind: str) -> tuple[str, ...]:
+    def secret_ids(self, connection: Connection, peer: str, kind: str, own: str = "") -> tuple[str, ...]:
         """Return the ids of the secrets of this kind, sorted."""
-        query = select(_SECRETS.c.key_id).where(and_(_SECRETS.c.peer == peer, _SECRETS.c.kind == kind))
+        of_kind = and_(_SECRETS.c.peer == peer, _SECRETS.c.kind == kind, _SECRETS.c.own == own)
+        query = select(_SECRETS.c.key_id).where(of_kind)
         found = connection.execute(query).scalars().all()
         return parse_row(self._path, _SECRETS, lambda: tuple(sorted(found)))
 
-    def forget_secret(self, connection: Connection, peer: str, kind: str, key_id: str) -> bool:
+    def forget_secret(self, connection: Connection, peer: str, kind: str, key_id: str, own: str = "") -> bool:
         """Delete a secret. Return False if there was none."""
-        return connection.execute(delete(_SECRETS).where(_is_secret(peer, kind, key_id))).rowcount > 0
+        return connection.execute(delete(_SECRETS).where(_is_secret(peer, kind, key_id, own))).rowcount > 0
 
     def protection_kind(self, connection: Connection) -> str | None:
         """Return the ``kind`` of the protection that the store needs, or None if nothing is encrypted yet."""
@@ -208,7 +209,7 @@ def _encrypted_rows(connection: Connection) -> Iterator[_EncryptedRow]:
     for row in connection.execute(select(_IDENTITY)).all():
         yield _identity_row(row.generation, row.certificate, row.private_key)
     for row in connection.execute(select(_SECRETS)).all():
-        yield _secret_row(row.peer, row.kind, row.key_id, row.value)
+        yield _secret_row(row.peer, row.kind, row.key_id, row.own, row.value)
 
 
 def _identity_row(generation: int, certificate: bytes, encrypted: bytes) -> _EncryptedRow:
@@ -217,11 +218,16 @@ def _identity_row(generation: int, certificate: bytes, encrypted: bytes) -> _Enc
     return _EncryptedRow(_IDENTITY, where, "private_key", encrypted, place, "our private key")
 
 
-def _secret_row(peer: str, kind: str, key_id: str, encrypted: bytes) -> _EncryptedRow:
-    where, place = _is_secret(peer, kind, key_id), (_SECRETS.name, peer, kind, key_id)
+def _secret_row(peer: str, kind: str, key_id: str, own: str, encrypted: bytes) -> _EncryptedRow:
+    where, place = _is_secret(peer, kind, key_id, own), _secret_place(peer, kind, key_id, own)
     description = f"the secret {key_id!r} of the kind {kind!r} shared with {peer}"
     return _EncryptedRow(_SECRETS, where, "value", encrypted, place, description)
 
 
-def _is_secret(peer: str, kind: str, key_id: str) -> ColumnElement[bool]:
-    return and_(_SECRETS.c.peer == peer, _SECRETS.c.kind == kind, _SECRETS.c.key_id == key_id)
+def _secret_place(peer: str, kind: str, key_id: str, own: str) -> tuple[str, ...]:
+    """Return where a secret belongs. Without an own address, that is where it belonged before there was that column."""
+    return (_SECRETS.name, peer, kind, key_id, *([own] if own else []))
+
+
+def _is_secret(peer: str, kind: str, key_id: str, own: str) -> ColumnElement[bool]:
+    return and_(_SECRETS.c.peer == peer, _SECRETS.c.kind == kind, _SECRETS.c.key_id == key_id, _SECRETS.c.own == own)

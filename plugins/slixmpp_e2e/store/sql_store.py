@@ -60,7 +60,11 @@ def require_bare(jid: str) -> str:
 
 
 class SQLStore:
-    """An open store. ``open`` and ``for_jid`` make it; ``close`` or ``with`` ends it. All methods raise StoreError."""
+    """An open store. ``open`` and ``for_jid`` make it; ``close`` or ``with`` ends it. All methods raise StoreError.
+
+    ``own`` is the address of ours (a bare JID) whose keys, secrets and attempts are meant. Only a component has several, so it
+    counts only with ``component`` set; without it, what was stored before addresses were told apart is meant.
+    """
 
     def __init__(self, database: Database, protection: KeyProtection) -> None:
         self._database = database
@@ -71,6 +75,8 @@ class SQLStore:
         self._close = weakref.finalize(self, _close, self._lock, database)
         self.data_version = database.data_version
         """Returns another number whenever another connection has written."""
+        self.component: str | None = None
+        """The domain of the component whose store this is."""
         self.policy_writes = 0
         """How often this connection has written policies, or who has used encryption."""
         self._polled_version = -1
@@ -207,34 +213,36 @@ class SQLStore:
         with self._encrypting() as connection:  # another process may have been faster
             return self._secrets.own_key(connection) or self._secrets.create_own_key(connection, create)
 
-    def put_secret(self, bare_jid: str, kind: str, key_id: str, value: bytes) -> None:
+    def put_secret(self, bare_jid: str, kind: str, key_id: str, value: bytes, own: str = "") -> None:
         """Store a secret shared with the peer, encrypted, in the place of any with the same kind and id. ValueError."""
         with self._encrypting() as connection:
-            self._secrets.put_secret(connection, require_bare(bare_jid), kind, key_id, value)
+            self._secrets.put_secret(connection, require_bare(bare_jid), kind, key_id, value, self.own(own))
 
-    def secret(self, bare_jid: str, kind: str, key_id: str) -> bytes | None:
+    def secret(self, bare_jid: str, kind: str, key_id: str, own: str = "") -> bytes | None:
         """Return the secret, or None."""
         with self._reading() as connection:
-            return self._secrets.secret(connection, require_bare(bare_jid), kind, key_id)
+            return self._secrets.secret(connection, require_bare(bare_jid), kind, key_id, self.own(own))
 
-    def secret_ids(self, bare_jid: str, kind: str) -> tuple[str, ...]:
+    def secret_ids(self, bare_jid: str, kind: str, own: str = "") -> tuple[str, ...]:
         """Return the ids of the secrets of this kind, sorted."""
         with self._reading() as connection:
-            return self._secrets.secret_ids(connection, require_bare(bare_jid), kind)
+            return self._secrets.secret_ids(connection, require_bare(bare_jid), kind, self.own(own))
 
-    def forget_secret(self, bare_jid: str, kind: str, key_id: str) -> bool:
+    def forget_secret(self, bare_jid: str, kind: str, key_id: str, own: str = "") -> bool:
         """Forget a secret. Return False if there was none."""
         with self._writing() as connection:
-            return self._secrets.forget_secret(connection, require_bare(bare_jid), kind, key_id)
+            return self._secrets.forget_secret(connection, require_bare(bare_jid), kind, key_id, self.own(own))
 
     # --- the keys of peers -----------------------------------------------------------------------------------------
 
-    def known_keys(self, bare_jid: str) -> KnownKeys:
+    def known_keys(self, bare_jid: str, own: str = "") -> KnownKeys:
         """Return the keys of the peer for a new session, the oldest first."""
         with self._reading() as connection:
-            return KnownKeys(self._keys(connection, bare_jid).keys())
+            return KnownKeys(self._keys(connection, bare_jid, own).keys())
 
-    def remember_key(self, bare_jid: str, fingerprint: Fingerprint, assurance: Assurance, method: str, now: float) -> bool:
+    def remember_key(
+        self, bare_jid: str, fingerprint: Fingerprint, assurance: Assurance, method: str, now: float, own: str = ""
+    ) -> bool:
         """Remember a key when its session opens, or raise its assurance; never lower it. Return whether something changed.
 
         Nothing changes for KNOWN, which proves nothing new, and for a blocked key. ValueError for NONE.
@@ -242,40 +250,40 @@ class SQLStore:
         if assurance is Assurance.NONE:
             raise ValueError("a key without any assurance is not remembered")
         with self._writing() as connection:
-            return self._keys(connection, bare_jid).remember(fingerprint, assurance, method, now)
+            return self._keys(connection, bare_jid, own).remember(fingerprint, assurance, method, now)
 
-    def pin(self, bare_jid: str, fingerprint: Fingerprint, now: float) -> bool:
+    def pin(self, bare_jid: str, fingerprint: Fingerprint, now: float, own: str = "") -> bool:
         """Make the key VERIFIED by ``pin``: the user vouches for it. Return False if it was verified before. KeyBlocked."""
         with self._writing() as connection:
-            return self._keys(connection, bare_jid).pin(fingerprint, now)
+            return self._keys(connection, bare_jid, own).pin(fingerprint, now)
 
-    def accept(self, bare_jid: str, fingerprint: Fingerprint, now: float) -> bool:
+    def accept(self, bare_jid: str, fingerprint: Fingerprint, now: float, own: str = "") -> bool:
         """Accept the key without a proof. Return False if it was verified or accepted before. KeyBlocked."""
         with self._writing() as connection:
-            return self._keys(connection, bare_jid).accept(fingerprint, now)
+            return self._keys(connection, bare_jid, own).accept(fingerprint, now)
 
-    def doubt(self, bare_jid: str, fingerprint: Fingerprint, now: float) -> bool:
+    def doubt(self, bare_jid: str, fingerprint: Fingerprint, now: float, own: str = "") -> bool:
         """Take back that the key is verified. Return False if it was not."""
         with self._writing() as connection:
-            return self._keys(connection, bare_jid).doubt(fingerprint, now)
+            return self._keys(connection, bare_jid, own).doubt(fingerprint, now)
 
-    def block(self, bare_jid: str, fingerprint: Fingerprint, now: float) -> bool:
+    def block(self, bare_jid: str, fingerprint: Fingerprint, now: float, own: str = "") -> bool:
         """Block the key, remembered or not, until it is forgotten. Return False if it was blocked before."""
         with self._writing() as connection:
-            return self._keys(connection, bare_jid).block(fingerprint, now)
+            return self._keys(connection, bare_jid, own).block(fingerprint, now)
 
-    def forget(self, bare_jid: str, fingerprint: Fingerprint | None, now: float) -> int:
+    def forget(self, bare_jid: str, fingerprint: Fingerprint | None, now: float, own: str = "") -> int:
         """Forget one key, or with None all keys of the peer. Return the number of forgotten keys.
 
         The policy, ``has_used_e2e`` and the history stay.
         """
         with self._writing() as connection:
-            return self._keys(connection, bare_jid).forget(fingerprint, now)
+            return self._keys(connection, bare_jid, own).forget(fingerprint, now)
 
-    def history(self, bare_jid: str) -> tuple[Change, ...]:
+    def history(self, bare_jid: str, own: str = "") -> tuple[Change, ...]:
         """Return all changes of the peer's keys, the oldest first."""
         with self._reading() as connection:
-            return self._keys(connection, bare_jid).history()
+            return self._keys(connection, bare_jid, own).history()
 
     def changed_peers(self) -> frozenset[str]:
         """Return the peers whose keys the user has decided about since the last call. The first call returns none.
@@ -292,13 +300,23 @@ class SQLStore:
             return peers
 
     def peers(self) -> tuple[str, ...]:
-        """Return the bare JIDs of all peers with a remembered key, sorted."""
+        """Return the bare JIDs of all peers of whom any address of ours remembers a key, sorted."""
         with self._reading() as connection:
             found = connection.execute(select(tables.trust.c.peer).distinct()).scalars().all()
         return parse_row(self.path, tables.trust, lambda: tuple(sorted(map(require_bare, found))))
 
-    def _keys(self, connection: Connection, bare_jid: str) -> KeyTable:
-        return KeyTable(connection, self.path, require_bare(bare_jid))
+    def remembers(self, bare_jid: str) -> bool:
+        """Return whether any address of ours remembers a key of the peer."""
+        query = select(tables.trust.c.peer).where(tables.trust.c.peer == require_bare(bare_jid)).limit(1)
+        with self._reading() as connection:
+            return connection.execute(query).first() is not None
+
+    def own(self, own: str) -> str:
+        """Return what stands in the column ``own`` for an address of ours."""
+        return require_bare(own) if own and self.component is not None else ""
+
+    def _keys(self, connection: Connection, bare_jid: str, own: str) -> KeyTable:
+        return KeyTable(connection, self.path, require_bare(bare_jid), self.own(own))
 
     # --- policies, and who has used encryption ---------------------------------------------------------------------
 
@@ -343,31 +361,31 @@ class SQLStore:
 
     # --- failed attempts -------------------------------------------------------------------------------------------
 
-    def count_failed_attempt(self, bare_jid: str, kind: str) -> int:
+    def count_failed_attempt(self, bare_jid: str, kind: str, own: str = "") -> int:
         """Count one more failed attempt, and return the new count, which survives a restart."""
-        which = _is_counter(require_bare(bare_jid), kind)
+        which, own = self._is_counter(bare_jid, kind, own), self.own(own)
         with self._writing() as connection:
             if connection.execute(update(_FAILURES).where(which).values(count=_FAILURES.c.count + 1)).rowcount == 0:
-                connection.execute(insert(_FAILURES).values({"peer": bare_jid, "kind": kind, "count": 1}))
+                connection.execute(insert(_FAILURES).values({"peer": bare_jid, "kind": kind, "count": 1, "own": own}))
             return self._count(connection, which)
 
-    def failed_attempts(self, bare_jid: str, kind: str) -> int:
-        """Return the number of failed attempts since the last ``clear_failed_attempts``."""
+    def failed_attempts(self, bare_jid: str, kind: str, own: str | None = None) -> int:
+        """Return the failed attempts since the last ``clear_failed_attempts``; with None those at all addresses of ours."""
         with self._reading() as connection:
-            return self._count(connection, _is_counter(require_bare(bare_jid), kind))
+            return self._count(connection, self._is_counter(bare_jid, kind, own))
 
-    def clear_failed_attempts(self, bare_jid: str, kind: str) -> None:
-        """Set the count to 0."""
+    def clear_failed_attempts(self, bare_jid: str, kind: str, own: str | None = None) -> None:
+        """Set the count to 0; with None at all addresses of ours."""
         with self._writing() as connection:
-            connection.execute(delete(_FAILURES).where(_is_counter(require_bare(bare_jid), kind)))
+            connection.execute(delete(_FAILURES).where(self._is_counter(bare_jid, kind, own)))
+
+    def _is_counter(self, bare_jid: str, kind: str, own: str | None) -> ColumnElement[bool]:
+        which = and_(_FAILURES.c.peer == require_bare(bare_jid), _FAILURES.c.kind == kind)
+        return which if own is None else and_(which, _FAILURES.c.own == self.own(own))
 
     def _count(self, connection: Connection, which: ColumnElement[bool]) -> int:
-        found = connection.execute(select(_FAILURES.c.count).where(which)).scalar()
-        return parse_row(self.path, _FAILURES, lambda: int(found or 0))
-
-
-def _is_counter(peer: str, kind: str) -> ColumnElement[bool]:
-    return and_(_FAILURES.c.peer == peer, _FAILURES.c.kind == kind)
+        found = connection.execute(select(_FAILURES.c.count).where(which)).scalars().all()
+        return parse_row(self.path, _FAILURES, lambda: sum(map(int, found)))
 
 
 def _close(lock: threading.RLock, database: Database) -> None:

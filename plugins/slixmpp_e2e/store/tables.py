@@ -2,13 +2,16 @@
 
 It uses SQLAlchemy Core, and nothing that is special to SQLite. Peers are bare JIDs, fingerprints ``SHA256:…``, times seconds
 since 1970; assurances and choices are stored in the words that users see.
+
+``own`` is the address of ours to which a row belongs, a bare JID: a component has several. It is empty for a client, and in
+rows from before a component's addresses were told apart.
 """
 
 from __future__ import annotations
 
 from sqlalchemy import Boolean, Column, Double, Index, Integer, LargeBinary, MetaData, PrimaryKeyConstraint, String, Table, Text
 
-HEAD = "0001"
+HEAD = "0002"
 """The version of the schema below: the last in ``migrations/versions``. It is repeated here, as Alembic takes long to load."""
 
 version = Table(
@@ -56,6 +59,7 @@ trust = Table(
     Column("method", Text, nullable=False),
     Column("since", Double, nullable=False),
     Column("blocked", Boolean, nullable=False),
+    Column("own", Text, primary_key=True),
 )
 """The current keys of peers."""
 
@@ -69,6 +73,7 @@ history = Table(
     Column("what", Text, nullable=False),
     Column("assurance", Text, nullable=False),
     Column("method", Text, nullable=False),
+    Column("own", Text, nullable=False),
     Index(None, "peer"),
     sqlite_autoincrement=True,
 )
@@ -92,6 +97,7 @@ secrets = Table(
     Column("kind", Text, primary_key=True),
     Column("key_id", Text, primary_key=True),
     Column("value", LargeBinary, nullable=False),  # encrypted
+    Column("own", Text, primary_key=True),
 )
 
 failures = Table(
@@ -100,6 +106,7 @@ failures = Table(
     Column("peer", Text, primary_key=True),
     Column("kind", Text, primary_key=True),
     Column("count", Integer, nullable=False),
+    Column("own", Text, primary_key=True),
 )
 """Failed attempts at a password or comparison. They must survive a restart."""
 

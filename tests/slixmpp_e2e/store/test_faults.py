@@ -285,7 +285,7 @@ def test_a_store_overwritten_beside_its_key(damage: Callable[[bytes], Path], con
         ("UPDATE policy SET policy = x'01'", lambda store: store.policy(BOB)),
         ("UPDATE failures SET count = 'many'", lambda store: store.failed_attempts(EVE, "srp")),
         ("UPDATE secrets SET value = 'text'", lambda store: store.secret(BOB, "psk", "1")),
-        ("INSERT INTO secrets VALUES ('bob@example.org', 'psk', x'01', x'01')", lambda store: store.secret_ids(BOB, "psk")),
+        ("INSERT INTO secrets VALUES ('bob@example.org', 'psk', x'01', x'01', '')", lambda store: store.secret_ids(BOB, "psk")),
         ("UPDATE identity SET private_key = 'text'", lambda store: store.own_key(never)),
         ("UPDATE secrets SET peer = 7.5", lambda store: store.change_protection(Passphrase("words"))),
         ("ALTER TABLE failures RENAME TO successes", lambda store: store.failed_attempts(EVE, "srp")),
