@@ -109,7 +109,7 @@ class KeyChanged(SessionEvent):
     @property
     def told_once(self) -> Hashable:
         """The key: it may be shown in many sessions."""
-        return bare(self.peer), self.fingerprint, self.status
+        return bare(self.session.own_jid), bare(self.peer), self.fingerprint, self.status
 
     def __str__(self) -> str:
         return self.text
@@ -125,11 +125,13 @@ class OtherKeyHeld(E2EEvent):
     """The peer's bare JID."""
     fingerprint: Fingerprint
     """The key."""
+    own_jid: str
+    """Our bare JID, by which another key is verified: a component has several."""
 
     @property
     def told_once(self) -> Hashable:
         """The key: a session that shows it brings no second alarm."""
-        return self.peer, self.fingerprint, KeyStatus.CHANGED.value
+        return self.own_jid, self.peer, self.fingerprint, KeyStatus.CHANGED.value
 
     def __str__(self) -> str:
         return held_alarm(self.peer, self.fingerprint)
@@ -147,6 +149,8 @@ class KeyDoubted(E2EEvent):
     """The key."""
     pinned: bool
     """True if the trust file still pins it, which only its author can change."""
+    own_jid: str
+    """Our bare JID, by which it was verified: a component has several."""
 
     def __str__(self) -> str:
         return doubt_alarm(self.peer, self.fingerprint, pinned=self.pinned)

@@ -70,7 +70,7 @@ class E2E(BasePlugin):
             raise
         self._tasks: set[asyncio.Task[Any]] = set()
         self._client = client = Client(self.xmpp, self._settings, self._store, self._own_key, self._trust_file)
-        self.trust = PeerKeys(self._store, client.changes.on_keys)
+        self.trust = PeerKeys(self._store, client.changes.on_keys, self.xmpp.boundjid.bare)
         self.secrets = PeerSecrets(self._store, self.xmpp.boundjid.bare)
         self._log_filter = HideContent()
         if self._settings.hide_in_logs:
@@ -116,6 +116,7 @@ class E2E(BasePlugin):
             self._store = SQLStore.open(path, protection)
         else:
             self._store = SQLStore.for_jid(self.xmpp.boundjid.bare, protection=protection)
+        self._store.component = self.xmpp.boundjid.bare if self.xmpp.is_component else None
         try:
             slow = protection is not None and protection.is_slow
             self._own_key = OwnKeyLoader(

@@ -180,7 +180,7 @@ async def test_control_without_continuity(env: Env, monkeypatch: pytest.MonkeyPa
     alice, bob = await env.pair()
     await e2e(alice).trust.pin(BOB, e2e(bob).fingerprint)
     another = await with_another_key(env, bob, alice)
-    monkeypatch.setattr(type(e2e(alice)._store), "known_keys", lambda self, bare: KnownKeys())
+    monkeypatch.setattr(type(e2e(alice)._store), "known_keys", lambda *_: KnownKeys())
     heard = Events(another, "message")
     alice.send_message(mto=BOB, mbody=SECRET, mtype="chat")
     assert await heard.bodies(1) == [SECRET]

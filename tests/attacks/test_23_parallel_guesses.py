@@ -78,7 +78,7 @@ async def test_what_has_begun_is_no_guess_beyond_the_fifth(env: Env) -> None:
     alice, begun = await at_once(env, bytes(32), bytes(32), SECRETS["srp"])
     assert [device.session.state for device in begun] == [State.CLOSED] * 3
     assert not e2e(alice).sessions()
-    assert e2e(alice)._client._verifier._attempts.is_locked(BOBS)
+    assert e2e(alice)._client._verifier._attempts.is_locked(BOBS, "alice@localhost")
     assert not e2e(alice)._client._store.known_keys(BOBS).keys
 
 

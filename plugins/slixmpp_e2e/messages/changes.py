@@ -11,6 +11,7 @@ from slixmpp_e2e.jids import bare
 from slixmpp_e2e.messages.rooms import MucRooms
 from slixmpp_e2e.messages.routing import RouteCache
 from slixmpp_e2e.sessions.admission.allow_list import AllowList
+from slixmpp_e2e.sessions.driver import SessionDriver
 from slixmpp_e2e.sessions.registry import SessionRegistry
 from slixmpp_e2e.trust.peer_settings import PeerSettingsLookup
 from slixmpp_e2e.trust.trust_file.parse import TrustFileRules
@@ -53,14 +54,24 @@ class PeerChanges:
                 if driver.peer == peer.full and bare(driver.own_jid) == own_jid:
                     driver.abort_unreachable(NotSent(f"{peer} went offline", NotSentReason.SESSION_CLOSED))
 
-    def on_keys(self, account: str) -> None:
-        """A key was decided about: sessions that wait for that go on, those under a key that is refused or held now end."""
-        known = self._peers.known_keys(account)
-        for fingerprint in known.held:
-            self._emitter.emit(OtherKeyHeld(account, fingerprint))
+    def on_keys(self, account: str, own: str | None = None) -> None:
+        """A key was decided about: sessions that wait for that go on, those under a key that is refused or held now end.
+
+        ``own``: the account of ours that has decided, or None if that is not known.
+        """
         self._routes.forget(account)  # a device that was left out may be as good as the others now
+        if not self._xmpp.is_component:
+            own = None  # there is but one
+        by_own: dict[str, list[SessionDriver]] = {own or self._xmpp.boundjid.bare: []}
         for driver in self._registry.of(account):
-            driver.update_known_keys(known)
+            if own in (None, bare(driver.own_jid)):
+                by_own.setdefault(bare(driver.own_jid), []).append(driver)
+        for own_account, drivers in by_own.items():
+            known = self._peers.known_keys(account, own_account)
+            for fingerprint in known.held:
+                self._emitter.emit(OtherKeyHeld(account, fingerprint, own_account))
+            for driver in drivers:
+                driver.update_known_keys(known)
 
     def on_settings(self, account: str) -> None:
         """The settings for an account may have changed: its sessions meet them from now on, wait until they do, or end."""

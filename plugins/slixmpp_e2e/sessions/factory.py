@@ -39,11 +39,11 @@ class SessionFactory:
         poller: StorePoller,
         allow_list: AllowList,
         shared_secrets: Callable[[str, str], Mapping[str, bytes]],
-        promptable_methods: Callable[[str], frozenset[str]],
+        promptable_methods: Callable[[str, str], frozenset[str]],
         emit: Callable[[E2EEvent], None],
     ) -> None:
         """``shared_secrets``: what is shared with an account by an account of ours, by method; E2EError if it cannot be used.
-        ``promptable_methods``: those for which our user can be asked about an account."""
+        ``promptable_methods``: those for which our user can be asked about an account, for an account of ours."""
         self._terms, self._own_key, self._peers, self._poller = terms, own_key, peers, poller
         self._allow_list, self._emit = allow_list, emit
         self._shared_secrets, self._promptable_methods = shared_secrets, promptable_methods
@@ -54,13 +54,13 @@ class SessionFactory:
         For the responder that is a JingleError: the peer only learns that we want no session, and our user hears why. (Any
         other error, raised while a peer's stanza is looked at, would end the client's stream.)
         """
-        account = bare(peer)
+        account, own_account = bare(peer), bare(own_jid)
         if role is Role.INITIATOR:
             self._allow_list.note_offer(account)
         self._poller.start()  # before we look up what is known: whatever changes afterwards is noticed
         settings = self._peers.of(account)
         try:
-            secrets = self._shared_secrets(account, bare(own_jid))
+            secrets = self._shared_secrets(account, own_account)
         except StoreError:
             raise
         except E2EError as error:
@@ -82,6 +82,6 @@ class SessionFactory:
             required_methods=tuple(secrets),
             verify_when=settings.verify_when,
             shared_secrets=secrets,
-            promptable_methods=self._promptable_methods(account),
+            promptable_methods=self._promptable_methods(account, own_account),
         )
-        return Session(role, config, self._peers.known_keys(account))
+        return Session(role, config, self._peers.known_keys(account, own_account))

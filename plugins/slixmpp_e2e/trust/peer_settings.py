@@ -125,11 +125,14 @@ class PeerSettingsLookup:
         if bare in self._trust_file.rules.accounts:
             return True
         settings = self.of(bare)
-        return settings.has_used_e2e or settings.has_policy or bool(self._store.known_keys(bare).keys)
+        return settings.has_used_e2e or settings.has_policy or self._store.remembers(bare)
 
-    def known_keys(self, bare: str) -> KnownKeys:
-        """Return the keys of an account in the store, and those that the trust file pins. A blocked key stays blocked."""
-        stored = self._store.known_keys(bare)
+    def known_keys(self, bare: str, own: str) -> KnownKeys:
+        """Return the keys of an account that an account of ours (``own``) knows, and those that the trust file pins for all.
+
+        A blocked key stays blocked.
+        """
+        stored = self._store.known_keys(bare, own)
         pins = self._trust_file.pinned_keys(bare)
         if not pins:
             return stored

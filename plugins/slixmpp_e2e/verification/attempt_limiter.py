@@ -13,7 +13,13 @@ from slixmpp_e2e.store.errors import StoreError
 from xmpp_e2e.authenticate.base import AttemptStarted, AttemptSucceeded
 
 MAX_PASSWORD_ATTEMPTS = 5
-"""Wrong passwords in a row, of either side, after which none is tried any more until the user has unlocked it."""
+"""Wrong passwords in a row, of either side, after which none is tried any more until the user has unlocked it.
+
+They are counted for each account by each of ours: to guess at one address of a component locks no other.
+"""
+MAX_ATTEMPTS_AT_ALL_ADDRESSES = 20
+"""Wrong passwords of one account at all addresses of a component together, since the right one at each. A trust file may share
+one password for all of them, and who guesses can write to any number. Four locked addresses come to that."""
 
 
 class AttemptLimiter:
@@ -24,14 +30,15 @@ class AttemptLimiter:
         self._attempts: dict[str, deque[tuple[SessionDriver, AttemptStarted]]] = {}
         """By account: the attempt under way, and those that wait for its outcome."""
 
-    def is_locked(self, account: str) -> bool:
-        """Return whether too many passwords were wrong."""
-        return self._store.failed_attempts(account, "srp") >= MAX_PASSWORD_ATTEMPTS
+    def is_locked(self, account: str, own_account: str) -> bool:
+        """Return whether too many passwords were wrong, between an account and one of ours or all of them."""
+        here = self._store.failed_attempts(account, "srp", own_account)
+        return here >= MAX_PASSWORD_ATTEMPTS or self._everywhere(account) >= MAX_ATTEMPTS_AT_ALL_ADDRESSES
 
-    def check(self, account: str) -> None:
+    def check(self, account: str, own_account: str) -> None:
         """Raise PasswordLocked if too many passwords were wrong."""
-        if self.is_locked(account):
-            raise _locked(account)
+        if self.is_locked(account, own_account):
+            raise self._locked(account, own_account)
 
     def started(self, session: SessionDriver, question: AttemptStarted) -> None:
         """An attempt is about to be decided: count it, now or after those before it."""
@@ -42,7 +49,7 @@ class AttemptLimiter:
 
     def succeeded(self, session: SessionDriver, question: AttemptSucceeded) -> None:
         """The password was right: forget the count. StoreError."""
-        self._store.clear_failed_attempts(bare(session.peer), question.method)
+        self._store.clear_failed_attempts(bare(session.peer), question.method, bare(session.own_jid))
         session.answer_prompt(question, b"")
         self.finished(session)
 
@@ -60,18 +67,24 @@ class AttemptLimiter:
 
     def _count(self, session: SessionDriver, question: AttemptStarted) -> None:
         """Count it durably: all processes together have no more than MAX_PASSWORD_ATTEMPTS."""
-        account = bare(session.peer)
+        account, own_account = bare(session.peer), bare(session.own_jid)
         try:
-            count = self._store.count_failed_attempt(account, question.method)
+            count = self._store.count_failed_attempt(account, question.method, own_account)
+            everywhere = self._everywhere(account)
         except StoreError as error:
             session.abort(error)
             return
-        if count > MAX_PASSWORD_ATTEMPTS:
-            session.abort(_locked(account))
+        if count > MAX_PASSWORD_ATTEMPTS or everywhere > MAX_ATTEMPTS_AT_ALL_ADDRESSES:
+            session.abort(self._locked(account, own_account))
         else:
             session.answer_prompt(question, b"")
 
+    def _everywhere(self, account: str) -> int:
+        return self._store.failed_attempts(account, "srp")
 
-def _locked(account: str) -> PasswordLocked:
-    wrong = f"the password that you share with {account} is locked after {MAX_PASSWORD_ATTEMPTS} wrong attempts"
-    return PasswordLocked(f"{wrong}; this unlocks it: xmpp-e2e trust unlock {shlex.quote(account)}")
+    def _locked(self, account: str, own_account: str) -> PasswordLocked:
+        ours, limits = "you share", f"{MAX_PASSWORD_ATTEMPTS} wrong attempts"
+        if self._store.component is not None:
+            ours, limits = f"{own_account} shares", f"{limits}, or {MAX_ATTEMPTS_AT_ALL_ADDRESSES} at all your addresses"
+        wrong = f"the password that {ours} with {account} is locked after {limits}"
+        return PasswordLocked(f"{wrong}; this unlocks it: xmpp-e2e trust unlock {shlex.quote(account)}")

@@ -85,17 +85,17 @@ class Verifier:
         declared = self._trust_file.secrets(account, own_account)
         found = {}
         for method in ("psk", "srp"):
-            secret = declared[method] if method in declared else stored_secret(self._store, account, method)
+            secret = declared[method] if method in declared else stored_secret(self._store, account, method, own_account)
             if secret is not None:
                 found[method] = secret
         if "srp" in found:
-            self._attempts.check(account)
+            self._attempts.check(account, own_account)
         return found
 
-    def promptable_methods(self, account: str) -> frozenset[str]:
-        """Return the methods for which our user can be asked about an account."""
+    def promptable_methods(self, account: str, own_account: str) -> frozenset[str]:
+        """Return the methods for which our user can be asked about an account, for an account of ours."""
         methods = {"sas"} if self._prompts.sas else set()
-        if self._prompts.password and not self._attempts.is_locked(account):
+        if self._prompts.password and not self._attempts.is_locked(account, own_account):
             methods.add("srp")
         return frozenset(methods)
 
@@ -114,7 +114,7 @@ class Verifier:
         cannot run, or what made the session end.
         """
         if method == "srp":
-            self._attempts.check(bare(session.peer))
+            self._attempts.check(bare(session.peer), bare(session.own_jid))
         key, verification = (session, method), _Verification(prompts, asyncio.get_running_loop().create_future())
         if key in self._running:
             raise LocalError(f"{method} runs with {session.peer} already")
@@ -141,7 +141,7 @@ class Verifier:
                 if method == "srp":
                     self._runs.succeeded(driver)
                 if method == "sas":
-                    self._store.clear_failed_attempts(bare(driver.peer), "sas")
+                    self._store.clear_failed_attempts(bare(driver.peer), "sas", bare(driver.own_jid))
                 if (running := self._unfinished(driver, method)) is not None:
                     running.done.set_result(None)
             case events.VerificationDeclined(method):
@@ -196,7 +196,7 @@ class Verifier:
 
     def _on_interrupted(self, driver: SessionDriver, method: str) -> None:
         try:
-            count = self._store.count_failed_attempt(bare(driver.peer), method)
+            count = self._store.count_failed_attempt(bare(driver.peer), method, bare(driver.own_jid))
         except StoreError as error:
             self._emitter.emit(StoreFailed(error))
         else:
@@ -208,7 +208,7 @@ class Verifier:
         """Prompt the user by what is set up; but not about a key in place of a verified one: that is for the user to begin."""
         if event.status == KeyStatus.CHANGED.value:
             return
-        able = self.promptable_methods(bare(driver.peer))
+        able = self.promptable_methods(bare(driver.peer), bare(driver.own_jid))
         methods = [method for method in ("sas", "srp") if method in able and (method == "sas" or method in event.methods)]
         if methods:
             self._tasks.start(driver, self._verify_by_any(driver, methods))
@@ -245,7 +245,8 @@ class Verifier:
         prompts = running.prompts if running is not None else self._prompts
         account, own_account = bare(driver.peer), bare(driver.own_jid)
         if isinstance(question, CompareSas):
-            prompt = SasPrompt(driver.peer, question.code, form.value, self._store.failed_attempts(account, "sas"))
+            interrupted = self._store.failed_attempts(account, "sas", own_account)
+            prompt = SasPrompt(driver.peer, question.code, form.value, interrupted)
             matches = prompts.sas is not None and await _answer(prompts.sas(prompt))
             return MATCH if matches is True else b""
         if prompts.password is None:

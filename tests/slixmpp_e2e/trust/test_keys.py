@@ -189,13 +189,13 @@ async def test_an_unknown_requirement_is_an_error(env: Env) -> None:
 
 
 async def test_one_key_of_several_is_forgotten(tmp_path: Path) -> None:
-    changed: list[str] = []
+    changed: list[tuple[str, str]] = []
     another = Fingerprint(bytes(32))
     with SQLStore.open(tmp_path / "store.db") as store:
-        trust = PeerKeys(store, changed.append)
+        trust = PeerKeys(store, lambda *accounts: changed.append(accounts), "alice@localhost")
         for key in (OTHER, another):
             await trust.pin(BOB, key)
         assert await trust.forget(BOB, str(OTHER)) == 1
         assert [key.fingerprint for key in trust.show(BOB).keys] == [another]
         assert await trust.forget(BOB) == 1
-    assert changed == ["bob@localhost"] * 4
+    assert changed == [("bob@localhost", "alice@localhost")] * 4

@@ -17,7 +17,7 @@ from xmpp_e2e.config import VerifyWhen
 from xmpp_e2e.key_decision import OnKeyChange
 from xmpp_e2e.types import Assurance, Fingerprint, KnownKey, KnownKeys, TrustModel
 
-BOB, EVE = "bob@localhost", "eve@localhost"
+ALICE, BOB, EVE = "alice@localhost", "bob@localhost", "eve@localhost"
 KEY, OTHER = Fingerprint(bytes(32)), Fingerprint(bytes(31) + b"\1")
 DEFAULTS = PeerSettings(Policy.PREFER, TrustModel.SERVER_AUTHENTICATES, OnKeyChange.BY_TRUST_MODEL)
 
@@ -29,7 +29,7 @@ def lookup(store: SQLStore, folder: Path, text: str | None = None) -> PeerSettin
 def test_without_a_trust_file_the_store_and_the_defaults_decide(store: SQLStore, tmp_path: Path) -> None:
     settings = lookup(store, tmp_path)
     assert settings.of(BOB) == DEFAULTS
-    assert settings.known_keys(BOB) == KnownKeys()
+    assert settings.known_keys(BOB, ALICE) == KnownKeys()
     assert not settings.is_known_account(BOB)
     store.set_policy(BOB, PeerPolicy(Policy.OFF))
     assert settings.of(BOB).policy is Policy.OFF
@@ -141,11 +141,11 @@ def test_known_accounts(store: SQLStore, tmp_path: Path) -> None:
 def test_pins_of_the_trust_file_are_known_keys(store: SQLStore, tmp_path: Path) -> None:
     settings = lookup(store, tmp_path, f'["{BOB}"]\npin = ["{KEY}", "{OTHER}"]\n')
     store.remember_key(BOB, KEY, Assurance.VOUCHED, "route", 5.0)
-    assert [(key.fingerprint, key.assurance, key.verified_by, key.blocked) for key in settings.known_keys(BOB).keys] == [
+    assert [(key.fingerprint, key.assurance, key.verified_by, key.blocked) for key in settings.known_keys(BOB, ALICE).keys] == [
         (KEY, Assurance.VERIFIED, "pin", False),
         (OTHER, Assurance.VERIFIED, "pin", False),
     ]
     store.forget(BOB, None, 6.0)
     store.block(BOB, KEY, 7.0)
-    assert settings.known_keys(BOB).find(KEY) == KnownKey(KEY, Assurance.NONE, "block", 7.0, blocked=True)
-    assert settings.known_keys(EVE) == KnownKeys()
+    assert settings.known_keys(BOB, ALICE).find(KEY) == KnownKey(KEY, Assurance.NONE, "block", 7.0, blocked=True)
+    assert settings.known_keys(EVE, ALICE) == KnownKeys()

@@ -50,4 +50,4 @@ async def test_a_locked_password_can_be_unlocked(env: Env) -> None:
     for _ in range(5):
         alice._store.count_failed_attempt(BOBS, "srp")
     assert alice.secrets.failed_attempts(BOB) == alice.secrets.unlock_password(BOB) == 5
-    assert not alice._client._verifier._attempts.is_locked(BOBS)
+    assert not alice._client._verifier._attempts.is_locked(BOBS, ALICES)

@@ -10,6 +10,7 @@ import pytest
 from slixmpp_e2e.errors import PasswordLocked
 from slixmpp_e2e.store import SQLStore, StoreError
 from slixmpp_e2e.verification.attempt_limiter import MAX_PASSWORD_ATTEMPTS, AttemptLimiter
+from tests.slixmpp_e2e.env import ALICE
 from tests.slixmpp_e2e.verification.users import BOBS
 from xmpp_e2e.authenticate.base import AttemptStarted, AttemptSucceeded
 
@@ -18,7 +19,7 @@ class Attempt:
     """A session in which an attempt is about to be made, and what became of it."""
 
     def __init__(self, resource: str) -> None:
-        self.peer = f"{BOBS}/{resource}"
+        self.own_jid, self.peer = ALICE, f"{BOBS}/{resource}"
         self.outcome: list[Any] = []
 
     def answer_prompt(self, question: object, reply: bytes) -> None:

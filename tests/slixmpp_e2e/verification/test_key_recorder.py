@@ -11,7 +11,7 @@ from slixmpp_e2e.events import KeyDoubted
 from slixmpp_e2e.sessions.driver import SessionReleased
 from slixmpp_e2e.store import SQLStore
 from slixmpp_e2e.verification.key_recorder import KeyRecorder
-from tests.slixmpp_e2e.env import BOB
+from tests.slixmpp_e2e.env import ALICE, BOB
 from tests.slixmpp_e2e.verification.users import BOBS
 from xmpp_e2e import events
 from xmpp_e2e.types import Assurance, Fingerprint, KnownKey, KnownKeys
@@ -25,7 +25,7 @@ class Session:
     """A session as the recorder sees it."""
 
     def __init__(self, *, is_open: bool = False) -> None:
-        self.peer, self.is_open = BOB, is_open
+        self.own_jid, self.peer, self.is_open = ALICE, BOB, is_open
 
 
 def record(store: SQLStore, session: Any, *told: Any, pinned: bool = False) -> tuple[list[KeyDoubted], list[str]]:
@@ -33,9 +33,9 @@ def record(store: SQLStore, session: Any, *told: Any, pinned: bool = False) -> t
     emitted: list[KeyDoubted] = []
     changed: list[str] = []
     pins = KnownKeys((KnownKey(KEY, Assurance.VERIFIED, "pin", 0.0),))
-    peers: Any = SimpleNamespace(known_keys=lambda account: pins if pinned else store.known_keys(account))
+    peers: Any = SimpleNamespace(known_keys=lambda account, own: pins if pinned else store.known_keys(account, own))
     emitter: Any = SimpleNamespace(emit=emitted.append)
-    recorder = KeyRecorder(store, peers, emitter, changed.append)
+    recorder = KeyRecorder(store, peers, emitter, lambda account, own: changed.append(account))
     for event in told:
         recorder.on_session_event(session, event)
     return emitted, changed
