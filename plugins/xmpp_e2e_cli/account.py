@@ -49,7 +49,7 @@ def choose(named: str | None, environment: Mapping[str, str] | None = None) -> J
     """Return the account: ``named``, else from the environment, else the only one here. Raises UsageError."""
     environment = os.environ if environment is None else environment
     if text := named or environment.get(JID_VARIABLE):
-        return parse_jid(text)
+        return JID(text) if text in initialized_accounts() else parse_jid(text)  # a component's has no name
     accounts = initialized_accounts()
     if len(accounts) == 1:
         return JID(accounts[0])
@@ -73,8 +73,25 @@ def key_protection_of(account: JID, passphrase_file: Path | None = None) -> KeyP
 
 
 def open_store(account: JID, passphrase_file: Path | None = None) -> SQLStore:
-    """Open the account's store. Raises UsageError, StoreError."""
-    return SQLStore.for_jid(account.bare, protection=key_protection_of(account, passphrase_file))
+    """Open the account's store, or that of the component of which it is an address. Raises UsageError, StoreError."""
+    of_component = not path_for(account.bare).exists() and path_for(account.domain).exists()
+    owner = JID(account.domain) if of_component else account
+    store = SQLStore.for_jid(owner.bare, protection=key_protection_of(owner, passphrase_file))
+    store.component = owner.domain if not owner.local else None
+    return store
+
+
+def open_address(account: JID, passphrase_file: Path | None = None) -> SQLStore:
+    """Open the store for what is of one address. Raises UsageError if it is a component's and none is named, StoreError."""
+    store = open_store(account, passphrase_file)
+    if store.component is not None and not account.local:
+        store.close()
+        raise UsageError(
+            f"each address of the component {account.bare} has keys and secrets of its own; "
+            f"name the one that is meant: --account bot@{account.bare}",
+            UsageReason.ACCOUNT_UNCLEAR,
+        )
+    return store
 
 
 def unlock(account: JID, passphrase_file: Path | None = None) -> KeyProtection:

@@ -12,6 +12,7 @@ from slixmpp import JID
 from slixmpp_e2e.alarms import held_alarm
 from slixmpp_e2e.store import SQLStore
 from slixmpp_e2e.trust.own_key import load_own_key
+from slixmpp_e2e.trust.secrets import PeerSecrets
 from slixmpp_e2e.trust.trust_file import parse as trustfile
 from slixmpp_e2e.trust.trust_uri import is_trust_uri, parse_keys, parse_trust_uri
 from slixmpp_e2e.verification.attempt_limiter import MAX_PASSWORD_ATTEMPTS
@@ -80,12 +81,13 @@ class KeyCommands:
         self._out = out
 
     def _store(self) -> closing[SQLStore]:
-        return closing(account.open_store(JID(self._mine), self._passphrase_file))
+        return closing(account.open_address(JID(self._mine), self._passphrase_file))
 
     def list_keys(self) -> None:
         """Print every peer with their keys."""
         with self._store() as store:
-            peers = {peer: store.known_keys(peer).keys for peer in store.peers()}
+            known = {peer: store.known_keys(peer, self._mine).keys for peer in store.peers()}
+        peers = {peer: keys for peer, keys in known.items() if keys}  # the others are known at other addresses of a component
         data = {peer: [output.key_json(key) for key in keys] for peer, keys in peers.items()}
         lines: list[Text | str] = []
         for peer, keys in peers.items():
@@ -98,9 +100,10 @@ class KeyCommands:
         """Print our own fingerprint above the peer's, and the history of the peer's keys."""
         with self._store() as store:
             own = load_own_key(store).fingerprint
-            keys, history = store.known_keys(peer.bare).keys, store.history(peer.bare)
-            shared = [name for kind, name in SECRET_NAMES.items() if store.secret_ids(peer.bare, kind)]
-            guesses, cut = store.failed_attempts(peer.bare, "srp"), store.failed_attempts(peer.bare, "sas")
+            keys, history = store.known_keys(peer.bare, self._mine).keys, store.history(peer.bare, self._mine)
+            secrets = PeerSecrets(store, store.component or self._mine)
+            shared = [name for kind, name in SECRET_NAMES.items() if secrets.has(peer.bare, kind, self._mine)]
+            guesses, cut = (store.failed_attempts(peer.bare, kind, self._mine) for kind in ("srp", "sas"))
         data = {
             "account": self._mine,
             "fingerprint": str(own),
@@ -142,32 +145,32 @@ class KeyCommands:
         """Mark keys as verified: the user has compared them."""
         for fingerprint in fingerprints:
             with self._store() as store:
-                changed = store.pin(peer.bare, fingerprint, time.time())
+                changed = store.pin(peer.bare, fingerprint, time.time(), self._mine)
             result = "is pinned and counts as verified from now on" if changed else "was verified before"
             self._done("pinned", peer, fingerprint, changed, f"The key {fingerprint} of {peer.bare} {result}.")
         with self._store() as store:
-            held = store.known_keys(peer.bare).held
+            held = store.known_keys(peer.bare, self._mine).held
         for other in held:
             self._out.info(held_alarm(peer.bare, other))
 
     def accept(self, peer: JID, fingerprint: Fingerprint) -> None:
         """Let stanzas flow to a key that is not verified, though another one of the peer is."""
         with self._store() as store:
-            changed = store.accept(peer.bare, fingerprint, time.time())
+            changed = store.accept(peer.bare, fingerprint, time.time(), self._mine)
         result = "is accepted from now on, without being verified" if changed else "was accepted or verified before"
         self._done("accepted", peer, fingerprint, changed, f"The key {fingerprint} of {peer.bare} {result}.")
 
     def block(self, peer: JID, fingerprint: Fingerprint) -> None:
         """Refuse this key until the user forgets it."""
         with self._store() as store:
-            changed = store.block(peer.bare, fingerprint, time.time())
+            changed = store.block(peer.bare, fingerprint, time.time(), self._mine)
         result = "is blocked until you forget it" if changed else "was blocked before"
         self._done("blocked", peer, fingerprint, changed, f"The key {fingerprint} of {peer.bare} {result}.")
 
     def forget(self, peer: JID, fingerprint: Fingerprint | None) -> None:
         """Forget one key, or all keys of the peer. Raises UsageError."""
         with self._store() as store:
-            count = store.forget(peer.bare, fingerprint, time.time())
+            count = store.forget(peer.bare, fingerprint, time.time(), self._mine)
         if not count:
             which = f"the key {fingerprint}" if fingerprint else "a key"
             raise UsageError(

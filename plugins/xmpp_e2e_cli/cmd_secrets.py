@@ -68,23 +68,24 @@ class SecretCommands:
             self._out.info(f"This is a weak password: {weak} An impostor of the peer gets one guess per session.")
         self._done("srp", self._put("srp", value))
         with self._store() as store:
-            if store.failed_attempts(self._peer, "srp") >= MAX_PASSWORD_ATTEMPTS:
+            if store.failed_attempts(self._peer, "srp", self._mine) >= MAX_PASSWORD_ATTEMPTS:
                 locked = f"It is locked after {MAX_PASSWORD_ATTEMPTS} wrong guesses."
                 self._out.info(f"{locked} To unlock it: xmpp-e2e trust unlock {self._peer}")
 
     def forget(self, kind: str) -> None:
         """Delete the shared secret of this kind. Raises UsageError."""
         with self._store() as store:
-            if not PeerSecrets(store, self._mine).forget(self._peer, kind):
+            if not self._secrets(store).forget(self._peer, kind, self._mine):
                 raise UsageError(f"no {SECRET_NAMES[kind]} is shared with {self._peer}", UsageReason.SECRET_NOT_FOUND)
         data = {"account": self._mine, "peer": self._peer, "done": "forgotten", "method": kind}
         self._out.result(data, f"Forgot the {SECRET_NAMES[kind]} that {self._mine} shared with {self._peer}.")
         self._out.info("Keys that it has verified stay verified. xmpp-e2e trust forget forgets them.")
 
     def unlock(self) -> None:
-        """Reset the count of wrong guesses, so that the password can be tried again."""
-        with self._store() as store:
-            count = PeerSecrets(store, self._mine).unlock_password(self._peer)
+        """Reset the count of wrong guesses, so that the password can be tried again; of a component at one address or all."""
+        mine = JID(self._mine)
+        with closing(account.open_store(mine, self._passphrase_file)) as store:
+            count = self._secrets(store).unlock_password(self._peer, self._mine if mine.local else None)
         text = f"Forgot {count} wrong guesses. The password of {self._peer} can be tried again."
         if count < MAX_PASSWORD_ATTEMPTS:
             text = f"The password of {self._peer} was not locked. Forgot {count} wrong guesses."
@@ -94,12 +95,15 @@ class SecretCommands:
             self._out.info("If neither of you mistyped it, somebody has guessed. Agree on a new password over another channel.")
 
     def _store(self) -> closing[SQLStore]:
-        return closing(account.open_store(JID(self._mine), self._passphrase_file))
+        return closing(account.open_address(JID(self._mine), self._passphrase_file))
+
+    def _secrets(self, store: SQLStore) -> PeerSecrets:
+        return PeerSecrets(store, store.component or self._mine)
 
     def _put(self, kind: str, value: bytes) -> bool:
         """Store a secret; return whether it replaced another."""
         with self._store() as store:
-            return PeerSecrets(store, self._mine).put(self._peer, kind, value)
+            return self._secrets(store).put(self._peer, kind, value, self._mine)
 
     def _done(self, kind: str, replaced: bool) -> None:
         data = {"account": self._mine, "peer": self._peer, "done": "stored", "method": kind, "replaced": replaced}
