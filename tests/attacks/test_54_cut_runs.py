@@ -83,7 +83,7 @@ async def test_runs_cut_before_a_guess_are_bounded(env: Env, monkeypatch: pytest
         errors.append((await scene.failed.take()).error)
     assert [isinstance(error, TooManyRuns) for error in errors] == [False] * RUNS.burst + [True] * 4
     assert scene.computed == RUNS.burst
-    assert not verifier._attempts.is_locked(BOBS)
+    assert not verifier._attempts.is_locked(BOBS, "alice@localhost")
     assert e2e(scene.alice)._client._store.failed_attempts(BOBS, "srp") == 0
 
     clock = verifier._runs._clock
