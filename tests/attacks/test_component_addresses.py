@@ -154,8 +154,10 @@ async def test_a_comparison_at_one_address_verifies_at_no_other(env: Env) -> Non
     await verified(bots, ECHO)
     assert {s.own_jid: s.assurance for s in e2e(bots).sessions()} == {ECHO: Assurance.VERIFIED, HELP: Assurance.VOUCHED}
     await verified(bots, HELP, is_verified=False)
-    await until(sessions[HELP].close())
-    assert (await opened(alice, HELP)).assurance is not Assurance.VERIFIED
+    for address, session in sessions.items():
+        await until(session.close())
+        await opened(alice, address)
+    assert {s.own_jid: s.assurance for s in e2e(bots).sessions()} == {ECHO: Assurance.VERIFIED, HELP: Assurance.KNOWN}
     await verified(bots, HELP, is_verified=False)
 
 
@@ -196,6 +198,22 @@ async def test_a_decision_at_one_address_touches_no_session_of_another(env: Env,
     assert await e2e(bots).trust.forget(ALICE, own_jid=ECHO) == 2
     assert [len(e2e(bots).trust.show(ALICE, address).keys) for address in (ECHO, HELP)] == [0, 1]
     assert [change.what for change in e2e(bots).trust.history(ALICE, HELP)] == ["accepted", "blocked"]
+
+
+async def test_each_address_is_told(env: Env) -> None:
+    """A key is held at two addresses, by what was decided before or during its session: that is told of each."""
+    alice, bots = await together(env)
+    held, changed = Events(bots, "e2e_other_key_held"), Events(bots, "e2e_key_changed")
+    for address in (ECHO, HELP):
+        await opened(alice, address)
+        await e2e(bots).trust.pin(ALICE, OTHER, address)
+    assert [(await held.take()).own_jid for _ in range(2)] == [f"echo@{BOTS}", f"help@{BOTS}"]
+    await e2e(bots).trust.forget(ALICE, e2e(alice).fingerprint, ECHO)
+    await e2e(bots).trust.forget(ALICE, e2e(alice).fingerprint, HELP)
+    for address in ("new@", "other@"):
+        await e2e(bots).trust.pin(ALICE, OTHER, f"{address}{BOTS}")
+        await e2e(alice).connect(f"{address}{BOTS}/bot")
+    assert [(await changed.take()).session.own_jid for _ in range(2)] == [f"new@{BOTS}/bot", f"other@{BOTS}/bot"]
 
 
 # --- whose is meant --------------------------------------------------------------------------------------------------

@@ -9,8 +9,8 @@ import pytest
 
 from slixmpp_e2e.errors import PasswordLocked
 from slixmpp_e2e.store import SQLStore, StoreError
-from slixmpp_e2e.verification.attempt_limiter import MAX_PASSWORD_ATTEMPTS, AttemptLimiter
-from tests.slixmpp_e2e.env import ALICE
+from slixmpp_e2e.verification.attempt_limiter import MAX_ATTEMPTS_AT_ALL_ADDRESSES, MAX_PASSWORD_ATTEMPTS, AttemptLimiter
+from tests.slixmpp_e2e.env import ALICE, BOTS
 from tests.slixmpp_e2e.verification.users import BOBS
 from xmpp_e2e.authenticate.base import AttemptStarted, AttemptSucceeded
 
@@ -18,8 +18,8 @@ from xmpp_e2e.authenticate.base import AttemptStarted, AttemptSucceeded
 class Attempt:
     """A session in which an attempt is about to be made, and what became of it."""
 
-    def __init__(self, resource: str) -> None:
-        self.own_jid, self.peer = ALICE, f"{BOBS}/{resource}"
+    def __init__(self, resource: str, own_jid: str = ALICE) -> None:
+        self.own_jid, self.peer = own_jid, f"{BOBS}/{resource}"
         self.outcome: list[Any] = []
 
     def answer_prompt(self, question: object, reply: bytes) -> None:
@@ -49,6 +49,21 @@ def test_sessions_at_once_share_the_attempts(tmp_path: Path, processes: int) -> 
     assert two.outcome == [PasswordLocked]
     for store in stores:
         store.close()
+
+
+def test_the_addresses_of_a_component_share_the_last_attempts(tmp_path: Path) -> None:
+    """Two processes have one attempt left at all addresses together, and each has tried at none of these two."""
+    stores = [SQLStore.open(tmp_path / "bots.db") for _ in range(2)]
+    for store in stores:
+        store.component = BOTS
+    for number in range(MAX_ATTEMPTS_AT_ALL_ADDRESSES - 1):
+        stores[0].count_failed_attempt(BOBS, "srp", f"{number}@{BOTS}")
+    one, two = (Attempt("b", f"{name}@{BOTS}/bot") for name in ("echo", "help"))
+    for store, attempt in zip(stores, (one, two), strict=True):
+        limiter: Any = AttemptLimiter(store)
+        start(limiter, attempt)
+        store.close()
+    assert (one.outcome, two.outcome) == (["goes on"], [PasswordLocked])
 
 
 def test_a_right_password_lets_the_next_attempt_begin(tmp_path: Path) -> None:
