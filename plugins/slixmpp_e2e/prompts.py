@@ -20,6 +20,8 @@ class SasPrompt:
     interrupted: int = 0
     """Comparisons with this contact that were interrupted since one succeeded. They may have been accidents; an attacker in the
     middle who saw that the strings differ would interrupt them too."""
+    own_jid: str = ""
+    """Our full JID at this end: a component has several."""
 
     @property
     def text(self) -> str:
@@ -46,8 +48,8 @@ class SasPrompt:
 class Prompts:
     """How the user is asked; None: not at all. Both may also be ordinary functions, if they answer at once."""
 
-    password: Callable[[str], Awaitable[str | None] | str | None] | None = None
-    """Gets the peer's bare JID; returns the password, or None if there is none."""
+    password: Callable[..., Awaitable[str | None] | str | None] | None = None
+    """Gets the peer's bare JID, and of a component that of its address; returns the password, or None if there is none."""
     sas: Callable[[SasPrompt], Awaitable[bool] | bool] | None = None
     """Returns True if the strings are the same."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from slixmpp import ClientXMPP, ComponentXMPP
 
-from slixmpp_e2e import E2E
+from slixmpp_e2e import E2E, SasPrompt
 from slixmpp_e2e.alarms import explain
 from slixmpp_e2e.errors import ConfigError, PasswordLocked
 from slixmpp_e2e.session import E2ESession
@@ -121,7 +121,7 @@ async def test_control_without_the_bound_for_all(env: Env, tmp_path: Path, monke
 
 async def test_a_password_that_is_asked_for_is_of_the_address(env: Env) -> None:
     """A user is asked at an address that is not locked, though another one is."""
-    alice, bots = await together(env, ask_password=lambda peer: SHARED[HELP])
+    alice, bots = await together(env, ask_password=lambda peer, own_jid: SHARED[f"{own_jid}/bot"])
     for _ in range(MAX_PASSWORD_ATTEMPTS):
         e2e(bots)._store.count_failed_attempt(ALICES, "srp", f"echo@{BOTS}")
     session = await opened(alice, HELP)
@@ -148,10 +148,17 @@ async def verified(bots: ComponentXMPP, *addresses: str, is_verified: bool = Tru
 
 
 async def test_a_comparison_at_one_address_verifies_at_no_other(env: Env) -> None:
-    alice, bots = await together(env, ask_sas=lambda prompt: True)
+    asked: list[str] = []
+
+    def agrees(prompt: SasPrompt) -> bool:
+        asked.append(prompt.own_jid)
+        return True
+
+    alice, bots = await together(env, ask_sas=agrees)
     sessions = {address: await opened(alice, address) for address in (ECHO, HELP)}
     await compare(sessions[ECHO])
     await verified(bots, ECHO)
+    assert asked == [ECHO]
     assert {s.own_jid: s.assurance for s in e2e(bots).sessions()} == {ECHO: Assurance.VERIFIED, HELP: Assurance.VOUCHED}
     await verified(bots, HELP, is_verified=False)
     for address, session in sessions.items():

@@ -246,13 +246,14 @@ class Verifier:
         account, own_account = bare(driver.peer), bare(driver.own_jid)
         if isinstance(question, CompareSas):
             interrupted = self._store.failed_attempts(account, "sas", own_account)
-            prompt = SasPrompt(driver.peer, question.code, form.value, interrupted)
+            prompt = SasPrompt(driver.peer, question.code, form.value, interrupted, driver.own_jid)
             matches = prompts.sas is not None and await _answer(prompts.sas(prompt))
             return MATCH if matches is True else b""
         if prompts.password is None:
             return b""
+        accounts = (account,) if self._store.component is None else (account, own_account)
         self._runs.begin(driver)  # before the user is disturbed
-        if not (password := await _answer(prompts.password(account))):
+        if not (password := await _answer(prompts.password(*accounts))):
             return b""
         try:
             return await self._tasks.in_turn(account, lambda: derive_srp_secret(password, own_account, account))
