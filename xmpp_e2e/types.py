@@ -20,6 +20,15 @@ class Role(enum.Enum):
         return Role.RESPONDER if self is Role.INITIATOR else Role.INITIATOR
 
 
+class SecretBytes(bytes):
+    """Bytes that no repr shows: neither their own nor that of a future, a task or an exception that holds them."""
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} secret bytes>"
+
+    __str__ = __repr__
+
+
 class Assurance(enum.IntEnum):
     """The levels of assurance that the key at the other end is the peer's, lowest first.
 

@@ -15,6 +15,7 @@ def normalize_password(text: str) -> bytes:
     """
     try:
         return _PROFILE.enforce(text).encode()
-    except UnicodeEncodeError as error:  # from None: the error carries the text
+    except UnicodeEncodeError as error:
         kind = error.reason.partition("/")[2].replace("_", " ")
-        raise ValueError(f"it is empty, or has characters in it that RFC 8265 does not allow ({kind})") from None
+    # not where it is caught: that error carries the text, and would be the context of this one
+    raise ValueError(f"it is empty, or has characters in it that RFC 8265 does not allow ({kind})")

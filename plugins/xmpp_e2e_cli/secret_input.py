@@ -8,7 +8,7 @@ import stat
 import sys
 from pathlib import Path
 
-from slixmpp_e2e.trust.trust_file.secret_file import SECRET_FILE_BYTES, check_private
+from slixmpp_e2e.trust.trust_file.secret_file import SECRET_FILE_BYTES, check_private, decode_utf8
 from xmpp_e2e_cli.errors import UsageError, UsageReason
 
 
@@ -21,11 +21,11 @@ def read_first_line(file: Path, what: str, reason: UsageReason) -> str:
         with file.open("rb") as opened:
             _check_private(opened.fileno(), f"the {what} file {file}")
             raw = opened.read(SECRET_FILE_BYTES + 1)
-        lines = raw.decode().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        cause = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        # "from None", because a decoding error carries the bytes of the secret.
-        raise UsageError(f"cannot read the {what} file {file} ({cause})", reason) from None
+    except OSError as error:
+        raise UsageError(f"cannot read the {what} file {file} ({error.strerror})", reason) from None
+    if (text := decode_utf8(raw)) is None:
+        raise UsageError(f"cannot read the {what} file {file} (it is not UTF-8 text)", reason)
+    lines = text.splitlines()
     if len(raw) > SECRET_FILE_BYTES or not lines or not lines[0]:
         raise UsageError(f"the {what} file {file} has no {what} in its first line", reason)
     return lines[0]

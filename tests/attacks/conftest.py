@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from hypothesis import settings
 
+from tests.attacks.secret_search import search
 from tests.slixmpp_e2e.conftest import env, two_domains
 
-__all__ = ["env", "two_domains"]
+__all__ = ["env", "search", "two_domains"]
 
 settings.register_profile("soak", max_examples=5000)

@@ -21,4 +21,4 @@ def test_a_refused_password_is_not_repeated(typed: str) -> None:
         normalize_password(typed)
     assert "secret" not in str(caught.value)
     assert caught.value.__cause__ is None
-    assert caught.value.__suppress_context__
+    assert caught.value.__context__ is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from xmpp_e2e.types import Fingerprint
+from xmpp_e2e.types import Fingerprint, SecretBytes
 
 SHOWN = Fingerprint(bytes(range(32)))
 
@@ -33,3 +33,11 @@ def test_nothing_else_is_a_fingerprint(text: str) -> None:
 def test_a_digest_has_32_bytes() -> None:
     with pytest.raises(ValueError, match="has 32 bytes, not 31"):
         Fingerprint(bytes(31))
+
+
+def test_secret_bytes_are_bytes_that_nothing_shows() -> None:
+    secret = SecretBytes(b"correct horse battery staple")
+    assert secret == b"correct horse battery staple"
+    assert {repr(secret), str(secret), f"{secret}"} == {"<28 secret bytes>"}
+    assert repr([secret]) == "[<28 secret bytes>]"
+    assert repr(ValueError(secret)) == "ValueError(<28 secret bytes>)"

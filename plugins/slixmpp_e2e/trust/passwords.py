@@ -13,12 +13,13 @@ from slixmpp_e2e.precis import normalize_password
 from xmpp_e2e.authenticate.srp import DERIVED_PASSWORD_BYTES
 from xmpp_e2e.encoding import labelled_hash
 from xmpp_e2e.errors import LocalError
+from xmpp_e2e.types import SecretBytes
 
 MEMORY_KIB, PASSES, LANES = 64 * 1024, 3, 1
 """Memory and passes that RFC 9106 §4 recommends where 2 GiB are too much. Part of the protocol."""
 
 
-def derive_srp_secret(password: str, our_jid: str, peer_jid: str) -> bytes:
+def derive_srp_secret(password: str, our_jid: str, peer_jid: str) -> SecretBytes:
     """Return 32 bytes for a password that two accounts (bare JIDs) share.
 
     It takes about 140 ms and 64 MiB, so do not call it in the event loop. LocalError if OpaqueString does not allow the
@@ -33,4 +34,4 @@ def derive_srp_secret(password: str, our_jid: str, peer_jid: str) -> bytes:
         kdf = Argon2id(salt=salt, length=DERIVED_PASSWORD_BYTES, iterations=PASSES, lanes=LANES, memory_cost=MEMORY_KIB)
     except UnsupportedAlgorithm:
         raise LocalError("passwords need Argon2id, and the OpenSSL here has none: it takes version 3.2 or later") from None
-    return kdf.derive(normalized)
+    return SecretBytes(kdf.derive(normalized))

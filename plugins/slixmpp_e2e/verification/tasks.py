@@ -12,6 +12,7 @@ from slixmpp_e2e.jids import bare
 from slixmpp_e2e.sessions.driver import SessionDriver
 from xmpp_e2e.authenticate.base import Computation
 from xmpp_e2e.errors import LocalError
+from xmpp_e2e.types import SecretBytes
 
 log = logging.getLogger("slixmpp_e2e")
 
@@ -46,15 +47,15 @@ class SessionTasks:
             log.error("a computation for a proof with %s raised %s", account, type(error).__name__)
             session.abort(LocalError(f"the proof could not be computed: {type(error).__name__}"))
 
-    async def in_turn(self, account: str, run: Callable[[], bytes]) -> bytes:
-        """Return what ``run`` returns in a thread, once it is the account's turn.
+    async def in_turn(self, account: str, run: Callable[[], bytes]) -> SecretBytes:
+        """Return what ``run`` returns in a thread, once it is the account's turn. No task and no future shows it.
 
         The turn lasts as long as the thread does, even if the session ends meanwhile: else a peer who cuts each session off
         would have more threads than turns.
         """
         turn = self._turn_of.setdefault(account, asyncio.Lock())
         async with turn, self._turns:
-            running = asyncio.ensure_future(asyncio.to_thread(run))
+            running = asyncio.ensure_future(asyncio.to_thread(lambda: SecretBytes(run())))
             try:
                 await asyncio.wait((running,))
             except asyncio.CancelledError:

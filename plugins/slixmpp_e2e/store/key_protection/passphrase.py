@@ -112,12 +112,15 @@ class Passphrase(AesGcmProtection):
 
     def _ask(self) -> str:
         if callable(self._source):
+            failed, passphrase = "", ""
             try:
                 passphrase = self._source()
             except (OSError, EOFError, LookupError, ValueError) as error:
-                # from None: an error about a file, a prompt or a variable may carry the text that was read
-                cause = f"the passphrase that opens its secrets could not be asked for ({type(error).__name__})"
-                raise StoreError(self._store, cause, StoreReason.PROTECTION_UNAVAILABLE) from None
+                failed = type(error).__name__
+            if failed:
+                # not where it is caught: an error about a file, a prompt or a variable may carry the text that was read
+                cause = f"the passphrase that opens its secrets could not be asked for ({failed})"
+                raise StoreError(self._store, cause, StoreReason.PROTECTION_UNAVAILABLE)
             if not passphrase:
                 raise StoreError(self._store, "no passphrase was given to open its secrets", StoreReason.PROTECTION_UNAVAILABLE)
             self._source = passphrase

@@ -30,13 +30,20 @@ def read_secret_file(path: Path) -> str:
     check_private(status)
     if len(raw) > SECRET_FILE_BYTES:
         raise ValueError(f"the file has more than {SECRET_FILE_BYTES} bytes, which is no secret of one line")
-    try:
-        line = raw.decode().removesuffix("\n").removesuffix("\r")
-    except UnicodeDecodeError:  # from None: the error carries the bytes
-        raise ValueError("the file is not UTF-8 text") from None
+    if (text := decode_utf8(raw)) is None:
+        raise ValueError("the file is not UTF-8 text")
+    line = text.removesuffix("\n").removesuffix("\r")
     if not line or "\n" in line:
         raise ValueError("the file has to hold one line, the secret, and nothing else")
     return line
+
+
+def decode_utf8(raw: bytes) -> str | None:
+    """Return the text, or None if it is none: an error would carry the bytes, also as the context of another."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def check_private(status: os.stat_result) -> None:
