@@ -14,6 +14,7 @@ from slixmpp_e2e.messages.incoming import IncomingFilter
 from slixmpp_e2e.messages.iq_tracking import IqTracker
 from slixmpp_e2e.messages.outgoing import OutgoingFilter
 from slixmpp_e2e.messages.queue import Senders, SendQueue
+from slixmpp_e2e.messages.room_questions import RoomQuestions
 from slixmpp_e2e.messages.rooms import MucRooms
 from slixmpp_e2e.messages.routing import RouteCache, Router
 from slixmpp_e2e.messages.streams import StreamChanges
@@ -174,11 +175,13 @@ class Client:
         signalling = Signalling(
             self.registry, self._admission, self._channel, lambda *offer: self._create(Role.RESPONDER, *offer)
         )
+        self._questions = RoomQuestions(xmpp, self._rooms, self._channel.own_jid, self._loop)
         self._incoming = IncomingFilter(
             xmpp,
             self._channel,
             signalling,
             self._rooms,
+            self._questions,
             self._iqs,
             self.peers,
             self._emitter,
@@ -249,6 +252,7 @@ class Client:
 
     def unload(self, error: E2EError) -> None:
         """End everything: sessions end, what waits fails, the filters go."""
+        self._questions.end()
         self.streams.on_unload(error)
         self._poller.stop()
         self._trust_file.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 from xml.etree.ElementTree import Element
 
 import pytest
@@ -10,7 +11,8 @@ from slixmpp import JID, ClientXMPP
 
 from slixmpp_e2e.errors import PeerWithoutE2E
 from tests.pair import message as core_message
-from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, e2e, until
+from tests.slixmpp_e2e.env import ALICE, BOB, SID, Env, Events, an_offer, e2e, until
+from xmpp_loopback import reconnect
 
 SECRET = "the treasure is under the oak"
 MUC = "{http://jabber.org/protocol/muc}x"
@@ -251,3 +253,98 @@ async def test_who_is_in_a_room_that_we_did_not_see_ourselves_enter_makes_no_per
     assert env.in_clear("session-initiate") == []
     assert not e2e(alice)._client.peers.is_known_account(ROOM)
     assert not list(e2e(alice)._client.registry)
+
+
+def say(env: Env, sender: str, body: str, kind: str) -> None:
+    env.server.inject(ALICE, f"<message from='{sender}' to='{ALICE}' type='{kind}'><body>{body}</body></message>")
+
+
+async def test_what_comes_from_a_room_that_was_entered_before_is_delivered(strangers: Env) -> None:
+    """Before the program has written to it. In order; private messages are refused, as the server could forge them."""
+    env = strangers
+    alice = await env.client(ALICE, policy="require")
+    asked, heard, refused = say_room(env, ROOM), Events(alice, "message"), Events(alice, "e2e_plaintext_refused")
+    for body in ("one", "two"):
+        say(env, OCCUPANT, body, "groupchat")
+    say(env, OCCUPANT, "forged", "chat")
+    assert (await refused.take()).stanza["body"] == "forged"
+    say(env, ROOM, "three", "groupchat")
+    messages = [await heard.take() for _ in range(3)]
+    assert [(each["body"], str(each["e2e"]["assurance"])) for each in messages] == [
+        (body, "none") for body in ("one", "two", "three")
+    ]
+    assert asked == [ROOM]
+    assert (len(refused), len(heard)) == (0, 0)
+    assert not e2e(alice)._client.peers.is_known_account(ROOM)
+
+
+@pytest.mark.parametrize("who", ["no room", "a contact", "a server that is trusted with nothing"])
+async def test_what_comes_from_anybody_else_is_refused_and_told(strangers: Env, who: str) -> None:
+    env = strangers
+    trusted = {} if who != "a server that is trusted with nothing" else {"trust_model": "server-untrusted"}
+    alice = await env.client(ALICE, policy="require", **trusted)
+    account = "bob@localhost" if who == "a contact" else ROOM
+    asked = say_room(env, *(() if who == "no room" else (account,)))
+    heard, refused = Events(alice, "message"), Events(alice, "e2e_plaintext_refused")
+    say(env, f"{account}/x", "forged", "groupchat")
+    assert (await refused.take()).stanza["body"] == "forged"
+    assert (asked, len(heard)) == ([], 0)
+
+
+async def test_strangers_cannot_make_us_ask_without_end(env: Env) -> None:
+    """A server makes up as many accounts as it likes. What is not held is refused, and told."""
+    alice = await env.client(ALICE, policy="require")
+    refused = Events(alice, "e2e_plaintext_refused")
+    for number in range(200):
+        say(env, f"{number}@evil.test/x", "hello", "groupchat")
+    for _ in range(200):
+        await refused.take()
+    asked = [text for text in env.in_clear(INFO) if "@evil.test" in text and 'type="get"' in text]
+    assert 0 < len(asked) <= 64 + 10  # a burst, and what the time that has passed allows
+
+
+async def test_what_waits_for_the_word_of_a_room_is_refused_and_told_when_the_plugin_goes(strangers: Env) -> None:
+    env = strangers
+    alice = await env.client(ALICE, policy="require")
+    heard, refused = Events(alice, "message"), Events(alice, "e2e_plaintext_refused")
+    asked = env.hold(lambda stanza, sender: stanza.get("to") == ROOM)
+    say(env, OCCUPANT, "hello, all", "groupchat")
+    await until(asked.caught())
+    assert len(refused) == 0
+    env.unload(alice)
+    assert (await refused.take()).stanza["body"] == "hello, all"
+    assert len(heard) == 0
+
+
+async def entered_before(env: Env, **config: Any) -> ClientXMPP:
+    """Alice, to whom a room has said that it is one."""
+    alice = await env.client(ALICE, policy="require", **config)
+    say_room(env, ROOM)
+    heard = Events(alice, "message")
+    say(env, OCCUPANT, "hello, all", "groupchat")
+    assert await heard.bodies(1) == ["hello, all"]
+    return alice
+
+
+async def test_nobody_in_such_a_room_opens_a_session_or_is_kept(strangers: Env) -> None:
+    env = strangers
+    alice = await entered_before(env, accept_from="anyone")
+    offer = await an_offer(env)
+    online = Events(alice, "presence_available")
+    env.server.inject(ALICE, f"<presence from='{OCCUPANT}' to='{ALICE}'/>")
+    while (await online.take())["from"].full != OCCUPANT:
+        pass
+    assert await e2e(alice)._client._presence.online("alice@localhost", ROOM) == []
+    env.server.inject(ALICE, f"<iq from='{OCCUPANT}' to='{ALICE}' type='set' id='occupant'>{offer.replace(SID, 'new')}</iq>")
+    answer = await until(env.server.wait_for(lambda stanza: stanza.direction.value == "received" and "occupant" in stanza.text))
+    assert "service-unavailable" in answer.text
+
+
+async def test_in_the_next_stream_it_is_asked_again(strangers: Env) -> None:
+    env = strangers
+    alice = await entered_before(env)
+    ended = Events(alice, "disconnected")
+    env.server.disconnect(ALICE)
+    await ended.take()
+    await reconnect(alice, env.server)
+    assert not e2e(alice)._client._rooms.may_be(ROOM)

@@ -15,6 +15,7 @@ from slixmpp_e2e.events import PlaintextReceived, PlaintextRefused, StoreFailed
 from slixmpp_e2e.jids import bare
 from slixmpp_e2e.messages.clear import invited_by
 from slixmpp_e2e.messages.iq_tracking import IqTracker, is_request
+from slixmpp_e2e.messages.room_questions import RoomQuestions
 from slixmpp_e2e.messages.rooms import MucRooms
 from slixmpp_e2e.messages.scope import (
     carbon_contents,
@@ -49,6 +50,7 @@ class IncomingFilter:
         channel: IqChannel,
         signalling: Signalling,
         rooms: MucRooms,
+        questions: RoomQuestions,
         iqs: IqTracker,
         peers: PeerSettingsLookup,
         emitter: Emitter,
@@ -57,7 +59,7 @@ class IncomingFilter:
     ) -> None:
         """``token_of``: the marker's token of a session that has opened; empty for any other."""
         self._xmpp, self._channel, self._signalling, self._rooms = xmpp, channel, signalling, rooms
-        self._iqs, self._peers, self._emitter = iqs, peers, emitter
+        self._questions, self._iqs, self._peers, self._emitter = questions, iqs, peers, emitter
         self._token_of, self._on_presence = token_of, on_presence
         self._injected: StanzaBase | None = None
         """The stanza that we hand to the filters at this moment."""
@@ -170,7 +172,7 @@ class IncomingFilter:
 
         Then it is plaintext like any other, and refused. No event says so: it may only be late, after we stopped waiting.
         """
-        if not peer.local or self._rooms.may_be(peer.bare) or self._peers.of(peer.bare).policy is not Policy.REQUIRE:
+        if not peer.local or peer.bare in self._rooms or self._peers.of(peer.bare).policy is not Policy.REQUIRE:
             return False
         return not adapter.has_reply_handler(self._xmpp, reply)
 
@@ -187,6 +189,8 @@ class IncomingFilter:
             key=lambda judged: _STRICTEST.index(judged[0]),
         )
         if verdict is Incoming.REFUSE:
+            if isinstance(came, Message) and self._questions.hold(came, sender):
+                return False  # it comes again, once its sender has said whether it is a room
             refused = PlaintextNotAllowed(f"{wrote}, which the policy `require` refuses")
             self._emitter.emit(PlaintextRefused(came, refused))
             if isinstance(came, Iq):

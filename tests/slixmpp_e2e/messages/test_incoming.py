@@ -60,16 +60,20 @@ class In:
         self.taken: list[tuple[str, Any, str, bool]] = []
         """What was offered to the sessions: Jingle and blocks."""
         self.takes = ""
+        self.to_hold: list[Any] = []
+        """What waits until its sender has said whether it is a room."""
         self.tokens: dict[Any, str] = {}
         monkeypatch.setattr(adapter, "count_as_handled", lambda xmpp, came, incoming: self.kept.append(came))
         emitter: Any = SimpleNamespace(emit=self.emitted.append)
         peers: Any = SimpleNamespace(of=self._settings_of)
         signalling: Any = SimpleNamespace(take_jingle=self._take_jingle, take_ibb=self._take_ibb)
+        questions: Any = SimpleNamespace(hold=lambda message, sender: message in self.to_hold)
         self.filter = IncomingFilter(
             self.xmpp,
             self.channel,
             signalling,
             self.rooms,
+            questions,
             self.iqs,
             peers,
             emitter,
@@ -340,3 +344,14 @@ def test_what_comes_through_a_session_is_delivered_with_its_marker_and_nothing_e
     assert (len(forged.xml), len(heard)) == (1, 1)
     assert [type(event) for event in ways.emitted] == [PlaintextRefused] * 2
     marker.retire(token)
+
+
+def test_what_is_refused_may_wait_and_nothing_tells_of_it(ways: In) -> None:
+    """Only a message: whoever asks is answered at once."""
+    ways.settings = settings(Policy.REQUIRE)
+    message = stanza("message", "groupchat", BODY, sender=BOB)
+    ways.to_hold = [message, request()]
+    assert not ways.delivers(message)
+    assert ways.emitted == []
+    assert not ways.delivers(ways.to_hold[1])
+    assert len(ways.emitted) == 1
