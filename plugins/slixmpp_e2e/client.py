@@ -142,9 +142,7 @@ class Client:
         )
         # not `is_known`: whoever has once used encryption with us is known, and any stranger can
         self.memory = MemoryBudget(self.allow_list.is_contact)
-        self.registry = SessionRegistry(
-            self._create, settings.limits.sessions, self.limits, settings.limits.sessions_per_peer
-        )
+        self.registry = SessionRegistry(self._create, settings.limits, self.allow_list.is_contact)
         return Admission(self.allow_list, self.limits, self.peers, self._rooms.may_be, self._clock)
 
     def _build_messages(self) -> Signalling:

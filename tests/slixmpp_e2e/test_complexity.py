@@ -65,7 +65,7 @@ def drivers(number: int, state: State = State.OFFER_SENT) -> list[FakeDriver]:
 def registry(sessions: list[FakeDriver]) -> tuple[SessionRegistry, SessionLimits[SessionDriver]]:
     """All of them, each with a bytestream and a slot."""
     limits: SessionLimits[SessionDriver] = SessionLimits(AdmissionLimits())
-    kept = SessionRegistry(lambda *words: FakeDriver("nobody"), 1, limits)
+    kept = SessionRegistry(lambda *words: FakeDriver("nobody"))
     for driver in sessions:
         kept.add(driver)
         kept.on_session_event(driver, events.TransportAgreed(driver.sid, 4096))

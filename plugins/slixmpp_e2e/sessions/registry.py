@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sized
+from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from slixmpp_e2e.bounded import keep_newest
 from slixmpp_e2e.errors import NotSent, NotSentReason
-from slixmpp_e2e.jids import bare
-from slixmpp_e2e.sessions.admission.limits import SESSIONS_PER_PEER
+from slixmpp_e2e.jids import account_and_domain, bare
+from slixmpp_e2e.sessions.admission.limits import AdmissionLimits
 from slixmpp_e2e.sessions.driver import DriverEvent, SessionDriver, SessionReleased
 from xmpp_e2e import events
 from xmpp_e2e.errors import SessionCancelled
@@ -23,6 +24,9 @@ SessionKey = tuple[str, str, str]
 """(own JID, peer's full JID, sid)"""
 Target = tuple[str, str]
 """(own full JID, peer's full JID)"""
+_Place = tuple[str, str]
+"""(an account, or words for several; our own full JID, if it counts apart)"""
+_DEFAULT_LIMITS = AdmissionLimits()
 _K = TypeVar("_K")
 _ALIVE = NOT_YET_OPEN | {State.OPEN}
 
@@ -33,12 +37,20 @@ CreateDriver = Callable[[Role, str, str, Assurance], SessionDriver]
 class SessionRegistry:
     """Finds sessions by their ids, their accounts and their targets; offers one where there is none."""
 
-    def __init__(self, create: CreateDriver, limit: int, admitted: Sized, per_account: int = SESSIONS_PER_PEER) -> None:
-        """``limit``: how many sessions may be there at once that are not ``admitted``, which is the ones that peers offered.
+    def __init__(
+        self,
+        create: CreateDriver,
+        limits: AdmissionLimits = _DEFAULT_LIMITS,
+        is_contact: Callable[[str], bool] = lambda account: True,
+    ) -> None:
+        """``limits`` hold for the sessions that we open as for those that peers do, and these are counted apart.
 
-        ``per_account``: how many of these between a JID of ours and one account, which may have ever new resources.
+        ``is_contact`` says whether an account has a place before strangers: not by what it can bring about itself.
         """
-        self._create, self._limit, self._admitted, self._per_account = create, limit, admitted, per_account
+        self._create, self._limits, self._is_contact = create, limits, is_contact
+        self._offered: Counter[_Place] = Counter()
+        self._places: dict[SessionDriver, tuple[_Place, ...]] = {}
+        """Where a session that we opened counts, whoever may be a contact later."""
         self._sessions: dict[SessionKey, SessionDriver] = {}
         self._by_account: dict[str, dict[SessionDriver, None]] = {}
         self._by_target: dict[Target, dict[SessionDriver, None]] = {}
@@ -88,17 +100,28 @@ class SessionRegistry:
             driver.close()
             driver = None
         if driver is None:
-            if len(self._sessions) - len(self._admitted) >= self._limit:
-                raise NotSent(f"{self._limit} sessions that we have opened are there already", NotSentReason.TOO_MANY_SESSIONS)
-            account = bare(target[1])
-            ours = [each for each in self.of(account) if each.role is Role.INITIATOR and each.own_jid == target[0]]
-            if len(ours) >= self._per_account:
-                there = f"{len(ours)} sessions that we have opened with {account} are there already"
-                raise NotSent(there, NotSentReason.TOO_MANY_SESSIONS)
+            places = self._check_places(target)
             driver = self._create(Role.INITIATOR, *target, min_assurance)
             driver.offer()
             self.add(driver)
+            self._places[driver] = places
+            self._offered.update(places)
         return driver
+
+    def _check_places(self, target: Target) -> tuple[_Place, ...]:
+        """Return where one more session of ours counts. NotSent if there is no place: whoever answers a person writes to
+        whatever resource they write from, and a bot to whoever writes to it."""
+        (own_jid, peer), limits = target, self._limits
+        account, domain = account_and_domain(peer)
+        limit_by_place: dict[_Place, int] = {(account, own_jid): limits.sessions_per_peer, ("all peers", ""): limits.sessions}
+        if not self._is_contact(account):
+            limit_by_place[f"strangers of {domain}", ""] = limits.sessions_per_domain
+            limit_by_place["all strangers", ""] = (limits.sessions + 1) // 2
+        for place, limit in limit_by_place.items():
+            if self._offered[place] >= limit:
+                there = f"{limit} sessions that we have opened with {place[0]} are there already"
+                raise NotSent(there, NotSentReason.TOO_MANY_SESSIONS)
+        return tuple(limit_by_place)
 
     async def connect(self, target: Target, min_assurance: Assurance) -> SessionDriver:
         """Return the session with ``target`` once both hellos are checked. Raises what made it fail."""
@@ -173,6 +196,10 @@ class SessionRegistry:
         if stream is not None and self._by_stream.get(stream) is driver:
             del self._by_stream[stream]
             keep_newest(self._ended_streams, stream, None, ENDED)
+        for place in self._places.pop(driver, ()):
+            self._offered[place] -= 1
+            if not self._offered[place]:
+                del self._offered[place]
         key = (driver.own_jid, driver.peer, driver.sid)
         if self._sessions.get(key) is not driver:
             return

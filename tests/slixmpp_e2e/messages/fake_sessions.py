@@ -169,7 +169,7 @@ class FakeSessions:
         self.offered: list[FakeDriver] = []
         self.refusal: E2EError | None = None
         """Why no session can be offered."""
-        self.registry = SessionRegistry(self._create, 1000, ())
+        self.registry = SessionRegistry(self._create)
         self.iqs = IqTracker(lambda stamped: ALICE)
         router: Any = self
         self.routes = RouteCache(router, self.loop.time)

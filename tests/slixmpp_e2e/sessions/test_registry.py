@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from random import Random
 from typing import Any
 from xml.etree.ElementTree import Element
@@ -14,6 +15,7 @@ import pytest
 from slixmpp_e2e.alarms import reason_of
 from slixmpp_e2e.errors import NotSent, NotSentReason
 from slixmpp_e2e.sessions import registry as registry_module
+from slixmpp_e2e.sessions.admission.limits import AdmissionLimits
 from slixmpp_e2e.sessions.driver import SessionReleased
 from slixmpp_e2e.sessions.registry import SessionRegistry
 from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, e2e, jingle, turns, until
@@ -146,17 +148,42 @@ async def test_unavailable_presence_ends_the_session_of_that_device(env: Env) ->
     assert another.is_open
 
 
+def offering(is_contact: Callable[[str], bool] = lambda account: True, **limits: int) -> SessionRegistry:
+    return SessionRegistry(
+        lambda role, own, peer, needed: FakeDriver(peer, own_jid=own), AdmissionLimits(**limits), is_contact
+    )
+
+
 def test_one_account_with_ever_new_resources_is_limited() -> None:
     """Each session costs us something, and whoever answers a person writes to whatever resource they write from."""
-    registry = SessionRegistry(lambda role, own, peer, needed: FakeDriver(peer, own_jid=own), 100, (), 3)
-    for number in range(3):
-        registry.ensure((ALICE, f"bob@localhost/{number}"))
+    registry = offering(sessions_per_peer=3)
+    drivers = [registry.ensure((ALICE, f"bob@localhost/{number}")) for number in range(3)]
     with pytest.raises(NotSent, match="3 sessions that we have opened with bob@localhost") as refusal:
         registry.ensure((ALICE, BOB))
     assert refusal.value.reason is NotSentReason.TOO_MANY_SESSIONS
     assert registry.ensure((ALICE, "carol@localhost/1"))
     assert registry.ensure(("other@localhost/1", BOB))
     assert registry.ensure((ALICE, "bob@localhost/2"))
+    registry.on_session_event(drivers[0], SessionReleased())
+    assert registry.ensure((ALICE, BOB))
+
+
+def test_strangers_whom_we_answer_leave_places_for_contacts() -> None:
+    """A bot answers whoever writes to it: one domain, and all of them together, take so many places and no more."""
+    registry = offering(lambda account: account.endswith("home.test"), sessions=8, sessions_per_domain=2)
+    opened = []
+    for domain in ("a.test", "b.test", "c.test"):
+        for number in range(3):
+            with suppress(NotSent):
+                opened.append(registry.ensure((ALICE, f"user{number}@{domain}/x")))
+    assert [driver.peer.partition("@")[2] for driver in opened] == ["a.test/x", "a.test/x", "b.test/x", "b.test/x"]
+    for number in range(4):
+        registry.ensure((ALICE, f"friend{number}@home.test/x"))
+    with pytest.raises(NotSent, match="8 sessions that we have opened with all peers"):
+        registry.ensure((ALICE, "friend@home.test/x"))
+    for driver in tuple(registry):
+        registry.on_session_event(driver, SessionReleased())
+    assert not any((registry._offered, registry._places))
 
 
 async def test_the_sessions_that_we_open_are_limited(env: Env) -> None:
@@ -203,7 +230,7 @@ VOUCHED, KNOWN, VERIFIED = Assurance.VOUCHED, Assurance.KNOWN, Assurance.VERIFIE
 
 def opened(*drivers: FakeDriver) -> SessionRegistry:
     """A registry in which these sessions have come to be, and those that are open have opened, in this order."""
-    registry = SessionRegistry(lambda role, own_jid, peer, needed: FakeDriver(peer, needed=needed), 100, ())
+    registry = SessionRegistry(lambda role, own_jid, peer, needed: FakeDriver(peer, needed=needed))
     for driver in drivers:
         registry.add(driver)
         if driver.is_open:
