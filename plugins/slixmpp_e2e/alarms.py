@@ -174,6 +174,11 @@ WORDS: dict[enum.Enum, Words] = {
         attack="A server that shows a key of its own beside the peer's would ask through just such a session.",
         remedy="It ends by itself when the other session does. Compare the peer's keys: xmpp-e2e trust show JID",
     ),
+    NotSentReason.ROOM_NOT_ENTERED: Words(
+        likely="It is a room that your program entered before this plugin was loaded.",
+        attack="The server of a person says that they are a room, to read what is for them.",
+        remedy="If it is a room: enter it again while this plugin is loaded, or set the policy `off` for it.",
+    ),
     NotSentReason.SERVER_WOULD_READ: Words(
         likely="It is for a server or a room to act on, and holds words: a status, a form, a reason of an invitation.",
         attack="Whoever runs that server or room would read them.",

@@ -170,10 +170,14 @@ class Client:
         self.changes = PeerChanges(
             xmpp, self._presence, self._rooms, self.peers, self.routes, self.registry, self.allow_list, self._emitter
         )
-        signalling = Signalling(
-            self.registry, self._admission, self._channel, lambda *offer: self._create(Role.RESPONDER, *offer)
-        )
         self._questions = RoomQuestions(xmpp, self._rooms, self._channel.own_jid, self._loop)
+        signalling = Signalling(
+            self.registry,
+            self._admission,
+            self._channel,
+            lambda *offer: self._create(Role.RESPONDER, *offer),
+            self._questions.resolve,
+        )
         self._incoming = IncomingFilter(
             xmpp,
             self._channel,

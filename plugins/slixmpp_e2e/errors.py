@@ -60,6 +60,8 @@ class NotSentReason(enum.StrEnum):
     """A session of higher assurance, or an older one, is open with the same full JID under another key."""
     SERVER_WOULD_READ = "server-would-read"
     """A server or a room would have to read it, and the policy for whoever it is for is ``require``."""
+    ROOM_NOT_ENTERED = "room-not-entered"
+    """The account only says that it is a room, the policy for it is ``require``, and rooms alone would not take it."""
 
 
 class NotSent(E2EError):

@@ -75,6 +75,7 @@ _BY_REASON: dict[enum.Enum, ExitCode] = {
     NotSentReason.SESSION_CLOSED: ExitCode.NETWORK,
     NotSentReason.SESSION_OUTRANKED: ExitCode.UNTRUSTED,
     NotSentReason.SERVER_WOULD_READ: ExitCode.POLICY,
+    NotSentReason.ROOM_NOT_ENTERED: ExitCode.POLICY,
 }
 """Where it is not that of the class."""
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import Element
+from xml.etree.ElementTree import Element, SubElement
 
 import pytest
 from slixmpp import JID, ClientXMPP
+from slixmpp.exceptions import IqError
 
 from slixmpp_e2e.errors import PeerWithoutE2E
 from tests.pair import message as core_message
@@ -193,6 +194,25 @@ async def test_a_room_that_was_entered_before_says_so_itself_and_a_known_person_
     assert len(failed) == 0
 
 
+@pytest.mark.parametrize("is_room", [True, False])
+async def test_a_room_that_was_entered_before_is_governed_as_ever(strangers: Env, is_room: bool) -> None:
+    """To a person, the same goes nowhere that their server could read."""
+    env = strangers
+    alice = await env.client(ALICE, policy="require")
+    say_room(env, *([ROOM] if is_room else []))
+    iq = alice.make_iq_set(ito=ROOM)
+    query = SubElement(iq.xml, "{http://jabber.org/protocol/muc#admin}query")
+    SubElement(SubElement(query, f"{query.tag[:-5]}item", nick="eve", role="none"), f"{query.tag[:-5]}reason").text = SECRET
+    answer = iq.send(timeout=20)
+    if is_room:
+        await until(env.server.wait_for(lambda handled: SECRET in handled.text))
+        answer.cancel()
+    else:
+        with pytest.raises(IqError):
+            await until(answer)
+        assert env.in_clear(SECRET) == []
+
+
 @pytest.mark.parametrize("mtype", ["chat", "normal", "headline"])
 @pytest.mark.parametrize("to", [ROOM, OCCUPANT])
 async def test_a_server_that_calls_a_person_a_room_reads_nothing_that_is_for_them(strangers: Env, to: str, mtype: str) -> None:
@@ -206,7 +226,7 @@ async def test_a_server_that_calls_a_person_a_room_reads_nothing_that_is_for_the
         alice.send_message(mto=to, mbody=SECRET, mtype=mtype)
         alice.send_message(mto=ROOM, mbody="hello, all", mtype="groupchat")
         told = await failed.take()
-        assert (told.error.reason, "says that it is a room" in str(told.error)) == ("server-would-read", True)
+        assert (told.error.reason, "says that it is a room" in str(told.error)) == ("room-not-entered", True)
         await env.settle(alice)
     assert len(env.in_clear("hello, all")) == 2
     assert env.in_clear(SECRET) == []
@@ -338,6 +358,25 @@ async def test_nobody_in_such_a_room_opens_a_session_or_is_kept(strangers: Env) 
     env.server.inject(ALICE, f"<iq from='{OCCUPANT}' to='{ALICE}' type='set' id='occupant'>{offer.replace(SID, 'new')}</iq>")
     answer = await until(env.server.wait_for(lambda stanza: stanza.direction.value == "received" and "occupant" in stanza.text))
     assert "service-unavailable" in answer.text
+
+
+@pytest.mark.parametrize("policy", ["prefer", "require"])
+@pytest.mark.parametrize("is_room", [True, False])
+async def test_whoever_offers_a_session_from_a_room_unseen_until_then_makes_no_person_of_it(
+    strangers: Env, policy: str, is_room: bool
+) -> None:
+    """The room is asked before the offer is accepted."""
+    env = strangers
+    alice = await env.client(ALICE, policy=policy, accept_from="anyone")
+    carol = await env.client(OCCUPANT)
+    say_room(env, *([ROOM] if is_room else []))
+    failed, heard = Events(carol, "e2e_send_failed"), Events(alice, "message")
+    carol.send_message(mto=ALICE, mbody="a word in private", mtype="chat")
+    if is_room:
+        assert "decline" in str((await failed.take()).error)
+    else:
+        assert str((await heard.take())["e2e"]["assurance"]) == "vouched"
+    assert e2e(alice)._client.peers.is_known_account(ROOM) is not is_room
 
 
 async def test_in_the_next_stream_it_is_asked_again(strangers: Env) -> None:

@@ -53,6 +53,7 @@ def test_a_class_goes_before_its_family() -> None:
         (NotSentReason.SESSION_CLOSED, ExitCode.NETWORK),
         (NotSentReason.SESSION_OUTRANKED, ExitCode.UNTRUSTED),
         (NotSentReason.SERVER_WOULD_READ, ExitCode.POLICY),
+        (NotSentReason.ROOM_NOT_ENTERED, ExitCode.POLICY),
         (NotSentReason.QUEUE_FULL, ExitCode.UNAVAILABLE),
         (NotSentReason.QUEUED_TOO_LONG, ExitCode.UNAVAILABLE),
         (NotSentReason.TOO_MANY_SESSIONS, ExitCode.UNAVAILABLE),

@@ -20,7 +20,7 @@ from slixmpp_e2e.messages.clear import may_be_clear, reached_through
 from slixmpp_e2e.messages.failures import SendFailures
 from slixmpp_e2e.messages.iq_tracking import IqTracker, is_request
 from slixmpp_e2e.messages.queue import SendQueue
-from slixmpp_e2e.messages.rooms import MucRooms
+from slixmpp_e2e.messages.rooms import MucRooms, goes_to_rooms
 from slixmpp_e2e.messages.routing import RouteCache
 from slixmpp_e2e.messages.scope import never_encrypted
 from slixmpp_e2e.policy import Policy
@@ -121,6 +121,8 @@ class OutgoingFilter:
             return True
         if may_be_clear(stanza) or not self._is_required(to):
             return True
+        if isinstance(stanza, Iq) and goes_to_rooms(stanza, to) and self._rooms.may_ask(to.bare):
+            return False  # on the way there it is asked whether it is a room
         if to.resource if isinstance(stanza, Iq) else stanza.xml.get("type") in (None, "unavailable"):
             return False
         if isinstance(stanza, Iq):
@@ -154,12 +156,8 @@ class OutgoingFilter:
             return
         if not self._rooms.may_be(to.bare):
             raise NotSent(f"the policy for {to.bare} has become `require` meanwhile", NotSentReason.ROUTE_UNKNOWN)
-        raise NotSent(
-            f"{to.bare} says that it is a room, but we have not seen ourselves enter it. Their policy is `require`, and the"
-            f" server of a person could say the same, to read what is for them. If it is a room: enter it while this plugin"
-            f" is loaded, or set the policy `off` for {to.bare}",
-            NotSentReason.SERVER_WOULD_READ,
-        )
+        unseen = f"{to.bare} says that it is a room, but we have not seen ourselves enter it, and their policy is `require`"
+        raise NotSent(unseen, NotSentReason.ROOM_NOT_ENTERED)
 
     def at_other_filters(self) -> list[StanzaBase]:
         """Return the stanzas that have passed our first filter, and have yet to come to the second."""

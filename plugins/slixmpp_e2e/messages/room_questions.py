@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from xml.etree.ElementTree import tostring
@@ -14,7 +15,10 @@ from slixmpp_e2e.bounded import keep_newest
 from slixmpp_e2e.jids import account_and_domain
 from slixmpp_e2e.messages.rooms import ROOMS, MucRooms, comes_from_rooms
 from slixmpp_e2e.sessions.admission.rate_limit import Rate, TokenBuckets, take_all
+from slixmpp_e2e.store.errors import StoreError
 from slixmpp_e2e.xmpp import adapter
+
+log = logging.getLogger("slixmpp_e2e")
 
 QUESTIONS_PER_DOMAIN = Rate(0.5, 64)
 """Questions at the will of one domain: all rooms of a service at once, where a program was in them before; then few."""
@@ -60,6 +64,7 @@ class RoomQuestions:
         """The same of all."""
         self._no: dict[str, float] = {}
         """Whoever has not said so, and until when."""
+        self._tasks: set[asyncio.Task[None]] = set()
         self._domains, self._all = TokenBuckets(QUESTIONS_PER_DOMAIN), TokenBuckets(QUESTIONS)
 
     def hold(self, message: Message, sender: JID) -> bool:
@@ -85,8 +90,29 @@ class RoomQuestions:
         self._count(domain, size)
         return True
 
+    def resolve(self, own_jid: str, account: str, act: Callable[[bool], None]) -> None:
+        """Call ``act`` with whether an account is a room: at once if it need not be asked. Whoever calls limits the rate."""
+        if not self._rooms.may_ask(account):
+            act(self._rooms.may_be(account))
+            return
+        task = self._loop().create_task(self._resolve(own_jid, account, act), name=f"asking whether {account} is a room")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _resolve(self, own_jid: str, account: str, act: Callable[[bool], None]) -> None:
+        act(await self._is_room(own_jid, account))
+
+    async def _is_room(self, own_jid: str, account: str) -> bool:
+        try:
+            return await self._rooms.ask(own_jid, account)
+        except StoreError as error:  # no stanza is lost with it: what comes next looks into the store, too
+            log.warning("it was not found out whether %s is a room: %s", account, error)
+            return False
+
     def end(self) -> None:
         """The plugin goes: whoever was asked is no room, and what waits is judged so."""
+        for task in self._tasks:
+            task.cancel()
         for account, question in tuple(self._questions.items()):
             if question.task is not None:
                 question.task.cancel()
@@ -99,7 +125,7 @@ class RoomQuestions:
     async def _ask(self, own_jid: str, account: str) -> None:
         is_room = False
         try:
-            is_room = await self._rooms.ask(own_jid, account)
+            is_room = await self._is_room(own_jid, account)
         finally:
             self._release(account, is_room=is_room)
 

@@ -8,7 +8,7 @@ from slixmpp import JID, Iq, Message, Presence
 from slixmpp.basexmpp import BaseXMPP
 
 from slixmpp_e2e.bounded import keep_newest
-from slixmpp_e2e.messages.clear import may_be_clear
+from slixmpp_e2e.messages.clear import invited_by, may_be_clear
 from slixmpp_e2e.xmpp import adapter, discovery
 
 MUC = "{http://jabber.org/protocol/muc}x"
@@ -101,30 +101,18 @@ class MucRooms:
 
     def may_ask(self, account: str) -> bool:
         """Return whether its own word could make a room of an account that has not given it yet."""
-        return not self._says_so(account) and self._counts(account)
+        return account not in self and not self._says_so(account) and self._counts(account)
 
     async def ask(self, own_jid: str, account: str) -> bool:
         """Return ``may_be()``, and ask the account if that is not known. Its bare JID: of others, an occupant answers."""
-        if account not in self and self.may_ask(account) and await discovery.is_room(self._xmpp, JID(own_jid), JID(account)):
+        if self.may_ask(account) and await discovery.is_room(self._xmpp, JID(own_jid), JID(account)):
             keep_newest(self._identified, account, None, ROOMS)
         return self.may_be(account)
 
     def takes(self, stanza: Message | Iq | Presence, peer: JID) -> bool:
         """Return whether a stanza that leaves is for a room: any to one that we are in, or to somebody there; to what only says
-        that it is one, what rooms alone take.
-
-        These are messages to all, mediated invitations, requests for voice, what governs the room, questions that hold no
-        words, and presence without any. Private messages are not: they would look the same if it were a person.
-        """
-        if peer.bare in self:
-            return True
-        if not self._says_so(peer.bare):
-            return False
-        if isinstance(stanza, Presence):
-            return may_be_clear(stanza)
-        if isinstance(stanza, Message):
-            return not peer.resource and (stanza.xml.get("type") == "groupchat" or _is_form(stanza))
-        return may_be_clear(stanza) or (not peer.resource and _SETTINGS.issuperset(child.tag for child in stanza.xml))
+        that it is one, what rooms alone take."""
+        return peer.bare in self or (self._says_so(peer.bare) and goes_to_rooms(stanza, peer))
 
     def gives(self, stanza: Message | Iq, peer: JID) -> bool:
         """Return whether a stanza that came is from a room: any from one that we are in, or from somebody there; from what only
@@ -139,15 +127,32 @@ class MucRooms:
         return self._believes_server(account) and not self.is_person(account)
 
 
+def goes_to_rooms(stanza: Message | Iq | Presence, peer: JID) -> bool:
+    """Return whether a stanza is what rooms alone take: messages to all, mediated invitations, requests for voice, what governs
+    the room, questions that hold no words, and presence without any.
+
+    Private messages are not: they would look the same if it were a person.
+    """
+    if isinstance(stanza, Presence):
+        return may_be_clear(stanza)
+    if isinstance(stanza, Message):
+        return not peer.resource and (stanza.xml.get("type") == "groupchat" or _is_form(stanza))
+    tags = [child.tag for child in stanza.xml]
+    return may_be_clear(stanza) or (bool(tags) and not peer.resource and _SETTINGS.issuperset(tags))
+
+
 def comes_from_rooms(stanza: Message | Iq, peer: JID) -> bool:
-    """Return whether a stanza is what rooms alone send: messages to all, their own forms and notices, errors, questions."""
+    """Return whether a stanza is what rooms alone send: messages to all, their own forms and notices, errors, questions.
+
+    Invitations are not: they come from rooms that we are not in.
+    """
     if isinstance(stanza, Message) and stanza.xml.get("type") == "groupchat":
         return True
     if peer.resource:
         return False
     if isinstance(stanza, Iq):
         return may_be_clear(stanza)
-    return stanza.xml.get("type") == "error" or _is_form(stanza)
+    return stanza.xml.get("type") == "error" or (_is_form(stanza) and not any(True for _ in invited_by(stanza.xml)))
 
 
 def _is_form(message: Message) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from xml.etree.ElementTree import Element
 
 from slixmpp import Iq
 
+from slixmpp_e2e.jids import bare
 from slixmpp_e2e.sessions.admission.check import Admission
 from slixmpp_e2e.sessions.driver import DriverEvent, SessionDriver
 from slixmpp_e2e.sessions.registry import SessionKey, SessionRegistry
@@ -14,7 +16,7 @@ from slixmpp_e2e.xmpp.iq_channel import IqChannel
 from xmpp_e2e import events
 from xmpp_e2e.errors import JingleError
 from xmpp_e2e.negotiate.digest import wins_tie_break
-from xmpp_e2e.negotiate.jingle import NS_JINGLE, NS_SECURITY, NS_XMLSTREAM, Action, Jingle, parse
+from xmpp_e2e.negotiate.jingle import NS_JINGLE, NS_SECURITY, NS_XMLSTREAM, Action, Jingle, Reason, parse
 from xmpp_e2e.states import State
 from xmpp_e2e.transport.ibb import NS_IBB, sid_of
 from xmpp_e2e.types import Assurance
@@ -30,8 +32,15 @@ class Signalling:
     """Sorts the iqs of peers, and answers each of them."""
 
     def __init__(
-        self, registry: SessionRegistry, admission: Admission, iqs: IqChannel, create: CreateResponder
+        self,
+        registry: SessionRegistry,
+        admission: Admission,
+        iqs: IqChannel,
+        create: CreateResponder,
+        resolve_room: Callable[[str, str, Callable[[bool], None]], None],
     ) -> None:
+        """``resolve_room(own_jid, account, act)`` calls ``act`` with whether an account is a room, now or later."""
+        self._resolve_room = resolve_room
         self._registry, self._admission, self._iqs, self._create = registry, admission, iqs, create
 
     def take_jingle(self, iq: Iq, own_jid: str, *, shared: bool) -> bool:
@@ -85,8 +94,17 @@ class Signalling:
         return True
 
     def on_session_event(self, driver: SessionDriver, event: DriverEvent) -> None:
-        """Accept an offer that is in order: whoever made it was admitted before."""
+        """Accept an offer that is in order: whoever made it was admitted before. Unless a room turns out to be behind it, which
+        we did not see ourselves enter: a session with an occupant would make a known account of the room."""
         if isinstance(event, events.SessionOffered):
+            self._resolve_room(driver.own_jid, bare(driver.peer), partial(self._answer_offer, driver))
+
+    def _answer_offer(self, driver: SessionDriver, is_room: bool) -> None:
+        if driver.state is not State.OFFER_RECEIVED:
+            return  # it has ended meanwhile
+        if is_room:
+            driver.close(Reason.DECLINE)
+        else:
             driver.accept_offer()
 
     def _no_session(self, key: SessionKey, jingle: Element) -> SessionDriver | None:

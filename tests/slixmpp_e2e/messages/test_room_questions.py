@@ -4,6 +4,7 @@ end."""
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,7 @@ from slixmpp import JID
 
 from slixmpp_e2e.messages import room_questions
 from slixmpp_e2e.messages.room_questions import RoomQuestions
+from slixmpp_e2e.store.errors import StoreError
 from slixmpp_e2e.xmpp import adapter
 from tests.slixmpp_e2e.env import ALICE, turns
 from tests.slixmpp_e2e.messages.stanzas import BODY, stanza
@@ -30,7 +32,7 @@ class Asking:
         self.judged: list[Any] = []
         loop = asyncio.get_running_loop()
         clock: Any = SimpleNamespace(time=lambda: self.now, create_task=loop.create_task)
-        rooms: Any = SimpleNamespace(may_ask=lambda account: self.may_ask, ask=self._ask)
+        rooms: Any = SimpleNamespace(may_ask=lambda account: self.may_ask, may_be=lambda account: False, ask=self._ask)
         client: Any = None
         monkeypatch.setattr(adapter, "inject", lambda xmpp, came: self.judged.append(came))
         self.questions = RoomQuestions(client, rooms, lambda stamped: stamped or ALICE, lambda: clock)
@@ -80,12 +82,35 @@ async def test_only_what_rooms_send_waits_and_only_of_whom_it_could_become_one(a
 
 
 async def test_a_question_that_fails_is_a_no(asking: Asking) -> None:
+    offered: list[bool] = []
     held = asking.hold()
+    asking.questions.resolve(ALICE, ROOM, offered.append)
     await turns()
-    asking.answer.set_exception(RuntimeError)
+    asking.answer.set_exception(StoreError(Path("store"), "disk I/O error"))
     await turns()
-    assert asking.judged == [held]
+    assert (asking.judged, offered) == ([held], [False])
     assert asking.hold() is None
+
+
+@pytest.mark.parametrize("is_room", [True, False])
+async def test_an_offer_waits_for_the_answer_if_that_could_change_anything(asking: Asking, is_room: bool) -> None:
+    offered: list[bool] = []
+    asking.questions.resolve(ALICE, ROOM, offered.append)
+    await turns()
+    assert (offered, asking.asked) == ([], [(ALICE, ROOM)])
+    await asking.settle(is_room)
+    assert (offered, asking.questions._tasks) == ([is_room], set())
+    asking.may_ask = False
+    asking.questions.resolve(ALICE, ROOM, offered.append)
+    assert (offered, len(asking.asked)) == ([is_room, False], 1)
+
+
+async def test_an_offer_is_not_answered_any_more_when_the_plugin_has_gone(asking: Asking) -> None:
+    offered: list[bool] = []
+    asking.questions.resolve(ALICE, ROOM, offered.append)
+    asking.questions.end()
+    await turns()
+    assert (offered, asking.questions._tasks) == ([], set())
 
 
 async def test_who_is_no_room_is_not_asked_again_at_once(asking: Asking) -> None:

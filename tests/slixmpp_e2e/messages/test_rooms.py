@@ -70,6 +70,7 @@ TAKES = [
     (stanza("iq", "set", ADMIN), OCCUPANT, False),
     *((stanza("iq", "get", each), to, True) for each in (DISCO, PING) for to in (ROOM, OCCUPANT)),
     *((stanza("iq", "get", VERSION), to, False) for to in (ROOM, OCCUPANT)),
+    (stanza("iq", "set"), ROOM, False),
     (stanza("iq", "set", ADMIN, "<query xmlns='jabber:iq:oob'><desc>words</desc></query>"), ROOM, False),
 ]
 
@@ -93,7 +94,7 @@ GIVES = [
     *((stanza("message", kind, BODY), sender, False) for kind in ("", "chat", "headline") for sender in (ROOM, OCCUPANT)),
     *((stanza("message", "", each), ROOM, True) for each in (STATUS, VOICE)),
     *((stanza("message", "", each), OCCUPANT, False) for each in (STATUS, VOICE)),
-    *((stanza("message", "", each), ROOM, False) for each in (STATUS + BODY, COMMAND)),
+    *((stanza("message", "", each), ROOM, False) for each in (STATUS + BODY, COMMAND, INVITE)),
     (stanza("message", "error", BODY), ROOM, True),
     (stanza("message", "error", BODY), OCCUPANT, False),
     (stanza("iq", "get", PING), ROOM, True),
