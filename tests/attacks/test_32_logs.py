@@ -16,6 +16,7 @@ from slixmpp.xmlstream.handler import Callback
 from slixmpp.xmlstream.matcher import MatchXPath
 
 from slixmpp_e2e import HideContent
+from slixmpp_e2e.xmpp import log_filter
 from tests.slixmpp_e2e.env import ALICE, BOB, QUERY, Env, Events, ask, e2e, token_of, until
 from xmpp_loopback import online
 
@@ -24,7 +25,9 @@ WORDS = "the eagle lands at noon"
 
 
 @pytest.fixture(autouse=True)
-def at_debug(caplog: pytest.LogCaptureFixture) -> None:
+def at_debug(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in log_filter._LOGGERS:  # without the filters of clients that other tests have left
+        monkeypatch.setattr(logging.getLogger(name), "filters", [])
     caplog.set_level(logging.DEBUG)
     caplog.set_level(logging.DEBUG, "asyncio")
 

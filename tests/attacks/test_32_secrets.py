@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from functools import partial
+from pathlib import Path
 from types import CoroutineType
 
 import pytest
@@ -18,9 +19,11 @@ from slixmpp_e2e.store import (
     Passphrase,
 )
 from slixmpp_e2e.trust.passwords import derive_srp_secret
+from slixmpp_e2e.trust.trust_file.secret_file import encode_psk
 from tests.attacks.secret_search import SHARED, WORDS, WRONG, Search, finish, remember, watch_loop
 from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, e2e, until
 from xmpp_e2e.errors import E2EError
+from xmpp_e2e.types import Assurance
 from xmpp_loopback import online
 from xmpp_loopback.hostile import swap_fingerprint
 
@@ -98,6 +101,22 @@ async def test_proofs_that_succeed_and_that_fail(
     assert sum(name.startswith("agreed key") for name in search.secrets) == 8
     assert {"SAS in decimal", "user's S", "server's b", "token"} <= {name.rpartition(" ")[0] for name in search.secrets}
     search.secrets["shared, reversed"] = SHARED[::-1]
+    finish(search, caplog)
+
+
+async def test_secrets_of_a_trust_file(env: Env, search: Search, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    """A key and a password, read when the client starts, and derived in a thread before a session needs it."""
+    watch_loop(search)
+    for name, text in (("key", encode_psk(SHARED)), ("words", WORDS)):
+        (tmp_path / name).write_text(f"{text}\n")
+        (tmp_path / name).chmod(0o600)
+    rules = tmp_path / "trust.toml"
+    rules.write_text('["bob@localhost"]\npassword_file = "words"\n["carol@localhost"]\npsk_file = "key"\n')
+    rules.chmod(0o600)
+    search.secrets["derived"] = derive_srp_secret(WORDS, "alice@localhost", "bob@localhost")
+    alice, bob = await env.pair({"trust_file": str(rules)}, {"ask_password": lambda _: WORDS})
+    link, _ = await env.session(alice, bob)
+    assert link.assurance is Assurance.VERIFIED
     finish(search, caplog)
 
 
