@@ -42,7 +42,8 @@ class SessionFactory:
         promptable_methods: Callable[[str, str], frozenset[str]],
         emit: Callable[[E2EEvent], None],
     ) -> None:
-        """``shared_secrets``: what is shared with an account by an account of ours, by method; E2EError if it cannot be used.
+        """``shared_secrets``: what is shared with an account by an account of ours, by method; empty: the session will
+        ask for it. E2EError if it cannot be used.
         ``promptable_methods``: those for which our user can be asked about an account, for an account of ours."""
         self._terms, self._own_key, self._peers, self._poller = terms, own_key, peers, poller
         self._allow_list, self._emit = allow_list, emit
@@ -81,7 +82,7 @@ class SessionFactory:
             timeouts=self._terms.timeouts,
             required_methods=tuple(secrets),
             verify_when=settings.verify_when,
-            shared_secrets=secrets,
-            promptable_methods=self._promptable_methods(account, own_account),
+            shared_secrets={method: secret for method, secret in secrets.items() if secret},
+            promptable_methods=self._promptable_methods(account, own_account) | {each for each in secrets if not secrets[each]},
         )
         return Session(role, config, self._peers.known_keys(account, own_account))

@@ -20,7 +20,7 @@ from slixmpp_e2e.store import SQLStore
 from slixmpp_e2e.store.errors import StoreError
 from slixmpp_e2e.trust.passwords import derive_srp_secret
 from slixmpp_e2e.trust.secrets import stored_secret
-from slixmpp_e2e.trust.trust_file.watcher import TrustFile
+from slixmpp_e2e.trust.trust_file.watcher import PasswordKey, TrustFile
 from slixmpp_e2e.verification.attempt_limiter import AttemptLimiter
 from slixmpp_e2e.verification.run_limiter import RunLimiter
 from slixmpp_e2e.verification.tasks import SessionTasks
@@ -80,7 +80,7 @@ class Verifier:
     def shared_secrets(self, account: str, own_account: str) -> dict[str, bytes]:
         """Return what is shared with an account by an account of ours, by method: in the trust file, or else in the store.
 
-        Each must prove the peer before a stanza flows. PasswordLocked.
+        Each must prove the peer before a stanza flows. Empty: a password that must be derived first. PasswordLocked.
         """
         declared = self._trust_file.secrets(account, own_account)
         found = {}
@@ -176,6 +176,8 @@ class Verifier:
                 self._attempts.started(driver, question)
             case AttemptSucceeded():
                 self._attempts.succeeded(driver, question)
+            case SecretNeeded(method) if key := self._declared(driver, method):
+                self._tasks.start(driver, self._derive(driver, question, key))
             case SecretNeeded() | CompareSas():
                 self._tasks.start(driver, self._prompt(driver, question, form))
 
@@ -238,6 +240,21 @@ class Verifier:
             where = "".join(traceback.format_tb(error.__traceback__))
             log.warning("a prompt about %s raised %s\n%s", driver.peer, type(error).__name__, where)
             driver.abort(LocalError(f"the user could not be asked: the prompt raised {type(error).__name__}"))
+
+    def _declared(self, driver: SessionDriver, method: str) -> PasswordKey | None:
+        """Return the password of the trust file for this peer."""
+        return self._trust_file.password(bare(driver.peer), bare(driver.own_jid)) if method == "srp" else None
+
+    async def _derive(self, driver: SessionDriver, question: SecretNeeded, key: PasswordKey) -> None:
+        try:
+            self._runs.begin(driver)
+            derived = await self._tasks.in_turn(key.peer, lambda: self._trust_file.derive(key))
+        except Exception as error:  # as for any computation, the peer must not wait until the deadline
+            failed = LocalError(f"a password could not be derived: {type(error).__name__}")
+            driver.abort(error if isinstance(error, E2EError) else failed)
+        else:
+            self._trust_file.keep(key, derived)
+            driver.answer_prompt(question, derived)
 
     async def _ask_user(self, driver: SessionDriver, question: SecretNeeded | CompareSas, form: SasForm) -> bytes:
         method = "sas" if isinstance(question, CompareSas) else question.method

@@ -76,6 +76,7 @@ async def test_a_session_that_ends_keeps_its_turn_until_its_thread_has_ended() -
     for session in (*cut, last):
         tasks.compute(session, counting.of(session.peer))
     assert await asyncio.to_thread(counting.full.wait, 10)
+    begun = list(tasks._tasks)
     for session in cut:
         tasks.cancel(session)
     await turns()
@@ -83,7 +84,7 @@ async def test_a_session_that_ends_keeps_its_turn_until_its_thread_has_ended() -
     assert tasks._turns.locked()
     counting.may_end.set()
     assert await until(last.ended) == last.peer.encode()
-    await turns()
+    await until(asyncio.wait(begun))
     assert counting.most == COMPUTATIONS
     assert not any(session.ended.done() for session in cut)
     assert not tasks._tasks

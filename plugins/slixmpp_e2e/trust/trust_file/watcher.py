@@ -25,7 +25,7 @@ DERIVED_PASSWORDS = 4096
 """Derived passwords that are kept, some hundred bytes each. The oldest is dropped first, and derived again in 140 ms."""
 
 
-class _PasswordKey(NamedTuple):
+class PasswordKey(NamedTuple):
     """Names a derived password. asyncio logs the arguments of a callback that raises, so the password is not shown."""
 
     password: str
@@ -34,7 +34,7 @@ class _PasswordKey(NamedTuple):
     peer: str
 
     def __repr__(self) -> str:
-        return f"_PasswordKey({self.our_jid}, {self.peer})"
+        return f"PasswordKey({self.our_jid}, {self.peer})"
 
 
 class TrustFile:
@@ -48,7 +48,7 @@ class TrustFile:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._our_jid: str | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._derived: dict[_PasswordKey, bytes] = {}
+        self._derived: dict[PasswordKey, bytes] = {}
         self._reading: asyncio.Future[TrustFileRules] | None = None
         self._deriving: asyncio.Future[bytes] | None = None
 
@@ -87,20 +87,25 @@ class TrustFile:
         return tuple(KnownKey(pin, Assurance.VERIFIED, "pin", since) for pin in self.rules.of(bare)[0].pin)
 
     def secrets(self, bare: str, our_jid: str) -> dict[str, bytes]:
-        """Return the secrets that the file shares with an account, by method. LocalError if a password cannot be derived.
-
-        The first use of a password takes 140 ms here, unless it was derived ahead.
-        """
+        """Return the secrets that the file shares with an account, by method. Empty: a password that was not derived yet."""
         rule = self.rules.of(bare)[0]
         found = {} if rule.psk is None else {"psk": rule.psk}
-        if rule.password is not None:
-            key = _PasswordKey(rule.password, our_jid, bare)
-            found["srp"] = self._derived[key] if key in self._derived else self._keep(key, derive_srp_secret(*key))
+        if (key := self.password(bare, our_jid)) is not None:
+            found["srp"] = self._derived.get(key, b"")
         return found
 
-    def _keep(self, key: _PasswordKey, derived: bytes) -> bytes:
+    def password(self, bare: str, our_jid: str) -> PasswordKey | None:
+        """Return what ``derive()`` takes, if the file shares a password with an account."""
+        password = self.rules.of(bare)[0].password
+        return None if password is None else PasswordKey(password, our_jid, bare)
+
+    def derive(self, key: PasswordKey) -> bytes:
+        """Return the derived password, which takes 140 ms: call it in a thread. LocalError if it cannot be derived."""
+        return self._derived.get(key) or derive_srp_secret(*key)
+
+    def keep(self, key: PasswordKey, derived: bytes) -> None:
+        """Keep what ``derive()`` returned, so that the next session does not wait for it."""
         keep_newest(self._derived, key, derived, DERIVED_PASSWORDS)
-        return derived
 
     # --- changes ----------------------------------------------------------------------------------------------------
 
@@ -138,22 +143,22 @@ class TrustFile:
         if loop is None or our_jid is None or self._deriving is not None or len(self._derived) >= DERIVED_PASSWORDS:
             return
         rules = self.rules.accounts.items()
-        keys = (_PasswordKey(rule.password, our_jid, bare) for bare, rule in rules if rule.password is not None)
+        keys = (PasswordKey(rule.password, our_jid, bare) for bare, rule in rules if rule.password is not None)
         if (key := next((key for key in keys if key not in self._derived), None)) is not None:
             with suppress(RuntimeError):  # asyncio.run() is ending: no thread takes more work
                 self._deriving = loop.run_in_executor(None, derive_srp_secret, *key)
                 self._deriving.add_done_callback(partial(self._on_derived, key))
 
-    def _on_derived(self, key: _PasswordKey, deriving: asyncio.Future[bytes]) -> None:
+    def _on_derived(self, key: PasswordKey, deriving: asyncio.Future[bytes]) -> None:
         if deriving is not self._deriving:
             return
         self._deriving = None
         if deriving.exception() is not None:
-            return  # secrets() raises the error where the password is needed
+            return  # derive() raises the error where the password is needed
         if self._is_needed(key):
-            self._keep(key, deriving.result())
+            self.keep(key, deriving.result())
         self._derive_next()
 
-    def _is_needed(self, key: _PasswordKey) -> bool:
+    def _is_needed(self, key: PasswordKey) -> bool:
         """Return whether the rules still have this password for the peer."""
         return self.rules.of(key.peer)[0].password == key.password

@@ -46,14 +46,26 @@ def pinned(key: Fingerprint | None) -> str:
     return f'["{BOBS}"]\ntrust_model = "server-untrusted"\npin = "{key}"\n'
 
 
+def derive(file: TrustFile, our_jid: str) -> bytes:
+    """As the verifier does it, in a thread."""
+    key = file.password(BOBS, our_jid)
+    assert key is not None
+    derived = file.derive(key)
+    file.keep(key, derived)
+    return derived
+
+
 def test_secrets_of_the_file(tmp_path: Path) -> None:
     secret(tmp_path, "psk", encode_psk(PSK))
     secret(tmp_path, "password", "correct horse")
     file = trust_file(tmp_path, f'["{BOBS}"]\npsk_file = "psk"\npassword_file = "password"\n')
-    found = file.secrets(BOBS, ALICES)
-    assert found == {"psk": PSK, "srp": derive_srp_secret("correct horse", ALICES, BOBS)}
-    assert file.secrets(BOBS, ALICES)["srp"] is found["srp"]
-    assert file.secrets(BOBS, "bot@localhost")["srp"] != found["srp"]
+    assert file.secrets(BOBS, ALICES) == {"psk": PSK, "srp": b""}
+    assert file.password("eve@localhost", ALICES) is None
+    derived = derive(file, ALICES)
+    assert derived == derive_srp_secret("correct horse", ALICES, BOBS)
+    assert file.secrets(BOBS, ALICES) == {"psk": PSK, "srp": derived}
+    assert derive(file, ALICES) is derived
+    assert derive(file, "bot@localhost") != derived
 
 
 async def test_a_session_gets_the_settings_of_the_file(env: Env, tmp_path: Path) -> None:
@@ -79,10 +91,46 @@ async def test_secrets_of_the_file_replace_those_of_the_store(env: Env, tmp_path
     board = e2e(env.make(ALICE, trust_file=trust(tmp_path, f'["{BOBS}"]\npassword_file = "password"\n')))._client
     board._store.put_secret(BOBS, "psk", "1", PSK)
     board._store.put_secret(BOBS, "srp", "1", bytes(32))
-    assert list(board._verifier.shared_secrets(BOBS, ALICES).items()) == [
-        ("psk", PSK),
-        ("srp", derive_srp_secret("correct horse", ALICES, BOBS)),
-    ]
+    assert list(board._verifier.shared_secrets(BOBS, ALICES).items()) == [("psk", PSK), ("srp", b"")]
+    derived = derive(board._trust_file, ALICES)
+    assert list(board._verifier.shared_secrets(BOBS, ALICES).items()) == [("psk", PSK), ("srp", derived)]
+
+
+@pytest.mark.parametrize("fails", [None, LocalError("no Argon2id"), MemoryError("no memory")])
+async def test_a_password_that_a_session_needs_at_once(
+    env: Env, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: Exception | None
+) -> None:
+    """It was not derived ahead, as none is for a component: the session waits for a thread, and the event loop does not."""
+    threads: list[int] = []
+
+    def derived(password: str, ours: str, peer: str) -> bytes:
+        threads.append(threading.get_ident())
+        if fails is not None:
+            raise fails
+        return derive_srp_secret(password, ours, peer)
+
+    monkeypatch.setattr(watcher, "derive_srp_secret", derived)
+    monkeypatch.setattr(TrustFile, "_derive_next", lambda _: None)
+    secret(tmp_path, "password", "correct horse")
+    alice = await alice_with(env, tmp_path, f'["{BOBS}"]\npassword_file = "password"\n')
+    bob = await env.client(BOB, ask_password=lambda _: "correct horse")
+    await env.settle(alice, bob)
+
+    async def connected() -> Assurance:
+        link = await until(e2e(alice).connect(BOB))
+        await until(link.wait_open())
+        return link.assurance
+
+    if fails is None:
+        for _ in range(2):  # the second time it is there
+            assert await connected() is Assurance.VERIFIED
+            await until(e2e(alice).close())
+            await e2e(alice).trust.forget(BOBS)
+    else:
+        with pytest.raises(LocalError, match=r"no Argon2id|a password could not be derived: MemoryError$"):
+            await connected()
+    assert len(threads) == 1
+    assert threading.get_ident() not in threads
 
 
 async def test_a_pin_in_the_file_releases_a_message(env: Env, tmp_path: Path) -> None:
@@ -270,7 +318,7 @@ async def test_a_password_that_cannot_be_derived_fails_when_needed(tmp_path: Pat
     while file._deriving is not None:
         await turns(1)
     with pytest.raises(LocalError, match="no Argon2id"):
-        file.secrets(BOBS, ALICES)
+        derive(file, ALICES)
     file.stop()
 
 
@@ -281,7 +329,7 @@ async def test_the_number_of_derived_passwords_is_bounded(tmp_path: Path, monkey
     secret(tmp_path, "one", "correct")
     file = trust_file(tmp_path, f'["{BOBS}"]\npassword_file = "one"\n')
     for number in range(4):
-        file.secrets(BOBS, f"{number}@bots.localhost")
+        derive(file, f"{number}@bots.localhost")
     assert [key[1] for key in file._derived] == ["2@bots.localhost", "3@bots.localhost"]
 
 
