@@ -19,6 +19,8 @@ from xmpp_e2e.types import ACCEPT, Assurance, Fingerprint, KnownKey
 
 KEYS_PER_PEER = 64
 """Keys of one peer that are remembered without the user's decision. More than anybody has devices; a session gets all."""
+KEYS_AT_ALL_ADDRESSES = 4096
+"""The same at all addresses of a component together, of which a peer can make up any number: some 1.5 MB with their history."""
 
 ACCEPTED = "accepted"
 """In the history: the key was remembered as the peer showed it; or, by the method ``accept``, the user accepts it."""
@@ -156,10 +158,14 @@ class KeyTable:
             self._append_history(key, INHERITED, now)
 
     def _check_room(self) -> None:
-        count = select(func.count()).select_from(_TRUST).where(self._which(None))
-        if self._connection.execute(count).scalar_one() >= KEYS_PER_PEER:
-            cause = f"{KEYS_PER_PEER} keys of {self._peer} are remembered, and this would be one more"
-            raise StoreError(self._path, cause, StoreReason.TOO_MANY_KEYS)
+        for which, limit in (
+            (self._which(None), KEYS_PER_PEER),
+            (_TRUST.c.peer == self._peer, KEYS_AT_ALL_ADDRESSES),
+        ):
+            count = select(func.count()).select_from(_TRUST).where(which)
+            if self._connection.execute(count).scalar_one() >= limit:
+                cause = f"{limit} keys of {self._peer} are remembered, and this would be one more"
+                raise StoreError(self._path, cause, StoreReason.TOO_MANY_KEYS)
 
     def _save(self, key: KnownKey, new: bool, what: str, now: float) -> None:
         """Write the key, and the line of the history about it: never one without the other."""

@@ -315,7 +315,7 @@ class SQLStore:
         """Return what stands in the column ``own`` for an address of ours."""
         return require_bare(own) if own and self.component is not None else ""
 
-    def _keys(self, connection: Connection, bare_jid: str, own: str) -> KeyTable:
+    def _keys(self, connection: Connection, bare_jid: str, own: str = "") -> KeyTable:
         return KeyTable(connection, self.path, require_bare(bare_jid), self.own(own))
 
     # --- policies, and who has used encryption ---------------------------------------------------------------------

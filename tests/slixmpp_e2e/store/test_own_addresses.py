@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from slixmpp_e2e.store import SQLStore, StoreReason
+from slixmpp_e2e.store import SQLStore, StoreReason, key_table
 from tests.slixmpp_e2e.store.expect import store_error
 from tests.slixmpp_e2e.store.processes import execute
 from xmpp_e2e.types import Assurance, Fingerprint
@@ -131,3 +131,13 @@ def test_a_migrated_store_is_one_of_a_client_too(old: SQLStore) -> None:
     old.component = None
     old.pin(BOB, A, 7.0, "alice@example.org")
     assert [change.what for change in old.history(BOB)] == ["accepted", "pinned", "forgotten", "pinned"]
+
+
+def test_made_up_addresses_do_not_fill_the_store(store: SQLStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(key_table, "KEYS_AT_ALL_ADDRESSES", 3)
+    for number in range(3):
+        store.remember_key(BOB, A, Assurance.VOUCHED, "route", 1.0, f"{number}@{BOTS}")
+    with store_error(StoreReason.TOO_MANY_KEYS, match="3 keys of bob@example.org are remembered"):
+        store.remember_key(BOB, A, Assurance.VOUCHED, "route", 1.0, ECHO)
+    assert store.pin(BOB, A, 1.0, ECHO)
+    assert store.remember_key(EVE, A, Assurance.VOUCHED, "route", 1.0, ECHO)
