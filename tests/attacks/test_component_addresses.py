@@ -223,6 +223,16 @@ async def test_each_address_is_told(env: Env) -> None:
     assert [(await changed.take()).session.own_jid for _ in range(2)] == [f"new@{BOTS}/bot", f"other@{BOTS}/bot"]
 
 
+async def test_an_offer_of_one_address_lets_nobody_in_at_another(env: Env) -> None:
+    bots = await env.component(accept_from=[])
+    alice = await env.client(ALICE, accept_from=[BOTS])
+    target = await e2e(bots)._client.registry.connect((ECHO, ALICE), Assurance.NONE)
+    await until(e2e(bots)._client.sessions.of(target).wait_open())
+    await fails(alice, HELP)
+    await until(e2e(bots)._client.sessions.of(target).close())
+    await opened(alice, ECHO)
+
+
 # --- whose is meant --------------------------------------------------------------------------------------------------
 
 

@@ -83,7 +83,7 @@ class PeerChanges:
     def on_accept_from(self) -> None:
         """Others may open sessions with us now: those end that peers have opened who may not any more."""
         for driver in self._registry:
-            if driver.role is Role.RESPONDER and not self._allow_list.is_allowed(driver.peer):
+            if driver.role is Role.RESPONDER and not self._allow_list.is_allowed(driver.peer, driver.own_jid):
                 driver.close()
 
     def on_trust_file(self, old: TrustFileRules, new: TrustFileRules) -> None:

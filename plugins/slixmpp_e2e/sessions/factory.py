@@ -57,7 +57,7 @@ class SessionFactory:
         """
         account, own_account = bare(peer), bare(own_jid)
         if role is Role.INITIATOR:
-            self._allow_list.note_offer(account)
+            self._allow_list.note_offer(account, own_account)
         self._poller.start()  # before we look up what is known: whatever changes afterwards is noticed
         settings = self._peers.of(account)
         try:

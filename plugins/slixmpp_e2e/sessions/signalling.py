@@ -87,7 +87,7 @@ class Signalling:
             return False
         try:
             if not ended:  # else the peer could not know
-                self._admission.check(key[1])
+                self._admission.check(key[1], key[0])
             raise JingleError("no such bytestream", "item-not-found")
         except JingleError as error:
             self._iqs.error(iq, error)
@@ -114,7 +114,7 @@ class Signalling:
         if action == Action.SESSION_TERMINATE.value and self._registry.has_ended(key):
             self._registry.forget_ended(key)
             return None
-        self._admission.check(key[1], crosses_ours=starts and self._crosses_ours(key))
+        self._admission.check(key[1], key[0], crosses_ours=starts and self._crosses_ours(key))
         if not starts:
             raise JingleError("no such session", "item-not-found", "unknown-session")
         return self._offered(key, parse(jingle))

@@ -44,6 +44,6 @@ async def test_only_our_own_offers_let_a_peer_in(env: Env) -> None:
     client = e2e(env.make(ALICE, accept_from=[]))._client
     factory: SessionFactory = client._factory
     factory.create(Role.RESPONDER, ALICE, BOB)
-    assert not client.allow_list.is_allowed(BOB)
+    assert not client.allow_list.is_allowed(BOB, ALICE)
     factory.create(Role.INITIATOR, ALICE, BOB)
-    assert client.allow_list.is_allowed(BOB)
+    assert client.allow_list.is_allowed(BOB, ALICE)

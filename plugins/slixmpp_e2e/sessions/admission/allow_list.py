@@ -8,6 +8,8 @@ from collections.abc import Callable
 from slixmpp import JID
 from slixmpp.basexmpp import BaseXMPP
 
+from slixmpp_e2e.jids import bare
+
 OFFERED = 4096
 """Accounts kept to which we have offered sessions, and that may offer some to us in turn. The oldest goes first."""
 
@@ -21,7 +23,8 @@ class AllowList:
         """``allowed``: ``roster``, ``anyone``, or bare JIDs and domains. ``is_ready``: True once our own key is loaded."""
         self._xmpp, self._allowed = xmpp, allowed
         self._has_used_e2e, self._is_ready = has_used_e2e, is_ready
-        self._offered: OrderedDict[str, None] = OrderedDict()
+        self._offered: OrderedDict[tuple[str, str], None] = OrderedDict()
+        """(own account, account)"""
         self.has_roster = False
         """True once the roster of this stream has come. Simple bots never ask for it."""
 
@@ -35,15 +38,15 @@ class AllowList:
         """True if the roster decides."""
         return self._allowed == "roster"
 
-    def note_offer(self, account: str) -> None:
-        """Allow an account to which we offer a session: its answer may need a session of its own, and offers may cross."""
-        self._offered[account] = None
-        self._offered.move_to_end(account)
+    def note_offer(self, account: str, own_account: str) -> None:
+        """Allow an account to which one of ours offers a session: its answer may need one of its own, and offers may cross."""
+        self._offered[own_account, account] = None
+        self._offered.move_to_end((own_account, account))
         if len(self._offered) > OFFERED:
             self._offered.popitem(last=False)
 
-    def is_allowed(self, peer: str) -> bool:
-        """Return whether this full JID may open a session with us. Costs no look-up in the store."""
+    def is_allowed(self, peer: str, own_jid: str) -> bool:
+        """Return whether this full JID may open a session with a JID of ours. Costs no look-up in the store."""
         jid = JID(peer)
         if not self._is_ready():
             return False  # we are not there ourselves yet: our key cannot be shown
@@ -52,8 +55,8 @@ class AllowList:
         if not jid.resource or not jid.local:
             return False
         allowed = self._allowed
-        # Also allowed: any account we have offered a session to since start, so that it can answer.
-        if allowed == "anyone" or jid.bare == self._xmpp.boundjid.bare or jid.bare in self._offered:
+        # Also allowed: any account that our account has offered a session to since start, so that it can answer.
+        if allowed == "anyone" or jid.bare == self._xmpp.boundjid.bare or (bare(own_jid), jid.bare) in self._offered:
             return True
         return self.is_contact(peer) if allowed == "roster" else jid.bare in allowed or jid.domain in allowed
 

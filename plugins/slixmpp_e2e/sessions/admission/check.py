@@ -29,14 +29,14 @@ class Admission:
         self.allow_list, self.limits = allow_list, limits
         self._peers, self._is_room, self._clock = peers, is_room, clock
 
-    def check(self, peer: str, *, crosses_ours: bool = False) -> None:
-        """Check an iq of ``peer`` (a full JID) that belongs to no session; raise the JingleError that answers it.
+    def check(self, peer: str, own_jid: str, *, crosses_ours: bool = False) -> None:
+        """Check an iq of ``peer`` to us (full JIDs) that belongs to no session; raise the JingleError that answers it.
 
         ``crosses_ours``: it is an offer that crosses one of ours. Refusing that for its rate would lose both.
         """
         stranger = StrangerRefused("no session is accepted from this JID")
         # 1. the allow list, which costs no look-up in the store
-        if not self.allow_list.is_allowed(peer):
+        if not self.allow_list.is_allowed(peer, own_jid):
             raise stranger
         # 2. the rates
         contact = self.allow_list.is_contact(peer)

@@ -42,25 +42,25 @@ def allow_list(alice: ClientXMPP, allowed: str | list[str], *, used_e2e: tuple[s
 )
 async def test_who_may_open_a_session(alice: ClientXMPP, allowed: Any, peer: str, is_allowed: bool) -> None:
     """Full JIDs of accounts, spelt as their stanzas will be, may if the setting allows them; and so may our own devices."""
-    assert allow_list(alice, allowed).is_allowed(peer) is is_allowed
+    assert allow_list(alice, allowed).is_allowed(peer, ALICE) is is_allowed
 
 
 @pytest.mark.parametrize("subscription", ["none", "to", "from", "both"])
 async def test_contacts_who_see_our_presence_may(alice: ClientXMPP, subscription: str) -> None:
     known = allow_list(alice, "roster")
-    assert not known.is_allowed(BOB)
+    assert not known.is_allowed(BOB, ALICE)
     assert not alice.client_roster.has_jid(BARE)
     entry: Any = alice.client_roster[BARE]
     entry["from"], entry["to"] = subscription in ("from", "both"), subscription in ("to", "both")
     assert entry["subscription"] == subscription
-    assert known.is_allowed(BOB) is known.is_contact(BOB) is (subscription in ("from", "both"))
+    assert known.is_allowed(BOB, ALICE) is known.is_contact(BOB) is (subscription in ("from", "both"))
     known.allow_sessions_from(frozenset({"carol@localhost"}))
     assert known.is_contact(BOB) is (subscription in ("from", "both"))
-    assert not known.is_allowed(BOB)
+    assert not known.is_allowed(BOB, ALICE)
 
 
 async def test_nobody_may_before_our_key_is_loaded(alice: ClientXMPP) -> None:
-    assert not allow_list(alice, "anyone", ready=False).is_allowed(BOB)
+    assert not allow_list(alice, "anyone", ready=False).is_allowed(BOB, ALICE)
 
 
 async def test_who_is_a_contact(alice: ClientXMPP) -> None:
@@ -81,8 +81,8 @@ async def test_an_account_that_we_made_an_offer_may_answer(alice: ClientXMPP, mo
     monkeypatch.setattr(allow_list_module, "OFFERED", 2)
     known = allow_list(alice, [])
     for number in (0, 1, 0, 2):
-        known.note_offer(f"{number}@localhost")
+        known.note_offer(f"{number}@localhost", "alice@localhost")
     peers = [f"{number}@localhost/x" for number in range(3)]
-    assert [known.is_allowed(peer) for peer in peers] == [True, False, True]
+    assert [known.is_allowed(peer, ALICE) for peer in peers] == [True, False, True]
     known.allow_sessions_from(frozenset())
-    assert not any(map(known.is_allowed, peers))
+    assert not any(known.is_allowed(peer, ALICE) for peer in peers)

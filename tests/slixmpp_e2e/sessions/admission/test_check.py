@@ -179,10 +179,10 @@ async def test_an_occupant_of_a_room_opens_no_session(env: Env) -> None:
     await env.settle(alice)
     e2e(alice).set_policy("carol@localhost", "off")
     admission = e2e(alice)._client._admission
-    admission.check(BOB)
+    admission.check(BOB, ALICE)
     for peer in ("room@localhost/x", "carol@localhost/c"):
         with pytest.raises(JingleError, match="no session is accepted"):
-            admission.check(peer)
+            admission.check(peer, ALICE)
 
 
 @pytest.mark.parametrize(
