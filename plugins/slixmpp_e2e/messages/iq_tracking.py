@@ -20,7 +20,9 @@ PENDING_REQUESTS = 4096
 OWED_REPLIES = 1024
 """Requests of one session that may wait for our answer: a handler that never answers must not cost memory for ever."""
 OWED_PLAINTEXT_REPLIES = 4096
-"""Requests that came in plaintext and may wait for our answer, in all."""
+"""Requests that came in plaintext and may wait for our answer, in all. Beyond that the account with most loses its oldest."""
+OWED_PLAINTEXT_PER_ACCOUNT = 256
+"""The same of one account: so that who asks and asks costs a megabyte or two, and takes no answer from others."""
 ID_BYTES = 1024
 """Longest id that is remembered; programs use some forty bytes. Whoever sends a longer one gets no answer."""
 
@@ -51,7 +53,9 @@ class IqTracker:
         """By our own JID and the id: how many of these wait."""
         self._owed: dict[str, dict[SessionDriver, dict[str, None]]] = {}
         """By the peer's full JID."""
-        self._owed_plaintext: OrderedDict[tuple[str, str, str], None] = OrderedDict()
+        self._owed_plaintext: dict[str, dict[tuple[str, str, str], None]] = {}
+        """By the peer's account; the oldest first."""
+        self._owed_plaintext_count = 0
 
     # --- our requests ----------------------------------------------------------------------------------------------
 
@@ -140,10 +144,23 @@ class IqTracker:
 
     def _owe_plaintext(self, ours: str, peer: JID, iq: Iq) -> None:
         iq_id = iq.xml.get("id", "")
-        if len(iq_id) <= ID_BYTES:
-            self._owed_plaintext[self._own_jid(ours), peer.full, iq_id] = None
-            if len(self._owed_plaintext) > OWED_PLAINTEXT_REPLIES:
-                self._owed_plaintext.popitem(last=False)
+        if len(iq_id) > ID_BYTES:
+            return
+        owed, key = self._owed_plaintext.setdefault(peer.bare, {}), (self._own_jid(ours), peer.full, iq_id)
+        self._owed_plaintext_count += key not in owed
+        owed[key] = None
+        if len(owed) > OWED_PLAINTEXT_PER_ACCOUNT:
+            self._settle_plaintext(peer.bare, next(iter(owed)))
+        elif self._owed_plaintext_count > OWED_PLAINTEXT_REPLIES:
+            most = max(self._owed_plaintext, key=lambda account: len(self._owed_plaintext[account]))
+            self._settle_plaintext(most, next(iter(self._owed_plaintext[most])))
+
+    def _settle_plaintext(self, account: str, key: tuple[str, str, str]) -> None:
+        owed = self._owed_plaintext[account]
+        del owed[key]
+        self._owed_plaintext_count -= 1
+        if not owed:
+            del self._owed_plaintext[account]
 
     def session_for_reply(self, iq: Iq) -> SessionDriver | None:
         """Return the session through which this answer of ours must go; None if its request came in no session."""
@@ -161,8 +178,8 @@ class IqTracker:
         """
         to: JID = iq["to"]
         key = (self._own_jid(iq.xml.get("from", "")), to.full, iq.xml.get("id", ""))
-        if key in self._owed_plaintext:
-            del self._owed_plaintext[key]
+        if key in self._owed_plaintext.get(to.bare, {}):
+            self._settle_plaintext(to.bare, key)
             return True
         return not to.resource
 

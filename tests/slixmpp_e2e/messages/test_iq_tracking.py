@@ -166,6 +166,23 @@ def test_only_what_was_asked_in_plaintext_is_answered_in_plaintext(monkeypatch: 
     assert all(tracker.may_reply_plaintext(iq("0", "result", server)) for server in ("p@localhost", "localhost"))
 
 
+def test_who_asks_and_asks_takes_no_answer_from_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One account has a limit of its own, and where all are too many, the one with most loses its oldest."""
+    monkeypatch.setattr(iq_tracking, "OWED_PLAINTEXT_REPLIES", 6)
+    monkeypatch.setattr(iq_tracking, "OWED_PLAINTEXT_PER_ACCOUNT", 4)
+    tracker = IqTracker(lambda stamped: ALICE)
+    for number in range(3):
+        tracker.on_plaintext_request(iq(f"{number}", "get", "friend@localhost/x"))
+    for number in range(9):
+        tracker.on_plaintext_request(iq(f"{number}", "get", f"evil@localhost/{number}"))
+        tracker.on_plaintext_request(iq(f"{number}", "get", f"evil@localhost/{number}"))
+    assert tracker._owed_plaintext_count == 6
+    assert all(tracker.may_reply_plaintext(iq(f"{number}", "result", "friend@localhost/x")) for number in range(3))
+    answered = [tracker.may_reply_plaintext(iq(f"{number}", "result", f"evil@localhost/{number}")) for number in range(9)]
+    assert answered == [False] * 6 + [True] * 3
+    assert (tracker._owed_plaintext, tracker._owed_plaintext_count) == ({}, 0)
+
+
 def test_what_a_session_owes_ends_with_it_and_not_with_another_of_the_same_peer() -> None:
     tracker, sessions = IqTracker(lambda stamped: ALICE), [FakeDriver(PEER) for _ in range(3)]
     for number, session in enumerate(sessions):
