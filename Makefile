@@ -5,6 +5,7 @@
 # make check     what can be told without running it: style, types, layers, packages
 # make flood     a thousand hostile offers a second for a minute, at a client that goes on talking; says what it held
 # make pauses    how long the event loop stands still while twenty proofs by password go on
+# make memory    measures what peers can make us keep, and writes the table of docs/bounds.md
 # make soak      looks long for an order of events in which two sessions break a promise; `test` looks for seconds
 # make fuzz      looks for input that breaks a parser, SECONDS=… in all; `test` looks for seconds
 # make models    runs the models of docs/models by PROVERIF=… and writes what it says into docs/models/VERDICTS.md
@@ -30,7 +31,7 @@ endif
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: demo quick test units stock style check flood pauses soak deletions mutants fuzz interop bench models servers
+.PHONY: demo quick test units stock style check flood pauses memory soak deletions mutants fuzz interop bench models servers
 
 demo: $(demo_ready)
 	@$(BIN)/xmpp-e2e demo
@@ -71,6 +72,9 @@ flood: $(test_ready)
 
 pauses: $(test_ready)
 	$(BIN)/python -m tests.attacks.pauses
+
+memory: $(test_ready)
+	$(BIN)/python -m tests.evidence.memory
 
 soak: $(test_ready)
 	$(BIN)/python -m pytest tests/attacks/test_hostile_wire.py tests/attacks/test_hostile_peer.py --hypothesis-profile=soak

@@ -20,13 +20,13 @@ HALF_OPEN_PER_PEER = 4
 HALF_OPEN_PER_DOMAIN = 32
 """Half-open sessions of one domain: half of all, so that no single server fills them."""
 HALF_OPEN = 64
-"""Half-open sessions of strangers, and once more of known peers: each costs about 115 KB, so some 7 MB twice."""
+"""Half-open sessions of strangers, and once more of known peers: each costs up to 150 kB, so some 10 MB twice."""
 SESSIONS_PER_PEER = 64
-"""Sessions of one bare JID, with those that have ended and wait for their last blocks to be answered: 7 MB."""
+"""Sessions of one bare JID, with those that have ended and wait for their last blocks to be answered: 7 MB, 21 at most."""
 SESSIONS_PER_DOMAIN = 2_500
 """Sessions of one domain: a quarter of all. Whoever serves one large domain raises it."""
 SESSIONS = 10_000
-"""Sessions that peers may open, some 700 MB; strangers get half of them. We may open as many ourselves."""
+"""Sessions that peers may open: 1 GB if they are honest, else 3.4; strangers get half. We may open as many ourselves."""
 
 REQUEST_RATE_PER_PEER = Rate(2, 192)
 """Offers, and other iqs about sessions that we do not know, of one bare JID. Two friends may open and close a session a hundred
