@@ -7,8 +7,9 @@ from xml.etree.ElementTree import Element, SubElement
 from xmpp_e2e.errors import SendBufferFull
 from xmpp_e2e.stream import NS_STREAM, writer
 
-SEND_BUFFER_BYTES = 4 * 1024 * 1024
-"""Plaintext that may wait for a slow bytestream: a minute of a fast server. A host bounds what all sessions hold together."""
+SEND_BUFFER_BYTES = 6 * 1024 * 1024
+"""Plaintext that may wait for a slow bytestream: ten minutes of a slow server. A host bounds what all sessions hold together;
+this is less than it allows one account, so that a device that reads nothing does not keep the others from it."""
 CHUNK_BYTES = 64 * 1024
 """Plaintext that is taken at a time, so that the bytestream's back-pressure reaches us."""
 EARLY_STANZA_BYTES = 32 * 1024
