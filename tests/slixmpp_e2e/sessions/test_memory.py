@@ -180,3 +180,18 @@ async def test_what_still_waits_of_a_session_that_has_ended_is_given_up() -> Non
     assert limits.used == second.driver.memory
     assert first.driver._released
     assert sum(isinstance(event, SessionReleased) for event in first.heard) == 1
+    assert list(limits._shares) == [second.driver]
+
+
+async def test_a_session_that_holds_too_much_even_when_it_ends_is_over_at_once() -> None:
+    """Its user hears why all the same."""
+    limits = MemoryBudget(lambda account: True, 100_000)
+    first, second = two(limits)
+    first.driver.send(message("x" * 90_000))
+    first.loop.pass_time(0)
+    second.driver.owed_memory = 40_000
+    second.driver.process()
+    first.loop.pass_time(0)
+    assert isinstance(first.failure, MemoryExceeded)
+    assert first.driver._released
+    assert limits.used == second.driver.memory == 40_000

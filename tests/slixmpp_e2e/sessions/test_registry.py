@@ -186,6 +186,19 @@ def test_strangers_whom_we_answer_leave_places_for_contacts() -> None:
     assert not any((registry._offered, registry._places))
 
 
+async def test_a_contact_has_a_place_among_the_sessions_that_we_open(env: Env) -> None:
+    """Strangers have half of them; whoever sees our presence is none."""
+    env.server.set_subscription("alice@localhost", "bob@localhost", "to")
+    alice = await env.client(ALICE, sessions=2)
+    bob, carol = await env.client(BOB), await env.client("carol@localhost/c")
+    await env.client("bob@localhost/two")
+    await env.settle(alice, bob, carol)
+    await e2e(alice).connect(BOB)
+    with pytest.raises(NotSent, match="1 sessions that we have opened with"):
+        await e2e(alice).connect("bob@localhost/two")
+    assert (await e2e(alice).connect("carol@localhost/c")).peer == "carol@localhost/c"
+
+
 async def test_the_sessions_that_we_open_are_limited(env: Env) -> None:
     """An offer beyond ``sessions`` fails before it begins; the sessions that peers opened do not count."""
     alice = await env.client(ALICE, sessions=1, sessions_per_domain=1)
