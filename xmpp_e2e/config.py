@@ -14,6 +14,7 @@ from xmpp_e2e.authenticate.srp import SrpAuthenticator
 from xmpp_e2e.key_decision import OnKeyChange
 from xmpp_e2e.states import STATE_TIMEOUTS, USER_TIMEOUT, State
 from xmpp_e2e.tls.certificate import OwnKey
+from xmpp_e2e.tls.rotation import Rotation
 from xmpp_e2e.types import MAX_BLOCK_SIZE, MIN_BLOCK_SIZE, Assurance, TrustModel
 
 AUTHENTICATORS: tuple[Authenticator, ...] = (
@@ -63,6 +64,8 @@ class Config:
     """Our key and certificate."""
     random: Callable[[int], bytes] = field(repr=False)
     """The source of randomness: ``random(n)`` gives n unpredictable bytes (a host passes ``os.urandom``)."""
+    rotations: tuple[Rotation, ...] = ()
+    """How our key took the place of earlier ones, the oldest first: for peers who have verified one of those."""
     trust_model: TrustModel = TrustModel.SERVER_AUTHENTICATES
     min_assurance: Assurance = Assurance.NONE
     """A minimum for this session, beyond that of the trust model."""

@@ -107,6 +107,17 @@ class KeyDoubted:
 
 
 @dataclass(frozen=True)
+class KeyRotated:
+    """The peer has given up a verified key, and another takes its place, by the word of both: it is verified from now on.
+
+    The session goes by that already. If it is one under the old key, it ends by a farewell.
+    """
+
+    old: Fingerprint
+    new: Fingerprint
+
+
+@dataclass(frozen=True)
 class VerificationDeclined:
     """The peer does not take part in a method that we asked for."""
 
@@ -192,6 +203,7 @@ Event = (
     | ComputationRequested
     | KeyVerified
     | KeyDoubted
+    | KeyRotated
     | VerificationDeclined
     | VerificationRequested
     | PeerSasResult

@@ -39,6 +39,7 @@ from xmpp_e2e.negotiate.negotiation import Negotiation
 from xmpp_e2e.state_machine import StateMachine
 from xmpp_e2e.states import AUTHENTICATING, NOT_YET_OPEN, TIMEOUT_MESSAGES, State, Trigger, next_state
 from xmpp_e2e.tls.connection import HandshakeResult, TLSConnection
+from xmpp_e2e.tls.rotation import Rotation
 from xmpp_e2e.types import Assurance, Fingerprint, KnownKeys, Role, TrustModel
 
 SESSION_BYTES = 2**36
@@ -184,11 +185,15 @@ class Session:
         """End the session: an open one by a stream close on both sides, any other at once."""
         # no test fails without the first part, which is for mypy: an open session has a conversation
         if self._conversation is not None and self.state is State.OPEN:
-            self._machine.transition(Trigger.CLOSE, now)
-            self._conversation.out.close_stream()
+            self._conversation.close(now)
         elif self.state in NOT_YET_OPEN:
             cancelled = SessionCancelled("the session was given up here before it was open")
             self._fail(cancelled, now, Reason.CANCEL if reason is Reason.SUCCESS else reason)
+
+    def announce_rotation(self, rotations: tuple[Rotation, ...], now: float) -> None:
+        """Tell the peer of an open session, inside, that another key has taken the place of ours, and close. LocalError unless
+        it is open."""
+        self._talk("no rotation can be announced").announce_rotation(rotations, now)
 
     def discard(self, now: float) -> None:
         """Drop an offer in favour of the peer's own (tie-break, XEP-0166 §7.2.16): its TLS object goes, and nothing is sent."""

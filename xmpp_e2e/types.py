@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import enum
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 class Role(enum.Enum):
@@ -133,6 +133,11 @@ class Fingerprint:
 ACCEPT = "accept"
 """The method of a key that the user accepts without having verified it."""
 
+ROTATION = "rotation"
+"""The method of a key that takes the place of a verified one, which says so."""
+RETIRED = "retired"
+"""The method of a key whose place another has taken: it is refused from then on."""
+
 
 @dataclass(frozen=True)
 class KnownKey:
@@ -142,11 +147,11 @@ class KnownKey:
     assurance: Assurance
     """The highest level that it ever reached: VOUCHED, VOUCHED_SIGNED or VERIFIED."""
     verified_by: str
-    """The method: ``route``, ``signed``, ``accept``, ``pin``, ``psk``, ``srp`` or ``sas``."""
+    """The method: ``route``, ``signed``, ``accept``, ``pin``, ``psk``, ``srp``, ``sas``, ``rotation`` or ``retired``."""
     first_seen: float
     """When it was first accepted, seconds since the epoch."""
     blocked: bool = False
-    """The user has refused this key for good."""
+    """The user has refused this key for good, or the peer has given it up."""
 
     @property
     def decided(self) -> bool:
@@ -159,10 +164,25 @@ class KnownKeys:
     """The keys that are known of one peer (a bare JID)."""
 
     keys: tuple[KnownKey, ...] = field(default=())
+    forgotten: frozenset[Fingerprint] = frozenset()
+    """Keys that the user has forgotten. Each counts as a new one, but takes the place of no other."""
 
     def find(self, fingerprint: Fingerprint) -> KnownKey | None:
         """Return the key with this fingerprint, or None."""
         return next((key for key in self.keys if key.fingerprint == fingerprint), None)
+
+    def is_verified(self, fingerprint: Fingerprint) -> bool:
+        """Return whether this key is verified, and not refused."""
+        key = self.find(fingerprint)
+        return key is not None and key.assurance is Assurance.VERIFIED and not key.blocked
+
+    def rotated(self, old: Fingerprint, new: Fingerprint) -> KnownKeys:
+        """Return what is known when ``new`` has taken the place of ``old``, which is verified."""
+        keys = {key.fingerprint: key for key in self.keys}
+        before = keys[old]
+        keys[old] = replace(before, verified_by=RETIRED, blocked=True)
+        keys.setdefault(new, replace(before, fingerprint=new, verified_by=ROTATION))
+        return replace(self, keys=tuple(keys.values()))
 
     @property
     def any_verified(self) -> bool:

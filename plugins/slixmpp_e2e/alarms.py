@@ -13,7 +13,7 @@ from typing import NamedTuple
 from slixmpp_e2e.errors import NotSentReason
 from xmpp_e2e.errors import Code, E2EError, UntrustedKey
 from xmpp_e2e.key_decision import Decision, KeyDecision, KeyStatus
-from xmpp_e2e.types import Assurance, Fingerprint
+from xmpp_e2e.types import RETIRED, Assurance, Fingerprint
 
 
 class Words(NamedTuple):
@@ -234,6 +234,12 @@ _REMEMBERED = (
 )
 """CHANGED, of a key that was met before."""
 
+_RETIRED = (
+    "{peer} shows the key {shown}, which they gave up for another one. Most likely they have restored an old backup, or an old"
+    " device of theirs still runs."
+)
+"""BLOCKED, of a key in whose place another is."""
+
 _KEY_LIKELY = {
     KeyStatus.NEW: "Most likely the peer has another device, or has reinstalled.",
     KeyStatus.CHANGED: "Most likely the peer has another device, or has reinstalled.",
@@ -256,6 +262,7 @@ _DECISION = {
 _PIN = "Compare the fingerprint with the peer by another way, then: xmpp-e2e trust pin {peer} {shown}"
 _ACCEPT = "To use it without a comparison: xmpp-e2e trust accept {peer} {shown}"
 _UNBLOCK = "If you blocked it by mistake: xmpp-e2e trust forget {peer} {shown}"
+_UNRETIRE = "If they say by another way that they use it again: xmpp-e2e trust forget {peer} {shown}"
 
 
 def key_alarm(assessment: KeyDecision, peer: str) -> str:
@@ -266,10 +273,14 @@ def key_alarm(assessment: KeyDecision, peer: str) -> str:
     status, assurance, needed = assessment.status, assessment.assurance, assessment.needed
     calm = assurance is Assurance.VERIFIED  # nobody demands more than that
     attack = "" if calm else _KEY_ATTACK.get(status, "")
-    command = "" if calm else _UNBLOCK if status is KeyStatus.BLOCKED else _PIN
+    retired = status is KeyStatus.BLOCKED and assessment.verified_by == RETIRED
+    command = "" if calm else _UNRETIRE if retired else _UNBLOCK if status is KeyStatus.BLOCKED else _PIN
     acceptable = status is KeyStatus.CHANGED and not calm and needed < Assurance.VERIFIED
     what = _REMEMBERED if status is KeyStatus.CHANGED and assessment.verified_by else _STATUS[status]
-    likely, decision = _KEY_LIKELY.get(status, ""), _DECISION[assessment.decision]
+    likely = _KEY_LIKELY.get(status, "")
+    if retired:
+        what, likely = _RETIRED, ""
+    decision = _DECISION[assessment.decision]
     parts = (what, likely, attack, decision, command, _ACCEPT if acceptable else "")
     acts = "you pin or accept it, or a proof succeeds" if acceptable else "you pin it or a proof succeeds"
     until = acts if assurance >= needed else f"the key is {needed} (it is {assurance})"
@@ -294,6 +305,16 @@ def held_alarm(peer: str, key: Fingerprint) -> str:
         f" have made it up. Compare the fingerprint with the peer by another way, then: xmpp-e2e trust pin {peer} {key}\n"
         f"To use it without a comparison: xmpp-e2e trust accept {peer} {key}\n"
         f"To refuse it: xmpp-e2e trust block {peer} {key}"
+    )
+
+
+def rotation_alarm(peer: str, old: Fingerprint, new: Fingerprint) -> str:
+    """Return what a user must know of a key that takes the place of a verified one. ``peer``: a bare JID."""
+    peer = shlex.quote(peer)
+    return (
+        f"{peer} has given up the key {old} for {new}, by the word of both keys: the new one is verified from now on, the old"
+        " one refused. Most likely they have rotated their key (xmpp-e2e identity rotate). Somebody who stole the old key could"
+        f" say so too: if they know nothing of it, xmpp-e2e trust block {peer} {new}"
     )
 
 

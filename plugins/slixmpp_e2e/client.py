@@ -209,6 +209,7 @@ class Client:
             events.ComputationRequested: (verifier,),
             events.KeyVerified: (recorder, verifier),
             events.KeyDoubted: (recorder,),
+            events.KeyRotated: (recorder,),
             events.VerificationDeclined: (verifier,),
             events.VerificationRequested: (verifier,),
             events.PeerSasResult: (),

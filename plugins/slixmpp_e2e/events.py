@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
-from slixmpp_e2e.alarms import doubt_alarm, explain, held_alarm, key_alarm
+from slixmpp_e2e.alarms import doubt_alarm, explain, held_alarm, key_alarm, rotation_alarm
 from slixmpp_e2e.jids import bare
 from xmpp_e2e import events as core
 from xmpp_e2e.errors import E2EError
@@ -154,6 +154,26 @@ class KeyDoubted(E2EEvent):
 
     def __str__(self) -> str:
         return doubt_alarm(self.peer, self.fingerprint, pinned=self.pinned)
+
+
+@dataclass(frozen=True)
+class KeyRotated(SessionEvent):
+    """The peer has given up a verified key, and another takes its place, by the word of both: it is verified from now on."""
+
+    name = "e2e_key_rotated"
+    level = logging.WARNING
+    old: Fingerprint
+    """The key that is refused from now on."""
+    new: Fingerprint
+    """The key that takes its place."""
+
+    @property
+    def told_once(self) -> Hashable:
+        """The keys: the peer may say it in many sessions."""
+        return bare(self.peer), self.old, self.new
+
+    def __str__(self) -> str:
+        return rotation_alarm(bare(self.peer), self.old, self.new)
 
 
 @dataclass(frozen=True)
@@ -350,6 +370,7 @@ FROM_CORE: dict[type[Any], Callable[[E2ESession, Any], SessionEvent]] = {
     core.SessionClosed: lambda session, it: SessionClosed(session, it.clean, it.error),
     core.SessionFailed: lambda session, it: SessionFailed(session, it.error),
     core.KeyChanged: _key_changed,
+    core.KeyRotated: lambda session, it: KeyRotated(session, it.old, it.new),
     core.VerificationRequired: _verification_required,
     core.VerificationRequested: lambda session, it: VerificationRequested(session, it.method, it.form, it.started),
     core.PeerSasResult: lambda session, it: PeerSasResult(session, it.match),

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Mapping
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 
 from rich.text import Text
 from slixmpp import JID
 
 from slixmpp_e2e.alarms import held_alarm
-from slixmpp_e2e.store import SQLStore
+from slixmpp_e2e.store import Change, SQLStore
+from slixmpp_e2e.store.key_table import ROTATED
 from slixmpp_e2e.trust.own_key import load_own_key
 from slixmpp_e2e.trust.secrets import PeerSecrets
 from slixmpp_e2e.trust.trust_file import parse as trustfile
 from slixmpp_e2e.trust.trust_uri import is_trust_uri, parse_keys, parse_trust_uri
 from slixmpp_e2e.verification.attempt_limiter import MAX_PASSWORD_ATTEMPTS
-from xmpp_e2e.types import Assurance, Fingerprint
+from xmpp_e2e.types import Assurance, Fingerprint, KnownKey
 from xmpp_e2e_cli import account, output
 from xmpp_e2e_cli.errors import UsageError, UsageReason
 from xmpp_e2e_cli.output import Output
@@ -72,6 +75,16 @@ def _counted(count: int, what: str) -> str:
     return f"{count} {what}{'s' if count != 1 else ''}"
 
 
+def _key_lines(keys: tuple[KnownKey, ...], before: Mapping[Fingerprint, Fingerprint], indent: str) -> Iterator[Text]:
+    for key in keys:
+        yield Text(indent) + output.key_text(key, format_date, before.get(key.fingerprint))
+
+
+def _predecessors(history: tuple[Change, ...]) -> dict[Fingerprint, Fingerprint]:
+    """Return the keys that took the place of others, with those."""
+    return {new.fingerprint: old.fingerprint for old, new in pairwise(history) if new.what == ROTATED}
+
+
 class KeyCommands:
     """The commands for the keys that one account remembers."""
 
@@ -87,11 +100,12 @@ class KeyCommands:
         """Print every peer with their keys."""
         with self._store() as store:
             known = {peer: store.known_keys(peer, self._mine).keys for peer in store.peers()}
+            before = {peer: _predecessors(store.history(peer, self._mine)) for peer in known}
         peers = {peer: keys for peer, keys in known.items() if keys}  # the others are known at other addresses of a component
         data = {peer: [output.key_json(key) for key in keys] for peer, keys in peers.items()}
         lines: list[Text | str] = []
         for peer, keys in peers.items():
-            lines += [output.one_line(peer), *(Text("  ") + output.key_text(key, format_date) for key in keys)]
+            lines += [output.one_line(peer), *_key_lines(keys, before[peer], "  ")]
         self._out.result({"account": self._mine, "peers": data}, *lines)
         if not peers:
             self._out.info(f"{self._mine} has no keys of peers yet: the first session with a peer adds one.")
@@ -121,7 +135,7 @@ class KeyCommands:
             f"you   {self._mine}",
             f"      {own}",
             f"peer  {output.one_line(peer.bare)}",
-            *(Text("      ") + output.key_text(key, format_date) for key in keys),
+            *_key_lines(keys, _predecessors(history), "      "),
         ]
         if not keys:
             lines.append("      no key yet")

@@ -14,6 +14,7 @@ from slixmpp_e2e import (
     E2E,
     KeyChanged,
     KeyDoubted,
+    KeyRotated,
     OtherKeyHeld,
     PeerSasResult,
     PlaintextEvent,
@@ -54,6 +55,7 @@ class Listener:
             "e2e_session_closed": self._session_event,
             "e2e_session_failed": self._session_event,
             "e2e_key_changed": self._session_event,
+            "e2e_key_rotated": self._session_event,
             "e2e_other_key_held": self._other_key_held,
             "e2e_key_doubted": self._key_doubted,
             "e2e_verification_required": self._session_event,
@@ -152,6 +154,9 @@ class Listener:
             case KeyChanged():
                 data |= {"status": event.status, "decision": event.decision, "fingerprint": str(event.fingerprint)}
                 self._out.event("key_changed", data | {"message": event.text}, output.escape(event.text))
+            case KeyRotated():
+                data |= {"old": str(event.old), "new": str(event.new), "message": str(event)}
+                self._out.event("key_rotated", data, output.escape(str(event)))
             case VerificationRequired():
                 data |= {"status": event.status, "fingerprint": str(event.fingerprint)}
                 self._out.event("verification_required", data | {"message": event.text}, output.escape(event.text))

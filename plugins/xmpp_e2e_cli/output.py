@@ -17,7 +17,7 @@ from rich.text import Text
 
 from slixmpp_e2e.alarms import explain, reason_of, summary, words
 from xmpp_e2e.errors import E2EError
-from xmpp_e2e.types import ACCEPT, Assurance, KnownKey
+from xmpp_e2e.types import ACCEPT, RETIRED, Assurance, Fingerprint, KnownKey
 from xmpp_e2e_cli.exit_codes import exit_code_of
 
 WIDTH = 80
@@ -134,12 +134,14 @@ def key_json(key: KnownKey) -> dict[str, Any]:
     }
 
 
-def key_text(key: KnownKey, day: Callable[[float], str]) -> Text:
-    """Format a remembered key as one line."""
+def key_text(key: KnownKey, day: Callable[[float], str], rotated_from: Fingerprint | None = None) -> Text:
+    """Format a remembered key as one line. ``rotated_from``: the key whose place it took."""
+    if key.blocked and key.verified_by == RETIRED:
+        return Text.assemble(str(key.fingerprint), "  ", ("retired", "bold red"), ", refused: another took its place")
     if key.blocked:
         return Text.assemble(str(key.fingerprint), "  ", ("blocked", "bold red"), f" since {day(key.first_seen)}")
     since = f"since {day(key.first_seen)}"
     if key.verified_by == ACCEPT:
         return Text.assemble(str(key.fingerprint), "  ", ("accepted", STYLES[key.assurance]), f", not verified, {since}")
-    how = f" by {key.verified_by}, {since}"
+    how = f" by {key.verified_by}, {since}" + (f", rotated from {rotated_from}" if rotated_from else "")
     return Text.assemble(str(key.fingerprint), "  ", assurance_text(key.assurance), how)

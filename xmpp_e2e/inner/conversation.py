@@ -22,6 +22,7 @@ from xmpp_e2e.inner.verifications import Verifications
 from xmpp_e2e.key_decision import Decision, KeyStatus
 from xmpp_e2e.states import AUTHENTICATING, WRITABLE, State, Trigger
 from xmpp_e2e.stream import NS_CLIENT, reader, send_buffer
+from xmpp_e2e.tls.rotation import Rotation
 from xmpp_e2e.types import Assurance, KnownKeys, Role
 
 _STANZAS = frozenset(f"{{{NS_CLIENT}}}{name}" for name in ("message", "presence", "iq"))
@@ -41,8 +42,12 @@ class Conversation:
         need = () if verified and config.verify_when is VerifyWhen.FIRST else config.required_methods
         self._verifications = Verifications(context, self._gate, binding, need)
         self._reader = reader.Reader()
-        self._hello = elements.Hello(context.role, sid, digest, methods=config.methods, need=need)
+        self._hello = elements.Hello(
+            context.role, sid, digest, methods=config.methods, need=need, rotations=config.rotations
+        )
         """Our hello, apart from ``require``."""
+        self._peer_knows_rotations = False
+        self._rotation_received = False
 
     @property
     def assurance(self) -> Assurance:
@@ -91,8 +96,25 @@ class Conversation:
         self._assess_again(now)
 
     def _assess_again(self, now: float) -> None:
-        if self._context.machine.state in AUTHENTICATING or self._context.machine.state is State.OPEN:
+        state = self._context.machine.state
+        if state is State.OPEN and self._gate.key.is_retired:
+            self.close(now)  # as stanzas are on their way
+        elif state in AUTHENTICATING or state is State.OPEN:
             self._verifications.assess(now)
+
+    def close(self, now: float) -> None:
+        """Say farewell in an open session."""
+        self._context.machine.transition(Trigger.CLOSE, now)
+        self.out.close_stream()
+
+    def announce_rotation(self, rotations: tuple[Rotation, ...], now: float) -> None:
+        """Tell the peer that another key has taken the place of ours, if they can take it, and close. LocalError."""
+        state = self._context.machine.state
+        if state is not State.OPEN:
+            raise LocalError(f"no rotation can be announced now: the session is {state.value}")
+        if self._peer_knows_rotations:
+            self.out.element(elements.build_rotation(rotations))
+        self.close(now)
 
     def send_stanza(self, stanza: Element) -> None:
         """Send a stanza. LocalError when stanzas may not flow or there is no room."""
@@ -117,6 +139,8 @@ class Conversation:
         """The session ends over ``error``: tell the user if that interrupts a comparison."""
         if not isinstance(error, SessionCancelled):
             self._verifications.interrupt()
+        if self._context.role is Role.INITIATOR and self._context.machine.state is State.SECURED:
+            self._gate.tell_change(self._gate.key.assess())
 
     def send_abort(self, error: E2EError) -> None:
         """Say that the session failed, never why; only a fault in the stream is named, since that gives no secret away."""
@@ -180,6 +204,8 @@ class Conversation:
         if hello.require > Assurance.VOUCHED or hello.need or self._hello.need:  # a user may have to type a password
             self._context.machine.extend_for_user(now)
         self._gate.peer_methods = hello.methods
+        self._peer_knows_rotations = hello.rotations is not None
+        self._note_rotation(hello.rotations or ())
         first, second = ours, hello
         if self._context.role is Role.RESPONDER:
             self._send_hello()  # so that the initiator, too, sees which method is missing
@@ -192,6 +218,19 @@ class Conversation:
     def _on_done(self, element: Element, now: float) -> None:
         self._gate.receive_done(now)
         self._verifications.update_deadline(now)
+
+    def _on_rotation(self, element: Element, now: float) -> None:
+        """The peer gives up the key of this session, and says farewell next."""
+        state = self._context.machine.state
+        if state not in (State.OPEN, State.CLOSING) or self._rotation_received:
+            raise StreamError(f"the peer's rotation came when the session was {state.value}", "policy-violation")
+        self._rotation_received = True
+        self._note_rotation(elements.parse_rotation(element))
+        self._assess_again(now)
+
+    def _note_rotation(self, rotations: tuple[Rotation, ...]) -> None:
+        if (rotated := self._gate.key.rotate(rotations)) is not None:
+            self._context.events.append(rotated)
 
     def _on_abort(self, element: Element, now: float) -> None:
         peer = self._context.config.peer_jid
@@ -209,6 +248,7 @@ class Conversation:
     _ON_ELEMENT: ClassVar[dict[str, Callable[[Conversation, Element, float], None]]] = {
         elements.HELLO: _on_hello,
         elements.DONE: _on_done,
+        elements.ROTATION: _on_rotation,
         elements.ABORT: _on_abort,
         send_buffer.ERROR: _on_stream_error,
     }

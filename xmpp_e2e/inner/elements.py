@@ -15,11 +15,12 @@ from xmpp_e2e.authenticate.sas_text import SasForm
 from xmpp_e2e.encoding import strict_base64
 from xmpp_e2e.errors import AuthenticationFailed, Code, StreamError, quoted
 from xmpp_e2e.negotiate.jingle import MAX_METHODS
+from xmpp_e2e.tls.rotation import Rotation, pack, unpack
 from xmpp_e2e.types import Assurance, Role
 
 NS_AUTH = "urn:x-xmpp-e2e:auth:0"
-HELLO, STEP, DONE, ABORT, REQUEST, DECLINE, RESULT = (
-    f"{{{NS_AUTH}}}{name}" for name in ("hello", "step", "done", "abort", "request", "decline", "result")
+HELLO, STEP, DONE, ABORT, REQUEST, DECLINE, RESULT, ROTATION = (
+    f"{{{NS_AUTH}}}{name}" for name in ("hello", "step", "done", "abort", "request", "decline", "result", "rotation")
 )
 OF_PROOFS = frozenset({STEP, REQUEST, DECLINE, RESULT})
 """Elements about proofs."""
@@ -42,6 +43,8 @@ class Hello:
     """Those that the sender's policy wants to run in this session."""
     require: Assurance = Assurance.VOUCHED
     """The sender's minimum: information for the other side's prompt."""
+    rotations: tuple[Rotation, ...] | None = None
+    """How the sender came to its key, the oldest first; None if it does not know what that is."""
 
     def verify_matches(self, ours: Hello) -> None:
         """Raise AuthenticationFailed (NEGOTIATION_ALTERED) unless this, the peer's hello, mirrors ``ours``."""
@@ -67,7 +70,7 @@ class Hello:
 
 def build_hello(hello: Hello) -> Element:
     """The element of a hello."""
-    return Element(
+    element = Element(
         HELLO,
         {
             "role": hello.role.value,
@@ -78,6 +81,9 @@ def build_hello(hello: Hello) -> Element:
             "require": str(hello.require),
         },
     )
+    if hello.rotations is not None:
+        element.set("rotations", _encode_rotations(hello.rotations))
+    return element
 
 
 def parse_hello(element: Element) -> Hello:
@@ -94,9 +100,31 @@ def parse_hello(element: Element) -> Hello:
             methods=methods,
             need=need,
             require=Assurance.parse(element.attrib["require"]),
+            rotations=unpack(strict_base64(element.attrib["rotations"])) if "rotations" in element.attrib else None,
         )
     except (KeyError, ValueError):
         raise StreamError("the peer's hello is malformed", "bad-format") from None
+
+
+def build_rotation(rotations: tuple[Rotation, ...]) -> Element:
+    """The element that says, in an open session, that another key has taken the place of the sender's."""
+    element = Element(ROTATION)
+    element.text = _encode_rotations(rotations)
+    return element
+
+
+def parse_rotation(element: Element) -> tuple[Rotation, ...]:
+    """Its statements; StreamError ``bad-format`` if it is none."""
+    try:
+        if len(element):
+            raise ValueError
+        return unpack(strict_base64(element.text or ""))
+    except ValueError:
+        raise StreamError("the peer's rotation is malformed", "bad-format") from None
+
+
+def _encode_rotations(rotations: tuple[Rotation, ...]) -> str:
+    return base64.b64encode(pack(rotations)).decode()
 
 
 def build_verification(tag: str, method: str, form: SasForm = SasForm.DECIMAL, **attributes: str) -> Element:

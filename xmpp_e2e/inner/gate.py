@@ -41,8 +41,10 @@ class Gate:
         """
         decision = self.key.assess()
         self.assurance = decision.assurance
-        if (changed := self.key.changed_event(decision)) is not None:
-            self._context.events.append(changed)
+        unexpected = decision.status in (KeyStatus.NEW, KeyStatus.CHANGED)
+        if unexpected and self._context.machine.state is State.SECURED:
+            return  # the peer's hello may say that this key took the place of one that is known
+        self.tell_change(decision)
         if incomplete and decision.status is not KeyStatus.BLOCKED:
             return  # its outcome decides
         # our done cannot be taken back: a key that would have to wait now must end the session
@@ -52,6 +54,11 @@ class Gate:
             self._await_user(decision, now, verifying)
         elif self._may_send_done(decision):
             self._send_done(now)
+
+    def tell_change(self, decision: KeyDecision) -> None:
+        """Tell the user, once, if the key is a surprise."""
+        if (changed := self.key.changed_event(decision)) is not None:
+            self._context.events.append(changed)
 
     def receive_done(self, now: float) -> None:
         """Handle the peer's done."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from xmpp_e2e.authenticate.base import Proof
 from xmpp_e2e.config import Config
-from xmpp_e2e.events import KeyChanged, VerificationRequired
+from xmpp_e2e.events import KeyChanged, KeyRotated, VerificationRequired
 from xmpp_e2e.key_decision import KeyDecision, KeyStatus, decide
-from xmpp_e2e.types import Assurance, Fingerprint, KnownKeys
+from xmpp_e2e.tls.rotation import Rotation, find_rotation
+from xmpp_e2e.types import RETIRED, Assurance, Fingerprint, KnownKeys
 
 
 class KeyAssessment:
@@ -33,6 +34,21 @@ class KeyAssessment:
     def strongest(self) -> Proof:
         """The strongest proof of the key."""
         return self.proof or self._signalled
+
+    def rotate(self, rotations: tuple[Rotation, ...]) -> KeyRotated | None:
+        """Take the peer's word that a key took the place of another; return the event, or None if it does not count."""
+        account = self.config.peer_jid.partition("/")[0]
+        found = find_rotation(rotations, self.known_keys, account, self.fingerprint)
+        if found is None:
+            return None
+        self.known_keys = self.known_keys.rotated(*found)
+        return KeyRotated(*found)
+
+    @property
+    def is_retired(self) -> bool:
+        """Return whether the peer has given up the key: the session has no fault, but no future."""
+        key = self.known_keys.find(self.fingerprint)
+        return key is not None and key.blocked and key.verified_by == RETIRED
 
     def add_proof(self, proof: Proof) -> None:
         """Take what an authenticator has proved."""

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Table, and_, delete, func
 from slixmpp_e2e.store import tables
 from slixmpp_e2e.store.errors import KeyBlocked, StoreError, StoreReason
 from slixmpp_e2e.store.values import Change
-from xmpp_e2e.types import ACCEPT, Assurance, Fingerprint, KnownKey
+from xmpp_e2e.types import ACCEPT, RETIRED, ROTATION, Assurance, Fingerprint, KnownKey
 
 KEYS_PER_PEER = 64
 """Keys of one peer that are remembered without the user's decision. More than anybody has devices; a session gets all."""
@@ -28,6 +28,8 @@ RAISED = "raised"
 """In the history: a session raised the assurance of the key."""
 INHERITED = "inherited"
 """In the history: an address has a key from before a component's addresses were told apart."""
+ROTATED = "rotated"
+"""In the history: the key took the place of the one in the line before, which was ``retired``."""
 
 _TRUST, _HISTORY = tables.trust, tables.history
 _T = TypeVar("_T")
@@ -108,6 +110,25 @@ class KeyTable:
             return False
         self._save(replace(key, assurance=Assurance.VOUCHED, verified_by="route"), False, "doubted", now)
         return True
+
+    def rotate(self, old: Fingerprint, new: Fingerprint, now: float) -> bool:
+        """Retire a verified key, and verify the one that takes its place. Return False if either is blocked. StoreError."""
+        before, after = self._key(old), self._key(new)
+        if any(key is not None and key.blocked for key in (before, after)):
+            return False
+        if after is None:
+            self._check_room()  # a peer can rotate without end, and each key stays
+        since = before.first_seen if before else now  # the trust file may be all that knows it
+        self._save(KnownKey(old, Assurance.VERIFIED, RETIRED, since, blocked=True), before is None, RETIRED, now)
+        rotated = after or KnownKey(new, Assurance.VERIFIED, ROTATION, now)
+        self._save(rotated, after is None, ROTATED, now)
+        return True
+
+    def forgotten(self) -> frozenset[Fingerprint]:
+        """Return the keys that the user has ever forgotten."""
+        ours = and_(_HISTORY.c.peer == self._peer, _HISTORY.c.own.in_(("", self._own)))
+        query = select(_HISTORY).where(and_(ours, _HISTORY.c.what == "forgotten"))
+        return frozenset(self._parse_change(row).fingerprint for row in self._connection.execute(query))
 
     def block(self, fingerprint: Fingerprint, now: float) -> bool:
         """Block the key, remembered or not. Return False if it was blocked before."""

@@ -238,7 +238,8 @@ class SQLStore:
     def known_keys(self, bare_jid: str, own: str = "") -> KnownKeys:
         """Return the keys of the peer for a new session, the oldest first."""
         with self._reading() as connection:
-            return KnownKeys(self._keys(connection, bare_jid, own).keys())
+            keys = self._keys(connection, bare_jid, own)
+            return KnownKeys(keys.keys(), keys.forgotten())
 
     def remember_key(
         self, bare_jid: str, fingerprint: Fingerprint, assurance: Assurance, method: str, now: float, own: str = ""
@@ -266,6 +267,11 @@ class SQLStore:
         """Take back that the key is verified. Return False if it was not."""
         with self._writing() as connection:
             return self._keys(connection, bare_jid, own).doubt(fingerprint, now)
+
+    def rotate_key(self, bare_jid: str, old: Fingerprint, new: Fingerprint, now: float, own: str = "") -> bool:
+        """Retire a verified key, and verify the one that takes its place. Return False if either is blocked."""
+        with self._writing() as connection:
+            return self._keys(connection, bare_jid, own).rotate(old, new, now)
 
     def block(self, bare_jid: str, fingerprint: Fingerprint, now: float, own: str = "") -> bool:
         """Block the key, remembered or not, until it is forgotten. Return False if it was blocked before."""

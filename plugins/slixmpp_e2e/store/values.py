@@ -42,9 +42,10 @@ class Change:
     """Seconds since the epoch."""
     fingerprint: Fingerprint
     what: str
-    """``accepted``, ``raised``, ``pinned``, ``doubted``, ``blocked`` or ``forgotten``."""
+    """``accepted``, ``raised``, ``pinned``, ``doubted``, ``blocked`` or ``forgotten``; ``retired``, and next, of the key in its
+    place, ``rotated``."""
     assurance: Assurance
     """The key's level after it (before it, if forgotten)."""
     method: str
-    """How it was reached: ``route``, ``signed``, ``accept`` (by the user), ``pin``, ``psk``, ``srp``, ``sas``; ``block`` if it
-    was never accepted."""
+    """How it was reached: ``route``, ``signed``, ``accept`` (by the user), ``pin``, ``psk``, ``srp``, ``sas``, ``rotation``,
+    ``retired``; ``block`` if it was never accepted."""

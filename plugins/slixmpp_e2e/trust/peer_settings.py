@@ -142,7 +142,7 @@ class PeerSettingsLookup:
             if key.assurance < Assurance.VERIFIED and not key.blocked:
                 key = replace(key, assurance=Assurance.VERIFIED, verified_by="pin")
             keys[pin.fingerprint] = key
-        return KnownKeys(tuple(keys.values()))
+        return KnownKeys(tuple(keys.values()), stored.forgotten)
 
 
 def _first(account: _T | None, stored: _T | None, domain: _T | None, default: _T) -> _T:

@@ -35,6 +35,10 @@ class KeyRecorder:
                 self._proved[driver] = event
             case events.KeyDoubted(fingerprint):
                 self._store_doubt(bare(driver.peer), bare(driver.own_jid), fingerprint)
+            case events.KeyRotated(old, new):
+                account, own = bare(driver.peer), bare(driver.own_jid)
+                self._store.rotate_key(account, old, new, time.time(), own)
+                self._on_change(account, own)  # though another session or process was faster
             case events.SessionOpened(_, fingerprint):
                 account, own = bare(driver.peer), bare(driver.own_jid)
                 if (proved := self._proved.pop(driver, None)) is not None:

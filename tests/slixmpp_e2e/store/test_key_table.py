@@ -162,7 +162,7 @@ def test_forgetting_removes_a_block(store: SQLStore) -> None:
     store.block(BOB, A, 2.0)
     assert store.forget(BOB, A, 3.0) == 1
     assert store.forget(BOB, A, 4.0) == 0
-    assert store.known_keys(BOB) == KnownKeys()
+    assert store.known_keys(BOB) == KnownKeys(forgotten=frozenset({A}))
     assert lines(store)[-1] == (3.0, A, "forgotten", "verified", "sas")
     assert store.remember_key(BOB, A, VOUCHED, "route", 5.0)
     assert store.known_keys(BOB).keys == (KnownKey(A, VOUCHED, "route", 5.0),)
@@ -248,3 +248,59 @@ def test_any_sequence_of_changes(store: SQLStore, acts: list[tuple[str, Fingerpr
             assert after.assurance >= before.assurance
             assert after.blocked >= before.blocked
             assert after.first_seen == before.first_seen
+
+
+def test_rotation_retires_one_key_and_verifies_another(store: SQLStore) -> None:
+    """The history says which took the place of which."""
+    store.pin(BOB, A, 1.0)
+    assert store.rotate_key(BOB, A, B, 2.0)
+    assert store.known_keys(BOB).keys == (
+        KnownKey(A, VERIFIED, "retired", 1.0, blocked=True),
+        KnownKey(B, VERIFIED, "rotation", 2.0),
+    )
+    assert lines(store)[1:] == [(2.0, A, "retired", "verified", "retired"), (2.0, B, "rotated", "verified", "rotation")]
+    assert not store.rotate_key(BOB, A, B, 3.0), "the old key is refused already"
+    assert not store.rotate_key(BOB, B, A, 3.0), "a key that was given up takes no other's place"
+    assert len(lines(store)) == 3
+
+
+def test_rotation_of_a_key_that_the_trust_file_pins(store: SQLStore) -> None:
+    """The store may not know it, or only as one that was shown."""
+    assert store.rotate_key(BOB, A, B, 1.0)
+    assert store.known_keys(BOB).find(A) == KnownKey(A, VERIFIED, "retired", 1.0, blocked=True)
+    store.remember_key(EVE, A, VOUCHED, "route", 1.0)
+    assert store.rotate_key(EVE, A, B, 2.0)
+    assert store.known_keys(EVE).find(A) == KnownKey(A, VERIFIED, "retired", 1.0, blocked=True)
+
+
+def test_rotation_to_a_key_that_is_known(store: SQLStore) -> None:
+    """How it was verified stays; a blocked one stays blocked."""
+    store.pin(BOB, A, 1.0)
+    store.pin(BOB, B, 2.0)
+    assert store.rotate_key(BOB, A, B, 3.0)
+    assert store.known_keys(BOB).find(B) == KnownKey(B, VERIFIED, "pin", 2.0)
+    store.block(BOB, C, 4.0)
+    assert not store.rotate_key(BOB, B, C, 5.0)
+    assert store.known_keys(BOB).is_verified(B)
+
+
+def test_rotations_are_bounded(store: SQLStore) -> None:
+    """A peer that rotates without end fills the place that its account has, as one does that shows ever new keys."""
+    keys = [Fingerprint(bytes([number]) * 32) for number in range(KEYS_PER_PEER + 1)]
+    store.pin(BOB, keys[0], 1.0)
+    for number in range(KEYS_PER_PEER - 1):
+        store.rotate_key(BOB, keys[number], keys[number + 1], 2.0)
+    with store_error(StoreReason.TOO_MANY_KEYS, "would be one more"):
+        store.rotate_key(BOB, keys[-2], keys[-1], 3.0)
+    assert store.known_keys(BOB).is_verified(keys[-2])
+
+
+def test_forgotten_keys_are_told(store: SQLStore) -> None:
+    """Also one that was met again since."""
+    store.pin(BOB, A, 1.0)
+    store.pin(BOB, B, 1.0)
+    store.forget(BOB, A, 2.0)
+    assert store.known_keys(BOB).forgotten == {A}
+    store.pin(BOB, A, 3.0)
+    assert store.known_keys(BOB).forgotten == {A}
+    assert store.known_keys(EVE).forgotten == frozenset()

@@ -104,3 +104,13 @@ def test_a_doubt_about_what_the_trust_file_pins_says_so(store: SQLStore) -> None
 
 def test_a_proof_is_told_where_it_changes_something(store: SQLStore) -> None:
     assert record(store, Session(), PROVED, START, PROVED) == ([], [BOBS])
+
+
+def test_a_rotation_is_stored_at_once(store: SQLStore) -> None:
+    """The account's other sessions hear of it, also if another process has stored it."""
+    new = Fingerprint(bytes([1] * 32))
+    store.pin(BOBS, KEY, 1.0)
+    rotated = events.KeyRotated(KEY, new)
+    assert record(store, Session(), rotated, rotated) == ([], [BOBS, BOBS])
+    known = store.known_keys(BOBS)
+    assert (known.is_verified(KEY), known.is_verified(new)) == (False, True)

@@ -9,7 +9,18 @@ import pytest
 
 from tests.pair import has_code
 from xmpp_e2e.errors import AuthenticationFailed, Code, StreamError
-from xmpp_e2e.inner.elements import NS_AUTH, STEP, Hello, build_hello, build_step, parse_hello, parse_step
+from xmpp_e2e.inner.elements import (
+    NS_AUTH,
+    ROTATION,
+    STEP,
+    Hello,
+    build_hello,
+    build_rotation,
+    build_step,
+    parse_hello,
+    parse_rotation,
+    parse_step,
+)
 from xmpp_e2e.types import Assurance, Role
 
 OURS = Hello(Role.INITIATOR, "sid", bytes(32), methods=("psk", "srp"))
@@ -65,6 +76,8 @@ SEVENTEEN = " ".join(f"m{number}" for number in range(17))
         {"neg": build_hello(THEIRS).attrib["neg"].replace("A", "A\n", 1)},
         {"neg": build_hello(THEIRS).attrib["neg"].rstrip("=")},
         {"neg": None},
+        {"rotations": "AA=="},
+        {"rotations": "no base64"},
         {"sid": None},
         {"role": None},
         {"role": "listener"},
@@ -120,4 +133,27 @@ def test_a_step_without_text_says_nothing() -> None:
 def test_what_is_malformed_is_no_step(element: Element) -> None:
     with pytest.raises(StreamError, match="step is malformed") as refused:
         parse_step(element)
+    assert refused.value.condition == "bad-format"
+
+
+def test_rotations_are_empty_or_absent() -> None:
+    """A hello without the attribute comes from a client that knows no rotations."""
+    assert "rotations" not in build_hello(THEIRS).attrib
+    assert parse_hello(build_hello(replace(THEIRS, rotations=()))).rotations == ()
+    assert parse_rotation(build_rotation(())) == ()
+
+
+@pytest.mark.parametrize(
+    "element",
+    [
+        fromstring(f"<rotation xmlns='{NS_AUTH}'>AA==</rotation>"),
+        fromstring(f"<rotation xmlns='{NS_AUTH}'>no base64</rotation>"),
+        fromstring(f"<rotation xmlns='{NS_AUTH}'><step/></rotation>"),
+    ],
+    ids=["no statements", "no base64", "an element inside"],
+)
+def test_malformed_rotation(element: Element) -> None:
+    assert element.tag == ROTATION
+    with pytest.raises(StreamError, match="rotation is malformed") as refused:
+        parse_rotation(element)
     assert refused.value.condition == "bad-format"
