@@ -27,6 +27,7 @@ from slixmpp_e2e.sessions.driver import DriverEvent, SessionDiscarded, SessionDr
 from slixmpp_e2e.sessions.factory import SessionFactory
 from slixmpp_e2e.sessions.memory import MemoryBudget
 from slixmpp_e2e.sessions.registry import SessionRegistry
+from slixmpp_e2e.sessions.rotation import RotationAnnouncer
 from slixmpp_e2e.sessions.signalling import Signalling
 from slixmpp_e2e.settings import Settings
 from slixmpp_e2e.store import SQLStore
@@ -75,6 +76,7 @@ class Client:
             has_sessions=lambda: any(True for _ in self.registry),
             on_keys_changed=lambda account: self.changes.on_keys(account),
             on_policy_changed=lambda account: self.changes.on_settings(account),
+            check_own_key=own_key.current,
             on_error=self.on_store_error,
         )
         self._verifier = Verifier(
@@ -197,6 +199,7 @@ class Client:
 
     def _order(self, signalling: Signalling) -> dict[type[Any], tuple[Part, ...]]:
         recorder = KeyRecorder(self._store, self.peers, self._emitter, self.changes.on_keys)
+        announcer = RotationAnnouncer(self._own_key, self.registry, self._emitter)
         registry, sessions, queue, verifier = self.registry, self.sessions, self.queue, self._verifier
         admission = self._admission
         over = (registry, admission, queue, self._failures, verifier)
@@ -215,7 +218,7 @@ class Client:
             events.PeerSasResult: (),
             events.SasInterrupted: (verifier,),
             events.VerificationRequired: (verifier,),
-            events.SessionOpened: (recorder, sessions, registry, admission, queue),
+            events.SessionOpened: (recorder, sessions, registry, admission, queue, announcer),
             events.StanzaReceived: (self._incoming,),
             events.SessionClosed: over,
             events.SessionFailed: over,

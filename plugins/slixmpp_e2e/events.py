@@ -177,6 +177,23 @@ class KeyRotated(SessionEvent):
 
 
 @dataclass(frozen=True)
+class OwnKeyRotated(E2EEvent):
+    """Our own key was rotated, here or by another process with this store; the sessions under the old one end by farewells."""
+
+    name = "e2e_own_key_rotated"
+    old: Fingerprint
+    """The key that is given up."""
+    new: Fingerprint
+    """Our key from now on."""
+
+    def __str__(self) -> str:
+        return (
+            f"Our own key was rotated: it is {self.new} from now on, and was {self.old}. Peers who have verified the old one"
+            " are told in open sessions and in each new one; all others see a new key, and have to compare it."
+        )
+
+
+@dataclass(frozen=True)
 class VerificationRequired(SessionEvent):
     """Nothing flows until the user pins the peer's key, or a verification succeeds."""
 

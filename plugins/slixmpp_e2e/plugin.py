@@ -20,7 +20,7 @@ from slixmpp_e2e.session import E2ESession
 from slixmpp_e2e.settings import DEFAULTS, Settings, accept_from
 from slixmpp_e2e.store import SQLStore, StoreError
 from slixmpp_e2e.trust.keys import PeerKeys
-from slixmpp_e2e.trust.own_key import OwnKeyLoader
+from slixmpp_e2e.trust.own_key import OwnKeyLoader, rotate_own_key
 from slixmpp_e2e.trust.secrets import PeerSecrets
 from slixmpp_e2e.trust.trust_file.watcher import TrustFile
 from slixmpp_e2e.xmpp import adapter, discovery
@@ -218,12 +218,23 @@ class E2E(BasePlugin):
     @property
     def own_key(self) -> OwnKey:
         """Our own key and certificate. StoreLocked before ``wait_ready()``."""
+        self._own_key.refresh()
         return self._own_key.own_key
 
     @property
     def fingerprint(self) -> Fingerprint:
         """Our own key's fingerprint, for the peer to pin. StoreLocked before ``wait_ready()``."""
         return self.own_key.fingerprint
+
+    async def rotate_own_key(self) -> Fingerprint:
+        """Replace our own key by a new one, and return its fingerprint. StoreLocked before ``wait_ready()``; StoreError.
+
+        The peers of open sessions are told at once, which then end by farewells, and all others in the next session. Who has
+        verified the old key takes the new one for verified. Nothing is left of the old private key.
+        """
+        _ = self.own_key  # it must be there
+        rotate_own_key(self._store, self.xmpp.boundjid.bare)
+        return self.fingerprint
 
     def sessions(self) -> tuple[E2ESession, ...]:
         """Return the sessions that are open."""

@@ -25,6 +25,7 @@ from xmpp_e2e.negotiate.jingle import Reason
 from xmpp_e2e.session import Session
 from xmpp_e2e.states import HELLOS_CHECKED_OR_OPEN, WRITABLE, State
 from xmpp_e2e.stream import NS_CLIENT
+from xmpp_e2e.tls.rotation import Rotation
 from xmpp_e2e.types import Assurance, Fingerprint, KnownKeys, Role
 
 _CLIENT = f"{{{NS_CLIENT}}}"
@@ -156,6 +157,11 @@ class SessionDriver:
     def close(self, reason: Reason = Reason.SUCCESS) -> None:
         """Begin to end: by farewells on both sides if it is open."""
         self.core.close(self._now, reason)
+        self._schedule()
+
+    def announce_rotation(self, rotations: tuple[Rotation, ...]) -> None:
+        """Tell the peer, inside, that another key has taken the place of ours, and end by farewells. LocalError."""
+        self.core.announce_rotation(rotations, self._now)
         self._schedule()
 
     def abort(self, error: E2EError) -> None:

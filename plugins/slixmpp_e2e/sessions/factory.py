@@ -69,10 +69,12 @@ class SessionFactory:
                 raise
             self._emit(SessionRefused(account, error))
             raise JingleError("what should prove the peer cannot be used", "not-allowed") from None
+        identity = self._own_key.current()
         config = Config(
             own_jid=own_jid,
             peer_jid=peer,
-            own_key=self._own_key.own_key,
+            own_key=identity.own_key,
+            rotations=identity.rotations,
             random=os.urandom,
             trust_model=settings.trust_model,
             min_assurance=max(min_assurance, settings.min_assurance),

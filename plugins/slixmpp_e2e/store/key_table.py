@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Table, and_, delete, func
 from slixmpp_e2e.store import tables
 from slixmpp_e2e.store.errors import KeyBlocked, StoreError, StoreReason
 from slixmpp_e2e.store.values import Change
-from xmpp_e2e.types import ACCEPT, RETIRED, ROTATION, Assurance, Fingerprint, KnownKey
+from xmpp_e2e.types import ACCEPT, RETIRED, ROTATION, Assurance, Fingerprint, KnownKey, KnownKeys
 
 KEYS_PER_PEER = 64
 """Keys of one peer that are remembered without the user's decision. More than anybody has devices; a session gets all."""
@@ -124,11 +124,12 @@ class KeyTable:
         self._save(rotated, after is None, ROTATED, now)
         return True
 
-    def forgotten(self) -> frozenset[Fingerprint]:
-        """Return the keys that the user has ever forgotten."""
+    def known(self) -> KnownKeys:
+        """Return all keys, the oldest first, and those that the user has ever forgotten."""
         ours = and_(_HISTORY.c.peer == self._peer, _HISTORY.c.own.in_(("", self._own)))
         query = select(_HISTORY).where(and_(ours, _HISTORY.c.what == "forgotten"))
-        return frozenset(self._parse_change(row).fingerprint for row in self._connection.execute(query))
+        forgotten = frozenset(self._parse_change(row).fingerprint for row in self._connection.execute(query))
+        return KnownKeys(self.keys(), forgotten)
 
     def block(self, fingerprint: Fingerprint, now: float) -> bool:
         """Block the key, remembered or not. Return False if it was blocked before."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
-from sqlalchemy import ColumnElement, Connection, Table, and_, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, func, insert, select, update
 
 from slixmpp_e2e.store import tables
 from slixmpp_e2e.store.errors import StoreError, StoreReason
@@ -62,7 +62,15 @@ class SecretTable:
         if found is None:
             return None
         row = _identity_row(found.generation, found.certificate, found.private_key)
-        return StoredOwnKey(found.certificate, self._decrypt(connection, row))
+        told = connection.execute(select(_META.c.value).where(_META.c.name == tables.ROTATIONS)).scalar() or ""
+        rotations = parse_row(self._path, _META, lambda: base64.b64decode(told, validate=True))
+        return StoredOwnKey(found.certificate, self._decrypt(connection, row), rotations)
+
+    def own_certificate(self, connection: Connection) -> bytes | None:
+        """Return our certificate, or None. Needs no key."""
+        query = select(_IDENTITY.c.certificate).order_by(_IDENTITY.c.generation.desc()).limit(1)
+        certificate: bytes | None = connection.execute(query).scalar()
+        return certificate
 
     def create_own_key(self, connection: Connection, create: Callable[[], StoredOwnKey]) -> StoredOwnKey:
         """Make and store our first identity. The certificate is part of the place, so that neither half can be exchanged.
@@ -74,10 +82,27 @@ class SecretTable:
             cause = "its history tells of sessions, but the identity that had them is gone"
             raise StoreError(self._path, cause, StoreReason.IDENTITY_MISSING)
         made = create()
-        encrypted = self._encrypt(connection, made.private_key, _IDENTITY.name, "1", made.certificate)
-        row = {"generation": 1, "certificate": made.certificate, "private_key": encrypted}
-        connection.execute(insert(_IDENTITY).values(row))
+        self._insert_own_key(connection, made, 1)
         return made
+
+    def rotate_own_key(self, connection: Connection, rotate: Callable[[StoredOwnKey], StoredOwnKey]) -> StoredOwnKey:
+        """Replace our identity by what ``rotate`` makes of it. The old private key is gone afterwards. StoreError."""
+        old = self.own_key(connection)
+        if old is None:
+            raise StoreError(self._path, "the store has no identity, so none to rotate", StoreReason.IDENTITY_MISSING)
+        new = rotate(old)
+        generation = connection.execute(select(func.max(_IDENTITY.c.generation))).scalar_one()
+        connection.execute(delete(_IDENTITY))
+        self._insert_own_key(connection, new, generation + 1)
+        connection.execute(delete(_META).where(_META.c.name == tables.ROTATIONS))
+        told = {"name": tables.ROTATIONS, "value": base64.b64encode(new.rotations).decode()}
+        connection.execute(insert(_META).values(told))
+        return new
+
+    def _insert_own_key(self, connection: Connection, made: StoredOwnKey, generation: int) -> None:
+        encrypted = self._encrypt(connection, made.private_key, _IDENTITY.name, str(generation), made.certificate)
+        row = {"generation": generation, "certificate": made.certificate, "private_key": encrypted}
+        connection.execute(insert(_IDENTITY).values(row))
 
     def note_first_key(self, connection: Connection, *, key_exists: bool) -> None:
         """Note that the first key is about to be made, if nothing is encrypted yet. Commit it before that key is made.

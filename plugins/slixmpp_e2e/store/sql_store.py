@@ -213,6 +213,16 @@ class SQLStore:
         with self._encrypting() as connection:  # another process may have been faster
             return self._secrets.own_key(connection) or self._secrets.create_own_key(connection, create)
 
+    def own_certificate(self) -> bytes | None:
+        """Return our certificate (DER), or None. Needs no key."""
+        with self._reading() as connection:
+            return self._secrets.own_certificate(connection)
+
+    def rotate_own_key(self, rotate: Callable[[StoredOwnKey], StoredOwnKey]) -> StoredOwnKey:
+        """Replace our identity by what ``rotate`` makes of it, and return that. Nothing is left of the old private key."""
+        with self._lock, self._database.writing_durably() as connection:
+            return self._secrets.rotate_own_key(connection, rotate)
+
     def put_secret(self, bare_jid: str, kind: str, key_id: str, value: bytes, own: str = "") -> None:
         """Store a secret shared with the peer, encrypted, in the place of any with the same kind and id. ValueError."""
         with self._encrypting() as connection:
@@ -238,8 +248,7 @@ class SQLStore:
     def known_keys(self, bare_jid: str, own: str = "") -> KnownKeys:
         """Return the keys of the peer for a new session, the oldest first."""
         with self._reading() as connection:
-            keys = self._keys(connection, bare_jid, own)
-            return KnownKeys(keys.keys(), keys.forgotten())
+            return self._keys(connection, bare_jid, own).known()
 
     def remember_key(
         self, bare_jid: str, fingerprint: Fingerprint, assurance: Assurance, method: str, now: float, own: str = ""

@@ -38,13 +38,15 @@ KEY_CHECK = "key check"
 """meta: base64 of a known text, encrypted. It shows that something is encrypted, and tells a wrong key from a damaged row."""
 KEY_BEGUN = "key begun"
 """meta: the first key is being made, or was made by a change that was interrupted. Gone as soon as it encrypts something."""
+ROTATIONS = "rotations"
+"""meta: base64 of how our key took the place of earlier ones, as peers are told. Absent if it never did."""
 PROTECTION = "seal"
 """meta: the kind of key protection and its parameters. Absent for a key file, which has no parameters."""
 
 identity = Table(
     "identity",
     metadata,
-    # counts from 1, and grows when the identity is rotated: the last one is in use
+    # counts from 1, and grows when the identity is rotated: the last one is in use, and the others are deleted
     Column("generation", Integer, primary_key=True, autoincrement=False),
     Column("certificate", LargeBinary, nullable=False),
     Column("private_key", LargeBinary, nullable=False),  # encrypted

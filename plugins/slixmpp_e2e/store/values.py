@@ -32,6 +32,8 @@ class StoredOwnKey:
     """DER."""
     private_key: bytes = field(repr=False)
     """PKCS#8, DER."""
+    rotations: bytes = field(default=b"", repr=False)
+    """How the key took the place of earlier ones, as peers are told; empty if it never did."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Notice decisions that another process makes about keys and policies, for example the command ``xmpp-e2e trust``."""
+"""Notice what another process decides: about keys and policies, by ``xmpp-e2e trust``, and about our own key."""
 
 from __future__ import annotations
 
@@ -32,11 +32,12 @@ class StorePoller:
         has_sessions: Callable[[], bool],
         on_keys_changed: Callable[[str], None],
         on_policy_changed: Callable[[str], None],
+        check_own_key: Callable[[], object],
         on_error: Callable[[StoreError], None],
     ) -> None:
-        """``loop`` returns the event loop of the moment."""
+        """``loop`` returns the event loop of the moment. ``check_own_key`` looks whether our own key was rotated."""
         self._loop, self._store = loop, store
-        self._has_sessions, self._on_error = has_sessions, on_error
+        self._has_sessions, self._check_own_key, self._on_error = has_sessions, check_own_key, on_error
         self._looks = (
             _Look(store.changed_peers, on_keys_changed),
             _Look(store.changed_policies, on_policy_changed),
@@ -63,6 +64,7 @@ class StorePoller:
             return
         self._timer = self._loop().call_later(POLL_SECONDS, self._poll)
         try:
+            self._check_own_key()
             for look in self._looks:
                 look.pending |= look.changed()
                 while look.pending:

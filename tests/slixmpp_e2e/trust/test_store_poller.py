@@ -95,6 +95,7 @@ class Polled:
             has_sessions=self.has_sessions,
             on_keys_changed=self.keys_changed,
             on_policy_changed=self.reported.put_nowait,
+            check_own_key=lambda: None,
             on_error=self.errors.append,
         )
 
