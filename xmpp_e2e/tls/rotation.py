@@ -103,7 +103,7 @@ def find_rotation(
     rotations = rotations[len(verified) - 1 - verified[::-1].index(True) :]  # from the last key that is verified
     old, new = rotations[0].old_key, rotations[-1].new_key
     fit = known_keys.is_verified(new) or (known_keys.find(new) is None and new not in known_keys.forgotten)
-    accounts = (account, account.partition("@")[2])
+    accounts = (account, account.rpartition("@")[2])
     if old == new or shown not in (old, new) or not fit:
         return None
     if not all(rotation.account in accounts and rotation.is_signed() for rotation in rotations):
