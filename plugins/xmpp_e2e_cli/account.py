@@ -108,7 +108,7 @@ def unlock(account: JID, passphrase_file: Path | None = None) -> KeyProtection:
 def make_store(
     account: JID, kind: Protection | None = None, passphrase_file: Path | None = None
 ) -> tuple[SQLStore, Fingerprint, bool]:
-    """Return the store with a key in it, the fingerprint, and whether the store existed before.
+    """Return the store with a key in it, the fingerprint, and whether the key existed before.
 
     ``kind`` None keeps the protection, or takes a key file for a new store. Raises StoreError, UsageError.
     """
@@ -128,7 +128,8 @@ def make_store(
         )
     store = SQLStore.open(path, protection)
     try:
-        return store, load_own_key(store).fingerprint, existing is not None
+        existed = store.own_certificate() is not None
+        return store, load_own_key(store, anew=True).fingerprint, existed
     except BaseException:
         store.close()
         raise

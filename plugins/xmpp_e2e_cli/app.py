@@ -255,6 +255,7 @@ def send(
 app.command(name="backup", short_help="Copy your store to one sealed file.")(commands.backup)
 app.command(name="restore", short_help="Make your store from such a file.")(commands.restore)
 app.command(name="password", short_help="Share a password with a peer.")(commands.password)
+app.add_typer(commands.identity, name="identity")
 app.add_typer(commands.trust, name="trust")
 app.add_typer(commands.psk, name="psk")
 app.add_typer(commands.config, name="config")

@@ -1,5 +1,5 @@
 """The commands about peers and files: ``trust`` manages keys, ``psk`` and ``password`` share a secret, ``config`` checks files,
-``backup`` and ``restore`` copy the store.
+``backup`` and ``restore`` copy the store, ``identity`` replaces or deletes the account's own key.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from xmpp_e2e.authenticate.sas_text import SasForm
-from xmpp_e2e_cli import account, cmd_backup, cmd_keys, cmd_secrets, cmd_send, cmd_verify, connection, output
+from xmpp_e2e_cli import account, cmd_backup, cmd_identity, cmd_keys, cmd_secrets, cmd_send, cmd_verify, connection, output
 from xmpp_e2e_cli.cmd_verify import VerificationMethod
 from xmpp_e2e_cli.options import (
     Account,
@@ -35,6 +35,12 @@ from xmpp_e2e_cli.prompts import TerminalUser
 trust = typer.Typer(
     short_help="Show, pin, verify, accept and block peers' keys.",
     help="Show peers' keys, and decide which ones to trust.", no_args_is_help=True, rich_markup_mode=None
+)
+identity = typer.Typer(
+    short_help="Replace or delete your own key.",
+    help="Give up your own key, for a new one or for good.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 psk = typer.Typer(
     short_help="Share generated keys with peers.",
@@ -76,6 +82,25 @@ def restore(
 ) -> None:
     """Make the store of an account from a backup, and print its fingerprint. End the programs that use the account first."""
     cmd_backup.put_back(Output(as_json=json), file, backup_passphrase_file, overwrite=overwrite)
+
+
+@identity.command(name="rotate")
+def identity_rotate(own: Account = None, passphrase_file: PassphraseFile = None, json: Json = False) -> None:
+    """Replace your key by a new one. Peers who have verified the old one are told, and take the new one for verified."""
+    cmd_identity.rotate(account.choose(own), Output(as_json=json), passphrase_file)
+
+
+@identity.command(name="delete")
+def identity_delete(
+    own: Account = None,
+    everything: Annotated[
+        bool, typer.Option("--everything", help="Also what you know of peers, and shared secrets.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    json: Json = False,
+) -> None:
+    """Delete your key from this device. End the programs that use the account first. `init` makes a new one."""
+    cmd_identity.delete(account.choose(own), Output(as_json=json), everything=everything, confirmed=yes)
 
 
 # --- trust -----------------------------------------------------------------------------------------------------------

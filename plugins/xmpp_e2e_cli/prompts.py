@@ -18,7 +18,8 @@ from xmpp_e2e_cli.output import Output, one_line
 
 LINE_BYTES = 4096
 """The longest line that a terminal delivers (n_tty of Linux)."""
-_YES = frozenset({"y", "yes"})
+YES = frozenset({"y", "yes"})
+"""The answers that agree. All others do not."""
 
 
 def has_terminal() -> bool:
@@ -50,7 +51,7 @@ class TerminalUser:
         ]
         if shown.interrupted:
             question.insert(0, _interrupted(shown.interrupted))
-        same = (await self._ask("\n".join(question))).strip().casefold() in _YES
+        same = (await self._ask("\n".join(question))).strip().casefold() in YES
         result = "the same. The key is verified" if same else "different. The key is not verified, and the session ends"
         self._out.info(f"You say that it is {result}.")
         return same

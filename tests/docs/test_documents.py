@@ -170,6 +170,7 @@ def test_the_table_of_keys() -> None:
         remembers("bob", Assurance.VERIFIED, "pin"),
         remembers("carol"),
         KnownKeys((*remembers("bob").keys, pinned)),
+        remembers("carol", Assurance.VERIFIED, "pin").rotated(identity("carol").fingerprint, shown),
         KnownKeys((KnownKey(shown, Assurance.NONE, "block", 0.0, blocked=True),)),
     )
     said = {Decision.HOLD: "held", Decision.REJECT: "rejected"}

@@ -2,13 +2,15 @@
 
 ``errors`` and ``error_mapping`` say what can go wrong. ``tables`` is the schema, and ``migrate`` brings older stores to it.
 ``key_protection`` keeps the key that encrypts secrets. ``database`` opens the file, ``key_table`` and ``secret_table`` work on
-rows, and ``sql_store`` is the store that the rest of the plugin uses. ``backup`` seals a copy of it, and restores it.
+rows, and ``sql_store`` is the store that the rest of the plugin uses. ``backup`` seals a copy of it, and restores it;
+``deletion`` empties it.
 
 This room may import only the vocabulary of the plugin and the core. Rows come out as values of the core; every failure is a
 ``StoreError``.
 """
 
 from slixmpp_e2e.store.backup import Backup, read_backup, restore, write_backup
+from slixmpp_e2e.store.deletion import delete_identity
 from slixmpp_e2e.store.errors import (
     KeyBlocked,
     StoreError,
@@ -34,6 +36,7 @@ __all__ = [
     "StoreError",
     "StoreReason",
     "StoredOwnKey",
+    "delete_identity",
     "key_file_beside",
     "path_for",
     "read_backup",

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from cryptography.exceptions import InvalidTag
 from sqlalchemy import StaticPool, create_engine
 
+from slixmpp_e2e.store.deletion import IN_USE_SECONDS, refuse_in_use
 from slixmpp_e2e.store.error_mapping import os_error, translate_errors
 from slixmpp_e2e.store.errors import StoreError, StoreReason
 from slixmpp_e2e.store.files import sync_folder
@@ -32,8 +33,6 @@ VERSION = b"\x01"
 _CHECK_TEXT = b"xmpp-e2e"
 _CHECK_BYTES = NONCE_BYTES + len(_CHECK_TEXT) + 16
 """Nonce, text and tag. It tells a wrong passphrase from a damaged file."""
-_IN_USE_SECONDS = 1.0
-"""Time to wait for the store that is to be replaced: a command is done with it by then, a program is not."""
 
 
 class Backup(NamedTuple):
@@ -172,12 +171,11 @@ def _copy(store: SQLStore, key: bytes) -> bytes:
 
 def _refuse_in_use(path: Path) -> None:
     """Raise StoreError if another connection is open. A store that is too damaged to tell is used by nobody."""
-    try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=_IN_USE_SECONDS)) as connection:
-            connection.execute("PRAGMA journal_mode = DELETE")  # needs the file for itself
-    except sqlite3.Error as error:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-            raise StoreError(path, "a program uses the store that is to be replaced", StoreReason.BUSY) from error
+    with (
+        suppress(sqlite3.Error),
+        closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=IN_USE_SECONDS)) as connection,
+    ):
+        refuse_in_use(path, connection)
 
 
 def _part(file: Path) -> Path:

@@ -37,6 +37,8 @@ class StoreReason(enum.Enum):
     """Another process holds it."""
     IDENTITY_MISSING = "identity-missing"
     """The store has no identity, and its key or its history shows that it had one."""
+    IDENTITY_DELETED = "identity-deleted"
+    """The user has deleted the identity, and has not asked for a new one."""
     KEY_FILE_MISSING = "key-file-missing"
     """The store holds encrypted rows, and the key file that opens them is gone."""
     KEYRING_ENTRY_MISSING = "keyring-entry-missing"
@@ -125,6 +127,11 @@ _WORDS = {
         remedy="No new identity was made, and the files were left as they are. Restore the store and its key file from one"
         " backup. If the account never had an identity here, delete the key file: it opens nothing. To begin anew, with a new"
         " identity that your peers will be told of, move both away.",
+    ),
+    StoreReason.IDENTITY_DELETED: Words(
+        likely="A program of this account was not taken out of use when its identity was deleted.",
+        remedy="No new identity was made. Restore the old one from a backup (xmpp-e2e restore FILE --overwrite), or make a new"
+        " one, which your peers will be told of: xmpp-e2e init JID",
     ),
     StoreReason.KEY_FILE_MISSING: Words(
         likely="The store was copied or restored without its key file.",

@@ -72,18 +72,25 @@ class SecretTable:
         certificate: bytes | None = connection.execute(query).scalar()
         return certificate
 
-    def create_own_key(self, connection: Connection, create: Callable[[], StoredOwnKey]) -> StoredOwnKey:
-        """Make and store our first identity. The certificate is part of the place, so that neither half can be exchanged.
+    def create_own_key(self, connection: Connection, create: Callable[[], StoredOwnKey], anew: bool) -> StoredOwnKey:
+        """Make and store our identity. The certificate is part of the place, so that neither half can be exchanged.
 
-        StoreError if the history tells of sessions: there has been an identity then.
+        StoreError if the user has deleted one, unless ``anew``, or if the history tells of sessions: there was one then.
         """
+        if connection.execute(delete(_META).where(_META.c.name == tables.IDENTITY_DELETED)).rowcount:
+            if not anew:
+                raise StoreError(self._path, "the identity in it was deleted", StoreReason.IDENTITY_DELETED)
+        else:
+            self._check_never_used(connection)
+        made = create()
+        self._insert_own_key(connection, made, 1)
+        return made
+
+    def _check_never_used(self, connection: Connection) -> None:
         in_session = and_(_HISTORY.c.what.in_((ACCEPTED, RAISED)), _HISTORY.c.method != ACCEPT)
         if connection.execute(select(_HISTORY.c.id).where(in_session).limit(1)).first() is not None:
             cause = "its history tells of sessions, but the identity that had them is gone"
             raise StoreError(self._path, cause, StoreReason.IDENTITY_MISSING)
-        made = create()
-        self._insert_own_key(connection, made, 1)
-        return made
 
     def rotate_own_key(self, connection: Connection, rotate: Callable[[StoredOwnKey], StoredOwnKey]) -> StoredOwnKey:
         """Replace our identity by what ``rotate`` makes of it. The old private key is gone afterwards. StoreError."""

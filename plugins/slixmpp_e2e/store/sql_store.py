@@ -204,14 +204,17 @@ class SQLStore:
 
     # --- our identity and the secrets ------------------------------------------------------------------------------
 
-    def own_key(self, create: Callable[[], StoredOwnKey]) -> StoredOwnKey:
-        """Return our identity. ``create`` makes it once, even if several processes ask at the same time."""
+    def own_key(self, create: Callable[[], StoredOwnKey], *, anew: bool = False) -> StoredOwnKey:
+        """Return our identity. ``create`` makes it once, even if several processes ask at the same time.
+
+        One that was deleted is not made again, unless ``anew``: the user asks for it.
+        """
         with self._reading() as connection:
             found = self._secrets.own_key(connection)
         if found is not None:
             return found
         with self._encrypting() as connection:  # another process may have been faster
-            return self._secrets.own_key(connection) or self._secrets.create_own_key(connection, create)
+            return self._secrets.own_key(connection) or self._secrets.create_own_key(connection, create, anew)
 
     def own_certificate(self) -> bytes | None:
         """Return our certificate (DER), or None. Needs no key."""

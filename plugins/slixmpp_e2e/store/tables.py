@@ -40,6 +40,8 @@ KEY_BEGUN = "key begun"
 """meta: the first key is being made, or was made by a change that was interrupted. Gone as soon as it encrypts something."""
 ROTATIONS = "rotations"
 """meta: base64 of how our key took the place of earlier ones, as peers are told. Absent if it never did."""
+IDENTITY_DELETED = "identity deleted"
+"""meta: the user has deleted the identity. Only they can have another one made."""
 PROTECTION = "seal"
 """meta: the kind of key protection and its parameters. Absent for a key file, which has no parameters."""
 

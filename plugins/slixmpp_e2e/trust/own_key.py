@@ -81,7 +81,7 @@ class OwnKeyLoader:
         self.on_rotated(before, self.own_key)
 
     def current(self) -> Identity:
-        """Return our key, loaded again if another process has rotated it. Cheap: asked for each session. Raises both's errors."""
+        """Return our key, loaded again if another process has rotated it. Asked for each session. Raises what they do."""
         if (version := self._store.data_version()) != self._version:
             self.refresh()
             self._version = version
@@ -122,9 +122,10 @@ class OwnKeyLoader:
             on_loaded(self._loading.exception())
 
 
-def load_own_key(store: SQLStore) -> OwnKey:
-    """Return our key and certificate, which are made if the store has none. StoreError."""
-    return _load(store).own_key
+def load_own_key(store: SQLStore, *, anew: bool = False) -> OwnKey:
+    """Return our key and certificate, which are made if the store has none; ``anew``: also if they were deleted. StoreError."""
+    store.load_key()  # may be slow; other threads can use the store meanwhile
+    return _read(store, anew=anew).own_key
 
 
 def rotate_own_key(store: SQLStore, account: str) -> OwnKey:
@@ -145,12 +146,12 @@ def rotate_own_key(store: SQLStore, account: str) -> OwnKey:
 
 
 def _load(store: SQLStore) -> Identity:
-    store.load_key()  # may be slow; other threads can use the store meanwhile
+    store.load_key()
     return _read(store)
 
 
-def _read(store: SQLStore) -> Identity:
-    stored = store.own_key(_create)
+def _read(store: SQLStore, *, anew: bool = False) -> Identity:
+    stored = store.own_key(_create, anew=anew)
     try:
         return Identity(OwnKey(stored.certificate, stored.private_key), unpack(stored.rotations))
     except ValueError as error:

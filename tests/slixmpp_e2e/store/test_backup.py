@@ -207,7 +207,7 @@ def test_restoring_over_a_damaged_store(store: SQLStore, sealed: Path) -> None:
 
 def test_a_store_in_use_is_not_replaced(store: SQLStore, sealed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The program would go on with the old file and lose what it writes."""
-    monkeypatch.setattr(backup, "_IN_USE_SECONDS", 0.0)
+    monkeypatch.setattr(backup, "IN_USE_SECONDS", 0.0)
     before = sorted(files(store.path.parent))
     with store_error(StoreReason.BUSY, match="a program uses the store"):
         restore(read_backup(sealed, Passphrase(WORDS)), store.path, overwrite=True)

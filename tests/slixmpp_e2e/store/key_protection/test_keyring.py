@@ -16,7 +16,17 @@ import pytest
 from keyring.errors import KeyringLocked, PasswordDeleteError
 
 from slixmpp_e2e.alarms import explain
-from slixmpp_e2e.store import KeyFile, KeyProtection, Keyring, Passphrase, SQLStore, StoredOwnKey, StoreError, StoreReason
+from slixmpp_e2e.store import (
+    KeyFile,
+    KeyProtection,
+    Keyring,
+    Passphrase,
+    SQLStore,
+    StoredOwnKey,
+    StoreError,
+    StoreReason,
+    delete_identity,
+)
 from tests.slixmpp_e2e.store.expect import never, store_error
 from tests.slixmpp_e2e.store.processes import execute, files
 
@@ -249,3 +259,16 @@ def test_an_entry_that_cannot_be_deleted_is_reported(protected: Path, fake: Fake
         assert "old key opens nothing any more, but cannot be deleted" in notice
         assert "entry 'store.db " in notice
         assert store.own_key(never) == IDENTITY
+
+
+def test_entry_goes_with_the_store(protected: Path, fake: FakeKeyring) -> None:
+    """With all that it opened; not with the identity alone, as shared secrets stay. A locked keyring is told."""
+    delete_identity(protected, Keyring())
+    with SQLStore.open(protected, Keyring()) as store:
+        assert store.secret(BOB, "psk", "1") == b"secret"
+    fake.locked = True
+    with store_error(StoreReason.PROTECTION_UNAVAILABLE, match="does not delete the key"):
+        delete_identity(protected, Keyring(), everything=True)
+    fake.locked = False
+    with SQLStore.open(protected) as store:
+        assert store.protection_kind() is None
