@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from slixmpp_e2e.precis import normalize_password
@@ -98,6 +99,23 @@ def test_fingerprints() -> None:
         assert (kind, encryption) == ("trust-message", "encryption=urn:x-xmpp-e2e:security:0")
         digest = urlsafe_b64decode(trust.removeprefix("trust=") + "=")
         assert "SHA256:" + b64encode(digest).decode().rstrip("=") == case["key"]
+
+
+def test_rotations() -> None:
+    known = vector("rotations")
+    spelt = []
+    for number, case in enumerate(known["rotations"]):
+        old, new, *signatures = raw(*(case[name] for name in ("old key", "new key", "by old", "by new")))
+        said = lv(b"xmpp-e2e/1 rotation", known["account"].encode(), old, new)
+        assert said.hex() == case["said"]
+        privates = raw(*known["private keys"][number : number + 2])
+        for private, spki, signature in zip(privates, (old, new), signatures, strict=True):
+            key = ed25519.Ed25519PrivateKey.from_private_bytes(private).public_key()
+            assert key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) == spki
+            key.verify(signature, said)
+        spelt.append(lv(known["account"].encode(), old, new, *signatures))
+        assert spelt[-1].hex() == case["rotation"]
+    assert b64encode(lv(*spelt)).decode() == known["on the wire"]
 
 
 def test_passwords() -> None:

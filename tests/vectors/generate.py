@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from slixmpp_e2e.precis import normalize_password
 from slixmpp_e2e.trust.passwords import MEMORY_KIB, PASSES, derive_srp_secret
@@ -29,6 +31,7 @@ from xmpp_e2e.authenticate.srp import SrpAuthenticator
 from xmpp_e2e.encoding import PROTOCOL, labelled_hash, length_prefixed, split_length_prefixed
 from xmpp_e2e.negotiate.digest import SignalledHalf, negotiation_digest
 from xmpp_e2e.tls.certificate import key_fingerprint
+from xmpp_e2e.tls.rotation import Rotation, pack
 from xmpp_e2e.types import Fingerprint, Role
 
 HERE = Path(__file__).parent
@@ -138,6 +141,26 @@ def fingerprints() -> Any:
     }
 
 
+def rotations() -> Any:
+    """Two rotations of one account. The keys are of Ed25519, whose signatures come out the same each time."""
+    signers = [Ed25519PrivateKey.from_private_bytes(fixed(f"identity {number}")) for number in range(3)]
+    spkis = [key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) for key in signers]
+    account, made = JIDS[0], []
+    for number in range(2):
+        old, new = spkis[number : number + 2]
+        said = length_prefixed(b"xmpp-e2e/1 rotation", account.encode(), old, new)
+        by_old, by_new = (key.sign(said) for key in signers[number : number + 2])
+        rotation = Rotation(account, old, new, (by_old, by_new))
+        assert rotation.is_signed()
+        made.append((rotation, {"old key": old, "new key": new, "said": said, "by old": by_old, "by new": by_new}))
+    return {
+        "account": account,
+        "private keys": [fixed(f"identity {number}") for number in range(3)],
+        "rotations": [{**parts, "rotation": bytes(rotation)} for rotation, parts in made],
+        "on the wire": b64encode(pack(tuple(rotation for rotation, _ in made))).decode(),
+    }
+
+
 def passwords() -> Any:
     """What a password becomes, whatever keyboard it was typed on, and whoever begins."""
     bare = [jid.partition("/")[0] for jid in (ALICE, BOB)]
@@ -218,6 +241,7 @@ FILES: dict[str, Callable[[], Any]] = {
     "encoding.json": encoding,
     "negotiation.json": negotiation,
     "fingerprints.json": fingerprints,
+    "rotations.json": rotations,
     "passwords.json": passwords,
     "psk.json": psk,
     "srp.json": srp,
