@@ -203,3 +203,19 @@ def test_announcement_while_we_say_farewell_still_counts() -> None:
     made.run()
     assert len(made.bob.of(events.KeyRotated)) == 1
     assert [event.clean for event in made.bob.of(events.SessionClosed)] == [True]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_comparison_is_interrupted(role: Role) -> None:
+    """Strings are on both screens: both users hear that nothing comes of it, as when a session is cut."""
+    made = opened(role)
+    made.declines = False
+    for side in (made.alice, made.bob):
+        side.session.request_verification("sas", made.now)
+        made.run()
+    assert all(len(side.of(events.PromptRequested)) == 1 for side in (made.alice, made.bob))
+    made.side(role).session.announce_rotation((rotation(NAMES[role]),), made.now)
+    made.run()
+    for side in (made.alice, made.bob):
+        assert side.of(events.SasInterrupted) == [events.SasInterrupted("sas")]
+        assert side.session.pending_prompt is None

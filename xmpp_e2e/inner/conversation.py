@@ -98,6 +98,7 @@ class Conversation:
     def _assess_again(self, now: float) -> None:
         state = self._context.machine.state
         if state is State.OPEN and self._gate.key.is_retired:
+            self._verifications.interrupt()
             self.close(now)  # as stanzas are on their way
         elif state in AUTHENTICATING or state is State.OPEN:
             self._verifications.assess(now)
@@ -114,6 +115,7 @@ class Conversation:
             raise LocalError(f"no rotation can be announced now: the session is {state.value}")
         if self._peer_knows_rotations:
             self.out.element(elements.build_rotation(rotations))
+        self._verifications.interrupt()
         self.close(now)
 
     def send_stanza(self, stanza: Element) -> None:
