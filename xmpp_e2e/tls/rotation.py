@@ -69,7 +69,8 @@ class Rotation:
     def is_signed(self) -> bool:
         """Return whether both keys are of an accepted kind and have signed it."""
         said = _signed_bytes(self.account, self.old, self.new)
-        return all(_is_signed(spki, by, said) for spki, by in zip((self.old, self.new), self.signatures, strict=True))
+        by_old, by_new = self.signatures
+        return _is_signed(self.old, by_old, said) and _is_signed(self.new, by_new, said)
 
 
 def pack(rotations: tuple[Rotation, ...]) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,10 +11,10 @@ from slixmpp import ClientXMPP
 from sqlalchemy import func, select, update
 
 from slixmpp_e2e import E2ESession
-from slixmpp_e2e.store import SQLStore, StoredOwnKey, StoreReason, tables
+from slixmpp_e2e.store import Passphrase, SQLStore, StoredOwnKey, StoreReason, read_backup, restore, tables, write_backup
 from slixmpp_e2e.trust.own_key import load_own_key, rotate_own_key
 from tests.slixmpp_e2e.env import ALICE, BOB, BOTS, Env, Events, e2e, until
-from tests.slixmpp_e2e.store.expect import store_error
+from tests.slixmpp_e2e.store.expect import never, store_error
 from xmpp_e2e.errors import AuthenticationFailed
 from xmpp_e2e.tls.rotation import MAX_ROTATIONS, unpack
 from xmpp_e2e.types import Assurance
@@ -103,7 +104,7 @@ async def test_key_that_was_only_known_passes_nothing_on(env: Env) -> None:
     assert [method for _, method, _ in keys(bob, ALICES)] == ["route", "route"]
 
 
-async def test_key_that_the_trust_file_pins_passes_on(env: Env, tmp_path: Any) -> None:
+async def test_key_that_the_trust_file_pins_passes_on(env: Env, tmp_path: Path) -> None:
     """Bob's program runs unattended; the file still names the old key."""
     alice = await env.client(ALICE)
     trust_file = tmp_path / "trust.toml"
@@ -124,7 +125,7 @@ async def test_old_key_is_refused_afterwards(env: Env) -> None:
     alice, bob, ours = await met(env)
     path = e2e(alice)._store.path
     with SQLStore.open(path) as store:
-        stolen = store.own_key(lambda: pytest.fail("there is one"))
+        stolen = store.own_key(never)
     rotated, changed = Events(bob, "e2e_key_rotated"), Events(bob, "e2e_key_changed")
     await e2e(alice).rotate_own_key()
     await rotated.take()
@@ -179,7 +180,7 @@ def test_nothing_is_left_of_the_old_key(store: SQLStore) -> None:
     for _ in range(MAX_ROTATIONS + 1):
         last = rotate_own_key(store, ALICES)
     assert load_own_key(store) == last != first
-    stored = store.own_key(lambda: pytest.fail("there is one"))
+    stored = store.own_key(never)
     rotations = unpack(stored.rotations)
     assert (len(rotations), rotations[-1].new_key) == (MAX_ROTATIONS, last.fingerprint)
     with store._reading() as connection:
@@ -214,3 +215,16 @@ def test_damaged_statements(store: SQLStore, value: str) -> None:
         connection.execute(update(tables.meta).where(tables.meta.c.name == tables.ROTATIONS).values(value=value))
     with store_error(StoreReason.DAMAGED, "makes no sense"):
         load_own_key(store)
+
+
+@pytest.mark.usefixtures("quick_derivation")
+def test_a_backup_holds_the_statements(store: SQLStore, tmp_path: Path) -> None:
+    """An account that moves still tells those peers who have not heard of it."""
+    load_own_key(store)
+    rotate_own_key(store, ALICES)
+    stored = store.own_key(never)
+    write_backup(store, tmp_path / "backup", Passphrase(lambda: "correct horse battery staple"))
+    restored = tmp_path / "elsewhere.db"
+    restore(read_backup(tmp_path / "backup", Passphrase(lambda: "correct horse battery staple")), restored)
+    with SQLStore.open(restored) as moved:
+        assert moved.own_key(never) == stored
