@@ -96,7 +96,7 @@ def find_rotation(
     ``account`` is the peer's bare JID, ``shown`` the key of this session: one of the two, as nobody else may say it.
     The statements form a chain that leads to the new key. That one is not known yet, and never was; or it is verified.
     """
-    if not rotations or any(one.new != then.old for one, then in pairwise(rotations)):
+    if any(one.new != then.old for one, then in pairwise(rotations)):
         return None
     verified = [known_keys.is_verified(rotation.old_key) for rotation in rotations]
     if True not in verified:

@@ -22,6 +22,7 @@ ED25519 = ed25519.Ed25519PrivateKey.generate()
 P384 = ec.generate_private_key(ec.SECP384R1())
 ONE, TWO, THREE, MALLORY = (OwnKey.create(CREATED) for _ in range(4))
 EDWARD = OwnKey(certificate_of(ED25519), pkcs8(ED25519))
+BY_EDWARD = Rotation.sign(ACCOUNT, EDWARD, TWO)
 FIRST, SECOND = Rotation.sign(ACCOUNT, ONE, TWO), Rotation.sign(ACCOUNT, TWO, THREE)
 
 
@@ -83,10 +84,11 @@ def signed_by(new_key: ec.EllipticCurvePrivateKey | None, new: bytes) -> Rotatio
         replace(FIRST, signatures=(FIRST.signatures[0], b"")),
         replace(FIRST, signatures=(b"", FIRST.signatures[1])),
         replace(FIRST, new=b"no key"),
+        replace(BY_EDWARD, signatures=(bytes(64), BY_EDWARD.signatures[1])),
         signed_by(P384, spki(P384)),
         signed_by(None, respelt()),
     ],
-    ids=["account", "old", "new", "swapped", "not by the new", "not by the old", "no key", "P-384", "another spelling"],
+    ids=["account", "old", "new", "swapped", "not by the new", "not by the old", "no key", "not by Edward", "P-384", "another spelling"],
 )
 def test_unsigned(wrong: Rotation) -> None:
     """A signature covers the account and both keys. A key must be of an accepted kind, in its one spelling."""
