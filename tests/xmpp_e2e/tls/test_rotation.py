@@ -83,13 +83,17 @@ def signed_by(new_key: ec.EllipticCurvePrivateKey | None, new: bytes) -> Rotatio
         replace(FIRST, signatures=FIRST.signatures[::-1]),
         replace(FIRST, signatures=(FIRST.signatures[0], b"")),
         replace(FIRST, signatures=(b"", FIRST.signatures[1])),
-        replace(FIRST, new=b"no key"),
+        signed_by(None, b"no key"),
+        signed_by(None, BY_EDWARD.old.replace(bytes.fromhex("2b6570"), bytes.fromhex("2b6563"))),
         replace(BY_EDWARD, signatures=(bytes(64), BY_EDWARD.signatures[1])),
         signed_by(P384, spki(P384)),
         signed_by(None, respelt()),
     ],
-    ids=["account", "old", "new", "swapped", "not by the new", "not by the old", "no key", "not by Edward", "P-384", "another spelling"],
-)
+    ids=[
+        "account", "old", "new", "swapped", "not by the new", "not by the old", "no key", "an unknown kind", "not by Edward",
+        "P-384", "another spelling",
+    ],
+)  # fmt: skip
 def test_unsigned(wrong: Rotation) -> None:
     """A signature covers the account and both keys. A key must be of an accepted kind, in its one spelling."""
     assert not wrong.is_signed()
