@@ -69,7 +69,7 @@ class Client:
             if xmpp.is_component
             else PresenceCache(self._clock, lambda account: self.allow_list.is_in_roster(account))
         )
-        self.peers = PeerSettingsLookup(store, trust_file, settings.defaults, lambda account: self.changes.on_settings(account))
+        self.peers = PeerSettingsLookup(store, trust_file, settings.defaults, self._on_settings)
         self._poller = StorePoller(
             self._loop,
             store,
@@ -98,6 +98,7 @@ class Client:
         )
         self._admission = self._build_sessions()
         signalling = self._build_messages()
+        self._recorder = KeyRecorder(store, self.peers, self._emitter, self.on_keys)
         self._listeners = self._order(signalling)
         """Who hears of which event, in this order."""
         self._filters = (
@@ -198,8 +199,7 @@ class Client:
         return signalling
 
     def _order(self, signalling: Signalling) -> dict[type[Any], tuple[Part, ...]]:
-        recorder = KeyRecorder(self._store, self.peers, self._emitter, self.changes.on_keys)
-        announcer = RotationAnnouncer(self._own_key, self.registry, self._emitter)
+        recorder, announcer = self._recorder, RotationAnnouncer(self._own_key, self.registry, self._emitter)
         registry, sessions, queue, verifier = self.registry, self.sessions, self.queue, self._verifier
         admission = self._admission
         over = (registry, admission, queue, self._failures, verifier)
@@ -210,15 +210,15 @@ class Client:
             events.KeyChanged: (),
             events.PromptRequested: (verifier,),
             events.ComputationRequested: (verifier,),
-            events.KeyVerified: (recorder, verifier),
-            events.KeyDoubted: (recorder,),
-            events.KeyRotated: (recorder,),
+            events.KeyVerified: (verifier,),
+            events.KeyDoubted: (),
+            events.KeyRotated: (),
             events.VerificationDeclined: (verifier,),
             events.VerificationRequested: (verifier,),
             events.PeerSasResult: (),
-            events.SasInterrupted: (verifier,),
+            events.SasInterrupted: (),
             events.VerificationRequired: (verifier,),
-            events.SessionOpened: (recorder, sessions, registry, admission, queue, announcer),
+            events.SessionOpened: (sessions, registry, admission, queue, announcer),
             events.StanzaReceived: (self._incoming,),
             events.SessionClosed: over,
             events.SessionFailed: over,
@@ -228,7 +228,18 @@ class Client:
 
     def _create(self, role: Role, own_jid: str, peer: str, min_assurance: Assurance = Assurance.NONE) -> SessionDriver:
         core = self._factory.create(role, own_jid, peer, min_assurance)
-        return SessionDriver(core, self._channel, self._loop(), self.on_session_event, min_assurance, self.memory)
+        return SessionDriver(
+            core, self._channel, self._loop(), self._recorder.store, self.on_session_event, min_assurance, self.memory
+        )
+
+    def on_keys(self, account: str, own: str) -> None:
+        """We have decided about a key of an account, at one of our addresses."""
+        self._poller.keys.skip(account)
+        self.changes.on_keys(account, own)
+
+    def _on_settings(self, account: str) -> None:
+        self._poller.policies.skip(account)
+        self.changes.on_settings(account)
 
     def on_session_event(self, driver: SessionDriver, event: DriverEvent) -> None:
         """Hand an event of a session to whoever hears of it, in order, and then to the user."""
@@ -236,7 +247,6 @@ class Client:
             for part in self._listeners[type(event)]:
                 part.on_session_event(driver, event)
         except StoreError as error:
-            # a new key or a wrong guess could not be stored: the next session would not know of it
             driver.abort(error)
             return
         if (translate := FROM_CORE.get(type(event))) is not None:

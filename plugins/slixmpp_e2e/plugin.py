@@ -70,7 +70,7 @@ class E2E(BasePlugin):
             raise
         self._tasks: set[asyncio.Task[Any]] = set()
         self._client = client = Client(self.xmpp, self._settings, self._store, self._own_key, self._trust_file)
-        self.trust = PeerKeys(self._store, client.changes.on_keys, self.xmpp.boundjid.bare)
+        self.trust = PeerKeys(self._store, client.on_keys, self.xmpp.boundjid.bare)
         self.secrets = PeerSecrets(self._store, self.xmpp.boundjid.bare)
         self._log_filter = HideContent()
         if self._settings.hide_in_logs:
@@ -97,7 +97,7 @@ class E2E(BasePlugin):
         for task in self._tasks:
             task.cancel()
         self._own_key.cancel()
-        self._store.close()
+        self._store.end()
         self._spawn("withdrawing what was advertised", discovery.withdraw(self.xmpp))
 
     def session_bind(self, jid: JID) -> None:

@@ -138,8 +138,9 @@ async def test_an_untrusted_server_is_not_believed(env: Env) -> None:
     alice, _ = await env.pair(trust_model="server-untrusted")
     relay = between(env)
     failed = Events(alice, "e2e_send_failed")
-    alice.send_message(mto=BOB, mbody=SECRET, mtype="chat")
     link: E2ESession = await e2e(alice).connect(BOB)
+    alice.send_message(mto=BOB, mbody=SECRET, mtype="chat")
+    await env.settle(alice)
     assert link.assurance is Assurance.VOUCHED
     assert not link.is_open
     await e2e(alice).close()

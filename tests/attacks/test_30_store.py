@@ -71,7 +71,7 @@ def test_a_process_that_hangs_in_the_middle_of_a_change(tmp_path: Path, monkeypa
         with Running(HANGS, path) as other:
             assert other.stdout.readline() == "now\n"
             os.kill(other.pid, signal.SIGSTOP)
-            with store_error(StoreReason.BUSY, match="another process has held the store") as caught:
+            with store_error(StoreReason.BUSY, match="another process holds the store") as caught:
                 store.record_e2e_use(BOB, 1.0)
             assert "End the other program" in explain(caught.value)
             assert store.known_keys(BOB).any_verified

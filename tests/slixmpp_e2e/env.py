@@ -134,9 +134,13 @@ class Env:
         return ours, (await started.take()).session
 
     async def settle(self, *clients: ClientXMPP) -> None:
+        """Wait until what was on its way has come, and what came is stored and told."""
         for _ in range(2):
             for client in clients:
                 await client.get_roster(timeout=PATIENCE)
+            for client in clients:
+                if "e2e" in client.plugin:
+                    await until(e2e(client)._store.run(tuple))
 
     def hold(self, matches: Callable[[Element, str], bool]) -> hostile.Hold:
         """Let the server keep such stanzas back until the test says otherwise."""

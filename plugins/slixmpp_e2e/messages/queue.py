@@ -218,7 +218,7 @@ class SendQueue:
         """Go on where a session has opened or ended. Comes after the registry has heard of it."""
         match event:
             case events.SessionOpened():
-                self._routes.forget(bare(driver.peer))
+                self._routes.forget_others(driver.target)
                 # Not before the next turn: a session that opens may end in this one. Then what was sent early is lost.
                 self._loop().call_soon(self._settle_early, driver, Delivery.SENT, None)
             case events.SessionClosed() | events.SessionFailed():

@@ -72,8 +72,9 @@ class Router:
         # else what is for a room goes in plaintext as it is.
         if (advertised or settings.policy is Policy.REQUIRE) and await self._rooms.ask(own_jid, account):
             return Route(plaintext=True)
-        if advertised:
-            self.mark_used(account)
+        if advertised and not settings.has_used_e2e:
+            # noted once: from now on offline cannot be told from stripped; and on a full disk known peers can still talk
+            await self._store.run(self._store.record_e2e_use, account, time.time())
         match outgoing(
             settings.policy,
             advertised=advertised,
@@ -97,14 +98,6 @@ class Router:
         if not devices:
             raise _unreachable(to, advertised)
         return own_jid, devices[0]
-
-    def mark_used(self, account: str) -> None:
-        """Note that the account has encryption: from now on offline cannot be told from stripped. StoreError.
-
-        Nothing is written twice, so that on a full disk known peers can still talk.
-        """
-        if not self._store.has_used_e2e(account):
-            self._store.record_e2e_use(account, time.time())
 
     async def _devices(self, own_jid: str, to: str) -> tuple[list[str], bool | None]:
         """Return the full JIDs behind an address that advertise encryption, best first, and whether any does.
@@ -168,6 +161,13 @@ class RouteCache:
                 self._valid[address] = False
             self._drop(self.known, address)
             self._drop(self._unreachable, address)
+
+    def forget_others(self, target: Target) -> None:
+        """Find the routes anew that do not lead to a target with which there is a session now."""
+        known = {address: route for address, route in self.known.items() if target in route.targets}
+        self.forget(bare(target[1]))
+        for address, route in known.items():
+            self._keep(self.known, address, route)
 
     def forget_target(self, target: Target) -> None:
         """Find the routes anew that lead to a target with which there is no session any more."""

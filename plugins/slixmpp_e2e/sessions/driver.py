@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 from xml.etree.ElementTree import Element
 
 from slixmpp import Iq
@@ -13,6 +14,8 @@ from slixmpp import Iq
 from slixmpp_e2e.errors import MemoryExceeded
 from slixmpp_e2e.sessions.memory import MemoryBudget
 from slixmpp_e2e.sessions.stall import Path, StallDetector
+from slixmpp_e2e.sessions.store_gate import STORED, StoreGate
+from slixmpp_e2e.store import StoreError
 from slixmpp_e2e.trust.peer_settings import PeerSettings
 from slixmpp_e2e.xmpp.ibb import IBBTransport
 from slixmpp_e2e.xmpp.iq_channel import IqChannel
@@ -43,6 +46,8 @@ class SessionReleased:
 
 DriverEvent = events.Event | SessionDiscarded | SessionReleased
 OnSessionEvent = Callable[["SessionDriver", DriverEvent], None]
+StoreEvent = Callable[["SessionDriver", events.Event], "asyncio.Future[Any] | None"]
+"""Stores what an event of the core says. Returns what is to be waited for, if there is anything to store. StoreError."""
 
 
 class SessionDriver:
@@ -61,6 +66,7 @@ class SessionDriver:
         core: Session,
         iqs: IqChannel,
         loop: asyncio.AbstractEventLoop,
+        store_event: StoreEvent,
         on_session_event: OnSessionEvent,
         required: Assurance = Assurance.NONE,
         budget: MemoryBudget | None = None,
@@ -84,7 +90,8 @@ class SessionDriver:
         """Done when it is over; None if it ended by farewells on both sides."""
         for future in (self.authenticating, self.opened):
             future.add_done_callback(_retrieve)
-        self._iqs, self._loop, self._emit = iqs, loop, on_session_event
+        self._iqs, self._loop = iqs, loop
+        self._store_event, self._emit = store_event, on_session_event
         self._budget = budget or MemoryBudget(lambda account: True)
         self._transport: IBBTransport | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -95,6 +102,7 @@ class SessionDriver:
         self._charged = 0
         """Of our memory, what the budget knows."""
         self._released = False
+        self._gate = StoreGate(loop, self._on_stored, self.receive_ibb)
 
     def __repr__(self) -> str:
         return f"<SessionDriver {self.own_jid} {self.role.value} {self.peer} {self.state.value} {self.assurance}>"
@@ -106,8 +114,9 @@ class SessionDriver:
 
     @property
     def state(self) -> State:
-        """The state of the core session."""
-        return self.core.state
+        """The state of the session: it is not OPEN before all that we have to remember of it is stored."""
+        state = self.core.state
+        return State.DONE_SENT if state is State.OPEN and not self.opened.done() else state
 
     @property
     def assurance(self) -> Assurance:
@@ -127,7 +136,7 @@ class SessionDriver:
     @property
     def is_open(self) -> bool:
         """True while stanzas flow."""
-        return self.core.state is State.OPEN
+        return self.state is State.OPEN
 
     @property
     def is_writable(self) -> bool:
@@ -139,8 +148,9 @@ class SessionDriver:
         """Bytes that it holds for its peer, beyond what each session takes."""
         if self._released:
             return 0
+        held = self._gate.held_bytes
         owed = self.owed_memory if self.state is not State.CLOSED else 0  # nothing is answered any more
-        return self.core.memory + owed + (self._transport.backlog if self._transport is not None else 0)
+        return held + self.core.memory + owed + (self._transport.backlog if self._transport is not None else 0)
 
     # --- actions ---------------------------------------------------------------------------------------------------
 
@@ -170,8 +180,9 @@ class SessionDriver:
         self._schedule()
 
     def abort_unreachable(self, error: E2EError) -> None:
-        """End at once: the path to the peer is gone, so nothing more can be said."""
+        """End at once: the path to the peer is gone. So nothing more can be said, and the store is not waited for."""
         if not self._released:
+            self._gate.drop()
             self.core.bytestream_failed(error, self._now)
             self._dispatch()
             self._release()
@@ -262,6 +273,8 @@ class SessionDriver:
         assert self._transport is not None
         opens = self.state is State.CONNECTING
         try:
+            if self._gate.hold(request, payload):
+                return
             data = self._transport.receive(request, payload)
         except BytestreamFailed as error:
             self.abort(error)
@@ -298,20 +311,20 @@ class SessionDriver:
         self._dispatch()
         if self._released:
             return
-        if self._move():
+        if not self._gate.is_closed and self._move():
             self._wake()
         if self._dispatch():
             self._schedule()
         self._watch()
-        if self.state is State.CLOSED and not self._jingle and (self._transport is None or self._transport.drained):
+        all_said = not self._jingle and (self._transport is None or self._transport.drained)
+        if not self._gate.is_closed and self.state is State.CLOSED and all_said:
             self._release()
 
     def _dispatch(self) -> bool:
         """Emit the events of the core, in order. Return whether there were any: the core may have more to say."""
         before, emitted = self.core.state, False
-        while (event := self.core.next_event()) is not None:
-            self._handle(event)
-            self._emit(self, event)
+        while not self._gate.is_closed and (event := self.core.next_event()) is not None:
+            self._store(event)
             emitted = True
         stage = self.core.state
         # the hellos are no event of the core, yet users may wait for them
@@ -320,6 +333,29 @@ class SessionDriver:
         if self._waiting and (stage is not before or stage in WRITABLE):
             self._wake()
         return emitted
+
+    def _store(self, event: events.Event) -> None:
+        """Emit an event, as soon as what it says is stored."""
+        try:
+            storing = self._store_event(self, event) if isinstance(event, STORED) else None
+        except StoreError as error:
+            self.abort(error)
+        else:
+            if storing is None or self._gate.is_dropped:
+                self._tell(event)
+            else:
+                self._gate.close(event, storing)
+
+    def _on_stored(self, event: events.Event, failure: E2EError | None) -> None:
+        """Emit the event, or end if it could not be stored, and go on."""
+        self._tell(event) if failure is None else self.abort(failure)
+        self.process()
+
+    def _tell(self, event: events.Event) -> None:
+        if isinstance(event, events.SessionClosed) and not self.opened.done():  # its opening could not be stored
+            event = events.SessionFailed(event.error or BytestreamFailed("the session is over"))
+        self._handle(event)
+        self._emit(self, event)
 
     def _handle(self, event: events.Event) -> None:
         match event:
@@ -402,6 +438,7 @@ class SessionDriver:
 
     def _release(self) -> None:
         self._released = True
+        self._gate.drop()
         self.core.free()
         for handle in (self._timer, self._pending):
             if handle is not None:

@@ -81,7 +81,9 @@ class SessionRegistry:
             fit = [each for each in sessions if each.is_open and each.assurance >= needed]
             return max(fit, key=lambda each: each.assurance, default=None)
         driver = next(iter(sessions), None)
-        return driver if driver is not None and driver.core.state is State.OPEN else None
+        if driver is None or driver.core.state is not State.OPEN or not driver.opened.done():
+            return None  # as is_open says: written out, as it is asked for each stanza
+        return driver
 
     def best_with(self, target: Target) -> SessionDriver | None:
         """Return the open session to send through, or else the one that opens and demands most."""
@@ -209,7 +211,8 @@ class SessionRegistry:
         _drop(self._by_target, driver.target, driver)
 
     def _opening(self, target: Target) -> list[SessionDriver]:
-        return [driver for driver in self._by_target.get(target, ()) if driver.core.state in NOT_YET_OPEN]
+        sessions = self._by_target.get(target, ())
+        return [driver for driver in sessions if driver.core.state in _ALIVE and not driver.opened.done()]
 
 
 def _drop(sessions: dict[_K, dict[SessionDriver, None]], key: _K, driver: SessionDriver) -> None:

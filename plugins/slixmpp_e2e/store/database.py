@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from sqlalchemy import Connection, StaticPool, create_engine, event
+from sqlalchemy import ColumnElement, Connection, StaticPool, Table, bindparam, create_engine, event, func, select
 
 from slixmpp_e2e.store import migrate, tables
 from slixmpp_e2e.store.error_mapping import BUSY_SECONDS, os_error, translate_errors
@@ -25,43 +26,66 @@ _WAL_ATTEMPTS = 10
 """Switching to WAL ignores the timeout, and fails at once while another process looks at the file. This many processes would
 have to start in the same instant to make us give up."""
 _BEGIN = "begin"
+AT_ONCE_MS = 50
+"""Milliseconds that an event loop may wait for another process: its changes take a few."""
 
 
 class Database:
-    """One open file: one connection, one transaction at a time."""
+    """One open file: a connection that writes and one that reads, each with one transaction at a time.
+
+    Nobody who reads waits for a writer, in this process or another one.
+    """
 
     def __init__(self, path: Path, connection: Connection) -> None:
         self.path = path
         self.backup: Path | None = None
         """A copy of the store from before its schema was migrated, if it was migrated now."""
         self._connection = connection
-        driver = connection.connection.driver_connection
-        assert isinstance(driver, sqlite3.Connection)
-        self._driver = driver
+        self._driver = _driver_of(connection)
+        self._reader, self._reading_driver = connection, self._driver
         self._unsettled = False
         """Whether a change of ours may still be in the journal alone, as somebody read an older state when we made it."""
 
+    def read_apart(self) -> None:
+        """Read through a connection of its own from now on. Comes after the switch to WAL."""
+        self._reader = _connect(self.path)
+        self._reading_driver = _driver_of(self._reader)
+        self._reading_driver.execute("PRAGMA query_only = ON")
+        self._reading_driver.execute(f"PRAGMA busy_timeout = {AT_ONCE_MS}")
+
     def close(self) -> None:
         """Close the file. May be called twice."""
-        if self._unsettled and not self._connection.closed:
-            self._settle()
-        self._connection.close()
-        self._connection.engine.dispose()
+        if self._unsettled and not self._reader.closed:
+            self._settle(self._reading_driver)
+        for connection in (self._reader, self._connection):
+            connection.close()
+            connection.engine.dispose()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Run a transaction that reads a consistent view. StoreError."""
-        with self._transaction("BEGIN") as connection:
+        with self._transaction(self._reader, "BEGIN") as connection:
             yield connection
         if self._unsettled:
-            self._settle()
+            self._settle(self._reading_driver)
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Run a transaction that writes all or nothing. No other process writes meanwhile. StoreError."""
-        with self._transaction("BEGIN IMMEDIATE") as connection:
+        with self._transaction(self._connection, "BEGIN IMMEDIATE") as connection:
             yield connection
-        self._settle()
+        self._settle(self._driver)
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Let writers wait for another process no longer than AT_ONCE_MS."""
+        with translate_errors(self.path):
+            self._driver.execute(f"PRAGMA busy_timeout = {AT_ONCE_MS}")
+        try:
+            yield
+        finally:
+            with translate_errors(self.path):
+                self._driver.execute(f"PRAGMA busy_timeout = {round(BUSY_SECONDS * 1000)}")
 
     @contextmanager
     def writing_durably(self) -> Iterator[Connection]:
@@ -78,25 +102,54 @@ class Database:
             self._driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     @contextmanager
-    def _transaction(self, begin: str) -> Iterator[Connection]:
+    def _transaction(self, connection: Connection, begin: str) -> Iterator[Connection]:
         with translate_errors(self.path):
-            self._connection.info[_BEGIN] = begin
-            with self._connection.begin():
-                yield self._connection
+            connection.info[_BEGIN] = begin
+            with connection.begin():
+                yield connection
 
-    def _settle(self) -> None:
+    def _settle(self, driver: sqlite3.Connection) -> None:
         """Move what is committed from the journal into the file, but for what a reader of an older state keeps back."""
         self._unsettled = True
         with suppress(sqlite3.Error):  # the change is done and in the journal, whether or not there is room to move it
-            busy, frames, moved = self._driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            busy, frames, moved = driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             self._unsettled = bool(busy) or moved < frames
 
     def data_version(self) -> int:
-        """Return a number that changes when another connection writes. Takes 5 µs; a query takes hundreds."""
+        """Return a number that changes when anybody writes. Takes 5 µs; a query takes hundreds."""
         if self._unsettled:
-            self._settle()
+            self._settle(self._reading_driver)
         with translate_errors(self.path):
-            return int(self._driver.execute("PRAGMA data_version").fetchone()[0])
+            return int(self._reading_driver.execute("PRAGMA data_version").fetchone()[0])
+
+
+class Changes:
+    """Tells what somebody has changed since one has asked, in this process or another. Takes 5 µs as long as nobody writes."""
+
+    def __init__(
+        self, database: Database, lock: threading.RLock, table: Table, which: ColumnElement[bool] | None = None
+    ) -> None:
+        """``table`` is one that is only appended to, and ``which`` are the rows in it that count."""
+        self._database, self._lock = database, lock
+        self._last_id = select(func.max(table.c.id))
+        self._later = select(table.c.peer).where(table.c.id > bindparam("since"))
+        if which is not None:
+            self._later = self._later.where(which)
+        self._version = -1
+        self._since: int | None = None
+
+    def __call__(self) -> frozenset[str]:
+        """Return the peers that have changed since the last call; none at the first call. StoreError."""
+        version = self._database.data_version()
+        if version == self._version:
+            return frozenset()
+        peers: frozenset[str] = frozenset()
+        with self._lock, self._database.reading() as connection:
+            last = connection.execute(self._last_id).scalar() or 0
+            if self._since not in (None, last):
+                peers = frozenset(map(str, connection.execute(self._later, {"since": self._since}).scalars()))
+        self._version, self._since = version, last
+        return peers
 
 
 def open_database(path: Path, protection: KeyProtection) -> Database:
@@ -110,6 +163,7 @@ def open_database(path: Path, protection: KeyProtection) -> Database:
         _restrict(path)
         with translate_errors(path):
             _switch_to_wal(database)
+            database.read_apart()
     except StoreError as error:
         database.close()
         if error.reason is StoreReason.NOT_A_STORE and protection.has_key():  # then the file was our store
@@ -153,13 +207,23 @@ def _connect(path: Path) -> Connection:
     return engine.connect()
 
 
+def _driver_of(connection: Connection) -> sqlite3.Connection:
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    return driver
+
+
 def _prepare(database: Database, protection: KeyProtection) -> None:
     """Make the tables of a new store; check those of an existing one, and migrate them to the schema of this version."""
     for pragma in ("foreign_keys = ON", "synchronous = NORMAL", "secure_delete = ON"):
         with translate_errors(database.path):
             database._driver.execute(f"PRAGMA {pragma}")
     with database.reading() as connection:
-        if migrate.schema_version(connection, database.path) not in (None, tables.HEAD):
+        version = migrate.schema_version(connection, database.path)
+        if version == tables.HEAD:  # nothing is to be written: wait for nobody who writes
+            _check_pages(database, connection)
+            return
+        if version is not None:
             migrate.load_alembic()  # before the transaction in which other processes wait for us
     with database.writing() as connection:
         version = migrate.schema_version(connection, database.path)
@@ -197,6 +261,8 @@ def _restrict(path: Path) -> None:
 
 def _switch_to_wal(database: Database) -> None:
     """Let readers and a writer work at the same time."""
+    if database._driver.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
+        return
     for attempt in range(_WAL_ATTEMPTS):
         try:
             database._driver.execute("PRAGMA journal_mode = WAL")

@@ -19,7 +19,7 @@ _CAUSES: dict[int, tuple[StoreReason, str]] = {
     sqlite3.SQLITE_NOTADB: (StoreReason.NOT_A_STORE, "this is no SQLite database"),
     sqlite3.SQLITE_CORRUPT: (StoreReason.DAMAGED, "the store is damaged"),
     sqlite3.SQLITE_FULL: (StoreReason.FULL, "the disk is full"),
-    sqlite3.SQLITE_BUSY: (StoreReason.BUSY, f"another process has held the store for {BUSY_SECONDS:g} seconds"),
+    sqlite3.SQLITE_BUSY: (StoreReason.BUSY, "another process holds the store"),
     sqlite3.SQLITE_LOCKED: (StoreReason.BUSY, "the store is locked"),
     sqlite3.SQLITE_READONLY: (StoreReason.NO_ACCESS, "the store cannot be written"),
     sqlite3.SQLITE_CANTOPEN: (StoreReason.NO_ACCESS, "the store cannot be opened"),

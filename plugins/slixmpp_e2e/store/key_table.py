@@ -32,6 +32,8 @@ ROTATED = "rotated"
 """In the history: the key took the place of the one in the line before, which was ``retired``."""
 
 _TRUST, _HISTORY = tables.trust, tables.history
+IS_DECISION = or_(_HISTORY.c.what != ACCEPTED, _HISTORY.c.method == ACCEPT, _HISTORY.c.assurance == str(Assurance.VERIFIED))
+"""In the history: the user decided, or a proof did. To remember a key is no decision: every session with a new peer does it."""
 _T = TypeVar("_T")
 
 
@@ -41,22 +43,6 @@ def parse_row(path: Path, table: Table, parse: Callable[[], _T]) -> _T:
         return parse()
     except (AttributeError, TypeError, ValueError) as error:
         raise StoreError(path, f"a row of the table {table.name} makes no sense: {error}", StoreReason.DAMAGED) from error
-
-
-def changed_peers_since(connection: Connection, path: Path, since: int | None) -> tuple[int, frozenset[str]]:
-    """Return the last id in the history, and the peers about whose keys something was decided after the id ``since``.
-
-    Without ``since`` there are no such peers. Remembering a key is no decision, unless a proof comes with it: every session
-    with a new peer does it.
-    """
-    last = connection.execute(select(func.max(_HISTORY.c.id))).scalar() or 0
-    if since is None:
-        return last, frozenset()
-    decided = or_(
-        _HISTORY.c.what != ACCEPTED, _HISTORY.c.method == ACCEPT, _HISTORY.c.assurance == str(Assurance.VERIFIED)
-    )
-    query = select(_HISTORY.c.peer).where(and_(_HISTORY.c.id > since, decided))
-    return last, parse_row(path, _HISTORY, lambda: frozenset(map(str, connection.execute(query).scalars())))
 
 
 class KeyTable:

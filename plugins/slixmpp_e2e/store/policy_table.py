@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select
+from sqlalchemy import Connection, Row, and_, delete, insert, select
 
 from slixmpp_e2e.policy import Policy
 from slixmpp_e2e.store import tables
@@ -14,7 +14,7 @@ from slixmpp_e2e.store.values import PeerPolicy
 from xmpp_e2e.key_decision import OnKeyChange
 from xmpp_e2e.types import TrustModel
 
-_POLICY = tables.policy
+_POLICY, _CHANGES = tables.policy, tables.changes
 
 
 class PolicyTable:
@@ -28,10 +28,6 @@ class PolicyTable:
         row = self._connection.execute(select(_POLICY).where(_POLICY.c.peer == peer)).first()
         return PeerPolicy() if row is None else self._parse(row)
 
-    def all(self) -> dict[str, PeerPolicy]:
-        """Return the settings by peer. StoreError if a row makes no sense."""
-        return {str(row.peer): self._parse(row) for row in self._connection.execute(select(_POLICY))}
-
     def replace(self, peer: str, policy: PeerPolicy) -> None:
         """Replace the settings for a peer; those that are the same as for everybody need no row."""
         self._connection.execute(delete(_POLICY).where(_POLICY.c.peer == peer))
@@ -44,6 +40,12 @@ class PolicyTable:
                 "on_key_change": policy.on_key_change and policy.on_key_change.value,
             }
             self._connection.execute(insert(_POLICY).values(row))
+        self.note_change(peer, tables.POLICY_SET)
+
+    def note_change(self, peer: str, what: str) -> None:
+        """Note that what is kept in memory about a peer is out of date: one row for each ``what``, with a new id."""
+        self._connection.execute(delete(_CHANGES).where(and_(_CHANGES.c.peer == peer, _CHANGES.c.what == what)))
+        self._connection.execute(insert(_CHANGES).values({"peer": peer, "what": what}))
 
     def _parse(self, row: Row[Any]) -> PeerPolicy:
         def parse() -> PeerPolicy:

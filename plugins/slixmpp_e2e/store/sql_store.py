@@ -1,31 +1,35 @@
 """The store of one account on one device, in SQL.
 
-All methods are synchronous: rows are small, and each call takes some hundred microseconds. Any thread may call; a lock makes
-them take turns.
+All methods but ``run`` are synchronous: rows are small, and each call takes some hundred microseconds. What reads waits for
+nobody. What writes may wait five seconds for another process, so an event loop has it done by ``run``, in a thread, or under
+``at_once``. Any thread may call; locks make them take turns, one for what reads and one for what writes.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import string
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import ParamSpec, Self, TypeVar
 
 import platformdirs
 from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
 
 from slixmpp_e2e.store import tables
-from slixmpp_e2e.store.database import Database, open_database
-from slixmpp_e2e.store.errors import StoreError
+from slixmpp_e2e.store.database import AT_ONCE_MS, Changes, Database, open_database
+from slixmpp_e2e.store.errors import StoreError, StoreReason
 from slixmpp_e2e.store.key_protection.key_file import key_file_beside
 from slixmpp_e2e.store.key_protection.protection import KeyProtection
-from slixmpp_e2e.store.key_table import KeyTable, changed_peers_since, parse_row
+from slixmpp_e2e.store.key_table import IS_DECISION, KeyTable, parse_row
 from slixmpp_e2e.store.policy_table import PolicyTable
 from slixmpp_e2e.store.secret_table import SecretTable
 from slixmpp_e2e.store.values import Change, PeerPolicy, StoredOwnKey
@@ -35,6 +39,8 @@ _SAFE = frozenset((string.ascii_lowercase + string.digits + "-_.@").encode())
 _NAME_BYTES = 200
 """The longest file name that spells out a JID. File systems allow 255, and SQLite and we append to it."""
 
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 _SEEN, _FAILURES = tables.seen, tables.failures
 
 
@@ -70,19 +76,19 @@ class SQLStore:
         self._database = database
         self._protection = protection
         self._secrets = SecretTable(database.path, protection)
-        self._lock = threading.RLock()
+        self._lock, self._write_lock = threading.RLock(), threading.RLock()
+        self._thread = ThreadPoolExecutor(1, "e2e-store")
         # a client that is dropped without unloading the plugin must not leave the file open
-        self._close = weakref.finalize(self, _close, self._lock, database)
+        self._close = weakref.finalize(self, _close, self._thread, self._write_lock, self._lock, database)
         self.data_version = database.data_version
-        """Returns another number whenever another connection has written."""
+        """Returns another number whenever anybody has written."""
         self.component: str | None = None
         """The domain of the component whose store this is."""
-        self.policy_writes = 0
-        """How often this connection has written policies, or who has used encryption."""
-        self._polled_version = -1
-        self._last_change: int | None = None
-        self._policies_version = -1
-        self._last_policies: dict[str, PeerPolicy] | None = None
+        changes = tables.changes
+        self.changed_peers = Changes(database, self._lock, tables.history, IS_DECISION)
+        """The peers about whose keys somebody has decided since the last call."""
+        self.changed_policies = Changes(database, self._lock, changes, changes.c.what == tables.POLICY_SET)
+        """The peers for whom the user's settings have changed since the last call."""
 
     def __repr__(self) -> str:
         return f"SQLStore({str(self.path)!r})"
@@ -139,19 +145,47 @@ class SQLStore:
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
-        with self._lock, self._database.writing() as connection:
+        with self._write_lock, self._database.writing() as connection:
             yield connection
 
     @contextmanager
     def _encrypting(self) -> Iterator[Connection]:
         """Run a transaction that writes, and may make the first key. StoreError."""
-        with self._lock:
+        with self._write_lock:
             if self.protection_kind() is None:
                 with self._database.writing_durably() as connection:  # a key outlives a power cut: so must the note about it
                     key_exists = self._protection.has_key() or key_file_beside(self.path).has_key()
                     self._secrets.note_first_key(connection, key_exists=key_exists)
             with self._writing() as connection:
                 yield connection
+
+    def run(self, call: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> asyncio.Future[_T]:
+        """Make a call of this store in its thread, after those before it: whoever holds the store's lock blocks no event loop.
+
+        The call is made though whoever waits for it is cancelled. The future raises what the call raises.
+        """
+        try:
+            calling = asyncio.get_running_loop().run_in_executor(self._thread, partial(call, *args, **kwargs))
+        except RuntimeError:
+            raise StoreError(self.path, "the store is closed", StoreReason.UNUSABLE) from None
+        return asyncio.shield(calling)
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Write in the event loop: what others do is waited for some 50 ms. StoreError if it takes longer."""
+        if not self._write_lock.acquire(timeout=AT_ONCE_MS / 1000):
+            raise StoreError(self.path, "a change waits for another process, which holds the store", StoreReason.BUSY)
+        try:
+            with self._database.at_once():
+                yield
+        finally:
+            self._write_lock.release()
+
+    def end(self) -> None:
+        """Close the file when all that ``run`` was asked for is done; it is waited for no longer than in ``at_once``."""
+        closing = self._thread.submit(self.close)
+        self._thread.shutdown(wait=False)
+        wait((closing,), AT_ONCE_MS / 1000)
 
     # --- the key protection ----------------------------------------------------------------------------------------
 
@@ -184,7 +218,7 @@ class SQLStore:
         self.load_key()
         protection.bind(self.path, None)
         protection.load_key()
-        with self._lock:
+        with self._write_lock, self._lock:
             old = self._protection
             secrets = SecretTable(self.path, protection)
             with self._database.writing_durably() as connection:
@@ -303,20 +337,6 @@ class SQLStore:
         with self._reading() as connection:
             return self._keys(connection, bare_jid, own).history()
 
-    def changed_peers(self) -> frozenset[str]:
-        """Return the peers whose keys the user has decided about since the last call. The first call returns none.
-
-        Takes 5 µs as long as no other process writes. After that it returns our own decisions too.
-        """
-        with self._lock:
-            version = self._database.data_version()
-            if version == self._polled_version:
-                return frozenset()
-            with self._reading() as connection:
-                last, peers = changed_peers_since(connection, self.path, self._last_change)
-            self._polled_version, self._last_change = version, last
-            return peers
-
     def peers(self) -> tuple[str, ...]:
         """Return the bare JIDs of all peers of whom any address of ours remembers a key, sorted."""
         with self._reading() as connection:
@@ -347,21 +367,11 @@ class SQLStore:
         """Replace the user's settings for the peer."""
         peer = require_bare(bare_jid)
         with self._writing() as connection:
-            self.policy_writes += 1
             PolicyTable(connection, self.path).replace(peer, policy)
 
-    def changed_policies(self) -> frozenset[str]:
-        """Return the peers for whom the user's settings have changed since the last call. The first call returns none."""
-        with self._lock:
-            version = self._database.data_version()
-            if version == self._policies_version:
-                return frozenset()
-            with self._reading() as connection:
-                now = PolicyTable(connection, self.path).all()
-            before, self._policies_version, self._last_policies = self._last_policies, version, now
-            if before is None:
-                return frozenset()
-            return frozenset(peer for peer in before.keys() | now.keys() if before.get(peer) != now.get(peer))
+    def watch_settings(self) -> Changes:
+        """Return a watch that tells for whom ``policy`` or ``has_used_e2e`` may return something else than when last asked."""
+        return Changes(self._database, self._lock, tables.changes)
 
     def has_used_e2e(self, bare_jid: str) -> bool:
         """Return whether the peer has ever advertised E2E encryption to us, or had a session with us."""
@@ -373,9 +383,9 @@ class SQLStore:
         """Note that the peer advertises E2E encryption, or has a session with us."""
         which = _SEEN.c.peer == require_bare(bare_jid)
         with self._writing() as connection:
-            self.policy_writes += 1
             if connection.execute(update(_SEEN).where(which).values(last=now)).rowcount == 0:
                 connection.execute(insert(_SEEN).values({"peer": bare_jid, "first": now, "last": now}))
+                PolicyTable(connection, self.path).note_change(bare_jid, tables.FIRST_USE)
 
     # --- failed attempts -------------------------------------------------------------------------------------------
 
@@ -406,6 +416,7 @@ class SQLStore:
         return parse_row(self.path, _FAILURES, lambda: sum(map(int, found)))
 
 
-def _close(lock: threading.RLock, database: Database) -> None:
-    with lock:
+def _close(thread: ThreadPoolExecutor, write_lock: threading.RLock, lock: threading.RLock, database: Database) -> None:
+    thread.shutdown(wait=False)
+    with write_lock, lock:
         database.close()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from sqlalchemy import Boolean, Column, Double, Index, Integer, LargeBinary, MetaData, PrimaryKeyConstraint, String, Table, Text
 
-HEAD = "0002"
+HEAD = "0003"
 """The version of the schema below: the last in ``migrations/versions``. It is repeated here, as Alembic takes long to load."""
 
 version = Table(
@@ -93,6 +93,23 @@ policy = Table(
     Column("on_key_change", Text),
 )
 """The user's settings for a peer. Null: the same as for every peer."""
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("peer", Text, nullable=False),
+    Column("what", Text, nullable=False),
+    Index(None, "peer"),
+    sqlite_autoincrement=True,
+)
+"""The last change of each peer's settings, by the constants below: who keeps settings in memory reads these again.
+Autoincrement never uses an id twice."""
+
+POLICY_SET = "policy"
+"""changes: the user has decided about the peer."""
+FIRST_USE = "use"
+"""changes: the peer is in ``seen`` now."""
 
 secrets = Table(
     "secrets",

@@ -33,7 +33,7 @@ class PeerKeys:
         """
         bare, own = JID(jid).bare, self._own(own_jid)
         for key in parse_keys(fingerprint, bare):
-            self._store.pin(bare, key, time.time(), own)
+            await self._store.run(self._store.pin, bare, key, time.time(), own)
         self._on_change(bare, own)
 
     async def accept(self, jid: str, fingerprint: str | Fingerprint, own_jid: str | None = None) -> None:
@@ -42,13 +42,13 @@ class PeerKeys:
         KeyBlocked if the user has blocked it.
         """
         bare, own = JID(jid).bare, self._own(own_jid)
-        self._store.accept(bare, _parse(fingerprint), time.time(), own)
+        await self._store.run(self._store.accept, bare, _parse(fingerprint), time.time(), own)
         self._on_change(bare, own)
 
     async def block(self, jid: str, fingerprint: str | Fingerprint, own_jid: str | None = None) -> None:
         """Refuse a key until it is forgotten. Sessions with this key end."""
         bare, own = JID(jid).bare, self._own(own_jid)
-        self._store.block(bare, _parse(fingerprint), time.time(), own)
+        await self._store.run(self._store.block, bare, _parse(fingerprint), time.time(), own)
         self._on_change(bare, own)
 
     async def forget(
@@ -56,7 +56,8 @@ class PeerKeys:
     ) -> int:
         """Forget one key, or all keys of the peer, and return their number. The next session is a first contact again."""
         bare, own = JID(jid).bare, self._own(own_jid)
-        forgotten = self._store.forget(bare, _parse(fingerprint) if fingerprint is not None else None, time.time(), own)
+        key = _parse(fingerprint) if fingerprint is not None else None
+        forgotten = await self._store.run(self._store.forget, bare, key, time.time(), own)
         self._on_change(bare, own)
         return forgotten
 

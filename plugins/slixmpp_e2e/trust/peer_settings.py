@@ -61,16 +61,16 @@ class PeerSettingsLookup:
         """
         self._store, self._trust_file, self._defaults, self._on_change = store, trust_file, defaults, on_change
         self._cache: dict[str, PeerSettings] = {}
-        self._cached_at: tuple[int, int] | None = None
         self._cached_rules = trust_file.rules
-        self._data_version = store.data_version
+        self._changed = store.watch_settings()
 
     def of(self, bare: str) -> PeerSettings:
         """Return the settings for an account, as they are now. Cheap: asked for every stanza."""
-        now, rules = (self._data_version(), self._store.policy_writes), self._trust_file.rules
-        if now != self._cached_at or rules is not self._cached_rules:
+        for changed in self._changed():  # a write about one account costs the others nothing
+            self._cache.pop(changed, None)
+        if (rules := self._trust_file.rules) is not self._cached_rules:
             self._cache.clear()
-            self._cached_at, self._cached_rules = now, rules
+            self._cached_rules = rules
         settings = self._cache.get(bare)
         if settings is None:
             settings = self._look_up(bare)
@@ -114,7 +114,8 @@ class PeerSettingsLookup:
         self._set(bare, replace(self._store.policy(bare), plaintext_allowed=allowed))
 
     def _set(self, bare: str, policy: PeerPolicy) -> None:
-        self._store.set_policy(bare, policy)
+        with self._store.at_once():
+            self._store.set_policy(bare, policy)
         self._on_change(bare)
 
     def is_known_account(self, bare: str) -> bool:

@@ -39,7 +39,7 @@ class PeerSecrets:
         own = self._own(own_jid)
         # not by arguments: the repr of a partial, which to_thread() makes of them, would show the password
         derived = await asyncio.to_thread(lambda: derive_srp_secret(password, own, JID(jid).bare))
-        return self.put(jid, "srp", derived, own)
+        return await self._store.run(lambda: self._put(JID(jid).bare, "srp", derived, own))
 
     def has(self, jid: str, method: str, own_jid: str | None = None) -> bool:
         """Return whether a secret for ``psk`` or ``srp`` is stored."""
@@ -52,8 +52,9 @@ class PeerSecrets:
         """
         bare = JID(jid).bare
         own, ids = _find(self._store, bare, method, self._own(own_jid))
-        for key_id in ids:
-            self._store.forget_secret(bare, method, key_id, own)
+        with self._store.at_once():
+            for key_id in ids:
+                self._store.forget_secret(bare, method, key_id, own)
         return bool(ids)
 
     def failed_attempts(self, jid: str, own_jid: str | None = None) -> int:
@@ -66,12 +67,17 @@ class PeerSecrets:
         If neither of you has mistyped it, first agree on a new password by another channel.
         """
         count = self.failed_attempts(jid, own_jid)
-        self._store.clear_failed_attempts(JID(jid).bare, "srp", self._own(own_jid) if own_jid is not None else None)
+        with self._store.at_once():
+            self._store.clear_failed_attempts(JID(jid).bare, "srp", self._own(own_jid) if own_jid is not None else None)
         return count
 
     def put(self, jid: str, method: str, secret: bytes, own_jid: str | None = None) -> bool:
         """Store a secret as the method uses it: 32 bytes for ``srp``. Return whether it replaces another."""
-        bare, own = JID(jid).bare, self._own(own_jid)
+        own = self._own(own_jid)
+        with self._store.at_once():
+            return self._put(JID(jid).bare, method, secret, own)
+
+    def _put(self, bare: str, method: str, secret: bytes, own: str) -> bool:
         before = self._store.secret_ids(bare, method, own)
         self._store.put_secret(bare, method, KEY_ID, secret, own)
         for key_id in before:

@@ -20,6 +20,10 @@ class _Look:
     pending: frozenset[str] = frozenset()
     """Not reported yet, as the store could not be read."""
 
+    def skip(self, bare: str) -> None:
+        """What has changed about this account so far is read now: it need not be reported any more. StoreError."""
+        self.pending = (self.pending | self.changed()) - {bare}
+
 
 class StorePoller:
     """Looks at the store while there are sessions, and reports each peer whose keys or policy were decided about."""
@@ -38,10 +42,9 @@ class StorePoller:
         """``loop`` returns the event loop of the moment. ``check_own_key`` looks whether our own key was rotated."""
         self._loop, self._store = loop, store
         self._has_sessions, self._check_own_key, self._on_error = has_sessions, check_own_key, on_error
-        self._looks = (
-            _Look(store.changed_peers, on_keys_changed),
-            _Look(store.changed_policies, on_policy_changed),
-        )
+        self.keys = _Look(store.changed_peers, on_keys_changed)
+        self.policies = _Look(store.changed_policies, on_policy_changed)
+        self._looks = (self.keys, self.policies)
         self._timer: asyncio.TimerHandle | None = None
         self._is_failing = False
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from slixmpp_e2e.errors import PasswordLocked
 from slixmpp_e2e.jids import bare
@@ -25,8 +27,9 @@ one password for all of them, and who guesses can write to any number. Four lock
 class AttemptLimiter:
     """Lets one attempt of an account run at a time: of those made at once none would know of the others."""
 
-    def __init__(self, store: SQLStore) -> None:
-        self._store = store
+    def __init__(self, store: SQLStore, start: Callable[[SessionDriver, Coroutine[Any, Any, None]], None]) -> None:
+        """``start`` runs a coroutine beside the event loop's handlers, while a session lasts."""
+        self._store, self._start = store, start
         self._attempts: dict[str, deque[tuple[SessionDriver, AttemptStarted]]] = {}
         """By account: the attempt under way, and those that wait for its outcome."""
 
@@ -45,13 +48,12 @@ class AttemptLimiter:
         attempts = self._attempts.setdefault(bare(session.peer), deque())
         attempts.append((session, question))
         if len(attempts) == 1:
-            self._count(session, question)
+            self._start(session, self._count(session, question))
 
     def succeeded(self, session: SessionDriver, question: AttemptSucceeded) -> None:
-        """The password was right: forget the count. StoreError."""
-        self._store.clear_failed_attempts(bare(session.peer), question.method, bare(session.own_jid))
+        """The password was right: say so, and forget the count before the next attempt."""
         session.answer_prompt(question, b"")
-        self.finished(session)
+        self._start(session, self._clear(session, question))
 
     def finished(self, session: SessionDriver) -> None:
         """The session's attempt is decided, or the session is over: the next attempt is counted."""
@@ -63,13 +65,22 @@ class AttemptLimiter:
         if not attempts:
             self._attempts.pop(account, None)
         elif was_first:
-            self._count(*attempts[0])
+            self._start(attempts[0][0], self._count(*attempts[0]))
 
-    def _count(self, session: SessionDriver, question: AttemptStarted) -> None:
+    async def _clear(self, session: SessionDriver, question: AttemptSucceeded) -> None:
+        try:
+            own_account = bare(session.own_jid)
+            await self._store.run(self._store.clear_failed_attempts, bare(session.peer), question.method, own_account)
+        except StoreError as error:
+            session.abort(error)
+        else:
+            self.finished(session)
+
+    async def _count(self, session: SessionDriver, question: AttemptStarted) -> None:
         """Count it durably: all processes together have no more than MAX_PASSWORD_ATTEMPTS."""
         account, own_account = bare(session.peer), bare(session.own_jid)
         try:
-            count = self._store.count_failed_attempt(account, question.method, own_account)
+            count = await self._store.run(self._store.count_failed_attempt, account, question.method, own_account)
             everywhere = self._everywhere(account)
         except StoreError as error:
             session.abort(error)

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from slixmpp_e2e.errors import TooManyRuns, VerificationDeclined, VerificationUnavailable, end_of_session
-from slixmpp_e2e.events import StoreFailed, VerificationInterrupted, VerificationRequested
+from slixmpp_e2e.events import VerificationRequested
 from slixmpp_e2e.jids import bare
 from slixmpp_e2e.prompts import NO_PROMPTS, Prompts, SasPrompt
 from slixmpp_e2e.sessions.driver import DriverEvent, SessionDriver
 from slixmpp_e2e.store import SQLStore
-from slixmpp_e2e.store.errors import StoreError
 from slixmpp_e2e.trust.passwords import derive_srp_secret
 from slixmpp_e2e.trust.secrets import stored_secret
 from slixmpp_e2e.trust.trust_file.watcher import PasswordKey, TrustFile
@@ -72,7 +71,8 @@ class Verifier:
         """``user_seconds``: how long the other side waits for our user."""
         self._store, self._trust_file = store, trust_file
         self._emitter, self._prompts, self._user_seconds = emitter, prompts, user_seconds
-        self._attempts, self._tasks = AttemptLimiter(store), SessionTasks()
+        self._tasks = SessionTasks()
+        self._attempts = AttemptLimiter(store, self._tasks.start)
         self._runs = runs
         self._running: dict[tuple[SessionDriver, str], _Verification] = {}
         """By session and method."""
@@ -131,7 +131,7 @@ class Verifier:
     # --- what sessions tell ----------------------------------------------------------------------------------------
 
     def on_session_event(self, driver: SessionDriver, event: DriverEvent) -> None:
-        """Answer what authenticators ask, and end what has run. StoreError if an attempt cannot be counted."""
+        """Answer what authenticators ask, and end what has run. StoreError."""
         match event:
             case events.PromptRequested(question, form):
                 self._on_prompt(driver, question, form)
@@ -140,8 +140,6 @@ class Verifier:
             case events.KeyVerified(method):
                 if method == "srp":
                     self._runs.succeeded(driver)
-                if method == "sas":
-                    self._store.clear_failed_attempts(bare(driver.peer), "sas", bare(driver.own_jid))
                 if (running := self._unfinished(driver, method)) is not None:
                     running.done.set_result(None)
             case events.VerificationDeclined(method):
@@ -149,8 +147,6 @@ class Verifier:
                     running.done.set_exception(VerificationDeclined(f"{driver.peer} takes no part in {method}"))
             case events.VerificationRequested(method, _, False):
                 self._on_request(driver, method)
-            case events.SasInterrupted(method):
-                self._on_interrupted(driver, method)
             case events.VerificationRequired():
                 self._on_required(driver, event)
             case events.SessionClosed() | events.SessionFailed():
@@ -195,14 +191,6 @@ class Verifier:
         with suppress(LocalError):  # the user has answered
             driver.decline_verification(method)
             log.warning("%s asks for a verification by %s; nobody has answered, so it is declined", driver.peer, method)
-
-    def _on_interrupted(self, driver: SessionDriver, method: str) -> None:
-        try:
-            count = self._store.count_failed_attempt(bare(driver.peer), method, bare(driver.own_jid))
-        except StoreError as error:
-            self._emitter.emit(StoreFailed(error))
-        else:
-            self._emitter.emit(VerificationInterrupted(driver.peer, count))
 
     # --- prompts ---------------------------------------------------------------------------------------------------
 

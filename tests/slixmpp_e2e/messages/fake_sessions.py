@@ -20,7 +20,7 @@ from slixmpp_e2e.sessions.registry import SessionRegistry
 from tests.slixmpp_e2e.env import ALICE, turns
 from xmpp_e2e import events
 from xmpp_e2e.errors import E2EError, InvalidStanza
-from xmpp_e2e.states import State
+from xmpp_e2e.states import NOT_YET_OPEN, State
 from xmpp_e2e.types import Assurance, Fingerprint, Role
 
 BARE, ONE, TWO = "bob@localhost", "bob@localhost/1", "bob@localhost/2"
@@ -64,6 +64,7 @@ class FakeDriver(SessionDriver):
         self.own_jid, self.peer, self.role = own_jid, peer, Role.INITIATOR
         self.target = (own_jid, peer)
         self.closed: Any = SimpleNamespace(done=lambda: self.core.state is State.CLOSED)
+        self.opened: Any = SimpleNamespace(done=lambda: self.core.state not in NOT_YET_OPEN)
         self.room = room
         self.sent: list[str] = []
         self._waiting = []

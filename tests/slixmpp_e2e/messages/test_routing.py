@@ -103,6 +103,7 @@ async def test_the_policy_and_what_is_advertised_decide(
 
 async def test_what_is_known_already_is_not_written_again(around: Around, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a full disk known peers can still talk."""
+    around.advertised = {ONE: True}
     record, written = around.store.record_e2e_use, []
 
     def write(account: str, now: float) -> None:
@@ -111,7 +112,7 @@ async def test_what_is_known_already_is_not_written_again(around: Around, monkey
 
     monkeypatch.setattr(around.store, "record_e2e_use", write)
     for _ in range(2):
-        around.router.mark_used(BARE)
+        await around.router.find(ALICE, ONE)
     assert written == [BARE]
 
 

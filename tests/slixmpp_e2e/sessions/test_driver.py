@@ -95,7 +95,9 @@ class Harness:
         self._ibb: IBB | None = None
         iqs: Any = self
         core = Session(Role.INITIATOR, config("alice"), KnownKeys())
-        self.driver = SessionDriver(core, iqs, self.loop, lambda driver, event: self.heard.append(event))
+        self.driver = SessionDriver(
+            core, iqs, self.loop, lambda driver, event: None, lambda driver, event: self.heard.append(event)
+        )
 
     def request(self, own: str, peer: str, payload: Element, on_reply: Callable[[str | None], None], owner: object) -> int:
         self.expected[owner] = self.expected.get(owner, 0) + 1

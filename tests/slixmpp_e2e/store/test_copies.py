@@ -71,7 +71,7 @@ def test_a_copy_while_another_connection_reads(store: SQLStore, copy: Callable[[
     "later",
     [
         lambda store: store.known_keys(BOB),
-        lambda store: store.data_version(),
+        lambda store: store._database.data_version(),
         lambda store: store.close(),
         lambda store: store.record_e2e_use(BOB, 1.0),
     ],
@@ -102,7 +102,7 @@ def test_a_checkpoint_that_fails_loses_nothing(store: SQLStore, copy: Callable[[
     fill(store)
     assert store._database._unsettled
     store._database._driver = real
-    assert store.data_version()
+    assert store._database.data_version()
     assert not store._database._unsettled
     assert_whole(copy())
 
@@ -110,7 +110,7 @@ def test_a_checkpoint_that_fails_loses_nothing(store: SQLStore, copy: Callable[[
 def test_without_the_checkpoint_a_copy_has_lost_it(
     store: SQLStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Database, "_settle", lambda self: None)
+    monkeypatch.setattr(Database, "_settle", lambda self, driver: None)
     fill(store)
     shutil.copy(store.path, tmp_path / "copy.db")
     with closing(sqlite3.connect(tmp_path / "copy.db")) as copied:

@@ -154,17 +154,17 @@ def test_an_early_store_with_another_number(old: Path, version: str) -> None:
     assert files(old.parent) == before
 
 
-NEXT_ONE = """
+SECOND = """
 import sqlalchemy as sa
 from alembic import op
-revision, down_revision = "0003", "0002"
+revision, down_revision = "0004", "0003"
 def upgrade():
     op.add_column("trust", sa.Column("note", sa.Text, nullable=False, server_default="old"))
     op.execute("UPDATE failures SET count = count + 100")
 """
-AFTER_IT = """
+THIRD = """
 from alembic import op
-revision, down_revision = "0004", "0003"
+revision, down_revision = "0005", "0004"
 def upgrade():
     op.rename_table("seen", "met")
     op.execute("CREATE VIEW seen AS SELECT * FROM met")
@@ -178,16 +178,16 @@ def later(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     def become(*scripts: str) -> Path:
         folder = tmp_path_factory.mktemp("later") / "migrations"
         shutil.copytree(SCRIPTS, folder, ignore=shutil.ignore_patterns("__pycache__"))
-        for number, script in enumerate(scripts, 3):
+        for number, script in enumerate(scripts, 4):
             (folder / "versions" / f"{number:04}_later.py").write_text(script)
         monkeypatch.setattr(migrate, "SCRIPTS", str(folder))
-        monkeypatch.setattr(tables, "HEAD", f"{len(scripts) + 2:04}")
+        monkeypatch.setattr(tables, "HEAD", f"{len(scripts) + 3:04}")
         return folder
 
     return become
 
 
-@pytest.mark.parametrize("scripts", [(NEXT_ONE,), (NEXT_ONE, AFTER_IT.format("pass"))])
+@pytest.mark.parametrize("scripts", [(SECOND,), (SECOND, THIRD.format("pass"))])
 @pytest.mark.parametrize("opened_before", [False, True])
 def test_an_older_store_comes_to_the_newest_schema(old: Path, later: Later, scripts: list[str], opened_before: bool) -> None:
     if opened_before:
@@ -195,28 +195,28 @@ def test_an_older_store_comes_to_the_newest_schema(old: Path, later: Later, scri
     later(*scripts)
     for _ in range(2):
         assert_all_is_there(old, counted=102)
-    copy = old.with_name("store.db.schema-0002" if opened_before else "store.db.schema-1")
+    copy = old.with_name("store.db.schema-0003" if opened_before else "store.db.schema-1")
     assert f"""INSERT INTO "failures" VALUES('{EVE}','srp',2""" in "\n".join(dump(copy))
 
 
 def test_a_newer_store_is_refused_and_not_changed(old: Path, later: Later, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = later(NEXT_ONE)
+    folder = later(SECOND)
     SQLStore.open(old).close()
     monkeypatch.undo()
     before = files(old.parent)
-    words = "the store has schema '0003', and this version knows only up to 0002"
+    words = "the store has schema '0004', and this version knows only up to 0003"
     with store_error(StoreReason.UNKNOWN_SCHEMA, match=words) as caught:
         SQLStore.open(old)
     assert str(caught.value).startswith(f"{old}: ")
     assert "restore the copy" in explain(caught.value)
     assert files(old.parent) == before
     monkeypatch.setattr(migrate, "SCRIPTS", str(folder))
-    monkeypatch.setattr(tables, "HEAD", "0003")
+    monkeypatch.setattr(tables, "HEAD", "0004")
     assert_all_is_there(old, counted=102)
 
 
 def test_the_copy_is_a_store(old: Path, later: Later, monkeypatch: pytest.MonkeyPatch) -> None:
-    later(NEXT_ONE)
+    later(SECOND)
     SQLStore.open(old).close()
     monkeypatch.undo()
     old.with_name("store.db.schema-1").replace(old)
@@ -224,7 +224,7 @@ def test_the_copy_is_a_store(old: Path, later: Later, monkeypatch: pytest.Monkey
 
 
 def test_the_copy_is_on_the_disk(old: Path, later: Later, monkeypatch: pytest.MonkeyPatch) -> None:
-    later(NEXT_ONE)
+    later(SECOND)
     synced: list[bool] = []
     monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(stat.S_ISDIR(os.fstat(descriptor).st_mode)))
     SQLStore.open(old).close()
@@ -233,19 +233,19 @@ def test_the_copy_is_on_the_disk(old: Path, later: Later, monkeypatch: pytest.Mo
 
 def test_a_later_copy_replaces_an_earlier_one(old: Path, later: Later) -> None:
     SQLStore.open(old).close()
-    old.with_name("store.db.schema-0002").write_bytes(b"earlier")
-    old.with_name("store.db.schema-0002.part").write_bytes(b"unfinished")
+    old.with_name("store.db.schema-0003").write_bytes(b"earlier")
+    old.with_name("store.db.schema-0003.part").write_bytes(b"unfinished")
     before = dump(old)
-    later(NEXT_ONE)
+    later(SECOND)
     SQLStore.open(old).close()
-    assert dump(old.with_name("store.db.schema-0002")) == before
-    assert not old.with_name("store.db.schema-0002.part").exists()
+    assert dump(old.with_name("store.db.schema-0003")) == before
+    assert not old.with_name("store.db.schema-0003.part").exists()
 
 
 @pytest.mark.parametrize(
     ("failure", "kind", "cause"),
     [
-        ("raise ValueError('nobody')", StoreError, r"could not be migrated from schema 1 to 0004 \(ValueError\)"),
+        ("raise ValueError('nobody')", StoreError, r"could not be migrated from schema 1 to 0005 \(ValueError\)"),
         ("{}['nobody']", StoreError, r"\(KeyError\)"),
         ("None + 1", StoreError, r"\(TypeError\)"),
         (f"op.execute(\"UPDATE trust SET peer = '{BOB}', fingerprint = ''\")", StoreError, r"\(IntegrityError\)"),
@@ -257,7 +257,7 @@ def test_a_failing_migration_changes_nothing(
     old: Path, later: Later, failure: str, kind: type[BaseException], cause: str
 ) -> None:
     before = dump(old)
-    folder = later(NEXT_ONE, AFTER_IT.format(failure))
+    folder = later(SECOND, THIRD.format(failure))
     for _ in range(2):
         with pytest.raises(kind, match=cause) as caught:
             SQLStore.open(old)
@@ -268,7 +268,7 @@ def test_a_failing_migration_changes_nothing(
         assert caught.value.reason is StoreReason.MIGRATION_FAILED
         assert str(caught.value).startswith(f"{old}: ")
         assert "as it" in explain(caught.value)
-    (folder / "versions" / "0004_later.py").write_text(AFTER_IT.format("pass"))
+    (folder / "versions" / "0005_later.py").write_text(THIRD.format("pass"))
     assert_all_is_there(old, counted=102)
 
 
@@ -282,10 +282,10 @@ SQLStore.open(sys.argv[1])
 
 def test_a_kill_in_the_middle_of_a_migration_changes_nothing(old: Path, later: Later) -> None:
     before = dump(old)
-    folder = later(NEXT_ONE, AFTER_IT.format("import os; os.kill(os.getpid(), 9)"))
+    folder = later(SECOND, THIRD.format("import os; os.kill(os.getpid(), 9)"))
     assert run(KILLED, old, folder, tables.HEAD) == ""
     assert dump(old) == before
-    (folder / "versions" / "0004_later.py").write_text(AFTER_IT.format("pass"))
+    (folder / "versions" / "0005_later.py").write_text(THIRD.format("pass"))
     assert_all_is_there(old, counted=102)
 
 
@@ -328,7 +328,7 @@ with SQLStore.open(path) as store:
 
 
 def test_processes_that_migrate_the_same_store_at_once(old: Path, later: Later) -> None:
-    folder = later(NEXT_ONE)
+    folder = later(SECOND)
     said = at_once(MANY, *((old, folder, tables.HEAD, name) for name in "abcd"))
     assert sorted(said) == [["False"], ["False"], ["False"], ["True"]]
     assert_all_is_there(old, counted=142)
@@ -338,7 +338,7 @@ def test_processes_that_migrate_the_same_store_at_once(old: Path, later: Later) 
 
 def test_threads_that_migrate_stores_at_once(old: Path, later: Later) -> None:
     """Alembic works for one thread at a time, and all stores are opened."""
-    later(NEXT_ONE)
+    later(SECOND)
     paths = [old.with_name(f"{number}.db") for number in range(8)]
     for path in paths:
         shutil.copy(old, path)

@@ -104,15 +104,15 @@ def test_a_full_jid_is_refused_everywhere(store: SQLStore, jid: str) -> None:
             call()
 
 
-def test_changes_are_read_only_if_another_process_has_written(
+def test_changes_are_read_only_if_somebody_has_written(
     store: SQLStore, other: SQLStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """This is asked every second. Our own decisions are returned with those of the other process."""
     assert store.changed_peers() == frozenset()
-    store.pin(BOB, KEY, 1.0)
     with monkeypatch.context() as patch:
-        patch.setattr(store, "_reading", None)
+        patch.setattr(store._database, "reading", None)
         assert store.changed_peers() == frozenset()
+    store.pin(BOB, KEY, 1.0)
     other.block(EVE, KEY, 1.0)
     assert store.changed_peers() == {BOB, EVE}
     assert store.changed_peers() == frozenset()

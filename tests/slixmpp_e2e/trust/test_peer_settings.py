@@ -97,20 +97,44 @@ def test_facts_of_the_store(store: SQLStore, tmp_path: Path) -> None:
     assert settings.of(EVE) == DEFAULTS
 
 
-def test_answers_that_each_stanza_needs_are_cached(
-    store: SQLStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Until this or another process writes."""
-    settings = lookup(store, tmp_path)
+@pytest.mark.parametrize("change", ["policy", "default", "use"])
+def test_a_write_about_one_account_costs_the_others_nothing(store: SQLStore, tmp_path: Path, change: str) -> None:
+    """Whoever writes: only the settings of the account that has changed are read again."""
+    accounts = [f"{number}@localhost" for number in range(200)]
     store.set_policy(BOB, PeerPolicy(Policy.REQUIRE))
-    store.record_e2e_use(BOB, 1.0)
-    before = settings.of(BOB), settings.of(EVE)
-    with monkeypatch.context() as patch:
-        patch.setattr(store._database, "reading", None)
-        assert (settings.of(BOB), settings.of(EVE)) == before
+    settings = lookup(store, tmp_path)
+    before = {account: settings.of(account) for account in (*accounts, BOB)}
+    statements: list[str] = []
+    store._database._reading_driver.set_trace_callback(statements.append)
+    assert all(settings.of(account) is before[account] for account in accounts)
+    assert statements == ["PRAGMA data_version"] * len(accounts)
     with SQLStore.open(store.path) as other:
-        other.set_policy(BOB, PeerPolicy(Policy.OFF))
-        assert settings.of(BOB).policy is Policy.OFF
+        for writer in (other, store):
+            match change:
+                case "policy":
+                    writer.set_policy(BOB, PeerPolicy(Policy.OFF if writer is other else Policy.PREFER))
+                case "default":
+                    writer.set_policy(BOB, PeerPolicy())
+                case "use":
+                    writer.record_e2e_use(BOB if writer is other else EVE, 1.0)
+            statements.clear()
+            assert all(settings.of(account) is before[account] for account in accounts)
+            assert len(statements) <= len(accounts) + 4  # BEGIN, the last change, those since, COMMIT
+            if change == "policy":
+                assert settings.of(BOB).policy is store.policy(BOB).policy
+            assert settings.of(BOB).has_policy is (change != "default")
+            assert settings.of(BOB).has_used_e2e is (change == "use")
+
+
+def test_what_does_not_concern_settings_costs_one_look(store: SQLStore, tmp_path: Path) -> None:
+    settings = lookup(store, tmp_path)
+    before = settings.of(BOB)
+    with SQLStore.open(store.path) as other:
+        other.pin(BOB, KEY, 1.0)
+        other.count_failed_attempt(BOB, "srp")
+        other.record_e2e_use(EVE, 1.0)
+    assert settings.of(BOB) is before
+    assert settings.of(EVE).has_used_e2e
 
 
 def test_strangers_do_not_fill_the_cache(store: SQLStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -196,3 +196,15 @@ async def test_an_unloaded_plugin_does_not_poll(env: Env) -> None:
     assert timer is not None
     env.unload(alice)
     assert timer.cancelled()
+
+
+async def test_our_own_decision_is_no_news(polled: Callable[[], Polled]) -> None:
+    """Whoever decided has read it, and a session that has begun since must not take its own key for one known before."""
+    made = polled()
+    made.poller.start()
+    made.elsewhere.pin("pinned@localhost", OTHER, 1.0)
+    made.own.pin("own@localhost", OTHER, 1.0)
+    made.poller.keys.skip("own@localhost")
+    await made.look(2)
+    assert made.taken() == ["pinned@localhost"]
+    made.poller.stop()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from slixmpp_e2e import StoreFailed, VerificationDeclined, VerificationInterrupted
+from slixmpp_e2e import VerificationDeclined
 from slixmpp_e2e.alarms import explain
 from slixmpp_e2e.errors import VerificationUnavailable
 from slixmpp_e2e.events import E2EEvent
@@ -19,7 +19,7 @@ from slixmpp_e2e.trust.trust_file.watcher import TrustFile
 from slixmpp_e2e.verification.run_limiter import RunLimiter
 from slixmpp_e2e.verification.verifier import Verifier
 from tests.slixmpp_e2e.env import ALICE, BOB, until
-from tests.slixmpp_e2e.verification.users import BOBS, of, says
+from tests.slixmpp_e2e.verification.users import of, says
 from xmpp_e2e import events
 from xmpp_e2e.authenticate.base import MATCH, CompareSas, SecretNeeded
 from xmpp_e2e.authenticate.sas_text import SasForm
@@ -103,25 +103,6 @@ async def test_the_first_outcome_counts(harness: Harness, declined_first: bool) 
             await until(verifying)
     else:
         await until(verifying)
-
-
-async def test_only_a_comparison_ends_the_count_of_interrupted_ones(harness: Harness) -> None:
-    """A right password says nothing about who interrupted comparisons of short strings."""
-    verifier, session = harness.verifier(), Session()
-    verifier.on_session_event(session, events.SasInterrupted("sas"))
-    assert harness.emitted == [VerificationInterrupted(BOB, 1)]
-    verifier.on_session_event(session, proved("srp"))
-    assert harness.store.failed_attempts(BOBS, "sas") == 1
-    verifier.on_session_event(session, proved("sas"))
-    assert harness.store.failed_attempts(BOBS, "sas") == 0
-
-
-async def test_an_interruption_that_cannot_be_counted_is_an_event(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The session is over anyhow, so the user hears of the store."""
-    monkeypatch.setattr(harness.store, "count_failed_attempt", fails(harness.store))
-    harness.verifier().on_session_event(Session(), events.SasInterrupted("sas"))
-    [event] = harness.emitted
-    assert isinstance(event, StoreFailed)
 
 
 BOTH = Prompts(password=lambda peer: None, sas=lambda prompt: True)
