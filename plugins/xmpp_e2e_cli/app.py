@@ -105,7 +105,7 @@ def init(
     json: Json = False,
 ) -> None:
     """Create a key for your account on this device. Needs no password and no network. A second run changes nothing."""
-    out, mine = Output(as_json=json), account.parse_jid(jid)
+    out, mine = Output(as_json=json), account.choose(jid)
     store, fingerprint, existed = account.make_store(mine, protection, passphrase_file)
     with closing(store):
         notice, path, kind = store.key_notice, str(store.path), store.protection_kind()

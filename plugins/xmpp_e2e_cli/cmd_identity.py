@@ -19,7 +19,7 @@ def rotate(mine: JID, out: Output, passphrase_file: Path | None) -> None:
     """Replace the account's key by a new one. Raises UsageError, StoreError."""
     with closing(account.open_store(mine, passphrase_file)) as store:
         old = load_own_key(store).fingerprint
-        new = rotate_own_key(store, mine.bare).fingerprint
+        new = rotate_own_key(store, store.component or mine.bare).fingerprint
     out.result({"account": mine.bare, "fingerprint": str(new), "old": str(old)}, str(new))
     out.info(
         f"This is the fingerprint of {mine.bare} on this device from now on; it was {old}.\n"

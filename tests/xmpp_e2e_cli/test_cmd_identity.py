@@ -9,6 +9,7 @@ import pytest
 
 from slixmpp_e2e.store import SQLStore, path_for
 from slixmpp_e2e.trust.own_key import load_own_key
+from tests.slixmpp_e2e.store.expect import never
 from tests.xmpp_e2e_cli.conftest import CommandResult
 from xmpp_e2e.tls.rotation import unpack
 from xmpp_e2e.types import Assurance, Fingerprint
@@ -25,7 +26,7 @@ def test_rotate(command: Command) -> None:
     with SQLStore.for_jid(ALICE) as store:
         done = command("identity", "rotate", "--json")
         done.ended(0, "make a new backup", "peers refuse it")
-        stored = store.own_key(lambda: pytest.fail("there is one"))
+        stored = store.own_key(never)
     new = command("fingerprint").out.strip()
     assert done.data == {"account": ALICE, "fingerprint": new, "old": old}
     assert new != old
@@ -100,3 +101,16 @@ def test_rotated_keys_of_peers_are_shown(command: Command) -> None:
     data = command("trust", "show", BOB, "--json").data
     assert [(key["method"], key["blocked"]) for key in data["keys"]] == [("retired", True), ("rotation", False)]
     assert [line["what"] for line in data["history"]] == ["accepted", "retired", "rotated"]
+
+
+def test_component(command: Command) -> None:
+    """Its addresses share the key, whichever is named: the statement names the domain. It can be deleted, and made anew."""
+    with SQLStore.for_jid("bots.test") as store:
+        load_own_key(store)
+    for named in ("bots.test", "bot@bots.test"):
+        command("identity", "rotate", "--account", named).ended(0)
+    with SQLStore.for_jid("bots.test") as store:
+        assert [one.account for one in unpack(store.own_key(never).rotations)] == ["bots.test", "bots.test"]
+    command("identity", "delete", "--account", "bots.test", "--yes").ended(0, "xmpp-e2e init bots.test")
+    command("fingerprint", "bots.test").ended(1, "was deleted")
+    command("init", "bots.test").ended(0)
