@@ -233,7 +233,8 @@ class E2E(BasePlugin):
         verified the old key takes the new one for verified. Nothing is left of the old private key.
         """
         _ = self.own_key  # it must be there
-        rotate_own_key(self._store, self.xmpp.boundjid.bare)
+        await self._store.run(rotate_own_key, self._store, self.xmpp.boundjid.bare)
+        self._own_key.refresh()
         return self.fingerprint
 
     def sessions(self) -> tuple[E2ESession, ...]:

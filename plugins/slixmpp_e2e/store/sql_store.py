@@ -257,7 +257,7 @@ class SQLStore:
 
     def rotate_own_key(self, rotate: Callable[[StoredOwnKey], StoredOwnKey]) -> StoredOwnKey:
         """Replace our identity by what ``rotate`` makes of it, and return that. Nothing is left of the old private key."""
-        with self._lock, self._database.writing_durably() as connection:
+        with self._write_lock, self._database.writing_durably() as connection:
             return self._secrets.rotate_own_key(connection, rotate)
 
     def put_secret(self, bare_jid: str, kind: str, key_id: str, value: bytes, own: str = "") -> None:
