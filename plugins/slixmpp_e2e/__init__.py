@@ -11,6 +11,7 @@ from slixmpp.plugins import register_plugin
 from slixmpp_e2e.alarms import explain
 from slixmpp_e2e.errors import (
     ConfigError,
+    MemoryExceeded,
     NotSent,
     NotSentReason,
     PasswordLocked,
@@ -73,6 +74,7 @@ __all__ = [
     "KeyChanged",
     "KeyDoubted",
     "KeyRotated",
+    "MemoryExceeded",
     "NotSent",
     "NotSentReason",
     "OtherKeyHeld",

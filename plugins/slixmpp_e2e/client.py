@@ -270,6 +270,7 @@ class Client:
         """End everything: sessions end, what waits fails, the filters go."""
         self._questions.end()
         self.streams.on_unload(error)
+        self._recorder.end()
         self._poller.stop()
         self._trust_file.stop()
         adapter.remove_filters(self._xmpp, *self._filters)

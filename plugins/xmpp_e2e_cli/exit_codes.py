@@ -6,6 +6,7 @@ import enum
 
 from slixmpp_e2e.alarms import reason_of
 from slixmpp_e2e.errors import (
+    MemoryExceeded,
     NotSent,
     NotSentReason,
     PasswordLocked,
@@ -51,6 +52,7 @@ _CODES: dict[type[BaseException], ExitCode] = {
     errors.UncleanClose: ExitCode.NETWORK,
     errors.Timeout: ExitCode.NETWORK,
     errors.SessionCancelled: ExitCode.NETWORK,
+    MemoryExceeded: ExitCode.NETWORK,
     # Somebody on the path may have broken the protocol, or the peer.
     errors.PeerMisbehaved: ExitCode.NETWORK,
     errors.UntrustedKey: ExitCode.UNTRUSTED,

@@ -161,7 +161,7 @@ async def test_control_without_the_judge(env: Env, monkeypatch: pytest.MonkeyPat
     """Control: when what is remembered is kept from the judge, even a pinned peer is relayed."""
     alice, bob = await env.pair()
     await e2e(alice).trust.pin(BOB, e2e(bob).fingerprint)
-    monkeypatch.setattr(type(e2e(alice)._store), "known_keys", lambda self, bare: KnownKeys())
+    monkeypatch.setattr(type(e2e(alice)._store), "known_keys", lambda *_: KnownKeys())
     relay = between(env)
     heard = Events(bob, "message")
     alice.send_message(mto=BOB, mbody=SECRET, mtype="chat")

@@ -202,10 +202,10 @@ async def test_a_peer_who_cannot_be_remembered_gets_no_session(env: Env, monkeyp
         raise StoreError(e2e(alice)._store.path, "the disk is full", StoreReason.NO_ACCESS)
 
     monkeypatch.setattr(e2e(alice)._store, "remember_key", fails)
-    opened, closed, heard = Events(alice, "e2e_session_opened"), Events(alice, "e2e_session_closed"), Events(alice, "message")
+    opened, ended, heard = Events(alice, "e2e_session_opened"), Events(alice, "e2e_session_failed"), Events(alice, "message")
     failed = Events(bob, "e2e_send_failed")
     bob.send_message(mto=ALICE, mbody=SECRET)
-    assert isinstance((await closed.take()).error, StoreError)
+    assert isinstance((await ended.take()).error, StoreError)
     await failed.take()
     await env.settle(alice, bob)
     assert (len(opened), len(heard)) == (0, 0)

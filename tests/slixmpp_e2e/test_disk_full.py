@@ -80,7 +80,7 @@ async def test_a_decision_that_cannot_be_stored_is_refused_and_loses_nothing(ful
 
 async def test_a_stranger_who_cannot_be_remembered_gets_no_session(env: Env, full: Full) -> None:
     """Both users hear of it; nothing of theirs is delivered, and nothing of ours leaves in plaintext. With room it works."""
-    ended, heard = Events(full.alice, "e2e_session_closed"), Events(full.alice, "message")
+    ended, heard = Events(full.alice, "e2e_session_failed"), Events(full.alice, "message")
     failed, unsent = Events(full.carol, "e2e_send_failed"), Events(full.alice, "e2e_send_failed")
     full.carol.send_message(mto=ALICE, mbody="said in vain")
     closed = await ended.take()

@@ -116,7 +116,10 @@ class Database:
             self._unsettled = bool(busy) or moved < frames
 
     def data_version(self) -> int:
-        """Return a number that changes when anybody writes. Takes 5 µs; a query takes hundreds."""
+        """Return a number that changes when anybody writes. Takes 5 µs; a query takes hundreds.
+
+        Not while a transaction of another thread reads: it could not end while this moves what is in the journal.
+        """
         if self._unsettled:
             self._settle(self._reading_driver)
         with translate_errors(self.path):
@@ -140,16 +143,17 @@ class Changes:
 
     def __call__(self) -> frozenset[str]:
         """Return the peers that have changed since the last call; none at the first call. StoreError."""
-        version = self._database.data_version()
-        if version == self._version:
-            return frozenset()
-        peers: frozenset[str] = frozenset()
-        with self._lock, self._database.reading() as connection:
-            last = connection.execute(self._last_id).scalar() or 0
-            if self._since not in (None, last):
-                peers = frozenset(map(str, connection.execute(self._later, {"since": self._since}).scalars()))
-        self._version, self._since = version, last
-        return peers
+        with self._lock:
+            version = self._database.data_version()
+            if version == self._version:
+                return frozenset()
+            peers: frozenset[str] = frozenset()
+            with self._database.reading() as connection:
+                last = connection.execute(self._last_id).scalar() or 0
+                if self._since not in (None, last):
+                    peers = frozenset(map(str, connection.execute(self._later, {"since": self._since}).scalars()))
+            self._version, self._since = version, last
+            return peers
 
 
 def open_database(path: Path, protection: KeyProtection) -> Database:

@@ -197,6 +197,18 @@ def test_threads_take_turns(store: SQLStore) -> None:
     assert store.failed_attempts(BOB, "srp") == 100
 
 
+def test_whoever_asks_for_changes_disturbs_nobody_who_reads(store: SQLStore) -> None:
+    """What is in the journal is moved then, on the same connection: the other transaction could not end meanwhile."""
+    store.record_e2e_use(BOB, 1.0)
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(lambda: [store.has_used_e2e(BOB) for _ in range(2000)])
+        while not reading.done():
+            store._database._unsettled = True
+            store.data_version()
+            store.changed_peers()
+    assert all(reading.result())
+
+
 def test_a_closed_store_raises_a_store_error(store: SQLStore) -> None:
     store.close()
     store.close()
