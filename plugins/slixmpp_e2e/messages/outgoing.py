@@ -96,13 +96,16 @@ class OutgoingFilter:
             if not self._iqs.may_reply_plaintext(stanza):
                 unknown = "no request is known that this answers: if one came inside a session, that has ended"
                 raise NotSent(unknown, NotSentReason.SESSION_CLOSED)
-        if never_encrypted(stanza, to, self._rooms, component=self._xmpp.is_component) and self._may_stay_outside(stanza, to):
+        own_jid = self._channel.own_jid(stanza.xml.get("from", ""))
+        route = self._routes.known.get((own_jid, to.full))
+        # no room has a way to devices: who has used encryption is known as a person
+        has_way = route is not None and not route.plaintext and isinstance(stanza, Message)
+        outside = not has_way and never_encrypted(stanza, to, self._rooms, component=self._xmpp.is_component)
+        if outside and self._may_stay_outside(stanza, to):
             return self._plaintext(stanza)
         settings = self._peers.of(to.bare)
         if settings.policy is Policy.OFF:
             return self._plaintext(stanza)
-        own_jid = self._channel.own_jid(stanza.xml.get("from", ""))
-        route = self._routes.known.get((own_jid, to.full))
         if route is not None and route.plaintext:
             if settings.allows_plaintext:
                 return self._plaintext(stanza)

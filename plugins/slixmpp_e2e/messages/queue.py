@@ -129,7 +129,7 @@ class SendQueue:
 
     async def _route(self, address: Address) -> None:
         """Find the route to an address for all that waits for it. Whatever happens, nothing waits for it afterwards."""
-        failure: E2EError = NotSent(f"it could not be found out how to reach {address[1]}", NotSentReason.ROUTE_UNKNOWN)
+        failure: E2EError | None = None
         try:
             route = await self._routes.find(address)
             waiting = self._unrouted.get(address, deque())
@@ -143,7 +143,8 @@ class SendQueue:
             if self._routing.get(address) is _current_task():
                 del self._routing[address]
                 for item in self._unrouted.pop(address, ()):
-                    self._settle(item, item.error or failure)
+                    unknown = f"it could not be found out how to reach {address[1]}"
+                    self._settle(item, item.error or failure or NotSent(unknown, NotSentReason.ROUTE_UNKNOWN))
 
     def _dispatch(self, item: QueuedStanza, route: Route) -> None:
         untried = [target for target in route.targets if target not in item.delivery]
@@ -181,7 +182,7 @@ class SendQueue:
                     if self._send_queued(item, driver):
                         continue
                     queue.appendleft(item)
-                changed = self._changed[target] = self._loop().create_future()
+                changed = self._changed[target] = asyncio.get_running_loop().create_future()
                 driver.notify_writable(changed)
                 await changed
         finally:

@@ -145,10 +145,10 @@ class RouteCache:
                 self._valid[address] = True
                 self._by_account.setdefault(bare(address[1]), set()).add(address)
                 route = await self._find(*address)
+            self._keep(self.known, address, route)
+            return route
         finally:
             self._drop(self._valid, address)
-        self._keep(self.known, address, route)
-        return route
 
     def accounts(self) -> set[str]:
         """Return the bare JIDs to which a route is known or sought."""
@@ -189,6 +189,8 @@ class RouteCache:
 
     def reachable(self, targets: list[Target]) -> list[Target]:
         """Return the targets that are not left out; all of them if each is."""
+        if not self._unreachable:
+            return targets
         now = self._clock()
         return [target for target in targets if self._unreachable.get(target, now) <= now] or targets
 

@@ -37,6 +37,8 @@ class StoreGate:
         """True once nobody waits for what is stored."""
         self._storing: asyncio.Future[Any] | None = None
         self._blocks: list[tuple[Iq, Element]] = []
+        self.held_bytes = 0
+        """Bytes of the blocks that wait, as they came."""
 
     def close(self, event: events.Event, storing: asyncio.Future[Any]) -> None:
         """Hold all back until ``storing`` is done."""
@@ -46,22 +48,18 @@ class StoreGate:
     def drop(self) -> None:
         """Stay open: the session is over. What is being stored will be, but nobody waits for it."""
         self._storing, self.is_closed, self.is_dropped = None, False, True
-        self._blocks.clear()
+        self._blocks, self.held_bytes = [], 0
 
     def hold(self, request: Iq, payload: Element) -> bool:
         """Keep a block that cannot be read now; return False if it can. BytestreamFailed if too many wait."""
         if not self.is_closed and not self._blocks:
             return False
         self._blocks.append((request, payload))
+        self.held_bytes += len(payload.text or "")
         if len(self._blocks) > HELD_BLOCKS:
-            self._blocks.clear()
+            self._blocks, self.held_bytes = [], 0
             raise BytestreamFailed(f"the peer sent more than {HELD_BLOCKS} blocks that nobody had answered")
         return True
-
-    @property
-    def held_bytes(self) -> int:
-        """Bytes of the blocks that wait, as they came."""
-        return sum(len(payload.text or "") for _, payload in self._blocks)
 
     def _open(self, event: events.Event, storing: asyncio.Future[Any]) -> None:
         failure = storing.exception()
@@ -76,6 +74,6 @@ class StoreGate:
 
     def _read_held(self) -> None:
         if not self.is_closed:
-            blocks, self._blocks = self._blocks, []
+            blocks, self._blocks, self.held_bytes = self._blocks, [], 0
             for request, payload in blocks:
                 self._read(request, payload)

@@ -138,6 +138,11 @@ class SecretTable:
         encrypted = connection.execute(select(_SECRETS.c.value).where(_is_secret(peer, kind, key_id, own))).scalar()
         return None if encrypted is None else self._decrypt(connection, _secret_row(peer, kind, key_id, own, encrypted))
 
+    def secret_kinds(self, connection: Connection, peer: str, owns: set[str]) -> frozenset[str]:
+        """Return the kinds of secrets that there are with the peer, at any of these addresses of ours."""
+        query = select(_SECRETS.c.kind).where(and_(_SECRETS.c.peer == peer, _SECRETS.c.own.in_(owns)))
+        return frozenset(connection.execute(query).scalars())
+
     def secret_ids(self, connection: Connection, peer: str, kind: str, own: str = "") -> tuple[str, ...]:
         """Return the ids of the secrets of this kind, sorted."""
         of_kind = and_(_SECRETS.c.peer == peer, _SECRETS.c.kind == kind, _SECRETS.c.own == own)

@@ -136,11 +136,6 @@ class SQLStore:
             return None
         return f"The store {self.path} was made by an older version and is migrated now. Its old content is kept in {backup}."
 
-    def data_version(self) -> int:
-        """Return another number whenever anybody has written. Takes 5 µs."""
-        with self._lock:
-            return self._database.data_version()
-
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
         with self._lock, self._database.reading() as connection:
@@ -272,6 +267,11 @@ class SQLStore:
         """Return the secret, or None."""
         with self._reading() as connection:
             return self._secrets.secret(connection, require_bare(bare_jid), kind, key_id, self.own(own))
+
+    def secret_kinds(self, bare_jid: str, own: str = "") -> frozenset[str]:
+        """Return the kinds of secrets that there are, also from before a component's addresses were told apart."""
+        with self._reading() as connection:
+            return self._secrets.secret_kinds(connection, require_bare(bare_jid), {self.own(own), ""})
 
     def secret_ids(self, bare_jid: str, kind: str, own: str = "") -> tuple[str, ...]:
         """Return the ids of the secrets of this kind, sorted."""

@@ -43,7 +43,6 @@ class OwnKeyLoader:
         self._loop, self._store = loop, store
         self.on_rotated: Callable[[OwnKey, OwnKey], None] = lambda old, new: None
         """Called with the old key and the new one when ``refresh`` has found that the key was rotated."""
-        self._version = store.data_version()
         self._on_loaded: Callable[[BaseException | None], None] | None = on_loaded
         self._loading: Future[Identity] = Future()
         self._loading.add_done_callback(self._report_soon)
@@ -82,9 +81,7 @@ class OwnKeyLoader:
 
     def current(self) -> Identity:
         """Return our key, loaded again if another process has rotated it. Asked for each session. Raises what they do."""
-        if (version := self._store.data_version()) != self._version:
-            self.refresh()
-            self._version = version
+        self.refresh()
         return self.identity
 
     async def wait_loaded(self) -> OwnKey:

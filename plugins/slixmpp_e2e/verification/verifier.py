@@ -82,11 +82,12 @@ class Verifier:
 
         Each must prove the peer before a stanza flows. Empty: a password that must be derived first. PasswordLocked.
         """
-        declared = self._trust_file.secrets(account, own_account)
-        found = {}
+        declared, stored = self._trust_file.secrets(account, own_account), self._store.secret_kinds(account, own_account)
+        found: dict[str, bytes] = {}
         for method in ("psk", "srp"):
-            secret = declared[method] if method in declared else stored_secret(self._store, account, method, own_account)
-            if secret is not None:
+            if method in declared:
+                found[method] = declared[method]
+            elif method in stored and (secret := stored_secret(self._store, account, method, own_account)) is not None:
                 found[method] = secret
         if "srp" in found:
             self._attempts.check(account, own_account)

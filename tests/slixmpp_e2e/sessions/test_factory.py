@@ -21,7 +21,7 @@ async def test_a_store_that_fails_is_no_refusal(env: Env, monkeypatch: pytest.Mo
     def fails(*_: object) -> None:
         raise StoreError(plugin._store.path, "unreadable")
 
-    monkeypatch.setattr(plugin._store, "secret_ids", fails)
+    monkeypatch.setattr(plugin._store, "secret_kinds", fails)
     with pytest.raises(StoreError):
         plugin._client._factory.create(role, ALICE, BOB)
 

@@ -204,7 +204,6 @@ def test_whoever_asks_for_changes_disturbs_nobody_who_reads(store: SQLStore) -> 
         reading = pool.submit(lambda: [store.has_used_e2e(BOB) for _ in range(2000)])
         while not reading.done():
             store._database._unsettled = True
-            store.data_version()
             store.changed_peers()
     assert all(reading.result())
 

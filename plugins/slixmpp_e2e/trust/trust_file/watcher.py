@@ -90,8 +90,8 @@ class TrustFile:
         """Return the secrets that the file shares with an account, by method. Empty: a password that was not derived yet."""
         rule = self.rules.of(bare)[0]
         found = {} if rule.psk is None else {"psk": rule.psk}
-        if (key := self.password(bare, our_jid)) is not None:
-            found["srp"] = self._derived.get(key, b"")
+        if rule.password is not None:
+            found["srp"] = self._derived.get(PasswordKey(rule.password, our_jid, bare), b"")
         return found
 
     def password(self, bare: str, our_jid: str) -> PasswordKey | None:
