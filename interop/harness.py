@@ -170,7 +170,7 @@ class Harness:
         await _hang_up(client)
 
     async def settle(self, *clients: ClientXMPP) -> None:
-        """Return when all stanzas that these clients sent are handled, and all stanzas to them have arrived."""
+        """Return when all stanzas that these clients sent are handled, and all stanzas to them have arrived and are stored."""
         for _ in range(2):
             for client in clients:
                 await client.get_roster(timeout=ROSTER_SECONDS)
@@ -179,6 +179,10 @@ class Harness:
                     if domain != client.boundjid.domain:
                         query = client.make_iq_get("http://jabber.org/protocol/disco#info", ito=domain)
                         await query.send(timeout=ROSTER_SECONDS)
+            for client in clients:
+                plugins: Any = client.plugin
+                if "e2e" in plugins:
+                    await plugins["e2e"]._store.run(tuple)
 
     def find_text(self, *words: str) -> list[str]:
         """Return the handled elements in which one of ``words`` can be read: plain, escaped, or in base64."""
