@@ -29,6 +29,7 @@ from xmpp_e2e.errors import (
     Timeout,
     TLSFailed,
     UncleanClose,
+    UntrustedKey,
 )
 from xmpp_e2e.inner.context import Context
 from xmpp_e2e.inner.conversation import Conversation
@@ -147,13 +148,9 @@ class Session:
             with self._fail_on_error(now):
                 self._conversation.update_known_keys(known_keys, now)
 
-    def update_terms(
-        self, trust_model: TrustModel, on_key_change: OnKeyChange, min_assurance: Assurance, now: float
-    ) -> None:
+    def update_terms(self, trust_model: TrustModel, on_key_change: OnKeyChange, min_assurance: Assurance, now: float) -> None:
         """Assess the peer's key again, by other terms than those in the config so far: the session waits, goes on or ends."""
-        self.config = replace(
-            self.config, trust_model=trust_model, on_key_change=on_key_change, min_assurance=min_assurance
-        )
+        self.config = replace(self.config, trust_model=trust_model, on_key_change=on_key_change, min_assurance=min_assurance)
         if self._conversation is not None:
             with self._fail_on_error(now):
                 self._conversation.update_config(self.config, now)
@@ -409,6 +406,8 @@ class Session:
             self._tls = None
         if self._conversation is not None:
             if not isinstance(error, TLSFailed):
+                if isinstance(error, UntrustedKey):
+                    self._conversation.out.drop_stanzas()  # what waits is not for this key
                 if not closing:
                     self._conversation.send_abort(error)
                 self._close_tls(self._conversation)
@@ -437,4 +436,3 @@ class Session:
             raise
         except E2EError as error:
             self._fail(error, now)
-

@@ -106,6 +106,7 @@ class Client:
             self._outgoing.write_own_iqs,
             self._outgoing.filter_outgoing,
         )
+        self._is_unloaded = False
         adapter.add_filters(xmpp, *self._filters)
         self.watch()
 
@@ -130,9 +131,7 @@ class Client:
     def _build_sessions(self) -> Admission:
         settings = self._settings
         self.limits: SessionLimits[SessionDriver] = SessionLimits(settings.limits)
-        self.allow_list = AllowList(
-            self._xmpp, settings.accept_from, self._store.has_used_e2e, lambda: self._own_key.is_loaded
-        )
+        self.allow_list = AllowList(self._xmpp, settings.accept_from, self._store.has_used_e2e, lambda: self._own_key.is_loaded)
         self._factory = SessionFactory(
             settings.terms,
             self._own_key,
@@ -151,13 +150,17 @@ class Client:
     def _build_messages(self) -> Signalling:
         xmpp, settings = self._xmpp, self._settings
         self.router = Router(
-            xmpp, self._own_key, self._store, self.peers, self._presence, self.registry, self._emitter,
+            xmpp,
+            self._own_key,
+            self._store,
+            self.peers,
+            self._presence,
+            self.registry,
+            self._emitter,
             self._rooms,
         )
         self.routes = RouteCache(self.router, self._clock)
-        self._outgoing = OutgoingFilter(
-            xmpp, self._channel, self._rooms, self._iqs, self.peers, self.routes, self._failures
-        )
+        self._outgoing = OutgoingFilter(xmpp, self._channel, self._rooms, self._iqs, self.peers, self.routes, self._failures)
         self.queue = SendQueue(
             self._loop,
             self.routes,
@@ -234,7 +237,10 @@ class Client:
 
     def on_keys(self, account: str, own: str) -> None:
         """We have decided about a key of an account, at one of our addresses."""
-        self._poller.keys.skip(account)
+        if self._is_unloaded:
+            return
+        if not self._xmpp.is_component:  # at another of its addresses somebody else may have decided meanwhile
+            self._poller.keys.skip(account)
         self.changes.on_keys(account, own)
 
     def _on_settings(self, account: str) -> None:
@@ -268,6 +274,7 @@ class Client:
 
     def unload(self, error: E2EError) -> None:
         """End everything: sessions end, what waits fails, the filters go."""
+        self._is_unloaded = True
         self._questions.end()
         self.streams.on_unload(error)
         self._recorder.end()

@@ -170,7 +170,7 @@ class KeyRotated(SessionEvent):
     @property
     def told_once(self) -> Hashable:
         """The keys: the peer may say it in many sessions."""
-        return bare(self.peer), self.old, self.new
+        return bare(self.session.own_jid), bare(self.peer), self.old, self.new
 
     def __str__(self) -> str:
         return rotation_alarm(bare(self.peer), self.old, self.new)
@@ -372,9 +372,7 @@ RENAMED = {
 
 def _key_changed(session: E2ESession, event: core.KeyChanged) -> KeyChanged:
     assessment, text = event.assessment, key_alarm(event.assessment, bare(session.peer))
-    return KeyChanged(
-        session, assessment.status.value, assessment.fingerprint, event.known, assessment.decision.value, text
-    )
+    return KeyChanged(session, assessment.status.value, assessment.fingerprint, event.known, assessment.decision.value, text)
 
 
 def _verification_required(session: E2ESession, event: core.VerificationRequired) -> VerificationRequired:

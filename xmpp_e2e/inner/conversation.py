@@ -42,9 +42,7 @@ class Conversation:
         need = () if verified and config.verify_when is VerifyWhen.FIRST else config.required_methods
         self._verifications = Verifications(context, self._gate, binding, need)
         self._reader = reader.Reader()
-        self._hello = elements.Hello(
-            context.role, sid, digest, methods=config.methods, need=need, rotations=config.rotations
-        )
+        self._hello = elements.Hello(context.role, sid, digest, methods=config.methods, need=need, rotations=config.rotations)
         """Our hello, apart from ``require``."""
         self._peer_knows_rotations = False
         self._rotation_received = False
@@ -184,6 +182,8 @@ class Conversation:
             elif isinstance(item, reader.End):
                 self._on_stream_close(now)
             elif item.tag in _STANZAS:
+                if self._rotation_received:
+                    raise StreamError("the peer has given up this key, and sends stanzas all the same", "policy-violation")
                 self._gate.receive_stanza(item, self._reader.size, now, self._reader.element_memory)
             elif item.tag in elements.OF_PROOFS:
                 self._verifications.receive(item, now)

@@ -25,6 +25,7 @@ class SendBuffer:
     def __init__(self) -> None:
         self._waiting = bytearray()
         self._stanza_bytes = 0  # in all
+        self._first_stanza: int | None = None  # where the first that waits begins
         self.started = False
         """True once the header is written."""
 
@@ -48,6 +49,8 @@ class SendBuffer:
         if len(data) > room:
             raise SendBufferFull(f"{len(data)} bytes do not fit: {room} are free until the peer has taken what was sent before")
         self._stanza_bytes += len(data)
+        if self._first_stanza is None:
+            self._first_stanza = len(self._waiting)
         self._waiting += data
 
     def error(self, condition: str) -> None:
@@ -60,8 +63,16 @@ class SendBuffer:
         """Write ``</stream:stream>``."""
         self._waiting += writer.CLOSER
 
+    def drop_stanzas(self) -> None:
+        """Drop what waits from the first stanza on: it is not for this peer."""
+        if self._first_stanza is not None:
+            del self._waiting[self._first_stanza :]
+            self._first_stanza = None
+
     def take(self, limit: int | None = CHUNK_BYTES) -> bytes:
         """Take the next bytes, at most ``limit`` (None: all)."""
         piece = bytes(self._waiting[:limit])
         del self._waiting[:limit]
+        if self._first_stanza is not None:
+            self._first_stanza = max(0, self._first_stanza - len(piece)) if self._waiting else None
         return piece

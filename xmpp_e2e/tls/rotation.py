@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from xmpp_e2e.encoding import label, length_prefixed, split_length_prefixed
 from xmpp_e2e.tls.certificate import OwnKey
-from xmpp_e2e.types import Fingerprint, KnownKeys
+from xmpp_e2e.types import ROTATION, Fingerprint, KnownKeys
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
@@ -103,7 +103,10 @@ def find_rotation(
         return None
     rotations = rotations[len(verified) - 1 - verified[::-1].index(True) :]  # from the last key that is verified
     old, new = rotations[0].old_key, rotations[-1].new_key
-    fit = known_keys.is_verified(new) or (known_keys.find(new) is None and new not in known_keys.forgotten)
+    unmet = [known_keys.find(one.new_key) is None and one.new_key not in known_keys.forgotten for one in rotations]
+    after = known_keys.find(new)
+    proved = after is not None and known_keys.is_verified(new) and after.verified_by != ROTATION
+    fit = all(unmet[:-1]) and (unmet[-1] or proved)
     accounts = (account, account.rpartition("@")[2])
     if old == new or shown not in (old, new) or not fit:
         return None

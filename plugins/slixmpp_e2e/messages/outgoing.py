@@ -177,7 +177,7 @@ class OutgoingFilter:
         try:
             self._check_room_takes(stanza)
             self._plaintext(stanza)
-        except NotSent as error:
+        except E2EError as error:
             self._failures.report(stanza, error)
             return
         if isinstance(stanza, Iq):

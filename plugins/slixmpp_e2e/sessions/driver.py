@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from xml.etree.ElementTree import Element
@@ -43,6 +44,9 @@ class SessionDiscarded:
 class SessionReleased:
     """The session is over, and everything that it had to say has been said."""
 
+
+UNTOLD_OF_REFUSED = (events.SessionOpened, events.StanzaReceived, events.KeyVerified, events.KeyRotated)
+"""What nobody hears of any more once the key that says it was refused, or could not be stored."""
 
 DriverEvent = events.Event | SessionDiscarded | SessionReleased
 OnSessionEvent = Callable[["SessionDriver", DriverEvent], None]
@@ -102,7 +106,11 @@ class SessionDriver:
         self._charged = 0
         """Of our memory, what the budget knows."""
         self._released = False
-        self._gate = StoreGate(loop, self._on_stored, self.receive_ibb)
+        self._refused = False
+        """Whether what the core has to say is of a key that was refused, or could not be stored."""
+        self._known: KnownKeys | None = None
+        """What is known of the peer's keys, of which the core hears when what it said before is stored."""
+        self._gate = StoreGate(loop, self._on_stored, self.receive_ibb, lambda event: self._emit(self, event))
 
     def __repr__(self) -> str:
         return f"<SessionDriver {self.own_jid} {self.role.value} {self.peer} {self.state.value} {self.assurance}>"
@@ -190,6 +198,7 @@ class SessionDriver:
     def give_up_memory(self, error: MemoryExceeded) -> None:
         """End, and let go of what it holds; at once, if it has ended already and still holds something."""
         if self.state is State.CLOSED:
+            self._gate.drop()
             self._dispatch()
             self._release()
         else:
@@ -225,7 +234,11 @@ class SessionDriver:
 
     def update_known_keys(self, known: KnownKeys) -> None:
         """Hand over what is known of the peer's keys now."""
-        self.core.update_known_keys(known, self._now)
+        if self._gate.is_closed:
+            self._known = known
+            return
+        with self._noting_refusal():
+            self.core.update_known_keys(known, self._now)
         self._schedule()
 
     def update_settings(self, settings: PeerSettings) -> None:
@@ -238,12 +251,13 @@ class SessionDriver:
             settings.on_key_change,
             needed,
         ):
-            self.core.update_terms(settings.trust_model, settings.on_key_change, needed, self._now)
+            with self._noting_refusal():
+                self.core.update_terms(settings.trust_model, settings.on_key_change, needed, self._now)
             self._schedule()
 
     def send(self, stanza: Element) -> bool:
         """Send one stanza. False if there is no room now; LocalError if it cannot be sent. Nothing is sent then."""
-        if not self._budget.has_room(self):
+        if not (self._released or self._budget.has_room(self)):
             return False
         try:
             self.core.send_stanza(stanza if stanza.tag.startswith(_CLIENT) else of_client(stanza))
@@ -274,6 +288,7 @@ class SessionDriver:
         opens = self.state is State.CONNECTING
         try:
             if self._gate.hold(request, payload):
+                self._schedule()  # it counts as held memory
                 return
             data = self._transport.receive(request, payload)
         except BytestreamFailed as error:
@@ -336,6 +351,8 @@ class SessionDriver:
 
     def _store(self, event: events.Event) -> None:
         """Emit an event, as soon as what it says is stored."""
+        if self._refused and isinstance(event, UNTOLD_OF_REFUSED):
+            return
         try:
             storing = self._store_event(self, event) if isinstance(event, STORED) else None
         except StoreError as error:
@@ -348,8 +365,23 @@ class SessionDriver:
 
     def _on_stored(self, event: events.Event, failure: E2EError | None) -> None:
         """Emit the event, or end if it could not be stored, and go on."""
-        self._tell(event) if failure is None else self.abort(failure)
+        if (known := self._known) is not None:
+            self._known = None
+            with self._noting_refusal():
+                self.core.update_known_keys(known, self._now)
+        if failure is not None:
+            self._refused = True
+            self.abort(failure)
+        elif not (self._refused and isinstance(event, events.SessionOpened)):
+            self._tell(event)
         self.process()
+
+    @contextmanager
+    def _noting_refusal(self) -> Iterator[None]:
+        """Note whether a decision ends the session: nobody hears of what the core took from the peer before that, and waits."""
+        was_alive = self.core.state is not State.CLOSED
+        yield
+        self._refused |= was_alive and self.core.state is State.CLOSED
 
     def _tell(self, event: events.Event) -> None:
         if isinstance(event, events.SessionClosed) and not self.opened.done():  # its opening could not be stored
@@ -360,9 +392,7 @@ class SessionDriver:
     def _handle(self, event: events.Event) -> None:
         match event:
             case events.TransportAgreed(sid, block_size):
-                self._transport = IBBTransport(
-                    self._iqs, self.role, self.own_jid, self.peer, sid, block_size, self.process
-                )
+                self._transport = IBBTransport(self._iqs, self.role, self.own_jid, self.peer, sid, block_size, self.process)
                 if self.role is Role.INITIATOR:
                     self.core.bytestream_ready(self._now)
             case events.TLSEstablished():

@@ -32,6 +32,8 @@ class Share(NamedTuple):
     """A bare JID, or words for several."""
     limit: int
     """Bytes."""
+    room: int
+    """Bytes beyond which nothing more of ours is taken to wait: the rest is left to what comes."""
 
 
 class Holder(Protocol):
@@ -71,12 +73,12 @@ class MemoryBudget:
         return sum(self._held.values())
 
     def has_room(self, session: Holder) -> bool:
-        """Return whether more of ours may wait in this session: while half of each share is free, which is left to what comes.
+        """Return whether more of ours may wait in this session: while ``Share.room`` is not used up.
 
         If not, ``on_room()`` is called as soon as it may be worth while to try again.
         """
         for share in self._shares_of(session):
-            if self._used[share] > share.limit // 2:
+            if self._used[share] > share.room:
                 self._waiting.setdefault(share, {})[session] = None
                 return False
         return True
@@ -120,10 +122,12 @@ class MemoryBudget:
         if (shares := self._shares.get(session)) is None:
             account, domain = account_and_domain(session.peer)
             each = self._account_memory
-            shares = (Share(account, each), Share("all peers", EVERYBODY * each))
+            everybody = EVERYBODY * each
+            # more than strangers can use up, or they would leave no room for what is sent to contacts
+            shares = (_half(account, each), Share("all peers", everybody, everybody * 3 // 4))
             if not self._is_contact(account):
-                of_domain = Share(f"strangers of {domain}", STRANGERS_PER_DOMAIN * each)
-                shares = (*shares, of_domain, Share("all strangers", STRANGERS * each))
+                of_domain = _half(f"strangers of {domain}", STRANGERS_PER_DOMAIN * each)
+                shares = (*shares, of_domain, _half("all strangers", STRANGERS * each))
             self._shares[session] = shares
         return shares
 
@@ -134,7 +138,7 @@ class MemoryBudget:
         return max((session for session in inside if self._shares[session][0] == account), key=self._held.__getitem__)
 
     def _wake(self, share: Share) -> None:
-        if self._used[share] > share.limit // 2:
+        if self._used[share] > share.room:
             return
         waiting = self._waiting[share]
         for session in list(waiting)[:WOKEN]:
@@ -142,3 +146,7 @@ class MemoryBudget:
             session.on_room()
         if not waiting:
             del self._waiting[share]
+
+
+def _half(whose: str, limit: int) -> Share:
+    return Share(whose, limit, limit // 2)

@@ -28,9 +28,10 @@ class StoreGate:
         loop: asyncio.AbstractEventLoop,
         on_stored: Callable[[events.Event, E2EError | None], None],
         read: Callable[[Iq, Element], None],
+        on_late: Callable[[events.Event], None] = lambda event: None,
     ) -> None:
         """``on_stored`` hears that an event is stored, or why it is not; then ``read`` takes the blocks that came meanwhile."""
-        self._loop, self._on_stored, self._read = loop, on_stored, read
+        self._loop, self._on_stored, self._read, self._on_late = loop, on_stored, read, on_late
         self.is_closed = False
         """True while an event is being stored."""
         self.is_dropped = False
@@ -64,6 +65,8 @@ class StoreGate:
     def _open(self, event: events.Event, storing: asyncio.Future[Any]) -> None:
         failure = storing.exception()
         if self._storing is not storing:
+            if failure is None and isinstance(event, events.KeyRotated):
+                self._on_late(event)
             return
         self._storing, self.is_closed = None, False
         if failure is None or isinstance(failure, E2EError):

@@ -92,18 +92,23 @@ class KeyTable:
     def doubt(self, fingerprint: Fingerprint, now: float) -> bool:
         """Take back that the key is verified: it is remembered as if it had only been shown. Return False if it was not."""
         key = self._key(fingerprint)
-        if key is None or key.assurance < Assurance.VERIFIED:
+        if key is None or key.assurance < Assurance.VERIFIED or key.verified_by == RETIRED:
             return False
         self._save(replace(key, assurance=Assurance.VOUCHED, verified_by="route"), False, "doubted", now)
         return True
 
-    def rotate(self, old: Fingerprint, new: Fingerprint, now: float) -> bool:
-        """Retire a verified key, and verify the one that takes its place. Return False if either is blocked. StoreError."""
+    def rotate(self, old: Fingerprint, new: Fingerprint, now: float, pinned: bool = False) -> bool:
+        """Retire a verified key, and verify the one that takes its place. StoreError.
+
+        Return False if either is blocked, or the old one is not verified any more. ``pinned``: the trust file says that it is.
+        """
         before, after = self._key(old), self._key(new)
         if any(key is not None and key.blocked for key in (before, after)):
             return False
+        if not pinned and (before is None or before.assurance < Assurance.VERIFIED):
+            return False
         if after is None:
-            self._check_room()  # a peer can rotate without end, and each key stays
+            self._make_room()
         since = before.first_seen if before else now  # the trust file may be all that knows it
         self._save(KnownKey(old, Assurance.VERIFIED, RETIRED, since, blocked=True), before is None, RETIRED, now)
         rotated = after or KnownKey(new, Assurance.VERIFIED, ROTATION, now)
@@ -164,6 +169,15 @@ class KeyTable:
         for key in self.keys():
             self._connection.execute(insert(_TRUST).values(self._row(key)))
             self._append_history(key, INHERITED, now)
+
+    def _make_room(self) -> None:
+        """Drop the key that was retired first if there is no room: as one never met, it is refused beside a verified one."""
+        try:
+            self._check_room()
+        except StoreError:
+            retired = next((key for key in self.keys() if key.verified_by == RETIRED), None)
+            if retired is not None:
+                self._connection.execute(delete(_TRUST).where(self._which(retired.fingerprint)))
 
     def _check_room(self) -> None:
         for which, limit in (

@@ -11,11 +11,11 @@ import asyncio
 import os
 import string
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
-from functools import partial
+from contextlib import contextmanager, nullcontext
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +26,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, 
 
 from slixmpp_e2e.store import tables
 from slixmpp_e2e.store.database import AT_ONCE_MS, Changes, Database, open_database
+from slixmpp_e2e.store.error_mapping import BUSY_SECONDS
 from slixmpp_e2e.store.errors import StoreError, StoreReason
 from slixmpp_e2e.store.key_protection.key_file import key_file_beside
 from slixmpp_e2e.store.key_protection.protection import KeyProtection
@@ -160,10 +161,18 @@ class SQLStore:
     def run(self, call: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> asyncio.Future[_T]:
         """Make a call of this store in its thread, after those before it: whoever holds the store's lock blocks no event loop.
 
-        The call is made though whoever waits for it is cancelled. The future raises what the call raises.
+        The call is made though whoever waits for it is cancelled. The future raises what the call raises: soon, if the calls
+        before it have already waited in vain for whoever holds the lock.
         """
+        by = time.monotonic() + BUSY_SECONDS
+
+        def make() -> _T:
+            # who holds the store was waited for by the calls before this one
+            with self.at_once() if time.monotonic() > by else nullcontext():
+                return call(*args, **kwargs)
+
         try:
-            calling = asyncio.get_running_loop().run_in_executor(self._thread, partial(call, *args, **kwargs))
+            calling = asyncio.get_running_loop().run_in_executor(self._thread, make)
         except RuntimeError:
             raise StoreError(self.path, "the store is closed", StoreReason.UNUSABLE) from None
         return asyncio.shield(calling)
@@ -317,10 +326,12 @@ class SQLStore:
         with self._writing() as connection:
             return self._keys(connection, bare_jid, own).doubt(fingerprint, now)
 
-    def rotate_key(self, bare_jid: str, old: Fingerprint, new: Fingerprint, now: float, own: str = "") -> bool:
+    def rotate_key(
+        self, bare_jid: str, old: Fingerprint, new: Fingerprint, now: float, own: str = "", pinned: bool = False
+    ) -> bool:
         """Retire a verified key, and verify the one that takes its place. Return False if either is blocked."""
         with self._writing() as connection:
-            return self._keys(connection, bare_jid, own).rotate(old, new, now)
+            return self._keys(connection, bare_jid, own).rotate(old, new, now, pinned)
 
     def block(self, bare_jid: str, fingerprint: Fingerprint, now: float, own: str = "") -> bool:
         """Block the key, remembered or not, until it is forgotten. Return False if it was blocked before."""
@@ -371,6 +382,13 @@ class SQLStore:
         peer = require_bare(bare_jid)
         with self._writing() as connection:
             PolicyTable(connection, self.path).replace(peer, policy)
+
+    def change_policy(self, bare_jid: str, change: Callable[[PeerPolicy], PeerPolicy]) -> None:
+        """Replace the user's settings for the peer by what ``change`` makes of them. Nobody else changes them meanwhile."""
+        peer = require_bare(bare_jid)
+        with self._writing() as connection:
+            table = PolicyTable(connection, self.path)
+            table.replace(peer, change(table.policy(peer)))
 
     def watch_settings(self) -> Changes:
         """Return a watch that tells for whom ``policy`` or ``has_used_e2e`` may return something else than when last asked."""

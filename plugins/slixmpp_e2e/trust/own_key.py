@@ -75,8 +75,9 @@ class OwnKeyLoader:
         before = self.own_key
         if self._store.own_certificate() == before.certificate:
             return
+        identity = _read(self._store)
         self._loading = Future()
-        self._loading.set_result(_read(self._store))
+        self._loading.set_result(identity)
         self.on_rotated(before, self.own_key)
 
     def current(self) -> Identity:

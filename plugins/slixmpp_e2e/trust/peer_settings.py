@@ -13,7 +13,7 @@ from slixmpp_e2e.store import PeerPolicy, SQLStore
 from slixmpp_e2e.trust.trust_file.watcher import TrustFile
 from xmpp_e2e.config import VerifyWhen
 from xmpp_e2e.key_decision import OnKeyChange
-from xmpp_e2e.types import Assurance, KnownKeys, TrustModel
+from xmpp_e2e.types import Assurance, Fingerprint, KnownKeys, TrustModel
 
 CACHED_PEERS = 32_768
 """Accounts whose settings are kept in memory: as a large component has, some 400 bytes each: 13 MB. The oldest goes first."""
@@ -99,23 +99,26 @@ class PeerSettingsLookup:
 
     def set_policy(self, bare: str, policy: Policy | None = None, trust_model: TrustModel | None = None) -> None:
         """Store a policy and a trust model for an account; None leaves what is there. ConfigError if they contradict."""
-        stored = self._store.policy(bare)
-        changed = replace(stored, policy=policy or stored.policy, trust_model=trust_model or stored.trust_model)
-        account, domain = self._trust_file.rules.of(bare)
-        model = _first(account.trust_model, changed.trust_model, domain.trust_model, self._defaults.trust_model)
-        try:
-            check_combination(changed.policy, model)
-        except ValueError as error:
-            raise ConfigError(f"for {bare}: {error}") from None
-        self._set(bare, changed)
+
+        def change(stored: PeerPolicy) -> PeerPolicy:
+            changed = replace(stored, policy=policy or stored.policy, trust_model=trust_model or stored.trust_model)
+            account, domain = self._trust_file.rules.of(bare)
+            model = _first(account.trust_model, changed.trust_model, domain.trust_model, self._defaults.trust_model)
+            try:
+                check_combination(changed.policy, model)
+            except ValueError as error:
+                raise ConfigError(f"for {bare}: {error}") from None
+            return changed
+
+        self._change(bare, change)
 
     def allow_plaintext(self, bare: str, allowed: bool) -> None:
         """Store whether plaintext may leave to an account while it is without encryption."""
-        self._set(bare, replace(self._store.policy(bare), plaintext_allowed=allowed))
+        self._change(bare, lambda stored: replace(stored, plaintext_allowed=allowed))
 
-    def _set(self, bare: str, policy: PeerPolicy) -> None:
+    def _change(self, bare: str, change: Callable[[PeerPolicy], PeerPolicy]) -> None:
         with self._store.at_once():
-            self._store.set_policy(bare, policy)
+            self._store.change_policy(bare, change)
         self._on_change(bare)
 
     def is_known_account(self, bare: str) -> bool:
@@ -127,6 +130,10 @@ class PeerSettingsLookup:
             return True
         settings = self.of(bare)
         return settings.has_used_e2e or settings.has_policy or self._store.remembers(bare)
+
+    def is_pinned(self, bare: str, key: Fingerprint) -> bool:
+        """Return whether the trust file pins this key."""
+        return any(pin.fingerprint == key for pin in self._trust_file.pinned_keys(bare))
 
     def known_keys(self, bare: str, own: str) -> KnownKeys:
         """Return the keys of an account that an account of ours (``own``) knows, and those that the trust file pins for all.

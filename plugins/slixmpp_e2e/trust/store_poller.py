@@ -67,13 +67,13 @@ class StorePoller:
             return
         self._timer = self._loop().call_later(POLL_SECONDS, self._poll)
         try:
-            self._check_own_key()
             for look in self._looks:
                 look.pending |= look.changed()
                 while look.pending:
                     bare = min(look.pending)
                     look.report(bare)
                     look.pending -= {bare}
+            self._check_own_key()
         except StoreError as error:
             if not self._is_failing:  # report it once, not every second
                 self._on_error(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shlex
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -23,6 +24,8 @@ MAX_ATTEMPTS_AT_ALL_ADDRESSES = 20
 """Wrong passwords of one account at all addresses of a component together, since the right one at each. A trust file may share
 one password for all of them, and who guesses can write to any number. Four locked addresses come to that."""
 
+_Attempt = tuple[SessionDriver, AttemptStarted]
+
 
 class AttemptLimiter:
     """Lets one attempt of an account run at a time: of those made at once none would know of the others."""
@@ -30,7 +33,7 @@ class AttemptLimiter:
     def __init__(self, store: SQLStore, start: Callable[[SessionDriver, Coroutine[Any, Any, None]], None]) -> None:
         """``start`` runs a coroutine beside the event loop's handlers, while a session lasts."""
         self._store, self._start = store, start
-        self._attempts: dict[str, deque[tuple[SessionDriver, AttemptStarted]]] = {}
+        self._attempts: dict[str, deque[_Attempt]] = {}
         """By account: the attempt under way, and those that wait for its outcome."""
 
     def is_locked(self, account: str, own_account: str) -> bool:
@@ -53,28 +56,32 @@ class AttemptLimiter:
     def succeeded(self, session: SessionDriver, question: AttemptSucceeded) -> None:
         """The password was right: say so, and forget the count before the next attempt."""
         session.answer_prompt(question, b"")
-        self._start(session, self._clear(session, question))
+        account, own_account = bare(session.peer), bare(session.own_jid)
+        clearing = self._store.run(self._store.clear_failed_attempts, account, question.method, own_account)
+        attempts = self._attempts.get(account)
+        self._start(session, self._clear(session, clearing, attempts[0] if attempts else None))
 
     def finished(self, session: SessionDriver) -> None:
         """The session's attempt is decided, or the session is over: the next attempt is counted."""
-        account = bare(session.peer)
+        self._remove(bare(session.peer), lambda attempt: attempt[0] is session)
+
+    def _remove(self, account: str, is_over: Callable[[_Attempt], bool]) -> None:
         attempts = self._attempts.get(account, deque())
-        was_first = bool(attempts) and attempts[0][0] is session
-        for attempt in [attempt for attempt in attempts if attempt[0] is session]:
+        was_first = bool(attempts) and is_over(attempts[0])
+        for attempt in [attempt for attempt in attempts if is_over(attempt)]:
             attempts.remove(attempt)
         if not attempts:
             self._attempts.pop(account, None)
         elif was_first:
             self._start(attempts[0][0], self._count(*attempts[0]))
 
-    async def _clear(self, session: SessionDriver, question: AttemptSucceeded) -> None:
+    async def _clear(self, session: SessionDriver, clearing: asyncio.Future[None], decided: _Attempt | None) -> None:
         try:
-            own_account = bare(session.own_jid)
-            await self._store.run(self._store.clear_failed_attempts, bare(session.peer), question.method, own_account)
+            await clearing
         except StoreError as error:
             session.abort(error)
-        else:
-            self.finished(session)
+        else:  # the session may have begun another attempt meanwhile
+            self._remove(bare(session.peer), lambda attempt: attempt is decided)
 
     async def _count(self, session: SessionDriver, question: AttemptStarted) -> None:
         """Count it durably: all processes together have no more than MAX_PASSWORD_ATTEMPTS."""

@@ -15,6 +15,7 @@ from slixmpp_e2e.store import SQLStore, StoreError
 from slixmpp_e2e.trust.peer_settings import PeerSettingsLookup
 from slixmpp_e2e.xmpp.emitter import Emitter
 from xmpp_e2e import events
+from xmpp_e2e.errors import LocalError
 from xmpp_e2e.types import Assurance, Fingerprint
 
 
@@ -50,9 +51,7 @@ class KeyRecorder:
         """Forget the session."""
         self._proved.pop(driver, None)
 
-    def _what_to_write(
-        self, driver: SessionDriver, account: str, own: str, event: events.Event
-    ) -> Callable[[], object] | None:
+    def _what_to_write(self, driver: SessionDriver, account: str, own: str, event: events.Event) -> Callable[[], object] | None:
         store, now = self._store, time.time()
         match event:
             case events.KeyVerified():
@@ -62,7 +61,7 @@ class KeyRecorder:
             case events.KeyDoubted(fingerprint):
                 return partial(store.doubt, account, fingerprint, now, own)
             case events.KeyRotated(old, new):
-                return partial(store.rotate_key, account, old, new, now, own)
+                return partial(self._write_rotation, account, own, old, new, now, self._peers.is_pinned(account, old))
             case events.SasInterrupted(method):
                 return partial(store.count_failed_attempt, account, method, own)
             case events.SessionOpened(_, fingerprint):
@@ -74,9 +73,7 @@ class KeyRecorder:
 
     # --- in the store's thread -------------------------------------------------------------------------------------
 
-    def _write_opened(
-        self, account: str, own: str, key: Fingerprint, proved: events.KeyVerified | None, now: float
-    ) -> bool:
+    def _write_opened(self, account: str, own: str, key: Fingerprint, proved: events.KeyVerified | None, now: float) -> bool:
         changed = False
         if proved is not None:
             changed = self._write_proof(account, own, proved, now)
@@ -84,6 +81,12 @@ class KeyRecorder:
             self._store.remember_key(account, key, Assurance.VOUCHED, "route", now, own)
         if not self._store.has_used_e2e(account):
             self._store.record_e2e_use(account, now)
+        return changed
+
+    def _write_rotation(self, account: str, own: str, old: Fingerprint, new: Fingerprint, now: float, pinned: bool) -> bool:
+        changed = self._store.rotate_key(account, old, new, now, own, pinned)
+        if not changed and not self._store.known_keys(account, own).is_verified(new):
+            raise LocalError(f"another decision about the keys of {account} was stored before its rotation")
         return changed
 
     def _write_proof(self, account: str, own: str, proved: events.KeyVerified, now: float) -> bool:

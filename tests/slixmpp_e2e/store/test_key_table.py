@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -266,10 +268,12 @@ def test_rotation_retires_one_key_and_verifies_another(store: SQLStore) -> None:
 
 def test_rotation_of_a_key_that_the_trust_file_pins(store: SQLStore) -> None:
     """The store may not know it, or only as one that was shown."""
-    assert store.rotate_key(BOB, A, B, 1.0)
+    assert not store.rotate_key(BOB, A, B, 1.0)
+    assert store.rotate_key(BOB, A, B, 1.0, pinned=True)
     assert store.known_keys(BOB).find(A) == KnownKey(A, VERIFIED, "retired", 1.0, blocked=True)
     store.remember_key(EVE, A, VOUCHED, "route", 1.0)
-    assert store.rotate_key(EVE, A, B, 2.0)
+    assert not store.rotate_key(EVE, A, B, 2.0)
+    assert store.rotate_key(EVE, A, B, 2.0, pinned=True)
     assert store.known_keys(EVE).find(A) == KnownKey(A, VERIFIED, "retired", 1.0, blocked=True)
 
 
@@ -285,14 +289,18 @@ def test_rotation_to_a_key_that_is_known(store: SQLStore) -> None:
 
 
 def test_rotations_are_bounded(store: SQLStore) -> None:
-    """A peer that rotates without end fills the place that its account has, as one does that shows ever new keys."""
-    keys = [Fingerprint(bytes([number]) * 32) for number in range(KEYS_PER_PEER + 1)]
+    """A peer may rotate without end, whatever else its account has shown: the keys that were retired first go."""
+    keys = [Fingerprint(bytes([number]) * 32) for number in range(2 * KEYS_PER_PEER)]
     store.pin(BOB, keys[0], 1.0)
-    for number in range(KEYS_PER_PEER - 1):
-        store.rotate_key(BOB, keys[number], keys[number + 1], 2.0)
-    with store_error(StoreReason.TOO_MANY_KEYS, "would be one more"):
-        store.rotate_key(BOB, keys[-2], keys[-1], 3.0)
-    assert store.known_keys(BOB).is_verified(keys[-2])
+    others = [Fingerprint(bytes([200 + number]) * 32) for number in range(8)]
+    for other in others:
+        store.remember_key(BOB, other, VOUCHED, "route", 1.0)
+    for old, new in pairwise(keys):
+        assert store.rotate_key(BOB, old, new, 2.0)
+    known = store.known_keys(BOB)
+    assert len(known.keys) == KEYS_PER_PEER
+    assert [known.find(key) is not None for key in (*others, keys[0], keys[-2], keys[-1])] == [*[True] * 8, False, True, True]
+    assert [known.is_verified(key) for key in keys[-2:]] == [False, True]
 
 
 def test_forgotten_keys_are_told(store: SQLStore) -> None:

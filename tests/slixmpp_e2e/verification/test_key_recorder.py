@@ -33,7 +33,10 @@ async def record(store: SQLStore, session: Any, *told: Any, pinned: bool = False
     emitted: list[KeyDoubted] = []
     changed: list[str] = []
     pins = KnownKeys((KnownKey(KEY, Assurance.VERIFIED, "pin", 0.0),))
-    peers: Any = SimpleNamespace(known_keys=lambda account, own: pins if pinned else store.known_keys(account, own))
+    peers: Any = SimpleNamespace(
+        known_keys=lambda account, own: pins if pinned else store.known_keys(account, own),
+        is_pinned=lambda account, key: pinned,
+    )
     emitter: Any = SimpleNamespace(emit=emitted.append)
     recorder = KeyRecorder(store, peers, emitter, lambda account, own: changed.append(account))
     for event in told:
@@ -132,7 +135,7 @@ async def test_an_interruption_that_cannot_be_counted_is_an_event(store: SQLStor
     """The session is over anyhow, so the user hears of the store."""
     emitted: list[Any] = []
     emitter: Any = SimpleNamespace(emit=emitted.append)
-    peers: Any = SimpleNamespace(known_keys=store.known_keys)
+    peers: Any = SimpleNamespace(known_keys=store.known_keys, is_pinned=lambda account, key: False)
     session: Any = Session()
 
     def fail(*_: object) -> None:

@@ -50,8 +50,10 @@ class AllowList:
         jid = JID(peer)
         if not self._is_ready():
             return False  # we are not there ourselves yet: our key cannot be shown
-        if jid.full != peer:
-            return False  # another spelling than ours: their stanzas would come from one address, and ours go to another
+        if jid.full != peer or JID(own_jid).full != own_jid:
+            # another spelling than ours: stanzas would come from one address and go to another, and of a component's address
+            # nothing would be known that the user has set up
+            return False
         if not jid.resource or not jid.local:
             return False
         allowed = self._allowed
