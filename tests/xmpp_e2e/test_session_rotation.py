@@ -9,13 +9,13 @@ import pytest
 
 from tests.pair import ALICE, BOB, Pair, config, has_code, identity, message, prepare, remembers, talk
 from xmpp_e2e import events
-from xmpp_e2e.errors import Code, LocalError
+from xmpp_e2e.errors import Code, LocalError, UntrustedKey
 from xmpp_e2e.inner import elements
 from xmpp_e2e.inner.conversation import Conversation
 from xmpp_e2e.key_decision import OnKeyChange
 from xmpp_e2e.states import State
 from xmpp_e2e.tls.rotation import Rotation
-from xmpp_e2e.types import RETIRED, Assurance, KnownKeys, Role
+from xmpp_e2e.types import RETIRED, Assurance, KnownKey, KnownKeys, Role
 
 ROLES = (Role.INITIATOR, Role.RESPONDER)
 NAMES = {Role.INITIATOR: "alice", Role.RESPONDER: "bob"}
@@ -219,3 +219,20 @@ def test_comparison_is_interrupted(role: Role) -> None:
     for side in (made.alice, made.bob):
         assert side.of(events.SasInterrupted) == [events.SasInterrupted("sas")]
         assert side.session.pending_prompt is None
+
+
+@pytest.mark.parametrize("role", Role)
+def test_a_key_that_is_blocked_during_our_farewell(role: Role) -> None:
+    """A peer that does not say farewell could go on sending stanzas."""
+    pair = Pair().open()
+    ours, theirs = pair.side(role), pair.side(role.other)
+    ours.session.close(pair.now)
+    key = ours.session.fingerprint
+    assert key is not None
+    ours.session.update_known_keys(KnownKeys((KnownKey(key, Assurance.VOUCHED, "route", 1.0),)), pair.now)
+    assert ours.session.state is State.CLOSING
+    ours.session.update_known_keys(KnownKeys((KnownKey(key, Assurance.VOUCHED, "route", 1.0, blocked=True),)), pair.now)
+    theirs.session.send_stanza(message("too late"))
+    pair.run()
+    assert isinstance(ours.failure, UntrustedKey)
+    assert not ours.stanzas

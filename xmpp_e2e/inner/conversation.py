@@ -13,7 +13,17 @@ from xml.etree.ElementTree import Element
 from xmpp_e2e.authenticate.base import ChannelBinding, Prompt, run_to_end
 from xmpp_e2e.authenticate.sas_text import SasForm
 from xmpp_e2e.config import Config, VerifyWhen
-from xmpp_e2e.errors import AuthenticationFailed, Code, E2EError, LocalError, PeerRefused, SessionCancelled, StreamError, quoted
+from xmpp_e2e.errors import (
+    AuthenticationFailed,
+    Code,
+    E2EError,
+    LocalError,
+    PeerRefused,
+    SessionCancelled,
+    StreamError,
+    UntrustedKey,
+    quoted,
+)
 from xmpp_e2e.inner import elements
 from xmpp_e2e.inner.context import Context
 from xmpp_e2e.inner.gate import Gate
@@ -100,6 +110,8 @@ class Conversation:
             self.close(now)  # as stanzas are on their way
         elif state in AUTHENTICATING or state is State.OPEN:
             self._verifications.assess(now)
+        elif state is State.CLOSING and self._gate.key.is_blocked:  # stanzas may still come
+            raise UntrustedKey(self._gate.key.assess(), self._context.config.peer_jid.partition("/")[0])
 
     def close(self, now: float) -> None:
         """Say farewell in an open session."""

@@ -50,6 +50,12 @@ class KeyAssessment:
         key = self.known_keys.find(self.fingerprint)
         return key is not None and key.blocked and key.verified_by == RETIRED
 
+    @property
+    def is_blocked(self) -> bool:
+        """Return whether the user has blocked the key."""
+        key = self.known_keys.find(self.fingerprint)
+        return key is not None and key.blocked and key.verified_by != RETIRED
+
     def add_proof(self, proof: Proof) -> None:
         """Take what an authenticator has proved."""
         self.proof = proof
