@@ -37,7 +37,7 @@ demo: $(demo_ready)
 	@$(BIN)/xmpp-e2e demo
 
 # These tests take every branch of the core. Only they are measured: measuring makes them take half as long again.
-CORE := tests/xmpp_e2e tests/docs tests/attacks/test_25_ground_strings.py tests/attacks/test_38_steps.py tests/attacks/test_38_out_of_turn.py tests/attacks/test_memory.py
+CORE := tests/xmpp_e2e tests/docs tests/attacks/test_25_ground_strings.py tests/attacks/test_49_refused_rotations.py tests/attacks/test_38_steps.py tests/attacks/test_38_out_of_turn.py tests/attacks/test_memory.py
 
 # The rest is done by three on two cores: much of it waits for servers.
 test: servers style

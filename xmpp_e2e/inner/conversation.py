@@ -110,8 +110,6 @@ class Conversation:
             self.close(now)  # as stanzas are on their way
         elif state in AUTHENTICATING or state is State.OPEN:
             self._verifications.assess(now)
-        elif state is State.CLOSING and self._gate.key.is_blocked:  # stanzas may still come
-            raise UntrustedKey(self._gate.key.assess(), self._context.config.peer_jid.partition("/")[0])
 
     def close(self, now: float) -> None:
         """Say farewell in an open session."""
@@ -194,8 +192,7 @@ class Conversation:
             elif isinstance(item, reader.End):
                 self._on_stream_close(now)
             elif item.tag in _STANZAS:
-                if self._rotation_received:
-                    raise StreamError("the peer has given up this key, and sends stanzas all the same", "policy-violation")
+                self._check_may_speak()
                 self._gate.receive_stanza(item, self._reader.size, now, self._reader.element_memory)
             elif item.tag in elements.OF_PROOFS:
                 self._verifications.receive(item, now)
@@ -204,6 +201,13 @@ class Conversation:
             else:
                 what = quoted(item.tag)
                 raise StreamError(f"the peer sent an element that has no place here: {what}", "unsupported-stanza-type")
+
+    def _check_may_speak(self) -> None:
+        """Raise StreamError or UntrustedKey if the peer may only say farewell: no key is judged any more after ours."""
+        if self._rotation_received:
+            raise StreamError("the peer has given up this key, and sends stanzas all the same", "policy-violation")
+        if self._context.machine.state is State.CLOSING and self._gate.key.is_blocked:
+            raise UntrustedKey(self._gate.key.assess(), self._context.config.peer_jid.partition("/")[0])
 
     def _on_header(self, header: reader.Header) -> None:
         if (header.from_, header.to) != (self._context.config.peer_jid, self._context.config.own_jid):
