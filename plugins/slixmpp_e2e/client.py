@@ -106,7 +106,6 @@ class Client:
             self._outgoing.write_own_iqs,
             self._outgoing.filter_outgoing,
         )
-        self._is_unloaded = False
         adapter.add_filters(xmpp, *self._filters)
         self.watch()
 
@@ -237,7 +236,7 @@ class Client:
 
     def on_keys(self, account: str, own: str) -> None:
         """We have decided about a key of an account, at one of our addresses."""
-        if self._is_unloaded:
+        if self._store.is_ending:
             return
         if not self._xmpp.is_component:  # at another of its addresses somebody else may have decided meanwhile
             self._poller.keys.skip(account)
@@ -274,10 +273,8 @@ class Client:
 
     def unload(self, error: E2EError) -> None:
         """End everything: sessions end, what waits fails, the filters go."""
-        self._is_unloaded = True
         self._questions.end()
         self.streams.on_unload(error)
-        self._recorder.end()
         self._poller.stop()
         self._trust_file.stop()
         adapter.remove_filters(self._xmpp, *self._filters)

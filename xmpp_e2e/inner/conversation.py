@@ -13,17 +13,7 @@ from xml.etree.ElementTree import Element
 from xmpp_e2e.authenticate.base import ChannelBinding, Prompt, run_to_end
 from xmpp_e2e.authenticate.sas_text import SasForm
 from xmpp_e2e.config import Config, VerifyWhen
-from xmpp_e2e.errors import (
-    AuthenticationFailed,
-    Code,
-    E2EError,
-    LocalError,
-    PeerRefused,
-    SessionCancelled,
-    StreamError,
-    UntrustedKey,
-    quoted,
-)
+from xmpp_e2e.errors import AuthenticationFailed, Code, E2EError, LocalError, PeerRefused, SessionCancelled, StreamError, quoted
 from xmpp_e2e.inner import elements
 from xmpp_e2e.inner.context import Context
 from xmpp_e2e.inner.gate import Gate
@@ -206,8 +196,11 @@ class Conversation:
         """Raise StreamError or UntrustedKey if the peer may only say farewell: no key is judged any more after ours."""
         if self._rotation_received:
             raise StreamError("the peer has given up this key, and sends stanzas all the same", "policy-violation")
-        if self._context.machine.state is State.CLOSING and self._gate.key.is_blocked:
-            raise UntrustedKey(self._gate.key.assess(), self._context.config.peer_jid.partition("/")[0])
+        key = self._gate.key
+        if self._context.machine.state is not State.CLOSING or key.is_retired:
+            return
+        if (decision := key.assess()).status is KeyStatus.BLOCKED:
+            raise key.refusal(decision)
 
     def _on_header(self, header: reader.Header) -> None:
         if (header.from_, header.to) != (self._context.config.peer_jid, self._context.config.own_jid):

@@ -6,7 +6,7 @@ from xml.etree.ElementTree import Element
 
 from xmpp_e2e import events
 from xmpp_e2e.authenticate.base import Proof
-from xmpp_e2e.errors import StreamError, UntrustedKey
+from xmpp_e2e.errors import StreamError
 from xmpp_e2e.inner import elements
 from xmpp_e2e.inner.context import Context
 from xmpp_e2e.inner.key_assessment import KeyAssessment
@@ -49,7 +49,7 @@ class Gate:
             return  # its outcome decides
         # our done cannot be taken back: a key that would have to wait now must end the session
         if decision.decision is Decision.REJECT or (decision.decision is Decision.HOLD and self._done is not None):
-            raise UntrustedKey(decision, self._context.config.peer_jid.partition("/")[0])
+            raise self.key.refusal(decision)
         if decision.decision is Decision.HOLD:
             self._await_user(decision, now, verifying)
         elif self._may_send_done(decision):

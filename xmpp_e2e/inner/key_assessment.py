@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from xmpp_e2e.authenticate.base import Proof
 from xmpp_e2e.config import Config
+from xmpp_e2e.errors import UntrustedKey
 from xmpp_e2e.events import KeyChanged, KeyRotated, VerificationRequired
 from xmpp_e2e.key_decision import KeyDecision, KeyStatus, decide
 from xmpp_e2e.tls.rotation import Rotation, find_rotation
@@ -37,8 +38,7 @@ class KeyAssessment:
 
     def rotate(self, rotations: tuple[Rotation, ...]) -> KeyRotated | None:
         """Take the peer's word that a key took the place of another; return the event, or None if it does not count."""
-        account = self.config.peer_jid.partition("/")[0]
-        found = find_rotation(rotations, self.known_keys, account, self.fingerprint)
+        found = find_rotation(rotations, self.known_keys, self._account, self.fingerprint)
         if found is None:
             return None
         self.known_keys = self.known_keys.rotated(*found)
@@ -50,11 +50,13 @@ class KeyAssessment:
         key = self.known_keys.find(self.fingerprint)
         return key is not None and key.blocked and key.verified_by == RETIRED
 
+    def refusal(self, decision: KeyDecision) -> UntrustedKey:
+        """Return the error with which the session ends if the key is not good enough."""
+        return UntrustedKey(decision, self._account)
+
     @property
-    def is_blocked(self) -> bool:
-        """Return whether the user has blocked the key."""
-        key = self.known_keys.find(self.fingerprint)
-        return key is not None and key.blocked and key.verified_by != RETIRED
+    def _account(self) -> str:
+        return self.config.peer_jid.partition("/")[0]
 
     def add_proof(self, proof: Proof) -> None:
         """Take what an authenticator has proved."""

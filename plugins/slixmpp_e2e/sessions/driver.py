@@ -103,9 +103,9 @@ class SessionDriver:
         self._pending: asyncio.Handle | None = None
         self._jingle: deque[Element] = deque()
         self._waiting: list[asyncio.Future[None]] = []
-        self._charged = 0
-        """Of our memory, what the budget knows."""
         self._released = False
+        self._charged = 0
+        """Of our memory, what the budget knows: most turns change nothing, and it is not asked."""
         self._refused = False
         """Whether what the core has to say is of a key that was refused, or could not be stored."""
         self._known: KnownKeys | None = None

@@ -172,22 +172,24 @@ class KeyTable:
 
     def _make_room(self) -> None:
         """Drop the key that was retired first if there is no room: as one never met, it is refused beside a verified one."""
-        try:
-            self._check_room()
-        except StoreError:
-            retired = next((key for key in self.keys() if key.verified_by == RETIRED), None)
-            if retired is not None:
-                self._connection.execute(delete(_TRUST).where(self._which(retired.fingerprint)))
+        retired = next((key for key in self.keys() if key.verified_by == RETIRED), None)
+        if retired is not None and self._reached_limit() is not None:
+            self._connection.execute(delete(_TRUST).where(self._which(retired.fingerprint)))
 
     def _check_room(self) -> None:
+        if (limit := self._reached_limit()) is not None:
+            cause = f"{limit} keys of {self._peer} are remembered, and this would be one more"
+            raise StoreError(self._path, cause, StoreReason.TOO_MANY_KEYS)
+
+    def _reached_limit(self) -> int | None:
         for which, limit in (
             (self._which(None), KEYS_PER_PEER),
             (_TRUST.c.peer == self._peer, KEYS_AT_ALL_ADDRESSES),
         ):
             count = select(func.count()).select_from(_TRUST).where(which)
             if self._connection.execute(count).scalar_one() >= limit:
-                cause = f"{limit} keys of {self._peer} are remembered, and this would be one more"
-                raise StoreError(self._path, cause, StoreReason.TOO_MANY_KEYS)
+                return limit
+        return None
 
     def _save(self, key: KnownKey, new: bool, what: str, now: float) -> None:
         """Write the key, and the line of the history about it: never one without the other."""

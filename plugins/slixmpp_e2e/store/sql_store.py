@@ -81,6 +81,8 @@ class SQLStore:
         self._thread = ThreadPoolExecutor(1, "e2e-store")
         # a client that is dropped without unloading the plugin must not leave the file open
         self._close = weakref.finalize(self, _close, self._thread, self._write_lock, self._lock, database)
+        self.is_ending = False
+        """True once ``end`` was called: what is stored after that is for nobody here."""
         self.component: str | None = None
         """The domain of the component whose store this is."""
         changes = tables.changes
@@ -190,6 +192,7 @@ class SQLStore:
 
     def end(self) -> None:
         """Close the file when all that ``run`` was asked for is done; it is waited for no longer than in ``at_once``."""
+        self.is_ending = True
         closing = self._thread.submit(self.close)
         self._thread.shutdown(wait=False)
         wait((closing,), AT_ONCE_MS / 1000)

@@ -32,7 +32,6 @@ class KeyRecorder:
         self._store, self._peers, self._emitter, self._on_change = store, peers, emitter, on_change
         self._proved: dict[SessionDriver, events.KeyVerified] = {}
         """Proofs of keys whose sessions are not open yet."""
-        self._is_ended = False
 
     def store(self, driver: SessionDriver, event: events.Event) -> asyncio.Future[Any] | None:
         """Store a proof at once in an open session, else when it opens; all else at once. Return what is to be waited for."""
@@ -42,10 +41,6 @@ class KeyRecorder:
         writing = self._store.run(write)
         writing.add_done_callback(partial(self._on_written, driver.peer, own, event))
         return writing
-
-    def end(self) -> None:
-        """Tell nobody any more of what is stored: the store is about to be closed."""
-        self._is_ended = True
 
     def on_session_event(self, driver: SessionDriver, event: SessionReleased) -> None:
         """Forget the session."""
@@ -100,7 +95,7 @@ class KeyRecorder:
         """``writing`` returns whether the keys have changed, or the count of what was interrupted."""
         account = bare(peer)
         error = writing.exception()
-        if self._is_ended:
+        if self._store.is_ending:
             return
         if isinstance(event, events.SasInterrupted):
             if isinstance(error, StoreError):  # the session is over anyhow
