@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
@@ -248,7 +247,8 @@ async def test_what_ends_at_once_waits_for_no_store(env: Env) -> None:
     """The plugin is unloaded while the opening of a session is being stored: it fails now, and what it had to say is told."""
     alice, bob = await env.pair()
     e2e(alice)._store.record_e2e_use("bob@localhost", 1.0)
-    path, failed, ended = e2e(alice)._store.path, Events(alice, "e2e_send_failed"), Events(alice, "e2e_session_failed")
+    path, writing = e2e(alice)._store.path, e2e(alice)._store._thread
+    failed, ended = Events(alice, "e2e_send_failed"), Events(alice, "e2e_session_failed")
     with held(alice):
         alice.send_message(mto=BOB, mbody=SECRET, mtype="chat")
         while not any(driver._gate.is_closed for driver in e2e(alice)._client.registry):
@@ -257,15 +257,9 @@ async def test_what_ends_at_once_waits_for_no_store(env: Env) -> None:
         env.unload(alice)
         assert driver.closed.done()
         assert len(ended) == len(failed) == 1
-    await until(asyncio.get_running_loop().run_in_executor(None, wait_closed, path))
+    await until(asyncio.to_thread(writing.shutdown))
     with closing(sqlite3.connect(path)) as connection:  # it was stored, all the same
         assert connection.execute("SELECT peer FROM trust").fetchall() == [("bob@localhost",)]
-
-
-def wait_closed(path: Path) -> None:
-    """Wait until the store's thread has closed the file: the last connection removes the journal."""
-    while path.with_name(f"{path.name}-wal").exists():
-        time.sleep(_TICK)
 
 
 WRITER = """
