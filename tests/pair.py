@@ -15,6 +15,7 @@ from xmpp_e2e import events
 from xmpp_e2e.config import Config
 from xmpp_e2e.errors import Code, E2EError, JingleError
 from xmpp_e2e.inner.conversation import Conversation
+from xmpp_e2e.inner.resumption import Resumptions
 from xmpp_e2e.session import Session
 from xmpp_e2e.states import State
 from xmpp_e2e.tls.certificate import OwnKey
@@ -85,8 +86,8 @@ def prepare(session: Session, change: Callable[[Conversation], None]) -> None:
         return
     genuine = session._new_conversation
 
-    def new(result: HandshakeResult) -> Conversation:
-        made = genuine(result)
+    def new(result: HandshakeResult, now: float) -> Conversation:
+        made = genuine(result, now)
         change(made)
         return made
 
@@ -143,13 +144,16 @@ class Pair:
         *,
         alice_remembers: KnownKeys = NOBODY,
         bob_remembers: KnownKeys = NOBODY,
+        after: Pair | None = None,
         on_jingle: JingleHook = lambda role, element: [element],
         on_data: DataHook = lambda role, data: [data],
     ) -> None:
-        self.now = 1000.0
+        """``after``: an earlier session of the same two hosts, whose stanzas this one may resume."""
+        self.now = 1000.0 if after is None else after.now
+        self.resumptions = {role: Resumptions() for role in Role} if after is None else after.resumptions
         self.on_jingle, self.on_data = on_jingle, on_data
-        self.alice = Side(Session(Role.INITIATOR, alice or config("alice"), alice_remembers))
-        self.bob = Side(Session(Role.RESPONDER, bob or config("bob"), bob_remembers))
+        self.alice = Side(Session(Role.INITIATOR, alice or config("alice"), alice_remembers, self.resumptions[Role.INITIATOR]))
+        self.bob = Side(Session(Role.RESPONDER, bob or config("bob"), bob_remembers, self.resumptions[Role.RESPONDER]))
         self.declines = True
         """Does whoever is asked for a proof that is not set up decline at once?"""
         self._opened = False

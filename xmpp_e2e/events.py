@@ -9,6 +9,7 @@ from xmpp_e2e.authenticate.base import Computation, Prompt
 from xmpp_e2e.authenticate.sas_text import SasForm
 from xmpp_e2e.errors import E2EError
 from xmpp_e2e.key_decision import KeyDecision
+from xmpp_e2e.stream.acks import SentStanza
 from xmpp_e2e.types import Assurance, Fingerprint
 
 
@@ -177,11 +178,29 @@ class StanzaReceived:
 
 
 @dataclass(frozen=True)
+class StanzasAcknowledged:
+    """Stanzas of ours have arrived, in this session or in an earlier one with the same two keys."""
+
+    stanzas: tuple[SentStanza, ...]
+    """As ``send_stanza()`` returned them."""
+    by_peer: bool
+    """False if the peer cannot acknowledge: then it is only known that they have left."""
+
+
+@dataclass(frozen=True)
+class SessionSuperseded:
+    """This session takes the place of another one with the same two keys, which is to be ended without a word."""
+
+    sid: str
+    """The other one's Jingle sid."""
+
+
+@dataclass(frozen=True)
 class SessionClosed:
     """An open session is over."""
 
     clean: bool
-    """True if the peer's own close arrived inside TLS. If it did not, the last stanzas may be lost."""
+    """True if the peer's own close arrived inside TLS. If it did not, stanzas may be left that were not acknowledged."""
     error: E2EError | None
     """Why, if it was not clean."""
 
@@ -211,6 +230,8 @@ Event = (
     | VerificationRequired
     | SessionOpened
     | StanzaReceived
+    | StanzasAcknowledged
+    | SessionSuperseded
     | SessionClosed
     | SessionFailed
 )

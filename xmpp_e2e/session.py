@@ -33,12 +33,15 @@ from xmpp_e2e.errors import (
 )
 from xmpp_e2e.inner.context import Context
 from xmpp_e2e.inner.conversation import Conversation
+from xmpp_e2e.inner.resumption import Link, Resumptions
+from xmpp_e2e.inner.stream_management import StreamManagement
 from xmpp_e2e.key_decision import OnKeyChange
 from xmpp_e2e.negotiate import jingle as signalling
 from xmpp_e2e.negotiate.jingle import Action, Jingle, Reason
 from xmpp_e2e.negotiate.negotiation import Negotiation
 from xmpp_e2e.state_machine import StateMachine
 from xmpp_e2e.states import AUTHENTICATING, NOT_YET_OPEN, TIMEOUT_MESSAGES, State, Trigger, next_state
+from xmpp_e2e.stream.acks import SentStanza
 from xmpp_e2e.tls.connection import HandshakeResult, TLSConnection
 from xmpp_e2e.tls.rotation import Rotation
 from xmpp_e2e.types import Assurance, Fingerprint, KnownKeys, Role, TrustModel
@@ -52,11 +55,14 @@ _UNCONNECTED = frozenset({State.OFFER_SENT, State.CONNECTING})
 class Session:
     """Negotiates, encrypts and authenticates with one full JID; performs no I/O and reads no clock."""
 
-    def __init__(self, role: Role, config: Config, known_keys: KnownKeys) -> None:
-        """``known_keys``: the peer's keys that the host knows."""
+    def __init__(
+        self, role: Role, config: Config, known_keys: KnownKeys, resumptions: Resumptions | None = None
+    ) -> None:
+        """``known_keys``: the peer's keys that the host knows. ``resumptions``: one for all sessions of the host."""
         self.role = role
         self.config = config
         self._known_keys = known_keys
+        self._resumptions = resumptions or Resumptions()
         self._machine = StateMachine(config.timeouts)
         self._events: deque[events.Event] = deque()
         self._jingle: list[Element] = []
@@ -136,10 +142,18 @@ class Session:
             tls = self._start_tls()
             self._jingle.append(self._negotiation.build_accept(tls.data_to_send() or None))
 
-    def send_stanza(self, stanza: Element) -> None:
+    def send_stanza(self, stanza: Element, tag: object = None) -> SentStanza:
         """Send a stanza (in ``jabber:client``). LocalError when stanzas may not flow or there is no room; nothing is sent then.
-        The errors of ``stream.writer.element`` apply."""
-        self._talk("no stanza can be sent").send_stanza(stanza)
+        The errors of ``stream.writer.element`` apply.
+
+        What is returned, with this ``tag``, comes again in ``StanzasAcknowledged``; or the next session with the same two keys
+        sends it again, unless it is given up.
+        """
+        return self._talk("no stanza can be sent").send_stanza(stanza, tag)
+
+    def request_acknowledgement(self) -> None:
+        """Ask the peer to acknowledge at once what was sent. LocalError before TLS is up."""
+        self._talk("no acknowledgement can be asked for").management.request()
 
     def update_known_keys(self, known_keys: KnownKeys, now: float) -> None:
         """Assess the peer's key again: the host knows other keys now, since its user has pinned or refused one, say."""
@@ -241,6 +255,8 @@ class Session:
 
     def handle_timer(self, now: float) -> None:
         """Handle the time, if ``timer()`` is due."""
+        if self._conversation is not None:
+            self._conversation.management.handle_timer(now)
         due = self._machine.timer
         if due is None or now < due:
             return
@@ -268,13 +284,16 @@ class Session:
         """Return the next bytes for the bytestream, or ``b""``. Call it while the bytestream has room."""
         if self._tls is None or self.state in _UNCONNECTED:
             return b""
-        if self._conversation is not None and self._conversation.out:
-            self._tls.send(self._conversation.out.take())
+        if self._conversation is not None:
+            self._conversation.management.write()
+            if self._conversation.out:
+                self._tls.send(self._conversation.out.take())
         return self._tls.data_to_send()
 
     def timer(self) -> float | None:
         """Return when to call ``handle_timer()``, on the clock of ``now``, or None."""
-        return self._machine.timer
+        due = self._conversation.management.due if self._conversation is not None else None
+        return min((each for each in (self._machine.timer, due) if each is not None), default=None)
 
     # --- negotiate -------------------------------------------------------------------------------------------------
 
@@ -356,13 +375,17 @@ class Session:
             return
         self._machine.transition(Trigger.TLS_UP, now)
         self._events.append(events.TLSEstablished(result.protocol, result.cipher, result.group, result.peer_key))
-        self._conversation = self._new_conversation(result)
+        self._conversation = self._new_conversation(result, now)
         self._conversation.start(now)
 
-    def _new_conversation(self, result: HandshakeResult) -> Conversation:
-        context = Context(self.role, self.config, self._machine, self._events)
-        binding = self._channel_binding(result)
-        return Conversation(context, self._known_keys, binding, self.sid, self._negotiation.digest())
+    def _new_conversation(self, result: HandshakeResult, now: float) -> Conversation:
+        config, sid = self.config, self.sid
+        context = Context(self.role, config, self._machine, self._events)
+        own, peer = (jid.partition("/")[0] for jid in (config.own_jid, config.peer_jid))
+        link = Link(own, peer, config.own_key.fingerprint, result.peer_key)
+        management = StreamManagement(context, self._resumptions, link, sid, now)
+        digest = self._negotiation.digest()
+        return Conversation(context, self._known_keys, self._channel_binding(result), sid, digest, management)
 
     def _channel_binding(self, result: HandshakeResult) -> ChannelBinding:
         """Collect what proofs are bound to. The certificates are named, since the exporter does not cover the client's."""
@@ -389,6 +412,7 @@ class Session:
             raise UncleanClose("the peer closed TLS without a farewell")
         closer = self.state is State.CLOSING
         self._machine.transition(Trigger.END, now)
+        self._conversation.management.end(now, clean=True)
         if closer:
             self._terminate(Reason.SUCCESS)
         self._events.append(events.SessionClosed(clean=True, error=None))
@@ -412,6 +436,7 @@ class Session:
                     self._conversation.send_abort(error)
                 self._close_tls(self._conversation)
             self._conversation.out.take(None)
+            self._conversation.management.end(now, clean=False)
             self._conversation.release()
         if tell:
             self._terminate(Reason.SECURITY_ERROR if was in AUTHENTICATING else reason or Reason(error.jingle_reason))

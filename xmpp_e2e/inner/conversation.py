@@ -18,10 +18,12 @@ from xmpp_e2e.inner import elements
 from xmpp_e2e.inner.context import Context
 from xmpp_e2e.inner.gate import Gate
 from xmpp_e2e.inner.key_assessment import KeyAssessment
+from xmpp_e2e.inner.stream_management import StreamManagement
 from xmpp_e2e.inner.verifications import Verifications
 from xmpp_e2e.key_decision import Decision, KeyStatus
 from xmpp_e2e.states import AUTHENTICATING, WRITABLE, State, Trigger
-from xmpp_e2e.stream import NS_CLIENT, reader, send_buffer
+from xmpp_e2e.stream import NS_CLIENT, acks, reader, send_buffer, writer
+from xmpp_e2e.stream.acks import SentStanza
 from xmpp_e2e.tls.rotation import Rotation
 from xmpp_e2e.types import Assurance, KnownKeys, Role
 
@@ -31,18 +33,30 @@ _STANZAS = frozenset(f"{{{NS_CLIENT}}}{name}" for name in ("message", "presence"
 class Conversation:
     """The inner stream of one session, both ways."""
 
-    def __init__(self, context: Context, known_keys: KnownKeys, binding: ChannelBinding, sid: str, digest: bytes) -> None:
+    def __init__(
+        self,
+        context: Context,
+        known_keys: KnownKeys,
+        binding: ChannelBinding,
+        sid: str,
+        digest: bytes,
+        management: StreamManagement,
+    ) -> None:
         """``digest``: over the negotiation. TLSFailed if TLS has shown another certificate than was signalled."""
         config = context.config
         self.out = context.out
+        self.management = management
         self._context = context
-        self._gate = Gate(context, KeyAssessment(config, known_keys, run_to_end(config.authenticators[0], binding)))
+        key = KeyAssessment(config, known_keys, run_to_end(config.authenticators[0], binding))
+        self._gate = Gate(context, key, management)
         # a verified key needs no new proof, unless the user wants one in each session
         verified = self._gate.key.assess().assurance is Assurance.VERIFIED
         need = () if verified and config.verify_when is VerifyWhen.FIRST else config.required_methods
         self._verifications = Verifications(context, self._gate, binding, need)
         self._reader = reader.Reader()
-        self._hello = elements.Hello(context.role, sid, digest, methods=config.methods, need=need, rotations=config.rotations)
+        self._hello = elements.Hello(
+            context.role, sid, digest, methods=config.methods, need=need, rotations=config.rotations, acknowledges=True
+        )
         """Our hello, apart from ``require``."""
         self._peer_knows_rotations = False
         self._rotation_received = False
@@ -55,7 +69,7 @@ class Conversation:
     @property
     def memory(self) -> int:
         """Bytes that wait to be sent, or to be delivered."""
-        return len(self.out) + self._reader.memory + self._gate.memory
+        return max(len(self.out), self.management.memory) + self._reader.memory + self._gate.memory
 
     @property
     def peer_closed(self) -> bool:
@@ -104,7 +118,7 @@ class Conversation:
     def close(self, now: float) -> None:
         """Say farewell in an open session."""
         self._context.machine.transition(Trigger.CLOSE, now)
-        self.out.close_stream()
+        self._close_stream()
 
     def announce_rotation(self, rotations: tuple[Rotation, ...], now: float) -> None:
         """Tell the peer that another key has taken the place of ours, if they can take it, and close. LocalError."""
@@ -116,12 +130,12 @@ class Conversation:
         self._verifications.interrupt()
         self.close(now)
 
-    def send_stanza(self, stanza: Element) -> None:
+    def send_stanza(self, stanza: Element, tag: object) -> SentStanza:
         """Send a stanza. LocalError when stanzas may not flow or there is no room."""
         state = self._context.machine.state
         if state not in WRITABLE:
             raise LocalError(f"no stanza can be sent now: the session is {state.value}")
-        self.out.stanza(stanza, early=state is not State.OPEN)
+        return self.management.send(writer.element(stanza), tag)
 
     def request_verification(self, method: str, now: float, secret: bytes | None, form: SasForm) -> None:
         """Let ``method`` run beyond what the hellos require, or agree to the peer's request. LocalError if it cannot run."""
@@ -181,9 +195,9 @@ class Conversation:
                 self._on_header(item)
             elif isinstance(item, reader.End):
                 self._on_stream_close(now)
-            elif item.tag in _STANZAS:
+            elif item.tag in _STANZAS or item.tag in acks.ELEMENTS:
                 self._check_may_speak()
-                self._gate.receive_stanza(item, self._reader.size, now, self._reader.element_memory)
+                self._gate.receive(item, self._reader.size, now, self._reader.element_memory)
             elif item.tag in elements.OF_PROOFS:
                 self._verifications.receive(item, now)
             elif item.tag in self._ON_ELEMENT:
@@ -215,6 +229,7 @@ class Conversation:
         if hello.require > Assurance.VOUCHED or hello.need or self._hello.need:  # a user may have to type a password
             self._context.machine.extend_for_user(now)
         self._gate.peer_methods = hello.methods
+        self.management.note_hello(supported=hello.acknowledges)
         self._peer_knows_rotations = hello.rotations is not None
         self._note_rotation(hello.rotations or ())
         first, second = ours, hello
@@ -269,4 +284,8 @@ class Conversation:
         self._context.machine.transition(Trigger.PEER_CLOSED, now)
         if was is State.OPEN:
             self._verifications.interrupt()
-            self.out.close_stream()
+            self._close_stream()
+
+    def _close_stream(self) -> None:
+        self.management.acknowledge()
+        self.out.close_stream()

@@ -25,6 +25,8 @@ HELLO, STEP, DONE, ABORT, REQUEST, DECLINE, RESULT, ROTATION = (
 OF_PROOFS = frozenset({STEP, REQUEST, DECLINE, RESULT})
 """Elements about proofs."""
 
+_SM = "3"
+"""The version of XEP-0198 that is spoken inside, as the end of its namespace has it."""
 _MAX_STEP = 1024
 """Characters of a step: the longest, a salt and a number of 4096 bits, takes 715."""
 
@@ -45,6 +47,8 @@ class Hello:
     """The sender's minimum: information for the other side's prompt."""
     rotations: tuple[Rotation, ...] | None = None
     """How the sender came to its key, the oldest first; None if it does not know what that is."""
+    acknowledges: bool = False
+    """Whether the sender acknowledges stanzas (XEP-0198)."""
 
     def verify_matches(self, ours: Hello) -> None:
         """Raise AuthenticationFailed (NEGOTIATION_ALTERED) unless this, the peer's hello, mirrors ``ours``."""
@@ -83,6 +87,8 @@ def build_hello(hello: Hello) -> Element:
     )
     if hello.rotations is not None:
         element.set("rotations", _encode_rotations(hello.rotations))
+    if hello.acknowledges:
+        element.set("sm", _SM)
     return element
 
 
@@ -101,6 +107,7 @@ def parse_hello(element: Element) -> Hello:
             need=need,
             require=Assurance.parse(element.attrib["require"]),
             rotations=unpack(strict_base64(element.attrib["rotations"])) if "rotations" in element.attrib else None,
+            acknowledges=element.get("sm") == _SM,
         )
     except (KeyError, ValueError):
         raise StreamError("the peer's hello is malformed", "bad-format") from None

@@ -10,8 +10,10 @@ from xmpp_e2e.errors import StreamError
 from xmpp_e2e.inner import elements
 from xmpp_e2e.inner.context import Context
 from xmpp_e2e.inner.key_assessment import KeyAssessment
+from xmpp_e2e.inner.stream_management import StreamManagement
 from xmpp_e2e.key_decision import Decision, KeyDecision, KeyStatus
 from xmpp_e2e.states import AWAITING_OUR_DONE, HELLOS_CHECKED, State, Trigger
+from xmpp_e2e.stream import acks
 from xmpp_e2e.types import Assurance
 
 EARLY_BUFFER_BYTES = 64 * 1024
@@ -21,8 +23,8 @@ EARLY_BUFFER_BYTES = 64 * 1024
 class Gate:
     """Decides whether stanzas may flow, and buffers those that come early."""
 
-    def __init__(self, context: Context, key: KeyAssessment) -> None:
-        self.key = key
+    def __init__(self, context: Context, key: KeyAssessment, management: StreamManagement) -> None:
+        self.key, self._management = key, management
         self.assurance = Assurance.NONE
         self.peer_methods: tuple[str, ...] = ()
         """Methods with a secret that the peer's hello names."""
@@ -67,17 +69,18 @@ class Gate:
         else:
             self._context.machine.transition(Trigger.DONE, now)
 
-    def receive_stanza(self, stanza: Element, size: int, now: float, memory: int = 0) -> None:
-        """Deliver a stanza of ``size`` bytes on the wire and ``memory`` bytes here, or buffer it until our policy is met."""
+    def receive(self, element: Element, size: int, now: float, memory: int = 0) -> None:
+        """Deliver a stanza, or handle an acknowledgement, of ``size`` bytes on the wire and ``memory`` bytes here; or buffer it
+        until our policy is met."""
         machine = self._context.machine
         machine.transition(Trigger.STANZA, now)
         if machine.state is not State.DONE_RECEIVED:
-            self._deliver(stanza)
+            self._handle(element, now)
             return
         self._early_bytes += size
         if self._early_bytes > EARLY_BUFFER_BYTES:
             raise StreamError("the peer sent more than is buffered before our policy is met", "policy-violation")
-        self._early.append(stanza)
+        self._early.append(element)
         self.memory += memory
 
     def release(self) -> None:
@@ -105,9 +108,10 @@ class Gate:
         """Enter OPEN; there is no other way into it, and it takes a proof."""
         self._context.machine.transition(trigger, now, proof)
         self._context.events.append(events.SessionOpened(self.assurance, proof.key))
+        self._management.opened()
         early, self._early, self.memory = self._early, [], 0
-        for stanza in early:
-            self._deliver(stanza)
+        for element in early:
+            self._handle(element, now)
 
     def _await_user(self, decision: KeyDecision, now: float, verifying: bool) -> None:
         """Wait until the user or a proof acts; say so if both hellos are checked and no proof is on its way."""
@@ -117,9 +121,13 @@ class Gate:
             if required is not None:
                 self._context.events.append(required)
 
-    def _deliver(self, stanza: Element) -> None:
-        """Set ``from`` and ``to`` by the session; those of the stanza do not count."""
+    def _handle(self, element: Element, now: float) -> None:
+        if element.tag in acks.ELEMENTS:
+            self._management.receive(element)
+            return
+        self._management.count(now)
+        # those that the stanza claims do not count
         config = self._context.config
-        stanza.set("from", config.peer_jid)
-        stanza.set("to", config.own_jid)
-        self._context.events.append(events.StanzaReceived(stanza))
+        element.set("from", config.peer_jid)
+        element.set("to", config.own_jid)
+        self._context.events.append(events.StanzaReceived(element))

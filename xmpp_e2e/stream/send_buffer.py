@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from xml.etree.ElementTree import Element, SubElement
 
-from xmpp_e2e.errors import SendBufferFull
 from xmpp_e2e.stream import NS_STREAM, writer
 
 SEND_BUFFER_BYTES = 6 * 1024 * 1024
@@ -20,38 +20,35 @@ _NS_CONDITIONS = "urn:ietf:params:xml:ns:xmpp-streams"
 
 
 class SendBuffer:
-    """Writes the stream, and buffers it until it is taken."""
+    """Writes the stream, and buffers it until it is taken. Stanzas are kept as they are, not copied."""
 
     def __init__(self) -> None:
-        self._waiting = bytearray()
-        self._stanza_bytes = 0  # in all
-        self._first_stanza: int | None = None  # where the first that waits begins
+        self._pieces: deque[bytes] = deque()
+        self._size = 0
+        self._taken = 0
+        """Pieces that were taken."""
+        self._first_stanza: int | None = None
+        """The number of the piece with the first stanza."""
         self.started = False
         """True once the header is written."""
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return self._size
 
     def header(self, from_: str, to: str, *, id: str | None) -> None:
         """Write the stream header, first of all."""
-        self._waiting += writer.header(from_, to, id=id)
+        self._write(writer.header(from_, to, id=id))
         self.started = True
 
     def element(self, element: Element) -> None:
         """Write an element that is no stanza."""
-        self._waiting += writer.element(element)
+        self._write(writer.element(element))
 
-    def stanza(self, stanza: Element, *, early: bool) -> None:
-        """Write a stanza. SendBufferFull if too much waits, or (``early``) if the peer's done must come first; the writer's
-        errors apply."""
-        data = writer.element(stanza)
-        room = EARLY_STANZA_BYTES - self._stanza_bytes if early else SEND_BUFFER_BYTES - len(self._waiting)
-        if len(data) > room:
-            raise SendBufferFull(f"{len(data)} bytes do not fit: {room} are free until the peer has taken what was sent before")
-        self._stanza_bytes += len(data)
+    def stanza(self, data: bytes) -> None:
+        """Write a stanza."""
         if self._first_stanza is None:
-            self._first_stanza = len(self._waiting)
-        self._waiting += data
+            self._first_stanza = self._taken + len(self._pieces)
+        self._write(data)
 
     def error(self, condition: str) -> None:
         """Write a stream error (RFC 6120 §4.9)."""
@@ -61,18 +58,29 @@ class SendBuffer:
 
     def close_stream(self) -> None:
         """Write ``</stream:stream>``."""
-        self._waiting += writer.CLOSER
+        self._write(writer.CLOSER)
 
     def drop_stanzas(self) -> None:
         """Drop what waits from the first stanza on: it is not for this peer."""
-        if self._first_stanza is not None:
-            del self._waiting[self._first_stanza :]
-            self._first_stanza = None
+        while self._first_stanza is not None and self._pieces and self._taken + len(self._pieces) > self._first_stanza:
+            self._size -= len(self._pieces.pop())
 
     def take(self, limit: int | None = CHUNK_BYTES) -> bytes:
         """Take the next bytes, at most ``limit`` (None: all)."""
-        piece = bytes(self._waiting[:limit])
-        del self._waiting[:limit]
-        if self._first_stanza is not None:
-            self._first_stanza = max(0, self._first_stanza - len(piece)) if self._waiting else None
-        return piece
+        taken: list[bytes] = []
+        room = self._size if limit is None else limit
+        while self._pieces and room:
+            piece = self._pieces.popleft()
+            if len(piece) > room:
+                self._pieces.appendleft(piece[room:])
+                piece = piece[:room]
+            else:
+                self._taken += 1
+            room -= len(piece)
+            self._size -= len(piece)
+            taken.append(piece)
+        return b"".join(taken)
+
+    def _write(self, data: bytes) -> None:
+        self._pieces.append(data)
+        self._size += len(data)
