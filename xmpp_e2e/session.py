@@ -99,6 +99,13 @@ class Session:
         return self._tls.waiting + self._conversation.memory
 
     @property
+    def unacknowledged(self) -> tuple[SentStanza, ...]:
+        """What was sent in this session, or resent, and neither acknowledged nor given up."""
+        if self._conversation is None:
+            return ()
+        return self._conversation.management.unacknowledged
+
+    @property
     def is_verifying(self) -> bool:
         """Return whether an authenticator runs or waits for its turn; its outcome decides about the key."""
         return self._conversation is not None and self._conversation.is_verifying

@@ -6,8 +6,9 @@ import asyncio
 from typing import Any, Protocol
 
 from slixmpp.basexmpp import BaseXMPP
+from slixmpp.xmlstream.stanzabase import StanzaBase
 
-from slixmpp_e2e.events import FROM_CORE, StoreFailed, TrustFileFailed
+from slixmpp_e2e.events import Delivered, Sent, StoreFailed, TrustFileFailed
 from slixmpp_e2e.messages.changes import PeerChanges
 from slixmpp_e2e.messages.failures import SendFailures
 from slixmpp_e2e.messages.incoming import IncomingFilter
@@ -32,6 +33,7 @@ from slixmpp_e2e.sessions.signalling import Signalling
 from slixmpp_e2e.settings import Settings
 from slixmpp_e2e.store import SQLStore
 from slixmpp_e2e.store.errors import StoreError
+from slixmpp_e2e.translation import FROM_CORE
 from slixmpp_e2e.trust.own_key import OwnKeyLoader
 from slixmpp_e2e.trust.peer_settings import PeerSettingsLookup
 from slixmpp_e2e.trust.store_poller import StorePoller
@@ -165,7 +167,7 @@ class Client:
             self.routes,
             self.registry,
             self._iqs,
-            Senders(self._outgoing.write_plaintext, self._failures.report),
+            Senders(self._outgoing.write_plaintext, self._failures.report, self._on_sent, self._on_delivered),
             # not `is_known`: whoever has once used encryption with us is known, and any stranger can
             self.allow_list.is_contact,
             seconds=settings.queue_seconds,
@@ -173,7 +175,15 @@ class Client:
         )
         self._outgoing.attach(self.queue)
         self.changes = PeerChanges(
-            xmpp, self._presence, self._rooms, self.peers, self.routes, self.registry, self.allow_list, self._emitter
+            xmpp,
+            self._presence,
+            self._rooms,
+            self.peers,
+            self.routes,
+            self.registry,
+            self.allow_list,
+            self._emitter,
+            self.queue.on_presence,
         )
         self._questions = RoomQuestions(xmpp, self._rooms, self._channel.own_jid, self._loop)
         signalling = Signalling(
@@ -222,6 +232,8 @@ class Client:
             events.VerificationRequired: (verifier,),
             events.SessionOpened: (sessions, registry, admission, queue, announcer),
             events.StanzaReceived: (self._incoming,),
+            events.StanzasAcknowledged: (queue,),
+            events.SessionSuperseded: (registry,),
             events.SessionClosed: over,
             events.SessionFailed: over,
             SessionDiscarded: (registry, admission, queue),
@@ -256,6 +268,14 @@ class Client:
             return
         if (translate := FROM_CORE.get(type(event))) is not None:
             self._emitter.emit(translate(self.sessions.of(driver), event))
+
+    def _on_sent(self, stanza: StanzaBase, driver: SessionDriver) -> None:
+        if self._emitter.has_handler(Sent):
+            self._emitter.emit(Sent(stanza, self.sessions.of(driver)))
+
+    def _on_delivered(self, stanza: StanzaBase, drivers: list[SessionDriver]) -> None:
+        if self._emitter.has_handler(Delivered):
+            self._emitter.emit(Delivered(stanza, tuple(map(self.sessions.of, drivers))))
 
     # --- the client's stream ---------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-from xmpp_e2e.errors import E2EError, LocalError, UntrustedKey
+from xmpp_e2e.errors import Code, E2EError, LocalError, UntrustedKey
 
 
 class ConfigError(LocalError):
@@ -54,6 +54,8 @@ class NotSentReason(enum.StrEnum):
     """A stanza waited longer than its deadline."""
     TOO_MANY_SESSIONS = "too-many-sessions"
     """We have opened as many sessions as the limits allow."""
+    UNACKNOWLEDGED = "unacknowledged"
+    """It was sent, and the peer has not acknowledged it in time: it may have arrived."""
     SESSION_CLOSED = "session-closed"
     """The session that a stanza belonged to has ended."""
     SESSION_OUTRANKED = "session-outranked"
@@ -75,6 +77,25 @@ class NotSent(E2EError):
 def end_of_session(peer: str, error: E2EError | None) -> E2EError:
     """Return why what belonged to a session is over: what made the session fail, if it did."""
     return error or NotSent(f"the session with {peer} has ended", NotSentReason.SESSION_CLOSED)
+
+
+_PASSING = frozenset(
+    {
+        Code.SESSION_CANCELLED,
+        Code.PEER_REFUSED,
+        Code.BYTESTREAM_FAILED,
+        Code.BYTESTREAM_VIOLATION,
+        Code.TIMEOUT,
+        Code.UNCLEAN_CLOSE,
+        Code.AUTHENTICATION_FAILED,
+    }
+)
+"""A block that was lost on the way shows as a violation, a peer that gives up for some reason as a failed authentication."""
+
+
+def is_passing(error: E2EError | None) -> bool:
+    """Return whether a session ended over what may be over with the next one: its path, not trust, order or memory."""
+    return error is None or isinstance(error, NotSent) or error.code in _PASSING
 
 
 class MemoryExceeded(E2EError):

@@ -7,15 +7,14 @@ people. No event carries a secret.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
-from slixmpp_e2e.alarms import doubt_alarm, explain, held_alarm, key_alarm, rotation_alarm
+from slixmpp_e2e.alarms import doubt_alarm, explain, held_alarm, rotation_alarm
 from slixmpp_e2e.jids import bare
-from xmpp_e2e import events as core
 from xmpp_e2e.errors import E2EError
 from xmpp_e2e.key_decision import KeyStatus
 from xmpp_e2e.types import Assurance, Fingerprint
@@ -261,8 +260,36 @@ class VerificationInterrupted(E2EEvent):
 
 
 @dataclass(frozen=True)
+class Sent(E2EEvent):
+    """A stanza has left through a session. What becomes of it, ``e2e_delivered`` or ``e2e_send_failed`` tells."""
+
+    name = "e2e_sent"
+    level = logging.DEBUG
+    stanza: StanzaBase
+    session: E2ESession
+
+    def __str__(self) -> str:
+        return f"Sent to {self.session.peer}, who has yet to acknowledge it."
+
+
+@dataclass(frozen=True)
+class Delivered(E2EEvent):
+    """The peer has acknowledged a stanza: it arrived, inside. Of each that goes inside, this or ``e2e_send_failed`` tells once."""
+
+    name = "e2e_delivered"
+    level = logging.DEBUG
+    stanza: StanzaBase
+    sessions: tuple[E2ESession, ...]
+    """Those in which it was acknowledged: one for each device that has it. A client that cannot acknowledge counts once it
+    was sent."""
+
+    def __str__(self) -> str:
+        return f"Delivered to {', '.join(session.peer for session in self.sessions)}."
+
+
+@dataclass(frozen=True)
 class SendFailed(E2EEvent):
-    """A stanza was not sent, neither encrypted nor in plaintext."""
+    """A stanza was not sent, neither encrypted nor in plaintext; or it was, and the peer has not acknowledged it in time."""
 
     name = "e2e_send_failed"
     level = logging.WARNING
@@ -368,26 +395,3 @@ RENAMED = {
     "e2e_verify_cut": VerificationInterrupted.name,
 }
 """Former names of events."""
-
-
-def _key_changed(session: E2ESession, event: core.KeyChanged) -> KeyChanged:
-    assessment, text = event.assessment, key_alarm(event.assessment, bare(session.peer))
-    return KeyChanged(session, assessment.status.value, assessment.fingerprint, event.known, assessment.decision.value, text)
-
-
-def _verification_required(session: E2ESession, event: core.VerificationRequired) -> VerificationRequired:
-    assessment, text = event.assessment, key_alarm(event.assessment, bare(session.peer))
-    return VerificationRequired(session, assessment.status.value, assessment.fingerprint, event.methods, text)
-
-
-FROM_CORE: dict[type[Any], Callable[[E2ESession, Any], SessionEvent]] = {
-    core.SessionOpened: lambda session, it: SessionOpened(session, it.assurance, it.fingerprint),
-    core.SessionClosed: lambda session, it: SessionClosed(session, it.clean, it.error),
-    core.SessionFailed: lambda session, it: SessionFailed(session, it.error),
-    core.KeyChanged: _key_changed,
-    core.KeyRotated: lambda session, it: KeyRotated(session, it.old, it.new),
-    core.VerificationRequired: _verification_required,
-    core.VerificationRequested: lambda session, it: VerificationRequested(session, it.method, it.form, it.started),
-    core.PeerSasResult: lambda session, it: PeerSasResult(session, it.match),
-}
-"""The events for users that core events become, from the session and the core event."""

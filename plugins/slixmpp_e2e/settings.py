@@ -12,7 +12,7 @@ from typing import Any, TypeGuard, TypeVar
 from slixmpp import JID, InvalidJID
 
 from slixmpp_e2e.errors import ConfigError
-from slixmpp_e2e.messages.queue import QUEUE_BYTES
+from slixmpp_e2e.messages.queue_limits import QUEUE_BYTES
 from slixmpp_e2e.policy import Policy, check_combination
 from slixmpp_e2e.prompts import Prompts
 from slixmpp_e2e.sessions.admission.limits import AdmissionLimits

@@ -63,7 +63,7 @@ TREE = 40
 """Bytes of memory for a byte of XML, at most, as ElementTree has it (``test_reader_memory``)."""
 
 SHARES = (memory.STRANGERS_PER_DOMAIN, memory.STRANGERS, memory.EVERYBODY)
-QUEUE_SHARES = (queue.FULL_STRANGERS_PER_DOMAIN, queue.FULL_STRANGERS, queue.FULL_ACCOUNTS)
+QUEUE_SHARES = (queue_limits.FULL_STRANGERS_PER_DOMAIN, queue_limits.FULL_STRANGERS, queue_limits.FULL_ACCOUNTS)
 TABLES = (5 * NAMES, OFFERED, ROUTES, CACHED_PEERS, WRITTEN, 2 * ROOMS, TOLD, 2 * ENDED)
 """Names in tables that strangers can fill."""
 
@@ -233,7 +233,7 @@ def rows(cost: dict[str, int]) -> list[Row]:
     """All that peers can make us keep, with the sum as the last."""
     session = max(cost["hostile session"], cost["half-open session"])
     counts = (limits.SESSIONS_PER_PEER, limits.SESSIONS_PER_DOMAIN, limits.SESSIONS // 2, limits.SESSIONS)
-    waiting = queue.QUEUE_BYTES + queue.QUEUE_STANZAS * cost["queued stanza"]
+    waiting = queue_limits.QUEUE_BYTES + queue_limits.QUEUE_STANZAS * cost["queued stanza"]
     ended = ENDED_SESSIONS * cost["ended session"]
     owed = 200 + 4 * ID_BYTES + 2 * JID_BYTES
     name = 400 + JID_BYTES

@@ -154,7 +154,7 @@ async def failing_sessions(number: int) -> Act:
             fake.end(driver, BytestreamFailed("x"))
         assert len(fake.recorder.failed) == number
         assert not fake.routes.known
-        assert not fake.queue._waiting
+        assert not fake.queue._limits
 
     return act
 
@@ -170,7 +170,7 @@ async def expiring(number: int) -> Act:
         fake.loop.advance(300)
         assert len(fake.recorder.failed) == number
         assert not any(fake.queue._queues.values())
-        assert not fake.queue._waiting
+        assert not fake.queue._limits
 
     return act
 

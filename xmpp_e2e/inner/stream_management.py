@@ -50,6 +50,11 @@ class StreamManagement:
         """Bytes of what is not acknowledged."""
         return self._state.size
 
+    @property
+    def unacknowledged(self) -> tuple[SentStanza, ...]:
+        """What was sent in this session, or resent, and neither acknowledged nor given up."""
+        return tuple(stanza for stanza in self._state.unacknowledged if stanza.data)
+
     # --- our stanzas -----------------------------------------------------------------------------------------------
 
     def send(self, data: bytes, tag: object) -> SentStanza:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from slixmpp import Presence
 from slixmpp.basexmpp import BaseXMPP
 
@@ -34,10 +36,12 @@ class PeerChanges:
         registry: SessionRegistry,
         allow_list: AllowList,
         emitter: Emitter,
+        on_online: Callable[[str], None],
     ) -> None:
+        """``on_online``: is told of an account a device of which may be online again."""
         self._xmpp, self._presence, self._rooms = xmpp, presence, rooms
         self._peers, self._routes, self._registry = peers, routes, registry
-        self._allow_list, self._emitter = allow_list, emitter
+        self._allow_list, self._emitter, self._on_online = allow_list, emitter, on_online
 
     def on_presence(self, stanza: Presence) -> None:
         """A presence stanza came: the peer's routes may have changed, and a resource that went offline has lost its path."""
@@ -53,6 +57,8 @@ class PeerChanges:
                 # the JIDs of a component are strangers to each other: to leave one is not to leave another
                 if driver.peer == peer.full and bare(driver.own_jid) == own_jid:
                     driver.abort_unreachable(NotSent(f"{peer} went offline", NotSentReason.SESSION_CLOSED))
+        else:
+            self._on_online(peer.bare)
 
     def on_keys(self, account: str, own: str | None = None) -> None:
         """A key was decided about: sessions that wait for that go on, those under a key that is refused or held now end.

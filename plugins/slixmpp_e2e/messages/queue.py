@@ -1,7 +1,9 @@
-"""What waits until it can be sent: for a route, or for a session. In order, bounded, with a deadline, and never in plaintext.
+"""What becomes of a stanza that goes inside: it waits for a route, for a session, and for the peer's acknowledgement.
 
-One coroutine for each address finds the route; one for each target sends what waits for its session. For each stanza and target
-there is one delivery state, and nothing else decides what becomes of the stanza.
+In order, bounded, with a deadline, and never in plaintext. One coroutine for each address finds the route; one for each target
+sends what waits for its session, and sees to it that there is a next session if one ends before the peer has acknowledged what
+was sent: the core then sends again what did not arrive. For each stanza and target there is one delivery state, and nothing
+else decides what becomes of the stanza.
 """
 
 from __future__ import annotations
@@ -11,14 +13,17 @@ import copy
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from slixmpp import Iq
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
-from slixmpp_e2e.errors import NotSent, NotSentReason, end_of_session
-from slixmpp_e2e.jids import account_and_domain, bare
+from slixmpp_e2e.errors import NotSent, NotSentReason, end_of_session, is_passing
+from slixmpp_e2e.jids import bare
 from slixmpp_e2e.messages.iq_tracking import IqTracker
-from slixmpp_e2e.messages.queued import Delivery, QueuedStanza, Share
+from slixmpp_e2e.messages.outstanding import Outstanding
+from slixmpp_e2e.messages.queue_limits import QueueLimits
+from slixmpp_e2e.messages.queued import Delivery, QueuedStanza
 from slixmpp_e2e.messages.routing import Address, Route, RouteCache
 from slixmpp_e2e.sessions.driver import DriverEvent, SessionDiscarded, SessionDriver
 from slixmpp_e2e.sessions.registry import SessionRegistry, Target
@@ -26,31 +31,36 @@ from xmpp_e2e import events
 from xmpp_e2e.errors import E2EError, LocalError
 from xmpp_e2e.stream import writer
 
-QUEUE_STANZAS = 4096
-"""Stanzas that may wait for one account: a burst of a busy bot."""
-QUEUE_BYTES = 8 * 1024 * 1024
-"""Bytes that may wait for one account: pictures in messages, until a person has compared a key."""
-FULL_ACCOUNTS = 8
-"""Total queue limit, as a multiple of the limit of one account: whoever answers strangers must not wait for all of them."""
-FULL_STRANGERS = 4
-"""The same for all strangers: half, so that they never take the other half from contacts."""
-FULL_STRANGERS_PER_DOMAIN = 2
-"""The same for the strangers of one domain, whose server makes up as many as it likes: half of what strangers have."""
+RETRY_SECONDS = (1.0, 30.0)
+"""How long to wait before the next session is tried with a target that has not acknowledged what was sent: at first, doubling,
+and at most."""
 _REQUEST_SESSION_ENDED = "the session in which the request came has ended"
+_PENDING = (Delivery.QUEUED, Delivery.SENT)
 
 
 @dataclass(frozen=True)
 class Senders:
-    """How a stanza leaves the queue other than through a session."""
+    """How a stanza leaves the queue other than through a session, and who hears of its end."""
 
     plaintext: Callable[[StanzaBase], None]
     """Puts it on the wire."""
     failed: Callable[[StanzaBase, E2EError], None]
-    """Is told that it was not sent."""
+    """Is told that it was not sent, or not acknowledged."""
+    sent: Callable[[StanzaBase, SessionDriver], None] = lambda stanza, driver: None
+    """Is told that it has left through a session."""
+    delivered: Callable[[StanzaBase, list[SessionDriver]], None] = lambda stanza, drivers: None
+    """Is told that the peer has acknowledged it, in these sessions."""
+
+
+class _Sent(NamedTuple):
+    """What the core gives back with an acknowledgement."""
+
+    item: QueuedStanza
+    target: Target
 
 
 class SendQueue:
-    """Everything of one client that cannot be sent at once."""
+    """Everything of one client that goes inside and has not met its end."""
 
     def __init__(
         self,
@@ -70,16 +80,18 @@ class SendQueue:
         ``seconds`` and ``max_bytes``: how long a stanza, and how much for one account, may wait.
         """
         self._loop, self._routes, self._registry = loop, routes, registry
-        self._iqs, self._senders, self._is_contact = iqs, senders, is_contact
-        self._seconds, self._max_bytes = seconds, max_bytes
+        self._iqs, self._senders = iqs, senders
+        self._seconds, self._limits = seconds, QueueLimits(is_contact, max_bytes)
+        self.outstanding = Outstanding(loop)
         self._unrouted: dict[Address, deque[QueuedStanza]] = {}
         self._queues: dict[Target, deque[QueuedStanza]] = {}
+        self._left: dict[Target, dict[QueuedStanza, None]] = {}
+        """What was sent to a target in a session that has ended, and is not acknowledged."""
         self._routing: dict[Address, asyncio.Task[None]] = {}
         self._sending: dict[Target, asyncio.Task[None]] = {}
         self._changed: dict[Target, asyncio.Future[None]] = {}
-        self._early: dict[SessionDriver, list[QueuedStanza]] = {}
-        self._waiting: dict[Share, tuple[int, int]] = {}
-        """Stanzas and bytes."""
+        self._paused = False
+        """True while there is no stream."""
 
     # --- the way in ------------------------------------------------------------------------------------------------
 
@@ -88,35 +100,53 @@ class SendQueue:
 
         ``route`` is the way to ``to``, or None if that must be found first.
         """
-        if route is not None and len(route.targets) == 1 and self._send_now(stanza, route.targets[0]):
+        if route is not None and len(route.targets) == 1 and self._send_now(stanza, own_jid, to, route.targets[0]):
             return
         item = self._enqueue(stanza, own_jid, to)
         if item is not None:
             self._dispatch(item, route) if route is not None else self._find_route(item)
 
     def reply(self, stanza: StanzaBase, session: SessionDriver) -> None:
-        """Send an answer through the session in which its request came: behind all that waits there, and no other way."""
+        """Send an answer through the session in which its request came, or one that has taken its place: behind all that waits
+        there, and no other way."""
+        own_jid, peer = target = session.target
         if not session.is_open:
-            self._senders.failed(stanza, NotSent(_REQUEST_SESSION_ENDED, NotSentReason.SESSION_CLOSED))
-        elif self._registry.is_outranked(session):
-            outranked = f"while another session with {session.peer} is open, under another key, nothing leaves through this one"
+            successor = self._registry.open_with(target)
+            if successor is None or successor.key != session.key:
+                self._senders.failed(stanza, NotSent(_REQUEST_SESSION_ENDED, NotSentReason.SESSION_CLOSED))
+                return
+            session = successor
+        if self._registry.is_outranked(session):
+            outranked = f"while another session with {peer} is open, under another key, nothing leaves through this one"
             self._senders.failed(stanza, NotSent(outranked, NotSentReason.SESSION_OUTRANKED))
-        elif not self._send_now(stanza, session.target) and (item := self._enqueue(stanza, *session.target)) is not None:
+        elif not self._send_now(stanza, own_jid, peer, target) and (item := self._enqueue(stanza, own_jid, peer)) is not None:
             item.session = session
-            self._queue_for(item, [session.target])
+            self._queue_for(item, [target])
 
-    def _send_now(self, stanza: StanzaBase, target: Target) -> bool:
+    def _send_now(self, stanza: StanzaBase, own_jid: str, to: str, target: Target) -> bool:
         """Send through an open session for which nothing waits, which is the common case. Return whether it is dealt with."""
         if self._queues.get(target) or (driver := self._registry.open_with(target)) is None:
             return False
+        item = QueuedStanza(stanza, own_jid, to)
         try:
-            if not driver.send(stanza.xml):
+            if not self._send_through(driver, item):
                 return False
         except LocalError as error:
             self._senders.failed(stanza, error)
         else:
-            if isinstance(stanza, Iq):
-                self._iqs.bind(stanza, driver)
+            self.outstanding.begin(bare(to))
+        return True
+
+    def _send_through(self, driver: SessionDriver, item: QueuedStanza) -> bool:
+        """Send a stanza through a session. False if it has no room now; LocalError."""
+        target = driver.target
+        sent = driver.send(item.stanza.xml, _Sent(item, target))
+        if sent is None:
+            return False
+        item.sent[target], item.delivery[target] = sent, Delivery.SENT
+        if isinstance(item.stanza, Iq):
+            self._iqs.bind(item.stanza, driver)
+        self._senders.sent(item.stanza, driver)
         return True
 
     # --- routes: one coroutine for each address --------------------------------------------------------------------
@@ -153,7 +183,7 @@ class SendQueue:
         elif item.error is not None:  # a session that fails never falls back to plaintext
             self._settle(item, item.error)
         else:
-            self._release(item)
+            self._end(item)
             self._senders.plaintext(item.stanza)
 
     # --- sessions: one coroutine for each target -------------------------------------------------------------------
@@ -162,84 +192,149 @@ class SendQueue:
         for target in targets:
             item.delivery[target] = Delivery.QUEUED
             self._queues.setdefault(target, deque()).append(item)
-            if target not in self._sending:
-                self._sending[target] = self._loop().create_task(self._deliver(target))
+            self._work(target)
+
+    def _work(self, target: Target) -> None:
+        if target not in self._sending and not self._paused:
+            self._sending[target] = self._loop().create_task(self._deliver(target))
 
     async def _deliver(self, target: Target) -> None:
-        """Send what waits for a target, in order, as its sessions let it. Nothing waits for it afterwards."""
+        """Send what waits for a target, in order, as its sessions let it, and see that what was sent is acknowledged. Nothing
+        waits for it afterwards."""
         driver: SessionDriver | None = None
+        failures = 0
         try:
-            while queue := self._queues.get(target):
-                # While a session is closing, none is offered in its place: `_fail` decides about what waits when it has closed.
+            while self._queues.get(target) or self._left.get(target):
+                # While a session is closing, none is offered in its place.
                 if driver is None or driver.closed.done() or self._registry.best_with(target) is not None:
+                    if driver is not None and driver.closed.done():
+                        failures = 0 if driver.has_opened else failures + 1
+                    if failures and self._registry.best_with(target) is None:
+                        await self._pause(target, failures)
                     try:
                         driver = self._registry.ensure(target)
                     except E2EError as error:
                         self._fail(target, error)
+                        failures += 1
                         continue
-                if driver.is_writable:
+                queue = self._queues.get(target)
+                if queue and driver.is_writable:
                     item = queue.popleft()
                     if self._send_queued(item, driver):
                         continue
                     queue.appendleft(item)
-                changed = self._changed[target] = asyncio.get_running_loop().create_future()
-                driver.notify_writable(changed)
+                driver.notify_writable(changed := self._await_change(target))
                 await changed
         finally:
             if self._sending.get(target) is _current_task():
                 del self._sending[target]
-                if not self._queues.get(target):
-                    self._queues.pop(target, None)
-                else:
+                if self._queues.get(target):
                     self._fail(target, NotSent(f"sending to {target[1]} failed", NotSentReason.ROUTE_UNKNOWN))
+                self._queues.pop(target, None)
+
+    def _await_change(self, target: Target) -> asyncio.Future[None]:
+        changed = self._changed[target] = self._loop().create_future()
+        return changed
+
+    async def _pause(self, target: Target, failures: int) -> None:
+        """Wait before the next session is tried; not for long if something changes."""
+        first, longest = RETRY_SECONDS
+        changed = self._await_change(target)
+        timer = self._loop().call_later(min(first * 2 ** (failures - 1), longest), _wake, changed)
+        try:
+            await changed
+        finally:
+            timer.cancel()
+
+    def _tell_change(self, target: Target) -> None:
+        _wake(self._changed.pop(target, None))
 
     def _send_queued(self, item: QueuedStanza, driver: SessionDriver) -> bool:
         """Send a queued stanza through a session that takes stanzas; return False if it has no room now."""
-        target = driver.target
         failure: E2EError | None = None
         try:
-            if item.session not in (None, driver):
+            if item.session is not None and item.session.key != driver.key:
                 raise NotSent(_REQUEST_SESSION_ENDED, NotSentReason.SESSION_CLOSED)
-            if not driver.send(item.stanza.xml):
+            if not self._send_through(driver, item):
                 return False
         except (LocalError, NotSent) as error:
-            item.delivery[target], failure = Delivery.FAILED, error
-        else:
-            if isinstance(item.stanza, Iq):
-                self._iqs.bind(item.stanza, driver)
-            if driver.is_open:
-                item.delivery[target] = Delivery.SENT
-            else:
-                item.delivery[target] = Delivery.SENT_EARLY
-                self._early.setdefault(driver, []).append(item)
+            item.delivery[driver.target], failure = Delivery.FAILED, error
         self._settle(item, failure)
         return True
 
+    # --- sessions come and go --------------------------------------------------------------------------------------
+
     def on_session_event(self, driver: SessionDriver, event: DriverEvent) -> None:
-        """Go on where a session has opened or ended. Comes after the registry has heard of it."""
+        """Go on where a session has opened or ended, or the peer has acknowledged. Comes after the registry has heard of it."""
         match event:
+            case events.StanzasAcknowledged(stanzas):
+                for each in stanzas:
+                    if isinstance(each.tag, _Sent):
+                        self._on_acknowledged(each.tag.item, each.tag.target, driver)
+                return
             case events.SessionOpened():
                 self._routes.forget_others(driver.target)
-                # Not before the next turn: a session that opens may end in this one. Then what was sent early is lost.
-                self._loop().call_soon(self._settle_early, driver, Delivery.SENT, None)
             case events.SessionClosed() | events.SessionFailed():
-                if isinstance(event, events.SessionFailed):
-                    self._routes.mark_unreachable(driver.target)
-                error = end_of_session(driver.peer, event.error)
-                self._settle_early(driver, Delivery.LOST, error)
-                if self._registry.best_with(driver.target) is None:
-                    self._fail(driver.target, error)
+                self._on_end(driver, event.error, opened=isinstance(event, events.SessionClosed))
             case SessionDiscarded():
                 pass  # the peer's own offer takes its place
             case _:
                 return
-        if (changed := self._changed.pop(driver.target, None)) is not None and not changed.done():
-            changed.set_result(None)
+        self._tell_change(driver.target)
 
-    def _settle_early(self, driver: SessionDriver, state: Delivery, error: E2EError | None) -> None:
-        for item in self._early.pop(driver, ()):
-            item.delivery[driver.target] = state
+    def _on_acknowledged(self, item: QueuedStanza, target: Target, driver: SessionDriver) -> None:
+        item.delivery[target] = Delivery.DELIVERED
+        item.acknowledged_by.append(driver)
+        self._forget_left(item, target)
+        self._settle(item, None)
+
+    def _on_end(self, driver: SessionDriver, error: E2EError | None, *, opened: bool) -> None:
+        target, passing = driver.target, is_passing(error)
+        if not opened:
+            self._routes.mark_unreachable(target)
+        failure = end_of_session(driver.peer, error)
+        successor = self._registry.successor(driver)
+        place = successor.target if successor is not None else target
+        for sent in driver.core.unacknowledged:
+            if isinstance(sent.tag, _Sent):
+                self._leave(sent.tag.item, sent.tag.target, place, failure if not passing else None)
+        if self._registry.best_with(target) is None and not (opened and passing):
+            self._fail(target, failure)
+
+    def _leave(self, item: QueuedStanza, target: Target, place: Target, failure: E2EError | None) -> None:
+        """A stanza was sent in a session that has ended, and not acknowledged: the next session with ``place`` sends it again.
+        If there is no room for it to wait, or with a ``failure``, it has failed."""
+        if item.delivery[target] is not Delivery.SENT:
+            return
+        try:
+            if failure is not None:
+                raise failure
+            if item.deadline is None:
+                item.size, item.shares = item.sent[target].size, self._limits.shares(item.to)
+                self._begin_waiting(item)
+        except E2EError as error:
+            self._give_up(item, target)
             self._settle(item, error)
+            return
+        self._forget_left(item, target)
+        item.left[target] = place
+        self._left.setdefault(place, {})[item] = None
+        self._work(place)
+
+    def _forget_left(self, item: QueuedStanza, target: Target) -> None:
+        if (place := item.left.pop(target, None)) is None:
+            return
+        left = self._left[place]
+        del left[item]
+        if not left:
+            del self._left[place]
+            self._tell_change(place)
+
+    def _give_up(self, item: QueuedStanza, target: Target) -> None:
+        """Do not wait any more for the acknowledgement of what was sent."""
+        item.delivery[target] = Delivery.FAILED
+        item.sent[target].give_up()
+        self._forget_left(item, target)
 
     def _fail(self, target: Target, error: E2EError) -> None:
         """There is no session with this target any more. What waits for it goes to another device of the account to which it
@@ -247,17 +342,17 @@ class SendQueue:
         self._routes.forget_target(target)
         for item in self._queues.pop(target, ()):
             item.delivery[target] = Delivery.FAILED
-            left = item.is_anywhere(Delivery.QUEUED, Delivery.SENT_EARLY, Delivery.SENT, Delivery.LOST)
-            if left or item.to != bare(item.to):
+            if item.is_anywhere(*_PENDING, Delivery.DELIVERED) or item.to != bare(item.to):
                 self._settle(item, error)
             else:
                 item.error = error
                 self._find_route(item)
 
-    # --- bounds and deadlines --------------------------------------------------------------------------------------
+    # --- the client's stream, and presence -------------------------------------------------------------------------
 
-    def take_all(self) -> list[StanzaBase]:
-        """Stop everything, and return the stanzas that have gone nowhere yet, in order."""
+    def pause(self) -> list[StanzaBase]:
+        """There is no stream. Stop everything, and return the stanzas that have gone nowhere yet, in order."""
+        self._paused = True
         for task in (*self._routing.values(), *self._sending.values()):
             task.cancel()
         queues = (*self._queues.values(), *self._unrouted.values())
@@ -265,46 +360,76 @@ class SendQueue:
         for kept in (self._routing, self._sending, self._changed, self._unrouted, self._queues):
             kept.clear()
         self._routes.clear()
+        taken = []
         for item in waiting:
             self._withdraw(item)
-            self._release(item)
-        return [item.stanza for item in waiting if not item.is_anywhere(Delivery.SENT, Delivery.SENT_EARLY)]
+            if not item.is_anywhere(Delivery.SENT, Delivery.DELIVERED):
+                self._end(item)
+                taken.append(item.stanza)
+        return taken
+
+    def resume(self, own_jid: str | None) -> None:
+        """A new stream is up, and we have a new full JID (None for a component): go on with what was not acknowledged."""
+        self._paused = False
+        for (ours, peer), left in list(self._left.items()):
+            place = (own_jid or ours, peer)
+            if place != (ours, peer):
+                for item in self._left.pop((ours, peer)):
+                    item.left.update({target: place for target, old in item.left.items() if old == (ours, peer)})
+                self._left.setdefault(place, {}).update(left)
+            self._work(place)
+
+    def fail_left(self, error: E2EError) -> None:
+        """Give up what was not acknowledged."""
+        for item in list(dict.fromkeys(item for left in self._left.values() for item in left)):
+            for target in tuple(item.left):
+                self._give_up(item, target)
+            self._settle(item, error)
+
+    def on_presence(self, account: str) -> None:
+        """A device of an account may be there again: try at once what waits for the next session, with any of its devices."""
+        for target in [target for target in self._left if bare(target[1]) == account]:
+            self._tell_change(target)
+            address = (target[0], account)
+            if address not in self._routing and not self._paused:
+                self._routing[address] = self._loop().create_task(self._seek(address))
+
+    async def _seek(self, address: Address) -> None:
+        """Open sessions with all devices of an account: one of them may have got a new full JID."""
+        try:
+            route = await self._routes.find(address)
+            for target in route.targets:
+                if target not in self._sending:
+                    self._registry.ensure(target)
+        except E2EError:
+            pass  # what was not acknowledged waits until its deadline
+        finally:
+            if self._routing.get(address) is _current_task():
+                del self._routing[address]
+                if self._unrouted.get(address):
+                    self._routing[address] = self._loop().create_task(self._route(address))
+
+    # --- bounds, deadlines, ends -----------------------------------------------------------------------------------
 
     def _enqueue(self, stanza: StanzaBase, own_jid: str, to: str) -> QueuedStanza | None:
         """Return a copy of the stanza as it is now, with a deadline; None, and it is reported, if it cannot be queued."""
         try:
-            item = QueuedStanza(copy.copy(stanza), own_jid, to, len(writer.element(stanza.xml)), self._shares(to))
-            self._check_room(item)
+            size, shares = len(writer.element(stanza.xml)), self._limits.shares(to)
+            item = QueuedStanza(copy.copy(stanza), own_jid, to, size, shares)
+            while self._limits.is_account_full(item) and self._drop_copy(item.own_jid, item.shares[0].whose):
+                pass
+            self._begin_waiting(item)
         except (LocalError, NotSent) as error:
             self._senders.failed(stanza, error)
             return None
-        self._count(item, 1)
-        item.deadline = self._loop().call_later(self._seconds, self._expire, item)
+        self.outstanding.begin(bare(to))
         return item
 
-    def _check_room(self, item: QueuedStanza) -> None:
-        """Raise NotSent unless each of its shares has room for one more stanza."""
-        account = item.shares[0]
-        while self._is_full(account, item.size) and self._drop_copy(item.own_jid, account.whose):
-            pass
-        for share in item.shares:
-            if self._is_full(share, item.size):
-                count, size = self._waiting.get(share, (0, 0))
-                limits = f"{share.accounts * QUEUE_STANZAS} and {share.accounts * self._max_bytes}"
-                waiting = f"{count} stanzas with {size} bytes wait for {share.whose} already; the limits are {limits}"
-                raise NotSent(waiting, NotSentReason.QUEUE_FULL)
-
-    def _is_full(self, share: Share, more: int) -> bool:
-        count, size = self._waiting.get(share, (0, 0))
-        return count >= share.accounts * QUEUE_STANZAS or size + more > share.accounts * self._max_bytes
-
-    def _shares(self, to: str) -> tuple[Share, ...]:
-        account, domain = account_and_domain(to)
-        shares = (Share(account, 1), Share("all peers", FULL_ACCOUNTS))
-        if self._is_contact(account):
-            return shares
-        of_domain = Share(f"strangers of {domain}", FULL_STRANGERS_PER_DOMAIN)
-        return (*shares, of_domain, Share("all strangers", FULL_STRANGERS))
+    def _begin_waiting(self, item: QueuedStanza) -> None:
+        """Count a stanza that waits, and start its deadline. NotSent if there is no room."""
+        self._limits.check_room(item)
+        self._limits.count(item, 1)
+        item.deadline = self._loop().call_later(self._seconds, self._expire, item)
 
     def _drop_copy(self, own_jid: str, account: str) -> bool:
         """Stop waiting with the oldest stanza that has reached one device of an account. Return False if there is none.
@@ -314,17 +439,27 @@ class SendQueue:
         for target, queue in self._queues.items():
             if target[0] != own_jid or bare(target[1]) != account:
                 continue
-            if (item := next((each for each in queue if each.is_anywhere(Delivery.SENT)), None)) is not None:
+            gone = (each for each in queue if each.is_anywhere(Delivery.SENT, Delivery.DELIVERED))
+            if (item := next(gone, None)) is not None:
                 self._withdraw(item)
                 self._settle(item, None)
                 return True
         return False
 
     def _expire(self, item: QueuedStanza) -> None:
-        """Give up at the deadline. What left early is with its session, which has a deadline of its own."""
+        """Give up at the deadline. What left in a session that is still there is with that one, which has its own deadline."""
+        self._stop_waiting(item)
+        seconds = f"{self._seconds:g} seconds"
+        if item.left:
+            unknown = f"{item.to} has not acknowledged within {seconds} what was sent, which may have arrived"
+            error: E2EError = NotSent(unknown, NotSentReason.UNACKNOWLEDGED)
+        else:
+            waited = f"the stanza waited {seconds} for a session with {item.to}"
+            error = item.error or NotSent(waited, NotSentReason.QUEUED_TOO_LONG)
         self._withdraw(item)
-        waited = f"the stanza waited {self._seconds:g} seconds for a session with {item.to}"
-        self._settle(item, item.error or NotSent(waited, NotSentReason.QUEUED_TOO_LONG))
+        for target in tuple(item.left):
+            self._give_up(item, target)
+        self._settle(item, error)
 
     def _withdraw(self, item: QueuedStanza) -> None:
         queued = [target for target, state in item.delivery.items() if state is Delivery.QUEUED]
@@ -336,25 +471,31 @@ class SendQueue:
 
     def _settle(self, item: QueuedStanza, error: E2EError | None) -> None:
         """Let go of a stanza once it is decided at all targets. It has failed if it reached none."""
-        if item.is_anywhere(Delivery.QUEUED, Delivery.SENT_EARLY):
+        if item.is_anywhere(Delivery.QUEUED) or item.left:
             return
-        self._release(item)
-        if error is not None and not item.is_anywhere(Delivery.SENT):
+        self._stop_waiting(item)
+        if item.is_anywhere(Delivery.SENT):
+            return
+        self._end(item)
+        if item.acknowledged_by:
+            self._senders.delivered(item.stanza, item.acknowledged_by)
+        elif error is not None:
             self._senders.failed(item.stanza, error)
 
-    def _release(self, item: QueuedStanza) -> None:
+    def _end(self, item: QueuedStanza) -> None:
+        self._stop_waiting(item)
+        self.outstanding.end(bare(item.to))
+
+    def _stop_waiting(self, item: QueuedStanza) -> None:
         if item.deadline is not None:
             item.deadline.cancel()
             item.deadline = None
-            self._count(item, -1)
+            self._limits.count(item, -1)
 
-    def _count(self, item: QueuedStanza, one: int) -> None:
-        """Count a stanza that waits, or (-1) that waits no more."""
-        for share in item.shares:
-            count, size = self._waiting.get(share, (0, 0))
-            self._waiting[share] = (count + one, size + one * item.size)
-            if not count + one:
-                del self._waiting[share]
+
+def _wake(future: asyncio.Future[None] | None) -> None:
+    if future is not None and not future.done():
+        future.set_result(None)
 
 
 def _current_task() -> asyncio.Task[None] | None:

@@ -1,4 +1,4 @@
-"""A stanza that waits, where it counts, and what has become of it."""
+"""A stanza on its way: where it is to go, where it counts while it waits, and what has become of it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from slixmpp.xmlstream.stanzabase import StanzaBase
 from slixmpp_e2e.sessions.driver import SessionDriver
 from slixmpp_e2e.sessions.registry import Target
 from xmpp_e2e.errors import E2EError
+from xmpp_e2e.stream.acks import SentStanza
 
 
 class Delivery(enum.Enum):
@@ -19,14 +20,12 @@ class Delivery(enum.Enum):
 
     QUEUED = "queued"
     """It waits for a session."""
-    SENT_EARLY = "sent early"
-    """It left before the peer had accepted our key. It counts as sent once they have."""
     SENT = "sent"
-    """It left through an open session."""
-    LOST = "lost"
-    """It left early, and the session failed: the peer may have got it."""
+    """It left through a session, and the peer has not acknowledged it."""
+    DELIVERED = "delivered"
+    """The peer has acknowledged it."""
     FAILED = "failed"
-    """It never left us."""
+    """It never left us, or the peer has not acknowledged it in time."""
 
 
 class Share(NamedTuple):
@@ -38,20 +37,26 @@ class Share(NamedTuple):
     """Their limit, as a multiple of that of one account."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class QueuedStanza:
-    """A stanza that waits: a copy, as it was when it was sent."""
+    """A stanza on its way. One that waits is a copy, as it was when it was sent."""
 
     stanza: StanzaBase
     own_jid: str
     to: str
-    size: int
-    shares: tuple[Share, ...]
-    """Where it counts, whoever may be a contact later; that of the account comes first."""
+    size: int = 0
+    """Bytes, for one that waits."""
+    shares: tuple[Share, ...] = ()
+    """Where it counts while it waits, whoever may be a contact later; that of the account comes first."""
     session: SessionDriver | None = None
-    """The only session that it may go through, for an answer."""
+    """The session whose key it may go under alone, for an answer."""
     deadline: asyncio.TimerHandle | None = None
+    """While it waits: for a session, or after one that has ended for the next one."""
     delivery: dict[Target, Delivery] = field(default_factory=dict)
+    sent: dict[Target, SentStanza] = field(default_factory=dict)
+    left: dict[Target, Target] = field(default_factory=dict)
+    """Targets to which it was sent in a session that has ended, with the target whose next session is to send it again."""
+    acknowledged_by: list[SessionDriver] = field(default_factory=list)
     error: E2EError | None = None
     """Why it did not go to the last target that failed."""
 

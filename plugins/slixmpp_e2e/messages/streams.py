@@ -37,7 +37,7 @@ class StreamChanges:
 
     def on_lost(self, error: E2EError, *, keep: bool = False) -> None:
         """The stream is over, and every path with it. What waits fails, or (``keep``) waits for the next stream."""
-        waiting = self._queue.take_all()
+        waiting = self._queue.pause()
         for driver in self._registry:
             driver.abort_unreachable(error)
         self._channel.clear()
@@ -46,11 +46,13 @@ class StreamChanges:
         if keep:
             self._kept += waiting
         else:
+            self._queue.fail_left(error)
             self._failures.report_all(waiting, error)
 
     def on_started(self) -> None:
         """A new stream is up: what was kept for it goes on."""
         self._channel.resume()
+        self._queue.resume(None if self._xmpp.is_component else self._xmpp.boundjid.full)
         kept, self._kept = self._kept, []
         for stanza in kept:
             if self._outgoing.filter_outgoing(stanza) is not None:

@@ -29,6 +29,7 @@ from xmpp_e2e.negotiate.jingle import Reason
 from xmpp_e2e.session import Session
 from xmpp_e2e.states import HELLOS_CHECKED_OR_OPEN, WRITABLE, State
 from xmpp_e2e.stream import NS_CLIENT
+from xmpp_e2e.stream.acks import SentStanza
 from xmpp_e2e.tls.rotation import Rotation
 from xmpp_e2e.types import Assurance, Fingerprint, KnownKeys, Role
 
@@ -147,8 +148,13 @@ class SessionDriver:
         return self.state is State.OPEN
 
     @property
+    def has_opened(self) -> bool:
+        """True once stanzas have flowed, also when it is over."""
+        return self.opened.done() and self.opened.exception() is None
+
+    @property
     def is_writable(self) -> bool:
-        """True while stanzas may be sent, though they are lost if the peer refuses our key before the session is open."""
+        """True while stanzas may be sent, though they fail if the peer refuses our key before the session is open."""
         return self.core.state in WRITABLE
 
     @property
@@ -255,18 +261,24 @@ class SessionDriver:
                 self.core.update_terms(settings.trust_model, settings.on_key_change, needed, self._now)
             self._schedule()
 
-    def send(self, stanza: Element) -> bool:
-        """Send one stanza. False if there is no room now; LocalError if it cannot be sent. Nothing is sent then."""
+    def send(self, stanza: Element, tag: object = None) -> SentStanza | None:
+        """Send one stanza. None if there is no room now; LocalError if it cannot be sent. Nothing is sent then."""
         if not (self._released or self._budget.has_room(self)):
-            return False
+            return None
         try:
-            self.core.send_stanza(stanza if stanza.tag.startswith(_CLIENT) else of_client(stanza))
+            sent = self.core.send_stanza(stanza if stanza.tag.startswith(_CLIENT) else of_client(stanza), tag)
         except SendBufferFull:
-            return False
+            return None
         self._charged = self.memory
         self._budget.update(self)
         self._schedule()
-        return True
+        return sent
+
+    def request_acknowledgement(self) -> None:
+        """Ask the peer to say at once what has arrived."""
+        if self.is_writable:
+            self.core.request_acknowledgement()
+            self._schedule()
 
     def notify_writable(self, future: asyncio.Future[None]) -> None:
         """Resolve ``future`` when stanzas can be sent, or more of them, or when it is over."""

@@ -15,6 +15,7 @@ from slixmpp_e2e.trust.peer_settings import PeerSettingsLookup
 from slixmpp_e2e.trust.store_poller import StorePoller
 from xmpp_e2e.config import Config, Timeouts
 from xmpp_e2e.errors import E2EError, JingleError
+from xmpp_e2e.inner.resumption import Resumptions
 from xmpp_e2e.session import Session
 from xmpp_e2e.types import Assurance, Role
 
@@ -48,6 +49,7 @@ class SessionFactory:
         self._terms, self._own_key, self._peers, self._poller = terms, own_key, peers, poller
         self._allow_list, self._emit = allow_list, emit
         self._shared_secrets, self._promptable_methods = shared_secrets, promptable_methods
+        self._resumptions = Resumptions()
 
     def create(self, role: Role, own_jid: str, peer: str, min_assurance: Assurance = Assurance.NONE) -> Session:
         """Return a session; ``min_assurance`` is a minimum beyond the settings'. E2EError if secrets cannot be used.
@@ -87,4 +89,4 @@ class SessionFactory:
             shared_secrets={method: secret for method, secret in secrets.items() if secret},
             promptable_methods=self._promptable_methods(account, own_account) | {each for each in secrets if not secrets[each]},
         )
-        return Session(role, config, self._peers.known_keys(account, own_account))
+        return Session(role, config, self._peers.known_keys(account, own_account), self._resumptions)

@@ -171,6 +171,13 @@ class SessionRegistry:
         best = self.open_with(driver.target)
         return best is not None and best is not driver and best.key != driver.key
 
+    def successor(self, driver: SessionDriver) -> SessionDriver | None:
+        """Return an open session with the same two keys that takes the place of one that has ended, or None."""
+        for each in self.of(bare(driver.peer)):
+            if each is not driver and each.is_open and each.key == driver.key and bare(each.own_jid) == bare(driver.own_jid):
+                return each
+        return None
+
     def add(self, driver: SessionDriver) -> None:
         """Take a new session in."""
         self._sessions[driver.own_jid, driver.peer, driver.sid] = driver
@@ -190,6 +197,10 @@ class SessionRegistry:
                 # the same key again: the peer's program was started anew, or offers have crossed; an older one ends
                 for older in [each for each in sessions if each is not driver and each.is_open and each.key == driver.key]:
                     older.close()
+            case events.SessionSuperseded(sid):
+                for each in self.of(bare(driver.peer)):
+                    if each.sid == sid and bare(each.own_jid) == bare(driver.own_jid):
+                        each.abort_unreachable(SessionCancelled("another session with the same keys has taken its place"))
             case SessionReleased():
                 self._remove(driver)
 

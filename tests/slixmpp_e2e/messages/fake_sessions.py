@@ -21,6 +21,7 @@ from tests.slixmpp_e2e.env import ALICE, turns
 from xmpp_e2e import events
 from xmpp_e2e.errors import E2EError, InvalidStanza
 from xmpp_e2e.states import NOT_YET_OPEN, State
+from xmpp_e2e.stream.acks import SentStanza
 from xmpp_e2e.types import Assurance, Fingerprint, Role
 
 BARE, ONE, TWO = "bob@localhost", "bob@localhost/1", "bob@localhost/2"
@@ -45,7 +46,11 @@ def body_of(stanza: Element) -> str:
 
 
 class FakeDriver(SessionDriver):
-    """A session that takes as many stanzas as there is room for."""
+    """A session that takes as many stanzas as there is room for. Once it is open, its peer acknowledges each at once."""
+
+    acknowledges = True
+    """False: they acknowledge nothing until ``acknowledge()``."""
+    world: FakeSessions
 
     def __init__(
         self,
@@ -59,12 +64,14 @@ class FakeDriver(SessionDriver):
         key: bytes = bytes(32),
     ) -> None:
         config = SimpleNamespace(needed_assurance=needed)
-        self.core: Any = SimpleNamespace(state=state, sid=f"sid{id(self)}", assurance=assurance, config=config)
+        core = SimpleNamespace(state=state, sid=f"sid{id(self)}", assurance=assurance, config=config, unacknowledged=())
+        self.core: Any = core
         self.tls: Any = SimpleNamespace(fingerprint=Fingerprint(key))
         self.own_jid, self.peer, self.role = own_jid, peer, Role.INITIATOR
         self.target = (own_jid, peer)
         self.closed: Any = SimpleNamespace(done=lambda: self.core.state is State.CLOSED)
-        self.opened: Any = SimpleNamespace(done=lambda: self.core.state not in NOT_YET_OPEN)
+        self.opened: Any = SimpleNamespace(done=lambda: self.core.state not in NOT_YET_OPEN, exception=lambda: self.failure)
+        self.failure: E2EError | None = None
         self.room = room
         self.sent: list[str] = []
         self._waiting = []
@@ -75,15 +82,25 @@ class FakeDriver(SessionDriver):
     def close(self, *ignored: Any) -> None:
         self.core.state = State.CLOSING
 
-    def send(self, stanza: Element) -> bool:
+    def send(self, stanza: Element, tag: object = None) -> SentStanza | None:
         body = body_of(stanza)
         if body == LARGE:
             raise InvalidStanza("too large")
         if not self.room:
-            return False
+            return None
         self.room -= 1
         self.sent.append(body)
-        return True
+        sent = SentStanza(body.encode(), tag, len(body))
+        self.core.unacknowledged += (sent,)
+        if self.is_open and self.acknowledges:
+            asyncio.get_running_loop().call_soon(self.acknowledge)
+        return sent
+
+    def acknowledge(self, count: int | None = None) -> None:
+        """The peer acknowledges the first stanzas, or all."""
+        acknowledged = self.core.unacknowledged[:count]
+        self.core.unacknowledged = self.core.unacknowledged[len(acknowledged) :]
+        self.world.happen(self, events.StanzasAcknowledged(acknowledged, by_peer=True))
 
     def give_room(self, room: int = 100) -> None:
         self.room = room
@@ -199,6 +216,7 @@ class FakeSessions:
         if self.refusal is not None:
             raise self.refusal
         self.offered.append(FakeDriver(peer, own_jid=own_jid, state=State.OFFER_SENT))
+        self.offered[-1].world = self
         return self.offered[-1]
 
     def happen(self, driver: FakeDriver, event: Any) -> None:
@@ -206,6 +224,7 @@ class FakeSessions:
         self.queue.on_session_event(driver, event)
 
     def add(self, driver: FakeDriver) -> None:
+        driver.world = self
         self.registry.add(driver)
         if driver.is_open:
             self.open(driver)
@@ -213,9 +232,13 @@ class FakeSessions:
     def open(self, driver: FakeDriver) -> None:
         driver.core.state = State.OPEN
         self.happen(driver, events.SessionOpened(Assurance.VOUCHED, Fingerprint(bytes(32))))
+        if driver.acknowledges:
+            driver.acknowledge()
 
     def end(self, driver: FakeDriver, error: E2EError | None = None) -> None:
         event = events.SessionClosed(error is None, error) if driver.is_open or error is None else events.SessionFailed(error)
+        if not driver.is_open:
+            driver.failure = error
         self._over(driver, event)
 
     def discard(self, driver: FakeDriver) -> None:
@@ -237,5 +260,5 @@ class FakeSessions:
 
     def is_empty(self) -> bool:
         queue = self.queue
-        left = (queue._unrouted, queue._queues, queue._routing, queue._sending, queue._early, queue._waiting)
+        left = (queue._unrouted, queue._queues, queue._routing, queue._sending, queue._left, queue._limits, queue.outstanding)
         return not any(left)

@@ -9,7 +9,7 @@ from slixmpp.xmlstream.stanzabase import StanzaBase
 
 from slixmpp_e2e.alarms import reason_of
 from slixmpp_e2e.errors import NotSent, NotSentReason, PeerOffline
-from slixmpp_e2e.messages import queue as queues
+from slixmpp_e2e.messages import queue_limits
 from slixmpp_e2e.messages import routing
 from slixmpp_e2e.messages.routing import Route
 from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, ask, jingle, refused, turns, until
@@ -378,7 +378,7 @@ async def test_an_answer_dies_with_its_session() -> None:
 
 
 async def test_an_answer_for_which_there_is_no_room_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queues, "QUEUE_STANZAS", 1)
+    monkeypatch.setattr(queue_limits, "QUEUE_STANZAS", 1)
     fake = FakeSessions(one := FakeDriver(ONE, room=0))
     for body in ("0", "1"):
         fake.queue.reply(message(body), one)
@@ -387,7 +387,7 @@ async def test_an_answer_for_which_there_is_no_room_is_reported(monkeypatch: pyt
 
 @pytest.mark.parametrize(("stanzas", "size"), [(2, 10_000), (4096, 2 * SIZE)], ids=["number", "bytes"])
 async def test_so_much_may_wait_for_one_account(monkeypatch: pytest.MonkeyPatch, stanzas: int, size: int) -> None:
-    monkeypatch.setattr(queues, "QUEUE_STANZAS", stanzas)
+    monkeypatch.setattr(queue_limits, "QUEUE_STANZAS", stanzas)
     fake = FakeSessions(one := FakeDriver(ONE, room=0), max_bytes=size)
     await fake.say("0", "1", "2")
     assert fake.recorder.kinds == [("2", NotSentReason.QUEUE_FULL)]
@@ -399,13 +399,13 @@ async def test_so_much_may_wait_for_one_account(monkeypatch: pytest.MonkeyPatch,
 
 @pytest.mark.parametrize(("stanzas", "size"), [(1, 10_000), (4096, SIZE)], ids=["number", "bytes"])
 async def test_eight_times_as_much_may_wait_in_all(monkeypatch: pytest.MonkeyPatch, stanzas: int, size: int) -> None:
-    monkeypatch.setattr(queues, "QUEUE_STANZAS", stanzas)
+    monkeypatch.setattr(queue_limits, "QUEUE_STANZAS", stanzas)
     fake = FakeSessions(max_bytes=size)
     fake.may_find.clear()
     for number in range(10):
         await fake.say(str(number), to=f"{number}ob@localhost")
     assert fake.recorder.kinds == [(body, NotSentReason.QUEUE_FULL) for body in "89"]
-    fake.queue.take_all()
+    fake.queue.pause()
     assert fake.is_empty()
 
 
@@ -424,7 +424,7 @@ async def test_strangers_leave_room_for_contacts(
 ) -> None:
     """Resources count as their account, accounts as their domain; all strangers together have half."""
     size = len(writer.element(message("0", addresses[0]).xml))
-    monkeypatch.setattr(queues, "QUEUE_STANZAS", 4096 if by_bytes else 1)
+    monkeypatch.setattr(queue_limits, "QUEUE_STANZAS", 4096 if by_bytes else 1)
     fake = FakeSessions(max_bytes=size if by_bytes else 10_000)
     fake.may_find.clear()
     for address in addresses:
@@ -433,13 +433,13 @@ async def test_strangers_leave_room_for_contacts(
     for number in range(4):
         await fake.say("1", to=f"{number}ob@a.example")
     assert len(fake.recorder.failed) == 10 - fit
-    fake.queue.take_all()
+    fake.queue.pause()
     assert fake.is_empty()
 
 
 async def test_a_device_that_does_not_open_keeps_nothing_from_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """When there is no room for what follows, it loses the oldest that another device of the account has."""
-    monkeypatch.setattr(queues, "QUEUE_STANZAS", 3)
+    monkeypatch.setattr(queue_limits, "QUEUE_STANZAS", 3)
     fake = FakeSessions(one := FakeDriver(ONE), two := FakeDriver(TWO, room=0))
     await fake.say("0", "1", "2", "3", "4")
     assert (one.sent, fake.recorder.failed) == (["0", "1", "2", "3", "4"], [])
@@ -450,7 +450,7 @@ async def test_a_device_that_does_not_open_keeps_nothing_from_the_others(monkeyp
 
 
 async def test_nothing_is_lost_for_another_account_or_another_own_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queues, "QUEUE_STANZAS", 1)
+    monkeypatch.setattr(queue_limits, "QUEUE_STANZAS", 1)
     other, dave = "other@localhost/o", "dave@localhost"
     drivers = [FakeDriver(ONE), FakeDriver(TWO, room=0), FakeDriver(f"{dave}/1", room=0)]
     fake = FakeSessions(*drivers, here := FakeDriver(ONE, room=0, own_jid=other))
@@ -514,7 +514,7 @@ async def test_a_lost_stream_leaves_what_has_gone_nowhere() -> None:
     fake.routes.forget(BARE)
     await fake.say("sought")
     fake.routes.known[ALICE, CAROL] = PLAINTEXT
-    assert [stanza["body"] for stanza in fake.queue.take_all()] == ["waits", "sought"]
+    assert [stanza["body"] for stanza in fake.queue.pause()] == ["waits", "sought"]
     assert fake.is_empty()
     fake.may_find.set()
     one.give_room()
@@ -528,7 +528,7 @@ async def test_a_search_that_was_ended_takes_nothing_from_the_next() -> None:
     fake = FakeSessions(one := FakeDriver(ONE))
     fake.may_find.clear()
     await fake.say("old")
-    assert [stanza["body"] for stanza in fake.queue.take_all()] == ["old"]
+    assert [stanza["body"] for stanza in fake.queue.pause()] == ["old"]
     await fake.say("new")
     fake.may_find.set()
     await turns(6)
@@ -539,7 +539,7 @@ async def test_a_search_that_was_ended_takes_nothing_from_the_next() -> None:
 async def test_an_early_stanza_stays_with_its_session_when_the_stream_is_lost() -> None:
     fake = FakeSessions(one := FakeDriver(ONE, state=State.SENT_DONE_EARLY), FakeDriver(TWO, room=0))
     await fake.say("early")
-    assert (fake.queue.take_all(), fake.recorder.failed) == ([], [])
+    assert (fake.queue.pause(), fake.recorder.failed) == ([], [])
     fake.end(one, error := PeerRefused("no"))
     fake.loop.advance(300)
     assert fake.recorder.failed == [("early", error)]
@@ -581,7 +581,7 @@ async def test_a_handler_of_a_failure_may_end_everything(breaks: str) -> None:
         fake.send(body)
     if breaks == "route":
         fake.found[BARE] = REFUSED
-    fake.recorder.on_failure = lambda: taken.extend(fake.queue.take_all())
+    fake.recorder.on_failure = lambda: taken.extend(fake.queue.pause())
     if breaks == "offer":
         one.core.state = State.CLOSED
         fake.refusal = NotSent("too many", NotSentReason.TOO_MANY_SESSIONS)
