@@ -9,10 +9,13 @@ from slixmpp.basexmpp import BaseXMPP
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
 from slixmpp_e2e.events import Delivered, Sent, StoreFailed, TrustFileFailed
+from slixmpp_e2e.messages import outcomes
 from slixmpp_e2e.messages.changes import PeerChanges
 from slixmpp_e2e.messages.failures import SendFailures
+from slixmpp_e2e.messages.flusher import Flusher
 from slixmpp_e2e.messages.incoming import IncomingFilter
 from slixmpp_e2e.messages.iq_tracking import IqTracker
+from slixmpp_e2e.messages.outcomes import SendState
 from slixmpp_e2e.messages.outgoing import OutgoingFilter
 from slixmpp_e2e.messages.queue import Senders, SendQueue
 from slixmpp_e2e.messages.room_questions import RoomQuestions
@@ -174,6 +177,7 @@ class Client:
             max_bytes=settings.queue_bytes,
         )
         self._outgoing.attach(self.queue)
+        self.flusher = Flusher(xmpp, self.queue, self.registry, settings.disconnect_seconds)
         self.changes = PeerChanges(
             xmpp,
             self._presence,
@@ -270,10 +274,15 @@ class Client:
             self._emitter.emit(translate(self.sessions.of(driver), event))
 
     def _on_sent(self, stanza: StanzaBase, driver: SessionDriver) -> None:
+        outcome = outcomes.begin(stanza)
+        outcome.sent(driver)
+        if self.flusher.is_flushing or outcome.done is not None:
+            driver.request_acknowledgement()
         if self._emitter.has_handler(Sent):
             self._emitter.emit(Sent(stanza, self.sessions.of(driver)))
 
     def _on_delivered(self, stanza: StanzaBase, drivers: list[SessionDriver]) -> None:
+        outcomes.begin(stanza).end(SendState.DELIVERED, tuple(drivers))
         if self._emitter.has_handler(Delivered):
             self._emitter.emit(Delivered(stanza, tuple(map(self.sessions.of, drivers))))
 

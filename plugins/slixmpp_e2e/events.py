@@ -274,7 +274,7 @@ class Sent(E2EEvent):
 
 @dataclass(frozen=True)
 class Delivered(E2EEvent):
-    """The peer has acknowledged a stanza: it arrived, inside. Of each that goes inside, this or ``e2e_send_failed`` tells once."""
+    """The peer has acknowledged a stanza. Of each that goes inside, this or ``e2e_send_failed`` tells, once."""
 
     name = "e2e_delivered"
     level = logging.DEBUG

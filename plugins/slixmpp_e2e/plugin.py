@@ -11,10 +11,12 @@ from typing import Any, ClassVar
 from slixmpp import JID, ClientXMPP
 from slixmpp.basexmpp import BaseXMPP
 from slixmpp.plugins import BasePlugin
+from slixmpp.xmlstream.stanzabase import StanzaBase
 
 from slixmpp_e2e import events
 from slixmpp_e2e.client import Client
-from slixmpp_e2e.errors import ConfigError
+from slixmpp_e2e.errors import ConfigError, NotSent, NotSentReason
+from slixmpp_e2e.messages import outcomes
 from slixmpp_e2e.policy import Policy
 from slixmpp_e2e.session import E2ESession
 from slixmpp_e2e.settings import DEFAULTS, Settings, accept_from
@@ -78,6 +80,7 @@ class E2E(BasePlugin):
         self._guards = (
             adapter.guard_registration(self.xmpp, self.name, self._check_same),
             adapter.guard_handlers(self.xmpp, self._check_event),
+            adapter.guard_disconnect(self.xmpp, lambda: client.flusher.must_finish, client.flusher.finish),
         )
         for event, handler in self._handlers.items():
             self.xmpp.add_event_handler(event, handler)
@@ -253,9 +256,32 @@ class E2E(BasePlugin):
         target = await self._client.router.best_device(self.xmpp.boundjid.full, str(JID(peer)))
         return self._client.sessions.of(await self._client.registry.connect(target, minimum))
 
+    async def send(  # noqa: ASYNC109 - a handler that awaits this wants one line
+        self, stanza: StanzaBase, timeout: float | None = None
+    ) -> tuple[E2ESession, ...]:
+        """Send a stanza, and return the sessions in which the peer has acknowledged it: one for each device that has it; none
+        if it went in plaintext, as the policy says. Raises why it failed; NotSent after ``timeout`` seconds."""
+        done = outcomes.watch(stanza, self.xmpp.loop)
+        self.xmpp.send(stanza)
+        try:
+            async with asyncio.timeout(timeout):
+                return tuple(self._client.sessions.of(driver) for driver in await done)
+        except TimeoutError:
+            late = f"{stanza['to']} has not acknowledged within {timeout:g} seconds; what becomes of it, an event will tell"
+            raise NotSent(late, NotSentReason.UNACKNOWLEDGED) from None
+
+    async def flush(self, jid: str | None = None) -> None:
+        """Wait until all that was sent, to an account or to all, is acknowledged or has failed (an event has told then)."""
+        await self._client.flusher.flush(JID(jid).bare if jid is not None else "")
+
     async def close(self) -> None:
-        """End all sessions by farewells."""
-        await asyncio.gather(*(self._client.sessions.of(driver).close() for driver in self._client.registry))
+        """Wait until all that was sent is acknowledged or has failed, and end all sessions by farewells."""
+        await self.flush()
+        await self._client.flusher.close()
+
+    def cancel(self, jid: str) -> int:
+        """Withdraw what waits for an account: it fails with NotSentReason.CANCELLED. Return the number of stanzas."""
+        return self._client.flusher.cancel(JID(jid).bare)
 
     def policy_of(self, peer: str) -> Policy:
         """Return the policy that is in force with a peer's account."""

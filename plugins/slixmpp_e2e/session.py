@@ -162,7 +162,8 @@ class E2ESession:
             raise SendBufferFull(f"too much waits to be sent to {self.peer}")
 
     async def close(self) -> E2EError | None:
-        """Say farewell, and wait for the peer's. Return None if both came, else why not; what was sent last may be lost."""
+        """Say farewell, and wait for the peer's. Return None if both came, which acknowledges all, else why not: then the next
+        session sends again what was not acknowledged."""
         self._driver.close()
         return await self.wait_closed()
 

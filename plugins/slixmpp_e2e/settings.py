@@ -44,7 +44,8 @@ DEFAULTS: dict[str, Any] = {
     "hide_in_logs": True,
     "queue_seconds": 300.0,
     "queue_bytes": QUEUE_BYTES,
-    "queue_on_new_stream": "fail",
+    "queue_on_new_stream": "reopen",
+    "disconnect_seconds": 30.0,
     "step_seconds": Timeouts().step,
     "user_seconds": Timeouts().user,
     "session_seconds": Timeouts().session,
@@ -54,7 +55,8 @@ DEFAULTS: dict[str, Any] = {
 path, or None for the default one of the account; ``key_protection`` says what protects the secrets in it: ``"key-file"``,
 ``"keyring"``, or an object such as ``Passphrase(…)``. ``queue_seconds`` bounds how long a stanza waits for its session (five
 minutes: a person may have to act). ``queue_on_new_stream`` is ``"fail"`` or ``"reopen"``, for stanzas that wait when the
-client's stream is lost. The rest are timeouts and limits (docs/bounds.md)."""
+client's stream is lost, or were not acknowledged. ``disconnect_seconds`` bounds how long ``disconnect()`` waits for what was
+sent before: as long as a server with a low limit needs for some messages. The rest are timeouts and limits (docs/bounds.md)."""
 
 RENAMED = {
     "each": "verify_when",
@@ -96,6 +98,8 @@ class Settings:
     queue_bytes: int
     reopen: bool
     """True if what waits when the client's stream is lost waits for the next stream."""
+    disconnect_seconds: float
+    """How long to wait for what was sent before the client disconnects."""
     prompts: Prompts
     hide_in_logs: bool
     """Whether slixmpp's log hides the content of stanzas."""
@@ -120,6 +124,7 @@ class Settings:
             queue_seconds=_seconds(config, "queue_seconds"),
             queue_bytes=_count(config, "queue_bytes"),
             reopen=_choice(config, "queue_on_new_stream", ("fail", "reopen")) == "reopen",
+            disconnect_seconds=_seconds(config, "disconnect_seconds"),
             prompts=Prompts(_prompt(config, "ask_password"), _prompt(config, "ask_sas")),
             hide_in_logs=_choice(config, "hide_in_logs", (False, True)) is True,
             terms=SessionTerms(

@@ -12,7 +12,9 @@ from slixmpp.xmlstream.stanzabase import StanzaBase
 from slixmpp_e2e.errors import end_of_session
 from slixmpp_e2e.events import SendFailed
 from slixmpp_e2e.jids import bare
+from slixmpp_e2e.messages import outcomes
 from slixmpp_e2e.messages.iq_tracking import IqTracker, PendingRequest, is_request
+from slixmpp_e2e.messages.outcomes import SendState
 from slixmpp_e2e.sessions.admission.rate_limit import Rate, TokenBuckets, take_all
 from slixmpp_e2e.sessions.driver import DriverEvent, SessionDriver
 from slixmpp_e2e.xmpp import adapter
@@ -40,7 +42,9 @@ class SendFailures:
         will, it is told at a bounded rate."""
         if isinstance(stanza, Iq) and not is_request(stanza) and not self._may_tell(stanza):
             log.debug("an answer was not sent to %s: %s", stanza["to"], error)
+            outcomes.begin(stanza).end(SendState.FAILED, error=error)
             return
+        outcomes.begin(stanza).end(SendState.FAILED, error=error)
         self._emitter.emit(SendFailed(stanza, error))
         if isinstance(stanza, Iq) and (request := self._iqs.forget(stanza)) is not None:
             self._answer(request, "service-unavailable", str(error))

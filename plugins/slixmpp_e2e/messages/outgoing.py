@@ -16,9 +16,11 @@ from slixmpp.xmlstream.stanzabase import StanzaBase
 
 from slixmpp_e2e.errors import NotSent, NotSentReason
 from slixmpp_e2e.jids import bare
+from slixmpp_e2e.messages import outcomes
 from slixmpp_e2e.messages.clear import may_be_clear, reached_through
 from slixmpp_e2e.messages.failures import SendFailures
 from slixmpp_e2e.messages.iq_tracking import IqTracker, is_request
+from slixmpp_e2e.messages.outcomes import SendState
 from slixmpp_e2e.messages.queue import SendQueue
 from slixmpp_e2e.messages.rooms import MucRooms, goes_to_rooms
 from slixmpp_e2e.messages.routing import RouteCache
@@ -83,7 +85,11 @@ class OutgoingFilter:
         if isinstance(stanza, Presence):
             self._rooms.note_entry(stanza)
         try:
-            return stanza if self._send(stanza, stanza["to"]) is Way.PLAINTEXT else None
+            if self._send(stanza, stanza["to"]) is Way.TAKEN:
+                return None
+            if (outcome := outcomes.of(stanza)) is not None:
+                outcome.end(SendState.PLAINTEXT)
+            return stanza
         except E2EError as error:
             self._failures.report(stanza, error)
             return None

@@ -20,6 +20,7 @@ from slixmpp.xmlstream.stanzabase import StanzaBase
 
 from slixmpp_e2e.errors import NotSent, NotSentReason, end_of_session, is_passing
 from slixmpp_e2e.jids import bare
+from slixmpp_e2e.messages import outcomes
 from slixmpp_e2e.messages.iq_tracking import IqTracker
 from slixmpp_e2e.messages.outstanding import Outstanding
 from slixmpp_e2e.messages.queue_limits import QueueLimits
@@ -184,6 +185,7 @@ class SendQueue:
             self._settle(item, item.error)
         else:
             self._end(item)
+            outcomes.begin(item.stanza).end(outcomes.SendState.PLAINTEXT)
             self._senders.plaintext(item.stanza)
 
     # --- sessions: one coroutine for each target -------------------------------------------------------------------
@@ -379,6 +381,21 @@ class SendQueue:
                 self._left.setdefault(place, {}).update(left)
             self._work(place)
 
+    def cancel(self, account: str, error: E2EError) -> int:
+        """Let what waits for an account fail; return the number of stanzas. What was sent and may have arrived stays."""
+        queues = (*self._queues.values(), *self._unrouted.values())
+        waiting = [item for item in dict.fromkeys(item for queue in queues for item in queue) if bare(item.to) == account]
+        for item in waiting:
+            self._withdraw(item)
+            self._settle(item, error)
+        return len(waiting)
+
+    def fail_all(self, error: E2EError) -> None:
+        """Let everything fail that waits, and what an ended session has left."""
+        for account in {bare(item.to) for queue in (*self._queues.values(), *self._unrouted.values()) for item in queue}:
+            self.cancel(account, error)
+        self.fail_left(error)
+
     def fail_left(self, error: E2EError) -> None:
         """Give up what was not acknowledged."""
         for item in list(dict.fromkeys(item for left in self._left.values() for item in left)):
@@ -416,6 +433,7 @@ class SendQueue:
         try:
             size, shares = len(writer.element(stanza.xml)), self._limits.shares(to)
             item = QueuedStanza(copy.copy(stanza), own_jid, to, size, shares)
+            outcomes.share(stanza, item.stanza)
             while self._limits.is_account_full(item) and self._drop_copy(item.own_jid, item.shares[0].whose):
                 pass
             self._begin_waiting(item)

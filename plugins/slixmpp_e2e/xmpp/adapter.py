@@ -9,8 +9,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from importlib.metadata import packages_distributions
 from typing import Any
 from xml.etree.ElementTree import Element
@@ -70,6 +71,38 @@ def guard_registration(xmpp: BaseXMPP, name: str, check: Callable[[Any], None]) 
 def guard_handlers(xmpp: BaseXMPP, check: Callable[[str], None]) -> Callable[[], None]:
     """Call ``check(event)`` whenever a handler of a slixmpp event is added; return what ends that."""
     return _call_before(xmpp, "add_event_handler", lambda event, *args, **kwargs: check(event))
+
+
+def guard_disconnect(
+    xmpp: BaseXMPP, must_finish: Callable[[], bool], finish: Callable[[], Awaitable[None]]
+) -> Callable[[], None]:
+    """Let ``disconnect()`` wait for ``finish()`` first, if it must; return what ends that. It returns a future in any case."""
+    original, finishing = xmpp.disconnect, set[asyncio.Future[Any]]()
+
+    async def finish_first(*args: Any, **kwargs: Any) -> None:
+        try:
+            await finish()
+        finally:
+            await original(*args, **kwargs)
+
+    def disconnect(
+        wait: float = 2.0, reason: str | None = None, ignore_send_queue: bool = False
+    ) -> asyncio.Future[Any]:
+        if finishing and not ignore_send_queue:
+            return next(iter(finishing))
+        if ignore_send_queue or not wait or not xmpp.transport or not must_finish():
+            return original(wait, reason, ignore_send_queue)
+        task = asyncio.ensure_future(finish_first(wait, reason), loop=xmpp.loop)
+        finishing.add(task)
+        task.add_done_callback(finishing.discard)
+        return task
+
+    def end() -> None:
+        if vars(xmpp).get("disconnect") is disconnect:
+            del xmpp.disconnect
+
+    xmpp.disconnect = disconnect  # type: ignore[method-assign]
+    return end
 
 
 def _call_before(target: Any, method: str, check: Callable[..., None]) -> Callable[[], None]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from slixmpp import ClientXMPP
 
-from tests.slixmpp_e2e.env import Env, Events, block, e2e, turns, until
+from slixmpp_e2e.errors import NotSent, NotSentReason, PeerOffline
+from tests.slixmpp_e2e.env import Env, Events, block, e2e, jingle, turns, until
+from xmpp_e2e.errors import BytestreamFailed
 
 
 class Told:
@@ -70,7 +73,7 @@ async def test_a_path_that_loses_blocks(env: Env) -> None:
     await turns(50)
     env.server.hooks.remove(held)
     for session in e2e(alice).sessions():
-        session._driver.abort_unreachable(slixmpp_broken())
+        session._driver.abort_unreachable(BytestreamFailed("cut"))
     say(alice, bob, "a3")
     say(bob, alice, "b3")
     assert await of_bob.heard.bodies(3) == ["a1", "a2", "a3"]
@@ -79,7 +82,73 @@ async def test_a_path_that_loses_blocks(env: Env) -> None:
     assert await bodies(of_bob.delivered, 3) == ["b1", "b2", "b3"]
 
 
-def slixmpp_broken() -> Exception:
-    from xmpp_e2e.errors import BytestreamFailed
+async def test_send_returns_when_the_peer_has_acknowledged(env: Env) -> None:
+    alice, bob = await env.pair()
+    heard = Events(bob, "message")
+    for body in ("the first, which opens a session", "the second"):
+        sessions = await until(e2e(alice).send(alice.make_message(bob.boundjid.full, body)))
+        assert [session.peer for session in sessions] == [bob.boundjid.full]
+        assert (await heard.take())["body"] == body
 
-    return BytestreamFailed("cut")
+
+async def test_send_says_what_went_wrong(env: Env) -> None:
+    alice = await env.client("alice@localhost/x", policy="require")
+    with pytest.raises(PeerOffline):
+        await until(e2e(alice).send(alice.make_message("bob@localhost", "nobody is there")))
+
+
+async def test_send_gives_up_after_a_while(env: Env) -> None:
+    alice, bob, of_alice, _ = await open_both(env)
+    held = env.hold(block)
+    with pytest.raises(NotSent) as caught:
+        await until(e2e(alice).send(alice.make_message(bob.boundjid.full, "slow"), timeout=0.1))
+    assert caught.value.reason is NotSentReason.UNACKNOWLEDGED
+    held.release()
+    assert await bodies(of_alice.delivered, 1) == ["slow"]
+
+
+async def test_flush_waits_for_all(env: Env) -> None:
+    alice, bob = await env.pair()
+    heard = Events(bob, "message")
+    say(alice, bob, *(str(number) for number in range(50)))
+    await until(e2e(alice).flush(bob.boundjid.full))
+    assert await heard.bodies(50) == [str(number) for number in range(50)]
+    await until(e2e(alice).flush())
+
+
+@pytest.mark.parametrize("way", ["disconnect", "close, disconnect", "connect, send, close"])
+@pytest.mark.parametrize("to", ["full", "bare"])
+async def test_a_program_that_sends_and_goes(env: Env, way: str, to: str) -> None:
+    """An unmodified one: what it has sent arrives, and its peer reads a clean end."""
+    alice, bob = await env.pair()
+    heard, ended = Events(bob, "message"), Events(bob, "e2e_session_closed")
+    if way == "connect, send, close":
+        session = await until(e2e(alice).connect(bob.boundjid.full))
+        await until(session.wait_open())
+    alice.send_message(mto=getattr(bob.boundjid, to), mbody="the last words", mtype="chat")
+    if way == "close, disconnect":
+        await until(e2e(alice).close())
+    elif way == "connect, send, close":
+        await until(session.close())
+    await until(alice.disconnect())
+    assert (await heard.take())["body"] == "the last words"
+    assert (await ended.take()).clean
+
+
+async def test_a_program_that_disconnects_waits_no_longer_than_it_is_told(env: Env) -> None:
+    alice, bob, of_alice, _ = await open_both(env, disconnect_seconds=0.2)
+    env.hold(block)
+    say(alice, bob, "in vain")
+    await until(alice.disconnect())
+    assert (await of_alice.failed.take()).stanza["body"] == "in vain"
+
+
+async def test_what_waits_can_be_withdrawn(env: Env) -> None:
+    alice, bob = await env.pair()
+    of_alice = Told(alice)
+    env.hold(jingle("session-accept"))
+    say(alice, bob, "one", "two")
+    await env.settle(alice)
+    assert e2e(alice).cancel(bob.boundjid.full) == 2
+    failures = [await of_alice.failed.take() for _ in range(2)]
+    assert {event.error.reason for event in failures} == {NotSentReason.CANCELLED}

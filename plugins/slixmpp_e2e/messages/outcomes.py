@@ -1,0 +1,97 @@
+"""What became of a stanza, for whoever sent it: ``stanza["e2e"]`` tells it, and ``e2e.send()`` waits for it.
+
+The outcome hangs on the stanza itself, and on the copy that waits in its place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from typing import Any
+
+from slixmpp.xmlstream.stanzabase import StanzaBase
+
+from slixmpp_e2e.sessions.driver import SessionDriver
+from xmpp_e2e.errors import E2EError
+
+_ATTRIBUTE = "_e2e_outcome"
+
+
+class SendState(enum.StrEnum):
+    """What has become of a stanza that was sent."""
+
+    HELD = "held"
+    """It waits: for a route, a session, or room."""
+    SENT = "sent"
+    """It left through a session, and the peer has not acknowledged it."""
+    DELIVERED = "delivered"
+    """The peer has acknowledged it."""
+    FAILED = "failed"
+    """It was not sent, or the peer has not acknowledged it in time."""
+    PLAINTEXT = "plaintext"
+    """It left in plaintext: nobody says whether it arrived."""
+
+
+_FINAL = frozenset({SendState.DELIVERED, SendState.FAILED, SendState.PLAINTEXT})
+
+
+class Outcome:
+    """What has become of one stanza so far."""
+
+    __slots__ = ("done", "drivers", "error", "state")
+
+    def __init__(self) -> None:
+        self.state = SendState.HELD
+        self.drivers: tuple[SessionDriver, ...] = ()
+        """The sessions that it went through; once it is delivered, those in which it was acknowledged."""
+        self.error: E2EError | None = None
+        """Why it failed."""
+        self.done: asyncio.Future[tuple[SessionDriver, ...]] | None = None
+        """Waits for the end, if somebody does."""
+
+    @property
+    def is_final(self) -> bool:
+        """Return whether nothing more happens to the stanza."""
+        return self.state in _FINAL
+
+    def sent(self, driver: SessionDriver) -> None:
+        """It has left through a session."""
+        self.state = SendState.SENT
+        self.drivers = (*self.drivers, driver)
+
+    def end(self, state: SendState, drivers: tuple[SessionDriver, ...] = (), error: E2EError | None = None) -> None:
+        """It has met its end."""
+        self.state, self.drivers, self.error = state, drivers, error
+        if self.done is not None and not self.done.done():
+            if error is not None:
+                self.done.set_exception(error)
+            else:
+                self.done.set_result(drivers)
+
+
+def of(stanza: StanzaBase) -> Outcome | None:
+    """Return what became of a stanza; None if it was never sent."""
+    outcome: Outcome | None = vars(stanza).get(_ATTRIBUTE)
+    return outcome
+
+
+def begin(stanza: StanzaBase) -> Outcome:
+    """Return the outcome of a stanza that is being sent, a new one if its last one is final."""
+    outcome = of(stanza)
+    if outcome is None or outcome.is_final:
+        outcome = Outcome()
+        setattr(stanza, _ATTRIBUTE, outcome)
+    return outcome
+
+
+def watch(stanza: StanzaBase, loop: asyncio.AbstractEventLoop) -> asyncio.Future[tuple[SessionDriver, ...]]:
+    """Return what is done when the stanza, which is sent next, has met its end."""
+    outcome = Outcome()
+    setattr(stanza, _ATTRIBUTE, outcome)
+    outcome.done = loop.create_future()
+    return outcome.done
+
+
+def share(stanza: StanzaBase, copied: Any) -> None:
+    """Let a copy that waits in the place of a stanza tell the same."""
+    setattr(copied, _ATTRIBUTE, begin(stanza))
