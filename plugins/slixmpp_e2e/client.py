@@ -9,13 +9,11 @@ from slixmpp.basexmpp import BaseXMPP
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
 from slixmpp_e2e.events import Delivered, Sent, StoreFailed, TrustFileFailed
-from slixmpp_e2e.messages import outcomes
 from slixmpp_e2e.messages.changes import PeerChanges
 from slixmpp_e2e.messages.failures import SendFailures
 from slixmpp_e2e.messages.flusher import Flusher
 from slixmpp_e2e.messages.incoming import IncomingFilter
 from slixmpp_e2e.messages.iq_tracking import IqTracker
-from slixmpp_e2e.messages.outcomes import SendState
 from slixmpp_e2e.messages.outgoing import OutgoingFilter
 from slixmpp_e2e.messages.queue import Senders, SendQueue
 from slixmpp_e2e.messages.room_questions import RoomQuestions
@@ -44,9 +42,10 @@ from slixmpp_e2e.trust.trust_file.watcher import TrustFile
 from slixmpp_e2e.verification.key_recorder import KeyRecorder
 from slixmpp_e2e.verification.run_limiter import RunLimiter
 from slixmpp_e2e.verification.verifier import Verifier
-from slixmpp_e2e.xmpp import adapter
+from slixmpp_e2e.xmpp import adapter, outcomes
 from slixmpp_e2e.xmpp.emitter import Emitter
 from slixmpp_e2e.xmpp.iq_channel import IqChannel
+from slixmpp_e2e.xmpp.outcomes import SendState
 from slixmpp_e2e.xmpp.presence import PLACES, PresenceCache
 from xmpp_e2e import events
 from xmpp_e2e.errors import E2EError
@@ -275,16 +274,18 @@ class Client:
 
     def _on_sent(self, stanza: StanzaBase, driver: SessionDriver) -> None:
         outcome = outcomes.begin(stanza)
-        outcome.sent(driver)
+        session = self.sessions.of(driver)
+        outcome.sent(session)
         if self.flusher.is_flushing or outcome.done is not None:
             driver.request_acknowledgement()
         if self._emitter.has_handler(Sent):
-            self._emitter.emit(Sent(stanza, self.sessions.of(driver)))
+            self._emitter.emit(Sent(stanza, session))
 
     def _on_delivered(self, stanza: StanzaBase, drivers: list[SessionDriver]) -> None:
-        outcomes.begin(stanza).end(SendState.DELIVERED, tuple(drivers))
+        sessions = tuple(map(self.sessions.of, drivers))
+        outcomes.begin(stanza).end(SendState.DELIVERED, sessions)
         if self._emitter.has_handler(Delivered):
-            self._emitter.emit(Delivered(stanza, tuple(map(self.sessions.of, drivers))))
+            self._emitter.emit(Delivered(stanza, sessions))
 
     # --- the client's stream ---------------------------------------------------------------------------------------
 

@@ -16,7 +16,6 @@ from slixmpp.xmlstream.stanzabase import StanzaBase
 from slixmpp_e2e import events
 from slixmpp_e2e.client import Client
 from slixmpp_e2e.errors import ConfigError, NotSent, NotSentReason
-from slixmpp_e2e.messages import outcomes
 from slixmpp_e2e.policy import Policy
 from slixmpp_e2e.session import E2ESession
 from slixmpp_e2e.settings import DEFAULTS, Settings, accept_from
@@ -25,7 +24,7 @@ from slixmpp_e2e.trust.keys import PeerKeys
 from slixmpp_e2e.trust.own_key import OwnKeyLoader, rotate_own_key
 from slixmpp_e2e.trust.secrets import PeerSecrets
 from slixmpp_e2e.trust.trust_file.watcher import TrustFile
-from slixmpp_e2e.xmpp import adapter, discovery
+from slixmpp_e2e.xmpp import adapter, discovery, outcomes
 from slixmpp_e2e.xmpp.log_filter import HideContent
 from xmpp_e2e.errors import BytestreamFailed, E2EError
 from xmpp_e2e.tls.certificate import OwnKey
@@ -256,8 +255,10 @@ class E2E(BasePlugin):
         target = await self._client.router.best_device(self.xmpp.boundjid.full, str(JID(peer)))
         return self._client.sessions.of(await self._client.registry.connect(target, minimum))
 
-    async def send(  # noqa: ASYNC109 - a handler that awaits this wants one line
-        self, stanza: StanzaBase, timeout: float | None = None
+    async def send(
+        self,
+        stanza: StanzaBase,
+        timeout: float | None = None,  # noqa: ASYNC109 - one line is enough for a handler
     ) -> tuple[E2ESession, ...]:
         """Send a stanza, and return the sessions in which the peer has acknowledged it: one for each device that has it; none
         if it went in plaintext, as the policy says. Raises why it failed; NotSent after ``timeout`` seconds."""
@@ -265,7 +266,7 @@ class E2E(BasePlugin):
         self.xmpp.send(stanza)
         try:
             async with asyncio.timeout(timeout):
-                return tuple(self._client.sessions.of(driver) for driver in await done)
+                return await done
         except TimeoutError:
             late = f"{stanza['to']} has not acknowledged within {timeout:g} seconds; what becomes of it, an event will tell"
             raise NotSent(late, NotSentReason.UNACKNOWLEDGED) from None

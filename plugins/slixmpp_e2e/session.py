@@ -180,7 +180,9 @@ class Sessions:
 
     def of(self, driver: SessionDriver) -> E2ESession:
         """Return the session of a driver, always the same object while anybody has it."""
-        return self._sessions.setdefault(driver, E2ESession(driver, self._verifier))
+        if (session := self._sessions.get(driver)) is None:
+            session = self._sessions[driver] = E2ESession(driver, self._verifier)
+        return session
 
     def token_of(self, driver: SessionDriver) -> str:
         """Return the marker's token of a session that has opened and is not over; empty for any other."""

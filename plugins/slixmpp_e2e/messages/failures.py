@@ -12,13 +12,12 @@ from slixmpp.xmlstream.stanzabase import StanzaBase
 from slixmpp_e2e.errors import end_of_session
 from slixmpp_e2e.events import SendFailed
 from slixmpp_e2e.jids import bare
-from slixmpp_e2e.messages import outcomes
 from slixmpp_e2e.messages.iq_tracking import IqTracker, PendingRequest, is_request
-from slixmpp_e2e.messages.outcomes import SendState
 from slixmpp_e2e.sessions.admission.rate_limit import Rate, TokenBuckets, take_all
 from slixmpp_e2e.sessions.driver import DriverEvent, SessionDriver
-from slixmpp_e2e.xmpp import adapter
+from slixmpp_e2e.xmpp import adapter, outcomes
 from slixmpp_e2e.xmpp.emitter import Emitter
+from slixmpp_e2e.xmpp.outcomes import SendState
 from xmpp_e2e import events
 from xmpp_e2e.errors import E2EError
 

@@ -16,18 +16,16 @@ from slixmpp.xmlstream.stanzabase import StanzaBase
 
 from slixmpp_e2e.errors import NotSent, NotSentReason
 from slixmpp_e2e.jids import bare
-from slixmpp_e2e.messages import outcomes
 from slixmpp_e2e.messages.clear import may_be_clear, reached_through
 from slixmpp_e2e.messages.failures import SendFailures
 from slixmpp_e2e.messages.iq_tracking import IqTracker, is_request
-from slixmpp_e2e.messages.outcomes import SendState
 from slixmpp_e2e.messages.queue import SendQueue
 from slixmpp_e2e.messages.rooms import MucRooms, goes_to_rooms
 from slixmpp_e2e.messages.routing import RouteCache
 from slixmpp_e2e.messages.scope import never_encrypted
 from slixmpp_e2e.policy import Policy
 from slixmpp_e2e.trust.peer_settings import PeerSettingsLookup
-from slixmpp_e2e.xmpp import adapter, marker
+from slixmpp_e2e.xmpp import adapter, marker, outcomes
 from slixmpp_e2e.xmpp.iq_channel import IqChannel, QueuedIq
 from xmpp_e2e.errors import E2EError
 from xmpp_e2e.stream import NS_CLIENT, writer
@@ -87,8 +85,7 @@ class OutgoingFilter:
         try:
             if self._send(stanza, stanza["to"]) is Way.TAKEN:
                 return None
-            if (outcome := outcomes.of(stanza)) is not None:
-                outcome.end(SendState.PLAINTEXT)
+            outcomes.note_plaintext(stanza)
             return stanza
         except E2EError as error:
             self._failures.report(stanza, error)

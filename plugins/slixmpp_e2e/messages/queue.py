@@ -20,7 +20,6 @@ from slixmpp.xmlstream.stanzabase import StanzaBase
 
 from slixmpp_e2e.errors import NotSent, NotSentReason, end_of_session, is_passing
 from slixmpp_e2e.jids import bare
-from slixmpp_e2e.messages import outcomes
 from slixmpp_e2e.messages.iq_tracking import IqTracker
 from slixmpp_e2e.messages.outstanding import Outstanding
 from slixmpp_e2e.messages.queue_limits import QueueLimits
@@ -28,6 +27,7 @@ from slixmpp_e2e.messages.queued import Delivery, QueuedStanza
 from slixmpp_e2e.messages.routing import Address, Route, RouteCache
 from slixmpp_e2e.sessions.driver import DriverEvent, SessionDiscarded, SessionDriver
 from slixmpp_e2e.sessions.registry import SessionRegistry, Target
+from slixmpp_e2e.xmpp import outcomes
 from xmpp_e2e import events
 from xmpp_e2e.errors import E2EError, LocalError
 from xmpp_e2e.stream import writer

@@ -7,24 +7,17 @@ is stripped from whatever comes from the server, and counts only with the token 
 from __future__ import annotations
 
 import secrets
-from typing import ClassVar, Protocol
+from typing import ClassVar
 from weakref import WeakValueDictionary
 
 from slixmpp import Iq, Message, Presence
 from slixmpp.xmlstream import ElementBase, register_stanza_plugin
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
+from slixmpp_e2e.xmpp import outcomes
+from slixmpp_e2e.xmpp.outcomes import MarkedSession, Outcome, SendState
+from xmpp_e2e.errors import E2EError
 from xmpp_e2e.types import Assurance, Fingerprint
-
-
-class MarkedSession(Protocol):
-    """What a marker can tell about its session."""
-
-    @property
-    def assurance(self) -> Assurance: ...
-    @property
-    def fingerprint(self) -> Fingerprint | None: ...
-
 
 _sessions: WeakValueDictionary[str, MarkedSession] = WeakValueDictionary()
 """By token. The client keeps the sessions, so nothing of a client that has gone stays here."""
@@ -46,16 +39,37 @@ def retire(token: str) -> None:
 
 class E2EMarker(ElementBase):
     """``stanza["e2e"]["assurance"]`` (an Assurance; ``none`` for plaintext), ``["session"]`` (an E2ESession; None for
-    plaintext) and ``["fingerprint"]`` (the peer's key, a Fingerprint; None for plaintext)."""
+    plaintext) and ``["fingerprint"]`` (the peer's key, a Fingerprint; None for plaintext).
+
+    Of a stanza that we have sent they tell of the session that it went through, and ``["delivery"]`` (a SendState; None of one
+    that came, or was never sent) what has become of it, ``["error"]`` why it failed.
+    """
 
     name = "protection"
     namespace = "urn:x-xmpp-e2e:local:0"
     plugin_attrib = "e2e"
-    interfaces: ClassVar[set[str]] = {"session", "assurance", "fingerprint"}
+    interfaces: ClassVar[set[str]] = {"session", "assurance", "fingerprint", "delivery", "error"}
 
     def get_session(self) -> MarkedSession | None:
-        """Return the session that the stanza came through."""
+        """Return the session that the stanza came through, or has gone through."""
+        if (outcome := self._outcome) is not None:
+            return outcome.sessions[-1] if outcome.sessions else None
         return _sessions.get(self.xml.get("token", ""))
+
+    def get_delivery(self) -> SendState | None:
+        """Return what has become of a stanza that we have sent."""
+        outcome = self._outcome
+        return outcome.state if outcome is not None else None
+
+    def get_error(self) -> E2EError | None:
+        """Return why a stanza that we have sent has failed."""
+        outcome = self._outcome
+        return outcome.error if outcome is not None else None
+
+    @property
+    def _outcome(self) -> Outcome | None:
+        stanza = self.parent() if self.parent is not None else None
+        return outcomes.of(stanza) if stanza is not None else None
 
     def get_assurance(self) -> Assurance:
         """Return what is proved of the key that the stanza came under."""

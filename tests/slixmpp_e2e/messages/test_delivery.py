@@ -152,3 +152,39 @@ async def test_what_waits_can_be_withdrawn(env: Env) -> None:
     assert e2e(alice).cancel(bob.boundjid.full) == 2
     failures = [await of_alice.failed.take() for _ in range(2)]
     assert {event.error.reason for event in failures} == {NotSentReason.CANCELLED}
+
+
+async def test_a_stanza_tells_what_has_become_of_it(env: Env) -> None:
+    alice, bob = await env.pair()
+    of_alice = Told(alice)
+    message = alice.make_message(bob.boundjid.full, "hello")
+    assert message["e2e"]["delivery"] is None
+    accept = env.hold(jingle("session-accept"))
+    message.send()
+    await accept.caught()
+    assert message["e2e"]["delivery"] == "held"
+    accept.release()
+    await of_alice.delivered.take()
+    assert message["e2e"]["delivery"] == "delivered"
+    assert message["e2e"]["session"] is e2e(alice).sessions()[0]
+    assert str(message["e2e"]["assurance"]) == "vouched"
+    blocks = env.hold(block)
+    message = alice.make_message(bob.boundjid.full, "again")
+    message.send()
+    await blocks.caught()
+    assert message["e2e"]["delivery"] == "sent"
+    blocks.release()
+    await of_alice.delivered.take()
+    assert not env.in_clear("protection")
+
+
+async def test_a_stanza_that_went_in_plaintext_or_failed_tells_so(env: Env) -> None:
+    alice, bob = await env.client("alice@localhost/x", policy="off"), await env.client("bob@localhost/b", policy="require")
+    plain, failing = alice.make_message(bob.boundjid.full, "plain"), bob.make_message("carol@localhost", "fails")
+    failed = Events(bob, "e2e_send_failed")
+    plain.send()
+    failing.send()
+    error = (await failed.take()).error
+    await env.settle(alice, bob)
+    assert (plain["e2e"]["delivery"], plain["e2e"]["session"]) == ("plaintext", None)
+    assert (failing["e2e"]["delivery"], failing["e2e"]["error"]) == ("failed", error)

@@ -9,8 +9,7 @@ from slixmpp.xmlstream.stanzabase import StanzaBase
 
 from slixmpp_e2e.alarms import reason_of
 from slixmpp_e2e.errors import NotSent, NotSentReason, PeerOffline
-from slixmpp_e2e.messages import queue_limits
-from slixmpp_e2e.messages import routing
+from slixmpp_e2e.messages import queue_limits, routing
 from slixmpp_e2e.messages.routing import Route
 from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, ask, jingle, refused, turns, until
 from tests.slixmpp_e2e.messages.fake_sessions import (

@@ -7,12 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from typing import Any
+from typing import Any, Protocol
 
-from slixmpp.xmlstream.stanzabase import StanzaBase
+from slixmpp.xmlstream.stanzabase import ElementBase, StanzaBase
 
-from slixmpp_e2e.sessions.driver import SessionDriver
 from xmpp_e2e.errors import E2EError
+from xmpp_e2e.types import Assurance, Fingerprint
+
+
+class MarkedSession(Protocol):
+    """What a stanza can tell about the session that it came or went through."""
+
+    @property
+    def assurance(self) -> Assurance: ...
+    @property
+    def fingerprint(self) -> Fingerprint | None: ...
+
 
 _ATTRIBUTE = "_e2e_outcome"
 
@@ -38,15 +48,15 @@ _FINAL = frozenset({SendState.DELIVERED, SendState.FAILED, SendState.PLAINTEXT})
 class Outcome:
     """What has become of one stanza so far."""
 
-    __slots__ = ("done", "drivers", "error", "state")
+    __slots__ = ("done", "error", "sessions", "state")
 
     def __init__(self) -> None:
         self.state = SendState.HELD
-        self.drivers: tuple[SessionDriver, ...] = ()
+        self.sessions: tuple[MarkedSession, ...] = ()
         """The sessions that it went through; once it is delivered, those in which it was acknowledged."""
         self.error: E2EError | None = None
         """Why it failed."""
-        self.done: asyncio.Future[tuple[SessionDriver, ...]] | None = None
+        self.done: asyncio.Future[tuple[Any, ...]] | None = None
         """Waits for the end, if somebody does."""
 
     @property
@@ -54,22 +64,22 @@ class Outcome:
         """Return whether nothing more happens to the stanza."""
         return self.state in _FINAL
 
-    def sent(self, driver: SessionDriver) -> None:
+    def sent(self, session: MarkedSession) -> None:
         """It has left through a session."""
         self.state = SendState.SENT
-        self.drivers = (*self.drivers, driver)
+        self.sessions = (*self.sessions, session)
 
-    def end(self, state: SendState, drivers: tuple[SessionDriver, ...] = (), error: E2EError | None = None) -> None:
+    def end(self, state: SendState, sessions: tuple[MarkedSession, ...] = (), error: E2EError | None = None) -> None:
         """It has met its end."""
-        self.state, self.drivers, self.error = state, drivers, error
+        self.state, self.sessions, self.error = state, sessions, error
         if self.done is not None and not self.done.done():
             if error is not None:
                 self.done.set_exception(error)
             else:
-                self.done.set_result(drivers)
+                self.done.set_result(sessions)
 
 
-def of(stanza: StanzaBase) -> Outcome | None:
+def of(stanza: ElementBase) -> Outcome | None:
     """Return what became of a stanza; None if it was never sent."""
     outcome: Outcome | None = vars(stanza).get(_ATTRIBUTE)
     return outcome
@@ -84,12 +94,25 @@ def begin(stanza: StanzaBase) -> Outcome:
     return outcome
 
 
-def watch(stanza: StanzaBase, loop: asyncio.AbstractEventLoop) -> asyncio.Future[tuple[SessionDriver, ...]]:
+def watch(stanza: StanzaBase, loop: asyncio.AbstractEventLoop) -> asyncio.Future[tuple[Any, ...]]:
     """Return what is done when the stanza, which is sent next, has met its end."""
     outcome = Outcome()
     setattr(stanza, _ATTRIBUTE, outcome)
     outcome.done = loop.create_future()
     return outcome.done
+
+
+_PLAINTEXT = Outcome()
+_PLAINTEXT.end(SendState.PLAINTEXT)
+
+
+def note_plaintext(stanza: StanzaBase) -> None:
+    """A stanza leaves in plaintext."""
+    outcome = of(stanza)
+    if outcome is not None and outcome.done is not None and not outcome.is_final:
+        outcome.end(SendState.PLAINTEXT)
+    else:
+        setattr(stanza, _ATTRIBUTE, _PLAINTEXT)
 
 
 def share(stanza: StanzaBase, copied: Any) -> None:
