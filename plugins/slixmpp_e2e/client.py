@@ -155,7 +155,6 @@ class Client:
         self.router = Router(
             xmpp,
             self._own_key,
-            self._store,
             self.peers,
             self._presence,
             self.registry,
@@ -220,7 +219,7 @@ class Client:
         over = (registry, admission, queue, self._failures, verifier)
         return {
             events.SessionOffered: (signalling,),
-            events.TransportAgreed: (registry,),
+            events.TransportAgreed: (registry, recorder),
             events.TLSEstablished: (),
             events.KeyChanged: (),
             events.PromptRequested: (verifier,),

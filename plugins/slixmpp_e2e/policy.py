@@ -78,9 +78,9 @@ class Situation(enum.Enum):
     ADVERTISES = "advertises"
     """An online resource of the peer advertises our protocol."""
     NEVER_SEEN = "never-seen"
-    """None advertises it (or none is online), and none ever did."""
+    """None advertises it (or none is online), and we have never met them: no offer was accepted, no session was open."""
     KNOWN_BUT_NOT_ADVERTISING = "known-but-not-advertising"
-    """None advertises it (or none is online), but one did, or had a session with us: it may be offline, or stripped."""
+    """None advertises it (or none is online), but we have met one that has it: it may be offline, or stripped."""
     PLAINTEXT_ALLOWED = "plaintext-allowed"
     """The same, and the user has called ``allow_plaintext(peer)``."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -16,7 +15,6 @@ from slixmpp_e2e.jids import bare
 from slixmpp_e2e.messages.rooms import MucRooms
 from slixmpp_e2e.policy import Outgoing, Policy, outgoing
 from slixmpp_e2e.sessions.registry import SessionRegistry, Target
-from slixmpp_e2e.store import SQLStore
 from slixmpp_e2e.trust.own_key import OwnKeyLoader
 from slixmpp_e2e.trust.peer_settings import PeerSettingsLookup
 from slixmpp_e2e.xmpp import discovery
@@ -52,7 +50,6 @@ class Router:
         self,
         xmpp: BaseXMPP,
         own_key: OwnKeyLoader,
-        store: SQLStore,
         peers: PeerSettingsLookup,
         presence: PresenceCache,
         registry: SessionRegistry,
@@ -60,7 +57,7 @@ class Router:
         rooms: MucRooms,
     ) -> None:
         self._rooms = rooms
-        self._xmpp, self._own_key, self._store, self._peers = xmpp, own_key, store, peers
+        self._xmpp, self._own_key, self._peers = xmpp, own_key, peers
         self._presence, self._registry, self._emitter = presence, registry, emitter
 
     async def find(self, own_jid: str, to: str) -> Route:
@@ -72,9 +69,6 @@ class Router:
         # else what is for a room goes in plaintext as it is.
         if (advertised or settings.policy is Policy.REQUIRE) and await self._rooms.ask(own_jid, account):
             return Route(plaintext=True)
-        if advertised and not settings.has_used_e2e:
-            # noted once: from now on offline cannot be told from stripped; and on a full disk known peers can still talk
-            await self._store.run(self._store.record_e2e_use, account, time.time())
         match outgoing(
             settings.policy,
             advertised=advertised,

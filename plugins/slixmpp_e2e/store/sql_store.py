@@ -398,13 +398,13 @@ class SQLStore:
         return Changes(self._database, self._lock, tables.changes)
 
     def has_used_e2e(self, bare_jid: str) -> bool:
-        """Return whether the peer has ever advertised E2E encryption to us, or had a session with us."""
+        """Return whether we have met the peer: one of us has accepted an offer of the other, or had a session with them."""
         query = select(_SEEN.c.peer).where(_SEEN.c.peer == require_bare(bare_jid))
         with self._reading() as connection:
             return connection.execute(query).first() is not None
 
     def record_e2e_use(self, bare_jid: str, now: float) -> None:
-        """Note that the peer advertises E2E encryption, or has a session with us."""
+        """Note that we have met the peer: an offer was accepted, or a session is open."""
         which = _SEEN.c.peer == require_bare(bare_jid)
         with self._writing() as connection:
             if connection.execute(update(_SEEN).where(which).values(last=now)).rowcount == 0:

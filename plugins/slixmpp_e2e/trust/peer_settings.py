@@ -36,7 +36,7 @@ class PeerSettings:
     plaintext_allowed: bool = False
     """The user has called ``allow_plaintext(peer)``."""
     has_used_e2e: bool = False
-    """The peer has advertised E2E encryption to us, or had a session with us."""
+    """We have met the peer: an offer was accepted, or a session was open. What they only advertise does not count."""
     has_policy: bool = False
     """The user has set a policy for this very account, in the store."""
 

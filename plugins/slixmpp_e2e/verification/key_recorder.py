@@ -1,4 +1,4 @@
-"""Remembers the keys under which sessions opened, how they were proved, and what was said against them."""
+"""Remembers whom we have met, the keys under which sessions opened, how they were proved, and what was said against them."""
 
 from __future__ import annotations
 
@@ -42,9 +42,13 @@ class KeyRecorder:
         writing.add_done_callback(partial(self._on_written, driver.peer, own, event))
         return writing
 
-    def on_session_event(self, driver: SessionDriver, event: SessionReleased) -> None:
-        """Forget the session."""
-        self._proved.pop(driver, None)
+    def on_session_event(self, driver: SessionDriver, event: events.TransportAgreed | SessionReleased) -> None:
+        """Note that an offer was accepted: from now on the peer is one that we have met. Forget a session that is over."""
+        if isinstance(event, SessionReleased):
+            self._proved.pop(driver, None)
+        elif not self._store.has_used_e2e(account := bare(driver.peer)):  # once: on a full disk known peers can still talk
+            # The session does not wait for it: it makes no use of it, and stores more itself before it opens.
+            self._store.run(self._store.record_e2e_use, account, time.time()).add_done_callback(self._on_met)
 
     def _what_to_write(self, driver: SessionDriver, account: str, own: str, event: events.Event) -> Callable[[], object] | None:
         store, now = self._store, time.time()
@@ -90,6 +94,10 @@ class KeyRecorder:
         return self._store.remember_key(account, proved.fingerprint, proved.assurance, proved.method, now, own)
 
     # --- in the event loop -----------------------------------------------------------------------------------------
+
+    def _on_met(self, writing: asyncio.Future[Any]) -> None:
+        if isinstance(error := writing.exception(), StoreError) and not self._store.is_ending:
+            self._emitter.emit(StoreFailed(error))
 
     def _on_written(self, peer: str, own: str, event: events.Event, writing: asyncio.Future[Any]) -> None:
         """``writing`` returns whether the keys have changed, or the count of what was interrupted."""

@@ -47,7 +47,7 @@ class Around:
         )
         xmpp = offline_client()
         self.events = Events(xmpp, "e2e_presence_missing")
-        self.router = Router(xmpp, own_key, store, peers, presence, self.registry, Emitter(xmpp), rooms)
+        self.router = Router(xmpp, own_key, peers, presence, self.registry, Emitter(xmpp), rooms)
 
     async def _wait_loaded(self) -> None:
         if self.error is not None:
@@ -86,34 +86,25 @@ async def around(store: SQLStore, monkeypatch: pytest.MonkeyPatch) -> Around:
 async def test_the_policy_and_what_is_advertised_decide(
     around: Around, policy: Policy, advertised: bool | None, expected: Route | type[E2EError]
 ) -> None:
-    """Who has advertised encryption once is remembered: from then on nothing goes to them in plaintext by itself."""
+    """An advertisement alone says nothing about the next time: who has opened no session with us is not held to it."""
     around.policy, around.advertised = policy, {ONE: advertised}
     if isinstance(expected, Route):
         assert await around.router.find(ALICE, ONE) == expected
     else:
         with pytest.raises(expected):
             await around.router.find(ALICE, ONE)
-    assert around.store.has_used_e2e(BARE) is (advertised is True)
+    assert not around.store.has_used_e2e(BARE)
     if advertised and policy is Policy.PREFER:
-        for later, error in ((False, PeerWithoutE2E), (None, PeerOffline)):
-            around.advertised[ONE] = later
-            with pytest.raises(error):
-                await around.router.find(ALICE, ONE)
+        around.advertised[ONE] = False
+        assert await around.router.find(ALICE, ONE) == PLAINTEXT
 
 
-async def test_what_is_known_already_is_not_written_again(around: Around, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a full disk known peers can still talk."""
-    around.advertised = {ONE: True}
-    record, written = around.store.record_e2e_use, []
-
-    def write(account: str, now: float) -> None:
-        written.append(account)
-        record(account, now)
-
-    monkeypatch.setattr(around.store, "record_e2e_use", write)
-    for _ in range(2):
+@pytest.mark.parametrize(("advertised", "error"), [(False, PeerWithoutE2E), (None, PeerOffline)])
+async def test_whom_we_have_met_gets_nothing_in_clear(around: Around, advertised: bool | None, error: type[E2EError]) -> None:
+    around.store.record_e2e_use(BARE, 1.0)
+    around.advertised = {ONE: advertised}
+    with pytest.raises(error):
         await around.router.find(ALICE, ONE)
-    assert written == [BARE]
 
 
 async def test_behind_a_bare_jid_are_the_devices_that_are_online_or_have_a_session_but_not_our_own(

@@ -40,8 +40,9 @@ async def record(store: SQLStore, session: Any, *told: Any, pinned: bool = False
     emitter: Any = SimpleNamespace(emit=emitted.append)
     recorder = KeyRecorder(store, peers, emitter, lambda account, own: changed.append(account))
     for event in told:
-        if isinstance(event, SessionReleased):
+        if isinstance(event, events.TransportAgreed | SessionReleased):
             recorder.on_session_event(session, event)
+            await until(store.run(tuple))
         elif (storing := recorder.store(session, event)) is not None:
             await until(storing)
     return emitted, changed
@@ -66,6 +67,24 @@ async def test_a_session_that_does_not_open_leaves_nothing(store: SQLStore) -> N
     await record(store, session, PROVED, SessionReleased())
     assert store.known_keys(BOBS).keys == ()
     assert not store.has_used_e2e(BOBS)
+
+
+async def test_whoever_has_accepted_an_offer_is_met(store: SQLStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is noted once: on a full disk known peers can still talk."""
+    await record(store, Session(), events.TransportAgreed("sid", 4096), SessionReleased())
+    assert store.has_used_e2e(BOBS)
+    assert store.known_keys(BOBS).keys == ()
+    monkeypatch.setattr(store, "record_e2e_use", lambda *written: pytest.fail("it was noted before"))
+    await record(store, Session(), events.TransportAgreed("sid", 4096))
+
+
+async def test_that_somebody_was_met_and_cannot_be_noted_is_told(store: SQLStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*written: object) -> None:
+        raise StoreError(store.path, "the disk is full")
+
+    monkeypatch.setattr(store, "record_e2e_use", full)
+    [told], _ = await record(store, Session(), events.TransportAgreed("sid", 4096))
+    assert isinstance(told, StoreFailed)
 
 
 async def test_a_known_key_stays_as_it_is(store: SQLStore) -> None:
