@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Protocol
 
+from slixmpp import JID
 from slixmpp.basexmpp import BaseXMPP
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
@@ -247,6 +248,12 @@ class Client:
         return SessionDriver(
             core, self._channel, self._loop(), self._recorder.store, self.on_session_event, min_assurance, self.memory
         )
+
+    def accepts_from(self, asker: JID | None, own: JID | None) -> bool:
+        """Return whether we accept sessions from an asker at an address of ours; for None, whether we do from anybody."""
+        if asker is None or own is None:
+            return self.allow_list.accepts_anybody and self._settings.accepts_sessions
+        return self.allow_list.is_allowed(asker.full, own.full) and self.peers.of(asker.bare).policy.accepts_sessions
 
     def on_keys(self, account: str, own: str) -> None:
         """We have decided about a key of an account, at one of our addresses."""

@@ -152,7 +152,7 @@ class E2E(BasePlugin):
         late = not self._own_key.is_loaded
         with suppress(StoreError):  # an event tells so
             await self._own_key.wait_loaded()
-            await discovery.advertise(self.xmpp, announce=announce or late)
+            await discovery.advertise(self.xmpp, self._client.accepts_from, announce=announce or late)
 
     def _join(self) -> None:
         """Use a stream that was up before the plugin was loaded."""
@@ -306,6 +306,7 @@ class E2E(BasePlugin):
         self._client.allow_list.allow_sessions_from(accept_from(who, self.xmpp.is_component))
         self._client.changes.on_accept_from()
         if self.xmpp.session_bind_event.is_set():
+            self._spawn("advertising end-to-end encryption", self._advertise(announce=True))
             self._spawn("loading the roster", self._load_roster())
 
     def allow_plaintext(self, peer: str, allowed: bool = True) -> None:

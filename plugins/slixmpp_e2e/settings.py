@@ -106,6 +106,11 @@ class Settings:
     terms: SessionTerms
     limits: AdmissionLimits
 
+    @property
+    def accepts_sessions(self) -> bool:
+        """True if those may open sessions about whom nothing else is said."""
+        return self.defaults.policy.effective_with(self.defaults.trust_model).accepts_sessions
+
     @classmethod
     def parse(cls, config: Mapping[str, Any], *, component: bool) -> Settings:
         """Return the settings; ConfigError names the key and the values that it may have."""

@@ -12,11 +12,11 @@ from slixmpp.exceptions import IqError
 from slixmpp.xmlstream.handler import Callback
 from slixmpp.xmlstream.matcher import MatchXPath
 
-from slixmpp_e2e.errors import ConfigError
+from slixmpp_e2e.errors import ConfigError, PeerWithoutE2E
 from slixmpp_e2e.settings import DEFAULTS, Settings
 from tests.slixmpp_e2e.env import ALICE, BOTS, PATIENCE, SECRET, Env, Events, e2e, echo, turns, until
 from tests.slixmpp_e2e.messages.stanzas import stanza
-from xmpp_e2e.errors import E2EError, PeerRefused
+from xmpp_e2e.errors import E2EError
 from xmpp_e2e.negotiate.jingle import NS_SECURITY
 from xmpp_loopback import Direction, to_text
 
@@ -115,15 +115,16 @@ async def test_every_address_answers_disco(env: Env) -> None:
 
 
 async def test_nobody_may_open_sessions_with_a_component_by_default(env: Env) -> None:
-    """``accept_from`` is nobody until a list is given, and offers get the answer of a resource that does not exist."""
+    """``accept_from`` is nobody until a list is given. What is not accepted is not advertised, so users write in plaintext."""
     alice, bots = await together(env, accept_from=None)
-    failed = Events(alice, "e2e_send_failed")
-    alice.send_message(mto=ECHO, mbody=SECRET, mtype="chat")
-    assert isinstance((await failed.take()).error, PeerRefused)
-    assert not e2e(bots).sessions()
-    e2e(bots).set_accept_from(["alice@localhost"])
     heard = Events(bots, "message")
-    alice.send_message(mto=ECHO, mbody=SECRET, mtype="chat")
+    alice.send_message(mto=ECHO, mbody="hello", mtype="chat")
+    assert await heard.bodies(1) == ["hello"]
+    with pytest.raises(PeerWithoutE2E):
+        await until(e2e(alice).connect(ECHO))
+    e2e(bots).set_accept_from(["alice@localhost"])
+    await turns()
+    alice.send_message(mto=HELP, mbody=SECRET, mtype="chat")
     assert await heard.bodies(1) == [SECRET]
     assert env.in_clear(SECRET) == []
 
@@ -186,7 +187,7 @@ async def test_refusals_are_understood_and_well_formed(env: Env) -> None:
     alice, bots = await together(env, accept_from=None)
     for sender, origin, to in ((bots, ECHO, ALICE), (alice, None, ECHO)):
         for each in (alice, bots):  # this also forgets to whom each has offered a session
-            e2e(each).set_accept_from([])
+            e2e(each).set_accept_from(["nobody@nowhere.test"])
         failed = Events(sender, "e2e_send_failed")
         sender.send_message(mfrom=origin, mto=to, mbody=SECRET, mtype="chat")
         assert "service-unavailable" in str((await failed.take()).error)

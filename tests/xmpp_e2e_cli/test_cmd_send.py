@@ -6,12 +6,16 @@ import asyncio
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
-from slixmpp import ClientXMPP
+from slixmpp import JID, ClientXMPP
 
+import slixmpp_e2e
+from slixmpp_e2e.events import SendFailed
 from slixmpp_e2e.policy import Policy
 from slixmpp_e2e.store import PeerPolicy, SQLStore, path_for
+from tests.slixmpp_e2e.env import PATIENCE
 from tests.xmpp_e2e_cli.conftest import PASSWORDS, CommandResult, People, secret_file
 from xmpp_e2e.types import Fingerprint
 from xmpp_e2e_cli import cmd_send
@@ -102,6 +106,38 @@ async def test_under_require_clear_messages_are_refused(people: People, server: 
     assert (await bob.event("plaintext"))["from"] == "carol@home.test/plain"
     await offline(carol)
     assert bob.events("message") == []
+
+
+async def test_a_send_makes_no_bot_fall_silent_towards_the_plain_client(
+    people: People, server: LoopbackServer, tmp_path: Path
+) -> None:
+    """`send` advertises nothing that it refuses: a bot that greets whoever comes has met nobody, and answers in clear."""
+    bot = ClientXMPP("carol@home.test/bot", PASSWORDS["carol"], ssl_context=no_tls())
+    bot.register_plugin("e2e", {"store_path": str(tmp_path / "bot.db")}, module=slixmpp_e2e)
+    failed: list[SendFailed] = []
+
+    def greet(presence: Any) -> None:
+        if presence["from"].bare != "carol@home.test":
+            bot.send_message(mto=presence["from"], mbody="welcome")
+
+    bot.add_event_handler("presence_available", greet)
+    bot.add_event_handler("message", lambda message: message.reply("an answer").send())
+    bot.add_event_handler(SendFailed.name, failed.append)
+    await online(bot, server)
+    await people.listen("bob")
+    done = await people.send("alice", "bob@home.test", "-m", "by the way")
+    assert done.code == 0, done.err
+    plain = ClientXMPP("alice@home.test/plain", PASSWORDS["alice"], ssl_context=no_tls())
+    answers: asyncio.Queue[str] = asyncio.Queue()
+    plain.add_event_handler("message", lambda message: answers.put_nowait(message["body"]))
+    await online(plain, server)
+    plain.send_message(mto=JID("carol@home.test/bot"), mbody="are you there", mtype="chat")
+    async with asyncio.timeout(PATIENCE):
+        while await answers.get() != "an answer":
+            pass
+    assert failed == []
+    for client in (plain, bot):
+        await offline(client)
 
 
 # --- what goes wrong -------------------------------------------------------------------------------------------------

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+from collections.abc import Callable
 from functools import partial
 
 from slixmpp import JID
@@ -20,35 +22,58 @@ _TIMEOUT = 30
 """Timeout of one disco#info request, in seconds: a slow link answers within a few."""
 
 
-async def advertise(xmpp: BaseXMPP, *, announce: bool) -> None:
-    """Add our features, and announce them in the next presence; ``announce``: send presence again, if one has gone out."""
+Accepts = Callable[[JID | None, JID | None], bool]
+"""Whether a session is accepted from an asker by this address of ours; for None, whether from anybody at all."""
+
+
+async def advertise(xmpp: BaseXMPP, accepts: Accepts, *, announce: bool) -> None:
+    """Advertise our features to those from whom sessions are accepted; ``announce``: send presence again, if one has gone out.
+
+    Presence tells all the same (XEP-0115). So if nobody may open sessions but a few whom we know, it says nothing of them, and
+    these few learn of them when they ask.
+    """
     disco = xmpp.plugin["xep_0030"]
-    for feature in FEATURES:
-        disco.add_feature(feature)
-    if xmpp.is_component:
-        disco.api.register(partial(_of_any_address, xmpp), "get_info")
+    answers_everybody = accepts(None, None)
+    for feature in FEATURES if answers_everybody else _not_shared(xmpp):
+        disco.add_feature(feature) if answers_everybody else disco.del_feature(feature=feature)
+    each_differs = xmpp.is_component or not answers_everybody
+    _answer_by(xmpp, partial(_of_asker, xmpp, accepts) if each_differs else None)
     await xmpp.plugin["xep_0115"].update_caps(broadcast=announce and has_sent_presence(xmpp))
 
 
-def _of_any_address(xmpp: BaseXMPP, jid: JID | None, node: str | None, asker: JID | None, data: object) -> object:
-    """Answer disco#info for any address of a component: slixmpp adds features to its domain alone."""
+def _answer_by(xmpp: BaseXMPP, handler: Callable[..., object] | None) -> None:
+    """Let a handler answer disco#info for our addresses; None: slixmpp, which knows a component by its domain alone."""
+    disco = xmpp.plugin["xep_0030"]
+    if xmpp.is_component:
+        disco.api.register(handler or disco.static.get_info, "get_info")
+    else:
+        disco.api.register(handler, "get_info", jid=xmpp.boundjid)
+
+
+def _of_asker(
+    xmpp: BaseXMPP, accepts: Accepts, jid: JID | None, node: str | None, asker: JID | None, data: object
+) -> object:
+    """Answer disco#info for an address of ours."""
     disco = xmpp.plugin["xep_0030"]
     info = disco.static.get_info(jid, node, asker, data)
-    if not node and isinstance(info, DiscoInfo):
+    if not node and isinstance(info, DiscoInfo) and (accepts(None, None) or (asker and accepts(asker, jid))):
+        info = copy.copy(info)  # it is what slixmpp keeps, and tells everybody
         for feature in (DiscoInfo.namespace, *FEATURES):
             info.add_feature(feature)
     return info
 
 
+def _not_shared(xmpp: BaseXMPP) -> list[str]:
+    """Return our features but for those that another plugin advertises too."""
+    return [feature for feature in FEATURES if _SHARED.get(feature) not in xmpp.plugin]
+
+
 async def withdraw(xmpp: BaseXMPP) -> None:
     """Remove our features, except those that another plugin advertises too, and announce it in the next presence."""
     disco = xmpp.plugin["xep_0030"]
-    shared = {feature for feature, plugin in _SHARED.items() if plugin in xmpp.plugin}
-    for feature in FEATURES:
-        if feature not in shared:
-            disco.del_feature(feature=feature)
-    if xmpp.is_component:
-        disco.api.register(disco.static.get_info, "get_info")
+    for feature in _not_shared(xmpp):
+        disco.del_feature(feature=feature)
+    _answer_by(xmpp, None)
     await xmpp.plugin["xep_0115"].update_caps(broadcast=has_sent_presence(xmpp))
 
 

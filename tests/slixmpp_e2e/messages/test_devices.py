@@ -121,7 +121,7 @@ async def test_who_changes_devices_in_the_middle_of_a_handshake_gets_their_messa
 
 async def test_a_device_that_does_not_open_is_left_out_for_a_while(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
     alice, one = await env.client(ALICE), await env.client(ONE)
-    two = await env.client(TWO, accept_from=[])
+    two = await env.client(TWO, accept_from=["nobody@nowhere.test"])
     await env.settle(alice, one, two)
     heard, told = Events(one, "message"), Events(alice, "e2e_session_failed")
     failed = Events(alice, "e2e_send_failed")

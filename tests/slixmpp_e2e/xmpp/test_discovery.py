@@ -6,12 +6,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from slixmpp import JID, Iq
+from slixmpp import JID, ClientXMPP, Iq
 from slixmpp.exceptions import IqError, IqTimeout
 from slixmpp.plugins.xep_0030 import DiscoInfo
 
 from slixmpp_e2e.xmpp import discovery
-from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, turns
+from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, e2e, turns
 from xmpp_loopback import Direction, offline, reconnect
 
 JINGLE, IBB = "urn:xmpp:jingle:1", "urn:xmpp:jingle:transports:ibb:1"
@@ -84,8 +84,8 @@ class Slixmpp:
     def del_feature(self, feature: str) -> None:
         self.features.discard(feature)
 
-    def register(self, handler: Any, op: str) -> None:
-        assert op == "get_info"
+    def register(self, handler: Any, op: str, jid: JID | None = None) -> None:
+        assert (op, jid) == ("get_info", None if self.is_component else self.boundjid)
         self.registered.append(handler)
 
     async def update_caps(self, broadcast: bool = True) -> None:
@@ -120,22 +120,59 @@ def features(*names: str) -> DiscoInfo:
     return info
 
 
+def anybody(asker: JID | None, own: JID | None) -> bool:
+    return True
+
+
+async def test_who_accepts_few_tells_only_them(env: Env) -> None:
+    """Their presence says nothing, nor what strangers get; who was offered a session may offer one, and so hears."""
+    alice, bob = await env.client(ALICE, accept_from=[]), await env.client(BOB)
+    carol = await env.client("carol@localhost/c")
+    await env.settle(alice, bob, carol)
+
+    async def can(asker: ClientXMPP) -> bool | None:
+        return await discovery.supports(asker, asker.boundjid, alice.boundjid)
+
+    assert not await can(bob)
+    assert SECURITY not in (await alice.plugin["xep_0030"].get_info(local=True))["features"]
+    await env.session(alice, bob)
+    assert (await can(bob), await can(carol)) == (True, False)
+    e2e(alice).set_accept_from("anyone")
+    await env.settle(alice, bob, carol)
+    assert (await can(bob), await can(carol)) == (True, True)
+    e2e(alice).set_accept_from([])
+    await env.settle(alice, bob, carol)
+    assert (await can(bob), await can(carol)) == (False, False)
+
+
+@pytest.mark.parametrize("config", [{"policy": "off"}, {"trust_model": "server-trusted"}])
+async def test_who_wants_no_encryption_advertises_none(env: Env, config: dict[str, Any]) -> None:
+    """But to whom the user has set a policy for."""
+    alice, bob, carol = await env.client(ALICE, **config), await env.client(BOB), await env.client("carol@localhost/c")
+    e2e(alice).set_policy("carol@localhost", "prefer", "server-authenticates")
+    await env.settle(alice, bob, carol)
+    heard = Events(alice, "message")
+    for client, assurance in ((bob, "none"), (carol, "vouched")):
+        client.send_message(mto=ALICE, mbody="hello")
+        assert str((await heard.take())["e2e"]["assurance"]) == assurance
+
+
 @pytest.mark.parametrize("announce", [False, True])
 @pytest.mark.parametrize("sent", [False, True])
 async def test_what_we_advertise(announce: bool, sent: bool) -> None:
     """Presence is sent again, if the program has sent any."""
     client: Any = Slixmpp()
     client.client_roster.last_status = "here" if sent else None
-    await discovery.advertise(client, announce=announce)
+    await discovery.advertise(client, anybody, announce=announce)
     assert client.features == {JINGLE, IBB, XMLSTREAM, SECURITY}
-    assert (client.said, client.registered) == ([announce and sent], [])
+    assert (client.said, client.registered) == ([announce and sent], [None])
     await discovery.withdraw(client)
     assert client.said[1:] == [sent]
 
 
 async def test_a_component_answers_for_every_address() -> None:
     component: Any = Slixmpp(component=True)
-    await discovery.advertise(component, announce=True)
+    await discovery.advertise(component, anybody, announce=True)
     [answer] = component.registered
     ours = {"native", DiscoInfo.namespace, JINGLE, IBB, XMLSTREAM, SECURITY}
     assert answer(JID("echo@bots.localhost"), None, JID(ALICE), {})["features"] == ours
@@ -149,10 +186,10 @@ async def test_a_component_answers_for_every_address() -> None:
 @pytest.mark.parametrize(("loaded", "left"), [((), set()), (("xep_0166",), {JINGLE}), (("xep_0261",), {IBB})])
 async def test_features_are_withdrawn(loaded: tuple[str, ...], left: set[str]) -> None:
     client: Any = Slixmpp(*loaded)
-    await discovery.advertise(client, announce=False)
+    await discovery.advertise(client, anybody, announce=False)
     await discovery.withdraw(client)
     assert client.features == left
-    assert (len(client.said), client.registered) == (2, [])
+    assert (len(client.said), client.registered) == (2, [None, None])
 
 
 def test_presence_makes_us_forget_capabilities_of_others() -> None:

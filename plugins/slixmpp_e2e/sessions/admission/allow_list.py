@@ -38,6 +38,11 @@ class AllowList:
         """True if the roster decides."""
         return self._allowed == "roster"
 
+    @property
+    def accepts_anybody(self) -> bool:
+        """True if there is anybody who may open a session without having been offered one."""
+        return self._allowed != frozenset()
+
     def note_offer(self, account: str, own_account: str) -> None:
         """Allow an account to which one of ours offers a session: its answer may need one of its own, and offers may cross."""
         self._offered[own_account, account] = None
