@@ -193,8 +193,8 @@ async def online_devices(
             await _wait(appeared, timeout)
             await client.get_roster()
     present = client.client_roster[bare].resources.items()
-    ranked = sorted(present, key=lambda item: -int(item[1].get("priority") or 0))
-    devices = [full for name, _ in ranked if (full := f"{bare}/{name}") != client.boundjid.full]
+    ranked = sorted(((int(data.get("priority") or 0), f"{bare}/{name}") for name, data in present), key=lambda one: -one[0])
+    devices = [full for priority, full in ranked if priority >= 0 and full != client.boundjid.full]  # RFC 6121 §8.5.2.1.1
     if not devices:
         raise PeerOffline(absent)
     return devices[:MAX_DEVICES]

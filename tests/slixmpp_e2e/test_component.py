@@ -179,7 +179,7 @@ async def test_the_resource_of_the_highest_priority_comes_first(env: Env) -> Non
     while (await here.take())["priority"] != 5:
         pass
     known = e2e(bots)._client._presence
-    assert await known.online(f"echo@{BOTS}", "alice@localhost") == ["alice@localhost/high", ALICE]
+    assert list(await known.online(f"echo@{BOTS}", "alice@localhost")) == ["alice@localhost/high", ALICE]
 
 
 async def test_refusals_are_understood_and_well_formed(env: Env) -> None:

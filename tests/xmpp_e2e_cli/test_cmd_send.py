@@ -186,6 +186,21 @@ async def test_an_unverified_key_is_4_where_the_server_is_not_trusted(people: Pe
     assert "attack at dawn" not in ended.out
 
 
+async def test_a_device_of_negative_priority_is_none_of_the_account(
+    people: People, server: LoopbackServer, tmp_path: Path
+) -> None:
+    """RFC 6121 §8.5.2.1.1. By its full JID it is written to."""
+    bob = ClientXMPP("bob@home.test/aside", PASSWORDS["bob"], ssl_context=no_tls())
+    bob.register_plugin("e2e", {"store_path": str(tmp_path / "bob.db")}, module=slixmpp_e2e)
+    await online(bob, server)
+    bob.send_presence(ppriority=-1)
+    await bob.get_roster()
+    (await refused(people)).ended(6, "bob@home.test is not online")
+    done = await people.send("alice", "bob@home.test/aside", "-m", "aside")
+    assert done.code == 0, done.err
+    await offline(bob)
+
+
 async def test_a_swapped_fingerprint_is_4(people: People, server: LoopbackServer) -> None:
     """A server that swaps the fingerprint in the signalling gets nothing."""
     server.hooks.append(swap_fingerprint(":".join(["AB"] * 32), actions=("session-accept",)))

@@ -63,7 +63,7 @@ class Router:
     async def find(self, own_jid: str, to: str) -> Route:
         """Return the route to an address; PeerOffline or PeerWithoutE2E if there is none."""
         account = bare(to)
-        devices, advertised = await self._devices(own_jid, to)
+        devices, advertised = await self._devices(own_jid, to, for_account=True)
         settings = self._peers.of(account)
         # In a room, its occupants answer for their devices. Who advertises nothing is asked only where encryption is required:
         # else what is for a room goes in plaintext as it is.
@@ -88,19 +88,20 @@ class Router:
             raise RefusedByPolicy(f"our policy for {account} is `off`: no session is opened with them")
         if await self._rooms.ask(own_jid, account):
             raise PeerWithoutE2E(f"{account} is a room: no session goes through it. Connect to the address of the person")
-        devices, advertised = await self._devices(own_jid, to)
+        devices, advertised = await self._devices(own_jid, to, for_account=False)
         if not devices:
             raise _unreachable(to, advertised)
         return own_jid, devices[0]
 
-    async def _devices(self, own_jid: str, to: str) -> tuple[list[str], bool | None]:
+    async def _devices(self, own_jid: str, to: str, *, for_account: bool) -> tuple[list[str], bool | None]:
         """Return the full JIDs behind an address that advertise encryption, best first, and whether any does.
 
-        The latter is None if none could be asked. StoreError if we have no key to show.
+        The latter is None if none could be asked. ``for_account``: a bare JID means those that take what is for the account, of
+        which a negative priority takes nothing (RFC 6121 §8.5). StoreError if we have no key to show.
         """
         await self._own_key.wait_loaded()
         self._presence.note_written_to(bare(own_jid), bare(to))
-        candidates = [to] if JID(to).resource else await self._online(own_jid, to)
+        candidates = [to] if JID(to).resource else await self._online(own_jid, to, for_account=for_account)
         open_ones = {peer: True for peer in candidates if self._registry.open_with((own_jid, peer)) is not None}
         unknown = [peer for peer in candidates if peer not in open_ones]
         answers: dict[str, bool | None] = {
@@ -110,12 +111,13 @@ class Router:
         devices = [peer for peer in candidates if answers[peer]]
         return devices, True if devices else (False if False in answers.values() else None)
 
-    async def _online(self, own_jid: str, account: str) -> list[str]:
+    async def _online(self, own_jid: str, account: str, *, for_account: bool) -> list[str]:
         online = await self._presence.online(bare(own_jid), account)
         if not online and not self._xmpp.is_component and not discovery.has_sent_presence(self._xmpp):
             self._emitter.emit(PresenceMissing(account))
         connected = [driver.peer for driver in self._registry.of(account) if driver.is_open and driver.own_jid == own_jid]
-        return [peer for peer in dict.fromkeys([*online, *connected]) if peer != own_jid]
+        every = {**online, **{peer: 0 for peer in connected if peer not in online}}
+        return [peer for peer, priority in every.items() if peer != own_jid and (priority >= 0 or not for_account)]
 
 
 class RouteCache:

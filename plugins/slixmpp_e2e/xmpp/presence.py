@@ -128,8 +128,9 @@ class PresenceCache:
         while contacts.places > PLACES:
             contacts.drop_oldest()
 
-    async def online(self, own_jid: str, bare: str) -> list[str]:
-        """Return the full JIDs of the peer's online resources, highest priority first; right after a login, wait for them."""
+    async def online(self, own_jid: str, bare: str) -> dict[str, int]:
+        """Return the peer's online resources (full JIDs) and their priorities, highest first; right after a login, wait for
+        them. What is for the bare JID goes to none with a negative one (RFC 6121 §8.5.2.1.1)."""
         pair = (own_jid, bare)
         patience = self._arrival_deadline - self._clock()
         if pair not in self._contacts.pairs and pair not in self._strangers.pairs and patience > 0:
@@ -137,7 +138,7 @@ class PresenceCache:
             await asyncio.wait({future}, timeout=patience)
             self._arriving.pop(pair, None)
         resources = self._contacts.pairs.get(pair) or self._strangers.pairs.get(pair, {})
-        return sorted(resources, key=lambda jid: -resources[jid])
+        return dict(sorted(resources.items(), key=lambda item: -item[1]))
 
 
 def _places(pair: _Pair, resources: dict[str, int]) -> int:

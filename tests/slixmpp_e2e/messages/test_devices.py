@@ -151,6 +151,21 @@ async def test_a_device_that_does_not_open_is_left_out_for_a_while(env: Env, mon
     assert isinstance((await failed.take()).error, PeerRefused)
 
 
+async def test_a_device_of_negative_priority_gets_nothing_for_the_account(env: Env) -> None:
+    """RFC 6121 §8.5.2.1.1: not even while a session with it is open. What is for it alone comes."""
+    alice, one, two = [await env.client(jid) for jid in (ALICE, ONE, TWO)]
+    two.send_presence(ppriority=-1)
+    await env.settle(two, alice)
+    await env.session(alice, two)
+    heard = {device: Events(device, "message") for device in (one, two)}
+    for to, body in ((BOB, "to Bob"), (TWO, "to this device")):
+        alice.send_message(mto=to, mbody=body)
+    assert await heard[one].bodies(1) == ["to Bob"]
+    assert await heard[two].bodies(1) == ["to this device"]
+    await env.settle(alice, one, two)
+    assert not any(map(len, heard.values()))
+
+
 Acts = Callable[[], Awaitable[Any]]
 
 

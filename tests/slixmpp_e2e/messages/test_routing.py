@@ -34,6 +34,7 @@ class Around:
         self.asked_rooms: list[tuple[str, str]] = []
         self.policy = Policy.PREFER
         self.online: list[str] = []
+        self.priorities: dict[str, int] = {}
         self.advertised: dict[str, bool | None] = {}
         self.asked: list[list[str]] = []
         self.error: StoreError | None = None
@@ -53,9 +54,9 @@ class Around:
         if self.error is not None:
             raise self.error
 
-    async def _online(self, own_account: str, account: str) -> list[str]:
+    async def _online(self, own_account: str, account: str) -> dict[str, int]:
         assert account == BARE
-        return self.online
+        return {peer: self.priorities.get(peer, 0) for peer in self.online}
 
     async def _is_room(self, own_jid: str, account: str) -> bool:
         self.asked_rooms.append((own_jid, account))
@@ -124,6 +125,20 @@ async def test_behind_a_bare_jid_are_the_devices_that_are_online_or_have_a_sessi
     around.online, around.advertised = [ONE, plain, mine, THREE], {ONE: True, plain: False}
     assert await around.router.find(mine, BARE) == through(ONE, THREE, TWO, own_jid=mine)
     assert around.asked == [[ONE, plain]]
+
+
+async def test_a_negative_priority_takes_nothing_that_is_for_the_account(
+    store: SQLStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RFC 6121 §8.5.2.1.1, whether a session with it is open or not. Who asks for a session, or writes to it, gets it."""
+    around = Around(store, monkeypatch, FakeDriver(TWO))
+    around.online, around.advertised = [THREE, ONE, TWO], dict.fromkeys((ONE, THREE), True)
+    around.priorities = {ONE: -1, TWO: -1}
+    assert await around.router.find(ALICE, BARE) == through(THREE)
+    assert await around.router.find(ALICE, ONE) == through(ONE)
+    around.online = [ONE]
+    assert await around.router.find(ALICE, BARE) == through(TWO)  # whose presence is not known
+    assert await around.router.best_device(ALICE, BARE) == (ALICE, ONE)
 
 
 async def test_at_most_eight_devices_have_a_stanza(around: Around) -> None:

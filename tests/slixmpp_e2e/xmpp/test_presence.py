@@ -98,8 +98,8 @@ async def test_strangers_take_no_contacts_place() -> None:
     known._is_contact = lambda account: True
     known.update("1@localhost", stranger)
     assert (len(known._strangers.pairs), len(known._contacts.pairs)) == (1, 2)
-    assert await known.online("1@localhost", STRANGER) == [f"{STRANGER}/x"]
-    assert await known.online("0@localhost", STRANGER) == [f"{STRANGER}/x"]
+    assert list(await known.online("1@localhost", STRANGER)) == [f"{STRANGER}/x"]
+    assert list(await known.online("0@localhost", STRANGER)) == [f"{STRANGER}/x"]
 
 
 async def test_who_is_in_the_roster_is_no_stranger(env: Env) -> None:
@@ -206,7 +206,7 @@ async def test_several_bots_of_a_component_share_the_room(is_contact: bool) -> N
     for bot in range(5):
         for number in range(5000):
             expected = [f"{number}@localhost/{resource}" for resource in "xy"[: 1 + number % 2]]
-            assert await known.online(f"{bot}@bots.localhost", f"{number}@localhost") == expected
+            assert list(await known.online(f"{bot}@bots.localhost", f"{number}@localhost")) == expected
 
 
 async def test_what_is_bounded_is_the_number_of_resources(known: PresenceCache, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,8 +240,8 @@ async def test_those_to_whom_a_component_has_written_come_first(written: str, mo
         known.note_written_to(OURS, "0@localhost")
     for number in range(20_000):
         known.update(OURS, user(number, "x", "evil.test"))
-    assert await known.online(OURS, "0@localhost") == ["0@localhost/x"]
-    assert await known.online(OURS, "1@localhost") == []
+    assert list(await known.online(OURS, "0@localhost")) == ["0@localhost/x"]
+    assert list(await known.online(OURS, "1@localhost")) == []
     assert known._contacts.places + known._strangers.places == 100
 
 
