@@ -99,6 +99,8 @@ class OutgoingFilter:
             if not self._iqs.may_reply_plaintext(stanza):
                 unknown = "no request is known that this answers: if one came inside a session, that has ended"
                 raise NotSent(unknown, NotSentReason.SESSION_CLOSED)
+            if may_be_clear(stanza) or not self._is_required(to):  # it goes the way that the request came (RFC 6120 §8.2.3)
+                return Way.PLAINTEXT
         own_jid = self._channel.own_jid(stanza.xml.get("from", ""))
         route = self._routes.known.get((own_jid, to.full))
         # no room has a way to devices: who has used encryption is known as a person

@@ -17,7 +17,7 @@ from slixmpp_e2e.xmpp import marker
 from slixmpp_e2e.xmpp.iq_channel import IqChannel, QueuedIq
 from tests.slixmpp_e2e.env import ALICE, BOB, BOTS, turns
 from tests.slixmpp_e2e.messages.fake_sessions import PLAINTEXT, FakeDriver, FakeSessions, through
-from tests.slixmpp_e2e.messages.stanzas import BODY, KINDS, MUC, VERSION, offline_client, settings, stanza
+from tests.slixmpp_e2e.messages.stanzas import BODY, DISCO, KINDS, MUC, VERSION, offline_client, settings, stanza
 from xmpp_e2e.errors import E2EError, PeerRefused
 
 ECHO = f"echo@{BOTS}/bot"
@@ -145,20 +145,24 @@ async def test_what_cannot_be_sent_is_reported_and_does_not_leave_in_plaintext(o
 
 
 async def test_an_answer_goes_the_way_of_its_request(out: Out) -> None:
-    """Through the same session, in plaintext if the policy allows it, or nowhere; a request with that id is no answer."""
+    """Through the same session, in plaintext unless the policy has forbidden that meanwhile, or nowhere; a request with that id
+    is no answer."""
     driver = out.drivers[ALICE]
     for iq_id in ("in", "ask"):
         out.fake.iqs.on_encrypted(stanza("iq", "get", VERSION, sender=BOB, id=iq_id), driver)
-    for iq_id in ("out", "off"):
+    for iq_id in ("out", "off", "late", "asked"):
         out.fake.iqs.on_plaintext_request(stanza("iq", "get", VERSION, sender=BOB, id=iq_id))
     assert await out.send(stanza("iq", "result", BODY, to=BOB, id="in")) == "session"
     assert out.fake.sought == []
-    assert await out.send(stanza("iq", "result", BODY, to=BOB, id="out")) == "session"
-    assert out.fake.sought == [BOB]
+    assert await out.send(stanza("iq", "result", BODY, to=BOB, id="out")) == "passed"
+    assert out.fake.sought == []
     assert await out.send(stanza("iq", "get", BODY, to=BOB, id="ask")) == "session"
     assert await out.send(stanza("message", "chat", BODY, to=BOB, id="ask")) == "session"
     out.settings = settings(Policy.OFF)
     assert await out.send(stanza("iq", "result", BODY, to=BOB, id="off")) == "passed"
+    out.settings = settings(Policy.REQUIRE)
+    assert await out.send(stanza("iq", "result", BODY, to=BOB, id="late")) == "session"
+    assert await out.send(stanza("iq", "error", DISCO, "<error/>", to=BOB, id="asked")) == "passed"
     for iq_id in ("in", "out", "unknown"):
         assert await out.send(stanza("iq", "result", BODY, to=BOB, id=iq_id)) == NotSentReason.SESSION_CLOSED.value
 
