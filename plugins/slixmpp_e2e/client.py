@@ -246,7 +246,14 @@ class Client:
     def _create(self, role: Role, own_jid: str, peer: str, min_assurance: Assurance = Assurance.NONE) -> SessionDriver:
         core = self._factory.create(role, own_jid, peer, min_assurance)
         return SessionDriver(
-            core, self._channel, self._loop(), self._recorder.store, self.on_session_event, min_assurance, self.memory
+            core,
+            self._channel,
+            self._loop(),
+            self._recorder.store,
+            self.on_session_event,
+            min_assurance,
+            self.memory,
+            self._settings.stall_seconds,
         )
 
     def accepts_from(self, asker: JID | None, own: JID | None) -> bool:

@@ -18,6 +18,7 @@ from slixmpp_e2e.prompts import Prompts
 from slixmpp_e2e.sessions.admission.limits import AdmissionLimits
 from slixmpp_e2e.sessions.admission.rate_limit import Rate
 from slixmpp_e2e.sessions.factory import SessionTerms
+from slixmpp_e2e.sessions.stall import STALL_SECONDS
 from slixmpp_e2e.store import KeyFile, KeyProtection, Keyring
 from slixmpp_e2e.trust.peer_settings import PeerSettings
 from xmpp_e2e.config import Timeouts, VerifyWhen
@@ -49,6 +50,7 @@ DEFAULTS: dict[str, Any] = {
     "step_seconds": Timeouts().step,
     "user_seconds": Timeouts().user,
     "session_seconds": Timeouts().session,
+    "stall_seconds": STALL_SECONDS,
     **{name: astuple(limit) if isinstance(limit, Rate) else limit for name, limit in vars(AdmissionLimits()).items()},
 }
 """``accept_from`` None means ``"roster"`` for a client, and nobody for a component until a list is given. ``store_path`` is a
@@ -104,6 +106,8 @@ class Settings:
     hide_in_logs: bool
     """Whether slixmpp's log hides the content of stanzas."""
     terms: SessionTerms
+    stall_seconds: float
+    """After how long a path that does not move is dead."""
     limits: AdmissionLimits
 
     @property
@@ -141,6 +145,7 @@ class Settings:
                     session=_seconds(config, "session_seconds", at_most=Timeouts().session),
                 ),
             ),
+            stall_seconds=_seconds(config, "stall_seconds"),
             limits=_limits(config),
         )
 

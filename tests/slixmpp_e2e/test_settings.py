@@ -13,11 +13,12 @@ from slixmpp_e2e.errors import ConfigError
 from slixmpp_e2e.policy import Policy
 from slixmpp_e2e.sessions.admission.limits import AdmissionLimits
 from slixmpp_e2e.sessions.admission.rate_limit import Rate
+from slixmpp_e2e.sessions.stall import STALL_SECONDS
 from slixmpp_e2e.settings import DEFAULTS, RENAMED, Settings
 from slixmpp_e2e.store import Keyring, Passphrase
 from xmpp_e2e.config import Timeouts
 
-SECONDS = ("queue_seconds", "step_seconds", "user_seconds", "session_seconds")
+SECONDS = ("queue_seconds", "step_seconds", "user_seconds", "session_seconds", "stall_seconds")
 RATES = ("request_rate", "request_rate_per_domain", "request_rate_per_peer", "request_rate_of_contacts")
 
 
@@ -128,6 +129,7 @@ def test_values_have_types() -> None:
     assert parse(request_rate=[3, 4]).limits.request_rate == Rate(3, 4)
     assert parse().terms.timeouts == Timeouts()
     seconds = {"step_seconds": 120, "user_seconds": 600.5, "session_seconds": 86400}
+    assert (parse().stall_seconds, parse(stall_seconds=600).stall_seconds) == (STALL_SECONDS, 600.0)
     assert parse(**seconds).terms.timeouts == Timeouts(step=120.0, user=600.5, session=86400.0)
 
 

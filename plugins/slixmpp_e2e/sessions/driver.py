@@ -14,7 +14,7 @@ from slixmpp import Iq
 
 from slixmpp_e2e.errors import MemoryExceeded
 from slixmpp_e2e.sessions.memory import MemoryBudget
-from slixmpp_e2e.sessions.stall import Path, StallDetector
+from slixmpp_e2e.sessions.stall import STALL_SECONDS, Path, StallDetector
 from slixmpp_e2e.sessions.store_gate import STORED, StoreGate
 from slixmpp_e2e.store import StoreError
 from slixmpp_e2e.trust.peer_settings import PeerSettings
@@ -75,8 +75,12 @@ class SessionDriver:
         on_session_event: OnSessionEvent,
         required: Assurance = Assurance.NONE,
         budget: MemoryBudget | None = None,
+        stall_seconds: float = STALL_SECONDS,
     ) -> None:
-        """``required``: what a caller demands beyond the settings; the core's config has it already."""
+        """``required``: what a caller demands beyond the settings; the core's config has it already.
+
+        ``stall_seconds``: after how long a path that does not move is dead.
+        """
         self.core, self._required = core, required
         self.own_jid, self.peer, self.role = core.config.own_jid, core.config.peer_jid, core.role
         self.target = (self.own_jid, self.peer)
@@ -100,7 +104,7 @@ class SessionDriver:
         self._budget = budget or MemoryBudget(lambda account: True)
         self._transport: IBBTransport | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._stall = StallDetector(loop, self._path, self._on_stall)
+        self._stall = StallDetector(loop, self._path, self._on_stall, stall_seconds)
         self._pending: asyncio.Handle | None = None
         self._jingle: deque[Element] = deque()
         self._waiting: list[asyncio.Future[None]] = []

@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-STALL_SECONDS = 60.0
-"""A path that does not move for this long is dead: slow links answer within seconds."""
+STALL_SECONDS = 120.0
+"""A path that does not move for this long is dead, unless ``stall_seconds`` says otherwise. Slow links answer within seconds;
+but a server that stands still for a minute, or a line that is gone for one, comes back: TCP tries after 51 and 102 seconds."""
 STALL_PARTS = 16
-"""Of what a bytestream had waiting, one part in so many must be answered within STALL_SECONDS: of a full one 20 KiB, for which
-350 bytes a second are enough. Else a peer who answers a block now and then would keep what waits for them in our memory."""
+"""Of what a bytestream had waiting, one part in so many must be answered meanwhile: of a full one 20 KiB, for which
+170 bytes a second are enough. Else a peer who answers a block now and then would keep what waits for them in our memory."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,17 @@ class Path:
 
 
 class StallDetector:
-    """Calls ``on_stall`` with what has happened once a path has not moved enough for STALL_SECONDS while something waits."""
+    """Calls ``on_stall`` with what has happened once a path has not moved enough for ``seconds`` while something waits."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, path: Callable[[], Path | None], on_stall: Callable[[str], None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        path: Callable[[], Path | None],
+        on_stall: Callable[[str], None],
+        seconds: float = STALL_SECONDS,
     ) -> None:
         """``path`` returns the state of the moment; None while nothing waits."""
-        self._loop, self._path, self._on_stall = loop, path, on_stall
+        self._loop, self._path, self._on_stall, self._seconds = loop, path, on_stall, seconds
         self._before: Path | None = None
         self._since = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -72,17 +77,17 @@ class StallDetector:
         self._before, self._since = path, self._loop.time()
 
     def _set_timer(self) -> None:
-        self._timer = self._loop.call_at(self._since + STALL_SECONDS, self._check)
+        self._timer = self._loop.call_at(self._since + self._seconds, self._check)
 
     def _check(self) -> None:
         self._timer = None
         path, before = self._path(), self._before
         if path is None or before is None:
             return
-        if self._loop.time() >= self._since + STALL_SECONDS:
+        if self._loop.time() >= self._since + self._seconds:
             if not path.is_behind_others(before):
                 moved = path.answered - before.answered
-                self._on_stall(f"of {before.waiting} bytes that waited, {moved} were answered in {STALL_SECONDS:.0f} seconds")
+                self._on_stall(f"of {before.waiting} bytes that waited, {moved} were answered in {self._seconds:g} seconds")
                 return
             self._begin(path)
         self._set_timer()
