@@ -40,7 +40,7 @@ from xmpp_e2e.negotiate import jingle as signalling
 from xmpp_e2e.negotiate.jingle import Action, Jingle, Reason
 from xmpp_e2e.negotiate.negotiation import Negotiation
 from xmpp_e2e.state_machine import StateMachine
-from xmpp_e2e.states import AUTHENTICATING, NOT_YET_OPEN, TIMEOUT_MESSAGES, State, Trigger, next_state
+from xmpp_e2e.states import AUTHENTICATING, FAREWELL, NOT_YET_OPEN, TIMEOUT_MESSAGES, State, Trigger, next_state
 from xmpp_e2e.stream.acks import SentStanza
 from xmpp_e2e.tls.connection import HandshakeResult, TLSConnection
 from xmpp_e2e.tls.rotation import Rotation
@@ -271,7 +271,7 @@ class Session:
             self._fail(Timeout(f"a proof with {self.config.peer_jid} was begun in the open session and not finished"), now)
         elif self.state is State.OPEN:
             self.close(now)
-        elif self.state in (State.CLOSING, State.PEER_CLOSING):
+        elif self.state in FAREWELL:
             self._fail(UncleanClose(f"{self.config.peer_jid} did not finish the farewell"), now)
         else:
             self._fail(Timeout(TIMEOUT_MESSAGES[self.state].format(peer=self.config.peer_jid)), now)
@@ -360,6 +360,7 @@ class Session:
 
     def _receive(self, now: float, data: bytes) -> None:
         assert self._tls is not None
+        self._machine.extend_farewell(now)
         plaintext = self._tls.receive(data)
         self._start_conversation(now)
         if self._conversation is not None:
@@ -429,7 +430,7 @@ class Session:
         if next_state(self.state, Trigger.FAIL) is None:
             return
         was = self.state
-        closing = was in (State.CLOSING, State.PEER_CLOSING)
+        closing = was in FAREWELL
         if self._conversation is not None and not closing:
             self._conversation.note_failure(error)
         self._machine.transition(Trigger.FAIL, now)

@@ -9,6 +9,8 @@ from xmpp_e2e.config import Timeouts
 from xmpp_e2e.errors import JingleError, LocalError, StreamError
 from xmpp_e2e.states import (
     AUTHENTICATING,
+    FAREWELL,
+    FAREWELL_SECONDS,
     STATE_TIMEOUTS,
     State,
     Trigger,
@@ -26,6 +28,7 @@ class StateMachine:
         self.verification_deadline: float | None = None
         """The same for a proof in an open session, beside the session's own deadline."""
         self._timeouts = timeouts
+        self._farewell_ends = 0.0
 
     def transition(self, trigger: Trigger, now: float, proof: Proof | None = None) -> None:
         """Enter the state that follows, and start its timeout; the states of AUTHENTICATING share one.
@@ -40,6 +43,7 @@ class StateMachine:
         if after is not self.state and not (after in AUTHENTICATING and self.state in AUTHENTICATING):
             self.deadline = now + self._timeouts.for_state(after) if after in STATE_TIMEOUTS else None
             self.verification_deadline = None
+            self._farewell_ends = now + FAREWELL_SECONDS
         self.state = after
 
     @property
@@ -60,6 +64,11 @@ class StateMachine:
             self.deadline = now + self._timeouts.user
         else:
             self.verification_deadline = now + self._timeouts.user
+
+    def extend_farewell(self, now: float) -> None:
+        """Bytes come in during a farewell: it is not late yet. Not for ever, though."""
+        if self.state in FAREWELL:
+            self.deadline = min(now + self._timeouts.for_state(self.state), self._farewell_ends)
 
     def reject(self, trigger: Trigger) -> Never:
         """Raise the error for a trigger that is illegal now."""

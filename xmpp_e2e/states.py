@@ -140,6 +140,9 @@ AWAITING_OUR_DONE = frozenset({_S.HELLO_CHECKED, _S.DONE_RECEIVED})
 WRITABLE = frozenset({_S.SENT_DONE_EARLY, _S.DONE_SENT, _S.OPEN})
 """Our done is sent and our stream is not closed: stanzas may follow."""
 
+FAREWELL = frozenset({_S.CLOSING, _S.PEER_CLOSING})
+"""Our stream is closed, and what follows it is not over."""
+
 STATE_TIMEOUTS: dict[State, float] = {
     _S.OFFER_SENT: 60.0,
     _S.OFFER_RECEIVED: 60.0,
@@ -152,6 +155,10 @@ STATE_TIMEOUTS: dict[State, float] = {
 }
 """Seconds that a session may spend in a state (two hops and a slow link are well inside each). The states of AUTHENTICATING
 share one clock, which starts with SECURED. OPEN ends by a clean close, so that keys do not live for ever."""
+
+FAREWELL_SECONDS = 600.0
+"""The longest farewell. Bytes that come in meanwhile begin the 5 seconds anew: what an honest peer has on its way, 400 kB as
+base64, takes some two minutes where a server reads 3 kB a second of them. Who trickles could as well leave the session open."""
 
 USER_TIMEOUT = 300.0
 """Seconds instead of 60 where a user has to act: five minutes to reach the peer and compare."""

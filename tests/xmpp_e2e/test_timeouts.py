@@ -1,4 +1,4 @@
-"""Every wait has a deadline, and nothing that trickles in moves it (docs/bounds.md)."""
+"""Every wait has a deadline, and nothing that trickles in moves it, but for a farewell's (docs/bounds.md)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from xmpp_e2e import events
 from xmpp_e2e.config import Timeouts
 from xmpp_e2e.errors import E2EError, StreamError, Timeout, TLSFailed, UncleanClose
 from xmpp_e2e.state_machine import StateMachine
-from xmpp_e2e.states import AUTHENTICATING, STATE_TIMEOUTS, State
+from xmpp_e2e.states import AUTHENTICATING, FAREWELL_SECONDS, STATE_TIMEOUTS, State
 from xmpp_e2e.stream.reader import GREETING, Reader
 from xmpp_e2e.stream.send_buffer import SendBuffer
 from xmpp_e2e.tls.connection import HANDSHAKE_BYTES
@@ -179,6 +179,19 @@ def test_the_stages_of_the_proof_share_one_clock() -> None:
         pair.open()
     assert first is not None
     assert len(deadlines) == 2, "one for each side"
+
+
+@pytest.mark.parametrize(("step", "lasts"), [(4.9, FAREWELL_SECONDS), (5.1, 0)])
+def test_a_farewell_is_not_late_while_bytes_come_in(step: float, lasts: float) -> None:
+    """What the peer had said before they read our farewell may take minutes on a slow line. Not for ever, though; and not after
+    five seconds in which nothing came."""
+    pair = stuck(ANSWERS, State.CLOSING)
+    channel = pair.alice.session._tls
+    assert channel is not None
+    channel.send(b"<message xmlns='jabber:client'>" + b"x" * 16_000)
+    lasted = trickle(pair, channel.data_to_send(), step)
+    assert isinstance(pair.bob.failure, UncleanClose)
+    assert lasts <= lasted < lasts + 2 * step
 
 
 # --- too much --------------------------------------------------------------------------------------------------------

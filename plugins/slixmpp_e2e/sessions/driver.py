@@ -13,6 +13,7 @@ from xml.etree.ElementTree import Element
 from slixmpp import Iq
 
 from slixmpp_e2e.errors import MemoryExceeded
+from slixmpp_e2e.sessions.clock import SessionClock
 from slixmpp_e2e.sessions.memory import MemoryBudget
 from slixmpp_e2e.sessions.stall import STALL_SECONDS, Path, StallDetector
 from slixmpp_e2e.sessions.store_gate import STORED, StoreGate
@@ -27,7 +28,7 @@ from xmpp_e2e.authenticate.sas_text import SasForm
 from xmpp_e2e.errors import BytestreamFailed, E2EError, SendBufferFull
 from xmpp_e2e.negotiate.jingle import Reason
 from xmpp_e2e.session import Session
-from xmpp_e2e.states import HELLOS_CHECKED_OR_OPEN, WRITABLE, State
+from xmpp_e2e.states import FAREWELL, HELLOS_CHECKED_OR_OPEN, WRITABLE, State
 from xmpp_e2e.stream import NS_CLIENT
 from xmpp_e2e.stream.acks import SentStanza
 from xmpp_e2e.tls.rotation import Rotation
@@ -99,7 +100,7 @@ class SessionDriver:
         """Done when it is over; None if it ended by farewells on both sides."""
         for future in (self.authenticating, self.opened):
             future.add_done_callback(_retrieve)
-        self._iqs, self._loop = iqs, loop
+        self._iqs, self._loop, self._clock = iqs, loop, SessionClock(loop.time)
         self._store_event, self._emit = store_event, on_session_event
         self._budget = budget or MemoryBudget(lambda account: True)
         self._transport: IBBTransport | None = None
@@ -327,7 +328,7 @@ class SessionDriver:
 
     @property
     def _now(self) -> float:
-        return self._loop.time()
+        return self._clock.now
 
     def _schedule(self) -> None:
         if self._pending is None and not self._released:
@@ -460,7 +461,10 @@ class SessionDriver:
         """Set the timers: the core's deadline, and whether the path still answers."""
         if self._timer is not None:
             self._timer.cancel()
-        when = self.core.timer()
+        # a farewell is late when the peer has everything and does not answer; until then it is for the stall detector
+        self._clock.stand_still(self.state in FAREWELL and self._transport is not None and not self._transport.drained)
+        due = self.core.timer()
+        when = self._clock.steady(due) if due is not None else None
         self._timer = self._loop.call_at(when, self._on_deadline) if when is not None else None
         if self._transport is not None:
             self._stall.update()

@@ -16,7 +16,7 @@ from slixmpp_e2e.sessions.driver import DriverEvent, SessionDriver, SessionRelea
 from slixmpp_e2e.sessions.stall import STALL_SECONDS
 from tests.pair import ALICE, BOB, Side, config, message
 from xmpp_e2e import events
-from xmpp_e2e.errors import BytestreamFailed, E2EError, JingleError, PeerRefused, Timeout
+from xmpp_e2e.errors import BytestreamFailed, E2EError, JingleError, PeerRefused, Timeout, UncleanClose
 from xmpp_e2e.negotiate.jingle import NS_JINGLE
 from xmpp_e2e.session import Session
 from xmpp_e2e.states import STATE_TIMEOUTS, State
@@ -272,6 +272,41 @@ async def test_sessions_that_share_a_slow_stream_are_not_stalled(rate: int) -> N
         harness.driver.send(message("x" * 10_000))
     clock.pass_time(2 * STALL_SECONDS)
     assert not any(harness.driver.is_open for harness in harnesses)
+
+
+@pytest.mark.parametrize("rate", [1000, 3000, 10_000])
+async def test_a_farewell_waits_for_what_was_said_before(harness: Harness, rate: int) -> None:
+    """A long text, then close, where our server reads little: the five seconds begin when the peer has all of it."""
+    driver = harness.open()
+    harness.silent = True
+    for _ in range(2):
+        driver.send(message("x" * 50_000))
+    driver.close()
+    harness.loop.pass_time(0)
+    while harness.line.unanswered:
+        harness.loop.pass_time(BLOCK_ON_THE_WIRE / rate)
+        assert driver.state is State.CLOSING
+        harness.line.unanswered.pop(0)()
+        harness.loop.pass_time(0)
+    harness.loop.pass_time(STATE_TIMEOUTS[State.CLOSING] - 0.1)
+    assert driver.state is State.CLOSING
+    harness.loop.pass_time(0.2)
+    assert isinstance(harness.failure, UncleanClose)
+    harness.line.unanswered.pop(0)()  # the close_notify
+    harness.loop.pass_time(0)
+    harness.assert_nothing_is_left()
+
+
+async def test_a_farewell_that_nobody_takes_ends_with_its_path(harness: Harness) -> None:
+    driver = harness.open()
+    harness.silent = True
+    driver.send(message("into the void"))
+    driver.close()
+    harness.loop.pass_time(STALL_SECONDS - 0.1)
+    assert driver.state is State.CLOSING
+    harness.loop.pass_time(0.2)
+    assert isinstance(harness.failure, BytestreamFailed)
+    harness.assert_nothing_is_left()
 
 
 async def test_a_quiet_session_is_not_stalled(harness: Harness) -> None:
