@@ -62,7 +62,7 @@ FINAL = (What.DELIVERED, What.FAILED)
 ARRIVED = (What.HEARD, What.CLEAR)
 
 
-class Fault(StrEnum):
+class Broken(StrEnum):
     """How a promise can be broken."""
 
     LOST = "lost, and nobody was told"
@@ -75,7 +75,7 @@ class Fault(StrEnum):
     TWO_FINALS = "has several final events"
     NOT_SENT = "told as delivered without e2e_sent"
     CAME_UNSENT = "told as failed without e2e_sent, and arrived"
-    CRASHED = "the program ended by itself"
+    CRASHED = "the program did not end in order"
 
 
 @dataclass
@@ -94,7 +94,7 @@ class Direction:
     """Arrived twice, as their receiver was killed."""
     reasons: Counter[str] = field(default_factory=Counter)
     """The errors of those that failed."""
-    faults: dict[Fault, list[int]] = field(default_factory=lambda: defaultdict(list))
+    broken: dict[Broken, list[int]] = field(default_factory=lambda: defaultdict(list))
     """The numbers of the stanzas for which a promise was broken."""
 
     def __str__(self) -> str:
@@ -104,7 +104,7 @@ class Direction:
             "cut off by a kill": self.cut_off,
             "repeated after a kill": self.repeated,
         }
-        broken = [f"{len(them)} {fault}: {_quote(them)}" for fault, them in sorted(self.faults.items())]
+        broken = [f"{len(them)} {promise}: {_quote(them)}" for promise, them in sorted(self.broken.items())]
         return "; ".join([told, *(f"{count} {name}" for name, count in more.items() if count), *broken])
 
 
@@ -123,7 +123,7 @@ def judge(journals: Mapping[str, Sequence[Line]], *, events: bool = True) -> dic
 
 def holds(verdict: Mapping[str, Direction]) -> bool:
     """Return whether every promise was kept."""
-    return not any(direction.faults for direction in verdict.values())
+    return not any(direction.broken for direction in verdict.values())
 
 
 def _judge(sender: Sequence[Line], receiver: Sequence[Line], events: bool) -> Direction:
@@ -144,8 +144,8 @@ def _judge(sender: Sequence[Line], receiver: Sequence[Line], events: bool) -> Di
             cut_off = any(open_at(number, kill) for kill in kills)
             _check_finals(number, finals[number], number in arrived, number in left, cut_off, result)
     else:
-        _note(result, Fault.LOST, sorted(given.keys() - arrived))
-    _note(result, Fault.CRASHED, _crashes(sender))
+        _note(result, Broken.LOST, sorted(given.keys() - arrived))
+    _note(result, Broken.CRASHED, _crashes(sender))
     return result
 
 
@@ -176,20 +176,20 @@ def _check_arrivals(receiver: Sequence[Line], was_open: _Open, result: Direction
         number, before = line.number, heard.get(line.number)
         heard[number] = line.at
         if line.what is What.CLEAR and events:
-            result.faults[Fault.IN_CLEAR].append(number)
+            result.broken[Broken.IN_CLEAR].append(number)
         if number not in was_open.given:
-            result.faults[Fault.FOREIGN].append(number)
+            result.broken[Broken.FOREIGN].append(number)
         elif before is None:
             if number < highest:
-                result.faults[Fault.REORDERED].append(number)
+                result.broken[Broken.REORDERED].append(number)
             highest, last = max(highest, number), max(last, number)
         elif events and before <= kill and was_open(number, kill):
             result.repeated += 1
             if number < last:
-                result.faults[Fault.REORDERED].append(number)
+                result.broken[Broken.REORDERED].append(number)
             last = max(last, number)
         else:
-            result.faults[Fault.REPEATED].append(number)
+            result.broken[Broken.REPEATED].append(number)
 
 
 def _check_finals(number: int, finals: Sequence[Line], arrived: bool, left: bool, cut_off: bool, result: Direction) -> None:
@@ -199,22 +199,22 @@ def _check_finals(number: int, finals: Sequence[Line], arrived: bool, left: bool
         if cut_off:
             result.cut_off += 1
         else:
-            result.faults[Fault.NO_FINAL if arrived else Fault.LOST].append(number)
+            result.broken[Broken.NO_FINAL if arrived else Broken.LOST].append(number)
     if len(whats) > 1:
-        result.faults[Fault.TWO_FINALS].append(number)
+        result.broken[Broken.TWO_FINALS].append(number)
     if What.DELIVERED in whats:
         result.delivered += 1
         if not arrived:
-            result.faults[Fault.BELIED].append(number)
+            result.broken[Broken.BELIED].append(number)
         if not left:
-            result.faults[Fault.NOT_SENT].append(number)
+            result.broken[Broken.NOT_SENT].append(number)
     elif whats:
         result.failed += 1
         result.reasons[finals[0].why] += 1
         if arrived:
             result.failed_but_arrived += 1
             if not left:
-                result.faults[Fault.CAME_UNSENT].append(number)
+                result.broken[Broken.CAME_UNSENT].append(number)
 
 
 def _crashes(journal: Iterable[Line]) -> list[int]:
@@ -230,9 +230,9 @@ def _crashes(journal: Iterable[Line]) -> list[int]:
     return [*crashes, life] if running else crashes
 
 
-def _note(result: Direction, fault: Fault, numbers: Sequence[int]) -> None:
+def _note(result: Direction, how: Broken, numbers: Sequence[int]) -> None:
     if numbers:
-        result.faults[fault].extend(numbers)
+        result.broken[how].extend(numbers)
 
 
 def _quote(numbers: Sequence[int]) -> str:

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import ssl
 import tempfile
@@ -27,6 +28,8 @@ START_SECONDS = 20.0
 """Timeout of a start. Prosody takes 0.3 s and ejabberd 1.5 s, and many times that on a busy machine."""
 PORT_TRIES = 5
 """Attempts to start, because another program can take a free port before the server does."""
+PORT_SECONDS = 1.0
+"""Seconds between attempts to start again on the same ports, which another program may use for a moment."""
 LOG_LINES = 40
 """Lines of the log that an error quotes."""
 ACCOUNTS: Mapping[str, str] = {"alice": "wonderland", "bob": "builder", "carol": "christmas", "dave": "copperfield"}
@@ -125,6 +128,7 @@ class Daemon(abc.ABC):
         self._limits = options.get("limits", False)
         self._authority = options.get("authority")
         self._root = Path("/nonexistent")
+        self._command: Sequence[str] = ()
         self._child: Child | None = None
 
     async def __aenter__(self) -> Self:
@@ -181,6 +185,46 @@ class Daemon(abc.ABC):
         # PLAIN inside TLS: the rounds of SCRAM would be half of a login.
         client.plugin["feature_mechanisms"].use_mech = "PLAIN"
         client.connect(self.host, self.port)
+
+    async def stop(self) -> None:
+        """End the process in order (SIGTERM). `start_again` must follow."""
+        await self._running.end()
+        self._child = None
+
+    def kill(self) -> None:
+        """Kill the process (SIGKILL). `start_again` must follow."""
+        self._running.kill()
+        self._child = None
+
+    def suspend(self) -> None:
+        """Let the process stand still (SIGSTOP), until `resume`."""
+        self._running.signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let the process go on (SIGCONT)."""
+        self._running.signal(signal.SIGCONT)
+
+    async def start_again(self) -> None:
+        """Start it after `stop` or `kill`, on the same ports and with what it has stored."""
+        for tries_left in reversed(range(PORT_TRIES)):
+            child = self._launch()
+            try:
+                async with asyncio.timeout(START_SECONDS):
+                    await self._ready(child)
+            except BaseException as error:
+                await child.end()
+                if not (tries_left and isinstance(error, PortTaken)):
+                    raise
+                self._layout.log.unlink()  # its complaint would be read again
+                await asyncio.sleep(PORT_SECONDS)
+            else:
+                self._child = child
+                return
+
+    @property
+    def _running(self) -> Child:
+        assert self._child is not None, "it does not run"
+        return self._child
 
     def component_client(self) -> ComponentXMPP:
         """Return the component, not yet connected. XEP-0114 has no TLS."""
@@ -241,8 +285,11 @@ class Daemon(abc.ABC):
         self.s2s_port = others[0] if others else None
         authority = self._authority or Authority()
         self.ca_file.write_bytes(authority.pem)
-        command = self._write(authority, self._rosters())
-        return Child(command, self._root, self._layout.console, self._environment())
+        self._command = self._write(authority, self._rosters())
+        return self._launch()
+
+    def _launch(self) -> Child:
+        return Child(self._command, self._root, self._layout.console, self._environment())
 
     async def _try_to_start(self) -> None:
         """Start the server and wait until it serves. A failure leaves nothing behind."""

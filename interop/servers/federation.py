@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -32,15 +32,18 @@ class Federation:
         *,
         domains: tuple[str, str] = ("a.test", "e.test"),
         setup: Setup = DEFAULT_SETUP,
+        path: Callable[[int], Awaitable[int]] | None = None,
     ) -> None:
         """``prosody`` and ``ejabberd`` map the names of their accounts to passwords; a name is only on one of them. With
-        ``friends`` in ``setup``, accounts of both domains are contacts. The component is Prosody's."""
+        ``friends`` in ``setup``, accounts of both domains are contacts. The component is Prosody's. ``path`` gets the port
+        of each server for the other one, and returns the port by which the other one reaches it."""
         if both := prosody.keys() & ejabberd.keys():
             raise ValueError(f"on both servers: {', '.join(sorted(both))}")
         self.accounts = {**prosody, **ejabberd}
         self._passwords = (prosody, ejabberd)
         self._domains = domains
         self._setup = setup
+        self._path = path or _direct
         self._running = AsyncExitStack()
 
     @classmethod
@@ -80,11 +83,11 @@ class Federation:
                     domain=ours,
                     accounts=alices,
                     contacts=contacts[0],
-                    peer=Peer(theirs, _port(self.ejabberd)),
+                    peer=Peer(theirs, await self._path(_port(self.ejabberd))),
                     authority=authority,
                 )
             )
-            names.ports[ours] = names.ports[self.prosody.component] = _port(self.prosody)
+            names.ports[ours] = names.ports[self.prosody.component] = await self._path(_port(self.prosody))
             self._running = running.pop_all()
         return self
 
@@ -140,6 +143,10 @@ class Federation:
 
     def _server(self, account: str) -> Daemon:
         return self.prosody if account in self.prosody.accounts else self.ejabberd
+
+
+async def _direct(port: int) -> int:
+    return port
 
 
 def _port(server: Daemon) -> int:

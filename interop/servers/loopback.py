@@ -56,6 +56,16 @@ class Loopback:
         return cls(friends=setup.friends)
 
     @property
+    def port(self) -> int:
+        """The port for clients, once started."""
+        return self._server.port
+
+    @property
+    def hooks(self) -> list[loopback.Hook]:
+        """Hooks that see every stanza, and may change it."""
+        return self._server.hooks
+
+    @property
     def software(self) -> tuple[str, ...]:
         """Name and version."""
         return (f"{self.name} {self.version}",)

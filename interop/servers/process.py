@@ -33,7 +33,7 @@ def program(name: str, package: str) -> str:
 
 
 class Child:
-    """One process, started by the constructor. Call `end` in every case."""
+    """One process, started by the constructor. Call `end` or `kill` once, in every case."""
 
     def __init__(
         self, command: Sequence[str], folder: Path, console: Path, environment: Mapping[str, str] = MappingProxyType({})
@@ -44,7 +44,7 @@ class Child:
         """
         self._ready, ready = os.pipe()
         try:
-            with console.open("wb") as printed:
+            with console.open("ab") as printed:
                 self._process = subprocess.Popen(
                     # Send SIGKILL when the starting thread ends in any way. A program that then becomes the server sets
                     # this, because Python code between fork and exec is not safe with threads.
@@ -84,20 +84,33 @@ class Child:
         finally:
             transport.close()
 
-    async def end(self) -> None:
-        """Send SIGTERM, then SIGKILL if necessary; return when the process is gone."""
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal; nothing if the process has ended."""
+        if not self.ended:
+            signal.pidfd_send_signal(self._handle, number)
+
+    async def end(self, seconds: float = STOP_SECONDS) -> bool:
+        """Send SIGTERM, then SIGKILL after so many seconds; return when the process is gone, and whether SIGTERM was enough."""
+        in_order = False
         try:
-            signal.pidfd_send_signal(self._handle, signal.SIGTERM)
-            async with asyncio.timeout(STOP_SECONDS):
+            self.signal(signal.SIGTERM)
+            # It may stand still (SIGSTOP), and would not hear.
+            self.signal(signal.SIGCONT)
+            async with asyncio.timeout(seconds):
                 await self._exit()
+            in_order = True
         except TimeoutError:
             pass
         finally:
-            if not self.ended:
-                signal.pidfd_send_signal(self._handle, signal.SIGKILL)
-            self._process.wait()
-            os.close(self._handle)
-            os.close(self._ready)
+            self.kill()
+        return in_order
+
+    def kill(self) -> None:
+        """Send SIGKILL if the process has not ended; return when it is gone."""
+        self.signal(signal.SIGKILL)
+        self._process.wait()
+        os.close(self._handle)
+        os.close(self._ready)
 
     async def _exit(self) -> None:
         loop, gone = asyncio.get_running_loop(), asyncio.Event()

@@ -77,9 +77,15 @@ prepare() ->
     [Host] = ejabberd_option:hosts(),
     Accounts = gen_mod:get_module_opt(Host, ?MODULE, accounts),
     Contacts = gen_mod:get_module_opt(Host, ?MODULE, contacts),
-    [ok = ejabberd_auth:try_register(User, Host, Password) || {User, Password} <- maps:to_list(Accounts)],
+    [create(User, Host, Password) || {User, Password} <- maps:to_list(Accounts)],
     [befriend(User, Host, jid:tolower(jid:decode(JID))) || {User, JIDs} <- maps:to_list(Contacts), JID <- JIDs],
     ok = file:write_file(os:getenv("READY_FILE"), [ejabberd_option:version(), $\n], [append, raw]).
+
+create(User, Host, Password) ->
+    case ejabberd_auth:try_register(User, Host, Password) of
+        ok -> ok;
+        {error, exists} -> ok %% it has started again
+    end.
 
 befriend(User, Host, JID) ->
     Name = jid:nodeprep(User),
