@@ -6,7 +6,8 @@
 # make flood     a thousand hostile offers a second for a minute, at a client that goes on talking; says what it held
 # make pauses    how long the event loop stands still while twenty proofs by password go on
 # make memory    measures what peers can make us keep, and writes the table of docs/bounds.md
-# make soak      looks long for an order of events in which two sessions break a promise; `test` looks for seconds
+# make hostile   looks long for an order of events in which two sessions break a promise; `test` looks for seconds
+# make soak      SEEDS=… of faults, while two programs talk on real servers (hours); `test` plays two short ones
 # make fuzz      looks for input that breaks a parser, SECONDS=… in all; `test` looks for seconds
 # make models    runs the models of docs/models by PROVERIF=… and writes what it says into docs/models/VERDICTS.md
 # make deletions leaves out the checks of changed functions, one at a time, and finds the test that fails: docs/evidence.md
@@ -31,7 +32,7 @@ endif
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: demo quick test units stock style check flood pauses memory soak deletions mutants fuzz interop bench models servers
+.PHONY: demo quick test units stock style check flood pauses memory hostile soak deletions mutants fuzz interop bench models servers
 
 demo: $(demo_ready)
 	@$(BIN)/xmpp-e2e demo
@@ -76,8 +77,14 @@ pauses: $(test_ready)
 memory: $(test_ready)
 	$(BIN)/python -m tests.evidence.memory
 
-soak: $(test_ready)
-	$(BIN)/python -m pytest tests/attacks/test_hostile_wire.py tests/attacks/test_hostile_peer.py --hypothesis-profile=soak
+hostile: $(test_ready)
+	$(BIN)/python -m pytest tests/attacks/test_hostile_wire.py tests/attacks/test_hostile_peer.py --hypothesis-profile=hostile
+
+# Ten thousand stanzas each way for each seed, on each server and across both: eight minutes each, four at once.
+SEEDS ?= 1-20
+soak: servers $(test_ready)
+	$(BIN)/python -m interop.chaos.run --profile=full --seeds=$(SEEDS) --jobs=4 --into=interop/chaos/RESULTS.md \
+		--server=prosody --server=ejabberd --server=federation
 
 # A minute for each parser.
 SECONDS ?= 480

@@ -75,6 +75,7 @@ class Broken(StrEnum):
     TWO_FINALS = "has several final events"
     NOT_SENT = "told as delivered without e2e_sent"
     CAME_UNSENT = "told as failed without e2e_sent, and arrived"
+    NOT_GIVEN = "never given: the program did not come so far"
     CRASHED = "the program did not end in order"
 
 
@@ -108,15 +109,15 @@ class Direction:
         return "; ".join([told, *(f"{count} {name}" for name, count in more.items() if count), *broken])
 
 
-def judge(journals: Mapping[str, Sequence[Line]], *, events: bool = True) -> dict[str, Direction]:
+def judge(journals: Mapping[str, Sequence[Line]], stanzas: int, *, events: bool = True) -> dict[str, Direction]:
     """Return the verdict on each of two programs as a sender, by its name.
 
-    ``journals`` are complete: both programs have ended. Without ``events`` the programs speak plain XMPP: there are no
-    sessions and no events, and whatever did not arrive was lost.
+    ``journals`` are complete: both programs have ended, and each should have given so many ``stanzas``. Without ``events``
+    the programs speak plain XMPP: there are no sessions and no events, and whatever did not arrive was lost.
     """
     first, second = journals
     return {
-        sender: _judge(journals[sender], journals[receiver], events)
+        sender: _judge(journals[sender], journals[receiver], stanzas, events)
         for sender, receiver in ((first, second), (second, first))
     }
 
@@ -126,7 +127,7 @@ def holds(verdict: Mapping[str, Direction]) -> bool:
     return not any(direction.broken for direction in verdict.values())
 
 
-def _judge(sender: Sequence[Line], receiver: Sequence[Line], events: bool) -> Direction:
+def _judge(sender: Sequence[Line], receiver: Sequence[Line], stanzas: int, events: bool) -> Direction:
     given = {line.number: line.at for line in sender if line.what is What.GIVEN}
     finals: dict[int, list[Line]] = defaultdict(list)
     for line in sender:
@@ -145,6 +146,7 @@ def _judge(sender: Sequence[Line], receiver: Sequence[Line], events: bool) -> Di
             _check_finals(number, finals[number], number in arrived, number in left, cut_off, result)
     else:
         _note(result, Broken.LOST, sorted(given.keys() - arrived))
+    _note(result, Broken.NOT_GIVEN, [number for number in range(1, stanzas + 1) if number not in given])
     _note(result, Broken.CRASHED, _crashes(sender))
     return result
 

@@ -76,7 +76,7 @@ async def play(plan: Plan, folder: Path) -> Outcome:
         finally:
             for program in programs.values():
                 program.kill()
-        verdict = judge({name: program.journal() for name, program in programs.items()}, events=not plan.plain)
+        verdict = _verdict(plan, programs)
     tracebacks = sum(program.console().count("Traceback") for program in programs.values())
     return Outcome(plan, faults, verdict, asyncio.get_running_loop().time() - start, tracebacks)
 
@@ -107,16 +107,21 @@ async def _run(plan: Plan, faults: Sequence[Fault], stage: Stage, programs: dict
         for fault in faults:
             tasks.create_task(_happen(fault, start, stage, programs, one_at_a_time))
     await until(plan.profile.seconds, start)
-    for _ in range(PLAIN_SECONDS if plan.plain else plan.profile.settle):
-        if _settled(plan, programs):
+    await _until_none(plan, programs, {Broken.NOT_GIVEN}, plan.profile.settle)
+    await _until_none(plan, programs, UNSETTLED, PLAIN_SECONDS if plan.plain else plan.profile.settle)
+
+
+async def _until_none(plan: Plan, programs: dict[str, Program], broken: set[Broken], seconds: int) -> None:
+    """Return when nothing is broken in one of these ways, or after so many seconds."""
+    for _ in range(seconds):
+        if not any(broken & direction.broken.keys() for direction in _verdict(plan, programs).values()):
             return
         await asyncio.sleep(1)
 
 
-def _settled(plan: Plan, programs: dict[str, Program]) -> bool:
-    """Return whether all was given, and all has arrived or has its final event."""
-    verdict = judge({name: program.journal() for name, program in programs.items()}, events=not plan.plain)
-    return all(each.given == plan.profile.stanzas and not UNSETTLED & each.broken.keys() for each in verdict.values())
+def _verdict(plan: Plan, programs: dict[str, Program]) -> dict[str, Direction]:
+    journals = {name: program.journal() for name, program in programs.items()}
+    return judge(journals, plan.profile.stanzas, events=not plan.plain)
 
 
 async def _happen(fault: Fault, start: float, stage: Stage, programs: dict[str, Program], processes: asyncio.Lock) -> None:

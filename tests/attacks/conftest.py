@@ -1,4 +1,4 @@
-"""Real clients for the attacks that need hosts (`tests.slixmpp_e2e.env`), and a longer search for `make soak`."""
+"""Real clients for the attacks that need hosts (`tests.slixmpp_e2e.env`), and a longer search for `make hostile`."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ from tests.slixmpp_e2e.conftest import env, two_domains
 
 __all__ = ["env", "search", "two_domains"]
 
-settings.register_profile("soak", max_examples=5000)
+settings.register_profile("hostile", max_examples=5000)

@@ -1,7 +1,7 @@
 """Two sessions and a wire that does what it likes: hypothesis looks for an order of things in which a promise breaks.
 
 The wire loses, repeats, reorders, cuts, flips, forges and replays bytes and signalling, lets time pass and breaks down, while
-both users write, close, pin and block. `HostileWire.check` and its end have the promises; `make soak` tries many more orders.
+both users write, close, pin and block. `HostileWire.check` and its end have the promises; `make hostile` tries more orders.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ RECORDED = 40
 """Things that the wire keeps to play again."""
 NAMES = {Role.INITIATOR: "alice", Role.RESPONDER: "bob"}
 ROLES = st.sampled_from(list(Role))
-# of the profile: a hundred examples, or what `make soak` says
+# of the profile: a hundred examples, or what `make hostile` says
 SEARCH = settings(
     max_examples=settings().max_examples // 4,
     stateful_step_count=40,

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from slixmpp.exceptions import IqTimeout
 
 from interop.harness import Harness
 from interop.scenes import plaintext
@@ -219,3 +220,31 @@ asyncio.run(main())
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
+
+
+@each
+async def test_it_can_be_killed_stopped_and_suspended(kind: Kind) -> None:
+    """It comes back on its port, with its accounts and rosters. While it stands still, it answers nobody."""
+    async with asyncio.timeout(120), kind() as running:
+        port = running.port
+        for end in ("kill", "stop"):
+            pid = running.pid
+            assert pid is not None
+            if end == "kill":
+                running.kill()
+            else:
+                await running.stop()
+            assert gone(pid)
+            await running.start_again()
+            async with Harness(running) as harness:
+                alice = await harness.client("alice")
+                assert alice.client_roster[running.jid("bob")]["subscription"] == "both"
+        assert running.port == port
+
+        async with Harness(running) as harness:
+            alice = await harness.client("alice")
+            running.suspend()
+            with pytest.raises(IqTimeout):
+                await alice.get_roster(timeout=1)
+            running.resume()
+            await alice.get_roster(timeout=60)

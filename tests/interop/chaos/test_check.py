@@ -27,7 +27,7 @@ def told(number: int, last: What = DELIVERED) -> list[Note]:
 
 def broken(alice: Sequence[Line], bob: Sequence[Line], *, events: bool = True) -> dict[Broken, list[int]]:
     """Return the faults of what Alice sent; Bob's are none."""
-    verdict = judge({"alice": alice, "bob": bob}, events=events)
+    verdict = judge({"alice": alice, "bob": bob}, 0, events=events)
     assert not verdict["bob"].broken
     assert holds(verdict) == (not verdict["alice"].broken)
     return dict(verdict["alice"].broken)
@@ -41,7 +41,7 @@ def test_what_arrives_once_and_in_order_is_well() -> None:
     alice = journal(*THREE, (4, GIVEN, 4), (5, FAILED, 4))
     bob = journal((1.2, HEARD, 1), (2.2, HEARD, 2), (3.2, HEARD, 3))
     assert broken(alice, bob) == {}
-    direction = judge({"alice": alice, "bob": bob})["alice"]
+    direction = judge({"alice": alice, "bob": bob}, 0)["alice"]
     assert (direction.given, direction.arrived, direction.delivered, direction.failed) == (4, 3, 3, 1)
     assert direction.reasons == {"no way": 1}
     assert str(direction) == "4 given, 3 arrived, 3 delivered, 1 failed"
@@ -83,7 +83,7 @@ def test_each_stanza_has_one_true_final_event(of_alice: list[Note], arrived: boo
 
 def test_what_was_under_way_may_arrive_though_it_failed() -> None:
     """It is counted, for whoever would send it again."""
-    verdict = judge({"alice": journal(*told(1, FAILED)), "bob": journal((1.2, HEARD, 1))})
+    verdict = judge({"alice": journal(*told(1, FAILED)), "bob": journal((1.2, HEARD, 1))}, 0)
     assert holds(verdict)
     assert verdict["alice"].failed_but_arrived == 1
 
@@ -99,7 +99,7 @@ class TestKilledSender:
         """Whether it arrived or not, and whether or not it is told of later."""
         bob = journal(*[(4.5, HEARD, 1)] * arrived)
         assert broken(self.lives((4, GIVEN, 1), (4, SENT, 1)), bob) == {}
-        verdict = judge({"alice": self.lives((4, GIVEN, 1), (4, SENT, 1)), "bob": bob})
+        verdict = judge({"alice": self.lives((4, GIVEN, 1), (4, SENT, 1)), "bob": bob}, 0)
         assert verdict["alice"].cut_off == 1
         told_later = self.lives((4, GIVEN, 1), (4, SENT, 1), after=[(6, DELIVERED if arrived else FAILED, 1)])
         assert broken(told_later, bob) == {}
@@ -128,7 +128,7 @@ class TestKilledReceiver:
         """All of it, or the rest."""
         assert broken(self.ALICE, self.lives((6, HEARD, 2), (6, HEARD, 3))) == {}
         assert broken(self.ALICE, self.lives((6, HEARD, 3))) == {}
-        assert judge({"alice": self.ALICE, "bob": self.lives((6, HEARD, 3))})["alice"].repeated == 1
+        assert judge({"alice": self.ALICE, "bob": self.lives((6, HEARD, 3))}, 0)["alice"].repeated == 1
 
     def test_nothing_else_may(self) -> None:
         """What was final; what comes a third time, out of order, or after an end in order."""
@@ -141,6 +141,12 @@ class TestKilledReceiver:
         """The order of one life is strict."""
         alice = [*self.ALICE[:-1], *journal(*told(9))[1:]]
         assert broken(alice, self.lives((9.1, HEARD, 9), (9.2, HEARD, 3))) == {Broken.REORDERED: [3]}
+
+
+def test_a_program_that_falls_silent_is_found() -> None:
+    """Else nobody would notice that nothing was tried."""
+    assert set(judge({"alice": journal(*THREE), "bob": journal()}, 5)["alice"].broken) == {Broken.BELIED, Broken.NOT_GIVEN}
+    assert judge({"alice": journal(*THREE), "bob": journal()}, 5)["bob"].broken == {Broken.NOT_GIVEN: [1, 2, 3, 4, 5]}
 
 
 @pytest.mark.parametrize("lives", [1, 2])
@@ -164,5 +170,5 @@ def test_in_plain_xmpp_what_does_not_arrive_is_lost() -> None:
 def test_the_text_quotes_some_numbers() -> None:
     """A verdict on ten thousand lost stanzas stays one line."""
     alice = journal(*((number, GIVEN, number) for number in range(1, 9)))
-    verdict = judge({"alice": alice, "bob": journal()})
+    verdict = judge({"alice": alice, "bob": journal()}, 0)
     assert "8 lost, and nobody was told: 1, 2, 3, 4, 5 …" in str(verdict["alice"])
