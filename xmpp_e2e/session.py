@@ -176,6 +176,12 @@ class Session:
             with self._fail_on_error(now):
                 self._conversation.update_config(self.config, now)
 
+    def update_promptable_methods(self, methods: frozenset[str]) -> None:
+        """Take part in these methods from now on, for which the user can be asked. What our hello has said of them stays."""
+        self.config = replace(self.config, promptable_methods=methods)
+        if self._conversation is not None:
+            self._conversation.update_promptable_methods(methods)
+
     def request_verification(
         self, method: str, now: float, secret: bytes | None = None, form: SasForm = SasForm.DECIMAL
     ) -> None:

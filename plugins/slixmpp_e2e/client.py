@@ -10,6 +10,7 @@ from slixmpp.basexmpp import BaseXMPP
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
 from slixmpp_e2e.events import Delivered, Sent, StoreFailed, TrustFileFailed
+from slixmpp_e2e.jids import bare
 from slixmpp_e2e.messages.changes import PeerChanges
 from slixmpp_e2e.messages.failures import SendFailures
 from slixmpp_e2e.messages.flusher import Flusher
@@ -26,7 +27,7 @@ from slixmpp_e2e.session import Sessions
 from slixmpp_e2e.sessions.admission.allow_list import AllowList
 from slixmpp_e2e.sessions.admission.check import Admission
 from slixmpp_e2e.sessions.admission.limits import SessionLimits
-from slixmpp_e2e.sessions.driver import DriverEvent, SessionDiscarded, SessionDriver, SessionReleased
+from slixmpp_e2e.sessions.driver import AssuranceChanged, DriverEvent, SessionDiscarded, SessionDriver, SessionReleased
 from slixmpp_e2e.sessions.factory import SessionFactory
 from slixmpp_e2e.sessions.memory import MemoryBudget
 from slixmpp_e2e.sessions.registry import SessionRegistry
@@ -239,6 +240,7 @@ class Client:
             events.SessionSuperseded: (registry,),
             events.SessionClosed: over,
             events.SessionFailed: over,
+            AssuranceChanged: (),
             SessionDiscarded: (registry, admission, queue),
             SessionReleased: (recorder, registry, admission, sessions),
         }
@@ -269,6 +271,17 @@ class Client:
         if not self._xmpp.is_component:  # at another of its addresses somebody else may have decided meanwhile
             self._poller.keys.skip(account)
         self.changes.on_keys(account, own)
+
+    def configure(self, settings: Settings) -> None:
+        """Go by other settings from now on, as far as they can change."""
+        self._verifier.prompts = settings.prompts
+        self.flusher.seconds = settings.disconnect_seconds
+        self.peers.set_defaults(settings.defaults)
+        self.allow_list.allow_sessions_from(settings.accept_from)
+        for driver in self.registry:
+            driver.update_promptable_methods(self._verifier.promptable_methods(bare(driver.peer), bare(driver.own_jid)))
+        self._settings = settings
+        self.changes.on_defaults()
 
     def _on_settings(self, account: str) -> None:
         self._poller.policies.skip(account)

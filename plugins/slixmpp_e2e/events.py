@@ -64,6 +64,18 @@ class SessionOpened(SessionEvent):
 
 
 @dataclass(frozen=True)
+class AssuranceChanged(SessionEvent):
+    """Another level holds for the key of an open session: it was verified, or is not any more."""
+
+    name = "e2e_assurance_changed"
+    before: Assurance
+    assurance: Assurance
+
+    def __str__(self) -> str:
+        return f"The key of {self.peer} is {self.assurance} now; it was {self.before}."
+
+
+@dataclass(frozen=True)
 class SessionClosed(SessionEvent):
     """An open session has ended."""
 

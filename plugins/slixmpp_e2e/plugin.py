@@ -18,7 +18,7 @@ from slixmpp_e2e.client import Client
 from slixmpp_e2e.errors import ConfigError, NotSent, NotSentReason
 from slixmpp_e2e.policy import Policy
 from slixmpp_e2e.session import E2ESession
-from slixmpp_e2e.settings import DEFAULTS, Settings, accept_from
+from slixmpp_e2e.settings import CHANGEABLE, DEFAULTS, Settings, accept_from
 from slixmpp_e2e.store import SQLStore, StoreError
 from slixmpp_e2e.trust.keys import PeerKeys
 from slixmpp_e2e.trust.own_key import OwnKeyLoader, rotate_own_key
@@ -52,8 +52,7 @@ class E2E(BasePlugin):
     def __setattr__(self, key: str, value: Any) -> None:
         """Refuse settings as attributes: slixmpp lets everybody set them, and here that would change nothing, in silence."""
         if key in DEFAULTS and self._is_loaded:
-            at_any_time = "set_policy() is for one peer, set_accept_from() for all, at any time"
-            raise ConfigError(f"{key} is read once, when the plugin is registered ({at_any_time})")
+            raise ConfigError(f"{key} is no attribute: configure({key}=…) changes it, if a running program can change it")
         super().__setattr__(key, value)  # type: ignore[no-untyped-call]
 
     # --- life ------------------------------------------------------------------------------------------------------
@@ -239,9 +238,14 @@ class E2E(BasePlugin):
         self._own_key.refresh()
         return self.fingerprint
 
-    def sessions(self) -> tuple[E2ESession, ...]:
-        """Return the sessions that are open."""
-        return tuple(self._client.sessions.of(driver) for driver in self._client.registry if driver.is_open)
+    def sessions(self, jid: str | None = None) -> tuple[E2ESession, ...]:
+        """Return the sessions that are open; with a full or bare ``jid``, those with that peer, also on their way or ending."""
+        client = self._client
+        if jid is None:
+            return tuple(client.sessions.of(driver) for driver in client.registry if driver.is_open)
+        peer = JID(jid)
+        drivers = client.registry.of(peer.bare)
+        return tuple(client.sessions.of(driver) for driver in drivers if not peer.resource or driver.peer == peer.full)
 
     async def connect(self, peer: str, require: str | Assurance | None = None) -> E2ESession:
         """Return a session with ``peer`` (a full JID, or a bare one: its best device), once both hellos are checked.
@@ -297,6 +301,23 @@ class E2E(BasePlugin):
             Policy(policy) if policy is not None else None,
             TrustModel(trust_model) if trust_model is not None else None,
         )
+
+    def configure(self, **changes: Any) -> None:
+        """Change settings of a running program, for all that happens from now on: those of ``settings.CHANGEABLE``.
+
+        A user interface that is built after the plugin was loaded sets its prompts so: ``configure(ask_sas=compare)``.
+        ConfigError, and nothing has changed, for any other setting and for wrong values.
+        """
+        if fixed := sorted(set(changes) & set(DEFAULTS) - CHANGEABLE):
+            changeable = ", ".join(sorted(CHANGEABLE))
+            raise ConfigError(f"{', '.join(fixed)} is read once, when the plugin is registered; these can change: {changeable}")
+        config = {**self.config, **changes}
+        self._settings = Settings.parse(config, component=self.xmpp.is_component)
+        self.config.update(changes)
+        self._client.configure(self._settings)
+        if self.xmpp.session_bind_event.is_set():
+            self._spawn("advertising end-to-end encryption", self._advertise(announce=True))
+            self._spawn("loading the roster", self._load_roster())
 
     def set_accept_from(self, who: str | Iterable[str] | None) -> None:
         """Replace the setting ``accept_from`` for this run. Sessions end that peers have opened who may not any more.

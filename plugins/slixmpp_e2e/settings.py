@@ -60,6 +60,20 @@ minutes: a person may have to act). ``queue_on_new_stream`` is ``"fail"`` or ``"
 client's stream is lost, or were not acknowledged. ``disconnect_seconds`` bounds how long ``disconnect()`` waits for what was
 sent before: as long as a server with a low limit needs for some messages. The rest are timeouts and limits (docs/bounds.md)."""
 
+CHANGEABLE = frozenset(
+    {
+        "policy",
+        "trust_model",
+        "on_key_change",
+        "verify_when",
+        "accept_from",
+        "ask_password",
+        "ask_sas",
+        "disconnect_seconds",
+    }
+)
+"""Settings that a running program can change (``e2e.configure()``)."""
+
 RENAMED = {
     "each": "verify_when",
     "require_pq": "require_post_quantum",

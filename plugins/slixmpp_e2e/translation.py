@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from slixmpp_e2e.alarms import key_alarm
 from slixmpp_e2e.events import (
+    AssuranceChanged,
     KeyChanged,
     KeyRotated,
     PeerSasResult,
@@ -18,6 +19,7 @@ from slixmpp_e2e.events import (
     VerificationRequired,
 )
 from slixmpp_e2e.jids import bare
+from slixmpp_e2e.sessions import driver
 from xmpp_e2e import events as core
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ def _verification_required(session: E2ESession, event: core.VerificationRequired
 
 FROM_CORE: dict[type[Any], Callable[[E2ESession, Any], SessionEvent]] = {
     core.SessionOpened: lambda session, it: SessionOpened(session, it.assurance, it.fingerprint),
+    driver.AssuranceChanged: lambda session, it: AssuranceChanged(session, it.before, it.now),
     core.SessionClosed: lambda session, it: SessionClosed(session, it.clean, it.error),
     core.SessionFailed: lambda session, it: SessionFailed(session, it.error),
     core.KeyChanged: _key_changed,

@@ -107,6 +107,10 @@ class Conversation:
         self._context.config = self._gate.key.config = config
         self._assess_again(now)
 
+    def update_promptable_methods(self, methods: frozenset[str]) -> None:
+        """Take part in these methods, for which the user can be asked."""
+        self._context.config = self._gate.key.config = replace(self._context.config, promptable_methods=methods)
+
     def _assess_again(self, now: float) -> None:
         state = self._context.machine.state
         if state is State.OPEN and self._gate.key.is_retired:

@@ -86,6 +86,12 @@ class PeerChanges:
         for driver in self._registry.of(account):
             driver.update_settings(settings)
 
+    def on_defaults(self) -> None:
+        """The settings may have changed for everybody about whom nothing else is said, and who may open sessions."""
+        for account in {bare(driver.peer) for driver in self._registry} | self._routes.accounts():
+            self.on_settings(account)
+        self.on_accept_from()
+
     def on_accept_from(self) -> None:
         """Others may open sessions with us now: those end that peers have opened who may not any more."""
         for driver in self._registry:

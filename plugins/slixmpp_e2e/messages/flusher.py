@@ -18,7 +18,7 @@ class Flusher:
 
     def __init__(self, xmpp: BaseXMPP, queue: SendQueue, registry: SessionRegistry, seconds: float) -> None:
         """``seconds``: how long a program that disconnects is kept at most."""
-        self._xmpp, self._queue, self._registry, self._seconds = xmpp, queue, registry, seconds
+        self._xmpp, self._queue, self._registry, self.seconds = xmpp, queue, registry, seconds
         self._flushing = 0
 
     @property
@@ -54,12 +54,12 @@ class Flusher:
     async def finish(self) -> None:
         """Wait until all is acknowledged, for a while, and end all sessions. What is left then has failed."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(self.seconds):
                 await self.flush()
-        left = NotSent(f"the program disconnects, and has waited {self._seconds:g} seconds", NotSentReason.DISCONNECTED)
+        left = NotSent(f"the program disconnects, and has waited {self.seconds:g} seconds", NotSentReason.DISCONNECTED)
         self._queue.fail_all(left)
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(self.seconds):
                 await self.close()
         for driver in self._registry:
             driver.abort_unreachable(left)

@@ -47,10 +47,18 @@ class SessionReleased:
     """The session is over, and everything that it had to say has been said."""
 
 
+@dataclass(frozen=True)
+class AssuranceChanged:
+    """More, or less, is proved of the peer's key than before, in an open session."""
+
+    before: Assurance
+    now: Assurance
+
+
 UNTOLD_OF_REFUSED = (events.SessionOpened, events.StanzaReceived, events.KeyVerified, events.KeyRotated)
 """What nobody hears of any more once the key that says it was refused, or could not be stored."""
 
-DriverEvent = events.Event | SessionDiscarded | SessionReleased
+DriverEvent = events.Event | SessionDiscarded | SessionReleased | AssuranceChanged
 OnSessionEvent = Callable[["SessionDriver", DriverEvent], None]
 StoreEvent = Callable[["SessionDriver", events.Event], "asyncio.Future[Any] | None"]
 """Stores what an event of the core says. Returns what is to be waited for, if there is anything to store. StoreError."""
@@ -114,6 +122,8 @@ class SessionDriver:
         """Of our memory, what the budget knows: most turns change nothing, and it is not asked."""
         self._refused = False
         """Whether what the core has to say is of a key that was refused, or could not be stored."""
+        self._told_assurance: Assurance | None = None
+        """What users know of the level of an open session."""
         self._known: KnownKeys | None = None
         """What is known of the peer's keys, of which the core hears when what it said before is stored."""
         self._gate = StoreGate(loop, self._on_stored, self.receive_ibb, lambda event: self._emit(self, event))
@@ -266,6 +276,10 @@ class SessionDriver:
                 self.core.update_terms(settings.trust_model, settings.on_key_change, needed, self._now)
             self._schedule()
 
+    def update_promptable_methods(self, methods: frozenset[str]) -> None:
+        """Take part in these methods from now on, for which the user can be asked."""
+        self.core.update_promptable_methods(methods | self.core.config.promptable_methods - {"sas", "srp"})
+
     def send(self, stanza: Element, tag: object = None) -> SentStanza | None:
         """Send one stanza. None if there is no room now; LocalError if it cannot be sent. Nothing is sent then."""
         if not (self._released or self._budget.has_room(self)):
@@ -364,7 +378,18 @@ class SessionDriver:
             self.authenticating.set_result(None)
         if self._waiting and (stage is not before or stage in WRITABLE):
             self._wake()
+        if stage is State.OPEN and self.core.assurance is not self._told_assurance:
+            self._tell_assurance()
         return emitted
+
+    def _tell_assurance(self) -> None:
+        """Tell that another level holds now, in a session that has opened before."""
+        before, now = self._told_assurance, self.core.assurance
+        if not self.opened.done():
+            return  # as long as it is stored
+        self._told_assurance = now
+        if before is not None:
+            self._emit(self, AssuranceChanged(before, now))
 
     def _store(self, event: events.Event) -> None:
         """Emit an event, as soon as what it says is stored."""

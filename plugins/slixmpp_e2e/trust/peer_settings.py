@@ -97,6 +97,11 @@ class PeerSettingsLookup:
             has_policy=stored.policy is not None,
         )
 
+    def set_defaults(self, defaults: PeerSettings) -> None:
+        """Replace what holds for everybody about whom nothing else is said."""
+        self._defaults = defaults
+        self._cache.clear()
+
     def set_policy(self, bare: str, policy: Policy | None = None, trust_model: TrustModel | None = None) -> None:
         """Store a policy and a trust model for an account; None leaves what is there. ConfigError if they contradict."""
 

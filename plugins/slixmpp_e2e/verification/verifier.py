@@ -70,7 +70,7 @@ class Verifier:
     ) -> None:
         """``user_seconds``: how long the other side waits for our user."""
         self._store, self._trust_file = store, trust_file
-        self._emitter, self._prompts, self._user_seconds = emitter, prompts, user_seconds
+        self._emitter, self.prompts, self._user_seconds = emitter, prompts, user_seconds
         self._tasks = SessionTasks()
         self._attempts = AttemptLimiter(store, self._tasks.start)
         self._runs = runs
@@ -95,8 +95,8 @@ class Verifier:
 
     def promptable_methods(self, account: str, own_account: str) -> frozenset[str]:
         """Return the methods for which our user can be asked about an account, for an account of ours."""
-        methods = {"sas"} if self._prompts.sas else set()
-        if self._prompts.password and not self._attempts.is_locked(account, own_account):
+        methods = {"sas"} if self.prompts.sas else set()
+        if self.prompts.password and not self._attempts.is_locked(account, own_account):
             methods.add("srp")
         return frozenset(methods)
 
@@ -208,7 +208,7 @@ class Verifier:
         """Verify by the first of these in which the peer takes part; if there is none, end the session."""
         for method in methods:
             try:
-                await self.verify(driver, method, self._prompts)
+                await self.verify(driver, method, self.prompts)
             except VerificationDeclined:
                 continue
             except E2EError:
@@ -248,7 +248,7 @@ class Verifier:
     async def _ask_user(self, driver: SessionDriver, question: SecretNeeded | CompareSas, form: SasForm) -> bytes:
         method = "sas" if isinstance(question, CompareSas) else question.method
         running = self._running.get((driver, method))
-        prompts = running.prompts if running is not None else self._prompts
+        prompts = running.prompts if running is not None else self.prompts
         account, own_account = bare(driver.peer), bare(driver.own_jid)
         if isinstance(question, CompareSas):
             interrupted = self._store.failed_attempts(account, "sas", own_account)
