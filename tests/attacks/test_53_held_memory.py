@@ -11,7 +11,7 @@ from slixmpp import ClientXMPP
 
 from slixmpp_e2e.alarms import reason_of
 from slixmpp_e2e.errors import MemoryExceeded, NotSentReason
-from slixmpp_e2e.messages.queue import QUEUE_BYTES
+from slixmpp_e2e.messages.queue_limits import QUEUE_BYTES
 from slixmpp_e2e.sessions import memory
 from tests.attacks.impostors import Impostors
 from tests.pair import identity, talk

@@ -19,7 +19,7 @@ from slixmpp.plugins import BasePlugin
 
 import slixmpp_e2e
 from slixmpp_e2e import E2E, E2EError, E2EEvent, E2ESession, SessionEvent, events
-from slixmpp_e2e.messages.queue import FULL_ACCOUNTS, FULL_STRANGERS, FULL_STRANGERS_PER_DOMAIN, QUEUE_STANZAS
+from slixmpp_e2e.messages.queue_limits import FULL_ACCOUNTS, FULL_STRANGERS, FULL_STRANGERS_PER_DOMAIN, QUEUE_STANZAS
 from slixmpp_e2e.messages.routing import MAX_DEVICES
 from slixmpp_e2e.policy import INCOMING, OUTGOING, Incoming, Outgoing, Policy, Situation
 from slixmpp_e2e.settings import DEFAULTS

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from slixmpp import JID, Message
 
-from slixmpp_e2e.messages import queue
+from slixmpp_e2e.messages import queue_limits
 from slixmpp_e2e.messages.iq_tracking import ID_BYTES, OWED_PLAINTEXT_PER_ACCOUNT, OWED_PLAINTEXT_REPLIES
 from slixmpp_e2e.messages.queued import QueuedStanza
 from slixmpp_e2e.messages.room_questions import HELD_BYTES, HELD_BYTES_PER_DOMAIN

@@ -1,8 +1,6 @@
 """What becomes of a stanza that goes inside: it waits for a route, for a session, and for the peer's acknowledgement.
 
-In order, bounded, with a deadline, and never in plaintext. One coroutine for each address finds the route; one for each target
-sends what waits for its session, and sees to it that there is a next session if one ends before the peer has acknowledged what
-was sent: the core then sends again what did not arrive. For each stanza and target there is one delivery state, and nothing
+In order, bounded, with a deadline, and never in plaintext. For each stanza and target there is one delivery state, and nothing
 else decides what becomes of the stanza.
 """
 
@@ -10,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -24,7 +21,10 @@ from slixmpp_e2e.messages.iq_tracking import IqTracker
 from slixmpp_e2e.messages.outstanding import Outstanding
 from slixmpp_e2e.messages.queue_limits import QueueLimits
 from slixmpp_e2e.messages.queued import Delivery, QueuedStanza
-from slixmpp_e2e.messages.routing import Address, Route, RouteCache
+from slixmpp_e2e.messages.route_search import RouteSearch
+from slixmpp_e2e.messages.routing import Route, RouteCache
+from slixmpp_e2e.messages.target_queues import TargetQueues
+from slixmpp_e2e.messages.unacknowledged import Unacknowledged
 from slixmpp_e2e.sessions.driver import DriverEvent, SessionDiscarded, SessionDriver
 from slixmpp_e2e.sessions.registry import SessionRegistry, Target
 from slixmpp_e2e.xmpp import outcomes
@@ -32,9 +32,6 @@ from xmpp_e2e import events
 from xmpp_e2e.errors import E2EError, LocalError
 from xmpp_e2e.stream import writer
 
-RETRY_SECONDS = (1.0, 30.0)
-"""How long to wait before the next session is tried with a target that has not acknowledged what was sent: at first, doubling,
-and at most."""
 _REQUEST_SESSION_ENDED = "the session in which the request came has ended"
 _PENDING = (Delivery.QUEUED, Delivery.SENT)
 
@@ -80,19 +77,13 @@ class SendQueue:
         ``is_contact`` says whether an account has a place before strangers: not by what it can bring about itself.
         ``seconds`` and ``max_bytes``: how long a stanza, and how much for one account, may wait.
         """
-        self._loop, self._routes, self._registry = loop, routes, registry
-        self._iqs, self._senders = iqs, senders
-        self._seconds, self._limits = seconds, QueueLimits(is_contact, max_bytes)
+        self._routes, self._registry, self._iqs, self._senders = routes, registry, iqs, senders
+        self._seconds = seconds
+        self._limits = QueueLimits(loop, is_contact, self._expire, seconds=seconds, max_bytes=max_bytes)
         self.outstanding = Outstanding(loop)
-        self._unrouted: dict[Address, deque[QueuedStanza]] = {}
-        self._queues: dict[Target, deque[QueuedStanza]] = {}
-        self._left: dict[Target, dict[QueuedStanza, None]] = {}
-        """What was sent to a target in a session that has ended, and is not acknowledged."""
-        self._routing: dict[Address, asyncio.Task[None]] = {}
-        self._sending: dict[Target, asyncio.Task[None]] = {}
-        self._changed: dict[Target, asyncio.Future[None]] = {}
-        self._paused = False
-        """True while there is no stream."""
+        self._search = RouteSearch(loop, routes, self._dispatch, self._settle, self._open_sessions)
+        self._left = Unacknowledged(on_none=lambda place: self._queues.tell_change(place))
+        self._queues = TargetQueues(loop, registry, self._left, self._send_queued, self._fail)
 
     # --- the way in ------------------------------------------------------------------------------------------------
 
@@ -105,7 +96,7 @@ class SendQueue:
             return
         item = self._enqueue(stanza, own_jid, to)
         if item is not None:
-            self._dispatch(item, route) if route is not None else self._find_route(item)
+            self._dispatch(item, route) if route is not None else self._search.find(item)
 
     def reply(self, stanza: StanzaBase, session: SessionDriver) -> None:
         """Send an answer through the session in which its request came, or one that has taken its place: behind all that waits
@@ -126,7 +117,7 @@ class SendQueue:
 
     def _send_now(self, stanza: StanzaBase, own_jid: str, to: str, target: Target) -> bool:
         """Send through an open session for which nothing waits, which is the common case. Return whether it is dealt with."""
-        if self._queues.get(target) or (driver := self._registry.open_with(target)) is None:
+        if self._queues.waiting.get(target) or (driver := self._registry.open_with(target)) is None:
             return False
         item = QueuedStanza(stanza, own_jid, to)
         try:
@@ -150,32 +141,7 @@ class SendQueue:
         self._senders.sent(item.stanza, driver)
         return True
 
-    # --- routes: one coroutine for each address --------------------------------------------------------------------
-
-    def _find_route(self, item: QueuedStanza) -> None:
-        address = (item.own_jid, item.to)
-        self._unrouted.setdefault(address, deque()).append(item)
-        if address not in self._routing:
-            self._routing[address] = self._loop().create_task(self._route(address))
-
-    async def _route(self, address: Address) -> None:
-        """Find the route to an address for all that waits for it. Whatever happens, nothing waits for it afterwards."""
-        failure: E2EError | None = None
-        try:
-            route = await self._routes.find(address)
-            waiting = self._unrouted.get(address, deque())
-            for _ in range(len(waiting)):
-                if self._unrouted.get(address) is not waiting:
-                    break  # a handler of a failure has taken all back
-                self._dispatch(waiting.popleft(), route)
-        except E2EError as error:
-            failure = error
-        finally:
-            if self._routing.get(address) is _current_task():
-                del self._routing[address]
-                for item in self._unrouted.pop(address, ()):
-                    unknown = f"it could not be found out how to reach {address[1]}"
-                    self._settle(item, item.error or failure or NotSent(unknown, NotSentReason.ROUTE_UNKNOWN))
+    # --- routes and sessions ---------------------------------------------------------------------------------------
 
     def _dispatch(self, item: QueuedStanza, route: Route) -> None:
         untried = [target for target in route.targets if target not in item.delivery]
@@ -188,68 +154,9 @@ class SendQueue:
             outcomes.begin(item.stanza).end(outcomes.SendState.PLAINTEXT)
             self._senders.plaintext(item.stanza)
 
-    # --- sessions: one coroutine for each target -------------------------------------------------------------------
-
     def _queue_for(self, item: QueuedStanza, targets: Iterable[Target]) -> None:
         for target in targets:
-            item.delivery[target] = Delivery.QUEUED
-            self._queues.setdefault(target, deque()).append(item)
-            self._work(target)
-
-    def _work(self, target: Target) -> None:
-        if target not in self._sending and not self._paused:
-            self._sending[target] = self._loop().create_task(self._deliver(target))
-
-    async def _deliver(self, target: Target) -> None:
-        """Send what waits for a target, in order, as its sessions let it, and see that what was sent is acknowledged. Nothing
-        waits for it afterwards."""
-        driver: SessionDriver | None = None
-        failures = 0
-        try:
-            while self._queues.get(target) or self._left.get(target):
-                # While a session is closing, none is offered in its place.
-                if driver is None or driver.closed.done() or self._registry.best_with(target) is not None:
-                    if driver is not None and driver.closed.done():
-                        failures = 0 if driver.has_opened else failures + 1
-                    if failures and self._registry.best_with(target) is None:
-                        await self._pause(target, failures)
-                    try:
-                        driver = self._registry.ensure(target)
-                    except E2EError as error:
-                        self._fail(target, error)
-                        failures += 1
-                        continue
-                queue = self._queues.get(target)
-                if queue and driver.is_writable:
-                    item = queue.popleft()
-                    if self._send_queued(item, driver):
-                        continue
-                    queue.appendleft(item)
-                driver.notify_writable(changed := self._await_change(target))
-                await changed
-        finally:
-            if self._sending.get(target) is _current_task():
-                del self._sending[target]
-                if self._queues.get(target):
-                    self._fail(target, NotSent(f"sending to {target[1]} failed", NotSentReason.ROUTE_UNKNOWN))
-                self._queues.pop(target, None)
-
-    def _await_change(self, target: Target) -> asyncio.Future[None]:
-        changed = self._changed[target] = self._loop().create_future()
-        return changed
-
-    async def _pause(self, target: Target, failures: int) -> None:
-        """Wait before the next session is tried; not for long if something changes."""
-        first, longest = RETRY_SECONDS
-        changed = self._await_change(target)
-        timer = self._loop().call_later(min(first * 2 ** (failures - 1), longest), _wake, changed)
-        try:
-            await changed
-        finally:
-            timer.cancel()
-
-    def _tell_change(self, target: Target) -> None:
-        _wake(self._changed.pop(target, None))
+            self._queues.put(item, target)
 
     def _send_queued(self, item: QueuedStanza, driver: SessionDriver) -> bool:
         """Send a queued stanza through a session that takes stanzas; return False if it has no room now."""
@@ -282,12 +189,12 @@ class SendQueue:
                 pass  # the peer's own offer takes its place
             case _:
                 return
-        self._tell_change(driver.target)
+        self._queues.tell_change(driver.target)
 
     def _on_acknowledged(self, item: QueuedStanza, target: Target, driver: SessionDriver) -> None:
         item.delivery[target] = Delivery.DELIVERED
         item.acknowledged_by.append(driver)
-        self._forget_left(item, target)
+        self._left.forget(item, target)
         self._settle(item, None)
 
     def _on_end(self, driver: SessionDriver, error: E2EError | None, *, opened: bool) -> None:
@@ -313,54 +220,33 @@ class SendQueue:
                 raise failure
             if item.deadline is None:
                 item.size, item.shares = item.sent[target].size, self._limits.shares(item.to)
-                self._begin_waiting(item)
+                self._limits.begin(item)
         except E2EError as error:
-            self._give_up(item, target)
+            self._left.give_up(item, target)
             self._settle(item, error)
-            return
-        self._forget_left(item, target)
-        item.left[target] = place
-        self._left.setdefault(place, {})[item] = None
-        self._work(place)
-
-    def _forget_left(self, item: QueuedStanza, target: Target) -> None:
-        if (place := item.left.pop(target, None)) is None:
-            return
-        left = self._left[place]
-        del left[item]
-        if not left:
-            del self._left[place]
-            self._tell_change(place)
-
-    def _give_up(self, item: QueuedStanza, target: Target) -> None:
-        """Do not wait any more for the acknowledgement of what was sent."""
-        item.delivery[target] = Delivery.FAILED
-        item.sent[target].give_up()
-        self._forget_left(item, target)
+        else:
+            self._left.add(item, target, place)
+            self._queues.start(place)
 
     def _fail(self, target: Target, error: E2EError) -> None:
         """There is no session with this target any more. What waits for it goes to another device of the account to which it
         is addressed, if there is one by now; else it fails."""
         self._routes.forget_target(target)
-        for item in self._queues.pop(target, ()):
+        for item in self._queues.waiting.pop(target, ()):
             item.delivery[target] = Delivery.FAILED
             if item.is_anywhere(*_PENDING, Delivery.DELIVERED) or item.to != bare(item.to):
                 self._settle(item, error)
             else:
                 item.error = error
-                self._find_route(item)
+                self._search.find(item)
 
     # --- the client's stream, and presence -------------------------------------------------------------------------
 
     def pause(self) -> list[StanzaBase]:
         """There is no stream. Stop everything, and return the stanzas that have gone nowhere yet, in order."""
-        self._paused = True
-        for task in (*self._routing.values(), *self._sending.values()):
-            task.cancel()
-        queues = (*self._queues.values(), *self._unrouted.values())
-        waiting = list(dict.fromkeys(item for queue in queues for item in queue))
-        for kept in (self._routing, self._sending, self._changed, self._unrouted, self._queues):
-            kept.clear()
+        waiting = self._waiting()
+        self._search.stop()
+        self._queues.stop()
         self._routes.clear()
         taken = []
         for item in waiting:
@@ -372,19 +258,13 @@ class SendQueue:
 
     def resume(self, own_jid: str | None) -> None:
         """A new stream is up, and we have a new full JID (None for a component): go on with what was not acknowledged."""
-        self._paused = False
-        for (ours, peer), left in list(self._left.items()):
-            place = (own_jid or ours, peer)
-            if place != (ours, peer):
-                for item in self._left.pop((ours, peer)):
-                    item.left.update({target: place for target, old in item.left.items() if old == (ours, peer)})
-                self._left.setdefault(place, {}).update(left)
-            self._work(place)
+        self._queues.resume()
+        for place in self._left.move(own_jid):
+            self._queues.start(place)
 
     def cancel(self, account: str, error: E2EError) -> int:
         """Let what waits for an account fail; return the number of stanzas. What was sent and may have arrived stays."""
-        queues = (*self._queues.values(), *self._unrouted.values())
-        waiting = [item for item in dict.fromkeys(item for queue in queues for item in queue) if bare(item.to) == account]
+        waiting = [item for item in self._waiting() if bare(item.to) == account]
         for item in waiting:
             self._withdraw(item)
             self._settle(item, error)
@@ -392,39 +272,34 @@ class SendQueue:
 
     def fail_all(self, error: E2EError) -> None:
         """Let everything fail that waits, and what an ended session has left."""
-        for account in {bare(item.to) for queue in (*self._queues.values(), *self._unrouted.values()) for item in queue}:
+        for account in {bare(item.to) for item in self._waiting()}:
             self.cancel(account, error)
         self.fail_left(error)
 
+    def _waiting(self) -> list[QueuedStanza]:
+        """Return what waits for a session or a route, in order."""
+        queues = (*self._queues.waiting.values(), *self._search.waiting.values())
+        return list(dict.fromkeys(item for queue in queues for item in queue))
+
     def fail_left(self, error: E2EError) -> None:
         """Give up what was not acknowledged."""
-        for item in list(dict.fromkeys(item for left in self._left.values() for item in left)):
-            for target in tuple(item.left):
-                self._give_up(item, target)
+        for item in self._left.give_up_all():
             self._settle(item, error)
 
     def on_presence(self, account: str) -> None:
         """A device of an account may be there again: try at once what waits for the next session, with any of its devices."""
-        for target in [target for target in self._left if bare(target[1]) == account]:
-            self._tell_change(target)
-            address = (target[0], account)
-            if address not in self._routing and not self._paused:
-                self._routing[address] = self._loop().create_task(self._seek(address))
+        for place in self._left.places(account):
+            self._queues.tell_change(place)
+            self._search.seek((place[0], account))
 
-    async def _seek(self, address: Address) -> None:
+    def _open_sessions(self, route: Route) -> None:
         """Open sessions with all devices of an account: one of them may have got a new full JID."""
-        try:
-            route = await self._routes.find(address)
-            for target in route.targets:
-                if target not in self._sending:
+        for target in route.targets:
+            if target not in self._queues:
+                try:
                     self._registry.ensure(target)
-        except E2EError:
-            pass  # what was not acknowledged waits until its deadline
-        finally:
-            if self._routing.get(address) is _current_task():
-                del self._routing[address]
-                if self._unrouted.get(address):
-                    self._routing[address] = self._loop().create_task(self._route(address))
+                except E2EError:
+                    return  # what was not acknowledged waits until its deadline
 
     # --- bounds, deadlines, ends -----------------------------------------------------------------------------------
 
@@ -436,25 +311,19 @@ class SendQueue:
             outcomes.share(stanza, item.stanza)
             while self._limits.is_account_full(item) and self._drop_copy(item.own_jid, item.shares[0].whose):
                 pass
-            self._begin_waiting(item)
+            self._limits.begin(item)
         except (LocalError, NotSent) as error:
             self._senders.failed(stanza, error)
             return None
         self.outstanding.begin(bare(to))
         return item
 
-    def _begin_waiting(self, item: QueuedStanza) -> None:
-        """Count a stanza that waits, and start its deadline. NotSent if there is no room."""
-        self._limits.check_room(item)
-        self._limits.count(item, 1)
-        item.deadline = self._loop().call_later(self._seconds, self._expire, item)
-
     def _drop_copy(self, own_jid: str, account: str) -> bool:
         """Stop waiting with the oldest stanza that has reached one device of an account. Return False if there is none.
 
         A device whose session does not open must not keep what follows from the others.
         """
-        for target, queue in self._queues.items():
+        for target, queue in self._queues.waiting.items():
             if target[0] != own_jid or bare(target[1]) != account:
                 continue
             gone = (each for each in queue if each.is_anywhere(Delivery.SENT, Delivery.DELIVERED))
@@ -466,7 +335,7 @@ class SendQueue:
 
     def _expire(self, item: QueuedStanza) -> None:
         """Give up at the deadline. What left in a session that is still there is with that one, which has its own deadline."""
-        self._stop_waiting(item)
+        self._limits.end(item)
         seconds = f"{self._seconds:g} seconds"
         if item.left:
             unknown = f"{item.to} has not acknowledged within {seconds} what was sent, which may have arrived"
@@ -476,12 +345,12 @@ class SendQueue:
             error = item.error or NotSent(waited, NotSentReason.QUEUED_TOO_LONG)
         self._withdraw(item)
         for target in tuple(item.left):
-            self._give_up(item, target)
+            self._left.give_up(item, target)
         self._settle(item, error)
 
     def _withdraw(self, item: QueuedStanza) -> None:
         queued = [target for target, state in item.delivery.items() if state is Delivery.QUEUED]
-        places = [self._queues.get(target) for target in queued] or [self._unrouted.get((item.own_jid, item.to))]
+        places = [self._queues.waiting.get(target) for target in queued] or [self._search.waiting.get((item.own_jid, item.to))]
         for queue in places:
             if queue is not None and item in queue:
                 queue.remove(item)
@@ -491,7 +360,7 @@ class SendQueue:
         """Let go of a stanza once it is decided at all targets. It has failed if it reached none."""
         if item.is_anywhere(Delivery.QUEUED) or item.left:
             return
-        self._stop_waiting(item)
+        self._limits.end(item)
         if item.is_anywhere(Delivery.SENT):
             return
         self._end(item)
@@ -501,24 +370,5 @@ class SendQueue:
             self._senders.failed(item.stanza, error)
 
     def _end(self, item: QueuedStanza) -> None:
-        self._stop_waiting(item)
+        self._limits.end(item)
         self.outstanding.end(bare(item.to))
-
-    def _stop_waiting(self, item: QueuedStanza) -> None:
-        if item.deadline is not None:
-            item.deadline.cancel()
-            item.deadline = None
-            self._limits.count(item, -1)
-
-
-def _wake(future: asyncio.Future[None] | None) -> None:
-    if future is not None and not future.done():
-        future.set_result(None)
-
-
-def _current_task() -> asyncio.Task[None] | None:
-    """Return the running task; None in a coroutine that is only collected, after its loop has ended."""
-    try:
-        return asyncio.current_task()
-    except RuntimeError:
-        return None

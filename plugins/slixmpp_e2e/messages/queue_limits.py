@@ -1,7 +1,8 @@
-"""How much may wait: for one account, for all, and for strangers."""
+"""How much may wait, for one account, for all, and for strangers; and for how long."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from slixmpp_e2e.errors import NotSent, NotSentReason
@@ -21,12 +22,21 @@ FULL_STRANGERS_PER_DOMAIN = 2
 
 
 class QueueLimits:
-    """Counts the stanzas that wait, and their bytes."""
+    """Counts the stanzas that wait, and their bytes; each has a deadline."""
 
-    def __init__(self, is_contact: Callable[[str], bool], max_bytes: int) -> None:
+    def __init__(
+        self,
+        loop: Callable[[], asyncio.AbstractEventLoop],
+        is_contact: Callable[[str], bool],
+        expire: Callable[[QueuedStanza], None],
+        *,
+        seconds: float,
+        max_bytes: int,
+    ) -> None:
         """``is_contact`` says whether an account has a place before strangers: not by what it can bring about itself.
-        ``max_bytes`` is the limit of one account."""
-        self._is_contact, self._max_bytes = is_contact, max_bytes
+        ``expire`` is called at the deadline, after ``seconds``; ``max_bytes`` is the limit of one account."""
+        self._loop, self._is_contact, self._expire = loop, is_contact, expire
+        self._seconds, self._max_bytes = seconds, max_bytes
         self._waiting: dict[Share, tuple[int, int]] = {}
         """Stanzas and bytes."""
 
@@ -47,21 +57,29 @@ class QueueLimits:
         """Return whether the account has no room for one more stanza."""
         return self._is_full(item.shares[0], item.size)
 
-    def check_room(self, item: QueuedStanza) -> None:
-        """Raise NotSent unless each of its shares has room for one more stanza."""
+    def begin(self, item: QueuedStanza) -> None:
+        """Count a stanza that waits, and start its deadline. NotSent unless each of its shares has room for it."""
         for share in item.shares:
             if self._is_full(share, item.size):
                 count, size = self._waiting.get(share, (0, 0))
                 limits = f"{share.accounts * QUEUE_STANZAS} and {share.accounts * self._max_bytes}"
                 waiting = f"{count} stanzas with {size} bytes wait for {share.whose} already; the limits are {limits}"
                 raise NotSent(waiting, NotSentReason.QUEUE_FULL)
+        self._count(item, 1)
+        item.deadline = self._loop().call_later(self._seconds, self._expire, item)
+
+    def end(self, item: QueuedStanza) -> None:
+        """It waits no more, if it did."""
+        if item.deadline is not None:
+            item.deadline.cancel()
+            item.deadline = None
+            self._count(item, -1)
 
     def _is_full(self, share: Share, more: int) -> bool:
         count, size = self._waiting.get(share, (0, 0))
         return count >= share.accounts * QUEUE_STANZAS or size + more > share.accounts * self._max_bytes
 
-    def count(self, item: QueuedStanza, one: int) -> None:
-        """Count a stanza that waits, or (-1) that waits no more."""
+    def _count(self, item: QueuedStanza, one: int) -> None:
         for share in item.shares:
             count, size = self._waiting.get(share, (0, 0))
             self._waiting[share] = (count + one, size + one * item.size)

@@ -260,5 +260,5 @@ class FakeSessions:
 
     def is_empty(self) -> bool:
         queue = self.queue
-        left = (queue._unrouted, queue._queues, queue._routing, queue._sending, queue._left, queue._limits, queue.outstanding)
-        return not any(left)
+        tasks = (queue._search._tasks, queue._queues._tasks)
+        return not any((*tasks, queue._search.waiting, queue._queues.waiting, queue._left, queue._limits, queue.outstanding))

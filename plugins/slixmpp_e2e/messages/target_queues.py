@@ -1,0 +1,123 @@
+"""Sends what waits for sessions, in order: a coroutine for each target.
+
+It also sees to it that there is a next session where one has ended before the peer had acknowledged what was sent in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from slixmpp_e2e.errors import NotSent, NotSentReason
+from slixmpp_e2e.messages.queued import Delivery, QueuedStanza
+from slixmpp_e2e.messages.tasks import current_task, wake
+from slixmpp_e2e.messages.unacknowledged import Unacknowledged
+from slixmpp_e2e.sessions.driver import SessionDriver
+from slixmpp_e2e.sessions.registry import SessionRegistry, Target
+from xmpp_e2e.errors import E2EError
+
+RETRY_SECONDS = (1.0, 30.0)
+"""How long to wait before the next session is tried with a target that has not acknowledged what was sent: at first, doubling,
+and at most."""
+
+
+class TargetQueues:
+    """What waits for a session, by target."""
+
+    def __init__(
+        self,
+        loop: Callable[[], asyncio.AbstractEventLoop],
+        registry: SessionRegistry,
+        left: Unacknowledged,
+        send: Callable[[QueuedStanza, SessionDriver], bool],
+        fail: Callable[[Target, E2EError], None],
+    ) -> None:
+        """``left``: what earlier sessions have left, for the next one.
+
+        ``send`` returns False if a session has no room now; ``fail`` takes all that waits for a target.
+        """
+        self._loop, self._registry, self._left = loop, registry, left
+        self._send, self._fail = send, fail
+        self.waiting: dict[Target, deque[QueuedStanza]] = {}
+        self._tasks: dict[Target, asyncio.Task[None]] = {}
+        self._changed: dict[Target, asyncio.Future[None]] = {}
+        self._is_stopped = False
+
+    def __contains__(self, target: Target) -> bool:
+        """Return whether a session with this target is sought already."""
+        return target in self._tasks
+
+    def put(self, item: QueuedStanza, target: Target) -> None:
+        """Let a stanza wait for a session with this target."""
+        item.delivery[target] = Delivery.QUEUED
+        self.waiting.setdefault(target, deque()).append(item)
+        self.start(target)
+
+    def start(self, target: Target) -> None:
+        """Something waits for a session with this target."""
+        if target not in self._tasks and not self._is_stopped:
+            self._tasks[target] = self._loop().create_task(self._deliver(target))
+
+    def tell_change(self, target: Target) -> None:
+        """Go on where a session has come, or gone, or is worth a try."""
+        wake(self._changed.pop(target, None))
+
+    def stop(self) -> None:
+        """There is no stream: send nothing, and forget what waits."""
+        self._is_stopped = True
+        for task in self._tasks.values():
+            task.cancel()
+        for kept in (self._tasks, self._changed, self.waiting):
+            kept.clear()
+
+    def resume(self) -> None:
+        """There is a stream again."""
+        self._is_stopped = False
+
+    async def _deliver(self, target: Target) -> None:
+        """Send what waits for a target, as its sessions let it. Nothing waits for it afterwards."""
+        driver: SessionDriver | None = None
+        failures = 0
+        try:
+            while self.waiting.get(target) or target in self._left:
+                # While a session is closing, none is offered in its place.
+                if driver is None or driver.closed.done() or self._registry.best_with(target) is not None:
+                    if driver is not None and driver.closed.done():
+                        failures = 0 if driver.has_opened else failures + 1
+                    if failures and self._registry.best_with(target) is None:
+                        await self._pause(target, failures)
+                    try:
+                        driver = self._registry.ensure(target)
+                    except E2EError as error:
+                        self._fail(target, error)
+                        failures += 1
+                        continue
+                queue = self.waiting.get(target)
+                if queue and driver.is_writable:
+                    item = queue.popleft()
+                    if self._send(item, driver):
+                        continue
+                    queue.appendleft(item)
+                driver.notify_writable(changed := self._await_change(target))
+                await changed
+        finally:
+            if self._tasks.get(target) is current_task():
+                del self._tasks[target]
+                if self.waiting.get(target):
+                    self._fail(target, NotSent(f"sending to {target[1]} failed", NotSentReason.ROUTE_UNKNOWN))
+                self.waiting.pop(target, None)
+
+    def _await_change(self, target: Target) -> asyncio.Future[None]:
+        changed = self._changed[target] = self._loop().create_future()
+        return changed
+
+    async def _pause(self, target: Target, failures: int) -> None:
+        """Wait before the next session is tried; not for long if something changes."""
+        first, longest = RETRY_SECONDS
+        changed = self._await_change(target)
+        timer = self._loop().call_later(min(first * 2 ** (failures - 1), longest), wake, changed)
+        try:
+            await changed
+        finally:
+            timer.cancel()
