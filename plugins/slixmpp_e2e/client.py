@@ -45,6 +45,7 @@ from slixmpp_e2e.verification.key_recorder import KeyRecorder
 from slixmpp_e2e.verification.run_limiter import RunLimiter
 from slixmpp_e2e.verification.verifier import Verifier
 from slixmpp_e2e.xmpp import adapter, outcomes
+from slixmpp_e2e.xmpp.advertising import Advertiser
 from slixmpp_e2e.xmpp.emitter import Emitter
 from slixmpp_e2e.xmpp.iq_channel import IqChannel
 from slixmpp_e2e.xmpp.outcomes import SendState
@@ -102,6 +103,7 @@ class Client:
             lambda account: self.peers.of(account).policy is Policy.REQUIRE,
             lambda account: self.peers.of(account).trust_model is not TrustModel.SERVER_UNTRUSTED,
         )
+        self.advertiser = Advertiser(xmpp, self.advertises_to)
         self._admission = self._build_sessions()
         signalling = self._build_messages()
         self._recorder = KeyRecorder(store, self.peers, self._emitter, self.on_keys)
@@ -150,7 +152,9 @@ class Client:
         # not `is_known`: whoever has once used encryption with us is known, and any stranger can
         self.memory = MemoryBudget(self.allow_list.is_contact)
         self.registry = SessionRegistry(self._create, settings.limits, self.allow_list.is_contact)
-        return Admission(self.allow_list, self.limits, self.peers, self._rooms.may_be, self._clock)
+        return Admission(
+            self.allow_list, self.limits, self.peers, self._rooms.may_be, self._rooms.own.can_end, self._clock
+        )
 
     def _build_messages(self) -> Signalling:
         xmpp, settings = self._xmpp, self._settings
@@ -219,6 +223,7 @@ class Client:
         registry, sessions, queue, verifier = self.registry, self.sessions, self.queue, self._verifier
         admission = self._admission
         over = (registry, admission, queue, self._failures, verifier)
+        own = (self._rooms.own,) if self._xmpp.is_component else ()
         return {
             events.SessionOffered: (signalling,),
             events.TransportAgreed: (registry, recorder),
@@ -234,7 +239,7 @@ class Client:
             events.PeerSasResult: (),
             events.SasInterrupted: (),
             events.VerificationRequired: (verifier,),
-            events.SessionOpened: (sessions, registry, admission, queue, announcer),
+            events.SessionOpened: (*own, sessions, registry, admission, queue, announcer),
             events.StanzaReceived: (self._incoming,),
             events.StanzasAcknowledged: (queue,),
             events.SessionSuperseded: (registry,),
@@ -258,11 +263,17 @@ class Client:
             self._settings.stall_seconds,
         )
 
-    def accepts_from(self, asker: JID | None, own: JID | None) -> bool:
-        """Return whether we accept sessions from an asker at an address of ours; for None, whether we do from anybody."""
-        if asker is None or own is None:
-            return self.allow_list.accepts_anybody and self._settings.accepts_sessions
-        return self.allow_list.is_allowed(asker.full, own.full) and self.peers.of(asker.bare).policy.accepts_sessions
+    def advertises_to(self, asker: JID | None, own: JID | None) -> bool:
+        """Return whether we tell an asker that an address of ours accepts sessions; for None, whether we tell everybody."""
+        if own is not None and not self._rooms.own.can_end(own.full):
+            return False
+        everybody = self.allow_list.accepts_anybody and self._settings.accepts_sessions
+        if asker is None or own is None or everybody:
+            return everybody
+        try:
+            return self.allow_list.is_allowed(asker.full, own.full) and self.peers.of(asker.bare).policy.accepts_sessions
+        except StoreError:
+            return False  # whatever is sent fails with it, and tells so
 
     def on_keys(self, account: str, own: str) -> None:
         """We have decided about a key of an account, at one of our addresses."""

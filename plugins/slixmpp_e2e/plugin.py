@@ -21,10 +21,11 @@ from slixmpp_e2e.session import E2ESession
 from slixmpp_e2e.settings import CHANGEABLE, DEFAULTS, Settings, accept_from
 from slixmpp_e2e.store import SQLStore, StoreError
 from slixmpp_e2e.trust.keys import PeerKeys
+from slixmpp_e2e.trust.own_address import own_end
 from slixmpp_e2e.trust.own_key import OwnKeyLoader, rotate_own_key
 from slixmpp_e2e.trust.secrets import PeerSecrets
 from slixmpp_e2e.trust.trust_file.watcher import TrustFile
-from slixmpp_e2e.xmpp import adapter, discovery, outcomes
+from slixmpp_e2e.xmpp import adapter, outcomes
 from slixmpp_e2e.xmpp.log_filter import HideContent
 from xmpp_e2e.errors import BytestreamFailed, E2EError
 from xmpp_e2e.tls.certificate import OwnKey
@@ -99,7 +100,7 @@ class E2E(BasePlugin):
             task.cancel()
         self._own_key.cancel()
         self._store.end()
-        self._spawn("withdrawing what was advertised", discovery.withdraw(self.xmpp))
+        self._spawn("withdrawing what was advertised", self._client.advertiser.withdraw())
 
     def session_bind(self, jid: JID) -> None:
         """A new stream: sessions of an earlier one are over. Advertise."""
@@ -151,7 +152,7 @@ class E2E(BasePlugin):
         late = not self._own_key.is_loaded
         with suppress(StoreError):  # an event tells so
             await self._own_key.wait_loaded()
-            await discovery.advertise(self.xmpp, self._client.accepts_from, announce=announce or late)
+            await self._client.advertiser.advertise(announce=announce or late)
 
     def _join(self) -> None:
         """Use a stream that was up before the plugin was loaded."""
@@ -247,16 +248,19 @@ class E2E(BasePlugin):
         drivers = client.registry.of(peer.bare)
         return tuple(client.sessions.of(driver) for driver in drivers if not peer.resource or driver.peer == peer.full)
 
-    async def connect(self, peer: str, require: str | Assurance | None = None) -> E2ESession:
+    async def connect(
+        self, peer: str, require: str | Assurance | None = None, own_jid: str | None = None
+    ) -> E2ESession:
         """Return a session with ``peer`` (a full JID, or a bare one: its best device), once both hellos are checked.
 
         ``require`` is a minimum assurance beyond the trust model's: stanzas wait until it is met (``await
-        session.wait_open()``). Raises what made it fail: RefusedByPolicy, PeerOffline, PeerWithoutE2E, PeerRefused,
-        UntrustedKey, Timeout …
+        session.wait_open()``). A component names its end, a full JID, as ``own_jid``; ConfigError if not. Raises what made it
+        fail: RefusedByPolicy, PeerOffline, PeerWithoutE2E, PeerRefused, UntrustedKey, Timeout …
         """
+        ours = own_end(self.xmpp, own_jid)
         minimum = Assurance.parse(str(require)) if require is not None else Assurance.NONE
         self._client.changes.on_settings(JID(peer).bare)  # another process may have changed them just now
-        target = await self._client.router.best_device(self.xmpp.boundjid.full, str(JID(peer)))
+        target = await self._client.router.best_device(ours, str(JID(peer)))
         return self._client.sessions.of(await self._client.registry.connect(target, minimum))
 
     async def send(

@@ -105,7 +105,7 @@ async def test_iqs_and_their_answers_are_encrypted(env: Env) -> None:
 
 async def test_every_address_answers_disco(env: Env) -> None:
     alice, bots = await together(env)
-    for name in (ECHO, HELP, f"anything@{BOTS}"):
+    for name in (ECHO, HELP, f"anything@{BOTS}/x"):
         info = await alice.plugin["xep_0030"].get_info(jid=name, timeout=10)
         assert NS_SECURITY in info["disco_info"]["features"], name
     env.unload(bots)

@@ -40,6 +40,8 @@ _ERROR = "error"
 _PAGING = "{http://jabber.org/protocol/rsm}"
 _INVITATIONS = ("invite", "decline")
 _MUC_USER = "{http://jabber.org/protocol/muc#user}"
+_PRIVILEGES = frozenset({"{urn:xmpp:privilege:1}privilege", "{urn:xmpp:privilege:2}privilege"})
+_MESSAGE = "{jabber:client}message"
 _ADDRESS = "{http://jabber.org/protocol/address}address"
 
 
@@ -64,9 +66,13 @@ def may_be_clear(stanza: Iq | Presence) -> bool:
 
 def reached_through(message: Message) -> Iterator[JID]:
     """Yield to whom a room or a service passes a message on: who is invited, or whose invitation is declined (XEP-0045 §7.8.2);
-    whom it is addressed to (XEP-0033). InvalidJID."""
+    whom it is addressed to (XEP-0033); in whose name, and to whom, a component lets a server write (XEP-0356). InvalidJID."""
     yield from _in_invitations(message.xml, "to")
     yield from (JID(each.get("jid", "")) for each in message.xml.iter(_ADDRESS) if each.get("type") in ("to", "cc", "bcc"))
+    ours = message["from"].domain
+    for child in message.xml if ours else ():
+        for said in child.iter(_MESSAGE) if child.tag in _PRIVILEGES else ():
+            yield from (party for way in ("from", "to") if (party := JID(said.get(way, ""))).domain != ours)
 
 
 def invited_by(message: Element) -> Iterator[JID]:

@@ -207,4 +207,6 @@ class IncomingFilter:
         if peer.full == account and is_carbon(stanza.xml):
             return Incoming.DELIVER  # the messages in it are judged, however deep
         settings = self._peers.of(peer.bare)
-        return incoming_plaintext(settings.policy, seen_before=settings.has_used_e2e)
+        # nobody could have sent it through a session: it must alarm nobody
+        for_nobody = self._rooms.own.is_nobody(stanza, self._channel.own_jid(stanza.xml.get("to", "")))
+        return incoming_plaintext(settings.policy, seen_before=settings.has_used_e2e and not for_nobody)

@@ -19,6 +19,7 @@ from slixmpp_e2e.jids import bare
 from slixmpp_e2e.messages.clear import may_be_clear, reached_through
 from slixmpp_e2e.messages.failures import SendFailures
 from slixmpp_e2e.messages.iq_tracking import IqTracker, is_request
+from slixmpp_e2e.messages.own_addresses import no_end
 from slixmpp_e2e.messages.queue import SendQueue
 from slixmpp_e2e.messages.rooms import MucRooms, goes_to_rooms
 from slixmpp_e2e.messages.routing import RouteCache
@@ -102,10 +103,13 @@ class OutgoingFilter:
             if may_be_clear(stanza) or not self._is_required(to):  # it goes the way that the request came (RFC 6120 §8.2.3)
                 return Way.PLAINTEXT
         own_jid = self._channel.own_jid(stanza.xml.get("from", ""))
+        if self._xmpp.is_component and not self._rooms.own.can_end(own_jid):
+            self._check_sender(stanza, own_jid, to)
+            return self._plaintext(stanza)
         route = self._routes.known.get((own_jid, to.full))
         # no room has a way to devices: who has used encryption is known as a person
         has_way = route is not None and not route.plaintext and isinstance(stanza, Message)
-        outside = not has_way and never_encrypted(stanza, to, self._rooms, component=self._xmpp.is_component)
+        outside = not has_way and never_encrypted(stanza, to, self._rooms, own_jid)
         if outside and self._may_stay_outside(stanza, to):
             return self._plaintext(stanza)
         settings = self._peers.of(to.bare)
@@ -120,6 +124,16 @@ class OutgoingFilter:
             self._failures.track(stanza)
         self._queue.send(stanza, own_jid, to.full, route)
         return Way.TAKEN
+
+    def _check_sender(self, stanza: Message | Iq | Presence, own_jid: str, to: JID) -> None:
+        """Raise NotSent if a stanza from an address that can be no end of a session holds words for a person with whom
+        encryption is required."""
+        if (not isinstance(stanza, Message) and may_be_clear(stanza)) or not to.local or self._rooms.takes(stanza, to):
+            return
+        if self._is_required(to):
+            if isinstance(stanza, Iq):
+                self._failures.track(stanza)
+            raise no_end(own_jid, to.bare)
 
     def _may_stay_outside(self, stanza: Message | Iq | Presence, to: JID) -> bool:
         """Return whether a stanza that is outside the scope of encryption may leave in plaintext; NotSent if it can go no other
@@ -160,6 +174,9 @@ class OutgoingFilter:
         """Raise NotSent if a stanza would leave to what only says that it is a room, and is for one person."""
         to: JID = stanza["to"]
         assert isinstance(stanza, Message | Iq | Presence)
+        if not self._rooms.own.can_end(own_jid := self._channel.own_jid(stanza.xml.get("from", ""))):
+            self._check_sender(stanza, own_jid, to)  # while it waited, the program has said that it is a room of its own
+            return
         if self._peers.of(to.bare).allows_plaintext or self._rooms.takes(stanza, to):
             return
         if not self._rooms.may_be(to.bare):

@@ -9,6 +9,7 @@ from slixmpp.basexmpp import BaseXMPP
 
 from slixmpp_e2e.bounded import keep_newest
 from slixmpp_e2e.messages.clear import invited_by, may_be_clear
+from slixmpp_e2e.messages.own_addresses import OwnAddresses
 from slixmpp_e2e.xmpp import adapter, discovery
 
 MUC = "{http://jabber.org/protocol/muc}x"
@@ -53,6 +54,8 @@ class MucRooms:
         """All of an account (bare). ``is_person``: whether it is known as one. ``is_required``: whether the policy for it is
         ``require``. ``believes_server``: whether the trust model takes its server's word for anything."""
         self._xmpp, self.is_person, self.is_required = xmpp, is_person, is_required
+        self.own = OwnAddresses(xmpp)
+        """What is known of our own addresses: a component may have rooms of its own."""
         self._believes_server = believes_server
         self._entering: dict[str, str] = {}
         """By room: our own address in it, as we asked for it."""
@@ -61,7 +64,8 @@ class MucRooms:
         """Bare JIDs of which disco#info says so."""
 
     def note_entry(self, presence: Presence) -> None:
-        """Take in outgoing presence: it may ask to enter a room."""
+        """Take in outgoing presence: it may ask to enter a room, or come from one of our own."""
+        self.own.note_presence(presence)
         to = presence["to"]
         if presence.xml.find(MUC) is not None:
             self._entering.pop(to.bare, None)

@@ -63,6 +63,8 @@ class Router:
     async def find(self, own_jid: str, to: str) -> Route:
         """Return the route to an address; PeerOffline or PeerWithoutE2E if there is none."""
         account = bare(to)
+        if self._xmpp.is_component and await self._rooms.own.is_room(own_jid, to):
+            return Route(plaintext=True)
         devices, advertised = await self._devices(own_jid, to, for_account=True)
         settings = self._peers.of(account)
         # In a room, its occupants answer for their devices. Who advertises nothing is asked only where encryption is required:

@@ -36,23 +36,24 @@ _BESIDE_EVENT = frozenset(
 _SUBSCRIPTION = frozenset({"subscribe", "subscribed", "unsubscribe", "unsubscribed", "probe"})
 
 
-def never_encrypted(stanza: Message | Iq | Presence, peer: JID, rooms: MucRooms, *, component: bool = False) -> bool:
-    """Return whether a stanza to ``peer`` stays outside sessions under every policy.
+def never_encrypted(stanza: Message | Iq | Presence, peer: JID, rooms: MucRooms, own_jid: str = "") -> bool:
+    """Return whether a stanza to ``peer`` from ``own_jid`` stays outside sessions under every policy.
 
     These are presence of the subscription and probe types, disco#info, and whatever is addressed to a server or a room. An iq
     to a bare JID is answered by the account's server (RFC 6121 §8.5.2.1.3), so it counts as addressed to a server. Undirected
-    presence has no peer. A ``component`` sends presence to each contact itself, for it has no server that would. The type of a
-    message makes no room of a person, nor of anybody where encryption is required: a bot's reply has the type of what it
-    replies to.
+    presence has no peer. A component sends presence to each contact itself, for it has no server that would, and its rooms
+    write to occupants. The type of a message makes no room of a person, nor of anybody where encryption is required: a bot's
+    reply has the type of what it replies to.
     """
     if not peer.local or rooms.takes(stanza, peer):
         return True
     if isinstance(stanza, Presence):
-        return component or stanza.xml.get("type") in _SUBSCRIPTION or stanza.xml.find(MUC) is not None
+        return rooms.own.are_many or stanza.xml.get("type") in _SUBSCRIPTION or stanza.xml.find(MUC) is not None
     if isinstance(stanza, Iq):
         return not peer.resource or stanza.xml.find(_DISCO_INFO) is not None
-    kind = stanza.xml.get("type")
-    return kind == "groupchat" and not (rooms.is_required(peer.bare) or rooms.is_person(peer.bare))
+    if stanza.xml.get("type") != "groupchat" or rooms.is_required(peer.bare):
+        return False
+    return rooms.own.speaks_to_all(own_jid, peer.bare) or not rooms.is_person(peer.bare)
 
 
 def plaintext_always_allowed(stanza: Message | Iq, peer: JID, rooms: MucRooms, account: str) -> bool:

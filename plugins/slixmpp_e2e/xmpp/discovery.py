@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
-from collections.abc import Callable
-from functools import partial
 
 from slixmpp import JID
 from slixmpp.basexmpp import BaseXMPP
@@ -16,65 +13,8 @@ from xmpp_e2e.negotiate.jingle import NS_IBB, NS_JINGLE, NS_SECURITY, NS_XMLSTRE
 
 FEATURES = (NS_JINGLE, NS_XMLSTREAM, NS_IBB, NS_SECURITY)
 """The features that we advertise. The last one says it all; the others are for people who read disco."""
-_SHARED = {NS_JINGLE: "xep_0166", NS_IBB: "xep_0261"}
-"""Other plugins that advertise some of them too."""
 _TIMEOUT = 30
 """Timeout of one disco#info request, in seconds: a slow link answers within a few."""
-
-
-Accepts = Callable[[JID | None, JID | None], bool]
-"""Whether a session is accepted from an asker by this address of ours; for None, whether from anybody at all."""
-
-
-async def advertise(xmpp: BaseXMPP, accepts: Accepts, *, announce: bool) -> None:
-    """Advertise our features to those from whom sessions are accepted; ``announce``: send presence again, if one has gone out.
-
-    Presence tells all the same (XEP-0115). So if nobody may open sessions but a few whom we know, it says nothing of them, and
-    these few learn of them when they ask.
-    """
-    disco = xmpp.plugin["xep_0030"]
-    answers_everybody = accepts(None, None)
-    for feature in FEATURES if answers_everybody else _not_shared(xmpp):
-        disco.add_feature(feature) if answers_everybody else disco.del_feature(feature=feature)
-    each_differs = xmpp.is_component or not answers_everybody
-    _answer_by(xmpp, partial(_of_asker, xmpp, accepts) if each_differs else None)
-    await xmpp.plugin["xep_0115"].update_caps(broadcast=announce and has_sent_presence(xmpp))
-
-
-def _answer_by(xmpp: BaseXMPP, handler: Callable[..., object] | None) -> None:
-    """Let a handler answer disco#info for our addresses; None: slixmpp, which knows a component by its domain alone."""
-    disco = xmpp.plugin["xep_0030"]
-    if xmpp.is_component:
-        disco.api.register(handler or disco.static.get_info, "get_info")
-    else:
-        disco.api.register(handler, "get_info", jid=xmpp.boundjid)
-
-
-def _of_asker(
-    xmpp: BaseXMPP, accepts: Accepts, jid: JID | None, node: str | None, asker: JID | None, data: object
-) -> object:
-    """Answer disco#info for an address of ours."""
-    disco = xmpp.plugin["xep_0030"]
-    info = disco.static.get_info(jid, node, asker, data)
-    if not node and isinstance(info, DiscoInfo) and (accepts(None, None) or (asker and accepts(asker, jid))):
-        info = copy.copy(info)  # it is what slixmpp keeps, and tells everybody
-        for feature in (DiscoInfo.namespace, *FEATURES):
-            info.add_feature(feature)
-    return info
-
-
-def _not_shared(xmpp: BaseXMPP) -> list[str]:
-    """Return our features but for those that another plugin advertises too."""
-    return [feature for feature in FEATURES if _SHARED.get(feature) not in xmpp.plugin]
-
-
-async def withdraw(xmpp: BaseXMPP) -> None:
-    """Remove our features, except those that another plugin advertises too, and announce it in the next presence."""
-    disco = xmpp.plugin["xep_0030"]
-    for feature in _not_shared(xmpp):
-        disco.del_feature(feature=feature)
-    _answer_by(xmpp, None)
-    await xmpp.plugin["xep_0115"].update_caps(broadcast=has_sent_presence(xmpp))
 
 
 def has_sent_presence(xmpp: BaseXMPP) -> bool:

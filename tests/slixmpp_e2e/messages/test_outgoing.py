@@ -21,6 +21,7 @@ from tests.slixmpp_e2e.messages.stanzas import BODY, DISCO, KINDS, MUC, VERSION,
 from xmpp_e2e.errors import E2EError, PeerRefused
 
 ECHO = f"echo@{BOTS}/bot"
+STATUS, MUC_USER = "<status>asleep</status>", "<x xmlns='http://jabber.org/protocol/muc#user'/>"
 
 
 class Out:
@@ -167,10 +168,36 @@ async def test_an_answer_goes_the_way_of_its_request(out: Out) -> None:
         assert await out.send(stanza("iq", "result", BODY, to=BOB, id=iq_id)) == NotSentReason.SESSION_CLOSED.value
 
 
-@pytest.mark.parametrize(("sender", "own_jid"), [(ECHO, ECHO), ("", BOTS)])
-async def test_a_component_sends_from_the_address_that_is_stamped_or_its_own(bots: Out, sender: str, own_jid: str) -> None:
-    assert await bots.send(stanza("message", "chat", BODY, sender=sender, to=BOB), own_jid) == "session"
-    assert list(bots.fake.routes.known) == [(own_jid, BOB)]
+async def test_a_component_sends_from_the_address_that_is_stamped(bots: Out) -> None:
+    assert await bots.send(stanza("message", "chat", BODY, sender=ECHO, to=BOB), ECHO) == "session"
+    assert list(bots.fake.routes.known) == [(ECHO, BOB)]
+
+
+@pytest.mark.parametrize("sender", ["", BOTS, f"{BOTS}/x", f"echo@{BOTS}"])
+@pytest.mark.parametrize(("policy", "becomes"), [("prefer", "passed"), ("require", NotSentReason.SERVER_WOULD_READ.value)])
+async def test_what_is_from_no_end_of_a_session_is_outside_by_rule(
+    bots: Out, sender: str, policy: str, becomes: str
+) -> None:
+    """Unless it holds words for a person with whom encryption is required: then its sender is told."""
+    bots.settings = settings(Policy(policy))
+    for name, words in (("message", BODY), ("presence", STATUS)):
+        assert await bots.send(stanza(name, "", words, sender=sender, to=BOB), ECHO) == becomes
+    assert await bots.send(stanza("iq", "get", VERSION, sender=sender, to=BOB, id="1"), ECHO) == becomes
+    for wordless in (stanza("presence", "", sender=sender, to=BOB), stanza("iq", "get", DISCO, sender=sender, to=BOB, id="2")):
+        assert await bots.send(wordless, ECHO) == "passed"
+    assert await bots.send(stanza("message", "chat", BODY, sender=sender, to="localhost"), ECHO) == "passed"
+
+
+async def test_what_our_own_room_says_is_outside_by_rule(bots: Out) -> None:
+    """A room is known by what it tells its occupants, and what it says to all by its type."""
+    room = f"room@{BOTS}/nick"
+    said, private = (stanza("message", kind, BODY, sender=room, to=BOB) for kind in ("groupchat", "chat"))
+    assert await bots.send(said, ECHO) == "passed"
+    assert await bots.send(stanza("presence", "", MUC_USER, sender=f"room@{BOTS}/other", to=BOB), ECHO) == "passed"
+    assert await bots.send(private, ECHO) == "passed"
+    bots.settings = settings(Policy.REQUIRE)
+    for each in (said, private):
+        assert await bots.send(each, ECHO) == NotSentReason.SERVER_WOULD_READ.value
 
 
 async def test_a_client_sends_from_its_own_address_whatever_is_stamped(out: Out) -> None:

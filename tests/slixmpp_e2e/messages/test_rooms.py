@@ -38,7 +38,7 @@ class Around:
         self.people: set[str] = set()
         self.is_required = self.believes_server = self.answer = True
         self.asked: list[tuple[str, str]] = []
-        client: Any = SimpleNamespace(plugin={})
+        client: Any = SimpleNamespace(plugin={}, is_component=False)
         self.rooms = MucRooms(
             client, self.people.__contains__, lambda account: self.is_required, lambda account: self.believes_server
         )

@@ -12,10 +12,11 @@ import pytest
 from slixmpp import JID, ClientXMPP
 
 from slixmpp_e2e.messages import rooms as rooms_module
+from slixmpp_e2e.messages.own_addresses import OwnAddresses
 from slixmpp_e2e.messages.rooms import MucRooms
 from slixmpp_e2e.messages.scope import carbon_contents, is_carbon, never_encrypted, plaintext_always_allowed
 from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, e2e, turns, until
-from tests.slixmpp_e2e.messages.stanzas import BODY, DELAY, DISCO, EVENT, MUC, VERSION, carbon, copied, stanza
+from tests.slixmpp_e2e.messages.stanzas import BODY, DELAY, DISCO, EVENT, MUC, VERSION, carbon, copied, offline_client, stanza
 from xmpp_loopback import HandledStanza
 
 ME, BARE, ROOM = "alice@localhost", "bob@localhost", "room@localhost/bob"
@@ -36,7 +37,7 @@ def rooms(*joined: str, required: bool = False) -> MucRooms:
     muc = SimpleNamespace(
         rooms={None: {name: {"alice": {}} for name in names}}, our_nicks={None: dict.fromkeys(names, "alice")}
     )
-    client: Any = SimpleNamespace(plugin={"xep_0045": muc} if joined else {})
+    client: Any = SimpleNamespace(plugin={"xep_0045": muc} if joined else {}, is_component=False)
     known = MucRooms(client, lambda account: account == FRIEND, lambda account: required, lambda account: True)
     for address in (ROOM, f"{FRIEND}/x"):
         known.note_entry(stanza("presence", "", MUC, to=address))
@@ -128,8 +129,10 @@ def test_what_is_for_people_goes_inside_and_what_servers_must_read_does_not(sent
 
 
 def test_a_component_tells_each_contact_of_its_presence_in_plaintext() -> None:
-    assert never_encrypted(stanza("presence"), JID(BOB), rooms(), component=True)
-    assert not never_encrypted(stanza("message"), JID(BOB), rooms(), component=True)
+    ours = rooms()
+    ours.own = OwnAddresses(offline_client(component=True))
+    assert never_encrypted(stanza("presence"), JID(BOB), ours)
+    assert not never_encrypted(stanza("message"), JID(BOB), ours)
 
 
 IN = [

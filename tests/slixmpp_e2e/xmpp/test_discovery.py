@@ -1,4 +1,4 @@
-"""What we advertise, who is taken to advertise encryption, and what is forgotten of it."""
+"""Who is taken to advertise encryption, and what is forgotten of it."""
 
 from __future__ import annotations
 
@@ -120,10 +120,6 @@ def features(*names: str) -> DiscoInfo:
     return info
 
 
-def anybody(asker: JID | None, own: JID | None) -> bool:
-    return True
-
-
 async def test_who_accepts_few_tells_only_them(env: Env) -> None:
     """Their presence says nothing, nor what strangers get; who was offered a session may offer one, and so hears."""
     alice, bob = await env.client(ALICE, accept_from=[]), await env.client(BOB)
@@ -155,41 +151,6 @@ async def test_who_wants_no_encryption_advertises_none(env: Env, config: dict[st
     for client, assurance in ((bob, "none"), (carol, "vouched")):
         client.send_message(mto=ALICE, mbody="hello")
         assert str((await heard.take())["e2e"]["assurance"]) == assurance
-
-
-@pytest.mark.parametrize("announce", [False, True])
-@pytest.mark.parametrize("sent", [False, True])
-async def test_what_we_advertise(announce: bool, sent: bool) -> None:
-    """Presence is sent again, if the program has sent any."""
-    client: Any = Slixmpp()
-    client.client_roster.last_status = "here" if sent else None
-    await discovery.advertise(client, anybody, announce=announce)
-    assert client.features == {JINGLE, IBB, XMLSTREAM, SECURITY}
-    assert (client.said, client.registered) == ([announce and sent], [None])
-    await discovery.withdraw(client)
-    assert client.said[1:] == [sent]
-
-
-async def test_a_component_answers_for_every_address() -> None:
-    component: Any = Slixmpp(component=True)
-    await discovery.advertise(component, anybody, announce=True)
-    [answer] = component.registered
-    ours = {"native", DiscoInfo.namespace, JINGLE, IBB, XMLSTREAM, SECURITY}
-    assert answer(JID("echo@bots.localhost"), None, JID(ALICE), {})["features"] == ours
-    assert answer(JID("echo@bots.localhost"), "node", JID(ALICE), {})["features"] == {"native"}
-    component.static = SimpleNamespace(get_info=lambda *words: None)
-    assert answer(JID("echo@bots.localhost"), None, JID(ALICE), {}) is None
-    await discovery.withdraw(component)
-    assert component.registered[1:] == [component.static.get_info]
-
-
-@pytest.mark.parametrize(("loaded", "left"), [((), set()), (("xep_0166",), {JINGLE}), (("xep_0261",), {IBB})])
-async def test_features_are_withdrawn(loaded: tuple[str, ...], left: set[str]) -> None:
-    client: Any = Slixmpp(*loaded)
-    await discovery.advertise(client, anybody, announce=False)
-    await discovery.withdraw(client)
-    assert client.features == left
-    assert (len(client.said), client.registered) == (2, [None, None])
 
 
 def test_presence_makes_us_forget_capabilities_of_others() -> None:

@@ -23,11 +23,13 @@ class Admission:
         limits: SessionLimits[SessionDriver],
         peers: PeerSettingsLookup,
         is_room: Callable[[str], bool],
+        can_end: Callable[[str], bool],
         clock: Callable[[], float],
     ) -> None:
-        """``is_room``: whether a bare JID is that of a room that we are in."""
+        """``is_room``: whether a bare JID is that of a room that we are in. ``can_end``: whether an address of ours can be an
+        end of a session: not the domain of a component, nor a bare JID or a room of it."""
         self.allow_list, self.limits = allow_list, limits
-        self._peers, self._is_room, self._clock = peers, is_room, clock
+        self._peers, self._is_room, self._can_end, self._clock = peers, is_room, can_end, clock
 
     def check(self, peer: str, own_jid: str, *, crosses_ours: bool = False) -> None:
         """Check an iq of ``peer`` to us (full JIDs) that belongs to no session; raise the JingleError that answers it.
@@ -36,7 +38,7 @@ class Admission:
         """
         stranger = StrangerRefused("no session is accepted from this JID")
         # 1. the allow list, which costs no look-up in the store
-        if not self.allow_list.is_allowed(peer, own_jid):
+        if not self._can_end(own_jid) or not self.allow_list.is_allowed(peer, own_jid):
             raise stranger
         # 2. the rates
         contact = self.allow_list.is_contact(peer)
