@@ -72,7 +72,7 @@ class Client:
         self._own_key, self._trust_file = own_key, trust_file
         self._emitter, self._channel = Emitter(xmpp), IqChannel(xmpp)
         self._presence = (
-            PresenceCache(self._clock, lambda account: False, places_of_strangers=PLACES)
+            PresenceCache(self._clock, lambda account: False, places_of_strangers=PLACES, probe=self._ask_for_presence)
             if xmpp.is_component
             else PresenceCache(self._clock, lambda account: self.allow_list.is_in_roster(account))
         )
@@ -325,6 +325,9 @@ class Client:
             self._emitter.emit(Delivered(stanza, sessions))
 
     # --- the client's stream ---------------------------------------------------------------------------------------
+
+    def _ask_for_presence(self, own_account: str, account: str) -> None:
+        self._xmpp.send_presence(pto=JID(account), pfrom=JID(own_account), ptype="probe")
 
     def join(self) -> None:
         """Take over the presence of a stream that was up before the plugin was loaded."""

@@ -11,7 +11,8 @@ from slixmpp.exceptions import IqError
 from slixmpp.plugins.xep_0030 import DiscoInfo
 
 from slixmpp_e2e.errors import ConfigError, NotSent, NotSentReason
-from tests.slixmpp_e2e.env import ALICE, BOTS, SECRET, Env, Events, e2e, echo, turns, until
+from slixmpp_e2e.xmpp import presence
+from tests.slixmpp_e2e.env import ALICE, BOTS, PATIENCE, SECRET, Env, Events, e2e, echo, turns, until
 from xmpp_e2e.errors import PeerRefused
 from xmpp_e2e.types import Assurance
 from xmpp_loopback import Direction
@@ -200,3 +201,23 @@ async def test_what_can_be_no_end_accepts_no_session(env: Env, address: str) -> 
     with pytest.raises(PeerRefused):
         await until(e2e(alice)._client.registry.connect((ALICE, address), Assurance.NONE))
     assert not e2e(bots).sessions()
+
+
+# --- presence --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_component_that_starts_again_asks_who_is_online(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its server tells it nothing by itself. Nobody who is online is taken to be offline, and nothing goes in plaintext."""
+    monkeypatch.setattr(presence, "ARRIVAL_SECONDS", PATIENCE)
+    alice = await env.client(ALICE, accept_from=[BOTS])
+    env.server.set_subscription(ALICES, f"echo@{BOTS}", "from")
+    await env.settle(alice)
+    heard = Events(alice, "message")
+    bots = await env.component()
+    for body in (SECRET, "again"):
+        bots.send_message(mfrom=ECHO, mto=ALICES, mbody=body, mtype="chat")
+        message = await heard.take()
+        assert (message["body"], str(message["e2e"]["assurance"])) == (body, "vouched")
+    probes = [one.element for one in env.server.handled if one.element.get("type") == "probe"]
+    assert [(probe.get("from"), probe.get("to")) for probe in probes] == [(f"echo@{BOTS}", ALICES)]
+    assert env.in_clear(SECRET) == []

@@ -29,11 +29,14 @@ PLACES_OF_STRANGERS = 1024
 ADDRESS_BYTES = 384
 """Bytes in memory that two addresses, ours and theirs, have in one place: few have as many. Longer ones take more places."""
 WRITTEN = 32_768
-"""Accounts remembered to which we have written, once for each address of ours: half of the places. The oldest goes first."""
+"""Accounts remembered to which we have written, once for each address of ours: half of the places. The oldest goes first. As
+many are remembered whose presence a component has asked for."""
 
 _Pair = tuple[str, str]
 """(account of ours, account of the peer)"""
 _GONE = frozenset({"unavailable", "error"})
+_NOT_THERE = frozenset({*_GONE, "unsubscribed"})
+"""How a server answers a probe for an account of which no resource is online, or whose presence we may not see."""
 
 
 class _Table:
@@ -70,11 +73,19 @@ class PresenceCache:
     """
 
     def __init__(
-        self, clock: Callable[[], float], is_contact: Callable[[str], bool], places_of_strangers: int = PLACES_OF_STRANGERS
+        self,
+        clock: Callable[[], float],
+        is_contact: Callable[[str], bool],
+        places_of_strangers: int = PLACES_OF_STRANGERS,
+        probe: Callable[[str, str], None] | None = None,
     ) -> None:
         """``is_contact``: whether an account (bare) is one that we know by the roster. A component has none, so there
-        ``places_of_strangers`` are all: its users are strangers until it writes to them."""
+        ``places_of_strangers`` are all: its users are strangers until it writes to them. ``probe`` asks for the presence of
+        an account by one of ours: no server does that for a component when it starts (RFC 6121 §4.3)."""
         self._clock, self._is_contact, self._places_of_strangers = clock, is_contact, places_of_strangers
+        self._probe = probe
+        self._probed: dict[_Pair, float] = {}
+        """Until when an answer is waited for."""
         self._contacts, self._strangers = _Table(), _Table()
         self._written: dict[_Pair, None] = {}
         self._arriving: dict[_Pair, asyncio.Future[None]] = {}
@@ -84,6 +95,7 @@ class PresenceCache:
         """Forget who is online: a new stream begins, and presence is about to arrive."""
         self._contacts.clear()
         self._strangers.clear()
+        self._probed.clear()
         self._arrival_deadline = self._clock() + ARRIVAL_SECONDS
 
     def load_roster(self, own_jid: str, roster: RosterNode) -> None:
@@ -105,9 +117,11 @@ class PresenceCache:
         """Take in a presence stanza that came to ``own_jid`` (bare)."""
         peer: JID = stanza["from"]
         kind = stanza.xml.get("type")
+        pair = (own_jid, peer.bare)
+        if not peer.resource and kind in _NOT_THERE and (future := self._arriving.pop(pair, None)) is not None:
+            future.set_result(None)
         if not peer.resource or not (kind is None or kind in _GONE):
             return
-        pair = (own_jid, peer.bare)
         resources = self._contacts.take(pair) or self._strangers.take(pair)
         resources.pop(peer.full, None)
         if kind is None and len(resources) < RESOURCES:
@@ -130,10 +144,17 @@ class PresenceCache:
 
     async def online(self, own_jid: str, bare: str) -> dict[str, int]:
         """Return the peer's online resources (full JIDs) and their priorities, highest first; right after a login, wait for
-        them. What is for the bare JID goes to none with a negative one (RFC 6121 §8.5.2.1.1)."""
+        them. What is for the bare JID goes to none with a negative one (RFC 6121 §8.5.2.1.1).
+
+        A component asks for them, once on a stream: from then on the peer's server tells what changes.
+        """
         pair = (own_jid, bare)
-        patience = self._arrival_deadline - self._clock()
-        if pair not in self._contacts.pairs and pair not in self._strangers.pairs and patience > 0:
+        unknown = pair not in self._contacts.pairs and pair not in self._strangers.pairs
+        if unknown and self._probe is not None and pair not in self._probed:
+            keep_newest(self._probed, pair, self._clock() + ARRIVAL_SECONDS, WRITTEN)
+            self._probe(*pair)
+        patience = max(self._arrival_deadline, self._probed.get(pair, 0)) - self._clock()
+        if unknown and patience > 0:
             future = self._arriving.setdefault(pair, asyncio.get_running_loop().create_future())
             await asyncio.wait({future}, timeout=patience)
             self._arriving.pop(pair, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ from slixmpp import Presence
 from slixmpp_e2e.errors import PeerOffline
 from slixmpp_e2e.xmpp import presence as presence_module
 from slixmpp_e2e.xmpp.presence import PLACES, RESOURCES, PresenceCache
-from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, e2e, until
+from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, e2e, turns, until
 from tests.slixmpp_e2e.messages.stanzas import MUC, stanza
 from xmpp_loopback import Subscription, reconnect
 
@@ -225,6 +226,73 @@ async def test_what_is_bounded_is_the_number_of_resources(known: PresenceCache, 
         stanza["type"] = "unavailable"
         known.update(OURS, stanza)
     assert (len(known._contacts.pairs), known._contacts.places) == (0, 0)
+
+
+class Probing:
+    """What a component knows, whose clock stands, and whom it asks."""
+
+    def __init__(self) -> None:
+        """The answer of a server is waited for as long as a test takes."""
+        self.now, self.asked = 100.0, list[tuple[str, str]]()
+        self.known = PresenceCache(
+            lambda: self.now, lambda account: False, PLACES, lambda own, account: self.asked.append((own, account))
+        )
+
+    def ask(self) -> asyncio.Task[dict[str, int]]:
+        return asyncio.get_running_loop().create_task(self.known.online(OURS, BARE))
+
+
+@pytest.mark.parametrize(
+    ("answer", "online"),
+    [
+        (presence("x"), [f"{BARE}/x"]),
+        (presence("x", "unavailable"), []),
+        (presence("", "unavailable"), []),
+        (presence("", "unsubscribed"), []),
+        (presence("", "error"), []),
+    ],
+    ids=["available", "resource gone", "unavailable", "unsubscribed", "error"],
+)
+async def test_a_component_asks_for_the_presence_of_whom_it_writes_to(answer: Presence, online: list[str]) -> None:
+    """Once on a stream. All who write meanwhile wait for the answer, and nobody does later."""
+    probing = Probing()
+    waiting = [probing.ask(), probing.ask()]
+    await turns()
+    assert probing.asked == [(OURS, BARE)]
+    assert not any(task.done() for task in waiting)
+    probing.known.update(OURS, answer)
+    for task in waiting:
+        assert list(await until(task)) == online
+    assert list(await until(probing.ask())) == online
+    assert probing.asked == [(OURS, BARE)]
+    probing.known.reset()
+    again = probing.ask()
+    await turns()
+    assert probing.asked == [(OURS, BARE)] * 2
+    again.cancel()
+
+
+async def test_what_says_nothing_of_who_is_online_ends_no_wait() -> None:
+    probing = Probing()
+    waiting = probing.ask()
+    await turns()
+    probing.known.update(OURS, presence("", "subscribed"))
+    probing.known.update("other@bots.localhost", presence("", "unsubscribed"))
+    await turns()
+    assert not waiting.done()
+    waiting.cancel()
+
+
+async def test_who_is_not_told_of_waits_no_longer_than_after_a_login(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presence_module, "ARRIVAL_SECONDS", 0.01)
+    assert await until(Probing().ask()) == {}
+
+
+async def test_nobody_is_asked_for_who_is_known() -> None:
+    probing = Probing()
+    probing.known.update(OURS, presence("x"))
+    assert list(await until(probing.ask())) == [f"{BARE}/x"]
+    assert probing.asked == []
 
 
 @pytest.mark.parametrize("written", ["before", "after"])
