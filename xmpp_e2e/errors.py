@@ -31,6 +31,8 @@ class Code(enum.Enum):
     """The authentication methods that both sides allow do not overlap."""
     SESSION_CANCELLED = "session-cancelled"
     PEER_REFUSED = "peer-refused"
+    PEER_BUSY = "peer-busy"
+    """As PEER_REFUSED, but not for good."""
     PEER_MISBEHAVED = "peer-misbehaved"
     JINGLE_ERROR = "jingle-error"
     STREAM_ERROR = "stream-error"
@@ -121,6 +123,12 @@ class PeerRefused(E2EError):
 
     code = Code.PEER_REFUSED
     jingle_reason = "cancel"
+
+
+class PeerBusy(PeerRefused):
+    """The peer, or a server on the path, cannot serve us now: it may, when it is tried again (RFC 6120 §8.3.2: ``wait``)."""
+
+    code = Code.PEER_BUSY
 
 
 class PeerMisbehaved(E2EError):

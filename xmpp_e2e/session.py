@@ -23,6 +23,7 @@ from xmpp_e2e.errors import (
     E2EError,
     JingleError,
     LocalError,
+    PeerBusy,
     PeerRefused,
     SessionCancelled,
     StreamError,
@@ -49,6 +50,8 @@ from xmpp_e2e.types import Assurance, Fingerprint, KnownKeys, Role, TrustModel
 SESSION_BYTES = 2**36
 """TLS bytes after which a session closes, so that a new one is negotiated: far inside AES-GCM's bound (RFC 8446 §5.5)."""
 
+_BUSY = (Reason.BUSY, Reason.TIMEOUT)
+"""With these a peer ends a session that may come to be when it is tried again."""
 _UNCONNECTED = frozenset({State.OFFER_SENT, State.CONNECTING})
 
 
@@ -245,10 +248,14 @@ class Session:
                 self._fail(error, now)
             raise
 
-    def receive_jingle_error(self, condition: str, now: float) -> None:
-        """Handle a stanza error (RFC 6120 §8.3.3) in answer to an iq of ours, or no answer at all."""
+    def receive_jingle_error(self, condition: str, now: float, *, try_again: bool = False) -> None:
+        """Handle a stanza error (RFC 6120 §8.3.3) in answer to an iq of ours, or no answer at all.
+
+        ``try_again``: the error says that it may pass (type ``wait``, §8.3.2).
+        """
         if self.state in NOT_YET_OPEN:
-            self._fail(PeerRefused(f"{self.config.peer_jid} answered {condition} to the offer of a session"), now, tell=False)
+            refused = PeerBusy if try_again else PeerRefused
+            self._fail(refused(f"{self.config.peer_jid} answered {condition} to the offer of a session"), now, tell=False)
 
     def bytestream_ready(self, now: float) -> None:
         """Start to use the bytestream, which is open (after ``TransportAgreed``). LocalError if none is due."""
@@ -339,10 +346,11 @@ class Session:
         return self._tls
 
     def _on_terminate(self, jingle: Jingle, now: float) -> None:
-        """No more bytes will come. The reason is only a hint for the log: a server can forge it."""
+        """No more bytes will come. The reason is only a hint: a server can forge it."""
         reason = jingle.reason.value if jingle.reason else "no reason"
         if self.state in NOT_YET_OPEN:
-            error: E2EError = PeerRefused(f"{self.config.peer_jid} ended the session before it was open: {reason}")
+            refused = PeerBusy if jingle.reason in _BUSY else PeerRefused
+            error: E2EError = refused(f"{self.config.peer_jid} ended the session before it was open: {reason}")
         else:
             error = UncleanClose(f"the session was cut off ({reason}) without a farewell")
         self._fail(error, now, tell=False)
@@ -452,7 +460,7 @@ class Session:
             self._conversation.out.take(None)
             self._conversation.management.end(now, clean=False)
             self._conversation.release()
-        if tell:
+        if tell and was is not State.IDLE:
             self._terminate(Reason.SECURITY_ERROR if was in AUTHENTICATING else reason or Reason(error.jingle_reason))
         failed = events.SessionFailed(error) if was in NOT_YET_OPEN else events.SessionClosed(clean=False, error=error)
         self._events.append(failed)

@@ -114,12 +114,13 @@ TRANSITIONS: dict[tuple[State, Trigger], State] = {
     (_S.CLOSING, _I.PEER_CLOSED): _S.CLOSING,
     (_S.CLOSING, _I.END): _S.CLOSED,
     (_S.PEER_CLOSING, _I.END): _S.CLOSED,
-    # any failure closes a session that has begun
-    **{(state, _I.FAIL): _S.CLOSED for state in State if state not in (_S.IDLE, _S.CLOSED)},
+    # any failure closes a session, and one that has not begun can be given up
+    **{(state, _I.FAIL): _S.CLOSED for state in State if state is not _S.CLOSED},
 }
 
 NOT_YET_OPEN = frozenset(
     {
+        _S.IDLE,
         _S.OFFER_SENT,
         _S.OFFER_RECEIVED,
         _S.CONNECTING,

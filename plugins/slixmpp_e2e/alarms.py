@@ -69,6 +69,11 @@ WORDS: dict[enum.Enum, Words] = {
             "Nothing was sent in plaintext. Ask the peer by another way whether they are online and accept you (accept_from)."
         ),
     ),
+    Code.PEER_BUSY: Words(
+        likely="Many write to the peer at the same time, or a server on the way is starting again.",
+        attack="A server can forge this answer to keep you from encrypting.",
+        remedy="Nothing was sent in plaintext. It was tried for as long as stanzas may wait (queue_seconds). Try again later.",
+    ),
     Code.PEER_MISBEHAVED: _PEER_MISBEHAVED,
     Code.JINGLE_ERROR: _PEER_MISBEHAVED,
     Code.STREAM_ERROR: _PEER_MISBEHAVED,

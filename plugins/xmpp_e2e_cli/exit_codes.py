@@ -66,6 +66,7 @@ _CODES: dict[type[BaseException], ExitCode] = {
     errors.PeerIncompatible: ExitCode.UNAVAILABLE,
     # Only a peer that has just announced our protocol gets an offer: it is online, and it refuses us.
     errors.PeerRefused: ExitCode.POLICY,
+    errors.PeerBusy: ExitCode.UNAVAILABLE,
     PlaintextNotAllowed: ExitCode.POLICY,
     RefusedByPolicy: ExitCode.POLICY,
 }

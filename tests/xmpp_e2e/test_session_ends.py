@@ -8,8 +8,17 @@ import pytest
 
 from tests.pair import Pair, Side, config, message
 from xmpp_e2e import events
-from xmpp_e2e.errors import BytestreamFailed, JingleError, LocalError, PeerRefused, SessionCancelled, TLSFailed, UncleanClose
-from xmpp_e2e.negotiate.jingle import Reason
+from xmpp_e2e.errors import (
+    BytestreamFailed,
+    JingleError,
+    LocalError,
+    PeerBusy,
+    PeerRefused,
+    SessionCancelled,
+    TLSFailed,
+    UncleanClose,
+)
+from xmpp_e2e.negotiate.jingle import Action, Jingle, Reason, build
 from xmpp_e2e.session import Session
 from xmpp_e2e.states import State
 from xmpp_e2e.types import KnownKeys, Role, TrustModel
@@ -99,6 +108,33 @@ def test_a_refused_offer_says_so() -> None:
     assert isinstance(pair.alice.failure, PeerRefused)
     assert "service-unavailable" in str(pair.alice.failure)
     assert [element.get("action") for element in pair.alice.jingle_sent] == ["session-initiate"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"), [(Reason.BUSY, PeerBusy), (Reason.TIMEOUT, PeerBusy), (Reason.DECLINE, PeerRefused)]
+)
+def test_a_peer_that_is_busy_may_be_tried_again(reason: Reason, kind: type[PeerRefused]) -> None:
+    pair = Pair(on_jingle=lambda role, element: []).open()
+    ended = Jingle(Action.SESSION_TERMINATE, pair.alice.session.sid, reason=reason)
+    pair.alice.session.receive_jingle(build(ended), pair.now)
+    pair.run()
+    assert type(pair.alice.failure) is kind
+
+
+def test_an_error_that_may_pass_says_so() -> None:
+    pair = Pair(on_jingle=lambda role, element: []).open()
+    pair.alice.session.receive_jingle_error("resource-constraint", pair.now, try_again=True)
+    pair.run()
+    assert type(pair.alice.failure) is PeerBusy
+
+
+def test_a_session_that_has_not_begun_can_be_given_up() -> None:
+    session = Session(Role.INITIATOR, config(), KnownKeys())
+    session.close(0.0)
+    (event,) = iter(session.next_event, None)
+    assert isinstance(event, events.SessionFailed)
+    assert isinstance(event.error, SessionCancelled)
+    assert (session.state, session.jingle_to_send()) == (State.CLOSED, [])
 
 
 @pytest.mark.parametrize("role", Role)
