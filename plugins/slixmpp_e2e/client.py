@@ -30,6 +30,7 @@ from slixmpp_e2e.sessions.admission.limits import SessionLimits
 from slixmpp_e2e.sessions.driver import AssuranceChanged, DriverEvent, SessionDiscarded, SessionDriver, SessionReleased
 from slixmpp_e2e.sessions.factory import SessionFactory
 from slixmpp_e2e.sessions.memory import MemoryBudget
+from slixmpp_e2e.sessions.pacing import Pacing
 from slixmpp_e2e.sessions.registry import SessionRegistry
 from slixmpp_e2e.sessions.rotation import RotationAnnouncer
 from slixmpp_e2e.sessions.signalling import Signalling
@@ -150,8 +151,9 @@ class Client:
             self._emitter.emit,
         )
         # not `is_known`: whoever has once used encryption with us is known, and any stranger can
-        self.memory = MemoryBudget(self.allow_list.is_contact)
-        self.registry = SessionRegistry(self._create, settings.limits, self.allow_list.is_contact)
+        self.memory = MemoryBudget(self.allow_list.has_place)
+        pacing = Pacing(self._loop, seconds=settings.queue_seconds)
+        self.registry = SessionRegistry(self._create, settings.limits, self.allow_list.has_place, pacing)
         return Admission(
             self.allow_list, self.limits, self.peers, self._rooms.may_be, self._rooms.own.can_end, self._clock
         )
@@ -176,7 +178,7 @@ class Client:
             self._iqs,
             Senders(self._outgoing.write_plaintext, self._failures.report, self._on_sent, self._on_delivered),
             # not `is_known`: whoever has once used encryption with us is known, and any stranger can
-            self.allow_list.is_contact,
+            self.allow_list.has_place,
             seconds=settings.queue_seconds,
             max_bytes=settings.queue_bytes,
         )
@@ -261,6 +263,7 @@ class Client:
             min_assurance,
             self.memory,
             self._settings.stall_seconds,
+            self.registry.retry,
         )
 
     def advertises_to(self, asker: JID | None, own: JID | None) -> bool:

@@ -52,6 +52,7 @@ class PeerChanges:
             self._presence.update(own_jid, stanza)
         discovery.forget(xmpp, peer)
         self._routes.forget(peer.bare)
+        self._registry.pacing.forget(peer.bare)
         if stanza.xml.get("type") == "unavailable":
             for driver in self._registry.of(peer.bare):
                 # the JIDs of a component are strangers to each other: to leave one is not to leave another
@@ -65,6 +66,7 @@ class PeerChanges:
 
         ``own``: the account of ours that has decided, or None if that is not known.
         """
+        self._registry.pacing.forget(account)
         self._routes.forget(account)  # a device that was left out may be as good as the others now
         if not self._xmpp.is_component:
             own = None  # there is but one
@@ -83,6 +85,7 @@ class PeerChanges:
         """The settings for an account may have changed: its sessions meet them from now on, wait until they do, or end."""
         settings = self._peers.of(account)
         self._routes.forget(account)
+        self._registry.pacing.forget(account)
         for driver in self._registry.of(account):
             driver.update_settings(settings)
 

@@ -40,6 +40,7 @@ class StreamChanges:
         waiting = self._queue.pause()
         for driver in self._registry:
             driver.abort_unreachable(error)
+        self._registry.pacing.clear()
         self._channel.clear()
         self._presence.reset()
         self._rooms.forget_identities()

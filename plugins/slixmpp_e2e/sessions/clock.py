@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
 
 
 class SessionClock:
-    """Seconds of a steady clock, without the time for which it stood still."""
+    """Seconds of an event loop's clock, without the time for which it stood still."""
 
-    def __init__(self, time: Callable[[], float]) -> None:
-        self._time = time
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
         self._stood = 0.0
         self._since: float | None = None
         """When it was stopped; None while it runs."""
@@ -17,17 +17,17 @@ class SessionClock:
     @property
     def now(self) -> float:
         """The time of this clock."""
-        return (self._time() if self._since is None else self._since) - self._stood
+        return (self._loop.time() if self._since is None else self._since) - self._stood
 
     def stand_still(self, still: bool) -> None:
         """Stop, or go on."""
         if still == (self._since is not None):
             return
         if self._since is not None:
-            self._stood, self._since = self._stood + self._time() - self._since, None
+            self._stood, self._since = self._stood + self._loop.time() - self._since, None
         else:
-            self._since = self._time()
+            self._since = self._loop.time()
 
-    def steady(self, when: float) -> float | None:
-        """Return when it will be ``when`` on this clock, on the steady one; None while it stands still."""
+    def on_loop(self, when: float) -> float | None:
+        """Return when it will be ``when`` on this clock, on that of the loop; None while it stands still."""
         return when + self._stood if self._since is None else None

@@ -20,7 +20,7 @@ from slixmpp_e2e.sessions.store_gate import STORED, StoreGate
 from slixmpp_e2e.store import StoreError
 from slixmpp_e2e.trust.peer_settings import PeerSettings
 from slixmpp_e2e.xmpp.ibb import IBBTransport
-from slixmpp_e2e.xmpp.iq_channel import IqChannel
+from slixmpp_e2e.xmpp.iq_channel import IqChannel, Refusal
 from slixmpp_e2e.xmpp.namespaces import of_client
 from xmpp_e2e import events
 from xmpp_e2e.authenticate.base import Prompt
@@ -39,7 +39,7 @@ _CLIENT = f"{{{NS_CLIENT}}}"
 
 @dataclass(frozen=True)
 class SessionDiscarded:
-    """Our offer gave way to the peer's own (tie-break). Nothing more is said about it."""
+    """Our offer gave way to the peer's own (tie-break), or failed for now and is tried again. Nothing more is said about it."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,8 @@ UNTOLD_OF_REFUSED = (events.SessionOpened, events.StanzaReceived, events.KeyVeri
 
 DriverEvent = events.Event | SessionDiscarded | SessionReleased | AssuranceChanged
 OnSessionEvent = Callable[["SessionDriver", DriverEvent], None]
+Retry = Callable[["SessionDriver", E2EError], bool]
+"""Opens another session in place of one whose offer has failed for now. Returns whether it has."""
 StoreEvent = Callable[["SessionDriver", events.Event], "asyncio.Future[Any] | None"]
 """Stores what an event of the core says. Returns what is to be waited for, if there is anything to store. StoreError."""
 
@@ -85,12 +87,13 @@ class SessionDriver:
         required: Assurance = Assurance.NONE,
         budget: MemoryBudget | None = None,
         stall_seconds: float = STALL_SECONDS,
+        retry: Retry | None = None,
     ) -> None:
         """``required``: what a caller demands beyond the settings; the core's config has it already.
 
         ``stall_seconds``: after how long a path that does not move is dead.
         """
-        self.core, self._required = core, required
+        self.core, self.required, self._retry = core, required, retry or _never
         self.own_jid, self.peer, self.role = core.config.own_jid, core.config.peer_jid, core.role
         self.target = (self.own_jid, self.peer)
         """(own full JID, peer's full JID)"""
@@ -99,7 +102,7 @@ class SessionDriver:
         self.offers_crossed = False
         """True once an offer of the peer's has come while ours was pending."""
         self.discarded = False
-        """True once our offer gave way to the peer's own (tie-break)."""
+        """True once our offer gave way to the peer's own (tie-break), or to another try of ours."""
         self.authenticating: asyncio.Future[None] = loop.create_future()
         """Done when both hellos are checked. Fails as ``opened`` does."""
         self.opened: asyncio.Future[None] = loop.create_future()
@@ -108,7 +111,7 @@ class SessionDriver:
         """Done when it is over; None if it ended by farewells on both sides."""
         for future in (self.authenticating, self.opened):
             future.add_done_callback(_retrieve)
-        self._iqs, self._loop, self._clock = iqs, loop, SessionClock(loop.time)
+        self._iqs, self._loop, self._clock = iqs, loop, SessionClock(loop)
         self._store_event, self._emit = store_event, on_session_event
         self._budget = budget or MemoryBudget(lambda account: True)
         self._transport: IBBTransport | None = None
@@ -205,12 +208,14 @@ class SessionDriver:
 
     def abort(self, error: E2EError) -> None:
         """End because something failed here; the peer is told that the session ends, not why."""
+        self._retry = _never
         self.core.bytestream_failed(error, self._now)
         self._schedule()
 
     def abort_unreachable(self, error: E2EError) -> None:
         """End at once: the path to the peer is gone. So nothing more can be said, and the store is not waited for."""
         if not self._released:
+            self._retry = _never
             self._gate.drop()
             self.core.bytestream_failed(error, self._now)
             self._dispatch()
@@ -264,7 +269,7 @@ class SessionDriver:
 
     def update_settings(self, settings: PeerSettings) -> None:
         """Go by the settings of the moment: end, if they allow no session, or let the core decide about the key by them."""
-        config, needed = self.core.config, max(self._required, settings.min_assurance)
+        config, needed = self.core.config, max(self.required, settings.min_assurance)
         if not settings.policy.accepts_sessions:
             self.close()
         elif (config.trust_model, config.on_key_change, config.min_assurance) != (
@@ -428,6 +433,11 @@ class SessionDriver:
     def _tell(self, event: events.Event) -> None:
         if isinstance(event, events.SessionClosed) and not self.opened.done():  # its opening could not be stored
             event = events.SessionFailed(event.error or BytestreamFailed("the session is over"))
+        if isinstance(event, events.SessionFailed) and self.tls is None and self._retry(self, event.error):
+            self.discarded = True
+            self._over(event.error)
+            self._emit(self, SessionDiscarded())
+            return
         self._handle(event)
         self._emit(self, event)
 
@@ -475,11 +485,11 @@ class SessionDriver:
             self._iqs.request(self.own_jid, self.peer, self._jingle.popleft(), self._on_jingle_reply, self)
         return moved
 
-    def _on_jingle_reply(self, condition: str | None) -> None:
+    def _on_jingle_reply(self, condition: Refusal | None) -> None:
         if condition == "conflict" and self.state is State.OFFER_SENT and not self.offers_crossed:
             return  # tie-break: the peer's own offer is on its way; ours gives way to it, or ends at its deadline
         if condition is not None:
-            self.core.receive_jingle_error(condition, self._now)
+            self.core.receive_jingle_error(condition, self._now, try_again=condition.may_pass)
             self.process()
 
     def _watch(self) -> None:
@@ -489,7 +499,7 @@ class SessionDriver:
         # a farewell is late when the peer has everything and does not answer; until then it is for the stall detector
         self._clock.stand_still(self.state in FAREWELL and self._transport is not None and not self._transport.drained)
         due = self.core.timer()
-        when = self._clock.steady(due) if due is not None else None
+        when = self._clock.on_loop(due) if due is not None else None
         self._timer = self._loop.call_at(when, self._on_deadline) if when is not None else None
         if self._transport is not None:
             self._stall.update()
@@ -525,6 +535,11 @@ class SessionDriver:
             self._transport.abandon()
         self._budget.remove(self)
         self._emit(self, SessionReleased())
+
+
+def _never(driver: SessionDriver, error: E2EError) -> bool:
+    """Nothing is tried again."""
+    return False
 
 
 def _retrieve(future: asyncio.Future[None]) -> None:

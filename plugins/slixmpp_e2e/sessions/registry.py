@@ -12,8 +12,10 @@ from slixmpp_e2e.errors import NotSent, NotSentReason
 from slixmpp_e2e.jids import account_and_domain, bare
 from slixmpp_e2e.sessions.admission.limits import AdmissionLimits
 from slixmpp_e2e.sessions.driver import DriverEvent, SessionDriver, SessionReleased
+from slixmpp_e2e.sessions.pacing import Pacing
+from slixmpp_e2e.sessions.pacing import Target as Target
 from xmpp_e2e import events
-from xmpp_e2e.errors import SessionCancelled
+from xmpp_e2e.errors import E2EError, SessionCancelled
 from xmpp_e2e.states import NOT_YET_OPEN, State
 from xmpp_e2e.types import Assurance, Role
 
@@ -22,8 +24,6 @@ ENDED = 256
 
 SessionKey = tuple[str, str, str]
 """(own JID, peer's full JID, sid)"""
-Target = tuple[str, str]
-"""(own full JID, peer's full JID)"""
 _Place = tuple[str, str]
 """(an account, or words for several; our own full JID, if it counts apart)"""
 _DEFAULT_LIMITS = AdmissionLimits()
@@ -42,16 +42,21 @@ class SessionRegistry:
         create: CreateDriver,
         limits: AdmissionLimits = _DEFAULT_LIMITS,
         is_contact: Callable[[str], bool] = lambda account: True,
+        pacing: Pacing | None = None,
     ) -> None:
         """``limits`` hold for the sessions that we open as for those that peers do, and these are counted apart.
 
         ``is_contact`` says whether an account has a place before strangers: not by what it can bring about itself.
+        ``pacing``: lets those that we open make their offers.
         """
+        self.pacing = pacing or Pacing(asyncio.get_running_loop)
         self._create, self._limits, self._is_contact = create, limits, is_contact
         self._offered: Counter[_Place] = Counter()
         self._places: dict[SessionDriver, tuple[_Place, ...]] = {}
         """Where a session that we opened counts, whoever may be a contact later."""
+        self._all: dict[SessionDriver, None] = {}
         self._sessions: dict[SessionKey, SessionDriver] = {}
+        """Those that have begun."""
         self._by_account: dict[str, dict[SessionDriver, None]] = {}
         self._by_target: dict[Target, dict[SessionDriver, None]] = {}
         """Those that have opened stand in the order in which they did."""
@@ -61,7 +66,7 @@ class SessionRegistry:
         self._ended_streams: dict[SessionKey, None] = {}
 
     def __iter__(self) -> Iterator[SessionDriver]:
-        return iter(tuple(self._sessions.values()))
+        return iter(tuple(self._all))
 
     # --- to send through -------------------------------------------------------------------------------------------
 
@@ -104,11 +109,31 @@ class SessionRegistry:
         if driver is None:
             places = self._check_places(target)
             driver = self._create(Role.INITIATOR, *target, min_assurance)
-            driver.offer()
-            self.add(driver)
             self._places[driver] = places
             self._offered.update(places)
+            self._open(driver)
         return driver
+
+    def retry(self, driver: SessionDriver, error: E2EError) -> bool:
+        """Open another session in place of one of ours that has failed, if that may pass. Return whether it was done."""
+        if driver not in self._places or not self.pacing.may_retry(driver.target, error) or self.best_with(driver.target):
+            return False
+        try:
+            other = self._create(Role.INITIATOR, *driver.target, driver.required)
+        except E2EError:
+            return False
+        self.pacing.note_failure(driver.target, error, again=True)
+        self._places[other] = self._places.pop(driver, ())
+        self._open(other)
+        return True
+
+    def _open(self, driver: SessionDriver) -> None:
+        def offer() -> None:
+            driver.offer()
+            self._sessions[driver.own_jid, driver.peer, driver.sid] = driver
+
+        self._take_in(driver)
+        self.pacing.open(driver, offer)
 
     def _check_places(self, target: Target) -> tuple[_Place, ...]:
         """Return where one more session of ours counts. NotSent if there is no place: whoever answers a person writes to
@@ -135,10 +160,10 @@ class SessionRegistry:
                     return driver
                 # it began on other terms: once open it will do, or make room for one that does
                 await asyncio.shield(driver.opened)
-            except SessionCancelled:
+            except E2EError:
                 if not driver.discarded:
-                    raise  # the program has closed it
-                # the peer's own offer took its place
+                    raise
+                # the peer's own offer took its place, or another one of ours
 
     # --- to receive ------------------------------------------------------------------------------------------------
 
@@ -166,6 +191,10 @@ class SessionRegistry:
         """Return our own pending offer to this full JID."""
         return next((driver for driver in self._opening(target) if driver.state is State.OFFER_SENT), None)
 
+    def waiting(self, target: Target) -> SessionDriver | None:
+        """Return a session of ours that has not made its offer yet to this full JID."""
+        return next((driver for driver in self._opening(target) if driver.state is State.IDLE), None)
+
     def is_outranked(self, driver: SessionDriver) -> bool:
         """Return whether an open session with the same full JID carries what leaves, under another key."""
         best = self.open_with(driver.target)
@@ -179,8 +208,12 @@ class SessionRegistry:
         return None
 
     def add(self, driver: SessionDriver) -> None:
-        """Take a new session in."""
+        """Take a session in that a peer has offered."""
         self._sessions[driver.own_jid, driver.peer, driver.sid] = driver
+        self._take_in(driver)
+
+    def _take_in(self, driver: SessionDriver) -> None:
+        self._all[driver] = None
         self._by_account.setdefault(bare(driver.peer), {})[driver] = None
         self._by_target.setdefault(driver.target, {})[driver] = None
 
@@ -191,6 +224,7 @@ class SessionRegistry:
                 self._streams[driver] = key = (driver.own_jid, driver.peer, sid)
                 self._by_stream[key] = driver
             case events.SessionOpened():
+                self.pacing.note_success(driver.target)
                 sessions = self._by_target[driver.target]
                 del sessions[driver]
                 sessions[driver] = None
@@ -201,6 +235,8 @@ class SessionRegistry:
                 for each in self.of(bare(driver.peer)):
                     if each.sid == sid and bare(each.own_jid) == bare(driver.own_jid):
                         each.abort_unreachable(SessionCancelled("another session with the same keys has taken its place"))
+            case events.SessionFailed(error) if driver in self._places:
+                self.pacing.note_failure(driver.target, error)
             case SessionReleased():
                 self._remove(driver)
 
@@ -213,11 +249,13 @@ class SessionRegistry:
             self._offered[place] -= 1
             if not self._offered[place]:
                 del self._offered[place]
-        key = (driver.own_jid, driver.peer, driver.sid)
-        if self._sessions.get(key) is not driver:
+        self.pacing.remove(driver)
+        if driver not in self._all:
             return
-        del self._sessions[key]
-        keep_newest(self._ended, key, None, ENDED)
+        del self._all[driver]
+        key = (driver.own_jid, driver.peer, driver.sid)
+        if self._sessions.pop(key, None) is not None:
+            keep_newest(self._ended, key, None, ENDED)
         _drop(self._by_account, bare(driver.peer), driver)
         _drop(self._by_target, driver.target, driver)
 

@@ -128,7 +128,12 @@ class Signalling:
             raise JingleError("a session uses a bytestream with this sid already", "bad-request")
         ours = self._registry.offered((own_jid, peer)) if content is not None else None
         if ours is None:
-            return self._admission.reserve(peer, lambda: self._create(own_jid, peer, Assurance.NONE))
+            waiting = self._registry.waiting((own_jid, peer)) if content is not None else None
+            needed = waiting.min_assurance if waiting is not None else Assurance.NONE
+            driver = self._admission.reserve(peer, lambda: self._create(own_jid, peer, needed))
+            if waiting is not None:
+                waiting.discard()  # they were faster
+            return driver
         if wins_tie_break(ours.sid, sid):
             raise JingleError("our own offer has precedence", "conflict", "tie-break")
         ours.discard()  # and no slot is reserved: the peer's offer takes the place of ours, and counts as ours

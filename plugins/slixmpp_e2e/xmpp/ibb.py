@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 
 from slixmpp import Iq
 
-from slixmpp_e2e.xmpp.iq_channel import IqChannel
+from slixmpp_e2e.xmpp.iq_channel import IqChannel, Refusal
 from xmpp_e2e.errors import BytestreamFailed, BytestreamViolation, JingleError
 from xmpp_e2e.transport.ibb import HIGH_WATER, IBB, Receipt
 from xmpp_e2e.types import Role
@@ -87,7 +87,7 @@ class IBBTransport:
             raise
         return self._ibb.read()
 
-    def _replied(self, tag: int, condition: str | None) -> None:
+    def _replied(self, tag: int, condition: Refusal | None) -> None:
         self.replies += 1
         self._sent.pop(tag, None)
         try:

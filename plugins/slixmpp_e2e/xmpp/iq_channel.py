@@ -17,13 +17,23 @@ from slixmpp_e2e.xmpp.unavailable_reply import UnavailableReply, stanza_error
 from xmpp_e2e.errors import JingleError
 from xmpp_e2e.negotiate.jingle import NS_ERRORS
 
-OnReply = Callable[[str | None], None]
-"""Called once: with None for a result, or with the stanza error condition (RFC 6120 §8.3.3)."""
+
+class Refusal(str):
+    """The condition of a stanza error (RFC 6120 §8.3.3)."""
+
+    may_pass = False
+    """Whether to try again: the error says so (type ``wait``, §8.3.2), or a server on the way is not there now."""
+
+
+OnReply = Callable[[Refusal | None], None]
+"""Called once: with None for a result, or with the error."""
 
 _NONE: Mapping[str, str] = MappingProxyType({})
 _RequestKey = tuple[str, str, str]
 """(own JID, peer's JID, id)"""
 _STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
+_SERVER_AWAY = ("remote-server-not-found", "remote-server-timeout")
+"""What our server says of one that is starting again, as type ``cancel`` too."""
 
 
 class StrangerRefused(JingleError):
@@ -69,7 +79,7 @@ class IqChannel:
         """
         iq = self._new("set")
         iq.append(payload)
-        number = self._expect_reply((own_jid, peer, iq["id"]), lambda reply: on_reply(_condition(reply)), owner)
+        number = self._expect_reply((own_jid, peer, iq["id"]), lambda reply: on_reply(_refusal(reply)), owner)
         self._send(iq, own_jid, peer)
         return number
 
@@ -176,10 +186,15 @@ class IqChannel:
             self._xmpp.send(iq)
 
 
-def _condition(iq: Iq) -> str | None:
+def _refusal(iq: Iq) -> Refusal | None:
     if iq.xml.get("type") == "result":
         return None
-    for child in of_client(iq.xml).findall("{jabber:client}error/*"):
-        if child.tag.startswith(f"{{{_STANZAS}}}") and not child.tag.endswith("}text"):
-            return str(child.tag.rpartition("}")[2])
-    return "undefined-condition"
+    refusal = Refusal("undefined-condition")
+    for error in of_client(iq.xml).findall("{jabber:client}error"):
+        for child in error:
+            if child.tag.startswith(f"{{{_STANZAS}}}") and not child.tag.endswith("}text"):
+                refusal = Refusal(child.tag.rpartition("}")[2])
+                break
+        waits = error.get("type") == "wait" and refusal != "unexpected-request"  # that is of another order (XEP-0166 §10)
+        refusal.may_pass = waits or refusal in _SERVER_AWAY
+    return refusal

@@ -9,6 +9,7 @@ import pytest
 from slixmpp import ClientXMPP
 
 from slixmpp_e2e.messages import routing
+from slixmpp_e2e.sessions import pacing
 from tests.slixmpp_e2e.env import ALICE, Env, Events, e2e, jingle, until
 from xmpp_e2e.errors import PeerRefused
 from xmpp_e2e.types import Assurance
@@ -142,6 +143,7 @@ async def test_a_device_that_does_not_open_is_left_out_for_a_while(env: Env, mon
     await env.settle(two, alice)
     assert await tries(4) == 1
     monkeypatch.setattr(routing, "UNREACHABLE_BACKOFF", -1.0)
+    monkeypatch.setattr(pacing, "FIRST_BACKOFF", 0.0)
     e2e(alice)._client.routes.mark_unreachable((ALICE, TWO))
     assert await tries(2) == 2
     assert len(failed) == 0

@@ -14,6 +14,7 @@ from slixmpp import Iq
 
 from slixmpp_e2e.sessions.driver import DriverEvent, SessionDriver, SessionReleased
 from slixmpp_e2e.sessions.stall import STALL_SECONDS
+from slixmpp_e2e.xmpp.iq_channel import OnReply, Refusal
 from tests.pair import ALICE, BOB, Side, config, message
 from xmpp_e2e import events
 from xmpp_e2e.errors import BytestreamFailed, E2EError, JingleError, PeerRefused, Timeout, UncleanClose
@@ -99,7 +100,7 @@ class Harness:
             core, iqs, self.loop, lambda driver, event: None, lambda driver, event: self.heard.append(event)
         )
 
-    def request(self, own: str, peer: str, payload: Element, on_reply: Callable[[str | None], None], owner: object) -> int:
+    def request(self, own: str, peer: str, payload: Element, on_reply: OnReply, owner: object) -> int:
         self.expected[owner] = self.expected.get(owner, 0) + 1
         self.line.sent += 1
         number = self.line.sent
@@ -122,7 +123,7 @@ class Harness:
         self.loop.call_soon(lambda: self.answer())  # the method of that moment
         return number
 
-    def _replied(self, number: int, on_reply: Callable[[str | None], None]) -> None:
+    def _replied(self, number: int, on_reply: OnReply) -> None:
         self.line.replies, self.line.newest_answered = self.replies + 1, max(number, self.newest_answered)
         on_reply(None)
 
@@ -183,10 +184,10 @@ class Harness:
         assert self.driver.core._tls is None
 
 
-def capture_replies(harness: Harness, take: Callable[[Callable[[str | None], None]], None]) -> None:
+def capture_replies(harness: Harness, take: Callable[[OnReply], None]) -> None:
     """Let the test decide how each request is answered."""
 
-    def request(own: str, peer: str, payload: Element, on_reply: Callable[[str | None], None], owner: object) -> int:
+    def request(own: str, peer: str, payload: Element, on_reply: OnReply, owner: object) -> int:
         take(on_reply)
         return 0
 
@@ -323,7 +324,7 @@ async def test_the_deadline_of_an_offer_is_kept(harness: Harness, refused: bool)
     """A tie-break may be answered before the peer's own offer comes: until the deadline of ours it may come yet."""
     harness.answer = lambda: None  # type: ignore[method-assign]
     if refused:
-        capture_replies(harness, lambda on_reply: on_reply("conflict"))
+        capture_replies(harness, lambda on_reply: on_reply(Refusal("conflict")))
     harness.driver.offer()
     harness.loop.pass_time(STATE_TIMEOUTS[State.OFFER_SENT] - 0.1)
     assert harness.driver.state is State.OFFER_SENT
@@ -338,14 +339,14 @@ async def test_the_deadline_of_an_offer_is_kept(harness: Harness, refused: bool)
 @pytest.mark.parametrize("case", ["their offer has come", "accepted", "no conflict"])
 async def test_any_other_refusal_of_an_offer_ends_the_session_at_once(harness: Harness, case: str) -> None:
     """A conflict ends it too if the peer's own offer has been dealt with, or if ours was accepted."""
-    replies: list[Callable[[str | None], None]] = []
+    replies: list[OnReply] = []
     capture_replies(harness, replies.append)
     harness.driver.offer()
     harness.loop.pass_time(0)
     harness.driver.offers_crossed = case == "their offer has come"
     if case == "accepted":
         harness.driver.core._machine.state = State.CONNECTING
-    replies[0]("conflict" if case != "no conflict" else "service-unavailable")
+    replies[0](Refusal("conflict" if case != "no conflict" else "service-unavailable"))
     assert isinstance(harness.failure, PeerRefused)
 
 

@@ -7,7 +7,8 @@ from slixmpp_e2e.sessions.driver import SessionReleased
 from slixmpp_e2e.sessions.memory import EVERYBODY, STRANGERS, STRANGERS_PER_DOMAIN, WOKEN, MemoryBudget
 from tests.pair import message
 from tests.slixmpp_e2e.sessions.test_driver import Clock, Harness
-from xmpp_e2e.states import STATE_TIMEOUTS, State
+from xmpp_e2e.errors import BytestreamFailed
+from xmpp_e2e.states import State
 
 LIMIT = 1000
 FRIEND = "friend@home.test/x"
@@ -169,8 +170,8 @@ async def test_what_still_waits_of_a_session_that_has_ended_is_given_up() -> Non
     first, second = two(limits)
     first.driver.send(message("x" * 70_000))
     first.loop.pass_time(0)
-    first.driver.close()
-    first.loop.pass_time(STATE_TIMEOUTS[State.CLOSING])
+    first.driver.abort(BytestreamFailed("the end"))
+    first.loop.pass_time(0)
     assert first.driver.state is State.CLOSED
     assert limits.used == first.driver.memory > 70_000
     second.driver.owed_memory = 40_000
