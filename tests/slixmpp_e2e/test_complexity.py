@@ -14,7 +14,7 @@ from slixmpp import Iq, Presence
 
 from slixmpp_e2e.messages.iq_tracking import IqTracker
 from slixmpp_e2e.messages.routing import Route, RouteCache
-from slixmpp_e2e.sessions.admission.limits import AdmissionLimits, SessionLimits
+from slixmpp_e2e.sessions.admission.limits import AdmissionLimits, SessionLimits, Standing
 from slixmpp_e2e.sessions.driver import SessionDriver, SessionReleased
 from slixmpp_e2e.sessions.registry import SessionRegistry
 from slixmpp_e2e.xmpp.iq_channel import IqChannel
@@ -69,7 +69,7 @@ def registry(sessions: list[FakeDriver]) -> tuple[SessionRegistry, SessionLimits
     for driver in sessions:
         kept.add(driver)
         kept.on_session_event(driver, events.TransportAgreed(driver.sid, 4096))
-        limits.enter(driver, driver.peer, known=True)
+        limits.enter(driver, driver.peer, Standing.KNOWN)
     return kept, limits
 
 
@@ -105,7 +105,7 @@ async def admitting(number: int) -> Act:
     def act() -> None:
         for driver in sessions:
             limits.within_rate(driver.peer, 0.0, contact=False)
-            limits.make_room(driver.peer, known=False)
+            limits.make_room(driver.peer, Standing.STRANGER)
 
     return act
 

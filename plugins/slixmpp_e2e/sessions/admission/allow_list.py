@@ -74,6 +74,11 @@ class AllowList:
             return True
         return roster.has_jid(account) and roster[account]["subscription"] in ("from", "both")
 
+    def has_place(self, peer: str) -> bool:
+        """Return whether it has a place before strangers: a contact, or an account of a domain that ``accept_from`` names.
+        Costs no look-up."""
+        return self.is_contact(peer) or (isinstance(self._allowed, frozenset) and JID(peer).domain in self._allowed)
+
     def is_in_roster(self, account: str) -> bool:
         """Return whether the account is subscribed to us, or we to them; True if that is not known. Costs no look-up."""
         return not self.has_roster or self.is_subscribed(account)
@@ -86,5 +91,5 @@ class AllowList:
         return roster.has_jid(account) and roster[account]["subscription"] == "to"
 
     def is_known(self, peer: str) -> bool:
-        """Return whether it is a contact, or has ever used encryption with us."""
-        return self.is_contact(peer) or self._has_used_e2e(JID(peer).bare)
+        """Return whether it has a place before strangers, or has ever used encryption with us."""
+        return self.has_place(peer) or self._has_used_e2e(JID(peer).bare)

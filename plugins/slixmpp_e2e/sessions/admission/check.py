@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from slixmpp_e2e.jids import bare
 from slixmpp_e2e.sessions.admission.allow_list import AllowList
-from slixmpp_e2e.sessions.admission.limits import AdmissionRefused, SessionLimits
+from slixmpp_e2e.sessions.admission.limits import AdmissionRefused, SessionLimits, Standing
 from slixmpp_e2e.sessions.driver import DriverEvent, SessionDiscarded, SessionDriver, SessionReleased
 from slixmpp_e2e.trust.peer_settings import PeerSettingsLookup
 from slixmpp_e2e.xmpp.iq_channel import StrangerRefused
@@ -41,7 +41,7 @@ class Admission:
         if not self._can_end(own_jid) or not self.allow_list.is_allowed(peer, own_jid):
             raise stranger
         # 2. the rates
-        contact = self.allow_list.is_contact(peer)
+        contact = self.allow_list.has_place(peer)
         if not crosses_ours and not self.limits.within_rate(peer, self._clock(), contact=contact):
             raise AdmissionRefused("too many sessions are asked for")
         # 3. the policy, which is looked up in the store. A session with an occupant would make a known account of the room
@@ -51,15 +51,20 @@ class Admission:
 
     def reserve(self, peer: str, create: Callable[[], SessionDriver]) -> SessionDriver:
         """Return a new session of ``peer``, counted; AdmissionRefused if there is no slot. Comes after ``check()``."""
-        # 4. the numbers of sessions, for known peers and strangers apart
-        known = self.allow_list.is_known(peer)
-        if (given_up := self.limits.make_room(peer, known=known)) is not None:
+        # 4. the numbers of sessions, for contacts, other known peers and strangers apart
+        standing = self._standing(peer)
+        if (given_up := self.limits.make_room(peer, standing)) is not None:
             given_up.close(Reason.BUSY)
             self.limits.settle(given_up)  # its event comes in the next turn; another offer may come in this one
         # 5. what is shared with the peer must be usable: `create` raises if not
         driver = create()
-        self.limits.enter(driver, peer, known=known)
+        self.limits.enter(driver, peer, standing)
         return driver
+
+    def _standing(self, peer: str) -> Standing:
+        if self.allow_list.has_place(peer):
+            return Standing.CONTACT
+        return Standing.KNOWN if self.allow_list.is_known(peer) else Standing.STRANGER
 
     def on_session_event(self, driver: SessionDriver, event: DriverEvent) -> None:
         """Count sessions as half-open no longer, or no longer at all."""

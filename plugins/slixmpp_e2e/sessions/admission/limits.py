@@ -6,6 +6,7 @@ domain to ours (RFC 6120 §13); a hostile server can make up as many accounts an
 
 from __future__ import annotations
 
+import enum
 from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ HALF_OPEN_PER_DOMAIN = 32
 """Half-open sessions of one domain: half of all, so that no single server fills them."""
 HALF_OPEN = 64
 """Half-open sessions of strangers, and once more of known peers: each costs up to 150 kB, so some 10 MB twice."""
+HALF_OPEN_OF_CONTACTS = 512
+"""Half-open sessions of contacts, whatever their domain: some 77 MB. To a bot that starts again all of them write at once."""
 SESSIONS_PER_PEER = 64
 """Sessions of one bare JID, with those that have ended and wait for their last blocks to be answered: 7 MB, 21 at most."""
 SESSIONS_PER_DOMAIN = 2_500
@@ -49,6 +52,7 @@ class AdmissionLimits:
     sessions_per_domain: int = SESSIONS_PER_DOMAIN
     sessions_per_peer: int = SESSIONS_PER_PEER
     half_open: int = HALF_OPEN
+    half_open_of_contacts: int = HALF_OPEN_OF_CONTACTS
     half_open_per_domain: int = HALF_OPEN_PER_DOMAIN
     half_open_per_peer: int = HALF_OPEN_PER_PEER
     request_rate: Rate = REQUEST_RATE
@@ -71,11 +75,21 @@ class AdmissionRefused(JingleError):
 S = TypeVar("S", bound=Hashable)
 
 
+class Standing(enum.Enum):
+    """What we know of who opens a session. Each has half-open places of its own."""
+
+    CONTACT = "contact"
+    """A contact, or of an account or domain that ``accept_from`` names."""
+    KNOWN = "known"
+    """It has used encryption with us before, as any stranger can."""
+    STRANGER = "stranger"
+
+
 @dataclass(frozen=True)
 class _Slot:
     account: str
     domain: str
-    known: bool
+    standing: Standing
 
 
 class SessionLimits(Generic[S]):
@@ -88,8 +102,8 @@ class SessionLimits(Generic[S]):
         self._domains: Counter[str] = Counter()
         self._strangers = 0
         self._half_accounts: Counter[str] = Counter()
-        self._half_domains: dict[bool, dict[str, dict[S, None]]] = {True: {}, False: {}}
-        """Half-open sessions by known or stranger, and by domain; the oldest first."""
+        self._half_domains: dict[Standing, dict[str, dict[S, None]]] = {standing: {} for standing in Standing}
+        """Half-open sessions by standing and by domain; the oldest first."""
         self._peers, self._contacts = TokenBuckets(limits.request_rate_per_peer), TokenBuckets(limits.request_rate_of_contacts)
         self._domain_rates, self._all = TokenBuckets(limits.request_rate_per_domain), TokenBuckets(limits.request_rate)
         self._first = TokenBuckets(FIRST_OF_DOMAIN)
@@ -113,48 +127,51 @@ class SessionLimits(Generic[S]):
         rest = (self._first, domain) if self._first.level(domain, now) >= 1 else (self._all, "")
         return take_all(now, (self._peers, account), (self._domain_rates, domain), rest)
 
-    def make_room(self, peer: str, *, known: bool) -> S | None:
+    def make_room(self, peer: str, standing: Standing) -> S | None:
         """Check that there is a slot for one more session of this peer, or raise AdmissionRefused.
 
-        When all half-open slots are taken, the domain that has most of them gives up its oldest session, if it still has as
-        many as the newcomer's domain afterwards. That session is returned.
+        When all half-open slots of a standing are taken, the domain that has most of them gives up its oldest session, if it
+        still has as many as the newcomer's domain afterwards. That session is returned.
         """
         account, domain = account_and_domain(peer)
         limits = self.limits
         if self._accounts[account] >= limits.sessions_per_peer or self._half_accounts[account] >= limits.half_open_per_peer:
             raise AdmissionRefused("too many sessions of this account")
-        domains = self._half_domains[known]
+        domains = self._half_domains[standing]
         here = len(domains.get(domain, ()))
-        if self._domains[domain] >= limits.sessions_per_domain or here >= limits.half_open_per_domain:
+        of_contact = standing is Standing.CONTACT  # who are often of one domain, and can be named
+        half_open = limits.half_open_of_contacts if of_contact else limits.half_open
+        per_domain = half_open if of_contact else limits.half_open_per_domain
+        if self._domains[domain] >= limits.sessions_per_domain or here >= per_domain:
             raise AdmissionRefused("too many sessions of this domain")
-        if len(self._slots) >= limits.sessions or (not known and self._strangers >= limits.sessions // 2):
+        if len(self._slots) >= limits.sessions or (standing is Standing.STRANGER and self._strangers >= limits.sessions // 2):
             raise AdmissionRefused("too many sessions")
-        if sum(map(len, domains.values())) < limits.half_open:
+        if sum(map(len, domains.values())) < half_open:
             return None
         greediest = max(domains.values(), key=len)
         if len(greediest) < here + 2:
             raise AdmissionRefused("too many sessions are half-open")
         return next(iter(greediest))
 
-    def enter(self, session: S, peer: str, *, known: bool) -> None:
+    def enter(self, session: S, peer: str, standing: Standing) -> None:
         """Count a half-open session of this peer."""
         account, domain = account_and_domain(peer)
-        self._slots[session] = _Slot(account, domain, known)
+        self._slots[session] = _Slot(account, domain, standing)
         self._accounts[account] += 1
         self._domains[domain] += 1
-        self._strangers += not known
+        self._strangers += standing is Standing.STRANGER
         self._half_accounts[account] += 1
-        self._half_domains[known].setdefault(domain, {})[session] = None
+        self._half_domains[standing].setdefault(domain, {})[session] = None
 
     def settle(self, session: S) -> None:
         """Count a session as no longer half-open. Ignores repeated calls and sessions that we offered."""
         slot = self._slots.get(session)
-        half = self._half_domains[slot.known].get(slot.domain, {}) if slot else {}
+        half = self._half_domains[slot.standing].get(slot.domain, {}) if slot else {}
         if slot is None or session not in half:
             return
         del half[session]
         if not half:
-            del self._half_domains[slot.known][slot.domain]
+            del self._half_domains[slot.standing][slot.domain]
         _subtract(self._half_accounts, slot.account)
 
     def leave(self, session: S) -> None:
@@ -164,7 +181,7 @@ class SessionLimits(Generic[S]):
         if slot is not None:
             _subtract(self._accounts, slot.account)
             _subtract(self._domains, slot.domain)
-            self._strangers -= not slot.known
+            self._strangers -= slot.standing is Standing.STRANGER
 
 
 def _subtract(counter: Counter[str], name: str) -> None:

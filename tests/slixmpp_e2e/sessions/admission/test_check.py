@@ -195,13 +195,17 @@ async def test_an_occupant_of_a_room_opens_no_session(env: Env) -> None:
         ("half_open_per_peer", 1),
         ("half_open_per_domain", 3),
         ("half_open", 3),
+        ("half_open_of_contacts", 3),
         ("sessions_per_peer", 1),
         ("sessions_per_domain", 3),
         ("sessions", 3),
     ],
 )
 async def test_offers_are_limited(env: Env, monkeypatch: pytest.MonkeyPatch, bound: str, devices: int) -> None:
-    alice = await env.client(ALICE, **{bound: 2})
+    if bound in ("half_open", "half_open_per_domain"):  # of strangers
+        for contact in ("bob@localhost", "carol@localhost"):
+            env.server.set_subscription("alice@localhost", contact, "none")
+    alice = await env.client(ALICE, accept_from="anyone", **{bound: 2})
     senders = ["bob@localhost/1", "carol@localhost/1", "bob@localhost/2"][:devices]
     accepted, refused = [], []
     iqs = e2e(alice)._client._channel

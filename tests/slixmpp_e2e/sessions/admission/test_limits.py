@@ -8,12 +8,16 @@ from dataclasses import replace
 import pytest
 
 from slixmpp_e2e.sessions.admission import limits as bounds
-from slixmpp_e2e.sessions.admission.limits import AdmissionLimits, AdmissionRefused, SessionLimits
+from slixmpp_e2e.sessions.admission.limits import AdmissionLimits, AdmissionRefused, SessionLimits, Standing
 from slixmpp_e2e.sessions.admission.rate_limit import Rate
 
 LIMITS = AdmissionLimits(
     sessions=40, sessions_per_domain=30, sessions_per_peer=6, half_open=8, half_open_per_domain=6, half_open_per_peer=2
 )
+
+
+def _standing(known: bool) -> Standing:
+    return Standing.KNOWN if known else Standing.STRANGER
 
 
 class Sessions:
@@ -24,11 +28,11 @@ class Sessions:
         self.given_up: list[str] = []
 
     def comes(self, peer: str, *, known: bool = False) -> None:
-        given_up = self.limits.make_room(peer, known=known)
+        given_up = self.limits.make_room(peer, _standing(known))
         if given_up is not None:
             self.given_up.append(given_up)
             self.limits.leave(given_up)
-        self.limits.enter(peer, peer, known=known)
+        self.limits.enter(peer, peer, _standing(known))
 
     def opens(self, peer: str, *, known: bool = False) -> None:
         self.comes(peer, known=known)
@@ -64,6 +68,21 @@ def test_half_open_sessions_are_limited(known: bool) -> None:
         sessions.limits.settle(name)
     assert sessions.limits.half_open == 0
     assert sessions.many(sessions.comes, "user@evil.test/new", known=known) == 1
+
+
+def test_contacts_have_room_whatever_their_domain() -> None:
+    """To a bot that starts again all its contacts write at once, and most are of one domain. A stranger's domain has no such
+    room, and takes none of it."""
+    sessions = Sessions(replace(LIMITS, half_open_of_contacts=20))
+    sessions.many(sessions.comes, *people(100, "evil.test"))
+    assert sessions.limits.half_open == 6
+    for name in people(20, "good.test"):
+        assert sessions.limits.make_room(name, Standing.CONTACT) is None
+        sessions.limits.enter(name, name, Standing.CONTACT)
+    with pytest.raises(AdmissionRefused):
+        sessions.limits.make_room("user20@good.test/x", Standing.CONTACT)
+    assert sessions.limits.make_room("a@other.test/x", Standing.CONTACT) == "user0@good.test/x"
+    assert sessions.limits.half_open == 26
 
 
 def test_all_sessions_are_limited() -> None:
@@ -117,7 +136,7 @@ def test_a_session_is_counted_once() -> None:
     sessions.limits.settle("never came")
     left = sessions.limits
     assert (len(left), left.half_open, left._accounts, left._domains, left._strangers) == (0, 0, {}, {}, 0)
-    assert left._half_domains == {True: {}, False: {}}
+    assert left._half_domains == {standing: {} for standing in Standing}
 
 
 def heard(sessions: SessionLimits[str], peers: list[str], now: float = 0.0, *, contact: bool = False) -> int:
