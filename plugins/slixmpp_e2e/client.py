@@ -181,6 +181,8 @@ class Client:
             self.allow_list.has_place,
             seconds=settings.queue_seconds,
             max_bytes=settings.queue_bytes,
+            patience=settings.offline_seconds,
+            may_open=lambda account: self.peers.of(account).policy.accepts_sessions,
         )
         self._outgoing.attach(self.queue)
         self.flusher = Flusher(xmpp, self.queue, self.registry, settings.disconnect_seconds)

@@ -46,6 +46,7 @@ DEFAULTS: dict[str, Any] = {
     "queue_seconds": 300.0,
     "queue_bytes": QUEUE_BYTES,
     "queue_on_new_stream": "reopen",
+    "offline_seconds": 60.0,
     "disconnect_seconds": 30.0,
     "step_seconds": Timeouts().step,
     "user_seconds": Timeouts().user,
@@ -55,10 +56,14 @@ DEFAULTS: dict[str, Any] = {
 }
 """``accept_from`` None means ``"roster"`` for a client, and nobody for a component until a list is given. ``store_path`` is a
 path, or None for the default one of the account; ``key_protection`` says what protects the secrets in it: ``"key-file"``,
-``"keyring"``, or an object such as ``Passphrase(…)``. ``queue_seconds`` bounds how long a stanza waits for its session (five
-minutes: a person may have to act). ``queue_on_new_stream`` is ``"fail"`` or ``"reopen"``, for stanzas that wait when the
-client's stream is lost, or were not acknowledged. ``disconnect_seconds`` bounds how long ``disconnect()`` waits for what was
-sent before: as long as a server with a low limit needs for some messages. The rest are timeouts and limits (docs/bounds.md)."""
+``"keyring"``, or an object such as ``Passphrase(…)``.
+
+``queue_seconds`` bounds how long a stanza waits for its session (five minutes: a person may have to act), and for the next one
+when its own has ended before the peer had acknowledged it. ``queue_on_new_stream`` is ``"fail"`` or ``"reopen"``, for stanzas
+that wait, or were not acknowledged, when the client's stream is lost. ``offline_seconds`` bounds how long a stanza waits for a
+peer who is offline and must not get it in plaintext: their client may be connecting again. ``disconnect_seconds`` bounds how long
+``disconnect()`` waits for what was sent before: as long as a server with a low limit needs for some messages. The rest are
+timeouts and limits (docs/bounds.md)."""
 
 CHANGEABLE = frozenset(
     {
@@ -114,6 +119,8 @@ class Settings:
     queue_bytes: int
     reopen: bool
     """True if what waits when the client's stream is lost waits for the next stream."""
+    offline_seconds: float
+    """How long a stanza waits for a peer who cannot be reached."""
     disconnect_seconds: float
     """How long to wait for what was sent before the client disconnects."""
     prompts: Prompts
@@ -147,6 +154,7 @@ class Settings:
             queue_seconds=_seconds(config, "queue_seconds"),
             queue_bytes=_count(config, "queue_bytes"),
             reopen=_choice(config, "queue_on_new_stream", ("fail", "reopen")) == "reopen",
+            offline_seconds=_seconds(config, "offline_seconds"),
             disconnect_seconds=_seconds(config, "disconnect_seconds"),
             prompts=Prompts(_prompt(config, "ask_password"), _prompt(config, "ask_sas")),
             hide_in_logs=_choice(config, "hide_in_logs", (False, True)) is True,

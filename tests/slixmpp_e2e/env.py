@@ -104,8 +104,9 @@ class Env:
         return component
 
     def load(self, client: BaseXMPP, **config: Any) -> None:
+        """Load the plugin. What is for a peer who is offline fails at once, if ``config`` does not say otherwise."""
         store = self._folder / (client.requested_jid.full.replace("/", "-") + ".db")
-        client.register_plugin("e2e", {"store_path": str(store), **config}, module=slixmpp_e2e)
+        client.register_plugin("e2e", {"store_path": str(store), "offline_seconds": 0.01, **config}, module=slixmpp_e2e)
 
     async def client(self, jid: str, *plugins: str, load: bool = True, **config: Any) -> ClientXMPP:
         client = self.make(jid, *plugins, load=load, **config)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from slixmpp import Iq
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
-from slixmpp_e2e.errors import NotSent, NotSentReason, end_of_session, is_passing
+from slixmpp_e2e.errors import NotSent, NotSentReason, RefusedByPolicy, end_of_session, is_passing
 from slixmpp_e2e.jids import bare
 from slixmpp_e2e.messages.iq_tracking import IqTracker
 from slixmpp_e2e.messages.outstanding import Outstanding
@@ -71,19 +71,23 @@ class SendQueue:
         *,
         seconds: float,
         max_bytes: int,
+        patience: float,
+        may_open: Callable[[str], bool],
     ) -> None:
         """``loop`` returns the event loop of the moment.
 
         ``is_contact`` says whether an account has a place before strangers: not by what it can bring about itself.
-        ``seconds`` and ``max_bytes``: how long a stanza, and how much for one account, may wait.
+        ``seconds`` and ``max_bytes``: how long a stanza, and how much for one account, may wait. ``patience``: how long for a
+        peer who is offline. ``may_open``: whether the policy lets us have sessions with an account.
         """
         self._routes, self._registry, self._iqs, self._senders = routes, registry, iqs, senders
         self._seconds = seconds
         self._limits = QueueLimits(loop, is_contact, self._expire, seconds=seconds, max_bytes=max_bytes)
         self.outstanding = Outstanding(loop)
-        self._search = RouteSearch(loop, routes, self._dispatch, self._settle, self._open_sessions)
+        self._search = RouteSearch(loop, routes, self._dispatch, self._settle, self._open_sessions, patience)
         self._left = Unacknowledged(on_none=lambda place: self._queues.tell_change(place))
-        self._queues = TargetQueues(loop, registry, self._left, self._send_queued, self._fail)
+        self._queues = TargetQueues(loop, self._ensure, registry, self._left, self._send_queued, self._fail)
+        self._may_open = may_open
 
     # --- the way in ------------------------------------------------------------------------------------------------
 
@@ -287,7 +291,8 @@ class SendQueue:
             self._settle(item, error)
 
     def on_presence(self, account: str) -> None:
-        """A device of an account may be there again: try at once what waits for the next session, with any of its devices."""
+        """A device of an account may be there again: try at once what waits for it, or for the next session with any."""
+        self._search.tell_change(account)
         for place in self._left.places(account):
             self._queues.tell_change(place)
             self._search.seek((place[0], account))
@@ -297,9 +302,19 @@ class SendQueue:
         for target in route.targets:
             if target not in self._queues:
                 try:
-                    self._registry.ensure(target)
+                    self._ensure(target)
                 except E2EError:
                     return  # what was not acknowledged waits until its deadline
+
+    def _ensure(self, target: Target) -> SessionDriver:
+        """Return the session with a target, which is opened if there is none. NotSent, RefusedByPolicy."""
+        account = bare(target[1])
+        if self._may_open(account):
+            return self._registry.ensure(target)
+        off = RefusedByPolicy(f"our policy for {account} is `off` by now: no session is opened with them")
+        for item in self._left.give_up_at(target):
+            self._settle(item, off)
+        raise off
 
     # --- bounds, deadlines, ends -----------------------------------------------------------------------------------
 

@@ -50,6 +50,8 @@ class QueuedStanza:
     """Where it counts while it waits, whoever may be a contact later; that of the account comes first."""
     session: SessionDriver | None = None
     """The session whose key it may go under alone, for an answer."""
+    since: float = 0.0
+    """When it began to wait, on the loop's clock."""
     deadline: asyncio.TimerHandle | None = None
     """While it waits: for a session, or after one that has ended for the next one."""
     delivery: dict[Target, Delivery] = field(default_factory=dict)

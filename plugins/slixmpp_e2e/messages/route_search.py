@@ -6,11 +6,16 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from slixmpp_e2e.errors import NotSent, NotSentReason
+from slixmpp_e2e.errors import NotSent, NotSentReason, PeerOffline, PeerWithoutE2E
+from slixmpp_e2e.jids import bare
 from slixmpp_e2e.messages.queued import QueuedStanza
 from slixmpp_e2e.messages.routing import Address, Route, RouteCache
-from slixmpp_e2e.messages.tasks import current_task
+from slixmpp_e2e.messages.tasks import current_task, wake
 from xmpp_e2e.errors import E2EError
+
+AGAIN_SECONDS = 10.0
+"""How long after one search for a peer who cannot be reached the next one begins, if nothing is heard of them meanwhile: those
+whose presence we do not get are found so."""
 
 
 class RouteSearch:
@@ -23,41 +28,78 @@ class RouteSearch:
         dispatch: Callable[[QueuedStanza, Route], None],
         fail: Callable[[QueuedStanza, E2EError], None],
         on_sought: Callable[[Route], None],
+        patience: float,
     ) -> None:
-        """``on_sought`` is told of a route that was found for ``seek()``."""
+        """``on_sought`` is told of a route that was found for ``seek()``. ``patience``: seconds for which a stanza waits for a
+        peer who is offline, or without encryption for the moment."""
         self._loop, self._routes = loop, routes
         self._dispatch, self._fail, self._on_sought = dispatch, fail, on_sought
         self.waiting: dict[Address, deque[QueuedStanza]] = {}
         self._sought: set[Address] = set()
+        self._patience = patience
         self._tasks: dict[Address, asyncio.Task[None]] = {}
+        self._changed: dict[Address, asyncio.Future[None]] = {}
 
     def find(self, item: QueuedStanza) -> None:
         """Dispatch a stanza when the route to its address is found, or fail it."""
         address = (item.own_jid, item.to)
+        item.since = item.since or self._loop().time()
         self.waiting.setdefault(address, deque()).append(item)
         self._start(address)
+        wake(self._changed.pop(address, None))
 
     def seek(self, address: Address) -> None:
         """Find the route to an address for what waits elsewhere."""
         self._sought.add(address)
         self._start(address)
 
+    def tell_change(self, account: str) -> None:
+        """A device of an account may be there again: what waits for it is tried at once."""
+        for address in [address for address in self._changed if bare(address[1]) == account]:
+            wake(self._changed.pop(address, None))
+
     def stop(self) -> None:
         """End all searches; what waits for them is forgotten here."""
         for task in self._tasks.values():
             task.cancel()
-        for kept in (self._tasks, self.waiting, self._sought):
+        for kept in (self._tasks, self.waiting, self._sought, self._changed):
             kept.clear()
 
     def _start(self, address: Address) -> None:
         if address not in self._tasks:
             self._tasks[address] = self._loop().create_task(self._search(address))
 
+    async def _find(self, address: Address) -> Route:
+        """Find the route to an address, as soon as there is one. E2EError: there is none, and whoever waits for it should not
+        wait any longer."""
+        while True:
+            try:
+                return await self._routes.find(address)
+            except (PeerOffline, PeerWithoutE2E) as error:
+                until = self._fail_impatient(address, error)
+                if until is None:
+                    raise
+                changed = self._changed[address] = self._loop().create_future()
+                timer = self._loop().call_later(min(until - self._loop().time(), AGAIN_SECONDS), wake, changed)
+                try:
+                    await changed
+                finally:
+                    timer.cancel()
+                    self._changed.pop(address, None)
+
+    def _fail_impatient(self, address: Address, error: E2EError) -> float | None:
+        """Fail what has waited long enough for a peer who cannot be reached. Return when the next will have, or None."""
+        now, waiting = self._loop().time(), self.waiting.get(address, deque())
+        for item in [item for item in waiting if item.error is not None or item.since + self._patience <= now]:
+            waiting.remove(item)
+            self._fail(item, item.error or error)
+        return min((item.since + self._patience for item in self.waiting.get(address, ())), default=None)
+
     async def _search(self, address: Address) -> None:
         """Find the route to an address for all that waits for it. Whatever happens, nothing waits for it afterwards."""
         failure: E2EError | None = None
         try:
-            route = await self._routes.find(address)
+            route = await self._find(address)
             if address in self._sought:
                 self._on_sought(route)
             waiting = self.waiting.get(address, deque())

@@ -28,16 +28,18 @@ class TargetQueues:
     def __init__(
         self,
         loop: Callable[[], asyncio.AbstractEventLoop],
+        ensure: Callable[[Target], SessionDriver],
         registry: SessionRegistry,
         left: Unacknowledged,
         send: Callable[[QueuedStanza, SessionDriver], bool],
         fail: Callable[[Target, E2EError], None],
     ) -> None:
-        """``left``: what earlier sessions have left, for the next one.
+        """``ensure`` returns the session with a target, and opens one if there is none. E2EError.
+        ``left``: what earlier sessions have left, for the next one.
 
         ``send`` returns False if a session has no room now; ``fail`` takes all that waits for a target.
         """
-        self._loop, self._registry, self._left = loop, registry, left
+        self._loop, self._ensure, self._registry, self._left = loop, ensure, registry, left
         self._send, self._fail = send, fail
         self.waiting: dict[Target, deque[QueuedStanza]] = {}
         self._tasks: dict[Target, asyncio.Task[None]] = {}
@@ -88,7 +90,7 @@ class TargetQueues:
                     if failures and self._registry.best_with(target) is None:
                         await self._pause(target, failures)
                     try:
-                        driver = self._registry.ensure(target)
+                        driver = self._ensure(target)
                     except E2EError as error:
                         self._fail(target, error)
                         failures += 1

@@ -50,9 +50,13 @@ class Unacknowledged:
 
     def give_up_all(self) -> list[QueuedStanza]:
         """Send nothing again; return what has waited."""
-        items = list(dict.fromkeys(item for left in self._by_place.values() for item in left))
+        return [item for place in list(self._by_place) for item in self.give_up_at(place)]
+
+    def give_up_at(self, place: Target) -> list[QueuedStanza]:
+        """Send nothing again in the next session with ``place``; return what has waited for it."""
+        items = list(self._by_place.get(place, ()))
         for item in items:
-            for target in tuple(item.left):
+            for target in [target for target, there in item.left.items() if there == place]:
                 self.give_up(item, target)
         return items
 

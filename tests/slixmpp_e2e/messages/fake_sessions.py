@@ -200,6 +200,8 @@ class FakeSessions:
             lambda account: not account.startswith("stranger"),
             seconds=300.0,
             max_bytes=max_bytes,
+            patience=0.0,
+            may_open=lambda account: True,
         )
         for driver in drivers:
             self.add(driver)

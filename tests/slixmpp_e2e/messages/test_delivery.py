@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from slixmpp import ClientXMPP
 
-from slixmpp_e2e.errors import NotSent, NotSentReason, PeerOffline
-from tests.slixmpp_e2e.env import Env, Events, block, e2e, jingle, turns, until
+from slixmpp_e2e.errors import NotSent, NotSentReason, PeerOffline, RefusedByPolicy
+from tests.slixmpp_e2e.env import BOB, Env, Events, block, e2e, jingle, turns, until
 from xmpp_e2e.errors import BytestreamFailed
+from xmpp_loopback import offline
 
 
 class Told:
@@ -188,3 +189,39 @@ async def test_a_stanza_that_went_in_plaintext_or_failed_tells_so(env: Env) -> N
     await env.settle(alice, bob)
     assert (plain["e2e"]["delivery"], plain["e2e"]["session"]) == ("plaintext", None)
     assert (failing["e2e"]["delivery"], failing["e2e"]["error"]) == ("failed", error)
+
+
+async def test_who_is_away_for_a_moment_loses_nothing(env: Env) -> None:
+    """A peer who is known, and offline: what is for them waits a while."""
+    alice, bob, of_alice, _ = await open_both(env, offline_seconds=60)
+    gone = Events(alice, "e2e_session_closed")
+    await offline(bob)
+    await gone.take()
+    for to in (bob.boundjid.full, bob.boundjid.bare):
+        alice.send_message(mto=to, mbody=f"for {to}", mtype="chat")
+    await env.settle(alice)
+    assert not len(of_alice.failed)
+    again = await env.client(env.bob)
+    heard = Events(again, "message")
+    assert set(await heard.bodies(2)) == {f"for {BOB}", "for bob@localhost"}
+    assert not env.in_clear("for bob")
+
+
+async def test_who_stays_away_is_not_waited_for_for_ever(env: Env) -> None:
+    alice, bob, of_alice, _ = await open_both(env, offline_seconds=0.2)
+    await offline(bob)
+    for _ in range(2):
+        alice.send_message(mto=bob.boundjid.bare, mbody="in vain", mtype="chat")
+        assert isinstance((await of_alice.failed.take()).error, PeerOffline)
+
+
+async def test_what_was_not_acknowledged_is_not_resent_where_the_policy_is_off_by_now(env: Env) -> None:
+    alice, bob, of_alice, _ = await open_both(env)
+    env.hold(block)
+    say(alice, bob, "maybe it came")
+    await env.settle(alice)
+    e2e(alice).set_policy(bob.boundjid.bare, "off")
+    for session in e2e(alice).sessions(bob.boundjid.bare):
+        session._driver.abort_unreachable(BytestreamFailed("cut"))
+    assert isinstance((await of_alice.failed.take()).error, RefusedByPolicy)
+    assert not e2e(alice).sessions(bob.boundjid.bare)
