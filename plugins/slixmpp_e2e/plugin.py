@@ -80,6 +80,7 @@ class E2E(BasePlugin):
             adapter.guard_registration(self.xmpp, self.name, self._check_same),
             adapter.guard_handlers(self.xmpp, self._check_event),
             adapter.guard_disconnect(self.xmpp, lambda: client.flusher.must_finish, client.flusher.finish),
+            adapter.guard_send_queue(self.xmpp, client.streams.take_early),
         )
         for event, handler in self._handlers.items():
             self.xmpp.add_event_handler(event, handler)

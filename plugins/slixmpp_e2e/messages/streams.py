@@ -35,6 +35,11 @@ class StreamChanges:
         self._kept: list[StanzaBase] = []
         """What waits for the next stream."""
 
+    def take_early(self, stanza: StanzaBase) -> None:
+        """The stream is about to be lost: take what has not come to our filter. Other plugins' filters do not see it; what
+        leaves in plaintext is lost, as without us."""
+        self._outgoing.filter_outgoing(stanza)
+
     def on_lost(self, error: E2EError, *, keep: bool = False) -> None:
         """The stream is over, and every path with it. What waits fails, or (``keep``) waits for the next stream."""
         waiting = self._queue.pause()

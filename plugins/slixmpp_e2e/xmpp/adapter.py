@@ -33,7 +33,7 @@ _FRONT = -1_000_000
 
 OLDEST, TOO_NEW = (1, 17), (2,)
 """The slixmpp versions that are accepted: from the first on, before the second, as pyproject.toml says to pip."""
-_NEEDED = ("_build_stanza", "add_filter", "del_filter", "recv_stanza", "send_raw", "waiting_queue")
+_NEEDED = ("_build_stanza", "add_filter", "del_filter", "recv_stanza", "_reset_sendq", "send_raw", "waiting_queue")
 
 
 def check_version() -> None:
@@ -103,6 +103,20 @@ def guard_disconnect(
 
     xmpp.disconnect = disconnect  # type: ignore[method-assign]
     return end
+
+
+def guard_send_queue(xmpp: BaseXMPP, take: Callable[[StanzaBase], object]) -> Callable[[], None]:
+    """Give ``take`` what slixmpp would throw away when the stream is lost: what was sent just before, and has yet to come to
+    the filters. Return what ends that."""
+
+    def rescue() -> None:
+        while not xmpp.waiting_queue.empty():
+            data, use_filters = xmpp.waiting_queue.get_nowait()
+            xmpp.waiting_queue.task_done()  # slixmpp forgets that, and join() would wait for ever
+            if use_filters and isinstance(data, StanzaBase):
+                take(data)
+
+    return _call_before(xmpp, "_reset_sendq", rescue)
 
 
 def _call_before(target: Any, method: str, check: Callable[..., None]) -> Callable[[], None]:
