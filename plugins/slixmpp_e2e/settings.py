@@ -61,9 +61,9 @@ path, or None for the default one of the account; ``key_protection`` says what p
 ``queue_seconds`` bounds how long a stanza waits for its session (five minutes: a person may have to act), and for the next one
 when its own has ended before the peer had acknowledged it. ``queue_on_new_stream`` is ``"fail"`` or ``"reopen"``, for stanzas
 that wait, or were not acknowledged, when the client's stream is lost. ``offline_seconds`` bounds how long a stanza waits for a
-peer who is offline and must not get it in plaintext: their client may be connecting again. ``disconnect_seconds`` bounds how long
-``disconnect()`` waits for what was sent before: as long as a server with a low limit needs for some messages. The rest are
-timeouts and limits (docs/bounds.md)."""
+peer who is offline and must not get it in plaintext: their client may be connecting again. ``disconnect_seconds`` bounds how
+long ``disconnect()`` waits for what was sent before: as long as a server with a low limit needs for some messages. The rest
+are timeouts and limits (docs/bounds.md)."""
 
 CHANGEABLE = frozenset(
     {

@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from typing import Any
 
 from slixmpp.basexmpp import BaseXMPP
 
 from slixmpp_e2e.errors import NotSent, NotSentReason
 from slixmpp_e2e.messages.queue import SendQueue
 from slixmpp_e2e.sessions.registry import SessionRegistry
+from slixmpp_e2e.xmpp import adapter
 from xmpp_e2e.errors import E2EError
 
 
 class Flusher:
     """Lets nothing be lost that a program has sent before it goes."""
 
-    def __init__(self, xmpp: BaseXMPP, queue: SendQueue, registry: SessionRegistry, seconds: float) -> None:
-        """``seconds``: how long a program that disconnects is kept at most."""
+    def __init__(
+        self,
+        xmpp: BaseXMPP,
+        queue: SendQueue,
+        registry: SessionRegistry,
+        seconds: float,
+        give_up: Callable[[E2EError], None],
+        is_kept: Callable[[], bool],
+    ) -> None:
+        """``seconds``: how long a program that disconnects is kept at most.
+        ``give_up`` lets fail what is kept for the next stream, ``is_kept`` whether anything is."""
         self._xmpp, self._queue, self._registry, self.seconds = xmpp, queue, registry, seconds
+        self._give_up, self._is_kept = give_up, is_kept
         self._flushing = 0
 
     @property
@@ -47,23 +60,30 @@ class Flusher:
 
     @property
     def must_finish(self) -> bool:
-        """Return whether there is anything to wait for before the client may disconnect."""
-        queued = not self._xmpp.waiting_queue.empty()
-        return queued or bool(self._queue.outstanding) or any(True for _ in self._registry)
+        """Return whether there is anything to wait for, or to tell, before the client may disconnect."""
+        return adapter.has_queued(self._xmpp) or bool(self._queue.outstanding) or any(True for _ in self._registry) or self._is_kept()
 
     async def finish(self) -> None:
         """Wait until all is acknowledged, for a while, and end all sessions. What is left then has failed."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self.seconds):
-                await self.flush()
         left = NotSent(f"the program disconnects, and has waited {self.seconds:g} seconds", NotSentReason.DISCONNECTED)
-        self._queue.fail_all(left)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self.seconds):
-                await self.close()
+        if self._xmpp.session_bind_event.is_set():
+            await self._until_lost(self.flush())
+            self._queue.fail_all(left)
+            await self._until_lost(self.close())
+        else:
+            left = NotSent("the program disconnects, and has no connection any more", NotSentReason.DISCONNECTED)
         for driver in self._registry:
             driver.abort_unreachable(left)
+        self._give_up(left)
         self._queue.fail_all(left)
+
+    async def _until_lost(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do it for a while, and not without a connection."""
+        task = asyncio.ensure_future(work)
+        await asyncio.wait({task, self._xmpp.disconnected}, timeout=self.seconds, return_when=asyncio.FIRST_COMPLETED)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
     def cancel(self, account: str) -> int:
         """Withdraw what waits for an account. Return the number of stanzas."""

@@ -76,8 +76,12 @@ def guard_handlers(xmpp: BaseXMPP, check: Callable[[str], None]) -> Callable[[],
 def guard_disconnect(
     xmpp: BaseXMPP, must_finish: Callable[[], bool], finish: Callable[[], Awaitable[None]]
 ) -> Callable[[], None]:
-    """Let ``disconnect()`` wait for ``finish()`` first, if it must; return what ends that. It returns a future in any case."""
-    original, finishing = xmpp.disconnect, set[asyncio.Future[Any]]()
+    """Let ``disconnect()`` wait for ``finish()`` first, if it must; return what ends that. It returns a future in any case.
+
+    Not while slixmpp reconnects: it does so because the connection is dead, and what waits goes on with the next one.
+    """
+    original, finishing, reconnect = xmpp.disconnect, set[asyncio.Future[Any]](), xmpp.reconnect
+    reconnecting = False
 
     async def finish_first(*args: Any, **kwargs: Any) -> None:
         try:
@@ -90,18 +94,29 @@ def guard_disconnect(
     ) -> asyncio.Future[Any]:
         if finishing and not ignore_send_queue:
             return next(iter(finishing))
-        if ignore_send_queue or not wait or not xmpp.transport or not must_finish():
+        if ignore_send_queue or not wait or reconnecting or not must_finish():
             return original(wait, reason, ignore_send_queue)
         task = asyncio.ensure_future(finish_first(wait, reason), loop=xmpp.loop)
         finishing.add(task)
         task.add_done_callback(finishing.discard)
         return task
 
-    def end() -> None:
-        if vars(xmpp).get("disconnect") is disconnect:
-            del xmpp.disconnect
+    def reconnect_at_once(*args: Any, **kwargs: Any) -> None:
+        nonlocal reconnecting
+        reconnecting = True
+        try:
+            reconnect(*args, **kwargs)
+        finally:
+            reconnecting = False
 
-    xmpp.disconnect = disconnect  # type: ignore[method-assign]
+    replaced: dict[str, Any] = {"disconnect": disconnect, "reconnect": reconnect_at_once}
+
+    def end() -> None:
+        for name, ours in replaced.items():
+            if vars(xmpp).get(name) is ours:
+                delattr(xmpp, name)
+
+    vars(xmpp).update(replaced)
     return end
 
 
@@ -224,6 +239,11 @@ def count_as_handled(xmpp: BaseXMPP, stanza: StanzaBase, incoming: Any) -> None:
     filters = _filters(xmpp, "in")
     if filters.index(incoming) < filters.index(management._handle_incoming):
         management._handle_incoming(stanza)
+
+
+def has_queued(xmpp: BaseXMPP) -> bool:
+    """Return whether anything waits in slixmpp's queues, and has not come to the filters."""
+    return not xmpp.waiting_queue.empty() or bool(vars(xmpp)["_XMLStream__queued_stanzas"])
 
 
 def drop_queued(xmpp: BaseXMPP, admitted: Callable[[StanzaBase], bool]) -> None:

@@ -225,3 +225,33 @@ async def test_what_was_not_acknowledged_is_not_resent_where_the_policy_is_off_b
         session._driver.abort_unreachable(BytestreamFailed("cut"))
     assert isinstance((await of_alice.failed.take()).error, RefusedByPolicy)
     assert not e2e(alice).sessions(bob.boundjid.bare)
+
+
+async def test_a_program_that_goes_without_a_connection_is_told(env: Env) -> None:
+    """What waits for the next stream, or was not acknowledged in the last one, fails when the program disconnects for good."""
+    alice, bob, of_alice, _ = await open_both(env)
+    env.hold(block)
+    lost = Events(alice, "disconnected")
+    say(alice, bob, "one")
+    await env.settle(alice)
+    alice.abort()
+    await lost.take()
+    say(alice, bob, "two")
+    await until(alice.disconnect())
+    failures = [await of_alice.failed.take() for _ in range(2)]
+    assert {event.stanza["body"] for event in failures} == {"one", "two"}
+
+
+async def test_a_client_that_reconnects_does_not_wait(env: Env) -> None:
+    """A dead connection, of which slixmpp has heard by a ping: what was not acknowledged goes on with the next one."""
+    alice, bob, of_alice, of_bob = await open_both(env)
+    held = env.hold(block)
+    say(alice, bob, "one")
+    await held.caught()
+    env.server.hooks.remove(held)
+    started = Events(alice, "session_start")
+    alice.reconnect(0.0, "ping timeout")
+    await started.take()
+    alice.send_presence()
+    assert await bodies(of_alice.delivered, 1) == ["one"]
+    assert await of_bob.heard.bodies(1) == ["one"]

@@ -40,7 +40,7 @@ async def test_each_stanza_whose_policy_cannot_be_read_fails_once(env: Env) -> N
         event = await failed.take()
         assert event.stanza["body"] == str(number)
         assert isinstance(event.error, StoreError)
-    assert not e2e(alice)._client.queue._waiting
+    assert not e2e(alice)._client.queue.outstanding
 
 
 async def test_all_that_wait_are_told(env: Env) -> None:
