@@ -83,23 +83,16 @@ def end_of_session(peer: str, error: E2EError | None) -> E2EError:
     return error or NotSent(f"the session with {peer} has ended", NotSentReason.SESSION_CLOSED)
 
 
-_PASSING = frozenset(
-    {
-        Code.SESSION_CANCELLED,
-        Code.PEER_REFUSED,
-        Code.BYTESTREAM_FAILED,
-        Code.BYTESTREAM_VIOLATION,
-        Code.TIMEOUT,
-        Code.UNCLEAN_CLOSE,
-        Code.AUTHENTICATION_FAILED,
-    }
-)
-"""A block that was lost on the way shows as a violation, a peer that gives up for some reason as a failed authentication."""
+_PATH = frozenset({Code.SESSION_CANCELLED, Code.BYTESTREAM_FAILED, Code.BYTESTREAM_VIOLATION, Code.UNCLEAN_CLOSE})
+"""What a lost path looks like: a block that was lost on the way shows as a violation."""
+_PASSING = _PATH | {Code.PEER_REFUSED, Code.TIMEOUT, Code.AUTHENTICATION_FAILED}
+"""What else ends an open session, and not the next one: a peer that gives up does not say why."""
 
 
-def is_passing(error: E2EError | None) -> bool:
-    """Return whether a session ended over what may be over with the next one: its path, not trust, order or memory."""
-    return error is None or isinstance(error, NotSent) or error.code in _PASSING
+def is_passing(error: E2EError | None, *, opened: bool) -> bool:
+    """Return whether a session ended over what may be over with the next one: its path, not trust, order or memory. A peer who
+    refuses a session that is not open yet has decided."""
+    return error is None or isinstance(error, NotSent) or error.code in (_PASSING if opened else _PATH)
 
 
 class MemoryExceeded(E2EError):

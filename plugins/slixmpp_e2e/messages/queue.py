@@ -33,7 +33,6 @@ from xmpp_e2e.errors import E2EError, LocalError
 from xmpp_e2e.stream import writer
 
 _REQUEST_SESSION_ENDED = "the session in which the request came has ended"
-_PENDING = (Delivery.QUEUED, Delivery.SENT)
 
 
 @dataclass(frozen=True)
@@ -196,53 +195,59 @@ class SendQueue:
         self._queues.tell_change(driver.target)
 
     def _on_acknowledged(self, item: QueuedStanza, target: Target, driver: SessionDriver) -> None:
+        if item.delivery[target] is not Delivery.SENT:
+            return  # its sender was told that it failed
         item.delivery[target] = Delivery.DELIVERED
         item.acknowledged_by.append(driver)
         self._left.forget(item, target)
         self._settle(item, None)
 
     def _on_end(self, driver: SessionDriver, error: E2EError | None, *, opened: bool) -> None:
-        target, passing = driver.target, is_passing(error)
+        target, passing = driver.target, is_passing(error, opened=opened)
         if not opened:
             self._routes.mark_unreachable(target)
         failure = end_of_session(driver.peer, error)
         successor = self._registry.successor(driver)
         place = successor.target if successor is not None else target
+        given_up = []
         for sent in driver.core.unacknowledged:
-            if isinstance(sent.tag, _Sent):
-                self._leave(sent.tag.item, sent.tag.target, place, failure if not passing else None)
+            if isinstance(sent.tag, _Sent) and sent.tag.item.delivery[sent.tag.target] is Delivery.SENT:
+                reason = failure if not passing else self._leave(*sent.tag, place)
+                if reason is not None:
+                    self._left.give_up(*sent.tag)
+                    given_up.append((sent.tag.item, reason))
+        for item, reason in given_up:
+            self._settle(item, reason)
         if self._registry.best_with(target) is None and not (opened and passing):
             self._fail(target, failure)
 
-    def _leave(self, item: QueuedStanza, target: Target, place: Target, failure: E2EError | None) -> None:
-        """A stanza was sent in a session that has ended, and not acknowledged: the next session with ``place`` sends it again.
-        If there is no room for it to wait, or with a ``failure``, it has failed."""
-        if item.delivery[target] is not Delivery.SENT:
-            return
+    def _leave(self, item: QueuedStanza, target: Target, place: Target) -> NotSent | None:
+        """Let the next session with ``place`` send again what was sent in one that has ended, and not acknowledged. Return why
+        not, if there is no room for it to wait."""
         try:
-            if failure is not None:
-                raise failure
             if item.deadline is None:
                 item.size, item.shares = item.sent[target].size, self._limits.shares(item.to)
                 self._limits.begin(item)
-        except E2EError as error:
-            self._left.give_up(item, target)
-            self._settle(item, error)
-        else:
-            self._left.add(item, target, place)
-            self._queues.start(place)
+        except NotSent as full:
+            return full
+        self._left.add(item, target, place)
+        self._queues.start(place)
+        return None
 
     def _fail(self, target: Target, error: E2EError) -> None:
-        """There is no session with this target any more. What waits for it goes to another device of the account to which it
-        is addressed, if there is one by now; else it fails."""
+        """There is no session with this target any more. What waits for it, and has been sent nowhere, goes to another device of
+        the account to which it is addressed, if there is one by now; else it fails."""
         self._routes.forget_target(target)
+        nowhere = []
         for item in self._queues.waiting.pop(target, ()):
             item.delivery[target] = Delivery.FAILED
-            if item.is_anywhere(*_PENDING, Delivery.DELIVERED) or item.to != bare(item.to):
-                self._settle(item, error)
+            if item.sent or item.is_anywhere(Delivery.QUEUED) or item.to != bare(item.to):
+                nowhere.append(item)
             else:
                 item.error = error
                 self._search.find(item)
+        for item in nowhere:
+            self._settle(item, error)
 
     # --- the client's stream, and presence -------------------------------------------------------------------------
 
@@ -255,9 +260,11 @@ class SendQueue:
         taken = []
         for item in waiting:
             self._withdraw(item)
-            if not item.is_anywhere(Delivery.SENT, Delivery.DELIVERED):
+            if not item.sent:
                 self._end(item)
                 taken.append(item.stanza)
+        for item in waiting:
+            self._settle(item, item.error or NotSent("the stream is over", NotSentReason.SESSION_CLOSED))
         return taken
 
     def resume(self, own_jid: str | None) -> None:
@@ -373,7 +380,7 @@ class SendQueue:
 
     def _settle(self, item: QueuedStanza, error: E2EError | None) -> None:
         """Let go of a stanza once it is decided at all targets. It has failed if it reached none."""
-        if item.is_anywhere(Delivery.QUEUED) or item.left:
+        if item.is_over or item.left or item.is_anywhere(Delivery.QUEUED):
             return
         self._limits.end(item)
         if item.is_anywhere(Delivery.SENT):
@@ -385,5 +392,6 @@ class SendQueue:
             self._senders.failed(item.stanza, error)
 
     def _end(self, item: QueuedStanza) -> None:
+        item.is_over = True
         self._limits.end(item)
         self.outstanding.end(bare(item.to))

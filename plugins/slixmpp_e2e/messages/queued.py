@@ -61,6 +61,8 @@ class QueuedStanza:
     acknowledged_by: list[SessionDriver] = field(default_factory=list)
     error: E2EError | None = None
     """Why it did not go to the last target that failed."""
+    is_over: bool = False
+    """True once its sender has been told what became of it, or has it back."""
 
     def is_anywhere(self, *states: Delivery) -> bool:
         """Return whether it is in one of these states at any target."""

@@ -76,6 +76,8 @@ class TargetQueues:
     def resume(self) -> None:
         """There is a stream again."""
         self._is_stopped = False
+        for target in self.waiting:
+            self.start(target)
 
     async def _deliver(self, target: Target) -> None:
         """Send what waits for a target, as its sessions let it. Nothing waits for it afterwards."""

@@ -182,6 +182,7 @@ async def test_a_new_device_of_a_peer_with_one(env: Env, verified: bool, change:
     two = await env.client(TWO)
     await env.settle(two, alice)
     changed, failed = Events(alice, "e2e_key_changed"), Events(alice, "e2e_send_failed")
+    delivered = Events(alice, "e2e_delivered")
     heard = {device: Events(device, "message") for device in (one, two)}
     for number in range(2):
         alice.send_message(mto=BOB, mbody=f"message number {number}")
@@ -196,6 +197,8 @@ async def test_a_new_device_of_a_peer_with_one(env: Env, verified: bool, change:
         await env.settle(alice, two)
         assert len(heard[two]) == 0
         assert [session.peer for session in e2e(alice).sessions()] == [ONE]
+        if change == "reject":  # with the pin a session ends whose key is not verified
+            assert [(await delivered.take()).sessions[0].peer for _ in range(2)] == [ONE, ONE]
         await e2e(alice).trust.pin(BOB, e2e(two).fingerprint)
     if change == "reject":
         alice.send_message(mto=BOB, mbody="after the pin")

@@ -24,13 +24,13 @@ from tests.slixmpp_e2e.messages.fake_sessions import (
     message,
     through,
 )
-from xmpp_e2e.errors import E2EError, InvalidStanza, PeerRefused
+from xmpp_e2e.errors import E2EError, InvalidStanza, PeerRefused, UntrustedKey
 from xmpp_e2e.states import State
 from xmpp_e2e.stream import writer
 
 SIZE = len(writer.element(message("0", BARE).xml))
 """Of a message with one letter."""
-REFUSED = PeerRefused("no")
+REFUSED, DOUBTED = PeerRefused("no"), UntrustedKey("no")
 
 
 async def test_a_route_is_sought_once_and_then_known() -> None:
@@ -40,6 +40,7 @@ async def test_a_route_is_sought_once_and_then_known() -> None:
     assert (one.sent, fake.sought) == (["0", "1"], [BARE])
     fake.send("2")
     assert (one.sent, fake.sought) == (["0", "1", "2"], [BARE])
+    await turns()
     assert fake.is_empty()
 
 
@@ -93,9 +94,9 @@ async def test_what_waits_for_a_session_that_ends_fails_with_it() -> None:
     one.close()
     await turns(6)
     assert (fake.offered, fake.recorder.failed) == ([], [])
-    fake.end(one, REFUSED)
+    fake.end(one, DOUBTED)
     await turns(6)
-    assert (fake.offered, fake.recorder.failed, one.sent) == ([], [("x", REFUSED)], [])
+    assert (fake.offered, fake.recorder.failed, one.sent) == ([], [("x", DOUBTED)], [])
     assert fake.is_empty()
 
 
@@ -180,9 +181,9 @@ async def test_the_routes_to_a_device_that_is_gone_are_forgotten() -> None:
     fake.found |= {ONE: through(ONE), BARE: through(ONE)}
     for address in (ONE, BARE):
         await fake.say("x", to=address)
-    fake.end(two, REFUSED)
+    fake.end(two, DOUBTED)
     assert len(fake.routes.known) == 2
-    fake.end(one, REFUSED)
+    fake.end(one, DOUBTED)
     assert len(fake.routes.known) == 0
 
 
@@ -275,9 +276,10 @@ async def test_an_early_stanza_counts_as_sent_if_the_session_opens_and_as_lost_i
 async def test_an_early_stanza_is_lost_if_the_session_opens_and_ends_in_one_turn() -> None:
     """The peer, who ended it at once, may not have delivered it."""
     fake = FakeSessions(one := FakeDriver(ONE, state=State.SENT_DONE_EARLY))
+    one.acknowledges = False
     await fake.say("0")
     fake.open(one)
-    fake.end(one, error := PeerRefused("no"))
+    fake.end(one, error := UntrustedKey("no"))
     await turns(6)
     assert fake.recorder.failed == [("0", error)]
     assert fake.is_empty()
@@ -288,7 +290,7 @@ async def test_what_waits_for_a_device_that_fails_goes_to_another_that_has_come_
     await fake.say("hello")
     fake.add(two := FakeDriver(TWO))
     fake.found[BARE] = through(ONE, TWO)
-    fake.end(one, REFUSED)
+    fake.end(one, DOUBTED)
     await turns(6)
     assert (two.sent, fake.sought, fake.recorder.failed) == (["hello"], [BARE, BARE], [])
     assert fake.offered == []
@@ -302,7 +304,7 @@ async def test_a_session_that_fails_never_falls_back_to_plaintext(then: Route | 
     fake.found[ONE] = through(ONE)
     await fake.say("hello", to=address)
     fake.found[address] = then
-    fake.end(one, error := PeerRefused("no"))
+    fake.end(one, error := UntrustedKey("no"))
     await turns(6)
     assert (fake.recorder.failed, fake.recorder.plaintext, fake.offered) == ([("hello", error)], [], [])
     assert fake.sought == [address] * (2 if address == BARE else 1)
@@ -314,13 +316,13 @@ async def test_what_another_device_has_or_may_get_is_not_sought_elsewhere_and_no
     first = FakeDriver(ONE, state=State.SENT_DONE_EARLY if state == "early" else State.OPEN, room=0 if state == "waits" else 1)
     fake = FakeSessions(first, second := FakeDriver(TWO, room=0))
     await fake.say("hello")
-    fake.end(second, REFUSED)
+    fake.end(second, DOUBTED)
     await turns(6)
     assert (fake.sought, fake.recorder.failed) == ([BARE], [])
     first.give_room()
     fake.open(first)
     await turns(6)
-    fake.end(first, REFUSED)
+    fake.end(first, DOUBTED)
     assert (first.sent, fake.recorder.failed) == (["hello"], [])
     assert fake.is_empty()
 
@@ -331,7 +333,7 @@ async def test_what_went_early_to_one_device_and_to_no_other_is_reported_once(ea
     await fake.say("hello")
     for driver in (one, two) if early_first else (two, one):
         assert fake.recorder.failed == []
-        fake.end(driver, error := PeerRefused(driver.peer))
+        fake.end(driver, error := UntrustedKey(driver.peer))
     await turns(6)
     assert (fake.recorder.failed, fake.sought) == ([("hello", error)], [BARE])
     assert fake.is_empty()
@@ -354,12 +356,14 @@ async def test_an_answer_goes_through_its_session_behind_what_waits_there() -> N
     assert fake.is_empty()
 
 
-async def test_an_answer_that_waited_does_not_move_to_a_newer_session() -> None:
+async def test_an_answer_that_waited_does_not_move_to_another_key() -> None:
     fake = FakeSessions(one := FakeDriver(ONE, room=0))
     fake.found[ONE] = through(ONE)
     fake.queue.reply(message("answer"), one)
     await fake.say("message", to=ONE)
-    fake.add(newer := FakeDriver(ONE))
+    one.close()
+    fake.end(one)
+    fake.add(newer := FakeDriver(ONE, key=bytes([1]) * 32))
     await turns(6)
     assert newer.sent == ["message"]
     assert fake.recorder.kinds == [("answer", NotSentReason.SESSION_CLOSED)]
@@ -369,9 +373,9 @@ async def test_an_answer_that_waited_does_not_move_to_a_newer_session() -> None:
 async def test_an_answer_dies_with_its_session() -> None:
     fake = FakeSessions(one := FakeDriver(ONE, room=0), FakeDriver(TWO))
     fake.queue.reply(message("answer"), one)
-    fake.end(one)
+    fake.end(one, DOUBTED)
     await turns(6)
-    assert fake.recorder.kinds == [("answer", NotSentReason.SESSION_CLOSED)]
+    assert fake.recorder.kinds == [("answer", UntrustedKey)]
     assert (fake.offered, fake.sought) == ([], [])
     assert fake.is_empty()
 
@@ -486,7 +490,7 @@ async def test_the_deadline_of_what_has_failed_already_tells_why_it_failed() -> 
     fake = FakeSessions(one := FakeDriver(ONE, room=0))
     await fake.say("hello")
     fake.may_find.clear()
-    fake.end(one, error := PeerRefused("no"))
+    fake.end(one, error := UntrustedKey("no"))
     fake.loop.advance(300)
     assert fake.recorder.failed == [("hello", error)]
     fake.may_find.set()
@@ -528,6 +532,7 @@ async def test_a_search_that_was_ended_takes_nothing_from_the_next() -> None:
     fake.may_find.clear()
     await fake.say("old")
     assert [stanza["body"] for stanza in fake.queue.pause()] == ["old"]
+    fake.queue.resume(ALICE)
     await fake.say("new")
     fake.may_find.set()
     await turns(6)
@@ -555,7 +560,7 @@ async def test_a_handler_of_a_failure_may_send_again() -> None:
         await fake.say("0", LARGE if breaks == "stanza" else "1")
         match breaks:
             case "session":
-                fake.end(one, REFUSED)
+                fake.end(one, DOUBTED)
             case "deadline":
                 fake.loop.advance(300)
         one.give_room()
@@ -588,7 +593,7 @@ async def test_a_handler_of_a_failure_may_end_everything(breaks: str) -> None:
     await turns(6)
     if breaks == "session":
         fake.found[BARE] = PLAINTEXT
-        fake.end(one, REFUSED)
+        fake.end(one, DOUBTED)
     one.give_room()
     await turns(12)
     over = [body for body, _ in fake.recorder.failed] + [stanza["body"] for stanza in taken]
