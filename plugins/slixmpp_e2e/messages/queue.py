@@ -235,8 +235,8 @@ class SendQueue:
         return None
 
     def _fail(self, target: Target, error: E2EError) -> None:
-        """There is no session with this target any more. What waits for it, and has been sent nowhere, goes to another device of
-        the account to which it is addressed, if there is one by now; else it fails."""
+        """There is no session with this target any more. What waits for it, and was sent nowhere, goes to another device of the
+        account to which it is addressed, if there is one by now; else it fails."""
         self._routes.forget_target(target)
         nowhere = []
         for item in self._queues.waiting.pop(target, ()):
