@@ -61,7 +61,8 @@ class Flusher:
     @property
     def must_finish(self) -> bool:
         """Return whether there is anything to wait for, or to tell, before the client may disconnect."""
-        return adapter.has_queued(self._xmpp) or bool(self._queue.outstanding) or any(True for _ in self._registry) or self._is_kept()
+        waits = adapter.has_queued(self._xmpp) or bool(self._queue.outstanding) or self._is_kept()
+        return waits or any(True for _ in self._registry)
 
     async def finish(self) -> None:
         """Wait until all is acknowledged, for a while, and end all sessions. What is left then has failed."""
