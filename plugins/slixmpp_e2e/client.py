@@ -17,7 +17,8 @@ from slixmpp_e2e.messages.flusher import Flusher
 from slixmpp_e2e.messages.incoming import IncomingFilter
 from slixmpp_e2e.messages.iq_tracking import IqTracker
 from slixmpp_e2e.messages.outgoing import OutgoingFilter
-from slixmpp_e2e.messages.queue import Senders, SendQueue
+from slixmpp_e2e.messages.queue import SendQueue
+from slixmpp_e2e.messages.queued import Senders
 from slixmpp_e2e.messages.room_questions import RoomQuestions
 from slixmpp_e2e.messages.rooms import MucRooms
 from slixmpp_e2e.messages.routing import RouteCache, Router
@@ -170,13 +171,23 @@ class Client:
             self._rooms,
         )
         self.routes = RouteCache(self.router, self._clock)
-        self._outgoing = OutgoingFilter(xmpp, self._channel, self._rooms, self._iqs, self.peers, self.routes, self._failures)
+        self._outgoing = OutgoingFilter(
+            xmpp, self._channel, self._rooms, self._iqs, self.peers, self.routes, self._failures, self._emitter
+        )
         self.queue = SendQueue(
             self._loop,
             self.routes,
             self.registry,
             self._iqs,
-            Senders(self._outgoing.write_plaintext, self._failures.report, self._on_sent, self._on_delivered),
+            Senders(
+                self._outgoing.write_plaintext,
+                self._failures.report,
+                self._on_sent,
+                self._on_delivered,
+                self._outgoing.copy_in_plaintext,
+                self._outgoing.may_fall_back,
+                self._outgoing.fall_back,
+            ),
             # not `is_known`: whoever has once used encryption with us is known, and any stranger can
             self.allow_list.has_place,
             seconds=settings.queue_seconds,
@@ -223,6 +234,7 @@ class Client:
             self._emitter,
             self.sessions.token_of,
             self.changes.on_presence,
+            self.routes.note_plaintext_from,
         )
         self.streams = StreamChanges(
             xmpp, self._channel, self._presence, self._rooms, self.registry, self._outgoing, self.queue, self._failures
@@ -249,7 +261,7 @@ class Client:
             events.VerificationRequested: (verifier,),
             events.PeerSasResult: (),
             events.SasInterrupted: (),
-            events.VerificationRequired: (verifier,),
+            events.VerificationRequired: (queue, verifier),
             events.SessionOpened: (*own, sessions, registry, admission, queue, announcer),
             events.StanzaReceived: (self._incoming,),
             events.StanzasAcknowledged: (queue,),

@@ -95,6 +95,19 @@ def is_passing(error: E2EError | None, *, opened: bool) -> bool:
     return error is None or isinstance(error, NotSent) or error.code in (_PASSING if opened else _PATH)
 
 
+_PATH = frozenset({Code.BYTESTREAM_FAILED, Code.BYTESTREAM_VIOLATION, Code.UNCLEAN_CLOSE})
+_PEER = frozenset({Code.PEER_REFUSED, Code.PEER_BUSY, Code.PEER_INCOMPATIBLE, Code.UNSUPPORTED_TRANSPORT, Code.TIMEOUT})
+_OURS = frozenset({NotSentReason.SESSION_CLOSED, NotSentReason.TOO_MANY_SESSIONS})
+
+
+def is_for_want_of_path(error: E2EError, *, hellos_checked: bool) -> bool:
+    """Return whether no session came to be because its path failed or the peer wants none, and not because a key or a proof was
+    doubted. Once the hellos are checked, a peer that refuses, or waits, may doubt ours."""
+    if isinstance(error, NotSent):
+        return error.reason in _OURS
+    return error.code in _PATH or (error.code in _PEER and not hellos_checked)
+
+
 class MemoryExceeded(E2EError):
     """A session gave up because it, or others with it, held too much for a peer."""
 

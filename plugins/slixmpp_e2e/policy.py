@@ -17,6 +17,8 @@ class Policy(enum.Enum):
 
     OFF = "off"
     """Plain XMPP in both directions, and no sessions are accepted."""
+    OPPORTUNISTIC = "opportunistic"
+    """Encrypted with every peer who can, and in plaintext with all others: for programs that must deliver."""
     PREFER = "prefer"
     """Encrypted with every peer who can; never silently plaintext with a known E2E peer."""
     REQUIRE = "require"
@@ -39,7 +41,7 @@ _IMPLIED = {TrustModel.SERVER_TRUSTED: Policy.OFF, TrustModel.SERVER_UNTRUSTED: 
 def check_combination(policy: Policy | None, trust_model: TrustModel | None) -> None:
     """Raise ValueError if a policy and a trust model contradict each other. None: nothing is said about it."""
     match policy, trust_model:
-        case (Policy.OFF | Policy.PREFER, TrustModel.SERVER_UNTRUSTED):
+        case (Policy.OFF | Policy.OPPORTUNISTIC | Policy.PREFER, TrustModel.SERVER_UNTRUSTED):
             raise ValueError(
                 f"`server-untrusted` trusts the server with nothing, but the policy `{policy.value}` lets it read and write"
                 " plaintext: leave the policy out, or make it `require`"
@@ -56,7 +58,8 @@ class Outgoing(enum.Enum):
     PLAINTEXT = "plaintext"
     """Sent as plain XMPP, with assurance ``none``."""
     ENCRYPT = "encrypt"
-    """Queued while a session opens. If that fails: ``e2e_send_failed``, never plaintext."""
+    """Queued while a session opens. If that fails: ``e2e_send_failed``, never plaintext. But under OPPORTUNISTIC, if only the
+    path or the peer was wanting (``is_for_want_of_path()``): plaintext, and ``e2e_plaintext_sent``."""
     FAIL_UNAVAILABLE = "fail-unavailable"
     """``e2e_send_failed`` at once, never plaintext: both must be online, and a sender should not wait in vain."""
 
@@ -87,15 +90,19 @@ class Situation(enum.Enum):
 
 OUTGOING: dict[tuple[Situation, Policy], Outgoing] = {
     (Situation.ADVERTISES, Policy.OFF): Outgoing.PLAINTEXT,
+    (Situation.ADVERTISES, Policy.OPPORTUNISTIC): Outgoing.ENCRYPT,
     (Situation.ADVERTISES, Policy.PREFER): Outgoing.ENCRYPT,
     (Situation.ADVERTISES, Policy.REQUIRE): Outgoing.ENCRYPT,
     (Situation.NEVER_SEEN, Policy.OFF): Outgoing.PLAINTEXT,
+    (Situation.NEVER_SEEN, Policy.OPPORTUNISTIC): Outgoing.PLAINTEXT,
     (Situation.NEVER_SEEN, Policy.PREFER): Outgoing.PLAINTEXT,
     (Situation.NEVER_SEEN, Policy.REQUIRE): Outgoing.FAIL_UNAVAILABLE,
     (Situation.KNOWN_BUT_NOT_ADVERTISING, Policy.OFF): Outgoing.PLAINTEXT,
+    (Situation.KNOWN_BUT_NOT_ADVERTISING, Policy.OPPORTUNISTIC): Outgoing.PLAINTEXT,
     (Situation.KNOWN_BUT_NOT_ADVERTISING, Policy.PREFER): Outgoing.FAIL_UNAVAILABLE,
     (Situation.KNOWN_BUT_NOT_ADVERTISING, Policy.REQUIRE): Outgoing.FAIL_UNAVAILABLE,
     (Situation.PLAINTEXT_ALLOWED, Policy.OFF): Outgoing.PLAINTEXT,
+    (Situation.PLAINTEXT_ALLOWED, Policy.OPPORTUNISTIC): Outgoing.PLAINTEXT,
     (Situation.PLAINTEXT_ALLOWED, Policy.PREFER): Outgoing.PLAINTEXT,
     (Situation.PLAINTEXT_ALLOWED, Policy.REQUIRE): Outgoing.FAIL_UNAVAILABLE,
 }
@@ -105,6 +112,8 @@ INCOMING: dict[tuple[Policy, bool], Incoming] = {
     # policy, seen with E2E before
     (Policy.OFF, False): Incoming.DELIVER,
     (Policy.OFF, True): Incoming.DELIVER,
+    (Policy.OPPORTUNISTIC, False): Incoming.DELIVER,
+    (Policy.OPPORTUNISTIC, True): Incoming.DELIVER,
     (Policy.PREFER, False): Incoming.DELIVER,
     (Policy.PREFER, True): Incoming.DELIVER_AND_TELL,
     (Policy.REQUIRE, False): Incoming.REFUSE,

@@ -169,7 +169,8 @@ def listen(
     policy: Annotated[
         Policy | None,
         typer.Option(
-            help="Policy for plaintext messages: `require` refuses them [default: prefer; with server-untrusted: require].",
+            help="Policy: `opportunistic` answers plaintext in plaintext, `require` refuses it [default: prefer; with"
+            " server-untrusted: require].",
             show_default=False,
         ),
     ] = None,

@@ -18,7 +18,7 @@ from slixmpp import JID, ClientXMPP
 from slixmpp.plugins import BasePlugin
 
 import slixmpp_e2e
-from slixmpp_e2e import E2E, E2EError, E2EEvent, E2ESession, SessionEvent, events
+from slixmpp_e2e import E2E, E2EError, E2EEvent, E2ESession, SessionEvent, events, routing_events
 from slixmpp_e2e.messages.queue_limits import FULL_ACCOUNTS, FULL_STRANGERS, FULL_STRANGERS_PER_DOMAIN, QUEUE_STANZAS
 from slixmpp_e2e.messages.routing import MAX_DEVICES
 from slixmpp_e2e.policy import INCOMING, OUTGOING, Incoming, Outgoing, Policy, Situation
@@ -42,7 +42,7 @@ from xmpp_e2e_cli.exit_codes import ExitCode
 from xmpp_loopback import no_tls, online
 
 ROOT = documents.ROOT
-POLICIES = (Policy.OFF, Policy.PREFER, Policy.REQUIRE)
+POLICIES = tuple(Policy)
 SETTINGS, EVENTS, POLICY, API = (f"docs/reference/{name}.md" for name in ("settings", "events", "policies", "api"))
 FOR_OTHERS = {"e2e.secrets.put", *(f"e2e.{name}" for name in vars(BasePlugin))}
 """What the command calls, and slixmpp."""
@@ -111,8 +111,8 @@ def test_the_settings() -> None:
 
 
 def event_classes() -> Iterator[type[E2EEvent]]:
-    """The classes of events.py that have a name."""
-    for kind in vars(events).values():
+    """The classes of both modules of events that have a name."""
+    for kind in (vars(events) | vars(routing_events)).values():
         if isinstance(kind, type) and issubclass(kind, E2EEvent) and "name" in vars(kind):
             yield kind
 

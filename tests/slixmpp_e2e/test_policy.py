@@ -9,24 +9,24 @@ import pytest
 from slixmpp_e2e.policy import INCOMING, OUTGOING, Policy, Situation, check_combination, incoming_plaintext, outgoing
 from xmpp_e2e.types import TrustModel
 
-# advertised, seen before, plaintext allowed → off, prefer, require
+# advertised, seen before, plaintext allowed → off, opportunistic, prefer, require
 LEAVING = {
-    (True, False, False): "plaintext encrypt encrypt",
-    (True, False, True): "plaintext encrypt encrypt",
-    (True, True, False): "plaintext encrypt encrypt",
-    (True, True, True): "plaintext encrypt encrypt",
-    (False, False, False): "plaintext plaintext fail-unavailable",
-    (False, False, True): "plaintext plaintext fail-unavailable",
-    (False, True, False): "plaintext fail-unavailable fail-unavailable",
-    (False, True, True): "plaintext plaintext fail-unavailable",
-    (None, False, False): "plaintext plaintext fail-unavailable",
-    (None, False, True): "plaintext plaintext fail-unavailable",
-    (None, True, False): "plaintext fail-unavailable fail-unavailable",
-    (None, True, True): "plaintext plaintext fail-unavailable",
+    (True, False, False): "plaintext encrypt encrypt encrypt",
+    (True, False, True): "plaintext encrypt encrypt encrypt",
+    (True, True, False): "plaintext encrypt encrypt encrypt",
+    (True, True, True): "plaintext encrypt encrypt encrypt",
+    (False, False, False): "plaintext plaintext plaintext fail-unavailable",
+    (False, False, True): "plaintext plaintext plaintext fail-unavailable",
+    (False, True, False): "plaintext plaintext fail-unavailable fail-unavailable",
+    (False, True, True): "plaintext plaintext plaintext fail-unavailable",
+    (None, False, False): "plaintext plaintext plaintext fail-unavailable",
+    (None, False, True): "plaintext plaintext plaintext fail-unavailable",
+    (None, True, False): "plaintext plaintext fail-unavailable fail-unavailable",
+    (None, True, True): "plaintext plaintext plaintext fail-unavailable",
 }
-# seen before → off, prefer, require
-COMING = {False: "deliver deliver refuse", True: "deliver deliver-and-tell refuse"}
-POLICIES = (Policy.OFF, Policy.PREFER, Policy.REQUIRE)
+# seen before → off, opportunistic, prefer, require
+COMING = {False: "deliver deliver deliver refuse", True: "deliver deliver deliver-and-tell refuse"}
+POLICIES = (Policy.OFF, Policy.OPPORTUNISTIC, Policy.PREFER, Policy.REQUIRE)
 
 
 @pytest.mark.parametrize(("facts", "row"), [*LEAVING.items()])
@@ -57,7 +57,7 @@ def test_what_a_trust_model_implies(policy: Policy, model: TrustModel) -> None:
 
 
 def test_what_contradicts_a_trust_model_is_refused() -> None:
-    refused = {("off", "server-untrusted"), ("prefer", "server-untrusted"), ("require", "server-trusted")}
+    refused = {(policy, "server-untrusted") for policy in ("off", "opportunistic", "prefer")} | {("require", "server-trusted")}
     for policy, model in itertools.product(POLICIES, TrustModel):
         if (policy.value, model.value) in refused:
             with pytest.raises(ValueError, match=f"`{model.value}`.*`{policy.value}`"):
@@ -69,4 +69,4 @@ def test_what_contradicts_a_trust_model_is_refused() -> None:
 
 
 def test_off_accepts_no_sessions() -> None:
-    assert [policy.accepts_sessions for policy in POLICIES] == [False, True, True]
+    assert [policy.accepts_sessions for policy in POLICIES] == [False, True, True, True]

@@ -29,8 +29,8 @@ def parse(component: bool = False, **config: Any) -> Settings:
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("policy", "prefered", "off, prefer, require"),
-        ("policy", "", "off, prefer, require"),
+        ("policy", "prefered", "off, opportunistic, prefer, require"),
+        ("policy", "", "off, opportunistic, prefer, require"),
         ("trust_model", "none", "server-trusted, server-authenticates, server-untrusted"),
         ("on_key_change", "accept", "by-trust-model, hold, reject"),
         ("accept_from", "nobody", "'roster', 'anyone' or a list"),

@@ -56,11 +56,13 @@ class IncomingFilter:
         emitter: Emitter,
         token_of: Callable[[SessionDriver], str],
         on_presence: Callable[[Presence], None],
+        note_plaintext_from: Callable[[tuple[str, str]], None],
     ) -> None:
-        """``token_of``: the marker's token of a session that has opened; empty for any other."""
+        """``token_of``: the marker's token of a session that has opened; empty for any other. ``note_plaintext_from``: a
+        message came in plaintext to this address of ours, from this full JID."""
         self._xmpp, self._channel, self._signalling, self._rooms = xmpp, channel, signalling, rooms
         self._questions, self._iqs, self._peers, self._emitter = questions, iqs, peers, emitter
-        self._token_of, self._on_presence = token_of, on_presence
+        self._token_of, self._on_presence, self._note_plaintext_from = token_of, on_presence, note_plaintext_from
         self._injected: StanzaBase | None = None
         """The stanza that we hand to the filters at this moment."""
 
@@ -144,6 +146,8 @@ class IncomingFilter:
             return False
         if isinstance(stanza, Iq):
             self._iqs.on_plaintext_request(stanza)
+        elif peer.local and peer.resource and stanza["type"] in ("chat", "normal") and not self._rooms.may_be(peer.bare):
+            self._note_plaintext_from((self._channel.own_jid(stanza.xml.get("to", "")), peer.full))
         return True
 
     def _is_e2e_iq(self, iq: Iq) -> bool:

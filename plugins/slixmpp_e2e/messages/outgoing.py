@@ -7,29 +7,37 @@ queue then sends the stanza through the open session, or keeps it until there is
 
 from __future__ import annotations
 
+import copy
 import enum
 from weakref import ReferenceType, ref
+from xml.etree.ElementTree import Element
 
 from slixmpp import JID, InvalidJID, Iq, Message, Presence
 from slixmpp.basexmpp import BaseXMPP
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
-from slixmpp_e2e.errors import NotSent, NotSentReason
+from slixmpp_e2e.errors import NotSent, NotSentReason, PeerWithoutE2E
 from slixmpp_e2e.jids import bare
 from slixmpp_e2e.messages.clear import may_be_clear, reached_through
 from slixmpp_e2e.messages.failures import SendFailures
 from slixmpp_e2e.messages.iq_tracking import IqTracker, is_request
 from slixmpp_e2e.messages.own_addresses import no_end
 from slixmpp_e2e.messages.queue import SendQueue
+from slixmpp_e2e.messages.queued import QueuedStanza
 from slixmpp_e2e.messages.rooms import MucRooms, goes_to_rooms
-from slixmpp_e2e.messages.routing import RouteCache
+from slixmpp_e2e.messages.routing import UNREACHABLE_BACKOFF, Route, RouteCache
 from slixmpp_e2e.messages.scope import never_encrypted
 from slixmpp_e2e.policy import Policy
+from slixmpp_e2e.routing_events import PlaintextSent
 from slixmpp_e2e.trust.peer_settings import PeerSettingsLookup
 from slixmpp_e2e.xmpp import adapter, marker, outcomes
+from slixmpp_e2e.xmpp.emitter import Emitter
 from slixmpp_e2e.xmpp.iq_channel import IqChannel, QueuedIq
 from xmpp_e2e.errors import E2EError
 from xmpp_e2e.stream import NS_CLIENT, writer
+
+_PRIVATE, _NO_COPY = "{urn:xmpp:carbons:2}private", "{urn:xmpp:hints}no-copy"
+"""XEP-0280 §9, XEP-0334."""
 
 
 class Way(enum.Enum):
@@ -53,10 +61,10 @@ class OutgoingFilter:
         peers: PeerSettingsLookup,
         routes: RouteCache,
         failures: SendFailures,
+        emitter: Emitter,
     ) -> None:
         self._xmpp, self._channel, self._rooms, self._iqs = xmpp, channel, rooms, iqs
-        self._peers, self._routes, self._failures = peers, routes, failures
-
+        self._peers, self._routes, self._failures, self._emitter = peers, routes, failures, emitter
         self._at_others: dict[int, ReferenceType[StanzaBase]] = {}
         """What other plugins' filters have now, by id(): they may take their time."""
 
@@ -117,7 +125,8 @@ class OutgoingFilter:
             return self._plaintext(stanza)
         if route is not None and route.plaintext:
             if settings.allows_plaintext:
-                return self._plaintext(stanza)
+                self._plaintext(stanza)
+                return self._tell_plaintext(stanza, route)
             self._routes.forget(to.bare)  # the settings have changed since it was found
             route = None
         if isinstance(stanza, Iq):
@@ -167,6 +176,11 @@ class OutgoingFilter:
             raise NotSent(through, NotSentReason.SERVER_WOULD_READ)
         return Way.PLAINTEXT
 
+    def _tell_plaintext(self, stanza: StanzaBase, route: Route | None) -> Way:
+        if route is not None and route.why is not None:
+            self._emitter.emit(PlaintextSent(stanza, route.why))
+        return Way.PLAINTEXT
+
     def _is_required(self, person: JID) -> bool:
         return bool(person.local) and person.bare not in self._rooms and self._peers.of(person.bare).policy is Policy.REQUIRE
 
@@ -196,6 +210,7 @@ class OutgoingFilter:
 
     def write_plaintext(self, stanza: StanzaBase) -> None:
         """Put a stanza that has waited on the wire, before all that is sent after it."""
+        own_jid = self._channel.own_jid(stanza.xml.get("from", ""))
         try:
             self._check_room_takes(stanza)
             self._plaintext(stanza)
@@ -209,4 +224,25 @@ class OutgoingFilter:
                 self._iqs.return_plaintext_reply(stanza)
             self._xmpp.send(stanza)  # our filter knows its route, and lets it pass
         else:
+            self._tell_plaintext(stanza, self._routes.known.get((own_jid, stanza["to"].full)))
             self.write(stanza)
+
+    def copy_in_plaintext(self, stanza: StanzaBase, device: str) -> None:
+        """Send a copy to one device that has no encryption. The servers shall not copy it in turn to those that have."""
+        copied = copy.copy(stanza)
+        copied["to"] = device
+        if isinstance(copied, Message):
+            copied.xml.extend((Element(_PRIVATE), Element(_NO_COPY)))
+        without = PeerWithoutE2E(f"{device} is online but does not advertise end-to-end encryption, which another device has")
+        self._routes.note_plaintext((self._channel.own_jid(stanza.xml.get("from", "")), device), without)
+        self.write_plaintext(copied)
+
+    def may_fall_back(self, item: QueuedStanza) -> bool:
+        """Return whether what fails for want of a path may leave in plaintext."""
+        return self._peers.of(bare(item.to)).policy is Policy.OPPORTUNISTIC
+
+    def fall_back(self, item: QueuedStanza, error: E2EError) -> None:
+        """Send in plaintext what has failed for want of a path, and for a while all that follows it."""
+        self._routes.note_plaintext((item.own_jid, item.to), error)
+        self._xmpp.loop.call_later(UNREACHABLE_BACKOFF, self._routes.forget, bare(item.to))
+        self.write_plaintext(item.stanza)

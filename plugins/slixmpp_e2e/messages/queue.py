@@ -9,18 +9,17 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from slixmpp import Iq
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
-from slixmpp_e2e.errors import NotSent, NotSentReason, RefusedByPolicy, end_of_session, is_passing
+from slixmpp_e2e.errors import NotSent, NotSentReason, RefusedByPolicy, end_of_session, is_for_want_of_path, is_passing
 from slixmpp_e2e.jids import bare
 from slixmpp_e2e.messages.iq_tracking import IqTracker
 from slixmpp_e2e.messages.outstanding import Outstanding
 from slixmpp_e2e.messages.queue_limits import QueueLimits
-from slixmpp_e2e.messages.queued import Delivery, QueuedStanza
+from slixmpp_e2e.messages.queued import Delivery, QueuedStanza, Senders
 from slixmpp_e2e.messages.route_search import RouteSearch
 from slixmpp_e2e.messages.routing import Route, RouteCache
 from slixmpp_e2e.messages.target_queues import TargetQueues
@@ -29,24 +28,10 @@ from slixmpp_e2e.sessions.driver import DriverEvent, SessionDiscarded, SessionDr
 from slixmpp_e2e.sessions.registry import SessionRegistry, Target
 from slixmpp_e2e.xmpp import outcomes
 from xmpp_e2e import events
-from xmpp_e2e.errors import E2EError, LocalError
+from xmpp_e2e.errors import Code, E2EError, LocalError
 from xmpp_e2e.stream import writer
 
 _REQUEST_SESSION_ENDED = "the session in which the request came has ended"
-
-
-@dataclass(frozen=True)
-class Senders:
-    """How a stanza leaves the queue other than through a session, and who hears of its end."""
-
-    plaintext: Callable[[StanzaBase], None]
-    """Puts it on the wire."""
-    failed: Callable[[StanzaBase, E2EError], None]
-    """Is told that it was not sent, or not acknowledged."""
-    sent: Callable[[StanzaBase, SessionDriver], None] = lambda stanza, driver: None
-    """Is told that it has left through a session."""
-    delivered: Callable[[StanzaBase, list[SessionDriver]], None] = lambda stanza, drivers: None
-    """Is told that the peer has acknowledged it, in these sessions."""
 
 
 class _Sent(NamedTuple):
@@ -83,6 +68,8 @@ class SendQueue:
         self._seconds = seconds
         self._limits = QueueLimits(loop, is_contact, self._expire, seconds=seconds, max_bytes=max_bytes)
         self.outstanding = Outstanding(loop)
+        self._in_question: set[SessionDriver] = set()
+        """Sessions that wait until their peer's key is proved."""
         self._search = RouteSearch(loop, routes, self._dispatch, self._settle, self._open_sessions, patience)
         self._left = Unacknowledged(on_none=lambda place: self._queues.tell_change(place))
         self._queues = TargetQueues(loop, self._ensure, registry, self._left, self._send_queued, self._fail)
@@ -95,7 +82,7 @@ class SendQueue:
 
         ``route`` is the way to ``to``, or None if that must be found first.
         """
-        if route is not None and len(route.targets) == 1 and self._send_now(stanza, own_jid, to, route.targets[0]):
+        if route is not None and route.only is not None and self._send_now(stanza, own_jid, to, route.only):
             return
         item = self._enqueue(stanza, own_jid, to)
         if item is not None:
@@ -147,10 +134,13 @@ class SendQueue:
     # --- routes and sessions ---------------------------------------------------------------------------------------
 
     def _dispatch(self, item: QueuedStanza, route: Route) -> None:
+        for device in [each for each in route.in_plaintext if (item.own_jid, each) not in item.delivery]:
+            item.delivery[item.own_jid, device] = Delivery.PLAINTEXT
+            self._senders.copy_in_plaintext(item.stanza, device)
         untried = [target for target in route.targets if target not in item.delivery]
         if untried:
             self._queue_for(item, self._routes.reachable(untried))
-        elif item.error is not None:  # a session that fails never falls back to plaintext
+        elif item.error is not None:  # by itself, a session that fails never falls back to plaintext
             self._settle(item, item.error)
         else:
             self._end(item)
@@ -184,7 +174,11 @@ class SendQueue:
                     if isinstance(each.tag, _Sent):
                         self._on_acknowledged(each.tag.item, each.tag.target, driver)
                 return
+            case events.VerificationRequired():
+                self._in_question.add(driver)
+                return
             case events.SessionOpened():
+                self._in_question.discard(driver)
                 self._routes.forget_others(driver.target)
             case events.SessionClosed() | events.SessionFailed():
                 self._on_end(driver, event.error, opened=isinstance(event, events.SessionClosed))
@@ -207,6 +201,8 @@ class SendQueue:
         if not opened:
             self._routes.mark_unreachable(target)
         failure = end_of_session(driver.peer, error)
+        for_path = driver not in self._in_question and is_for_want_of_path(failure, hellos_checked=driver.has_checked_hellos)
+        self._in_question.discard(driver)
         successor = self._registry.successor(driver)
         place = successor.target if successor is not None else target
         given_up = []
@@ -218,8 +214,11 @@ class SendQueue:
                     given_up.append((sent.tag.item, reason))
         for item, reason in given_up:
             self._settle(item, reason)
-        if self._registry.best_with(target) is None and not (opened and passing):
-            self._fail(target, failure)
+        waiting = self._queues.waiting.get(target)
+        is_over = not opened and for_path and failure.code is not Code.PEER_BUSY
+        falls_back = is_over and waiting and self._senders.may_fall_back(waiting[0])  # and waits for no other
+        if falls_back or (self._registry.best_with(target) is None and not (opened and passing)):
+            self._fail(target, failure, for_path=for_path)
 
     def _leave(self, item: QueuedStanza, target: Target, place: Target) -> NotSent | None:
         """Let the next session with ``place`` send again what was sent in one that has ended, and not acknowledged. Return why
@@ -234,17 +233,20 @@ class SendQueue:
         self._queues.start(place)
         return None
 
-    def _fail(self, target: Target, error: E2EError) -> None:
+    def _fail(self, target: Target, error: E2EError, *, for_path: bool | None = None) -> None:
         """There is no session with this target any more. What waits for it, and was sent nowhere, goes to another device of the
-        account to which it is addressed, if there is one by now; else it fails."""
+        account to which it is addressed, if there is one by now; else it fails. ``for_path``: nobody doubts a key; None if no
+        session was there."""
         self._routes.forget_target(target)
+        if for_path is None:
+            for_path = is_for_want_of_path(error, hellos_checked=False)
         nowhere = []
         for item in self._queues.waiting.pop(target, ()):
-            item.delivery[target] = Delivery.FAILED
-            if item.sent or item.is_anywhere(Delivery.QUEUED) or item.to != bare(item.to):
+            item.delivery[target], item.error = Delivery.FAILED, error
+            item.is_doubted |= not for_path
+            if item.sent or item.is_anywhere(Delivery.QUEUED, Delivery.PLAINTEXT) or item.to != bare(item.to):
                 nowhere.append(item)
             else:
-                item.error = error
                 self._search.find(item)
         for item in nowhere:
             self._settle(item, error)
@@ -364,6 +366,7 @@ class SendQueue:
             error: E2EError = NotSent(unknown, NotSentReason.UNACKNOWLEDGED)
         else:
             waited = f"the stanza waited {seconds} for a session with {item.to}"
+            item.is_doubted = True  # it may still wait for a proof
             error = item.error or NotSent(waited, NotSentReason.QUEUED_TOO_LONG)
         self._withdraw(item)
         for target in tuple(item.left):
@@ -388,7 +391,14 @@ class SendQueue:
         self._end(item)
         if item.acknowledged_by:
             self._senders.delivered(item.stanza, item.acknowledged_by)
-        elif error is not None:
+        elif item.is_anywhere(Delivery.PLAINTEXT):
+            outcomes.begin(item.stanza).end(outcomes.SendState.PLAINTEXT)
+        elif error is None:
+            return
+        elif error is item.error and item.may_fall_back and self._senders.may_fall_back(item):
+            outcomes.begin(item.stanza).end(outcomes.SendState.PLAINTEXT)
+            self._senders.fall_back(item, error)
+        else:
             self._senders.failed(item.stanza, error)
 
     def _end(self, item: QueuedStanza) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -24,6 +25,8 @@ class Delivery(enum.Enum):
     """It left through a session, and the peer has not acknowledged it."""
     DELIVERED = "delivered"
     """The peer has acknowledged it."""
+    PLAINTEXT = "plaintext"
+    """A copy left for it in plaintext: it has no encryption, and the policy is ``opportunistic``."""
     FAILED = "failed"
     """It never left us, or the peer has not acknowledged it in time."""
 
@@ -63,7 +66,33 @@ class QueuedStanza:
     """Why it did not go to the last target that failed."""
     is_over: bool = False
     """True once its sender has been told what became of it, or has it back."""
+    is_doubted: bool = False
+    """True if the session with a target failed for another reason than its path: then it never leaves in plaintext."""
+
+    @property
+    def may_fall_back(self) -> bool:
+        """Return whether it has gone nowhere for want of a path alone, and is no answer to what came inside."""
+        return not self.is_doubted and not self.sent and self.session is None
 
     def is_anywhere(self, *states: Delivery) -> bool:
         """Return whether it is in one of these states at any target."""
         return any(state in states for state in self.delivery.values())
+
+
+@dataclass(frozen=True)
+class Senders:
+    """How a stanza leaves the queue other than through a session, and who hears of its end."""
+
+    plaintext: Callable[[StanzaBase], None]
+    """Puts it on the wire."""
+    failed: Callable[[StanzaBase, E2EError], None]
+    """Is told that it was not sent, or not acknowledged."""
+    sent: Callable[[StanzaBase, SessionDriver], None] = lambda stanza, driver: None
+    """Is told that it has left through a session."""
+    delivered: Callable[[StanzaBase, list[SessionDriver]], None] = lambda stanza, drivers: None
+    """Is told that the peer has acknowledged it, in these sessions."""
+    copy_in_plaintext: Callable[[StanzaBase, str], None] = lambda stanza, device: None
+    """Puts a copy for one device on the wire."""
+    may_fall_back: Callable[[QueuedStanza], bool] = lambda item: False
+    """Says whether what fails for want of a path may leave in plaintext, and the last one puts it on the wire."""
+    fall_back: Callable[[QueuedStanza, E2EError], None] = lambda item, error: None

@@ -41,6 +41,15 @@ class Route:
 
     plaintext: bool
     targets: tuple[Target, ...] = ()
+    in_plaintext: tuple[str, ...] = ()
+    """Under ``opportunistic``, the peer's devices (full JIDs) without encryption, each of which gets a copy in plaintext."""
+    why: E2EError | None = None
+    """Why it is in plaintext, if the user is told of that."""
+
+    @property
+    def only(self) -> Target | None:
+        """The target, if nothing goes anywhere else."""
+        return self.targets[0] if len(self.targets) == 1 and not self.in_plaintext else None
 
 
 class Router:
@@ -65,12 +74,13 @@ class Router:
         account = bare(to)
         if self._xmpp.is_component and await self._rooms.own.is_room(own_jid, to):
             return Route(plaintext=True)
-        devices, advertised = await self._devices(own_jid, to, for_account=True)
+        devices, plain, advertised = await self._devices(own_jid, to, for_account=True)
         settings = self._peers.of(account)
         # In a room, its occupants answer for their devices. Who advertises nothing is asked only where encryption is required:
         # else what is for a room goes in plaintext as it is.
         if (advertised or settings.policy is Policy.REQUIRE) and await self._rooms.ask(own_jid, account):
             return Route(plaintext=True)
+        opportunistic = settings.policy is Policy.OPPORTUNISTIC
         match outgoing(
             settings.policy,
             advertised=advertised,
@@ -78,10 +88,21 @@ class Router:
             plaintext_allowed=settings.plaintext_allowed,
         ):
             case Outgoing.PLAINTEXT:
-                return Route(plaintext=True)
+                is_told = opportunistic and settings.has_used_e2e
+                return Route(plaintext=True, why=_unreachable(to, advertised) if is_told else None)
             case Outgoing.ENCRYPT:
-                return Route(plaintext=False, targets=tuple((own_jid, device) for device in devices[:MAX_DEVICES]))
+                targets = tuple((own_jid, device) for device in devices[:MAX_DEVICES])
+                return Route(plaintext=False, targets=targets, in_plaintext=tuple(plain[:MAX_DEVICES]) if opportunistic else ())
         raise _unreachable(to, advertised)
+
+    def way_back(self, own_jid: str, peer: str) -> Route | None:
+        """Return the route for the answer to what came in plaintext from a full JID; None: as for any stanza. While a session
+        is open, that is inside, or whoever writes in the peer's name could keep us from it."""
+        settings = self._peers.of(bare(peer))
+        if settings.policy is not Policy.OPPORTUNISTIC or self._registry.open_with((own_jid, peer)) is not None:
+            return None
+        wrote = PeerWithoutE2E(f"{peer} has written in plaintext, and the answer goes as that came")
+        return Route(plaintext=True, why=wrote if settings.has_used_e2e else None)
 
     async def best_device(self, own_jid: str, to: str) -> Target:
         """Return whom to open a session with, for an address; RefusedByPolicy, PeerOffline or PeerWithoutE2E if nobody."""
@@ -90,15 +111,15 @@ class Router:
             raise RefusedByPolicy(f"our policy for {account} is `off`: no session is opened with them")
         if await self._rooms.ask(own_jid, account):
             raise PeerWithoutE2E(f"{account} is a room: no session goes through it. Connect to the address of the person")
-        devices, advertised = await self._devices(own_jid, to, for_account=False)
+        devices, _, advertised = await self._devices(own_jid, to, for_account=False)
         if not devices:
             raise _unreachable(to, advertised)
         return own_jid, devices[0]
 
-    async def _devices(self, own_jid: str, to: str, *, for_account: bool) -> tuple[list[str], bool | None]:
-        """Return the full JIDs behind an address that advertise encryption, best first, and whether any does.
+    async def _devices(self, own_jid: str, to: str, *, for_account: bool) -> tuple[list[str], list[str], bool | None]:
+        """Return the full JIDs behind an address that advertise encryption, best first, the others, and whether any does.
 
-        The latter is None if none could be asked. ``for_account``: a bare JID means those that take what is for the account, of
+        The last is None if none could be asked. ``for_account``: a bare JID means those that take what is for the account, of
         which a negative priority takes nothing (RFC 6121 §8.5). StoreError if we have no key to show.
         """
         await self._own_key.wait_loaded()
@@ -111,7 +132,8 @@ class Router:
             **await discovery.query_support(self._xmpp, JID(own_jid), unknown),
         }
         devices = [peer for peer in candidates if answers[peer]]
-        return devices, True if devices else (False if False in answers.values() else None)
+        plain = [peer for peer in candidates if not answers[peer]]
+        return devices, plain, True if devices else (False if False in answers.values() else None)
 
     async def _online(self, own_jid: str, account: str, *, for_account: bool) -> list[str]:
         online = await self._presence.online(bare(own_jid), account)
@@ -126,7 +148,7 @@ class RouteCache:
     """The routes that were found, and the devices with which no session came to be."""
 
     def __init__(self, router: Router, clock: Callable[[], float]) -> None:
-        self._find, self._clock = router.find, clock
+        self._router, self._find, self._clock = router, router.find, clock
         self.known: dict[Address, Route] = {}
         """Read by whoever sends; written here."""
         self._valid: dict[Address, bool] = {}
@@ -173,6 +195,15 @@ class RouteCache:
         for address in (target, (own_jid, bare(peer))):  # no other address leads there
             if (route := self.known.get(address)) is not None and target in route.targets:
                 self._drop(self.known, address)
+
+    def note_plaintext(self, address: Address, why: E2EError | None) -> None:
+        """Take plaintext as the way to an address, until something changes."""
+        self._keep(self.known, address, Route(plaintext=True, why=why))
+
+    def note_plaintext_from(self, address: Address) -> None:
+        """Something came in plaintext from a full JID: its answer may go the same way."""
+        if (route := self._router.way_back(*address)) is not None:
+            self._keep(self.known, address, route)
 
     def clear(self) -> None:
         """Forget all routes: the stream is over."""

@@ -166,6 +166,11 @@ class SessionDriver:
         return self.state is State.OPEN
 
     @property
+    def has_checked_hellos(self) -> bool:
+        """True once both hellos were checked: from then on the two judge each other's keys."""
+        return self.authenticating.done() and not self.authenticating.cancelled() and self.authenticating.exception() is None
+
+    @property
     def has_opened(self) -> bool:
         """True once stanzas have flowed, also when it is over."""
         return self.opened.done() and self.opened.exception() is None

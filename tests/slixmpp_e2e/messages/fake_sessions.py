@@ -13,14 +13,15 @@ from slixmpp.xmlstream.stanzabase import StanzaBase
 
 from slixmpp_e2e.errors import NotSent, NotSentReason
 from slixmpp_e2e.messages.iq_tracking import IqTracker
-from slixmpp_e2e.messages.queue import Senders, SendQueue
+from slixmpp_e2e.messages.queue import SendQueue
+from slixmpp_e2e.messages.queued import Senders
 from slixmpp_e2e.messages.routing import Route, RouteCache
 from slixmpp_e2e.sessions.driver import SessionDiscarded, SessionDriver, SessionReleased
 from slixmpp_e2e.sessions.registry import SessionRegistry
 from tests.slixmpp_e2e.env import ALICE, turns
 from xmpp_e2e import events
 from xmpp_e2e.errors import E2EError, InvalidStanza
-from xmpp_e2e.states import NOT_YET_OPEN, State
+from xmpp_e2e.states import HELLOS_CHECKED_OR_OPEN, NOT_YET_OPEN, State
 from xmpp_e2e.stream.acks import SentStanza
 from xmpp_e2e.types import Assurance, Fingerprint, Role
 
@@ -101,6 +102,10 @@ class FakeDriver(SessionDriver):
         acknowledged = self.core.unacknowledged[:count]
         self.core.unacknowledged = self.core.unacknowledged[len(acknowledged) :]
         self.world.happen(self, events.StanzasAcknowledged(acknowledged, by_peer=True))
+
+    @property
+    def has_checked_hellos(self) -> bool:
+        return self.core.state in HELLOS_CHECKED_OR_OPEN
 
     def give_room(self, room: int = 100) -> None:
         self.room = room

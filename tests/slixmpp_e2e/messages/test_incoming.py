@@ -68,6 +68,7 @@ class In:
         peers: Any = SimpleNamespace(of=self._settings_of)
         signalling: Any = SimpleNamespace(take_jingle=self._take_jingle, take_ibb=self._take_ibb)
         questions: Any = SimpleNamespace(hold=lambda message, sender: message in self.to_hold)
+        self.in_plaintext: list[tuple[str, str]] = []
         self.filter = IncomingFilter(
             self.xmpp,
             self.channel,
@@ -79,6 +80,7 @@ class In:
             emitter,
             lambda driver: self.tokens.get(driver, ""),
             self._on_presence,
+            self.in_plaintext.append,
         )
         self.xmpp.add_filter("in", self.filter.filter_incoming)
 

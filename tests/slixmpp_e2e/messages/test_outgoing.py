@@ -14,6 +14,7 @@ from slixmpp_e2e.messages.outgoing import OutgoingFilter
 from slixmpp_e2e.messages.rooms import MucRooms
 from slixmpp_e2e.policy import Policy
 from slixmpp_e2e.xmpp import marker
+from slixmpp_e2e.xmpp.emitter import Emitter
 from slixmpp_e2e.xmpp.iq_channel import IqChannel, QueuedIq
 from tests.slixmpp_e2e.env import ALICE, BOB, BOTS, turns
 from tests.slixmpp_e2e.messages.fake_sessions import PLAINTEXT, FakeDriver, FakeSessions, through
@@ -37,7 +38,8 @@ class Out:
         self.rooms = MucRooms(self.xmpp, lambda account: False, lambda account: False, lambda account: True)
         failures: Any = SimpleNamespace(report=self.fake.recorder.fail, track=self.fake.iqs.add)
         peers: Any = SimpleNamespace(of=self._settings_of)
-        self.filters = OutgoingFilter(self.xmpp, self.channel, self.rooms, self.fake.iqs, peers, self.fake.routes, failures)
+        parts = self.channel, self.rooms, self.fake.iqs, peers, self.fake.routes, failures, Emitter(self.xmpp)
+        self.filters = OutgoingFilter(self.xmpp, *parts)
         self.filters.attach(self.fake.queue)
         self.wire: list[str | bytes] = []
         self.xmpp.send_raw = self.wire.append  # type: ignore[method-assign, assignment]

@@ -98,7 +98,7 @@ def test_an_account_and_its_domain(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
-        ('["bob@x.org"]\npolicy = "of"\n', 2, "bob@x.org / policy: 'of' is not one of off, prefer, require"),
+        ('["bob@x.org"]\npolicy = "of"\n', 2, "bob@x.org / policy: 'of' is not one of off, opportunistic, prefer, require"),
         ('# a\n["bob@x.org"]\n\npolicy = 1\n', 4, "policy: 1 is not one of"),
         ('["bob@x.org"]\npolcy = "off"\n', 2, "polcy: there is no such key; the keys are policy, "),
         ('["bob@x.org"]\nmin_assurance = "certain"\n', 2, "min_assurance: 'certain' is no assurance level"),
