@@ -25,7 +25,10 @@ class PeerWithoutE2E(E2EError):
 
     likely = "The peer's client does not have this encryption, or an older version of it."
     attack = "A server that strips the feature to keep you from encrypting looks exactly like this."
-    remedy = "Nothing was sent. Ask the peer by another way; `allow_plaintext(peer)` permits plain messages under `prefer`."
+    remedy = (
+        "Nothing was sent. Ask the peer by another way; `set_policy(peer, 'opportunistic')` reaches their devices without it in"
+        " plaintext, and `allow_plaintext(peer)` permits that under `prefer` while no device has it."
+    )
 
 
 class PeerOffline(E2EError):

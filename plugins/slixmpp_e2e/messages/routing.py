@@ -9,11 +9,13 @@ from typing import Any, TypeVar
 from slixmpp import JID
 from slixmpp.basexmpp import BaseXMPP
 
+from slixmpp_e2e.bounded import keep_newest
 from slixmpp_e2e.errors import PeerOffline, PeerWithoutE2E, RefusedByPolicy
 from slixmpp_e2e.events import PresenceMissing
 from slixmpp_e2e.jids import bare
 from slixmpp_e2e.messages.rooms import MucRooms
 from slixmpp_e2e.policy import Outgoing, Policy, outgoing
+from slixmpp_e2e.routing_events import DevicesLeftOut
 from slixmpp_e2e.sessions.registry import SessionRegistry, Target
 from slixmpp_e2e.trust.own_key import OwnKeyLoader
 from slixmpp_e2e.trust.peer_settings import PeerSettingsLookup
@@ -66,6 +68,8 @@ class Router:
         rooms: MucRooms,
     ) -> None:
         self._rooms = rooms
+        self._left_out: dict[Address, frozenset[str]] = {}
+        """By our full JID and the account: the devices of which it was told last that they get nothing."""
         self._xmpp, self._own_key, self._peers = xmpp, own_key, peers
         self._presence, self._registry, self._emitter = presence, registry, emitter
 
@@ -92,8 +96,19 @@ class Router:
                 return Route(plaintext=True, why=_unreachable(to, advertised) if is_told else None)
             case Outgoing.ENCRYPT:
                 targets = tuple((own_jid, device) for device in devices[:MAX_DEVICES])
-                return Route(plaintext=False, targets=targets, in_plaintext=tuple(plain[:MAX_DEVICES]) if opportunistic else ())
+                in_plaintext = tuple(plain[:MAX_DEVICES]) if opportunistic else ()
+                reached = {device for _, device in targets}.union(in_plaintext)
+                self._tell_left_out((own_jid, account), [each for each in (*devices, *plain) if each not in reached])
+                return Route(plaintext=False, targets=targets, in_plaintext=in_plaintext)
         raise _unreachable(to, advertised)
+
+    def _tell_left_out(self, address: Address, devices: list[str]) -> None:
+        """Tell which devices get nothing of what is for an account, if one of them is new."""
+        told = self._left_out.pop(address, frozenset())
+        if devices:
+            keep_newest(self._left_out, address, frozenset(devices), ROUTES)
+        if not told.issuperset(devices):
+            self._emitter.emit(DevicesLeftOut(address[1], tuple(devices)))
 
     def way_back(self, own_jid: str, peer: str) -> Route | None:
         """Return the route for the answer to what came in plaintext from a full JID; None: as for any stanza. While a session

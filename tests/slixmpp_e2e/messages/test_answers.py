@@ -9,7 +9,7 @@ from slixmpp import ClientXMPP
 from slixmpp.basexmpp import BaseXMPP
 from slixmpp.exceptions import IqError
 
-from tests.slixmpp_e2e.env import ALICE, BOTS, Env, e2e, until
+from tests.slixmpp_e2e.env import ALICE, BOTS, Env, Events, e2e, until
 
 DESK, PHONE = "bob@localhost/desk", "bob@localhost/phone"
 
@@ -64,3 +64,23 @@ async def test_a_component_answers_whom_it_has_met(env: Env, to: str) -> None:
     await until(session.wait_open())
     assert (await until(ask(alice, "xep_0199", to)))["type"] == "result"
     assert bool(env.in_clear("urn:xmpp:ping'", 'urn:xmpp:ping"')) is (to != f"echo@{BOTS}/bot")
+
+
+@pytest.mark.parametrize("policy", ["prefer", "require"])
+async def test_whoever_writes_to_a_person_with_a_plain_phone_is_told_that_it_is_left_out(env: Env, policy: str) -> None:
+    """Once; and what is for the phone itself fails, by an error that names it and the way out."""
+    alice, _ = await met(env, policy)
+    left_out, failed = Events(alice, "e2e_devices_left_out"), Events(alice, "e2e_send_failed")
+    for _ in range(3):
+        alice.send_message(mto="bob@localhost", mbody="to all")
+        await env.settle(alice)
+    report = await left_out.take()
+    assert (report.peer, report.devices) == ("bob@localhost", (PHONE,))
+    assert PHONE in str(report)
+    assert "opportunistic" in str(report)
+    alice.send_message(mto=PHONE, mbody="to the phone")
+    error = str(await failed.take())
+    assert f"{PHONE} is online but does not advertise" in error
+    assert "set_policy(peer, 'opportunistic')" in error
+    assert (len(left_out), len(failed)) == (0, 0)
+    assert env.in_clear("to all", "to the phone") == []

@@ -141,6 +141,31 @@ async def test_a_negative_priority_takes_nothing_that_is_for_the_account(
     assert await around.router.best_device(ALICE, BARE) == (ALICE, ONE)
 
 
+async def test_devices_that_are_left_out_are_told_once_and_after_each_change(around: Around) -> None:
+    """Those without encryption, those that do not answer, and the ninth; not those of negative priority."""
+    told = Events(around.router._xmpp, "e2e_devices_left_out")
+    many = [f"{BARE}/{number}" for number in range(10, 10 + MAX_DEVICES)]
+    around.advertised = {ONE: True, TWO: False, THREE: None, **dict.fromkeys(many, True)}
+    around.priorities = {f"{BARE}/aside": -1}
+    around.advertised[f"{BARE}/aside"] = False
+
+    async def left_out(*online: str) -> list[tuple[str, ...]]:
+        around.online = [*online]
+        for _ in range(2):
+            await around.router.find(ALICE, BARE)
+        return [(await told.take()).devices for _ in range(len(told))]
+
+    assert await left_out(ONE, f"{BARE}/aside") == []
+    assert await left_out(ONE, TWO) == [(TWO,)]
+    assert await left_out(ONE, TWO, THREE) == [(TWO, THREE)]
+    assert await left_out(ONE, THREE) == []
+    assert await left_out(ONE, TWO, THREE) == [(TWO, THREE)]
+    assert await left_out(*many, ONE) == [(ONE,)]
+    around.policy = Policy.OPPORTUNISTIC
+    assert await left_out(ONE, TWO, THREE) == []
+    assert await around.router.find(ALICE, TWO) == PLAINTEXT
+
+
 async def test_at_most_eight_devices_have_a_stanza(around: Around) -> None:
     around.online = [f"{BARE}/{number}" for number in range(MAX_DEVICES + 1)]
     around.advertised = dict.fromkeys(around.online, True)
