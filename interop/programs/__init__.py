@@ -1,0 +1,66 @@
+"""Programs that scenes run as child processes, as users run theirs."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from interop.harness import Harness
+
+ROOT = Path(__file__).parents[2]
+END_SECONDS = 120.0
+"""Timeout of the end of a program. It takes a second, and more under Debian's limits."""
+
+
+class Program:
+    """A program that runs."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    async def line(self) -> str:
+        """Return the next line that it prints."""
+        assert self._process.stdout is not None
+        async with asyncio.timeout(END_SECONDS):
+            return (await self._process.stdout.readline()).decode().rstrip("\n")
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
+    async def end(self) -> tuple[int, str, str]:
+        """Wait for its end. Return its exit code, and the rest of what it has printed and logged."""
+        async with asyncio.timeout(END_SECONDS):
+            printed, logged = await self._process.communicate()
+        assert self._process.returncode is not None
+        return self._process.returncode, printed.decode(), logged.decode()
+
+
+@asynccontextmanager
+async def running(harness: Harness, store: str, program: Path, *words: str, **environment: str) -> AsyncIterator[Program]:
+    """Run a Python program on the server of a scene, with its key in a store of this name. It is killed at the end."""
+    server: Any = harness.server
+    authority = str(server.ca_file) if hasattr(server, "ca_file") else "-"
+    runner = sys.executable, "-m", "interop.programs.run", str(server.port), authority, str(harness.folder / f"{store}.db")
+    paths = ":".join(map(str, (ROOT, *sys.path)))
+    process = await asyncio.create_subprocess_exec(
+        *runner,
+        str(program),
+        *words,
+        cwd=ROOT,
+        env={"PATH": "/usr/bin", "PYTHONPATH": paths, "PYTHONWARNINGS": "default", **environment},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield Program(process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
