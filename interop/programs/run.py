@@ -23,7 +23,8 @@ HOST = "127.0.0.1"
 
 def stand_in(port: int, ca: str) -> None:
     """Let every client find the server on this port, and trust the authority."""
-    dial: Any = ClientXMPP.connect
+    every: Any = ClientXMPP
+    dial = every.connect
 
     def connect(client: ClientXMPP, *_: object, **__: object) -> Any:
         login = client.plugin["feature_mechanisms"]
@@ -36,7 +37,7 @@ def stand_in(port: int, ca: str) -> None:
             client.ssl_context = ssl.create_default_context(cafile=ca)
         return dial(client, HOST, port)
 
-    ClientXMPP.connect = connect  # type: ignore[method-assign]
+    every.connect = connect
 
 
 if __name__ == "__main__":
