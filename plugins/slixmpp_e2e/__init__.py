@@ -49,7 +49,7 @@ from slixmpp_e2e.events import (
 from slixmpp_e2e.plugin import E2E, of
 from slixmpp_e2e.policy import Policy
 from slixmpp_e2e.prompts import SasPrompt
-from slixmpp_e2e.routing_events import DevicesLeftOut, PlaintextSent
+from slixmpp_e2e.routing_events import Delivered, DevicesLeftOut, PlaintextSent, Sent
 from slixmpp_e2e.session import E2ESession
 from slixmpp_e2e.store import StoreError, StoreReason
 from slixmpp_e2e.xmpp.log_filter import HideContent
@@ -67,6 +67,7 @@ __all__ = [
     "E2E",
     "Assurance",
     "ConfigError",
+    "Delivered",
     "DevicesLeftOut",
     "E2EError",
     "E2EEvent",
@@ -94,6 +95,7 @@ __all__ = [
     "RefusedByPolicy",
     "SasPrompt",
     "SendFailed",
+    "Sent",
     "SessionClosed",
     "SessionEvent",
     "SessionFailed",

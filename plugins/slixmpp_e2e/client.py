@@ -9,7 +9,7 @@ from slixmpp import JID
 from slixmpp.basexmpp import BaseXMPP
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
-from slixmpp_e2e.events import Delivered, Sent, StoreFailed, TrustFileFailed
+from slixmpp_e2e.events import StoreFailed, TrustFileFailed
 from slixmpp_e2e.jids import bare
 from slixmpp_e2e.messages.changes import PeerChanges
 from slixmpp_e2e.messages.failures import SendFailures
@@ -24,6 +24,7 @@ from slixmpp_e2e.messages.rooms import MucRooms
 from slixmpp_e2e.messages.routing import RouteCache, Router
 from slixmpp_e2e.messages.streams import StreamChanges
 from slixmpp_e2e.policy import Policy
+from slixmpp_e2e.routing_events import Delivered, Sent
 from slixmpp_e2e.session import Sessions
 from slixmpp_e2e.sessions.admission.allow_list import AllowList
 from slixmpp_e2e.sessions.admission.check import Admission

@@ -272,34 +272,6 @@ class VerificationInterrupted(E2EEvent):
 
 
 @dataclass(frozen=True)
-class Sent(E2EEvent):
-    """A stanza has left through a session. What becomes of it, ``e2e_delivered`` or ``e2e_send_failed`` tells."""
-
-    name = "e2e_sent"
-    level = logging.DEBUG
-    stanza: StanzaBase
-    session: E2ESession
-
-    def __str__(self) -> str:
-        return f"Sent to {self.session.peer}, who has yet to acknowledge it."
-
-
-@dataclass(frozen=True)
-class Delivered(E2EEvent):
-    """The peer has acknowledged a stanza. Of each that goes inside, this or ``e2e_send_failed`` tells, once."""
-
-    name = "e2e_delivered"
-    level = logging.DEBUG
-    stanza: StanzaBase
-    sessions: tuple[E2ESession, ...]
-    """Those in which it was acknowledged: one for each device that has it. A client that cannot acknowledge counts once it
-    was sent."""
-
-    def __str__(self) -> str:
-        return f"Delivered to {', '.join(session.peer for session in self.sessions)}."
-
-
-@dataclass(frozen=True)
 class SendFailed(E2EEvent):
     """A stanza was not sent, neither encrypted nor in plaintext; or it was, and the peer has not acknowledged it in time."""
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
 from slixmpp_e2e.alarms import summary, words
 from slixmpp_e2e.events import E2EEvent
 from xmpp_e2e.errors import E2EError
+
+if TYPE_CHECKING:
+    from slixmpp_e2e.session import E2ESession
 
 
 @dataclass(frozen=True)
@@ -28,8 +32,36 @@ class PlaintextSent(E2EEvent):
 
 
 @dataclass(frozen=True)
+class Sent(E2EEvent):
+    """A stanza has left through a session. What becomes of it, ``e2e_delivered`` or ``e2e_send_failed`` tells."""
+
+    name = "e2e_sent"
+    level = logging.DEBUG
+    stanza: StanzaBase
+    session: E2ESession
+
+    def __str__(self) -> str:
+        return f"Sent to {self.session.peer}, who has yet to acknowledge it."
+
+
+@dataclass(frozen=True)
+class Delivered(E2EEvent):
+    """The peer has acknowledged a stanza. Of each that goes inside, this or ``e2e_send_failed`` tells, once."""
+
+    name = "e2e_delivered"
+    level = logging.DEBUG
+    stanza: StanzaBase
+    sessions: tuple[E2ESession, ...]
+    """Those in which it was acknowledged: one for each device that has it. A client that cannot acknowledge counts once it
+    was sent."""
+
+    def __str__(self) -> str:
+        return f"Delivered to {', '.join(session.peer for session in self.sessions)}."
+
+
+@dataclass(frozen=True)
 class DevicesLeftOut(E2EEvent):
-    """What is for a bare JID does not go to all devices of the peer that are online: some lack encryption, or there are too many."""
+    """What is for a bare JID does not go to all devices of the peer: some lack encryption, or there are too many."""
 
     name = "e2e_devices_left_out"
     level = logging.WARNING

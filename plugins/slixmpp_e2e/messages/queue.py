@@ -208,7 +208,12 @@ class SendQueue:
         given_up = []
         for sent in driver.core.unacknowledged:
             if isinstance(sent.tag, _Sent) and sent.tag.item.delivery[sent.tag.target] is Delivery.SENT:
-                reason = failure if not passing else self._leave(*sent.tag, place)
+                item = sent.tag.item
+                reason: E2EError | None = failure
+                if not passing or (not opened and for_path and self._senders.may_fall_back(item)):
+                    item.error, item.is_doubted = failure, item.is_doubted or not for_path
+                else:
+                    reason = self._leave(item, sent.tag.target, place)
                 if reason is not None:
                     self._left.give_up(*sent.tag)
                     given_up.append((sent.tag.item, reason))
