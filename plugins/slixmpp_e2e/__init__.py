@@ -23,6 +23,7 @@ from slixmpp_e2e.errors import (
     VerificationDeclined,
 )
 from slixmpp_e2e.events import (
+    AssuranceChanged,
     E2EEvent,
     KeyChanged,
     KeyDoubted,
@@ -46,6 +47,7 @@ from slixmpp_e2e.events import (
     VerificationRequested,
     VerificationRequired,
 )
+from slixmpp_e2e.messages.outlook import Outlook, OutlookWay
 from slixmpp_e2e.plugin import E2E, of
 from slixmpp_e2e.policy import Policy
 from slixmpp_e2e.prompts import SasPrompt
@@ -66,6 +68,7 @@ except PackageNotFoundError:  # a bare checkout
 __all__ = [
     "E2E",
     "Assurance",
+    "AssuranceChanged",
     "ConfigError",
     "Delivered",
     "DevicesLeftOut",
@@ -81,6 +84,8 @@ __all__ = [
     "NotSent",
     "NotSentReason",
     "OtherKeyHeld",
+    "Outlook",
+    "OutlookWay",
     "OwnKeyRotated",
     "PasswordLocked",
     "PeerOffline",

@@ -17,6 +17,7 @@ from slixmpp_e2e.messages.flusher import Flusher
 from slixmpp_e2e.messages.incoming import IncomingFilter
 from slixmpp_e2e.messages.iq_tracking import IqTracker
 from slixmpp_e2e.messages.outgoing import OutgoingFilter
+from slixmpp_e2e.messages.outlook import Outlooks
 from slixmpp_e2e.messages.queue import SendQueue
 from slixmpp_e2e.messages.queued import Senders
 from slixmpp_e2e.messages.room_questions import RoomQuestions
@@ -215,6 +216,9 @@ class Client:
             self.allow_list,
             self._emitter,
             self.queue.on_presence,
+        )
+        self.outlooks = Outlooks(
+            xmpp, self.peers, self._presence, self.registry, self.routes, self.queue, self._rooms, self._clock
         )
         self._questions = RoomQuestions(xmpp, self._rooms, self._channel.own_jid, self._loop)
         signalling = Signalling(

@@ -81,7 +81,7 @@ class SessionClosed(SessionEvent):
 
     name = "e2e_session_closed"
     clean: bool
-    """True if both sides said farewell. If not, what was sent last may be lost."""
+    """True if both sides said farewell. If not, the next session sends again what the peer has not acknowledged."""
     error: E2EError | None
     """Why, if it was not clean."""
 

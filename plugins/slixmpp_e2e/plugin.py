@@ -16,6 +16,7 @@ from slixmpp.xmlstream.stanzabase import StanzaBase
 from slixmpp_e2e import events
 from slixmpp_e2e.client import Client
 from slixmpp_e2e.errors import ConfigError, NotSent, NotSentReason
+from slixmpp_e2e.messages.outlook import Outlook
 from slixmpp_e2e.policy import Policy
 from slixmpp_e2e.session import E2ESession
 from slixmpp_e2e.settings import CHANGEABLE, DEFAULTS, Settings, accept_from
@@ -288,6 +289,10 @@ class E2E(BasePlugin):
         """Wait until all that was sent is acknowledged or has failed, and end all sessions by farewells."""
         await self.flush()
         await self._client.flusher.close()
+
+    def outlook(self, jid: str) -> Outlook:
+        """Return what would become of a message to a full or bare JID, as far as is known: nobody is asked."""
+        return self._client.outlooks.of(self.xmpp.boundjid.full, str(JID(jid)))
 
     def cancel(self, jid: str) -> int:
         """Withdraw what waits for an account: it fails with NotSentReason.CANCELLED. Return the number of stanzas."""

@@ -121,7 +121,7 @@ def test_the_events() -> None:
     """events.md lists every event with its class, its level and its fields, and so does the guide for clients."""
     kinds = {kind.name: kind for kind in event_classes()}
     first = documents.rows(EVENTS, "Events")
-    levels = {"info": 20, "warning": 30, "error": 40}
+    levels = {"debug": 10, "info": 20, "warning": 30, "error": 40}
     listed = {documents.code(row[0])[0]: (documents.code(row[1])[0], levels[row[2]]) for row in first}
     assert listed == {name: (kind.__name__, kind.level) for name, kind in kinds.items()}
     listed_fields = [tuple(documents.code(cell)[0] for cell in row[:2]) for row in documents.rows(EVENTS, "Fields")]

@@ -294,6 +294,11 @@ class SendQueue:
             self.cancel(account, error)
         self.fail_left(error)
 
+    def waiting_for(self, account: str) -> tuple[int, float | None]:
+        """Return how many stanzas wait for an account, and since when the oldest does, on the loop's clock."""
+        waiting = [item.since for item in self._waiting() if bare(item.to) == account]
+        return len(waiting), min(waiting, default=None)
+
     def _waiting(self) -> list[QueuedStanza]:
         """Return what waits for a session or a route, in order."""
         queues = (*self._queues.waiting.values(), *self._search.waiting.values())

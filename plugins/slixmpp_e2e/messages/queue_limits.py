@@ -66,6 +66,7 @@ class QueueLimits:
                 waiting = f"{count} stanzas with {size} bytes wait for {share.whose} already; the limits are {limits}"
                 raise NotSent(waiting, NotSentReason.QUEUE_FULL)
         self._count(item, 1)
+        item.since = self._loop().time()
         item.deadline = self._loop().call_later(self._seconds, self._expire, item)
 
     def end(self, item: QueuedStanza) -> None:

@@ -43,7 +43,6 @@ class RouteSearch:
     def find(self, item: QueuedStanza) -> None:
         """Dispatch a stanza when the route to its address is found, or fail it."""
         address = (item.own_jid, item.to)
-        item.since = item.since or self._loop().time()
         self.waiting.setdefault(address, deque()).append(item)
         self._start(address)
         wake(self._changed.pop(address, None))

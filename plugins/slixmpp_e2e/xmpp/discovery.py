@@ -68,6 +68,18 @@ async def _is_cached_as_supporting(xmpp: BaseXMPP, peer: JID) -> bool:
     return is_whole and NS_SECURITY in info["features"]
 
 
+def is_known_to_support(xmpp: BaseXMPP, peer: JID) -> bool:
+    """Return whether this full JID is known to advertise encryption, without asking it."""
+    looking = _is_cached_as_supporting(xmpp, peer)
+    try:
+        looking.send(None)  # slixmpp's lookups are coroutines that wait for nothing
+    except StopIteration as result:
+        return bool(result.value)
+    finally:
+        looking.close()
+    return False
+
+
 def _is_ambiguous(info: DiscoInfo) -> bool:
     """Return whether an info holds the character by which XEP-0115 separates names."""
     texts = (text for each in info.xml.iter() for text in (*each.attrib.values(), each.text or ""))

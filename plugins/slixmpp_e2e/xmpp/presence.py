@@ -158,6 +158,11 @@ class PresenceCache:
             future = self._arriving.setdefault(pair, asyncio.get_running_loop().create_future())
             await asyncio.wait({future}, timeout=patience)
             self._arriving.pop(pair, None)
+        return self.known_online(own_jid, bare)
+
+    def known_online(self, own_jid: str, bare: str) -> dict[str, int]:
+        """Return those that are known by now."""
+        pair = (own_jid, bare)
         resources = self._contacts.pairs.get(pair) or self._strangers.pairs.get(pair, {})
         return dict(sorted(resources.items(), key=lambda item: -item[1]))
 

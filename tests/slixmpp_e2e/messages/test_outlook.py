@@ -1,0 +1,67 @@
+"""What would become of a message."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from slixmpp_e2e import Outlook
+from slixmpp_e2e.errors import PeerOffline, PeerWithoutE2E
+from tests.slixmpp_e2e.env import BOB, Env, Events, e2e, jingle
+from xmpp_loopback import offline
+
+
+@pytest.mark.parametrize("to", [BOB, "bob@localhost"])
+async def test_from_the_first_message_to_the_last(env: Env, to: str) -> None:
+    alice, bob = await env.pair(offline_seconds=60)
+
+    def look() -> Outlook:
+        return e2e(alice).outlook(to)
+
+    accept = env.hold(jingle("session-accept"))
+    before = time.time()
+    alice.send_message(mto=to, mbody="hello", mtype="chat")
+    await accept.caught()
+    outlook = look()
+    assert (outlook.way, outlook.waiting, outlook.reaches) == ("held", 1, (BOB,))
+    assert outlook.since is not None
+    assert before - 1 < outlook.since < time.time() + 1
+    opened = Events(alice, "e2e_session_opened")
+    accept.release()
+    await opened.take()
+    assert (look().way, look().reaches, look().left_out, look().waiting) == ("inside", (BOB,), (), 0)
+    ended = Events(alice, "e2e_session_closed")
+    await e2e(alice).close()
+    await ended.take()
+    assert (look().way, look().reaches) == ("opens", (BOB,))
+    gone = Events(alice, "presence_unavailable")
+    await offline(bob)
+    await gone.take()
+    outlook = look()
+    assert outlook.way == "held"
+    assert isinstance(outlook.error, PeerOffline | PeerWithoutE2E)
+
+
+async def test_who_never_had_encryption(env: Env) -> None:
+    alice = await env.client("alice@localhost/x")
+    assert e2e(alice).outlook("carol@localhost").way == "plaintext"
+    e2e(alice).set_policy("carol@localhost", "require")
+    outlook = e2e(alice).outlook("carol@localhost")
+    assert (outlook.way, type(outlook.error)) == ("fails", PeerOffline)
+    e2e(alice).set_policy("carol@localhost", "off")
+    assert e2e(alice).outlook("carol@localhost").way == "plaintext"
+
+
+@pytest.mark.parametrize(("policy", "left_out"), [("prefer", ("bob@localhost/plain",)), ("opportunistic", ())])
+async def test_a_device_without_encryption(env: Env, policy: str, left_out: tuple[str, ...]) -> None:
+    alice, bob = await env.pair({"policy": policy})
+    await env.session(alice, bob)
+    plain = await env.client("bob@localhost/plain", load=False)
+    await env.settle(alice, bob, plain)
+    outlook = e2e(alice).outlook("bob@localhost")
+    assert (outlook.way, outlook.left_out) == ("inside", left_out)
+    assert set(outlook.reaches) | set(left_out) == {BOB, "bob@localhost/plain"}
+    outlook = e2e(alice).outlook("bob@localhost/plain")
+    assert outlook.way == ("held" if policy == "prefer" else "plaintext")
+    assert isinstance(outlook.error, PeerWithoutE2E)
