@@ -149,8 +149,8 @@ class Pair:
         on_data: DataHook = lambda role, data: [data],
     ) -> None:
         """``after``: an earlier session of the same two hosts, whose stanzas this one may resume."""
-        self.now = 1000.0 if after is None else after.now
-        self.resumptions = {role: Resumptions() for role in Role} if after is None else after.resumptions
+        self.now: float = 1000.0 if after is None else after.now
+        self.resumptions: dict[Role, Resumptions] = after.resumptions if after else {role: Resumptions() for role in Role}
         self.on_jingle, self.on_data = on_jingle, on_data
         self.alice = Side(Session(Role.INITIATOR, alice or config("alice"), alice_remembers, self.resumptions[Role.INITIATOR]))
         self.bob = Side(Session(Role.RESPONDER, bob or config("bob"), bob_remembers, self.resumptions[Role.RESPONDER]))

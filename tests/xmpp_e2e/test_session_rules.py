@@ -13,6 +13,7 @@ from xmpp_e2e import session as module
 from xmpp_e2e.errors import AuthenticationFailed, JingleError, LocalError, PeerRefused, StreamError
 from xmpp_e2e.inner import elements as auth
 from xmpp_e2e.inner.conversation import Conversation
+from xmpp_e2e.inner.stream_management import ACK_SECONDS
 from xmpp_e2e.negotiate.jingle import Reason
 from xmpp_e2e.session import Session
 from xmpp_e2e.states import State, Trigger
@@ -260,7 +261,7 @@ def test_a_stanza_gives_no_time() -> None:
     before = pair.alice.session.timer(), pair.bob.session.timer()
     pair.now += 3600
     pair.alice.session.send_stanza(message("x"))
-    pair.run()
+    pair.run().pass_time(ACK_SECONDS)
     assert (pair.alice.session.timer(), pair.bob.session.timer()) == before
 
 

@@ -147,7 +147,7 @@ def test_what_is_held_counts_as_it_came() -> None:
     names = b" ".join(b"p:a%d=''" % number for number in range(60))
     stanza = b"<message xmlns:p='%s'><x %s/></message>" % (b"n" * 256, names)
     pair = Pair(bob=config("bob", **UNTRUSTED)).open()
-    talk(pair.alice.session).out._waiting += stanza
+    talk(pair.alice.session).out._write(stanza)
     pair.run()
     assert pair.bob.session.state is State.DONE_RECEIVED
 
