@@ -456,7 +456,8 @@ class Session:
                     self._conversation.out.drop_stanzas()  # what waits is not for this key
                 if not closing:
                     self._conversation.send_abort(error)
-                self._close_tls(self._conversation)
+                # after our own farewell, close_notify says that we have read theirs
+                self._close_tls(self._conversation, notify=not closing or self._conversation.peer_closed)
             self._conversation.out.take(None)
             self._conversation.management.end(now, clean=False)
             self._conversation.release()
@@ -465,11 +466,12 @@ class Session:
         failed = events.SessionFailed(error) if was in NOT_YET_OPEN else events.SessionClosed(clean=False, error=error)
         self._events.append(failed)
 
-    def _close_tls(self, conversation: Conversation) -> None:
+    def _close_tls(self, conversation: Conversation, *, notify: bool = True) -> None:
         assert self._tls is not None
         if conversation.out:
             self._tls.send(conversation.out.take(None))
-        self._tls.close()
+        if notify:
+            self._tls.close()
 
     def _terminate(self, reason: Reason) -> None:
         self._jingle.append(signalling.build(Jingle(action=Action.SESSION_TERMINATE, sid=self.sid, reason=reason)))

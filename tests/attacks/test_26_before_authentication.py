@@ -173,10 +173,8 @@ async def test_a_client_hears_no_stanza_of_a_rogue(env: Env, kind: str, monkeypa
 
     def rogue(self: Gate, now: float) -> None:
         if self._context.role is Role.INITIATOR:
-            self._context.out._waiting += b"<%s type='set' id='x'><body>out of turn</body></%s>" % (
-                kind.encode(),
-                kind.encode(),
-            )
+            tag = kind.encode()
+            self._context.out._write(b"<%s type='set' id='x'><body>out of turn</body></%s>" % (tag, tag))
         genuine(self, now)
 
     monkeypatch.setattr(Gate, "_send_done", rogue)

@@ -39,7 +39,7 @@ class Hostile(MitmSide):
 
     def say(self, data: bytes) -> None:
         """Say this inside TLS."""
-        talk(self.session).out._waiting += data
+        talk(self.session).out._write(data)
         self.pump()
 
 

@@ -100,7 +100,7 @@ def alone(harness: Harness, said: bytes = b"") -> SessionDriver:
     """An open session that has read this, without its peer's end."""
     driver = harness.open()
     if said:
-        talk(harness.bob.session).out._waiting += said
+        talk(harness.bob.session).out._write(said)
         harness.answer()
         harness.loop.pass_time(0)
     assert driver.is_open

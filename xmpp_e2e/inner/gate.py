@@ -123,7 +123,7 @@ class Gate:
 
     def _handle(self, element: Element, now: float) -> None:
         if element.tag in acks.ELEMENTS:
-            self._management.receive(element)
+            self._management.receive(element, now)
             return
         self._management.count(now)
         # those that the stanza claims do not count

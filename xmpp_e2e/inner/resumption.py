@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from xmpp_e2e.errors import SessionCancelled
 from xmpp_e2e.stream.acks import AckState
 from xmpp_e2e.types import Fingerprint
 
 STATES_PER_LINK = 8
-"""Sessions with the same two keys whose numbers are kept: a path that breaks again and again leaves a few of them unsettled."""
+"""Sessions with the same two keys whose numbers are kept. A peer asks about the last one in which it has sent, since it sends
+in none before the others are settled; the rest is for sessions at once with several full JIDs."""
 LINKS = 4096
 """Pairs of keys for which numbers are kept, some 1 kB each; the one that began a session longest ago goes first."""
 KEPT_SECONDS = 24 * 3600.0
@@ -31,19 +33,46 @@ class Resumptions:
     def __init__(self) -> None:
         self._states: dict[Link, dict[str, AckState]] = {}
 
+    @property
+    def memory(self) -> int:
+        """Bytes of stanzas that ended sessions have left, and that are not given up."""
+        return sum(state.memory for states in self._states.values() for state in states.values() if not state.live)
+
     def begin(self, link: Link, state: AckState, now: float) -> dict[str, AckState]:
-        """Take in the state of a new session. Return all with the same two keys, by sid, the oldest first."""
+        """Take in the state of a new session. Return all with the same two keys, by sid, the oldest first.
+
+        SessionCancelled if this sid is among them. Nothing has authenticated it yet: with an old sid, a server could make us
+        forget what was left there. Or the peer has resumed a session that is only now under way.
+        """
         states = self._states[link] = self._states.pop(link, {})
-        for old in [each for each in states.values() if not each.live and each.is_settled]:
-            if now - old.ended > KEPT_SECONDS or len(states) >= STATES_PER_LINK:
-                del states[old.sid]
+        if state.sid in states:
+            raise SessionCancelled("there was a session with this id and the same keys before")
+        _make_room(states, now)
         states[state.sid] = state
         if len(self._states) > LINKS:
             self._forget_oldest()
         return states
+
+    def end(self, link: Link, state: AckState, now: float) -> None:
+        """The session of ``state`` is over. One in which nothing came, and that left nothing, is not kept."""
+        state.live, state.ended = False, now
+        states = self._states[link]
+        if state.handled == 0 and state.is_settled:
+            del states[state.sid]
+        if not states:
+            del self._states[link]
 
     def _forget_oldest(self) -> None:
         for link, states in self._states.items():
             if not any(state.live for state in states.values()) and all(state.is_settled for state in states.values()):
                 del self._states[link]
                 return
+
+
+def _make_room(states: dict[str, AckState], now: float) -> None:
+    """Forget what is old, and what is too many: those in which nothing came first, since that loses nothing."""
+    done = [each for each in states.values() if not each.live and each.is_settled]
+    done.sort(key=lambda each: each.handled > 0)
+    for old in done:
+        if now - old.ended > KEPT_SECONDS or len(states) >= STATES_PER_LINK:
+            del states[old.sid]

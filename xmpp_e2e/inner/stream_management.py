@@ -29,7 +29,9 @@ class StreamManagement:
     """Counts the stanzas of one session, both ways."""
 
     def __init__(self, context: Context, resumptions: Resumptions, link: Link, sid: str, now: float) -> None:
+        """SessionCancelled if a session with this sid and the same keys was here before."""
         self._context = context
+        self._resumptions, self._link = resumptions, link
         self._state = AckState(sid, context.config.peer_jid)
         self._states = resumptions.begin(link, self._state, now)
         """Of all sessions with the same two keys, this one too."""
@@ -59,6 +61,8 @@ class StreamManagement:
 
     def send(self, data: bytes, tag: object) -> SentStanza:
         """Send a stanza. SendBufferFull if the peer must take, or say, something first."""
+        if self._state.superseded:
+            raise SendBufferFull("another session with the same keys takes the place of this one")
         if len(self._states) > 1 and (self._left() or self._asked):
             raise SendBufferFull("what earlier sessions have left comes first, and the peer has yet to say what it has of that")
         if self._context.machine.state is State.OPEN:
@@ -89,58 +93,65 @@ class StreamManagement:
     def note_hello(self, *, supported: bool) -> None:
         """The peer's hello says whether it can acknowledge."""
         self._supported = self._state.confirmed = supported
+        if not supported:  # nor is it asked early again, if it could before
+            for state in self._states.values():
+                state.confirmed = False
 
     def opened(self) -> None:
         """The session is open: of a peer that cannot acknowledge, nothing more will be known."""
         if not self._supported:
             self._tell(self._state.take_unacknowledged())
-            for state in self._left():
-                self._settle(state, None)
+            self._resume()
 
     # --- the peer's ------------------------------------------------------------------------------------------------
 
     def count(self, now: float) -> None:
         """Count a stanza of the peer, which is delivered. SessionCancelled if another session has taken our place."""
-        if self._state.superseded:
-            raise SessionCancelled("another session with the same keys has taken the place of this one")
+        self._check_counts()
         self._state.handled += 1
         if self._supported and self.due is None:
             self.due = now + ACK_SECONDS
 
-    def receive(self, element: Element) -> None:
-        """Handle one of ``acks.ELEMENTS``."""
+    def receive(self, element: Element, now: float) -> None:
+        """Handle one of ``acks.ELEMENTS``. StreamError; SessionCancelled if another session has taken our place."""
+        self._check_counts()
         if not self._supported:
             raise StreamError("the peer acknowledges, though its hello does not say that it can", "policy-violation")
-        self._ON_ELEMENT[element.tag](self, element)
+        self._ON_ELEMENT[element.tag](self, element, now)
 
-    def _on_request(self, element: Element) -> None:
+    def _check_counts(self) -> None:
+        if self._state.superseded:
+            raise SessionCancelled("another session with the same keys has taken the place of this one")
+
+    def _on_request(self, element: Element, now: float) -> None:
         self._must_answer = True
 
-    def _on_answer(self, element: Element) -> None:
+    def _on_answer(self, element: Element, now: float) -> None:
         self._has_asked = False
         self._tell(self._state.acknowledge(acks.parse_h(element)))
 
-    def _on_resume(self, element: Element) -> None:
+    def _on_resume(self, element: Element, now: float) -> None:
         """The peer has given up an earlier session: say what came in it, and resend what did not arrive there."""
         previd, h = acks.parse_resume(element)
         self._resumes += 1
         if previd == self._state.sid or self._resumes > MAX_RESUMES:
             raise StreamError("the peer resumes this session itself, or too many others", "policy-violation")
         state = self._states.get(previd)
-        if state is not None:
-            self._supersede(state)
+        handled = None if state is None else state.handled
+        if state is None:  # its handshake may still be under way here
+            state = self._states[previd] = AckState(previd, self._state.peer_jid, live=False, ended=now)
+            h = 0
+        self._supersede(state)
         if self._context.machine.state is State.OPEN:
-            handled = None if state is None else state.handled
             self._context.out.element(acks.build_resume(acks.RESUMED, previd, handled))
-        if state is not None:
-            self._settle(state, h)
+        self._settle(state, h)
 
-    def _on_resumed(self, element: Element) -> None:
+    def _on_resumed(self, element: Element, now: float) -> None:
         previd, h = acks.parse_resume(element)
-        if previd in self._asked:  # else the peer's own question has answered ours
+        if previd in self._asked and previd in self._states:  # else the peer's own question has answered ours
             self._settle(self._states[previd], h)
 
-    _ON_ELEMENT: ClassVar[dict[str, Callable[[StreamManagement, Element], None]]] = {
+    _ON_ELEMENT: ClassVar[dict[str, Callable[[StreamManagement, Element, float], None]]] = {
         acks.R: _on_request,
         acks.A: _on_answer,
         acks.RESUME: _on_resume,
@@ -170,37 +181,45 @@ class StreamManagement:
     # --- what leaves -----------------------------------------------------------------------------------------------
 
     def _left(self) -> list[AckState]:
-        """Return what has to be settled first: what sessions have left unacknowledged that have ended, or that were with the
-        same full JID, whose path this one replaces."""
-        ours = self._state
-        return [
-            each
-            for each in self._states.values()
-            if each.unacknowledged and each is not ours and (not each.live or each.peer_jid == ours.peer_jid)
-        ]
+        """Return what has to be settled first: what sessions have left unacknowledged that have ended, or that are older and
+        with the same full JID, whose path this one replaces."""
+        ours, older = self._state, True
+        left: list[AckState] = []
+        for each in self._states.values():
+            if each is ours:
+                older = False
+            elif not each.is_settled and (not each.live or (older and each.peer_jid == ours.peer_jid)):
+                left.append(each)
+        return left
+
+    def _resume(self) -> None:
+        """Ask about what was left; resend it to a peer that cannot say what it has of it."""
+        for state in self._left():
+            if self._supported is False and self._context.machine.state is State.OPEN:
+                self._supersede(state)
+                self._settle(state, None)
+            elif state.sid not in self._asked and (self._supported or state.confirmed):
+                self._asked.add(state.sid)
+                self._supersede(state)
+                self._context.out.element(acks.build_resume(acks.RESUME, state.sid, state.handled))
 
     def write(self) -> None:
         """Write what is due, before bytes leave."""
-        if self._context.machine.state not in WRITABLE or self._supported is False:
+        if self._context.machine.state not in WRITABLE or self._state.superseded:
             return
-        out = self._context.out
-        for state in self._left():
-            if state.sid not in self._asked and (self._supported or state.confirmed):
-                self._asked.add(state.sid)
-                self._supersede(state)
-                out.element(acks.build_resume(acks.RESUME, state.sid, state.handled))
-        if self._must_answer or (out and self._state.handled > self._acknowledged):
+        self._resume()
+        if self._must_answer or self._context.out:
             self.acknowledge()
-        if self._must_ask:
+        if self._must_ask and self._supported:
             self._must_ask, self._has_asked = False, True
-            out.element(acks.build_request())
+            self._context.out.element(acks.build_request())
 
     def acknowledge(self) -> None:
-        """Acknowledge all that has come, if the peer understands it."""
-        self.due, self._must_answer = None, False
-        if self._supported and self._state.handled > self._acknowledged:
+        """Acknowledge all that has come, if the peer has asked or does not know it yet."""
+        if self._supported and (self._must_answer or self._state.handled > self._acknowledged):
             self._acknowledged = self._state.handled
             self._context.out.element(acks.build_answer(self._acknowledged))
+        self.due, self._must_answer = None, False
 
     def handle_timer(self, now: float) -> None:
         """Acknowledge with the next bytes, if it is time."""
@@ -212,4 +231,5 @@ class StreamManagement:
         state = self._state
         if clean and not state.superseded:
             self._tell(state.take_unacknowledged())
-        state.live, state.ended = False, now
+        self.due = None
+        self._resumptions.end(self._link, state, now)

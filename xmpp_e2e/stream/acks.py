@@ -17,7 +17,7 @@ ELEMENTS = frozenset({R, A, RESUME, RESUMED})
 """Those of XEP-0198 that are spoken inside, once the sender's done is said."""
 
 _MAX_DIGITS = 19
-_MAX_ID = 64
+_MAX_ID = 128
 """Characters of a Jingle sid: ours have 32."""
 
 
@@ -67,6 +67,11 @@ class AckState:
         """Return whether nothing is left that was not acknowledged."""
         return not any(stanza.data for stanza in self.unacknowledged)
 
+    @property
+    def memory(self) -> int:
+        """Return how many bytes are kept to be sent again."""
+        return sum(len(stanza.data) for stanza in self.unacknowledged)
+
     def add(self, stanza: SentStanza) -> None:
         """Keep a stanza that is sent."""
         self.sent += 1
@@ -115,6 +120,6 @@ def parse_h(element: Element) -> int:
 def parse_resume(element: Element) -> tuple[str, int | None]:
     """The earlier session's sid, and how many stanzas of it were handled; StreamError ``bad-format``."""
     previd = element.get("previd", "")
-    if not 0 < len(previd) <= _MAX_ID or (element.tag == RESUME and "h" not in element.attrib):
+    if len(element) or not 0 < len(previd) <= _MAX_ID or (element.tag == RESUME and "h" not in element.attrib):
         raise StreamError("the peer's resumption is malformed", "bad-format")
     return previd, parse_h(element) if "h" in element.attrib else None

@@ -28,7 +28,7 @@ class SendBuffer:
         self._taken = 0
         """Pieces that were taken."""
         self._first_stanza: int | None = None
-        """The number of the piece with the first stanza."""
+        """The number of the piece with the first stanza that waits, or None."""
         self.started = False
         """True once the header is written."""
 
@@ -62,8 +62,10 @@ class SendBuffer:
 
     def drop_stanzas(self) -> None:
         """Drop what waits from the first stanza on: it is not for this peer."""
-        while self._first_stanza is not None and self._pieces and self._taken + len(self._pieces) > self._first_stanza:
-            self._size -= len(self._pieces.pop())
+        if self._first_stanza is not None:
+            while self._taken + len(self._pieces) > max(self._first_stanza, self._taken):
+                self._size -= len(self._pieces.pop())
+            self._first_stanza = None
 
     def take(self, limit: int | None = CHUNK_BYTES) -> bytes:
         """Take the next bytes, at most ``limit`` (None: all)."""
@@ -79,6 +81,8 @@ class SendBuffer:
             room -= len(piece)
             self._size -= len(piece)
             taken.append(piece)
+        if not self._pieces:
+            self._first_stanza = None
         return b"".join(taken)
 
     def _write(self, data: bytes) -> None:
