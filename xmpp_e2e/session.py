@@ -108,6 +108,10 @@ class Session:
             return ()
         return self._conversation.management.unacknowledged
 
+    def uncount_stanza(self) -> None:
+        """A stanza that has just come (``StanzaReceived``) is dropped: the peer does not hear that it arrived. LocalError."""
+        self._talk("no stanza has come").management.uncount()
+
     @property
     def is_verifying(self) -> bool:
         """Return whether an authenticator runs or waits for its turn; its outcome decides about the key."""

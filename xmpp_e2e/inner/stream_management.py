@@ -112,6 +112,10 @@ class StreamManagement:
         if self._supported and self.due is None:
             self.due = now + ACK_SECONDS
 
+    def uncount(self) -> None:
+        """The host has dropped a stanza that was counted, and never acknowledged."""
+        self._state.handled -= 1
+
     def receive(self, element: Element, now: float) -> None:
         """Handle one of ``acks.ELEMENTS``. StreamError; SessionCancelled if another session has taken our place."""
         self._check_counts()

@@ -404,6 +404,8 @@ class SessionDriver:
     def _store(self, event: events.Event) -> None:
         """Emit an event, as soon as what it says is stored."""
         if self._refused and isinstance(event, UNTOLD_OF_REFUSED):
+            if isinstance(event, events.StanzaReceived):
+                self.core.uncount_stanza()
             return
         try:
             storing = self._store_event(self, event) if isinstance(event, STORED) else None
