@@ -193,11 +193,12 @@ class SendQueue:
             return  # its sender was told that it failed
         item.delivery[target] = Delivery.DELIVERED
         item.acknowledged_by.append(driver)
+        self._queues.note_progress(driver.target)
         self._left.forget(item, target)
         self._settle(item, None)
 
     def _on_end(self, driver: SessionDriver, error: E2EError | None, *, opened: bool) -> None:
-        target, passing = driver.target, is_passing(error, opened=opened)
+        target = driver.target
         if not opened:
             self._routes.mark_unreachable(target)
         failure = end_of_session(driver.peer, error)
@@ -209,8 +210,10 @@ class SendQueue:
         for sent in driver.core.unacknowledged:
             if isinstance(sent.tag, _Sent) and sent.tag.item.delivery[sent.tag.target] is Delivery.SENT:
                 item = sent.tag.item
+                # who gives up twice on what was sent has decided
+                may_pass = is_passing(error, opened=opened and sent.tag.target not in item.left)
                 reason: E2EError | None = failure
-                if not passing or (not opened and for_path and self._senders.may_fall_back(item)):
+                if not may_pass or (not opened and for_path and self._senders.may_fall_back(item)):
                     item.error, item.is_doubted = failure, item.is_doubted or not for_path
                 else:
                     reason = self._leave(item, sent.tag.target, place)
@@ -222,7 +225,7 @@ class SendQueue:
         waiting = self._queues.waiting.get(target)
         is_over = not opened and for_path and failure.code is not Code.PEER_BUSY
         falls_back = is_over and waiting and self._senders.may_fall_back(waiting[0])  # and waits for no other
-        if falls_back or (self._registry.best_with(target) is None and not (opened and passing)):
+        if falls_back or (self._registry.best_with(target) is None and not (opened and is_passing(error, opened=True))):
             self._fail(target, failure, for_path=for_path)
 
     def _leave(self, item: QueuedStanza, target: Target, place: Target) -> NotSent | None:

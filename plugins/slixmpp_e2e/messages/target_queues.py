@@ -14,12 +14,9 @@ from slixmpp_e2e.messages.queued import Delivery, QueuedStanza
 from slixmpp_e2e.messages.tasks import current_task, wake
 from slixmpp_e2e.messages.unacknowledged import Unacknowledged
 from slixmpp_e2e.sessions.driver import SessionDriver
+from slixmpp_e2e.sessions.pacing import FIRST_BACKOFF, LAST_BACKOFF
 from slixmpp_e2e.sessions.registry import SessionRegistry, Target
 from xmpp_e2e.errors import E2EError
-
-RETRY_SECONDS = (1.0, 30.0)
-"""How long to wait before the next session is tried with a target that has not acknowledged what was sent: at first, doubling,
-and at most."""
 
 
 class TargetQueues:
@@ -44,6 +41,8 @@ class TargetQueues:
         self.waiting: dict[Target, deque[QueuedStanza]] = {}
         self._tasks: dict[Target, asyncio.Task[None]] = {}
         self._changed: dict[Target, asyncio.Future[None]] = {}
+        self._failures: dict[Target, int] = {}
+        """Sessions in a row that have brought nothing to an end that waits."""
         self._is_stopped = False
 
     def __contains__(self, target: Target) -> bool:
@@ -65,12 +64,16 @@ class TargetQueues:
         """Go on where a session has come, or gone, or is worth a try."""
         wake(self._changed.pop(target, None))
 
+    def note_progress(self, target: Target) -> None:
+        """The peer has acknowledged something in a session with this target."""
+        self._failures.pop(target, None)
+
     def stop(self) -> None:
         """There is no stream: send nothing, and forget what waits."""
         self._is_stopped = True
         for task in self._tasks.values():
             task.cancel()
-        for kept in (self._tasks, self._changed, self.waiting):
+        for kept in (self._tasks, self._changed, self._failures, self.waiting):
             kept.clear()
 
     def resume(self) -> None:
@@ -82,20 +85,18 @@ class TargetQueues:
     async def _deliver(self, target: Target) -> None:
         """Send what waits for a target, as its sessions let it. Nothing waits for it afterwards."""
         driver: SessionDriver | None = None
-        failures = 0
         try:
-            while self.waiting.get(target) or target in self._left:
+            while self._is_needed(target):
                 # While a session is closing, none is offered in its place.
                 if driver is None or driver.closed.done() or self._registry.best_with(target) is not None:
                     if driver is not None and driver.closed.done():
-                        failures = 0 if driver.has_opened else failures + 1
-                    if failures and self._registry.best_with(target) is None:
-                        await self._pause(target, failures)
+                        driver = None
+                        await self._pause(target)
                     try:
                         driver = self._ensure(target)
                     except E2EError as error:
                         self._fail(target, error)
-                        failures += 1
+                        await self._pause(target)
                         continue
                 queue = self.waiting.get(target)
                 if queue and driver.is_writable:
@@ -110,17 +111,23 @@ class TargetQueues:
                 del self._tasks[target]
                 if self.waiting.get(target):
                     self._fail(target, NotSent(f"sending to {target[1]} failed", NotSentReason.ROUTE_UNKNOWN))
-                self.waiting.pop(target, None)
+                for kept in (self.waiting, self._failures):
+                    kept.pop(target, None)
+
+    def _is_needed(self, target: Target) -> bool:
+        return bool(self.waiting.get(target)) or target in self._left
 
     def _await_change(self, target: Target) -> asyncio.Future[None]:
         changed = self._changed[target] = self._loop().create_future()
         return changed
 
-    async def _pause(self, target: Target, failures: int) -> None:
-        """Wait before the next session is tried; not for long if something changes."""
-        first, longest = RETRY_SECONDS
+    async def _pause(self, target: Target) -> None:
+        """After a failure wait before the next session is tried; not for long if something changes."""
+        failures = self._failures[target] = self._failures.get(target, -1) + 1
+        if not failures or not self._is_needed(target) or self._registry.best_with(target) is not None:
+            return
         changed = self._await_change(target)
-        timer = self._loop().call_later(min(first * 2 ** (failures - 1), longest), wake, changed)
+        timer = self._loop().call_later(min(FIRST_BACKOFF * 2.0 ** (failures - 1), LAST_BACKOFF), wake, changed)
         try:
             await changed
         finally:
