@@ -169,6 +169,20 @@ WORDS: dict[enum.Enum, Words] = {
         attack="A server can hold back stanzas; it learns nothing by it.",
         remedy="Nothing was sent. Try again.",
     ),
+    NotSentReason.UNACKNOWLEDGED: Words(
+        likely="The path to the peer broke, or their program ended, and no session came to be since.",
+        attack="A server can hold back stanzas, and what says that they arrived.",
+        remedy="It may have arrived. Ask the peer before you send again what must not come twice.",
+    ),
+    NotSentReason.DISCONNECTED: Words(
+        likely="The peer was offline or slow when your program ended.",
+        attack="A server can hold back stanzas, and what says that they arrived.",
+        remedy="Stay connected for longer, or raise `disconnect_seconds` in register_plugin('e2e', {…}).",
+    ),
+    NotSentReason.CANCELLED: Words(
+        likely="Your program has called e2e.cancel(JID).",
+        remedy="Nothing was sent. Send it again if it was withdrawn by mistake.",
+    ),
     NotSentReason.TOO_MANY_SESSIONS: Words(
         likely="A program writes to more people at once than it was set up for.",
         attack="Many strangers may be making it answer them.",

@@ -50,7 +50,7 @@ async def begun(env: Env) -> Any:
 def left(client: Client) -> list[int]:
     """How many sessions, places, half-open ones, answers that are awaited, and addresses for which stanzas wait."""
     limits, requests = client.limits, client._channel._pending
-    return [len(list(client.registry)), len(limits), limits.half_open, len(requests), len(client.queue._waiting)]
+    return [len(list(client.registry)), len(limits), limits.half_open, len(requests), len(client.queue._waiting())]
 
 
 async def test_each_ends_at_its_deadline(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from slixmpp.exceptions import IqError
 from slixmpp_e2e import alarms
 from slixmpp_e2e.errors import ConfigError, PeerOffline, PeerWithoutE2E, PlaintextNotAllowed
 from slixmpp_e2e.events import SendFailed
-from slixmpp_e2e.sessions.driver import SessionDiscarded, SessionReleased
+from slixmpp_e2e.sessions.driver import AssuranceChanged, SessionDiscarded, SessionReleased
 from slixmpp_e2e.store import StoreError, StoreReason
 from slixmpp_e2e.xmpp import adapter
 from tests.slixmpp_e2e.env import ALICE, BOB, SECRET, Env, Events, ask, block, e2e, refused, until
@@ -209,7 +209,7 @@ async def test_an_advertisement_alone_makes_nobody_fall_silent(env: Env) -> None
 async def test_every_event_of_a_session_has_listeners(env: Env) -> None:
     """Each event class of the core and of the driver has an entry, so that no event is an error in the middle of a session."""
     listeners = e2e(env.make(ALICE))._client._listeners
-    assert set(listeners) == {*get_args(events.Event), SessionDiscarded, SessionReleased}
+    assert set(listeners) == {*get_args(events.Event), AssuranceChanged, SessionDiscarded, SessionReleased}
 
 
 async def test_a_peer_who_cannot_be_remembered_gets_no_session(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:

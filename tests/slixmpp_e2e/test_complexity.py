@@ -169,7 +169,7 @@ async def expiring(number: int) -> Act:
     def act() -> None:
         fake.loop.advance(300)
         assert len(fake.recorder.failed) == number
-        assert not any(fake.queue._queues.values())
+        assert not any(fake.queue._queues.waiting.values())
         assert not fake.queue._limits
 
     return act

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.pair import NOBODY, Pair, config, message
+from tests.pair import NOBODY, Pair, config, dice, message
 from xmpp_e2e.errors import BytestreamFailed, LocalError
 from xmpp_e2e.session import Session
 from xmpp_e2e.types import Role
@@ -21,7 +21,7 @@ def test_what_was_dropped_is_sent_again(dropped: int) -> None:
         pair.bob.session.uncount_stanza()
     for side in (pair.alice, pair.bob):
         side.session.bytestream_failed(BytestreamFailed("cut"), pair.now)
-    again = Pair(after=pair).open()
+    again = Pair(config(random=dice("again")), after=pair).open()
     assert again.bob.stanzas == ["one", "two"][2 - dropped :]
 
 
