@@ -31,7 +31,7 @@ async def test_a_session_that_gives_up_while_it_is_stored_ends_for_all(env: Env)
     """Whoever sent something and whoever waits hears of it, once, and before it is released."""
     alice, bob = await env.pair()
     e2e(alice)._store.record_e2e_use(JID(BOB).bare, 1.0)
-    failed, ended = Events(alice, "e2e_send_failed"), Events(alice, "e2e_session_failed")
+    delivered, ended = Events(alice, "e2e_delivered"), Events(alice, "e2e_session_failed")
     error, heard = MemoryExceeded("bob@localhost", 2, 1), list[Any]()
     with held(alice):
         driver = await stored_session(env, alice, bob)
@@ -45,18 +45,16 @@ async def test_a_session_that_gives_up_while_it_is_stored_ends_for_all(env: Env)
         driver.give_up_memory(error)  # it ends, when that can be said
         assert not driver._released
         driver.give_up_memory(error)  # there is still too much: at once
-        assert heard == [(events.SessionFailed, True), (SessionReleased, True)]
+        assert heard == [(events.StanzasAcknowledged, False), (events.SessionFailed, True), (SessionReleased, True)]
         await turns()
-        assert len(failed) == len(ended) == 1
+        assert len(delivered) == len(ended) == 1
     assert driver.memory == 0
     assert driver not in e2e(alice)._client.memory._shares
     assert await until(driver.closed) is error
     await env.settle(alice, bob)
-    assert len(failed) == len(ended) == 1
-    assert (await failed.take()).stanza["body"] == "early"
-    queue = e2e(alice)._client.queue
-    assert not queue._early
-    assert not queue._waiting
+    assert len(delivered) == len(ended) == 1
+    assert (await delivered.take()).stanza["body"] == "early"
+    assert not e2e(alice)._client.queue.outstanding
 
 
 async def test_what_is_sent_into_a_session_that_is_over_is_not_counted(env: Env) -> None:
