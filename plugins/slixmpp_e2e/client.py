@@ -155,10 +155,17 @@ class Client:
         )
         # not `is_known`: whoever has once used encryption with us is known, and any stranger can
         self.memory = MemoryBudget(self.allow_list.has_place)
-        pacing = Pacing(self._loop, seconds=settings.queue_seconds)
+        pacing = Pacing(self._loop, self.allow_list.is_contact, seconds=settings.queue_seconds, takes_turns=True)
+        self._channel.on_left = pacing.has_left
         self.registry = SessionRegistry(self._create, settings.limits, self.allow_list.has_place, pacing)
         return Admission(
-            self.allow_list, self.limits, self.peers, self._rooms.may_be, self._rooms.own.can_end, self._clock
+            self.allow_list,
+            self.limits,
+            self.peers,
+            self._rooms.may_be,
+            self._rooms.own.can_end,
+            self._clock,
+            lambda: self._channel.delay,
         )
 
     def _build_messages(self) -> Signalling:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-from xmpp_e2e.errors import Code, E2EError, LocalError, UntrustedKey
+from xmpp_e2e.errors import BytestreamFailed, Code, E2EError, LocalError, UntrustedKey
 
 
 class ConfigError(LocalError):
@@ -86,19 +86,19 @@ def end_of_session(peer: str, error: E2EError | None) -> E2EError:
     return error or NotSent(f"the session with {peer} has ended", NotSentReason.SESSION_CLOSED)
 
 
-_PATH = frozenset({Code.SESSION_CANCELLED, Code.BYTESTREAM_FAILED, Code.BYTESTREAM_VIOLATION, Code.UNCLEAN_CLOSE})
+_PATH = frozenset({Code.BYTESTREAM_FAILED, Code.BYTESTREAM_VIOLATION, Code.UNCLEAN_CLOSE})
 """What a lost path looks like: a block that was lost on the way shows as a violation."""
-_PASSING = _PATH | {Code.PEER_REFUSED, Code.TIMEOUT, Code.AUTHENTICATION_FAILED}
+_PASSING = _PATH | {Code.SESSION_CANCELLED, Code.PEER_BUSY}
+_PASSING_IF_OPEN = _PASSING | {Code.PEER_REFUSED, Code.TIMEOUT, Code.AUTHENTICATION_FAILED}
 """What else ends an open session, and not the next one: a peer that gives up does not say why."""
 
 
 def is_passing(error: E2EError | None, *, opened: bool) -> bool:
     """Return whether a session ended over what may be over with the next one: its path, not trust, order or memory. A peer who
     refuses a session that is not open yet has decided."""
-    return error is None or isinstance(error, NotSent) or error.code in (_PASSING if opened else _PATH)
+    return error is None or isinstance(error, NotSent) or error.code in (_PASSING_IF_OPEN if opened else _PASSING)
 
 
-_PATH = frozenset({Code.BYTESTREAM_FAILED, Code.BYTESTREAM_VIOLATION, Code.UNCLEAN_CLOSE})
 _PEER = frozenset({Code.PEER_REFUSED, Code.PEER_BUSY, Code.PEER_INCOMPATIBLE, Code.UNSUPPORTED_TRANSPORT, Code.TIMEOUT})
 _OURS = frozenset({NotSentReason.SESSION_CLOSED, NotSentReason.TOO_MANY_SESSIONS})
 
@@ -109,6 +109,17 @@ def is_for_want_of_path(error: E2EError, *, hellos_checked: bool) -> bool:
     if isinstance(error, NotSent):
         return error.reason in _OURS
     return error.code in _PATH or (error.code in _PEER and not hellos_checked)
+
+
+class OwnServerSilent(BytestreamFailed):
+    """Our own server reads nothing of what we send."""
+
+    likely = "The connection to our own server is dead, or the server stands still."
+    attack = "Our own server can stop reading at any time; it learns nothing by it."
+    remedy = "Connect anew. A longer `stall_seconds` waits longer."
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"our own server has read nothing for {seconds:.0f} seconds; the peer may be well")
 
 
 class MemoryExceeded(E2EError):

@@ -12,7 +12,7 @@ from xml.etree.ElementTree import Element
 
 from slixmpp import Iq
 
-from slixmpp_e2e.errors import MemoryExceeded
+from slixmpp_e2e.errors import MemoryExceeded, OwnServerSilent
 from slixmpp_e2e.sessions.clock import SessionClock
 from slixmpp_e2e.sessions.memory import MemoryBudget
 from slixmpp_e2e.sessions.stall import STALL_SECONDS, Path, StallDetector
@@ -28,7 +28,7 @@ from xmpp_e2e.authenticate.sas_text import SasForm
 from xmpp_e2e.errors import BytestreamFailed, E2EError, SendBufferFull
 from xmpp_e2e.negotiate.jingle import Reason
 from xmpp_e2e.session import Session
-from xmpp_e2e.states import FAREWELL, HELLOS_CHECKED_OR_OPEN, WRITABLE, State
+from xmpp_e2e.states import FAREWELL, HELLOS_CHECKED_OR_OPEN, NOT_YET_OPEN, WRITABLE, State
 from xmpp_e2e.stream import NS_CLIENT
 from xmpp_e2e.stream.acks import SentStanza
 from xmpp_e2e.tls.rotation import Rotation
@@ -55,6 +55,8 @@ class AssuranceChanged:
     now: Assurance
 
 
+LOOK_SECONDS = 1.0
+"""How often a session whose clock stands still looks whether our own server has read what it said."""
 UNTOLD_OF_REFUSED = (events.SessionOpened, events.StanzaReceived, events.KeyVerified, events.KeyRotated)
 """What nobody hears of any more once the key that says it was refused, or could not be stored."""
 
@@ -117,6 +119,7 @@ class SessionDriver:
         self._transport: IBBTransport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._stall = StallDetector(loop, self._path, self._on_stall, stall_seconds)
+        self._stall_seconds = stall_seconds
         self._pending: asyncio.Handle | None = None
         self._jingle: deque[Element] = deque()
         self._waiting: list[asyncio.Future[None]] = []
@@ -503,13 +506,26 @@ class SessionDriver:
         """Set the timers: the core's deadline, and whether the path still answers."""
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
+        if self._waits_for_own_server and self._iqs.silence >= self._stall_seconds:
+            self.abort(OwnServerSilent(self._iqs.silence))
         # a farewell is late when the peer has everything and does not answer; until then it is for the stall detector
-        self._clock.stand_still(self.state in FAREWELL and self._transport is not None and not self._transport.drained)
+        unfinished = self.state in FAREWELL and self._transport is not None and not self._transport.drained
+        self._clock.stand_still(unfinished or self._waits_for_own_server)
         due = self.core.timer()
         when = self._clock.on_loop(due) if due is not None else None
-        self._timer = self._loop.call_at(when, self._on_deadline) if when is not None else None
+        if when is not None:
+            self._timer = self._loop.call_at(when, self._on_deadline)
+        elif due is not None and not unfinished:
+            self._timer = self._loop.call_at(self._loop.time() + LOOK_SECONDS, self._watch)
         if self._transport is not None:
             self._stall.update()
+
+    @property
+    def _waits_for_own_server(self) -> bool:
+        """True if the peer cannot answer yet: what we say to open the session waits here, or our server has not read it."""
+        iqs, transport = self._iqs, self._transport
+        return self.core.state in NOT_YET_OPEN and (iqs.is_unread(self) or (transport is not None and iqs.is_unread(transport)))
 
     def _on_deadline(self) -> None:
         self.core.handle_timer(self._now)
@@ -525,7 +541,8 @@ class SessionDriver:
 
     def _on_stall(self, what: str) -> None:
         assert self._transport is not None
-        self._transport.broken = BytestreamFailed(what)
+        silence = self._iqs.silence
+        self._transport.broken = OwnServerSilent(silence) if silence >= self._stall_seconds else BytestreamFailed(what)
         self._schedule()
 
     def _release(self) -> None:

@@ -1,4 +1,4 @@
-"""Who may open a session now, and when again: after a failure not at once."""
+"""Who may open a session now, and when again: one offer after another, contacts first; after a failure not at once."""
 
 from __future__ import annotations
 
@@ -40,20 +40,31 @@ class _Failing:
 
 
 class Pacing:
-    """Lets sessions make their offers. One that has to wait for that is idle, and costs no TLS yet."""
+    """Lets sessions make their offers. One that has to wait for that is idle, and costs no TLS yet.
+
+    One offer at a time waits in our own stream; the next one follows when it has left. So offers take turns with the blocks of
+    open sessions, however little our server reads, and no deadline of theirs runs before.
+    """
 
     def __init__(
         self,
         loop: Callable[[], asyncio.AbstractEventLoop],
+        is_contact: Callable[[str], bool] = lambda account: True,
         *,
         seconds: float = 0.0,
+        takes_turns: bool = False,
     ) -> None:
-        """``seconds``: for how long it is tried while a failure may pass."""
-        self._loop, self._seconds = loop, seconds
+        """``is_contact`` says whose sessions come first. ``seconds``: for how long it is tried while a failure may pass.
+        ``takes_turns``: somebody calls ``has_left()``, and the next offer waits for that."""
+        self._loop, self._is_contact, self._seconds, self._takes_turns = loop, is_contact, seconds, takes_turns
         self._failing: dict[Target, _Failing] = {}
         self._timers: dict[SessionDriver, asyncio.TimerHandle] = {}
         self._offers: dict[SessionDriver, Callable[[], None]] = {}
         """Those that wait, and how each begins."""
+        self._ready: dict[bool, dict[SessionDriver, None]] = {True: {}, False: {}}
+        """Those whose turn comes next, in order: of contacts, and of others."""
+        self._leaving: SessionDriver | None = None
+        """Whose offer waits in our own stream."""
         self._jitter = Random()
 
     def open(self, driver: SessionDriver, offer: Callable[[], None]) -> None:
@@ -62,13 +73,13 @@ class Pacing:
         failing = self._failing.get(driver.target)
         delay = failing.until - self._loop().time() if failing is not None else 0.0
         if delay > 0:
-            self._timers[driver] = self._loop().call_later(delay, self._begin, driver)
+            self._timers[driver] = self._loop().call_later(delay, self._make_ready, driver)
         else:
-            self._begin(driver)
+            self._make_ready(driver)
 
     def is_waiting(self, driver: SessionDriver) -> bool:
-        """Return whether a session has not made its offer yet."""
-        return driver in self._offers
+        """Return whether a session has not made its offer yet, or it has not left us."""
+        return driver in self._offers or driver is self._leaving
 
     def may_retry(self, target: Target, error: E2EError) -> bool:
         """Return whether another session should be tried in place of one that has failed."""
@@ -101,7 +112,7 @@ class Pacing:
             del self._failing[target]
         for driver in [driver for driver in self._timers if bare(driver.peer) == account]:
             self._timers[driver].cancel()
-            self._begin(driver)
+            self._make_ready(driver)
 
     def clear(self) -> None:
         """The stream is over: on the next one everybody may be tried at once."""
@@ -112,12 +123,32 @@ class Pacing:
         self._offers.pop(driver, None)
         if (timer := self._timers.pop(driver, None)) is not None:
             timer.cancel()
+        for ready in self._ready.values():
+            ready.pop(driver, None)
+        self.has_left(driver)
+
+    def has_left(self, owner: object) -> None:
+        """Stanzas of a session have left us, or it is over: the next offer may follow."""
+        if owner is self._leaving:
+            self._leaving = None
+            self._offer_next()
 
     def _delay(self, failures: int) -> float:
         return min(FIRST_BACKOFF * 2.0 ** (failures - 1), LAST_BACKOFF) if failures > 0 else 0.0
 
-    def _begin(self, driver: SessionDriver) -> None:
+    def _make_ready(self, driver: SessionDriver) -> None:
         self._timers.pop(driver, None)
-        offer = self._offers.pop(driver)
-        if driver.core.state is State.IDLE:
-            offer()
+        self._ready[self._is_contact(bare(driver.peer))][driver] = None
+        self._offer_next()
+
+    def _offer_next(self) -> None:
+        while self._leaving is None:
+            ready = self._ready[True] or self._ready[False]
+            driver = next(iter(ready), None)
+            if driver is None:
+                return
+            del ready[driver]
+            offer = self._offers.pop(driver)
+            if driver.core.state is State.IDLE:
+                self._leaving = driver if self._takes_turns else None
+                offer()

@@ -23,8 +23,6 @@ class IBBTransport:
         self._iqs, self._own_jid, self._peer, self._on_reply = iqs, own_jid, peer, on_reply
         self._ibb = IBB(role, sid, block_size)
         self._unanswered: dict[Receipt, Iq] = {}
-        self._sent: dict[int, int] = {}
-        """By tag, the numbers of our iqs that are not answered; the oldest first."""
         self.replies = 0
         """Iqs that were answered so far."""
         self.broken: BytestreamFailed | None = None
@@ -55,7 +53,7 @@ class IBBTransport:
     @property
     def oldest(self) -> int | None:
         """The number of our oldest iq that is not answered."""
-        return next(iter(self._sent.values()), None)
+        return self._iqs.oldest_of(self)
 
     @property
     def ended(self) -> bool:
@@ -69,13 +67,13 @@ class IBBTransport:
     def flush(self) -> None:
         """Send what the window allows, and the acknowledgements that are due."""
         for tag, payload in self._ibb.stanzas_to_send():
-            self._sent[tag] = self._iqs.request(self._own_jid, self._peer, payload, partial(self._replied, tag), self)
+            self._iqs.request(self._own_jid, self._peer, payload, partial(self._replied, tag), self)
         for receipt in self._ibb.acknowledgements_due():
             self._iqs.result(self._unanswered.pop(receipt))
 
     def abandon(self) -> None:
         """Ignore all replies from now on."""
-        self._iqs.forget_requests(self)
+        self._iqs.drop_requests(self)
 
     def receive(self, request: Iq, payload: Element) -> bytes:
         """Take one IBB stanza of the peer; return the bytes that it brought. BytestreamViolation ends the bytestream."""
@@ -89,7 +87,6 @@ class IBBTransport:
 
     def _replied(self, tag: int, condition: Refusal | None) -> None:
         self.replies += 1
-        self._sent.pop(tag, None)
         try:
             if condition is None:
                 self._ibb.acknowledged(tag)

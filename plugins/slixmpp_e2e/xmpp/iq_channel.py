@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
+import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from xml.etree.ElementTree import Element
 
@@ -13,6 +14,7 @@ from slixmpp.basexmpp import BaseXMPP
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
 from slixmpp_e2e.xmpp.namespaces import of_client, of_stream
+from slixmpp_e2e.xmpp.send_window import SendWindow
 from slixmpp_e2e.xmpp.unavailable_reply import UnavailableReply, stanza_error
 from xmpp_e2e.errors import JingleError
 from xmpp_e2e.negotiate.jingle import NS_ERRORS
@@ -28,6 +30,13 @@ class Refusal(str):
 OnReply = Callable[[Refusal | None], None]
 """Called once: with None for a result, or with the error."""
 
+PROBE_SECONDS = 1.0
+"""After so long without a reply our server is asked whether it has read what left: most peers answer sooner."""
+_TURN = 4 * 1024
+"""Bytes that leave in a turn, as a rule: an offer, or a block."""
+_TAG = 150
+"""Bytes of an element, but for its text, as a rule."""
+_PING = "{urn:xmpp:ping}ping"
 _NONE: Mapping[str, str] = MappingProxyType({})
 _RequestKey = tuple[str, str, str]
 """(own JID, peer's JID, id)"""
@@ -50,38 +59,60 @@ class QueuedIq(Iq):
     """Placeholder in slixmpp's send queue. When it is popped, the oldest pending iq of ours is sent."""
 
 
-class IqChannel:
-    """Sends our requests and answers, from one of our JIDs, in the order in which they are given.
+@dataclass(eq=False)
+class _Request:
+    """A request of ours that waits for its reply."""
 
-    They wait here; slixmpp's queue holds placeholders only. What slixmpp pops without a connection is lost, and after a
+    key: _RequestKey
+    on_reply: Callable[[Iq], None]
+    owner: object
+    number: int = 0
+    """Higher than those of all that left before; 0 before it has left."""
+
+
+class IqChannel:
+    """Sends our requests and answers, from one of our JIDs; those of one owner in the order in which they are given.
+
+    Owners take turns, and no more is on its way than our server reads within a few seconds: any reply to a request shows that
+    it has read all that left before. Where none comes for a while, we ask the server itself (XEP-0199). A component cannot:
+    there is nobody to ask. Answers, which are short, do not wait.
+
+    What waits, waits here; slixmpp's queue holds placeholders only. What slixmpp pops without a connection is lost, and after a
     resumption (XEP-0198) slixmpp resends what was not acknowledged *after* what it was given meanwhile. A block that is lost,
     or overtakes another, ends a bytestream. The windows of our bytestreams bound how much waits here.
     """
 
     def __init__(self, xmpp: BaseXMPP) -> None:
         self._xmpp = xmpp
-        self._pending: dict[_RequestKey, tuple[Callable[[Iq], None], object, int]] = {}
-        self._by_owner: dict[object, dict[_RequestKey, None]] = {}
+        self._pending: dict[_RequestKey, _Request] = {}
+        self._by_owner: dict[object, dict[_Request, None]] = {}
+        self._lanes: dict[object, deque[tuple[_Request, QueuedIq]]] = {}
+        """By owner, what may not leave yet; whose turn it is comes first."""
+        self._window = SendWindow()
+        self._probing = False
+        """True while our server is asked whether it has read what left before."""
+        self._timer: asyncio.TimerHandle | None = None
+        self.on_left: Callable[[object], None] = lambda owner: None
+        """Is told the owner of each request that leaves."""
         self._to_send: deque[QueuedIq] = deque()
         self._unavailable = UnavailableReply(self._request_unavailable, self._answer)
         self.paused = False
         """True while there is no connection."""
-        self._requests = itertools.count(1)
+        self._left = 0
+        """Requests that have left so far."""
         self.replies = 0
         """Requests that were answered so far."""
         self.newest_answered = 0
         """The highest number of those."""
 
-    def request(self, own_jid: str, peer: str, payload: Element, on_reply: OnReply, owner: object = None) -> int:
-        """Send an iq of type set; return its number, which is higher than those of all before it.
+    def request(self, own_jid: str, peer: str, payload: Element, on_reply: OnReply, owner: object = None) -> None:
+        """Send an iq of type set when it is its owner's turn.
 
         A reply counts only from ``peer`` (a full JID), until ``forget_requests(owner)``.
         """
         iq = self._new("set")
         iq.append(payload)
-        number = self._expect_reply((own_jid, peer, iq["id"]), lambda reply: on_reply(_refusal(reply)), owner)
-        self._send(iq, own_jid, peer)
-        return number
+        self._request(iq, own_jid, peer, lambda reply: on_reply(_refusal(reply)), owner)
 
     def result(self, request: StanzaBase) -> None:
         """Answer a request with an empty result."""
@@ -105,14 +136,37 @@ class IqChannel:
         pending = self._pending.pop(key, None)
         if pending is None:
             return False
-        on_reply, owner, number = pending
-        self.replies, self.newest_answered = self.replies + 1, max(self.newest_answered, number)
-        requests = self._by_owner[owner]
-        del requests[key]
+        self.replies, self.newest_answered = self.replies + 1, max(self.newest_answered, pending.number)
+        requests = self._by_owner[pending.owner]
+        del requests[pending]
         if not requests:
-            del self._by_owner[owner]
-        on_reply(iq)
+            del self._by_owner[pending.owner]
+        self._window.read(pending.number, self._now)
+        pending.on_reply(iq)
+        self._pump()
         return True
+
+    def oldest_of(self, owner: object) -> int | None:
+        """Return the number of the oldest request of ``owner`` that is not answered: above all others, if it has not left."""
+        oldest = next(iter(self._by_owner.get(owner, ())), None)
+        return None if oldest is None else oldest.number or self._left + 1
+
+    def is_unread(self, owner: object) -> bool:
+        """Return whether something of ``owner`` waits here, or our server may not have read it."""
+        newest = next(reversed(self._by_owner.get(owner, {})), None)
+        if newest is None:
+            return False
+        return newest.number == 0 or (not self._xmpp.is_component and newest.number > self.newest_answered)
+
+    @property
+    def silence(self) -> float:
+        """For how many seconds our server has read nothing, though something is on its way; 0 if that cannot be known."""
+        return 0.0 if self._xmpp.is_component else self._window.silence(self._now)
+
+    @property
+    def delay(self) -> float:
+        """Seconds until our server has read what somebody sends now who has not sent anything yet."""
+        return self._window.seconds_for(_TURN * len(self._lanes))
 
     def own_jid(self, stamped: str) -> str:
         """Return the JID of ours that a stanza is from or to. A component has many, so there the ``stamped`` address counts."""
@@ -125,8 +179,13 @@ class IqChannel:
 
     def forget_requests(self, owner: object) -> None:
         """Forget the requests of ``owner``, so that a reply that never comes does not keep it in memory."""
-        for key in self._by_owner.pop(owner, ()):
-            del self._pending[key]
+        for request in self._by_owner.pop(owner, ()):
+            del self._pending[request.key]
+
+    def drop_requests(self, owner: object) -> None:
+        """Forget them, and do not send those that wait."""
+        self.forget_requests(owner)
+        self._lanes.pop(owner, None)
 
     def pause(self) -> None:
         """Stop sending: the connection is gone. The stream may be resumed."""
@@ -135,21 +194,71 @@ class IqChannel:
     def resume(self) -> None:
         """Send what waits: the stream is up, and slixmpp has resent what was not acknowledged."""
         self.paused = False
+        self._window.begin_again(self._now)
         for iq in self._to_send:
             self._xmpp.send(iq)
+        self._pump()
 
     def clear(self) -> None:
         """Forget everything: the client stream is gone, and all replies with it."""
         self._pending.clear()
         self._by_owner.clear()
+        self._lanes.clear()
         self._to_send.clear()
         self._unavailable.clear()
+        self._window, self._probing = SendWindow(), False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
-    def _expect_reply(self, key: _RequestKey, on_reply: Callable[[Iq], None], owner: object) -> int:
-        number = next(self._requests)
-        self._pending[key] = (on_reply, owner, number)
-        self._by_owner.setdefault(owner, {})[key] = None
-        return number
+    @property
+    def _now(self) -> float:
+        return self._xmpp.loop.time()
+
+    def _request(self, iq: QueuedIq, own_jid: str, peer: str, on_reply: Callable[[Iq], None], owner: object) -> None:
+        request = _Request((own_jid, peer, iq["id"]), on_reply, owner)
+        self._pending[request.key] = request
+        self._by_owner.setdefault(owner, {})[request] = None
+        self._address(iq, own_jid, peer)
+        self._lanes.setdefault(owner, deque()).append((request, iq))
+        self._pump()
+
+    def _pump(self) -> None:
+        """Let leave what may, by turns."""
+        while self._lanes and not self.paused and self._window.has_room:
+            owner, lane = next(iter(self._lanes.items()))
+            request, iq = lane.popleft()
+            del self._lanes[owner]
+            if lane:
+                self._lanes[owner] = lane
+            self._let_leave(request, iq)
+        if self._window.in_flight and self._timer is None and not self._xmpp.is_component:
+            self._timer = self._xmpp.loop.call_later(PROBE_SECONDS, self._probe)
+
+    def _let_leave(self, request: _Request, iq: QueuedIq) -> None:
+        self._left += 1
+        request.number = self._left
+        self._window.sent(request.number, _size(iq.xml), self._now)
+        self._write(iq)
+        self.on_left(request.owner)
+
+    def _probe(self) -> None:
+        """Ask our own server whether it has read everything, if nothing has shown that for a while."""
+        self._timer = None
+        if self._window.oldest_age(self._now) >= PROBE_SECONDS and not self._probing and not self.paused:
+            self._probing = True
+            iq = self._new("get")
+            iq.append(Element(_PING))
+            own_jid, server = self._xmpp.boundjid.full, self._xmpp.boundjid.domain
+            request = _Request((own_jid, server, iq["id"]), self._on_probed, self)
+            self._pending[request.key] = request
+            self._by_owner[self] = {request: None}
+            self._address(iq, own_jid, server)
+            self._let_leave(request, iq)
+        self._pump()
+
+    def _on_probed(self, reply: Iq) -> None:
+        self._probing = False
 
     def _request_unavailable(
         self, peer: str, payload: Element, attributes: dict[str, str], on_reply: Callable[[Iq], None]
@@ -157,9 +266,7 @@ class IqChannel:
         iq = self._new("set")
         iq.xml.attrib.update(attributes)
         iq.append(payload)
-        own_jid = self._xmpp.boundjid.full
-        self._expect_reply((own_jid, peer, iq["id"]), on_reply, None)
-        self._send(iq, own_jid, peer)
+        self._request(iq, self._xmpp.boundjid.full, peer, on_reply, None)
 
     def _answer(self, request: StanzaBase, children: tuple[Element, ...], attributes: Mapping[str, str] = _NONE) -> None:
         """Send an error if there are children, else a result."""
@@ -168,22 +275,30 @@ class IqChannel:
         iq.xml.attrib.update(attributes)
         for child in children:
             iq.xml.append(child)
-        self._send(iq, request.xml.get("to", ""), request.xml.get("from", ""))
+        self._address(iq, request.xml.get("to", ""), request.xml.get("from", ""))
+        self._write(iq)
 
     def _new(self, type: str) -> QueuedIq:
         iq: QueuedIq = QueuedIq(self._xmpp)  # type: ignore[no-untyped-call]
         iq["type"] = type
         return iq
 
-    def _send(self, iq: QueuedIq, own_jid: str, peer: str) -> None:
+    def _address(self, iq: QueuedIq, own_jid: str, peer: str) -> None:
         iq["to"] = peer
         if self._xmpp.is_component:
             iq["from"] = own_jid
             for child in iq.xml:
                 of_stream(child, self._xmpp.default_ns)
+
+    def _write(self, iq: QueuedIq) -> None:
         self._to_send.append(iq)
         if not self.paused:
             self._xmpp.send(iq)
+
+
+def _size(iq: Element) -> int:
+    """Return about how many bytes it takes as text."""
+    return sum(_TAG + len(each.text or "") for each in iq.iter())
 
 
 def _refusal(iq: Iq) -> Refusal | None:

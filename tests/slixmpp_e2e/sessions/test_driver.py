@@ -12,7 +12,8 @@ from xml.etree.ElementTree import Element
 import pytest
 from slixmpp import Iq
 
-from slixmpp_e2e.sessions.driver import DriverEvent, SessionDriver, SessionReleased
+from slixmpp_e2e.errors import OwnServerSilent
+from slixmpp_e2e.sessions.driver import LOOK_SECONDS, DriverEvent, SessionDriver, SessionReleased
 from slixmpp_e2e.sessions.stall import STALL_SECONDS
 from slixmpp_e2e.xmpp.iq_channel import OnReply, Refusal
 from tests.pair import ALICE, BOB, Side, config, message
@@ -91,7 +92,10 @@ class Harness:
         self.heard: list[DriverEvent] = []
         self.expected: dict[object, int] = {}
         """By owner: requests whose replies are expected."""
-        self.silent = False
+        self.silent = self.unread = False
+        self.silence = 0.0
+        self.numbers: dict[object, list[int]] = {}
+        """By owner, those of the requests that are not answered."""
         self.bob = Side(Session(Role.RESPONDER, config("bob"), KnownKeys()))
         self._ibb: IBB | None = None
         iqs: Any = self
@@ -100,13 +104,14 @@ class Harness:
             core, iqs, self.loop, lambda driver, event: None, lambda driver, event: self.heard.append(event)
         )
 
-    def request(self, own: str, peer: str, payload: Element, on_reply: OnReply, owner: object) -> int:
+    def request(self, own: str, peer: str, payload: Element, on_reply: OnReply, owner: object) -> None:
         self.expected[owner] = self.expected.get(owner, 0) + 1
         self.line.sent += 1
         number = self.line.sent
+        self.numbers.setdefault(owner, []).append(number)
         if self.silent and payload.tag == DATA:
-            self.line.unanswered.append(lambda: self._replied(number, on_reply))
-            return number
+            self.line.unanswered.append(lambda: self._replied(number, on_reply, owner))
+            return
         session = self.bob.session
         if payload.tag == f"{{{NS_JINGLE}}}jingle":
             session.receive_jingle(payload, self.loop.now)
@@ -119,11 +124,17 @@ class Harness:
                 session.receive_data(data, self.loop.now)
             self._ibb.acknowledgements_due()
         self.expected[owner] -= 1
-        self.loop.call_soon(lambda: self._replied(number, on_reply))
+        self.loop.call_soon(lambda: self._replied(number, on_reply, owner))
         self.loop.call_soon(lambda: self.answer())  # the method of that moment
-        return number
 
-    def _replied(self, number: int, on_reply: OnReply) -> None:
+    def oldest_of(self, owner: object) -> int | None:
+        return next(iter(self.numbers.get(owner, ())), None)
+
+    def is_unread(self, owner: object) -> bool:
+        return self.unread
+
+    def _replied(self, number: int, on_reply: OnReply, owner: object) -> None:
+        self.numbers[owner].remove(number)
         self.line.replies, self.line.newest_answered = self.replies + 1, max(number, self.newest_answered)
         on_reply(None)
 
@@ -144,6 +155,8 @@ class Harness:
     def forget_requests(self, owner: object) -> None:
         """No reply is expected any more."""
         self.expected.pop(owner, None)
+
+    drop_requests = forget_requests
 
     def answer(self) -> None:
         session = self.bob.session
@@ -187,9 +200,8 @@ class Harness:
 def capture_replies(harness: Harness, take: Callable[[OnReply], None]) -> None:
     """Let the test decide how each request is answered."""
 
-    def request(own: str, peer: str, payload: Element, on_reply: OnReply, owner: object) -> int:
+    def request(own: str, peer: str, payload: Element, on_reply: OnReply, owner: object) -> None:
         take(on_reply)
-        return 0
 
     harness.request = request  # type: ignore[method-assign]
 
@@ -334,6 +346,43 @@ async def test_the_deadline_of_an_offer_is_kept(harness: Harness, refused: bool)
         with pytest.raises(Timeout):
             await future
     harness.assert_nothing_is_left()
+
+
+async def test_no_deadline_runs_while_our_own_server_has_not_read_our_offer(harness: Harness) -> None:
+    """150 offers at 3 kB/s: the last one leaves after minutes, and the peer has its full minute then."""
+    harness.answer = lambda: None  # type: ignore[method-assign]
+    harness.unread = True
+    harness.driver.offer()
+    harness.loop.pass_time(10 * STATE_TIMEOUTS[State.OFFER_SENT])
+    assert harness.driver.state is State.OFFER_SENT
+    harness.unread = False
+    harness.loop.pass_time(LOOK_SECONDS + STATE_TIMEOUTS[State.OFFER_SENT] - 0.1)
+    assert harness.driver.state is State.OFFER_SENT
+    harness.loop.pass_time(0.2 + LOOK_SECONDS)
+    assert isinstance(harness.failure, Timeout)
+    harness.assert_nothing_is_left()
+
+
+async def test_a_server_of_ours_that_reads_nothing_is_named(harness: Harness) -> None:
+    """It is not the peer who did not answer."""
+    harness.answer = lambda: None  # type: ignore[method-assign]
+    harness.unread = True
+    harness.driver.offer()
+    harness.loop.pass_time(10)
+    harness.silence = STALL_SECONDS
+    harness.loop.pass_time(2 * LOOK_SECONDS)
+    assert isinstance(harness.failure, OwnServerSilent)
+    harness.assert_nothing_is_left()
+
+
+@pytest.mark.parametrize("silent", [False, True])
+async def test_a_stall_names_whose_it_is(harness: Harness, silent: bool) -> None:
+    driver = harness.open()
+    harness.silent = True
+    driver.send(message("into the void"))
+    harness.silence = STALL_SECONDS if silent else 0.0
+    harness.loop.pass_time(STALL_SECONDS + 0.1)
+    assert type(harness.failure) is (OwnServerSilent if silent else BytestreamFailed)
 
 
 @pytest.mark.parametrize("case", ["their offer has come", "accepted", "no conflict"])

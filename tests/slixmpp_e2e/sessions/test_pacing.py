@@ -115,6 +115,26 @@ async def test_what_puts_an_end_to_the_waiting(offers: Offers, cure: str) -> Non
     assert offers.open() in offers.made
 
 
+async def test_one_offer_after_another_and_contacts_first() -> None:
+    """The next one follows when the last has left us, or is over."""
+    offers = Offers()
+    offers.pacing = Pacing(lambda: offers.loop, lambda account: account.startswith("contact"), seconds=HOLD, takes_turns=True)
+    first, second, third = (offers.open(f"user{number}@b.test/x") for number in range(3))
+    contact = offers.open("contact@b.test/x")
+    assert offers.made == [first]
+    assert all(offers.pacing.is_waiting(driver) for driver in (first, second, third, contact))
+    offers.pacing.has_left(second)
+    assert offers.made == [first], "that was not its offer"
+    offers.pacing.has_left(first)
+    assert offers.made == [first, contact]
+    assert not offers.pacing.is_waiting(first)
+    second.core.state = State.CLOSED
+    offers.pacing.remove(contact)
+    assert offers.made == [first, contact, third]
+    offers.pacing.remove(third)
+    assert offers.open() in offers.made
+
+
 async def test_our_own_doing_puts_nothing_off(offers: Offers) -> None:
     for _ in range(9):
         offers.pacing.note_failure(TARGET, SessionCancelled("the program has closed it"))

@@ -38,6 +38,8 @@ class Iqs:
     def forget_requests(self, owner: object) -> None:
         self.owners = [other for other in self.owners if other is not owner]
 
+    drop_requests = forget_requests
+
 
 class Ours:
     """Alice's transport, and the core's bytestream at Bob's end."""

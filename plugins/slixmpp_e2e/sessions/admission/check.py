@@ -13,6 +13,9 @@ from slixmpp_e2e.xmpp.iq_channel import StrangerRefused
 from xmpp_e2e import events
 from xmpp_e2e.negotiate.jingle import Reason
 
+LONGEST_DELAY = 15.0
+"""Seconds that our accept may wait before it leaves: a quarter of those for which the peer waits. More has to be said."""
+
 
 class Admission:
     """Lets peers in, one check after the other."""
@@ -25,11 +28,13 @@ class Admission:
         is_room: Callable[[str], bool],
         can_end: Callable[[str], bool],
         clock: Callable[[], float],
+        delay: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """``is_room``: whether a bare JID is that of a room that we are in. ``can_end``: whether an address of ours can be an
-        end of a session: not the domain of a component, nor a bare JID or a room of it."""
+        end of a session: not the domain of a component, nor a bare JID or a room of it. ``delay``: seconds until our server has
+        read what we would answer."""
         self.allow_list, self.limits = allow_list, limits
-        self._peers, self._is_room, self._can_end, self._clock = peers, is_room, can_end, clock
+        self._peers, self._is_room, self._can_end, self._clock, self._delay = peers, is_room, can_end, clock, delay
 
     def check(self, peer: str, own_jid: str, *, crosses_ours: bool = False) -> None:
         """Check an iq of ``peer`` to us (full JIDs) that belongs to no session; raise the JingleError that answers it.
@@ -51,12 +56,15 @@ class Admission:
 
     def reserve(self, peer: str, create: Callable[[], SessionDriver]) -> SessionDriver:
         """Return a new session of ``peer``, counted; AdmissionRefused if there is no slot. Comes after ``check()``."""
-        # 4. the numbers of sessions, for contacts, other known peers and strangers apart
+        # 4. the delay of our own stream: whoever offers waits for a minute, and does better to try again
+        if (delay := self._delay()) > LONGEST_DELAY:
+            raise AdmissionRefused(f"what we send waits for {delay:.0f} seconds, since our own server reads slowly")
+        # 5. the numbers of sessions, for contacts, other known peers and strangers apart
         standing = self._standing(peer)
         if (given_up := self.limits.make_room(peer, standing)) is not None:
             given_up.close(Reason.BUSY)
             self.limits.settle(given_up)  # its event comes in the next turn; another offer may come in this one
-        # 5. what is shared with the peer must be usable: `create` raises if not
+        # 6. what is shared with the peer must be usable: `create` raises if not
         driver = create()
         self.limits.enter(driver, peer, standing)
         return driver
