@@ -111,7 +111,7 @@ bench: $(test_ready)
 	$(BIN)/python -m interop.bench
 
 servers:
-	@interop/servers/install.sh prosody ejabberd lua-unbound
+	@interop/servers/install.sh prosody ejabberd lua-unbound prosody-modules
 
 $(demo_ready): pyproject.toml
 	@echo "preparing $(VENV) ..."

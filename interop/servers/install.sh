@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the XMPP servers that the tests start for themselves, on Debian, without letting the packages start them.
 #
-# usage: install.sh prosody [ejabberd] [lua-unbound]
+# usage: install.sh prosody [ejabberd] [lua-unbound] [prosody-modules]
 #
 # Quick and silent when all of them are there. Otherwise needs root, and leaves behind: the packages; no running daemon;
 # none enabled that this script brought. /usr/sbin/policy-rc.d is put back as it was, whatever ends the script; if that
@@ -16,13 +16,15 @@ readonly mark="# xmpp-e2e: nothing starts while the test servers are installed"
 readonly lock=/run/lock/xmpp-e2e-install
 
 # The command that is there when a package is. `prosody --version` may not return, so nothing is run to find out.
-# lua-unbound is the resolver with which Prosody finds other servers; it brings no command, but a library.
+# lua-unbound is the resolver with which Prosody finds other servers; it brings no command, but a library. Of prosody-modules
+# a gateway needs the one for XEP-0356.
 program() {
     case $1 in
         prosody) echo prosody ;;
         ejabberd) echo ejabberdctl ;;
         lua-unbound) echo lunbound.so ;;
-        *) echo "install.sh: '$1' is not what the tests use (prosody, ejabberd, lua-unbound)" >&2; return 1 ;;
+        prosody-modules) echo mod_privilege.lua ;;
+        *) echo "install.sh: '$1' is not what the tests use (prosody, ejabberd, lua-unbound, prosody-modules)" >&2; return 1 ;;
     esac
 }
 
@@ -31,6 +33,7 @@ missing() {
     for package in "$@"; do
         name=$(program "$package")
         case $name in
+            *.lua) [[ -e /usr/lib/prosody/modules/${name%.lua}/$name ]] || echo "$package" ;;
             *.so) compgen -G "/usr/lib/*/lua/5.4/$name" >/dev/null || echo "$package" ;;
             *) PATH=$PATH:/usr/sbin command -v "$name" >/dev/null || echo "$package" ;;
         esac
@@ -103,7 +106,7 @@ finish() {
 
 main() {
     local wanted server
-    (($#)) || { echo "usage: install.sh prosody [ejabberd] [lua-unbound]" >&2; exit 2; }
+    (($#)) || { echo "usage: install.sh prosody [ejabberd] [lua-unbound] [prosody-modules]" >&2; exit 2; }
     for server in "$@"; do program "$server" >/dev/null || exit 2; done
     if ((EUID == 0)); then
         exec 9>"$lock"

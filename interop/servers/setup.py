@@ -15,6 +15,8 @@ class Setup:
     """Debian's rate limits: 10 kB/s from a client on Prosody, 3 kB/s on ejabberd."""
     archive: bool = False
     """The server archives messages (XEP-0313)."""
+    privileges: bool = False
+    """The component may act for the users of its server (XEP-0356)."""
 
 
 DEFAULT_SETUP = Setup()

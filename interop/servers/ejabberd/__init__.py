@@ -16,7 +16,7 @@ from typing import Any, Self, Unpack
 
 from interop.servers.ca import Authority
 from interop.servers.daemon import ACCOUNTS, COMPONENT_SECRET, Daemon, ServerOptions
-from interop.servers.ejabberd.config import ARCHIVE, Layout, Options, configuration, resolver
+from interop.servers.ejabberd.config import ARCHIVE, PRIVILEGES, Layout, Options, configuration, resolver
 from interop.servers.process import ServerFailed, program
 from interop.servers.setup import Setup
 
@@ -68,6 +68,8 @@ class Ejabberd(Daemon):
     def of(cls, setup: Setup, **more: Any) -> Self:
         """Create the server for a scene."""
         modules = {"mod_mam": ARCHIVE} if setup.archive else {}
+        if setup.privileges:
+            modules["mod_privilege"] = PRIVILEGES
         return cls(friends=setup.friends, modules=modules, limits=setup.limits, **more)
 
     @property

@@ -35,22 +35,26 @@ class Prosody(Daemon):
         network_backend: str | None = None,
         extra: str = "",
         peer: Peer | None = None,
+        privileges: bool = False,
         **options: Unpack[ServerOptions],
     ) -> None:
         """``accounts`` maps names to passwords. ``modules`` are loaded in addition to `config.MODULES`.
         ``network_backend`` is ``"epoll"`` (Prosody's default), ``"select"`` or ``"event"``. ``extra`` is Lua for the
         global section of the configuration. ``peer`` is the only server that it federates with; both need
-        certificates of one ``authority``. Debian's ``limits`` are 10 kB/s for a client."""
+        certificates of one ``authority``. ``privileges`` let the component act for users.
+        Debian's ``limits`` are 10 kB/s for a client."""
         super().__init__(domain, accounts, federated=peer is not None, **options)
         self._modules = modules
         self._network_backend = network_backend
         self._extra = extra
         self._peer = peer
+        self._privileges = privileges
 
     @classmethod
     def of(cls, setup: Setup, **more: Any) -> Self:
         """Create the server for a scene."""
         modules = ("mam",) if setup.archive else ()
+        more.setdefault("privileges", setup.privileges)
         return cls(friends=setup.friends, modules=modules, limits=setup.limits, **more)
 
     @property
@@ -76,6 +80,7 @@ class Prosody(Daemon):
                 s2s_port=self.s2s_port,
                 peer=self._peer,
                 component=(self.component, COMPONENT_SECRET, self.component_port),
+                privileges=self._privileges,
             )
         )
         return program("prosody", "prosody"), "--config", str(layout.config), "-F"

@@ -19,6 +19,12 @@ DEBIAN_LIMITS = 'limits = { c2s = { rate = "10kb/s" }; s2sin = { rate = "30kb/s"
 """As in /etc/prosody/prosody.cfg.lua of Debian 12."""
 
 
+PRIVILEGES = """privileged_entities = {{ [{}] = {{ roster = "both"; message = "outgoing"; iq = {{
+  ["http://jabber.org/protocol/pubsub"] = "both"; ["http://jabber.org/protocol/pubsub#owner"] = "set";
+}} }} }}"""
+"""What slidge's documentation asks for."""
+
+
 class Layout(daemon.Layout):
     """The files of one Prosody."""
 
@@ -93,12 +99,15 @@ def configuration(
     s2s_port: int | None,
     peer: Peer | None,
     component: tuple[str, str, int],
+    privileges: bool,
 ) -> str:
     """Return the text of the configuration file.
 
     ``extra`` is Lua for the global section, for a single scene. ``component`` is its domain, its secret and its port.
+    ``privileges`` let it act for users: mod_privilege is in Debian's package prosody-modules.
     """
-    enabled = [*MODULES, *modules, "tap", *(["limits"] if limits else [])]
+    privilege = ["privilege"] if privileges else []
+    enabled = [*MODULES, *modules, *privilege, "tap", *(["limits"] if limits else [])]
     ssl = f"ssl = {{ key = {quote(str(key))}, certificate = {quote(str(chain))}, cafile = {quote(str(layout.ca))} }}"
     lines = [
         f"plugin_paths = {{ {quote(str(Path(__file__).parent))} }}",
@@ -123,9 +132,11 @@ def configuration(
         'component_interfaces = { "127.0.0.1" }',
         f"VirtualHost {quote(domain)}",
         ssl,
+        *([PRIVILEGES.format(quote(component[0]))] if privileges else []),
         f"Component {quote(component[0])}",
         f"component_secret = {quote(component[1])}",
         ssl,
+        'modules_enabled = { "privilege" }' if privileges else "",
     ]
     return "\n".join(line for line in lines if line) + "\n"
 
