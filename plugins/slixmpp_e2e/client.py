@@ -205,14 +205,7 @@ class Client:
             may_open=lambda account: self.peers.of(account).policy.accepts_sessions,
         )
         self._outgoing.attach(self.queue)
-        self.flusher = Flusher(
-            xmpp,
-            self.queue,
-            self.registry,
-            settings.disconnect_seconds,
-            lambda error: self.streams.give_up(error),
-            lambda: self.streams.is_keeping,
-        )
+        self.flusher = Flusher(xmpp, self.queue, self.registry, settings.disconnect_seconds)
         self.changes = PeerChanges(
             xmpp,
             self._presence,

@@ -80,7 +80,12 @@ class E2E(BasePlugin):
         self._guards = (
             adapter.guard_registration(self.xmpp, self.name, self._check_same),
             adapter.guard_handlers(self.xmpp, self._check_event),
-            adapter.guard_disconnect(self.xmpp, lambda: client.flusher.must_finish, client.flusher.finish),
+            adapter.guard_disconnect(
+                self.xmpp,
+                lambda: client.flusher.must_finish,
+                client.flusher.finish,
+                lambda: client.streams.give_up(NotSent("the program has disconnected", NotSentReason.DISCONNECTED)),
+            ),
             adapter.guard_send_queue(self.xmpp, client.streams.take_early),
         )
         for event, handler in self._handlers.items():

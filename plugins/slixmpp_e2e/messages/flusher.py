@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Coroutine
 from typing import Any
 
 from slixmpp.basexmpp import BaseXMPP
@@ -19,19 +18,9 @@ from xmpp_e2e.errors import E2EError
 class Flusher:
     """Lets nothing be lost that a program has sent before it goes."""
 
-    def __init__(
-        self,
-        xmpp: BaseXMPP,
-        queue: SendQueue,
-        registry: SessionRegistry,
-        seconds: float,
-        give_up: Callable[[E2EError], None],
-        is_kept: Callable[[], bool],
-    ) -> None:
-        """``seconds``: how long a program that disconnects is kept at most.
-        ``give_up`` lets fail what is kept for the next stream, ``is_kept`` whether anything is."""
+    def __init__(self, xmpp: BaseXMPP, queue: SendQueue, registry: SessionRegistry, seconds: float) -> None:
+        """``seconds``: how long a program that disconnects is kept at most."""
         self._xmpp, self._queue, self._registry, self.seconds = xmpp, queue, registry, seconds
-        self._give_up, self._is_kept = give_up, is_kept
         self._flushing = 0
 
     @property
@@ -60,31 +49,24 @@ class Flusher:
 
     @property
     def must_finish(self) -> bool:
-        """Return whether there is anything to wait for, or to tell, before the client may disconnect."""
-        waits = adapter.has_queued(self._xmpp) or bool(self._queue.outstanding) or self._is_kept()
-        return waits or any(True for _ in self._registry)
+        """Return whether there is anything to wait for, on a stream that is up, before the client may disconnect."""
+        waits = adapter.has_queued(self._xmpp) or bool(self._queue.outstanding) or any(True for _ in self._registry)
+        return waits and self._xmpp.session_bind_event.is_set()
 
     async def finish(self) -> None:
-        """Wait until all is acknowledged, for a while, and end all sessions. What is left then has failed."""
-        left = NotSent(f"the program disconnects, and has waited {self.seconds:g} seconds", NotSentReason.DISCONNECTED)
-        if self._xmpp.session_bind_event.is_set():
-            await self._until_lost(self.flush())
-            self._queue.fail_all(left)
-            await self._until_lost(self.close())
-        else:
-            left = NotSent("the program disconnects, and has no connection any more", NotSentReason.DISCONNECTED)
-        for driver in self._registry:
-            driver.abort_unreachable(left)
-        self._give_up(left)
-        self._queue.fail_all(left)
+        """Wait until all is acknowledged, for a while, and end all sessions. What waits longer has failed."""
+        await self._until_lost(self.flush())
+        late = f"the program disconnects, and has waited {self.seconds:g} seconds"
+        self._queue.fail_all(NotSent(late, NotSentReason.DISCONNECTED))
+        await self._until_lost(self.close())
 
     async def _until_lost(self, work: Coroutine[Any, Any, None]) -> None:
         """Do it for a while, and not without a connection."""
         task = asyncio.ensure_future(work)
-        await asyncio.wait({task, self._xmpp.disconnected}, timeout=self.seconds, return_when=asyncio.FIRST_COMPLETED)
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        try:
+            await asyncio.wait({task, self._xmpp.disconnected}, timeout=self.seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            task.cancel()
 
     def cancel(self, account: str) -> int:
         """Withdraw what waits for an account. Return the number of stanzas."""

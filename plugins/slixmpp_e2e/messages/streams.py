@@ -35,11 +35,6 @@ class StreamChanges:
         self._kept: list[StanzaBase] = []
         """What waits for the next stream."""
 
-    @property
-    def is_keeping(self) -> bool:
-        """Return whether anything waits for the next stream."""
-        return bool(self._kept)
-
     def take_early(self, stanza: StanzaBase) -> None:
         """The stream is about to be lost: take what has not come to our filter. Other plugins' filters do not see it; what
         leaves in plaintext is lost, as without us."""
@@ -70,19 +65,21 @@ class StreamChanges:
                 self._outgoing.write(stanza)
 
     def give_up(self, error: E2EError) -> None:
-        """The program is going: nothing that was kept, or waits in slixmpp's queues, will find another stream."""
+        """The program goes: sessions end, and all that waits fails. So does what has yet to come to our filter, in slixmpp's
+        queues or in other plugins' filters."""
         adapter.drop_queued(self._xmpp, self._leaves_in_plaintext)
+        others = [stanza for stanza in self._outgoing.at_other_filters() if not self._leaves_in_plaintext(stanza)]
+        adapter.refuse(self._xmpp, others)
+        for driver in self._registry:
+            driver.abort_unreachable(error)
+        self._queue.fail_all(error)
         kept, self._kept = self._kept, []
         self._failures.report_all(kept, error)
 
     def on_unload(self, error: E2EError) -> None:
-        """The plugin goes: sessions end and what waits fails. So does what has yet to come to our filter, in slixmpp's queues
-        or in other plugins' filters: it would leave in plaintext once ours is gone."""
-        adapter.drop_queued(self._xmpp, self._leaves_in_plaintext)
-        others = [stanza for stanza in self._outgoing.at_other_filters() if not self._leaves_in_plaintext(stanza)]
-        adapter.refuse(self._xmpp, others)
-        self.on_lost(error)
+        """The plugin goes: what has yet to come to our filter would leave in plaintext once ours is gone."""
         self.give_up(error)
+        self.on_lost(error)
 
     def _leaves_in_plaintext(self, stanza: StanzaBase) -> bool:
         return self._outgoing.filter_outgoing(stanza) is not None

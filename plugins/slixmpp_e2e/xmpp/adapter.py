@@ -74,27 +74,33 @@ def guard_handlers(xmpp: BaseXMPP, check: Callable[[str], None]) -> Callable[[],
 
 
 def guard_disconnect(
-    xmpp: BaseXMPP, must_finish: Callable[[], bool], finish: Callable[[], Awaitable[None]]
+    xmpp: BaseXMPP, must_finish: Callable[[], bool], finish: Callable[[], Awaitable[None]], give_up: Callable[[], None]
 ) -> Callable[[], None]:
-    """Let ``disconnect()`` wait for ``finish()`` first, if it must; return what ends that. It returns a future in any case.
+    """Let ``disconnect()`` wait for ``finish()`` first, if it must, and call ``give_up()`` before the program goes; return what
+    ends that. It returns a future in any case.
 
-    Not while slixmpp reconnects: it does so because the connection is dead, and what waits goes on with the next one.
+    Nothing is given up when slixmpp itself calls it: when a login fails, and to reconnect.
     """
     original, finishing, reconnect = xmpp.disconnect, set[asyncio.Future[Any]](), xmpp.reconnect
     reconnecting = False
 
-    async def finish_first(*args: Any, **kwargs: Any) -> None:
+    async def finish_first(wait: float, reason: str | None) -> None:
         try:
             await finish()
         finally:
-            await original(*args, **kwargs)
+            give_up()
+            if xmpp.transport:  # else it is disconnected, and all have heard of it
+                await original(wait, reason)
 
     def disconnect(
         wait: float = 2.0, reason: str | None = None, ignore_send_queue: bool = False
     ) -> asyncio.Future[Any]:
-        if finishing and not ignore_send_queue:
+        at_once = ignore_send_queue or not wait
+        if finishing and not at_once:
             return next(iter(finishing))
-        if ignore_send_queue or not wait or reconnecting or not must_finish():
+        if not reconnecting and (at_once or not xmpp.transport):
+            give_up()
+        if reconnecting or at_once or not xmpp.transport or not must_finish():
             return original(wait, reason, ignore_send_queue)
         task = asyncio.ensure_future(finish_first(wait, reason), loop=xmpp.loop)
         finishing.add(task)
