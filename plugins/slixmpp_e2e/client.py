@@ -9,6 +9,7 @@ from slixmpp import JID
 from slixmpp.basexmpp import BaseXMPP
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
+from slixmpp_e2e.errors import NotSent, NotSentReason
 from slixmpp_e2e.events import StoreFailed, TrustFileFailed
 from slixmpp_e2e.jids import bare
 from slixmpp_e2e.messages.changes import PeerChanges
@@ -363,8 +364,14 @@ class Client:
         self._presence.load_roster(self._xmpp.boundjid.bare, self._xmpp.client_roster)
 
     def pause(self) -> None:
-        """The connection is gone; the stream may be resumed."""
+        """The connection is gone; the stream may be resumed, unless the program was about to disconnect."""
         self._channel.pause()
+        if self.flusher.is_finishing:
+            self.give_up()
+
+    def give_up(self) -> None:
+        """The program goes: nothing waits any more."""
+        self.streams.give_up(NotSent("the program has disconnected", NotSentReason.DISCONNECTED))
 
     def resume(self) -> None:
         """The stream was resumed (XEP-0198)."""

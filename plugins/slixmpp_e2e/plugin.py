@@ -84,7 +84,7 @@ class E2E(BasePlugin):
                 self.xmpp,
                 lambda: client.flusher.must_finish,
                 client.flusher.finish,
-                lambda: client.streams.give_up(NotSent("the program has disconnected", NotSentReason.DISCONNECTED)),
+                client.give_up,
             ),
             adapter.guard_send_queue(self.xmpp, client.streams.take_early),
         )

@@ -22,6 +22,8 @@ class Flusher:
         """``seconds``: how long a program that disconnects is kept at most."""
         self._xmpp, self._queue, self._registry, self.seconds = xmpp, queue, registry, seconds
         self._flushing = 0
+        self.is_finishing = False
+        """True while a program that disconnects is kept."""
 
     @property
     def is_flushing(self) -> bool:
@@ -55,6 +57,13 @@ class Flusher:
 
     async def finish(self) -> None:
         """Wait until all is acknowledged, for a while, and end all sessions. What waits longer has failed."""
+        self.is_finishing = True
+        try:
+            await self._finish()
+        finally:
+            self.is_finishing = False
+
+    async def _finish(self) -> None:
         await self._until_lost(self.flush())
         late = f"the program disconnects, and has waited {self.seconds:g} seconds"
         self._queue.fail_all(NotSent(late, NotSentReason.DISCONNECTED))

@@ -35,10 +35,12 @@ class StreamChanges:
         self._kept: list[StanzaBase] = []
         """What waits for the next stream."""
 
-    def take_early(self, stanza: StanzaBase) -> None:
-        """The stream is about to be lost: take what has not come to our filter. Other plugins' filters do not see it; what
+    def take_early(self, queued: list[StanzaBase]) -> None:
+        """The stream is about to be lost: take what other plugins' filters have now, and what is ``queued`` behind it. What
         leaves in plaintext is lost, as without us."""
-        self._outgoing.filter_outgoing(stanza)
+        self._refuse_at_others()
+        for stanza in queued:
+            self._outgoing.filter_outgoing(stanza)
 
     def on_lost(self, error: E2EError, *, keep: bool = False) -> None:
         """The stream is over, and every path with it. What waits fails, or (``keep``) waits for the next stream."""
@@ -67,9 +69,8 @@ class StreamChanges:
     def give_up(self, error: E2EError) -> None:
         """The program goes: sessions end, and all that waits fails. So does what has yet to come to our filter, in slixmpp's
         queues or in other plugins' filters."""
+        self._refuse_at_others()
         adapter.drop_queued(self._xmpp, self._leaves_in_plaintext)
-        others = [stanza for stanza in self._outgoing.at_other_filters() if not self._leaves_in_plaintext(stanza)]
-        adapter.refuse(self._xmpp, others)
         for driver in self._registry:
             driver.abort_unreachable(error)
         self._queue.fail_all(error)
@@ -80,6 +81,10 @@ class StreamChanges:
         """The plugin goes: what has yet to come to our filter would leave in plaintext once ours is gone."""
         self.give_up(error)
         self.on_lost(error)
+
+    def _refuse_at_others(self) -> None:
+        others = self._outgoing.at_other_filters()
+        adapter.refuse(self._xmpp, [stanza for stanza in others if not self._leaves_in_plaintext(stanza)])
 
     def _leaves_in_plaintext(self, stanza: StanzaBase) -> bool:
         return self._outgoing.filter_outgoing(stanza) is not None

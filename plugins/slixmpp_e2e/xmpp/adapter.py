@@ -126,16 +126,18 @@ def guard_disconnect(
     return end
 
 
-def guard_send_queue(xmpp: BaseXMPP, take: Callable[[StanzaBase], object]) -> Callable[[], None]:
-    """Give ``take`` what slixmpp would throw away when the stream is lost: what was sent just before, and has yet to come to
-    the filters. Return what ends that."""
+def guard_send_queue(xmpp: BaseXMPP, take: Callable[[list[StanzaBase]], None]) -> Callable[[], None]:
+    """Give ``take`` what slixmpp is about to throw away because the stream is lost: what was sent just before, and has yet to
+    come to the filters. Return what ends that."""
 
     def rescue() -> None:
+        queued = []
         while not xmpp.waiting_queue.empty():
             data, use_filters = xmpp.waiting_queue.get_nowait()
             xmpp.waiting_queue.task_done()  # slixmpp forgets that, and join() would wait for ever
             if use_filters and isinstance(data, StanzaBase):
-                take(data)
+                queued.append(data)
+        take(queued)
 
     return _call_before(xmpp, "_reset_sendq", rescue)
 
