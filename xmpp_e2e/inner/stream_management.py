@@ -91,11 +91,13 @@ class StreamManagement:
         self._must_ask = bool(self._state.unacknowledged)
 
     def note_hello(self, *, supported: bool) -> None:
-        """The peer's hello says whether it can acknowledge."""
+        """The peer's hello says whether it can acknowledge. SessionCancelled if it was asked already, since it could before."""
         self._supported = self._state.confirmed = supported
-        if not supported:  # nor is it asked early again, if it could before
+        if not supported:  # it is not asked early again
             for state in self._states.values():
                 state.confirmed = False
+            if self._asked:  # it will break off over that
+                raise SessionCancelled("the peer's program cannot acknowledge stanzas any more, and was asked to")
 
     def opened(self) -> None:
         """The session is open: of a peer that cannot acknowledge, nothing more will be known."""
