@@ -20,7 +20,8 @@ It may import slixmpp and, for `mitm`, the core xmpp_e2e; never the plugin slixm
 `wire` parses bytes, `sasl` and `connection` log a client in, `server` logs each stanza and passes it through the hooks,
 `routing` delivers it (RFC 6121 §8.5) with `presence` and `services`, and `session` and `acks` (XEP-0198) write it to the
 recipient. `hostile` has ready-made hooks that attack, `mitm` a man in the middle, `paths` split or delay bytes, `federation`
-joins two servers, `component` accepts components (XEP-0114), and `client` connects slixmpp clients.
+joins two servers, `shaper` limits what is read of a client, `component` accepts components (XEP-0114), and `client` connects
+slixmpp clients.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from .federation import Federation
 from .hooks import Hook
 from .mitm import Mitm
 from .server import LoopbackServer
+from .shaper import RateLimit
 from .stanza_log import Direction, HandledStanza
 from .wire import parse, to_text
 
@@ -43,6 +45,7 @@ __all__ = [
     "LoginFailed",
     "LoopbackServer",
     "Mitm",
+    "RateLimit",
     "Subscription",
     "component_online",
     "connect",

@@ -18,6 +18,7 @@ from .component import COMPONENT, HANDSHAKE, STANZAS_OF_COMPONENT, check_handsha
 from .paths import Write
 from .sasl import Accepted, Exchange, Refused
 from .session import ClientSession
+from .shaper import Shaper
 from .stanzas import IQ, STANZAS, error, payload_of, result
 from .wire import (
     BIND,
@@ -69,6 +70,7 @@ class Connection(asyncio.Protocol):
         self._ending = False
         self._orderly = False
         self._linger: asyncio.TimerHandle | None = None
+        self._shaper: Shaper | None = None
 
     # asyncio.Protocol
 
@@ -78,6 +80,14 @@ class Connection(asyncio.Protocol):
         self._server.opened(self)
 
     def data_received(self, data: bytes) -> None:
+        if self.session is not None and self._shaper is None and self._server.limit is not None:
+            self._shaper = Shaper(self._server.limit, self._read)
+        if self._shaper is not None:
+            self._shaper.take(data)
+        else:
+            self._read(data)
+
+    def _read(self, data: bytes) -> None:
         if self._ending:
             return
         reader = self._reader
@@ -98,6 +108,8 @@ class Connection(asyncio.Protocol):
         self._transport = None
         if self._linger is not None:
             self._linger.cancel()
+        if self._shaper is not None:
+            self._shaper.stop()
         if self._exchange is not None:
             self._exchange.close()
         self._release()

@@ -23,6 +23,7 @@ from .paths import BytePath, direct
 from .routing import Router
 from .sasl import mechanisms
 from .session import ClientSession
+from .shaper import RateLimit
 from .stanza_log import Direction, HandledStanza, Observer, Predicate, StanzaLog
 from .wire import to_text
 
@@ -64,6 +65,8 @@ class LoopbackServer:
         """Hooks that see every stanza in this order; each gets what the one before returned."""
         self.path: BytePath = direct
         """The path of bytes to clients that connect from now on: see `paths`."""
+        self.limit: RateLimit | None = None
+        """What is read of each client from now on; None for no limit."""
         self._directory = Directory(domain, accounts, mutual=mutual)
         self._router = Router(self._directory, self._send, self._send_abroad)
         self.components = dict(components or {})

@@ -372,6 +372,10 @@ class SendQueue:
 
     def _expire(self, item: QueuedStanza) -> None:
         """Give up at the deadline. What left in a session that is still there is with that one, which has its own deadline."""
+        queued = [target for target, state in item.delivery.items() if state is Delivery.QUEUED]
+        if not item.left and any(map(self._registry.waits_for_our_server, queued)):
+            self._limits.extend(item)
+            return
         self._limits.end(item)
         seconds = f"{self._seconds:g} seconds"
         if item.left:

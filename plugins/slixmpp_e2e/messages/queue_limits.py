@@ -69,6 +69,10 @@ class QueueLimits:
         item.since = self._loop().time()
         item.deadline = self._loop().call_later(self._seconds, self._expire, item)
 
+    def extend(self, item: QueuedStanza) -> None:
+        """It has not waited yet, for anybody but us: its deadline starts again."""
+        item.deadline = self._loop().call_later(self._seconds, self._expire, item)
+
     def end(self, item: QueuedStanza) -> None:
         """It waits no more, if it did."""
         if item.deadline is not None:

@@ -77,9 +77,9 @@ class Pacing:
         else:
             self._make_ready(driver)
 
-    def is_waiting(self, driver: SessionDriver) -> bool:
-        """Return whether a session has not made its offer yet, or it has not left us."""
-        return driver in self._offers or driver is self._leaving
+    def is_in_line(self, driver: SessionDriver) -> bool:
+        """Return whether nothing but our own stream keeps the offer of a session from leaving."""
+        return driver is self._leaving or any(driver in ready for ready in self._ready.values())
 
     def may_retry(self, target: Target, error: E2EError) -> bool:
         """Return whether another session should be tried in place of one that has failed."""

@@ -195,6 +195,10 @@ class SessionRegistry:
         """Return a session of ours that has not made its offer yet to this full JID."""
         return next((driver for driver in self._opening(target) if driver.state is State.IDLE), None)
 
+    def waits_for_our_server(self, target: Target) -> bool:
+        """Return whether the offer of a session of ours with this full JID still waits for its turn in our own stream."""
+        return any(self.pacing.is_in_line(driver) for driver in self._opening(target))
+
     def is_outranked(self, driver: SessionDriver) -> bool:
         """Return whether an open session with the same full JID carries what leaves, under another key."""
         best = self.open_with(driver.target)

@@ -47,7 +47,7 @@ async def offers() -> Offers:
 async def test_who_was_never_refused_is_offered_a_session_at_once(offers: Offers) -> None:
     driver = offers.open()
     assert offers.made == [driver]
-    assert not offers.pacing.is_waiting(driver)
+    assert not offers.pacing.is_in_line(driver)
 
 
 @pytest.mark.parametrize("error", [BUSY, BytestreamFailed("remote-server-timeout")])
@@ -98,7 +98,7 @@ async def test_what_puts_an_end_to_the_waiting(offers: Offers, cure: str) -> Non
         offers.pacing.note_failure(TARGET, PeerRefused("service-unavailable"))
     waiting, other = offers.open(), offers.open("carol@localhost/c")
     assert offers.made == [other]
-    assert offers.pacing.is_waiting(waiting)
+    assert not offers.pacing.is_in_line(waiting), "it waits for the peer"
     if cure == "news":
         offers.pacing.forget("carol@localhost")
         assert offers.made == [other]
@@ -122,12 +122,12 @@ async def test_one_offer_after_another_and_contacts_first() -> None:
     first, second, third = (offers.open(f"user{number}@b.test/x") for number in range(3))
     contact = offers.open("contact@b.test/x")
     assert offers.made == [first]
-    assert all(offers.pacing.is_waiting(driver) for driver in (first, second, third, contact))
+    assert all(offers.pacing.is_in_line(driver) for driver in (first, second, third, contact))
     offers.pacing.has_left(second)
     assert offers.made == [first], "that was not its offer"
     offers.pacing.has_left(first)
     assert offers.made == [first, contact]
-    assert not offers.pacing.is_waiting(first)
+    assert not offers.pacing.is_in_line(first)
     second.core.state = State.CLOSED
     offers.pacing.remove(contact)
     assert offers.made == [first, contact, third]

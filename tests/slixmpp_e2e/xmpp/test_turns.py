@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 from xml.etree.ElementTree import Element
 
 import pytest
@@ -21,7 +21,7 @@ class Line:
     """A channel on a clock that the test turns, and what has left."""
 
     def __init__(self, *, component: bool = False) -> None:
-        self.xmpp: Any = Queue()
+        self.xmpp = cast(Any, Queue())
         self.xmpp.loop, self.xmpp.is_component = FakeLoop(), component
         self.xmpp.boundjid.full = ALICE
         self.iqs = IqChannel(self.xmpp)
