@@ -82,7 +82,8 @@ class SendQueue:
 
         ``route`` is the way to ``to``, or None if that must be found first.
         """
-        if route is not None and route.only is not None and self._send_now(stanza, own_jid, to, route.only):
+        only = route.only if route is not None else None
+        if only is not None and self._send_now(stanza, own_jid, to, only):
             return
         item = self._enqueue(stanza, own_jid, to)
         if item is not None:
@@ -139,7 +140,7 @@ class SendQueue:
             self._senders.copy_in_plaintext(item.stanza, device)
         untried = [target for target in route.targets if target not in item.delivery]
         if untried:
-            self._queue_for(item, self._routes.reachable(untried))
+            self._queue_for(item, self._routes.reachable(untried) if len(untried) > 1 else untried)
         elif item.error is not None:  # by itself, a session that fails never falls back to plaintext
             self._settle(item, item.error)
         else:
@@ -346,14 +347,21 @@ class SendQueue:
             size, shares = len(writer.element(stanza.xml)), self._limits.shares(to)
             item = QueuedStanza(copy.copy(stanza), own_jid, to, size, shares)
             outcomes.share(stanza, item.stanza)
-            while self._limits.is_account_full(item) and self._drop_copy(item.own_jid, item.shares[0].whose):
-                pass
-            self._limits.begin(item)
+            self._begin_waiting(item)
         except (LocalError, NotSent) as error:
             self._senders.failed(stanza, error)
             return None
-        self.outstanding.begin(bare(to))
+        self.outstanding.begin(item.shares[0].whose)
         return item
+
+    def _begin_waiting(self, item: QueuedStanza) -> None:
+        """Let a stanza wait; in place of older ones that have reached a device of the account, if there is no room. NotSent."""
+        while True:
+            try:
+                return self._limits.begin(item)
+            except NotSent:
+                if not (self._limits.is_account_full(item) and self._drop_copy(item.own_jid, item.shares[0].whose)):
+                    raise
 
     def _drop_copy(self, own_jid: str, account: str) -> bool:
         """Stop waiting with the oldest stanza that has reached one device of an account. Return False if there is none.

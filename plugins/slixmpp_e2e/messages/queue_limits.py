@@ -66,8 +66,8 @@ class QueueLimits:
                 waiting = f"{count} stanzas with {size} bytes wait for {share.whose} already; the limits are {limits}"
                 raise NotSent(waiting, NotSentReason.QUEUE_FULL)
         self._count(item, 1)
-        item.since = self._loop().time()
-        item.deadline = self._loop().call_later(self._seconds, self._expire, item)
+        loop = self._loop()
+        item.since, item.deadline = loop.time(), loop.call_later(self._seconds, self._expire, item)
 
     def extend(self, item: QueuedStanza) -> None:
         """It has not waited yet, for anybody but us: its deadline starts again."""

@@ -45,7 +45,8 @@ class RouteSearch:
         address = (item.own_jid, item.to)
         self.waiting.setdefault(address, deque()).append(item)
         self._start(address)
-        wake(self._changed.pop(address, None))
+        if address in self._changed:
+            wake(self._changed.pop(address))
 
     def seek(self, address: Address) -> None:
         """Find the route to an address for what waits elsewhere."""

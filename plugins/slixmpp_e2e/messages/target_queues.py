@@ -31,7 +31,7 @@ class TargetQueues:
         send: Callable[[QueuedStanza, SessionDriver], bool],
         fail: Callable[[Target, E2EError], None],
     ) -> None:
-        """``ensure`` returns the session with a target, and opens one if there is none. E2EError.
+        """``ensure`` returns the next session with a target, if the policy still allows one. E2EError.
         ``left``: what earlier sessions have left, for the next one.
 
         ``send`` returns False if a session has no room now; ``fail`` takes all that waits for a target.
@@ -88,12 +88,14 @@ class TargetQueues:
         try:
             while self._is_needed(target):
                 # While a session is closing, none is offered in its place.
-                if driver is None or driver.closed.done() or self._registry.best_with(target) is not None:
+                if driver is None or driver.closed.done() or self._registry.best_with(target) not in (driver, None):
                     if driver is not None and driver.closed.done():
                         driver = None
                         await self._pause(target)
                     try:
-                        driver = self._ensure(target)
+                        # what waits for its first session was judged by the policy just now
+                        again = target in self._failures or target in self._left
+                        driver = (self._ensure if again else self._registry.ensure)(target)
                     except E2EError as error:
                         self._fail(target, error)
                         await self._pause(target)
@@ -118,7 +120,7 @@ class TargetQueues:
         return bool(self.waiting.get(target)) or target in self._left
 
     def _await_change(self, target: Target) -> asyncio.Future[None]:
-        changed = self._changed[target] = self._loop().create_future()
+        changed = self._changed[target] = asyncio.get_running_loop().create_future()
         return changed
 
     async def _pause(self, target: Target) -> None:
