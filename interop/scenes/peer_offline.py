@@ -1,4 +1,4 @@
-"""To an offline peer nothing is sent, stored or leaked, and the sender is told. When the peer is back, a session opens."""
+"""To a peer who stays offline nothing is sent, stored or leaked, and the sender is told. A session opens when they are back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from interop.helpers import Events, e2e, say, session
 
 async def run(harness: Harness) -> None:
     """Bob has talked with Alice before, and logs out; under `prefer` and under `require`."""
-    alice, bob = await harness.e2e_client("alice"), await harness.e2e_client("bob")
+    alice, bob = await harness.e2e_client("alice", offline_seconds=0.1), await harness.e2e_client("bob")
     await session(alice, bob)
     events = ("e2e_send_failed", "presence_unavailable", "presence_available")
     failed, gone, came = (Events(alice, event) for event in events)

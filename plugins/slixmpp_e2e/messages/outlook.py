@@ -105,7 +105,7 @@ class Outlooks:
         )
         if decision is Outgoing.PLAINTEXT:
             return Outlook(OutlookWay.PLAINTEXT, error if settings.has_used_e2e else None, count, since, tuple(unable))
-        way = OutlookWay.HELD if count or settings.has_used_e2e else OutlookWay.FAILS
+        way = OutlookWay.FAILS if unable and not count else OutlookWay.HELD
         return Outlook(way, error, count, since, (), tuple(unable))
 
     def _devices(self, own_jid: str, to: str) -> tuple[list[str], list[str]]:

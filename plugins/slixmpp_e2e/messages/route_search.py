@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from slixmpp_e2e.errors import NotSent, NotSentReason, PeerOffline, PeerWithoutE2E
+from slixmpp_e2e.errors import NotSent, NotSentReason, PeerOffline
 from slixmpp_e2e.jids import bare
 from slixmpp_e2e.messages.queued import QueuedStanza
 from slixmpp_e2e.messages.routing import Address, Route, RouteCache
@@ -31,7 +31,7 @@ class RouteSearch:
         patience: float,
     ) -> None:
         """``on_sought`` is told of a route that was found for ``seek()``. ``patience``: seconds for which a stanza waits for a
-        peer who is offline, or without encryption for the moment."""
+        peer who is offline."""
         self._loop, self._routes = loop, routes
         self._dispatch, self._fail, self._on_sought = dispatch, fail, on_sought
         self.waiting: dict[Address, deque[QueuedStanza]] = {}
@@ -75,7 +75,7 @@ class RouteSearch:
         while True:
             try:
                 return await self._routes.find(address)
-            except (PeerOffline, PeerWithoutE2E) as error:
+            except PeerOffline as error:
                 until = self._fail_impatient(address, error)
                 if until is None:
                     raise
