@@ -38,7 +38,7 @@ demo: $(demo_ready)
 	@$(BIN)/xmpp-e2e demo
 
 # These tests take every branch of the core. Only they are measured: measuring makes them take half as long again.
-CORE := tests/xmpp_e2e tests/docs tests/attacks/test_25_ground_strings.py tests/attacks/test_49_refused_rotations.py tests/attacks/test_38_steps.py tests/attacks/test_38_out_of_turn.py tests/attacks/test_memory.py
+CORE := tests/xmpp_e2e tests/docs tests/attacks/test_25_ground_strings.py tests/attacks/test_49_refused_rotations.py tests/attacks/test_38_steps.py tests/attacks/test_38_out_of_turn.py tests/attacks/test_55_resumed.py tests/attacks/test_memory.py
 
 # The rest is done by three on two cores: much of it waits for servers.
 test: servers style
@@ -78,7 +78,8 @@ memory: $(test_ready)
 	$(BIN)/python -m tests.evidence.memory
 
 hostile: $(test_ready)
-	$(BIN)/python -m pytest tests/attacks/test_hostile_wire.py tests/attacks/test_hostile_peer.py --hypothesis-profile=hostile
+	$(BIN)/python -m pytest tests/attacks/test_hostile_wire.py tests/attacks/test_hostile_peer.py \
+		tests/xmpp_e2e/inner/test_resumption_machine.py --hypothesis-profile=hostile
 
 # Ten thousand stanzas each way for each seed, on each server and across both: eight minutes each, four at once.
 SEEDS ?= 1-20

@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from typing import Any
-from xml.etree.ElementTree import Element, fromstring
+from xml.etree.ElementTree import Element, canonicalize, fromstring
 
 from slixmpp_e2e.sessions import registry as sessions
 from slixmpp_e2e.sessions.admission import limits as capacity
@@ -23,10 +23,11 @@ from xmpp_e2e.authenticate.srp import _NUMBER, DERIVED_PASSWORD_BYTES
 from xmpp_e2e.config import AUTHENTICATORS
 from xmpp_e2e.encoding import labelled_hash, length_prefixed
 from xmpp_e2e.inner import elements as auth
+from xmpp_e2e.inner import resumption, stream_management
 from xmpp_e2e.inner.gate import EARLY_BUFFER_BYTES
 from xmpp_e2e.negotiate import digest, jingle
 from xmpp_e2e.states import STATE_TIMEOUTS, USER_TIMEOUT, State
-from xmpp_e2e.stream import reader
+from xmpp_e2e.stream import acks, reader, send_buffer, writer
 from xmpp_e2e.stream.send_buffer import EARLY_STANZA_BYTES
 from xmpp_e2e.tls import connection
 from xmpp_e2e.transport import ibb
@@ -163,10 +164,32 @@ def test_every_namespace_and_feature() -> None:
     """What the document names is what the code speaks."""
     named = {word for row in documents.rows(NAME, "The wire protocol, version 1") for word in documents.code(row[0])}
     ours = (jingle.NS_JINGLE, jingle.NS_ERRORS, jingle.NS_XMLSTREAM, jingle.NS_IBB, jingle.NS_DTLS, jingle.NS_SECURITY)
-    assert named == {*ours, ibb.NS_IBB, auth.NS_AUTH}
+    assert named == {*ours, ibb.NS_IBB, auth.NS_AUTH, acks.NS_SM}
     advertised = TEXT.partition("the features ")[2].partition(". The last decides")[0]
     assert tuple(documents.code(advertised)) == FEATURES
     assert all(group in TEXT for group in connection.HYBRID_GROUPS)
+
+
+def test_acknowledgements() -> None:
+    """The examples are what the code writes, and the numbers those that it keeps to."""
+    examples = documents.text(NAME).partition("```xml sm\n")[2].partition("```")[0].splitlines()
+    sid = "5a1e0c5d6f1e4a1bb4cf7a5a3d1c9e02"
+    written = (
+        acks.build_request(),
+        acks.build_answer(3),
+        acks.build_resume(acks.RESUME, sid, 7),
+        acks.build_resume(acks.RESUMED, sid, 12),
+    )
+    assert [canonicalize(line) for line in examples] == [canonicalize(writer.element(each).decode()) for each in written]
+    for sentence in (
+        f"SHOULD go alone when a stanza waits for it (ours: {stream_management.ACK_SECONDS} s)",
+        f"ours {send_buffer.SEND_BUFFER_BYTES // 2**20} MiB, and asks when half of that is full",
+        f"the {stream_management.MAX_RESUMES + 1}rd in a session",
+        f"for {resumption.KEPT_SECONDS // 3600:.0f} hours after its end",
+        "one to nineteen ASCII digits",
+    ):
+        assert " ".join(sentence.split()) in TEXT
+    assert (resumption.STATES_PER_LINK, acks._MAX_DIGITS, acks._MAX_ID) == (8, 19, 128)
 
 
 def _kib(size: int | None) -> str:

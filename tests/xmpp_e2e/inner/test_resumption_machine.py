@@ -83,7 +83,7 @@ class Machine(RuleBasedStateMachine):
 
 
 def test_whatever_happens() -> None:
-    """Long by ``make soak``."""
+    """Long by ``make hostile``."""
     run_state_machine_as_test(
         Machine, settings=settings(stateful_step_count=40, suppress_health_check=list(HealthCheck), deadline=None)
     )
