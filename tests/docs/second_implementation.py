@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import os
 from collections.abc import Iterator
+from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from xml.etree.ElementTree import Element, XMLPullParser
@@ -22,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from OpenSSL import SSL, crypto
 
+from tests.docs.second_acks import WORDS, Ledger, Numbers
 from tests.docs.second_proofs import AUTH, Broken, Runs, labelled
 from tests.docs.second_signalling import ALPN, CLIENT, Signalling
 
@@ -42,16 +44,23 @@ class Endpoint(Signalling):
         secrets: dict[str, bytes] | None = None,
         need: tuple[str, ...] = (),
         compares: bool = False,
+        acknowledges: bool = True,
+        after: Endpoint | None = None,
     ) -> None:
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._certificate = self._make_certificate()
+        """``after``: an earlier session, with the same key of ours, whose stanzas this one may resume."""
+        self._key = ec.generate_private_key(ec.SECP256R1()) if after is None else after._key
+        self._certificate = self._make_certificate() if after is None else after._certificate
+        self._known: dict[str, Numbers] = {} if after is None else after._known
+        self._acknowledges = acknowledges
+        self._ledger: Ledger | None = None
+        self._held: list[Element] = []
         digest = hashlib.sha256(self._certificate.public_bytes(Encoding.DER)).digest()
         super().__init__(ours, peer, flights=flights, certificate=digest)
         self._secrets, self._need, self._compares = secrets or {}, list(need), compares
         self.stanzas: list[Element] = []
         self._tls: SSL.Connection | None = None
         self._secure = self._greeted = self._checked = self._said_farewell = self._heard_farewell = False
-        self._done = self._peer_done = False
+        self._done = self._peer_done = self._began = False
         self.runs = Runs(True, {}, False)
         self._parser: XMLPullParser[Any] = XMLPullParser(["start-ns", "start", "end"])
         self._namespaces: dict[str, str] = {}
@@ -63,7 +72,7 @@ class Endpoint(Signalling):
     def send(self, stanza: bytes) -> None:
         """A stanza in ``jabber:client``, once both sides are done."""
         assert self.open
-        self._write(stanza)
+        self._numbers.send(stanza)
 
     def want(self, method: str) -> None:
         """Let a method run in the open session."""
@@ -81,6 +90,7 @@ class Endpoint(Signalling):
 
     def close(self) -> None:
         """§7."""
+        self._numbers.acknowledge()
         self._said_farewell = True
         self._write(CLOSER)
 
@@ -147,12 +157,15 @@ class Endpoint(Signalling):
                 self._check_tls(tls)
                 self._secure = True
                 self._bind(tls)
+                self._ledger = Ledger(self._known, self._sid, self._write)
                 if self.initiator:
                     self._greet()
                     self.runs.add(self._need)
                     self._flush()
             while not self.ended:
                 self._read(tls.recv(65536))
+                if self.open and not self._said_farewell and not self._heard_farewell:
+                    self._numbers.acknowledge()
         except SSL.WantReadError:
             pass
         except SSL.ZeroReturnError:
@@ -166,8 +179,14 @@ class Endpoint(Signalling):
 
     # --- §4 to §6: the stream inside ------------------------------------------------------------------------------
 
-    def _write(self, data: bytes) -> None:
+    @property
+    def _numbers(self) -> Ledger:
+        assert self._ledger is not None
+        return self._ledger
+
+    def _write(self, said: str | bytes) -> None:
         assert self._tls is not None
+        data = said.encode() if isinstance(said, str) else said
         for start in range(0, len(data), 4000):
             self._tls.send(data[start : start + 4000])
         self._pump()
@@ -178,7 +197,8 @@ class Endpoint(Signalling):
         neg = base64.b64encode(self._neg()).decode()
         lists = f"methods='{' '.join(self._secrets)}' need='{' '.join(self._need)}'"
         hello = f"role='{role}' sid={quoteattr(self._sid)} neg='{neg}' {lists} require='vouched'"
-        self._write(f"<hello xmlns='{AUTH}' {hello}/>".encode())
+        sm = " sm='3'" if self._acknowledges else ""
+        self._write(f"<hello xmlns='{AUTH}' {hello}{sm}/>")
 
     def _bind(self, tls: SSL.Connection) -> None:
         """§6: exporter and ctx."""
@@ -196,9 +216,15 @@ class Endpoint(Signalling):
         if met and not self._done:
             self._done = True
             said.append(f"<done xmlns='{AUTH}'/>")
-        self.open = self._done and self._peer_done
         if said:
-            self._write("".join(said).encode())
+            self._write("".join(said))
+        if self._done and self._checked and not self._began:
+            self._began = True
+            self._numbers.begin()
+        if self._done and self._peer_done and not self.open:
+            self.open = True
+            for element in self._held:
+                self._on_counted(element)
 
     def _header(self) -> None:
         self._greeted = True
@@ -250,13 +276,24 @@ class Endpoint(Signalling):
                 self._on_late(tag, element)
         elif tag in (f"{{{AUTH}}}abort", f"{{{STREAMS}}}error"):
             raise Broken("")
-        elif tag.startswith(f"{{{CLIENT}}}") and self._peer_done:
+        elif (tag.startswith(f"{{{CLIENT}}}") or tag in WORDS) and self._peer_done:
+            if self.open:
+                self._on_counted(element)
+            else:
+                self._held.append(deepcopy(element))
+        else:
+            known = tag.startswith((f"{{{CLIENT}}}", f"{{{AUTH}}}")) or tag in WORDS
+            raise Broken("policy-violation" if known else "unsupported-stanza-type")
+
+    def _on_counted(self, element: Element) -> None:
+        """A stanza, or a word about stanzas, in the open session."""
+        if element.tag not in WORDS:
+            self._numbers.count()
             element.set("from", self.peer)
             element.set("to", self.ours)
             self.stanzas.append(element)
-        else:
-            known = tag.startswith((f"{{{CLIENT}}}", f"{{{AUTH}}}"))
-            raise Broken("policy-violation" if known else "unsupported-stanza-type")
+        elif not self._said_farewell or element.tag.endswith("}a"):
+            self._numbers.receive(element)
 
     def _on_late(self, tag: str, element: Element) -> None:
         method = element.get("method", "")
@@ -278,6 +315,7 @@ class Endpoint(Signalling):
         if not mirrored or not hmac.compare_digest(hello.get("neg", "").encode(), neg) or not set(need) <= set(self._secrets):
             raise Broken("")
         self._checked = True
+        self._numbers.speaks = self._acknowledges and hello.get("sm") == "3"
         if self.initiator:
             self.runs.add(need)
         else:
@@ -291,6 +329,7 @@ class Endpoint(Signalling):
     def _on_farewell(self) -> None:
         self._heard_farewell = True
         if not self._said_farewell:
+            self._numbers.acknowledge()
             self._write(CLOSER)
         assert self._tls is not None
         self._tls.shutdown()
@@ -301,6 +340,7 @@ class Endpoint(Signalling):
             return
         if self._said_farewell:
             self._terminate("success")
+        self._numbers.end(clean=True)
         self._over("clean")
 
     def _abort(self, tls: SSL.Connection, condition: str) -> None:

@@ -14,6 +14,7 @@ from xmpp_e2e import events
 from xmpp_e2e.authenticate.base import AttemptStarted, AttemptSucceeded
 from xmpp_e2e.config import Config
 from xmpp_e2e.errors import BytestreamFailed, BytestreamViolation, JingleError
+from xmpp_e2e.inner.resumption import Resumptions
 from xmpp_e2e.negotiate.jingle import NS_ERRORS, NS_JINGLE
 from xmpp_e2e.session import Session
 from xmpp_e2e.states import State
@@ -27,8 +28,11 @@ STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
 class Ours:
     """A host of our own session, as small as one can be: iqs in, iqs out."""
 
-    def __init__(self, role: Role, **terms: Any) -> None:
-        self.side = Side(Session(role, Config(ALICE, BOB, identity("alice"), dice("alice"), **terms), KnownKeys()))
+    def __init__(self, role: Role, after: Ours | None = None, **terms: Any) -> None:
+        """``after``: an earlier session, whose stanzas this one may resume."""
+        self.resumptions = Resumptions() if after is None else after.resumptions
+        random = dice("alice") if after is None else after.session.config.random
+        self.side = Side(Session(role, Config(ALICE, BOB, identity("alice"), random, **terms), KnownKeys(), self.resumptions))
         self.session = self.side.session
         self.iqs: list[Element] = []
         self._ibb: IBB | None = None
@@ -140,9 +144,11 @@ class Wire:
         flights: bool = True,
         ours: dict[str, Any] | None = None,
         theirs: dict[str, Any] | None = None,
+        after: Wire | None = None,
     ) -> None:
-        """``ours`` and ``theirs`` are terms of our session and of the other."""
-        self.ours, self.theirs = Ours(role, **(ours or {})), Endpoint(BOB, ALICE, flights=flights, **(theirs or {}))
+        """``ours`` and ``theirs`` are terms of our session and of the other; ``after``: an earlier one of both."""
+        self.ours = Ours(role, after.ours if after else None, **(ours or {}))
+        self.theirs = Endpoint(BOB, ALICE, flights=flights, after=after.theirs if after else None, **(theirs or {}))
         self._alter = alter
         if role is Role.INITIATOR:
             self.ours.session.offer(0.0)
@@ -166,6 +172,13 @@ class Wire:
     def proofs(self) -> tuple[list[str], list[str]]:
         """What each side has seen proved: ours, and the other."""
         return [proved.method for proved in self.ours.side.of(events.KeyVerified)], self.theirs.runs.proven
+
+    def cut(self) -> None:
+        """Both find the path broken; what is under way is lost."""
+        self.ours.session.bytestream_failed(BytestreamFailed("cut"), 0.0)
+        self.ours.pump()
+        for side in (self.ours, self.theirs):
+            side.iqs.clear()
 
     def run(self) -> None:
         """Carry everything."""

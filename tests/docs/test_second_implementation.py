@@ -15,7 +15,7 @@ from slixmpp.xmlstream.matcher.base import MatcherBase
 
 from slixmpp_e2e.prompts import SasPrompt
 from slixmpp_e2e.trust.passwords import derive_srp_secret
-from tests.docs import second_implementation, second_proofs, second_signalling
+from tests.docs import second_acks, second_implementation, second_proofs, second_signalling
 from tests.docs.second_implementation import Endpoint
 from tests.docs.second_pair import CLIENT, ROLES, Wire
 from tests.pair import ALICE, BOB, body, has_code
@@ -36,11 +36,11 @@ FLIGHTS = pytest.mark.parametrize("flights", [True, False], ids=["flights", "no 
 def test_it_imports_nothing_of_ours() -> None:
     """The standard library, cryptography and pyOpenSSL are all that the other implementation stands on."""
     names = set()
-    for module in (second_implementation, second_signalling, second_proofs):
+    for module in (second_implementation, second_signalling, second_proofs, second_acks):
         tree = ast.parse(Path(str(module.__file__)).read_text())
         names |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
         names |= {node.module or "." for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    names -= {second_signalling.__name__, second_proofs.__name__}
+    names -= {second_signalling.__name__, second_proofs.__name__, second_acks.__name__}
     foreign = {name.partition(".")[0] for name in names} - sys.stdlib_module_names
     assert foreign == {"cryptography", "OpenSSL"}
 
