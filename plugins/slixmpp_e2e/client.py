@@ -100,8 +100,8 @@ class Client:
             RunLimiter(self._clock, lambda account: self.allow_list.is_contact(account)),
         )
         self.sessions = Sessions(self._verifier)
-        self._iqs = IqTracker(self._channel.own_jid)
-        self._failures = SendFailures(xmpp, self._iqs, self._emitter, self._clock)
+        self._iqs = IqTracker(self._channel.own_jid, self._clock)
+        self._failures = SendFailures(xmpp, self._iqs, self._emitter, self._clock, lambda driver: self.registry.goes_on(driver))
         self._rooms = MucRooms(
             xmpp,
             lambda account: self.peers.is_known_account(account) or self.allow_list.is_subscribed(account),

@@ -9,7 +9,7 @@ from slixmpp import Iq
 from slixmpp.basexmpp import BaseXMPP
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
-from slixmpp_e2e.errors import end_of_session
+from slixmpp_e2e.errors import end_of_session, is_passing
 from slixmpp_e2e.events import SendFailed
 from slixmpp_e2e.jids import bare
 from slixmpp_e2e.messages.iq_tracking import IqTracker, PendingRequest, is_request
@@ -32,8 +32,17 @@ ANSWERS_IN_ALL = Rate(1, 100)
 class SendFailures:
     """Leaves nobody waiting for what will not come."""
 
-    def __init__(self, xmpp: BaseXMPP, iqs: IqTracker, emitter: Emitter, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        xmpp: BaseXMPP,
+        iqs: IqTracker,
+        emitter: Emitter,
+        clock: Callable[[], float],
+        goes_on: Callable[[SessionDriver], bool] = lambda driver: False,
+    ) -> None:
+        """``goes_on``: returns whether another session with the same address and key takes the place of one that has ended."""
         self._xmpp, self._iqs, self._emitter, self._clock = xmpp, iqs, emitter, clock
+        self._goes_on = goes_on
         self._answers, self._answers_in_all = TokenBuckets(ANSWERS), TokenBuckets(ANSWERS_IN_ALL)
 
     def report(self, stanza: StanzaBase, error: E2EError) -> None:
@@ -66,7 +75,8 @@ class SendFailures:
         """Answer the requests that went through a session which has ended."""
         if isinstance(event, events.SessionClosed | events.SessionFailed):
             error = end_of_session(driver.peer, event.error)
-            for request in self._iqs.on_session_closed(driver):
+            cut = event.error is not None and is_passing(event.error, opened=isinstance(event, events.SessionClosed))
+            for request in self._iqs.on_session_closed(driver, goes_on=cut or self._goes_on(driver)):
                 self._answer(request, "recipient-unavailable", str(error))
 
     def _answer(self, request: PendingRequest, condition: str, text: str) -> None:

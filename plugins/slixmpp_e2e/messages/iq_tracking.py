@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from slixmpp import JID, Iq
 
+from slixmpp_e2e.messages.owed import OwedReplies
 from slixmpp_e2e.sessions.driver import SessionDriver
 
 _REQUESTS = frozenset({"get", "set"})
@@ -23,6 +25,12 @@ OWED_PLAINTEXT_REPLIES = 4096
 """Requests that came in plaintext and may wait for our answer, in all. Beyond that the account with most loses its oldest."""
 OWED_PLAINTEXT_PER_ACCOUNT = 256
 """The same of one account: so that who asks and asks costs a megabyte or two, and takes no answer from others."""
+OWED_AFTER_END = 512
+"""Requests of sessions that have ended over their path and may wait for our answer in the next one, in all, as above."""
+OWED_AFTER_END_PER_ACCOUNT = 128
+"""The same of one account."""
+ANSWER_SECONDS = 120.0
+"""For so long after the end: no asker waits longer than a timeout."""
 ID_BYTES = 1024
 """Longest id that is remembered; programs use some forty bytes. Whoever sends a longer one gets no answer."""
 
@@ -39,13 +47,20 @@ class PendingRequest:
     """The session that it went through; None while it waits for one."""
 
 
+class _Owed(NamedTuple):
+    """What is known of an answer that we owe after its session has ended."""
+
+    session: SessionDriver
+    until: float
+
+
 class IqTracker:
     """Requests inside sessions, of either side, that are not answered yet: by our own JID, the peer's, and the id.
 
     A component has many JIDs, which are strangers to each other, and a peer may use one id towards several of them.
     """
 
-    def __init__(self, own_jid: Callable[[str], str]) -> None:
+    def __init__(self, own_jid: Callable[[str], str], clock: Callable[[], float] = lambda: 0.0) -> None:
         """``own_jid``: the JID of ours that a stanza is from or to, from what it says, which counts for a component only."""
         self._own_jid = own_jid
         self._pending: OrderedDict[tuple[str, str, str], PendingRequest] = OrderedDict()
@@ -53,9 +68,9 @@ class IqTracker:
         """By our own JID and the id: how many of these wait."""
         self._owed: dict[str, dict[SessionDriver, dict[str, None]]] = {}
         """By the peer's full JID."""
-        self._owed_plaintext: dict[str, dict[tuple[str, str, str], None]] = {}
-        """By the peer's account; the oldest first."""
-        self._owed_plaintext_count = 0
+        self._owed_plaintext = OwedReplies[bool](per_account=OWED_PLAINTEXT_PER_ACCOUNT, in_all=OWED_PLAINTEXT_REPLIES)
+        self._owed_after_end = OwedReplies[_Owed](per_account=OWED_AFTER_END_PER_ACCOUNT, in_all=OWED_AFTER_END)
+        self._clock = clock
 
     # --- our requests ----------------------------------------------------------------------------------------------
 
@@ -82,7 +97,7 @@ class IqTracker:
         return request
 
     def bind(self, iq: Iq, session: SessionDriver) -> None:
-        """Note that a request goes through this session: its answer may come through no other."""
+        """Note that a request goes through this session: its answer may come under no other key."""
         if is_request(iq) and (request := self._pending.get(self._key(iq))) is not None:
             request.session = session
 
@@ -94,17 +109,24 @@ class IqTracker:
         """Forget a request that did not go inside after all; None if nobody waits for its answer."""
         return self._drop(self._key(iq)) if is_request(iq) else None
 
-    def on_session_closed(self, session: SessionDriver) -> list[PendingRequest]:
+    def on_session_closed(self, session: SessionDriver, *, goes_on: bool = False) -> list[PendingRequest]:
         """Forget a session; return the requests that went through it and will not be answered any more.
 
-        What its peer has asked cannot be answered any more either.
+        What its peer has asked cannot be answered any more either. If it ``goes_on``, in another one under the same
+        key, answers may come and go there.
         """
         sessions = self._owed.get(session.peer, {})
-        sessions.pop(session, None)
+        owed = sessions.pop(session, {})
         session.owed_memory = 0
         if not sessions:
             self._owed.pop(session.peer, None)
-        unanswered = [(key, request) for key, request in self._pending.items() if request.session is session]
+        if goes_on:
+            now = self._clock()
+            self._owed_after_end.expire(lambda each: each.until <= now)
+            for iq_id in owed:
+                self._owed_after_end.add((session.own_jid, session.peer, iq_id), _Owed(session, now + ANSWER_SECONDS))
+            return []
+        unanswered = [(key, request) for key, request in self._pending.items() if _went_through(request, session)]
         for key, _ in unanswered:
             self._drop(key)
         return [request for _, request in unanswered]
@@ -114,7 +136,7 @@ class IqTracker:
     def on_encrypted(self, iq: Iq, session: SessionDriver) -> bool:
         """Take an iq that came through a session: a request is to be answered there, a reply settles what was asked there.
 
-        False if it is a reply to what was asked in another session.
+        False if it is a reply to what was asked in a session under another key.
         """
         iq_id = iq.xml.get("id", "")
         if is_request(iq):
@@ -127,7 +149,7 @@ class IqTracker:
             if len(owed) > OWED_REPLIES:
                 _settle(session, owed, next(iter(owed)))
         elif (request := self._pending.get(key := (session.own_jid, session.peer, iq_id))) is not None:
-            if request.session is not session:
+            if request.session is None or request.session.key != session.key:
                 return False
             self._drop(key)
         return True
@@ -146,30 +168,17 @@ class IqTracker:
         iq_id = iq.xml.get("id", "")
         if len(iq_id) > ID_BYTES:
             return
-        owed, key = self._owed_plaintext.setdefault(peer.bare, {}), (self._own_jid(ours), peer.full, iq_id)
-        self._owed_plaintext_count += key not in owed
-        owed[key] = None
-        if len(owed) > OWED_PLAINTEXT_PER_ACCOUNT:
-            self._settle_plaintext(peer.bare, next(iter(owed)))
-        elif self._owed_plaintext_count > OWED_PLAINTEXT_REPLIES:
-            most = max(self._owed_plaintext, key=lambda account: len(self._owed_plaintext[account]))
-            self._settle_plaintext(most, next(iter(self._owed_plaintext[most])))
-
-    def _settle_plaintext(self, account: str, key: tuple[str, str, str]) -> None:
-        owed = self._owed_plaintext[account]
-        del owed[key]
-        self._owed_plaintext_count -= 1
-        if not owed:
-            del self._owed_plaintext[account]
+        self._owed_plaintext.add((self._own_jid(ours), peer.full, iq_id), True)
 
     def session_for_reply(self, iq: Iq) -> SessionDriver | None:
-        """Return the session through which this answer of ours must go; None if its request came in no session."""
+        """Return the session in which the request came that this answers; None if it came in none that is there, or goes on."""
         iq_id, to, own_jid = iq.xml.get("id", ""), iq["to"].full, self._own_jid(iq.xml.get("from", ""))
         for session, owed in self._owed.get(to, {}).items():
             if iq_id in owed and session.own_jid == own_jid:
                 _settle(session, owed, iq_id)
                 return session
-        return None
+        ended = self._owed_after_end.pop((own_jid, to, iq_id))
+        return ended.session if ended is not None and ended.until > self._clock() else None
 
     def may_reply_plaintext(self, iq: Iq) -> bool:
         """Return whether the request that this answers is known to have come in plaintext.
@@ -178,10 +187,7 @@ class IqTracker:
         """
         to: JID = iq["to"]
         key = (self._own_jid(iq.xml.get("from", "")), to.full, iq.xml.get("id", ""))
-        if key in self._owed_plaintext.get(to.bare, {}):
-            self._settle_plaintext(to.bare, key)
-            return True
-        return not to.resource
+        return bool(self._owed_plaintext.pop(key)) or not to.resource
 
 
 def _memory(iq_id: str) -> int:
@@ -193,6 +199,12 @@ def _settle(session: SessionDriver, owed: dict[str, None], iq_id: str) -> None:
     """Owe this answer no longer."""
     del owed[iq_id]
     session.owed_memory -= _memory(iq_id)
+
+
+def _went_through(request: PendingRequest, session: SessionDriver) -> bool:
+    """Return whether a request went through this session, or through one that went on in it."""
+    at = request.session
+    return at is session or (at is not None and at.closed.done() and (at.target, at.key) == (session.target, session.key))
 
 
 def is_request(iq: Iq) -> bool:

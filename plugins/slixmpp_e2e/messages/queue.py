@@ -90,15 +90,15 @@ class SendQueue:
             self._dispatch(item, route) if route is not None else self._search.find(item)
 
     def reply(self, stanza: StanzaBase, session: SessionDriver) -> None:
-        """Send an answer through the session in which its request came, or one that has taken its place: behind all that waits
-        there, and no other way."""
+        """Send an answer through the session in which its request came, or if that has ended the next one under the same key:
+        behind all that waits there, and no other way."""
         own_jid, peer = target = session.target
         if not session.is_open:
             successor = self._registry.open_with(target)
-            if successor is None or successor.key != session.key:
+            if (successor.key != session.key) if successor is not None else not session.closed.done():
                 self._senders.failed(stanza, NotSent(_REQUEST_SESSION_ENDED, NotSentReason.SESSION_CLOSED))
                 return
-            session = successor
+            session = successor or session
         if self._registry.is_outranked(session):
             outranked = f"while another session with {peer} is open, under another key, nothing leaves through this one"
             self._senders.failed(stanza, NotSent(outranked, NotSentReason.SESSION_OUTRANKED))

@@ -205,11 +205,17 @@ class SessionRegistry:
         return best is not None and best is not driver and best.key != driver.key
 
     def successor(self, driver: SessionDriver) -> SessionDriver | None:
-        """Return an open session with the same two keys that takes the place of one that has ended, or None."""
-        for each in self.of(bare(driver.peer)):
+        """Return an open session with the same two keys that takes the place of one that has ended, or None. One with the same
+        full JID comes first."""
+        for each in sorted(self.of(bare(driver.peer)), key=lambda each: each.target != driver.target):
             if each is not driver and each.is_open and each.key == driver.key and bare(each.own_jid) == bare(driver.own_jid):
                 return each
         return None
+
+    def goes_on(self, driver: SessionDriver) -> bool:
+        """Return whether a session that has ended goes on in another one, with the same full JIDs."""
+        successor = self.successor(driver)
+        return successor is not None and successor.target == driver.target
 
     def add(self, driver: SessionDriver) -> None:
         """Take a session in that a peer has offered."""

@@ -350,9 +350,15 @@ async def test_an_answer_goes_through_its_session_behind_what_waits_there() -> N
     fake.queue.reply(message("3"), one)
     await turns(6)
     assert one.sent == ["0", "1", "2", "3"]
-    fake.end(one)
+    one.close()
     fake.queue.reply(message("4"), one)
     assert fake.recorder.kinds == [("4", NotSentReason.SESSION_CLOSED)]
+    fake.end(one)
+    fake.queue.reply(message("5"), one)
+    await turns(6)
+    fake.open(fake.offered[0])
+    await turns(6)
+    assert fake.offered[0].sent == ["5"]
     assert fake.is_empty()
 
 
