@@ -160,7 +160,12 @@ class Recorder:
     def __init__(self) -> None:
         self.plaintext: list[str] = []
         self.failed: list[tuple[str, E2EError]] = []
+        self.sent: list[tuple[str, str]] = []
+        """Each with the peer's full JID."""
+        self.delivered: list[tuple[str, list[str]]] = []
+        """Each with the full JIDs that have it."""
         self.on_failure: Callable[[], object] = lambda: None
+        self.on_delivery: Callable[[], object] = lambda: None
         self.is_broken = False
 
     def write(self, stanza: StanzaBase) -> None:
@@ -171,6 +176,13 @@ class Recorder:
     def fail(self, stanza: StanzaBase, error: E2EError) -> None:
         self.failed.append((body_of(stanza.xml), error))
         self.on_failure()
+
+    def note_sent(self, stanza: StanzaBase, driver: SessionDriver) -> None:
+        self.sent.append((body_of(stanza.xml), driver.peer))
+
+    def deliver(self, stanza: StanzaBase, drivers: list[SessionDriver]) -> None:
+        self.delivered.append((body_of(stanza.xml), [driver.peer for driver in drivers]))
+        self.on_delivery()
 
     @property
     def kinds(self) -> list[tuple[str, type[E2EError] | NotSentReason]]:
@@ -201,7 +213,7 @@ class FakeSessions:
             self.routes,
             self.registry,
             self.iqs,
-            Senders(self.recorder.write, self.recorder.fail),
+            Senders(self.recorder.write, self.recorder.fail, self.recorder.note_sent, self.recorder.deliver),
             lambda account: not account.startswith("stranger"),
             seconds=300.0,
             max_bytes=max_bytes,
@@ -241,6 +253,14 @@ class FakeSessions:
         self.happen(driver, events.SessionOpened(Assurance.VOUCHED, Fingerprint(bytes(32))))
         if driver.acknowledges:
             driver.acknowledge()
+
+    def go_on(self, old: FakeDriver, new: FakeDriver) -> None:
+        """A session opens, and sends again what an earlier one has left, as the core does."""
+        left = tuple(stanza for stanza in old.core.unacknowledged if stanza.data)
+        new.core.unacknowledged += left
+        new.sent += [stanza.data.decode() for stanza in left]
+        new.acknowledges = False
+        self.open(new)
 
     def end(self, driver: FakeDriver, error: E2EError | None = None) -> None:
         event = events.SessionClosed(error is None, error) if driver.is_open or error is None else events.SessionFailed(error)
