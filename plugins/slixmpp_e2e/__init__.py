@@ -51,7 +51,7 @@ from slixmpp_e2e.messages.outlook import Outlook, OutlookWay
 from slixmpp_e2e.plugin import E2E, of
 from slixmpp_e2e.policy import Policy
 from slixmpp_e2e.prompts import SasPrompt
-from slixmpp_e2e.routing_events import Delivered, DevicesLeftOut, PlaintextSent, Sent
+from slixmpp_e2e.routing_events import Delivered, DevicesLeftOut, PlaintextSent, Sent, Waiting
 from slixmpp_e2e.session import E2ESession
 from slixmpp_e2e.store import StoreError, StoreReason
 from slixmpp_e2e.xmpp.log_filter import HideContent
@@ -117,6 +117,7 @@ __all__ = [
     "VerificationInterrupted",
     "VerificationRequested",
     "VerificationRequired",
+    "Waiting",
     "__version__",
     "explain",
     "of",

@@ -55,6 +55,7 @@ from slixmpp_e2e.xmpp.emitter import Emitter
 from slixmpp_e2e.xmpp.iq_channel import IqChannel
 from slixmpp_e2e.xmpp.outcomes import SendState
 from slixmpp_e2e.xmpp.presence import PLACES, PresenceCache
+from slixmpp_e2e.xmpp.support import SupportQuestions
 from xmpp_e2e import events
 from xmpp_e2e.errors import E2EError
 from xmpp_e2e.types import Assurance, Role, TrustModel
@@ -171,6 +172,9 @@ class Client:
 
     def _build_messages(self) -> Signalling:
         xmpp, settings = self._xmpp, self._settings
+        self._support = SupportQuestions(
+            xmpp, self._emitter, settings.disco_seconds, lambda account: self.routes.forget(account)
+        )
         self.router = Router(
             xmpp,
             self._own_key,
@@ -179,6 +183,7 @@ class Client:
             self.registry,
             self._emitter,
             self._rooms,
+            self._support,
         )
         self.routes = RouteCache(self.router, self._clock)
         self._outgoing = OutgoingFilter(
@@ -210,6 +215,7 @@ class Client:
         self.changes = PeerChanges(
             xmpp,
             self._presence,
+            self._support,
             self._rooms,
             self.peers,
             self.routes,
@@ -243,7 +249,15 @@ class Client:
             self.routes.note_plaintext_from,
         )
         self.streams = StreamChanges(
-            xmpp, self._channel, self._presence, self._rooms, self.registry, self._outgoing, self.queue, self._failures
+            xmpp,
+            self._channel,
+            self._presence,
+            self._support,
+            self._rooms,
+            self.registry,
+            self._outgoing,
+            self.queue,
+            self._failures,
         )
         return signalling
 

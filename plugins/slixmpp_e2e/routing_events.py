@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -76,3 +77,21 @@ class DevicesLeftOut(E2EEvent):
             " A server that strips the feature from a device looks exactly like this. To reach all of them, some in plaintext:"
             f" set_policy('{self.peer}', 'opportunistic')."
         )
+
+
+@dataclass(frozen=True)
+class Waiting(E2EEvent):
+    """What is for an address waits until it is known how it can go there. Told once for each address."""
+
+    name = "e2e_waiting"
+    to: str
+    """The address."""
+    what: str
+    """What is waited for, in words."""
+
+    @property
+    def told_once(self) -> Hashable:
+        return type(self), self.to
+
+    def __str__(self) -> str:
+        return f"What is for {self.to} waits for {self.what}."

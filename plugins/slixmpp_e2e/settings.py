@@ -48,6 +48,7 @@ DEFAULTS: dict[str, Any] = {
     "queue_on_new_stream": "reopen",
     "offline_seconds": 60.0,
     "disconnect_seconds": 30.0,
+    "disco_seconds": 5.0,
     "step_seconds": Timeouts().step,
     "user_seconds": Timeouts().user,
     "session_seconds": Timeouts().session,
@@ -62,8 +63,9 @@ path, or None for the default one of the account; ``key_protection`` says what p
 when its own has ended before the peer had acknowledged it. ``queue_on_new_stream`` is ``"fail"`` or ``"reopen"``, for stanzas
 that wait, or were not acknowledged, when the client's stream is lost. ``offline_seconds`` bounds how long a stanza waits for a
 peer who is offline and must not get it in plaintext: their client may be connecting again. ``disconnect_seconds`` bounds how
-long ``disconnect()`` waits for what was sent before: as long as a server with a low limit needs for some messages. The rest
-are timeouts and limits (docs/bounds.md)."""
+long ``disconnect()`` waits for what was sent before: as long as a server with a low limit needs for some messages.
+``disco_seconds`` bounds how long a stanza waits for a device to say whether it has encryption: most do within a fraction of a
+second, and some never. The rest are timeouts and limits (docs/bounds.md)."""
 
 CHANGEABLE = frozenset(
     {
@@ -121,6 +123,8 @@ class Settings:
     """True if what waits when the client's stream is lost waits for the next stream."""
     offline_seconds: float
     """How long a stanza waits for a peer who cannot be reached."""
+    disco_seconds: float
+    """How long a stanza waits for a device to say whether it has encryption."""
     disconnect_seconds: float
     """How long to wait for what was sent before the client disconnects."""
     prompts: Prompts
@@ -155,6 +159,7 @@ class Settings:
             queue_bytes=_count(config, "queue_bytes"),
             reopen=_choice(config, "queue_on_new_stream", ("fail", "reopen")) == "reopen",
             offline_seconds=_seconds(config, "offline_seconds"),
+            disco_seconds=_seconds(config, "disco_seconds"),
             disconnect_seconds=_seconds(config, "disconnect_seconds"),
             prompts=Prompts(_prompt(config, "ask_password"), _prompt(config, "ask_sas")),
             hide_in_logs=_choice(config, "hide_in_logs", (False, True)) is True,

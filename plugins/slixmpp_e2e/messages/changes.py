@@ -20,6 +20,7 @@ from slixmpp_e2e.trust.trust_file.parse import TrustFileRules
 from slixmpp_e2e.xmpp import discovery
 from slixmpp_e2e.xmpp.emitter import Emitter
 from slixmpp_e2e.xmpp.presence import PresenceCache
+from slixmpp_e2e.xmpp.support import SupportQuestions
 from xmpp_e2e.types import Role
 
 
@@ -30,6 +31,7 @@ class PeerChanges:
         self,
         xmpp: BaseXMPP,
         presence: PresenceCache,
+        support: SupportQuestions,
         rooms: MucRooms,
         peers: PeerSettingsLookup,
         routes: RouteCache,
@@ -39,7 +41,7 @@ class PeerChanges:
         on_online: Callable[[str], None],
     ) -> None:
         """``on_online``: is told of an account a device of which may be online again."""
-        self._xmpp, self._presence, self._rooms = xmpp, presence, rooms
+        self._xmpp, self._presence, self._support, self._rooms = xmpp, presence, support, rooms
         self._peers, self._routes, self._registry = peers, routes, registry
         self._allow_list, self._emitter, self._on_online = allow_list, emitter, on_online
 
@@ -51,6 +53,8 @@ class PeerChanges:
         if not self._rooms.may_be(peer.bare):
             self._presence.update(own_jid, stanza)
         discovery.forget(xmpp, peer)
+        if not self._rooms.may_be(peer.bare):
+            self._support.on_presence(own_jid, stanza, is_contact=self._presence.is_contact(own_jid, peer.bare))
         self._routes.forget(peer.bare)
         self._registry.pacing.forget(peer.bare)
         if stanza.xml.get("type") == "unavailable":

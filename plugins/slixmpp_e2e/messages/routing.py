@@ -22,6 +22,7 @@ from slixmpp_e2e.trust.peer_settings import PeerSettingsLookup
 from slixmpp_e2e.xmpp import discovery
 from slixmpp_e2e.xmpp.emitter import Emitter
 from slixmpp_e2e.xmpp.presence import PresenceCache
+from slixmpp_e2e.xmpp.support import SupportQuestions
 from xmpp_e2e.errors import E2EError
 
 MAX_DEVICES = 8
@@ -48,12 +49,6 @@ class Route:
     why: E2EError | None = None
     """Why it is in plaintext, if the user is told of that."""
 
-    @property
-    def only(self) -> Target | None:
-        """The target, if nothing goes anywhere else."""
-        return self.targets[0] if len(self.targets) == 1 and not self.in_plaintext else None
-
-
 class Router:
     """Finds routes, by presence, discovery and policy."""
 
@@ -66,12 +61,13 @@ class Router:
         registry: SessionRegistry,
         emitter: Emitter,
         rooms: MucRooms,
+        support: SupportQuestions,
     ) -> None:
         self._rooms = rooms
         self._left_out: dict[Address, frozenset[str]] = {}
         """By our full JID and the account: the devices of which it was told last that they get nothing."""
         self._xmpp, self._own_key, self._peers = xmpp, own_key, peers
-        self._presence, self._registry, self._emitter = presence, registry, emitter
+        self._presence, self._registry, self._emitter, self._support = presence, registry, emitter, support
 
     async def find(self, own_jid: str, to: str) -> Route:
         """Return the route to an address; PeerOffline or PeerWithoutE2E if there is none."""
@@ -144,7 +140,7 @@ class Router:
         unknown = [peer for peer in candidates if peer not in open_ones]
         answers: dict[str, bool | None] = {
             **open_ones,
-            **await discovery.query_support(self._xmpp, JID(own_jid), unknown),
+            **await self._support.query(own_jid, unknown, to),
         }
         devices = [peer for peer in candidates if answers[peer]]
         plain = [peer for peer in candidates if not answers[peer]]

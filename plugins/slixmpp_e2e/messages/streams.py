@@ -13,6 +13,7 @@ from slixmpp_e2e.sessions.registry import SessionRegistry
 from slixmpp_e2e.xmpp import adapter
 from slixmpp_e2e.xmpp.iq_channel import IqChannel
 from slixmpp_e2e.xmpp.presence import PresenceCache
+from slixmpp_e2e.xmpp.support import SupportQuestions
 from xmpp_e2e.errors import E2EError
 
 
@@ -24,13 +25,15 @@ class StreamChanges:
         xmpp: BaseXMPP,
         channel: IqChannel,
         presence: PresenceCache,
+        support: SupportQuestions,
         rooms: MucRooms,
         registry: SessionRegistry,
         outgoing: OutgoingFilter,
         queue: SendQueue,
         failures: SendFailures,
     ) -> None:
-        self._xmpp, self._channel, self._presence, self._registry = xmpp, channel, presence, registry
+        self._xmpp, self._channel, self._registry = xmpp, channel, registry
+        self._presence, self._support = presence, support
         self._rooms, self._outgoing, self._queue, self._failures = rooms, outgoing, queue, failures
         self._kept: list[StanzaBase] = []
         """What waits for the next stream."""
@@ -50,6 +53,7 @@ class StreamChanges:
         self._registry.pacing.clear()
         self._channel.clear()
         self._presence.reset()
+        self._support.clear()
         self._rooms.forget_identities()
         if keep:
             self._kept += waiting

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from slixmpp import JID
 from slixmpp.basexmpp import BaseXMPP
 from slixmpp.exceptions import IqError, IqTimeout
@@ -98,10 +96,3 @@ async def is_room(xmpp: BaseXMPP, own_jid: JID, account: JID) -> bool:
     except (IqError, IqTimeout):
         return False
     return {category for category, *_ in answer["disco_info"]["identities"]} == {"conference"}
-
-
-async def query_support(xmpp: BaseXMPP, own_jid: JID, jids: list[str]) -> dict[str, bool | None]:
-    """Ask all of these full JIDs at once; return ``supports()`` of each."""
-    answers = await asyncio.gather(*(supports(xmpp, own_jid, JID(jid)) for jid in jids))
-    # no test fails without `strict`: asyncio.gather returns as many answers as it was given questions
-    return dict(zip(jids, answers, strict=True))

@@ -113,6 +113,10 @@ class PresenceCache:
         if resources := self._strangers.take(pair):
             self._contacts.put(pair, resources)
 
+    def is_contact(self, own_jid: str, bare: str) -> bool:
+        """Return whether a peer is a contact who is online, or one to whom we have written."""
+        return (own_jid, bare) in self._contacts.pairs
+
     def update(self, own_jid: str, stanza: Presence) -> None:
         """Take in a presence stanza that came to ``own_jid`` (bare)."""
         peer: JID = stanza["from"]

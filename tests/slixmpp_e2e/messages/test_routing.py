@@ -12,7 +12,6 @@ from slixmpp_e2e.errors import PeerOffline, PeerWithoutE2E, RefusedByPolicy
 from slixmpp_e2e.messages.routing import MAX_DEVICES, Route, Router
 from slixmpp_e2e.policy import Policy
 from slixmpp_e2e.store import SQLStore, StoreError
-from slixmpp_e2e.xmpp import discovery
 from slixmpp_e2e.xmpp.emitter import Emitter
 from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, e2e
 from tests.slixmpp_e2e.messages.fake_sessions import BARE, ONE, PLAINTEXT, TWO, FakeDriver, FakeSessions, through
@@ -38,7 +37,7 @@ class Around:
         self.advertised: dict[str, bool | None] = {}
         self.asked: list[list[str]] = []
         self.error: StoreError | None = None
-        monkeypatch.setattr(discovery, "query_support", self._query_support)
+        support: Any = SimpleNamespace(query=self._query_support)
         self.registry = FakeSessions(*drivers).registry
         own_key: Any = SimpleNamespace(wait_loaded=self._wait_loaded)
         presence: Any = SimpleNamespace(online=self._online, note_written_to=lambda own_account, account: None)
@@ -48,7 +47,7 @@ class Around:
         )
         xmpp = offline_client()
         self.events = Events(xmpp, "e2e_presence_missing")
-        self.router = Router(xmpp, own_key, peers, presence, self.registry, Emitter(xmpp), rooms)
+        self.router = Router(xmpp, own_key, peers, presence, self.registry, Emitter(xmpp), rooms, support)
 
     async def _wait_loaded(self) -> None:
         if self.error is not None:
@@ -62,7 +61,7 @@ class Around:
         self.asked_rooms.append((own_jid, account))
         return account == self.room
 
-    async def _query_support(self, xmpp: Any, own_jid: Any, jids: list[str]) -> dict[str, bool | None]:
+    async def _query_support(self, own_jid: str, jids: list[str], to: str) -> dict[str, bool | None]:
         self.asked.append(jids)
         return {jid: self.advertised[jid] for jid in jids}
 
