@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-from xmpp_e2e.errors import BytestreamFailed, Code, E2EError, LocalError, UntrustedKey
+from xmpp_e2e.errors import BytestreamFailed, Code, E2EError, LocalError, TLSFailed, UntrustedKey
 
 
 class ConfigError(LocalError):
@@ -131,6 +131,24 @@ class MemoryExceeded(E2EError):
 
     def __init__(self, whose: str, used: int, limit: int) -> None:
         super().__init__(f"{used} bytes were held for {whose}; the limit is {limit}, and this session held most")
+
+
+class SharedKey(TLSFailed):
+    """Another resource of our own account shows our own key: two programs with one store have one key."""
+
+    code = Code.REFLECTED_KEY
+    likely = (
+        "Another program of this account uses the same store, and so has the same key. All programs of an account on one"
+        " machine do, unless you say otherwise, and no session can be opened between two of them."
+    )
+    attack = "A server that reflects our own bytes to us looks exactly like this."
+    remedy = (
+        "Nothing was sent. Give one of the two a store, and so a key, of its own: the setting `store_path`, or another"
+        " XDG_DATA_HOME for `xmpp-e2e`."
+    )
+
+    def __init__(self, peer: str) -> None:
+        super().__init__(f"{peer} shows our own key")
 
 
 class StoreLocked(LocalError):

@@ -186,6 +186,15 @@ async def test_an_unverified_key_is_4_where_the_server_is_not_trusted(people: Pe
     assert "attack at dawn" not in ended.out
 
 
+async def test_a_note_to_oneself_says_that_both_programs_have_one_store(people: People) -> None:
+    """`send` and `listen` of one account on one machine show one key; the error names the way out."""
+    await people.listen("alice")
+    done = await people.send("alice", "alice@home.test", "-m", "attack at dawn")
+    assert done.code == 4, done.err
+    assert "shows our own key" in done.err
+    assert "XDG_DATA_HOME" in done.err
+
+
 async def test_a_device_of_negative_priority_is_none_of_the_account(
     people: People, server: LoopbackServer, tmp_path: Path
 ) -> None:

@@ -136,6 +136,7 @@ class Router:
         await self._own_key.wait_loaded()
         self._presence.note_written_to(bare(own_jid), bare(to))
         candidates = [to] if JID(to).resource else await self._online(own_jid, to, for_account=for_account)
+        candidates = [each for each in candidates if each != own_jid]  # nobody has a session with themselves
         open_ones = {peer: True for peer in candidates if self._registry.open_with((own_jid, peer)) is not None}
         unknown = [peer for peer in candidates if peer not in open_ones]
         answers: dict[str, bool | None] = {
@@ -152,7 +153,7 @@ class Router:
             self._emitter.emit(PresenceMissing(account))
         connected = [driver.peer for driver in self._registry.of(account) if driver.is_open and driver.own_jid == own_jid]
         every = {**online, **{peer: 0 for peer in connected if peer not in online}}
-        return [peer for peer, priority in every.items() if peer != own_jid and (priority >= 0 or not for_account)]
+        return [peer for peer, priority in every.items() if priority >= 0 or not for_account]
 
 
 class RouteCache:

@@ -12,7 +12,8 @@ from xml.etree.ElementTree import Element
 
 from slixmpp import Iq
 
-from slixmpp_e2e.errors import MemoryExceeded, OwnServerSilent
+from slixmpp_e2e.errors import MemoryExceeded, OwnServerSilent, SharedKey
+from slixmpp_e2e.jids import bare
 from slixmpp_e2e.sessions.clock import SessionClock
 from slixmpp_e2e.sessions.memory import MemoryBudget
 from slixmpp_e2e.sessions.stall import STALL_SECONDS, Path, StallDetector
@@ -25,7 +26,7 @@ from slixmpp_e2e.xmpp.namespaces import of_client
 from xmpp_e2e import events
 from xmpp_e2e.authenticate.base import Prompt
 from xmpp_e2e.authenticate.sas_text import SasForm
-from xmpp_e2e.errors import BytestreamFailed, E2EError, SendBufferFull
+from xmpp_e2e.errors import BytestreamFailed, Code, E2EError, SendBufferFull
 from xmpp_e2e.negotiate.jingle import Reason
 from xmpp_e2e.session import Session
 from xmpp_e2e.states import FAREWELL, HELLOS_CHECKED_OR_OPEN, NOT_YET_OPEN, WRITABLE, State
@@ -443,6 +444,9 @@ class SessionDriver:
     def _tell(self, event: events.Event) -> None:
         if isinstance(event, events.SessionClosed) and not self.opened.done():  # its opening could not be stored
             event = events.SessionFailed(event.error or BytestreamFailed("the session is over"))
+        is_ours = bare(self.peer) == bare(self.own_jid)
+        if isinstance(event, events.SessionFailed) and event.error.code is Code.REFLECTED_KEY and is_ours:
+            event = events.SessionFailed(SharedKey(self.peer))
         if isinstance(event, events.SessionFailed) and self.tls is None and self._retry(self, event.error):
             self.discarded = True
             self._over(event.error)
