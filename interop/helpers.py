@@ -30,13 +30,13 @@ class Events:
     def __len__(self) -> int:
         return self._queue.qsize()
 
-    async def take(self) -> Any:
+    async def take(self, seconds: float = EVENT_SECONDS) -> Any:
         """Return the next event, past or future. Raises `EventMissing`."""
         try:
-            async with asyncio.timeout(EVENT_SECONDS):
+            async with asyncio.timeout(seconds):
                 return await self._queue.get()
         except TimeoutError:
-            raise EventMissing(f"{self._what} did not come within {EVENT_SECONDS:.0f} s") from None
+            raise EventMissing(f"{self._what} did not come within {seconds:.0f} s") from None
 
     def all(self) -> list[Any]:
         """Return all events that have arrived."""

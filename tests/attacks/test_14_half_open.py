@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from slixmpp_e2e.client import Client
-from tests.slixmpp_e2e.env import ALICE, BOB, SID, Env, an_offer, e2e, jingle, turns
+from tests.slixmpp_e2e.env import ALICE, BOB, SID, Env, an_offer, e2e, jingle, turns, until
 from xmpp_e2e.errors import BytestreamFailed
 from xmpp_e2e.states import STATE_TIMEOUTS, State
 from xmpp_e2e.transport.ibb import NS_IBB
@@ -57,6 +57,11 @@ async def test_each_ends_at_its_deadline(env: Env, monkeypatch: pytest.MonkeyPat
     """A minute later, on the loop's own clock, they are all gone, each counted as failed, and their places are free."""
     alice = await begun(env)
     client, loop = e2e(alice)._client, asyncio.get_running_loop()
+    await until(env.server.wait_for(lambda handled: "urn:xmpp:ping" in handled.text))
+    await env.settle(alice)
+    for driver in client.registry:
+        driver.process()  # our own server has read all: deadlines run from here on
+    await turns()
     failed: list[str] = []
     alice.add_event_handler("e2e_session_failed", lambda happened: failed.append(happened.peer))
     time, ahead = loop.time, itertools.count()
