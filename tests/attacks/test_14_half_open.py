@@ -57,8 +57,9 @@ async def test_each_ends_at_its_deadline(env: Env, monkeypatch: pytest.MonkeyPat
     """A minute later, on the loop's own clock, they are all gone, each counted as failed, and their places are free."""
     alice = await begun(env)
     client, loop = e2e(alice)._client, asyncio.get_running_loop()
-    await until(env.server.wait_for(lambda handled: "urn:xmpp:ping" in handled.text))
-    await env.settle(alice)
+    probed = loop.create_future()
+    monkeypatch.setattr(client._channel, "_on_probed", probed.set_result)
+    await until(probed)
     for driver in client.registry:
         driver.process()  # our own server has read all: deadlines run from here on
     await turns()
