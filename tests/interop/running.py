@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from interop.runner import Runner, Scene, scenes
-from interop.scenes import debian_limits, many_stanzas, tie_break
+from interop.scenes import debian_limits, long_text_then_close, many_at_once, many_stanzas, tie_break
 from slixmpp_e2e.trust import passwords
 from slixmpp_e2e.trust.trust_file import watcher as declared
 from slixmpp_e2e.verification import attempt_limiter
 from slixmpp_e2e.xmpp import presence as presences
 
 LIMITED = {"changed_key", "debian_limits", "echo_bot", "first_message", "presence_and_iq", "require_without_e2e"}
+LIMITED |= {"long_text_then_close", "many_at_once"}
 """The scenes that also run under Debian's limits here. `make interop` runs all of them."""
 SWAPPED = {"accept_from", "changed_key", "compare_strings", "cut_connection", "first_message", "key_and_password"}
 SWAPPED |= {"peer_offline", "presence_and_iq", "resumed_stream", "shared_key", "shared_password", "stranger", "tie_break"}
@@ -38,6 +39,9 @@ async def run_shortened(monkeypatch: pytest.MonkeyPatch, runner: Runner, scene: 
     monkeypatch.setattr(many_stanzas, "EVERY", 50)
     monkeypatch.setattr(debian_limits, "LETTER", debian_limits.LETTER[:8000])
     monkeypatch.setattr(debian_limits, "COUNT", 10)
+    monkeypatch.setattr(long_text_then_close, "TEXT", long_text_then_close.TEXT[:25_000])
+    monkeypatch.setattr(many_at_once, "TO_MANY", 12)
+    monkeypatch.setattr(many_at_once, "FROM_MANY", 8)
     monkeypatch.setattr(attempt_limiter, "MAX_PASSWORD_ATTEMPTS", 2)
     monkeypatch.setattr(passwords, "MEMORY_KIB", 64)
     monkeypatch.setattr(declared, "POLL_SECONDS", 0.1)
