@@ -11,7 +11,7 @@ from slixmpp.basexmpp import BaseXMPP
 from slixmpp_e2e import E2E, E2ESession, SasPrompt
 from slixmpp_e2e.trust.passwords import derive_srp_secret
 
-EVENT_SECONDS = 12.0
+EVENT_SECONDS = 40.0
 """Timeout of an event. It takes milliseconds, or seconds under Debian's limits."""
 
 

@@ -13,8 +13,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 # slidge describes its generic classes by `Any`, for whoever writes a module.
-from slidge import BaseGateway, BaseSession, LegacyBookmarks, LegacyContact, LegacyMUC, LegacyParticipant, LegacyRoster
+from slidge import BaseGateway, BaseSession
 from slidge.command import FormField
+from slidge.contact import LegacyContact, LegacyRoster
+from slidge.group import LegacyBookmarks, LegacyMUC, LegacyParticipant
 from slixmpp.exceptions import XMPPError
 from slixmpp.plugins.xep_0356.stanza import NameSpace, Perm, Privilege, PrivilegedIq
 
@@ -119,7 +121,7 @@ class Group(LegacyMUC):  # type: ignore[type-arg]
         """Take note."""
 
 
-class Participant(LegacyParticipant):
+class Participant(LegacyParticipant):  # type: ignore[type-arg]
     """Somebody in the garden."""
 
 

@@ -25,8 +25,9 @@ MODULES: Mapping[str, Options] = {
 """The modules that Debian enables and our plugin can meet, as on Prosody. None opens a port or registers accounts."""
 ARCHIVE: Options = {"default": "always"}
 """Let mod_mam archive everything (XEP-0313)."""
-PRIVILEGES: Options = {"roster": {"both": "all"}, "message": {"outgoing": "all"}}
-"""Let components, which alone ask for it, act for users (XEP-0356)."""
+PRIVILEGES: Options = {"message": {"outgoing": "all"}}
+"""Let components, which alone ask for it, write for users (XEP-0356). Rosters it would let them change, too, but ejabberd 23.01
+looks for the options of mod_roster at the domain of the component then, and crashes."""
 MAX_STANZA = {"ejabberd_c2s": 262_144, "ejabberd_s2s_in": 524_288, "ejabberd_service": 524_288}
 """Maximum stanza size in bytes, by listener. This and the next two are as in /etc/ejabberd/ejabberd.yml of Debian 12."""
 DEBIAN_SHAPERS: Options = {"normal": {"rate": 3_000, "burst_size": 20_000}, "fast": 200_000}
