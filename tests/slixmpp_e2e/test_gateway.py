@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 from xml.etree.ElementTree import SubElement, fromstring
 
@@ -221,3 +222,25 @@ async def test_a_component_that_starts_again_asks_who_is_online(env: Env, monkey
     probes = [one.element for one in env.server.handled if one.element.get("type") == "probe"]
     assert [(probe.get("from"), probe.get("to")) for probe in probes] == [(f"echo@{BOTS}", ALICES)]
     assert env.in_clear(SECRET) == []
+
+
+async def test_the_answer_that_nobody_may_be_seen_is_not_the_programs(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has asked nothing, and might take it for the end of a friendship. What the peer decides is its business."""
+    monkeypatch.setattr(presence, "ARRIVAL_SECONDS", PATIENCE)
+    bots, alice = await env.component(), await env.client(ALICE, load=False)
+    decided, heard = Events(bots, "presence_unsubscribed"), Events(alice, "message")
+
+    def unsubscribe() -> None:
+        answer = bots.make_presence(pfrom=JID(ALICES), pto=JID(f"echo@{BOTS}"), ptype="unsubscribed")
+        answer.xml.tag = "{jabber:client}presence"
+        env.server.route(answer.xml, ALICES)
+
+    bots.send_message(mfrom=ECHO, mto=ALICES, mbody="in clear", mtype="chat")
+    async with asyncio.timeout(PATIENCE):
+        while not [one for one in env.server.handled if one.element.get("type") == "probe"]:
+            await turns()
+    unsubscribe()
+    assert await heard.bodies(1) == ["in clear"]
+    assert len(decided) == 0
+    unsubscribe()
+    await decided.take()

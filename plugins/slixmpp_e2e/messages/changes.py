@@ -45,13 +45,16 @@ class PeerChanges:
         self._peers, self._routes, self._registry = peers, routes, registry
         self._allow_list, self._emitter, self._on_online = allow_list, emitter, on_online
 
-    def on_presence(self, stanza: Presence) -> None:
-        """A presence stanza came: the peer's routes may have changed, and a resource that went offline has lost its path."""
+    def on_presence(self, stanza: Presence) -> bool:
+        """A presence stanza came: the peer's routes may have changed, and a resource that went offline has lost its path.
+
+        Return whether the program gets it.
+        """
         xmpp, peer = self._xmpp, stanza["from"]
         own_jid = stanza["to"].bare if xmpp.is_component else xmpp.boundjid.bare
         self._rooms.note_presence(stanza)
-        if not self._rooms.may_be(peer.bare):
-            self._presence.update(own_jid, stanza)
+        if not self._rooms.may_be(peer.bare) and self._presence.update(own_jid, stanza):
+            return False
         discovery.forget(xmpp, peer)
         if not self._rooms.may_be(peer.bare):
             self._support.on_presence(own_jid, stanza, is_contact=self._presence.is_contact(own_jid, peer.bare))
@@ -64,6 +67,7 @@ class PeerChanges:
                     driver.abort_unreachable(NotSent(f"{peer} went offline", NotSentReason.SESSION_CLOSED))
         else:
             self._on_online(peer.bare)
+        return True
 
     def on_keys(self, account: str, own: str | None = None) -> None:
         """A key was decided about: sessions that wait for that go on, those under a key that is refused or held now end.

@@ -55,11 +55,12 @@ class IncomingFilter:
         peers: PeerSettingsLookup,
         emitter: Emitter,
         token_of: Callable[[SessionDriver], str],
-        on_presence: Callable[[Presence], None],
+        on_presence: Callable[[Presence], bool],
         note_plaintext_from: Callable[[tuple[str, str]], None],
     ) -> None:
-        """``token_of``: the marker's token of a session that has opened; empty for any other. ``note_plaintext_from``: a
-        message came in plaintext to this address of ours, from this full JID."""
+        """``on_presence``: takes presence in, and returns whether handlers get it. ``token_of``: the marker's token of a
+        session that has opened; empty for any other. ``note_plaintext_from``: a message came in plaintext to this address of
+        ours, from this full JID."""
         self._xmpp, self._channel, self._signalling, self._rooms = xmpp, channel, signalling, rooms
         self._questions, self._iqs, self._peers, self._emitter = questions, iqs, peers, emitter
         self._token_of, self._on_presence, self._note_plaintext_from = token_of, on_presence, note_plaintext_from
@@ -136,8 +137,7 @@ class IncomingFilter:
             log.warning("a stanza was dropped: %.200r is no JID", stanza.xml.get("from"))
             return False
         if isinstance(stanza, Presence):
-            self._on_presence(stanza)
-            return True
+            return self._on_presence(stanza)
         if isinstance(stanza, Iq) and (self._is_e2e_iq(stanza) or self._is_bad_reply(stanza, peer)):
             return False
         sender = peer if peer.bare else JID(account)  # RFC 6120 §8.1.2.1

@@ -117,21 +117,31 @@ class PresenceCache:
         """Return whether a peer is a contact who is online, or one to whom we have written."""
         return (own_jid, bare) in self._contacts.pairs
 
-    def update(self, own_jid: str, stanza: Presence) -> None:
-        """Take in a presence stanza that came to ``own_jid`` (bare)."""
+    def update(self, own_jid: str, stanza: Presence) -> bool:
+        """Take in a presence stanza that came to ``own_jid`` (bare). Return True if it is nobody else's business.
+
+        So is the answer to a probe of ours that nobody is there: the program has not asked. It might take ``unsubscribed`` for
+        a decision of the peer, and end a friendship.
+        """
         peer: JID = stanza["from"]
         kind = stanza.xml.get("type")
         pair = (own_jid, peer.bare)
-        if not peer.resource and kind in _NOT_THERE and (future := self._arriving.pop(pair, None)) is not None:
-            future.set_result(None)
+        if not peer.resource and kind in _NOT_THERE and self._probed.get(pair, 0) > self._clock():
+            self._probed[pair] = 0
+            self._arrived(pair)
+            return True
         if not peer.resource or not (kind is None or kind in _GONE):
-            return
+            return False
         resources = self._contacts.take(pair) or self._strangers.take(pair)
         resources.pop(peer.full, None)
         if kind is None and len(resources) < RESOURCES:
             resources[peer.full] = _number(of_client(stanza.xml).findtext("{jabber:client}priority"))
         if resources:
             self._keep(pair, resources)
+        self._arrived(pair)
+        return False
+
+    def _arrived(self, pair: _Pair) -> None:
         if (future := self._arriving.pop(pair, None)) is not None:
             future.set_result(None)
 

@@ -90,9 +90,10 @@ class In:
             raise self.error
         return self.by_account.get(account, self.settings)
 
-    def _on_presence(self, came: Any) -> None:
+    def _on_presence(self, came: Any) -> bool:
         self._settings_of("")
         self.presences.append(came)
+        return True
 
     def _take_jingle(self, iq: Any, own_jid: str, *, shared: bool) -> bool:
         self.taken.append(("jingle", iq, own_jid, shared))

@@ -260,11 +260,12 @@ async def test_a_component_asks_for_the_presence_of_whom_it_writes_to(answer: Pr
     await turns()
     assert probing.asked == [(OURS, BARE)]
     assert not any(task.done() for task in waiting)
-    probing.known.update(OURS, answer)
+    assert probing.known.update(OURS, answer) is not bool(answer["from"].resource)
     for task in waiting:
         assert list(await until(task)) == online
     assert list(await until(probing.ask())) == online
     assert probing.asked == [(OURS, BARE)]
+    assert not probing.known.update(OURS, answer), "it answers nothing now"
     probing.known.reset()
     again = probing.ask()
     await turns()
