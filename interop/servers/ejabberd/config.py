@@ -102,6 +102,8 @@ def configuration(
         # Without federation it talks to no other server and no name server.
         "s2s_access": "all" if s2s_port is not None else "none",
         "outgoing_s2s_families": ["ipv4"],
+        # By default it answers for up to five minutes after a lost connection that the other server cannot be reached.
+        "s2s_max_retry_delay": 2,
         "shaper": DEBIAN_SHAPERS,
         "shaper_rules": {
             "c2s_shaper": "normal" if limits else "none",
