@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Awaitable, Callable
 from importlib.metadata import packages_distributions
 from typing import Any
@@ -79,7 +80,8 @@ def guard_disconnect(
     """Let ``disconnect()`` wait for ``finish()`` first, if it must, and call ``give_up()`` before the program goes; return what
     ends that. It returns a future in any case.
 
-    Nothing is given up when slixmpp itself calls it: when a login fails, and to reconnect.
+    Nothing is given up when slixmpp itself calls it: when a login fails, and to reconnect. The caller's module tells: nothing
+    else does, for a program that goes during a login.
     """
     original, finishing, reconnect = xmpp.disconnect, set[asyncio.Future[Any]](), xmpp.reconnect
     reconnecting = False
@@ -98,7 +100,9 @@ def guard_disconnect(
         at_once = ignore_send_queue or not wait
         if finishing and not at_once:
             return next(iter(finishing))
-        if not reconnecting and (at_once or not xmpp.transport):
+        is_up = xmpp.transport and xmpp.session_bind_event.is_set()
+        by_slixmpp = sys._getframe(1).f_globals["__name__"].startswith("slixmpp.")
+        if not reconnecting and (at_once or not is_up) and not by_slixmpp:
             give_up()
         if reconnecting or at_once or not xmpp.transport or not must_finish():
             return original(wait, reason, ignore_send_queue)

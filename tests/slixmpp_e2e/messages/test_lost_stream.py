@@ -9,7 +9,7 @@ from slixmpp.xmlstream.stanzabase import StanzaBase
 
 from slixmpp_e2e.errors import NotSentReason
 from tests.slixmpp_e2e.env import Env, Events, block, e2e, until
-from xmpp_loopback import reconnect
+from xmpp_loopback import connect, reconnect
 
 
 @pytest.mark.parametrize("has_session", [True, False], ids=["in a session", "first"])
@@ -77,6 +77,22 @@ async def test_who_disconnects_without_a_stream_is_told_of_what_waits(env: Env, 
     told = [await failed.take() for _ in range(3)]
     assert [failure.stanza["body"] for failure in told] == ["0", "1", "2"]
     assert {failure.error.reason for failure in told} == {NotSentReason.DISCONNECTED}
+
+
+async def test_who_disconnects_during_a_login_is_told(env: Env) -> None:
+    """A program that ends while it is connecting again. (When the login fails, slixmpp itself disconnects, and nothing is given
+    up: test_endings.py.)"""
+    alice, bob = await env.pair()
+    await env.session(alice, bob)
+    failed, lost, connected = (Events(alice, event) for event in ("e2e_send_failed", "disconnected", "connected"))
+    assert alice.transport is not None
+    alice.transport.abort()
+    await lost.take()
+    alice.send_message(mto=bob.boundjid.full, mbody="hello", mtype="chat")
+    connect(alice, env.server)
+    await connected.take()
+    await until(alice.disconnect())
+    assert (await failed.take()).stanza["body"] == "hello"
 
 
 async def test_who_disconnects_at_once_is_told(env: Env) -> None:
