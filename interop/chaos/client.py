@@ -94,10 +94,13 @@ class Counter(ClientXMPP):
     def __init__(self, orders: Orders, journal: Journal) -> None:
         super().__init__(orders.jid, orders.password, ssl_context=no_tls())
         self.leaving = False
+        self.cut_off = ""
+        """What kept it from a farewell."""
         self._orders, self._journal = orders, journal
         self._counting: asyncio.Task[None] | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._peer_there = asyncio.Event()
+        self._is_up = False
         if orders.e2e is not None:
             self.register_plugin("e2e", dict(orders.e2e), module=slixmpp_e2e)
         if orders.management:
@@ -107,6 +110,7 @@ class Counter(ClientXMPP):
         self.add_event_handler("disconnected", self.reconnect_later)
         self.add_event_handler("message", self.hear)
         self.add_event_handler("presence_available", self.see)
+        self.add_event_handler("e2e_session_closed", self.note_end)
         for event, what in EVENTS.items():
             self.add_event_handler(event, lambda told, what=what: self.tell(what, told))
 
@@ -124,6 +128,7 @@ class Counter(ClientXMPP):
 
     async def start(self, _: object) -> None:
         self._watch_login(False)
+        self._is_up = True
         self.send_presence()
         await self.get_roster()
         if self._orders.e2e is None:
@@ -133,8 +138,10 @@ class Counter(ClientXMPP):
 
     def resumed(self, _: object) -> None:
         self._watch_login(False)
+        self._is_up = True
 
     def reconnect_later(self, _: object) -> None:
+        self._is_up = False
         if not self.leaving:
             self.loop.call_later(RETRY_SECONDS, self._dial_again)
 
@@ -175,7 +182,13 @@ class Counter(ClientXMPP):
     async def leave(self) -> None:
         """End in order, as programs do."""
         self.leaving = True
+        if not self._is_up:
+            self.cut_off = "no connection"
         await self.disconnect()
+
+    def note_end(self, closed: Any) -> None:
+        if self.leaving and not closed.clean:
+            self.cut_off = str(closed.error)
 
     def _watch_login(self, on: bool) -> None:
         if self._watch is not None:
@@ -205,7 +218,7 @@ async def serve(orders: Orders) -> None:
     client.dial()
     await told_to_leave.wait()
     await client.leave()
-    journal.note(What.END)
+    journal.note(What.END, why=client.cut_off)
 
 
 if __name__ == "__main__":

@@ -121,8 +121,9 @@ class TestKilledReceiver:
 
     ALICE = journal(*told(1), (2, GIVEN, 2), (2, SENT, 2), (3, GIVEN, 3), (3, SENT, 3), (7, DELIVERED, 2), (7, DELIVERED, 3))
 
-    def lives(self, *after: Note, last: What = KILLED) -> list[Line]:
-        return [*journal((1.2, HEARD, 1), (2.2, HEARD, 2), (3.2, HEARD, 3))[:-1], Line(5, last), *journal(*after)]
+    def lives(self, *after: Note, last: What = KILLED, why: str = "") -> list[Line]:
+        before = journal((1.2, HEARD, 1), (2.2, HEARD, 2), (3.2, HEARD, 3))[:-1]
+        return [*before, Line(5, last, why=why), *journal(*after)]
 
     def test_what_was_open_may_come_again(self) -> None:
         """All of it, or the rest."""
@@ -136,6 +137,12 @@ class TestKilledReceiver:
         assert broken(self.ALICE, self.lives((6, HEARD, 2), (6.1, HEARD, 2))) == {Broken.REPEATED: [2]}
         assert broken(self.ALICE, self.lives((6, HEARD, 3), (6.1, HEARD, 2))) == {Broken.REORDERED: [2]}
         assert broken(self.ALICE, self.lives((6, HEARD, 2), (6, HEARD, 3), last=END)) == {Broken.REPEATED: [2, 3]}
+
+    def test_who_ends_without_a_connection_may_hear_again_too(self) -> None:
+        """It could tell nobody what it had handled."""
+        assert broken(self.ALICE, self.lives((6, HEARD, 2), (6, HEARD, 3), last=END, why="no connection")) == {}
+        again = self.lives((6, HEARD, 1), last=END, why="no connection")
+        assert broken(self.ALICE, again) == {Broken.REPEATED: [1]}
 
     def test_what_is_new_must_come_after_what_is_repeated(self) -> None:
         """The order of one life is strict."""
