@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from slixmpp import JID
 from slixmpp.basexmpp import BaseXMPP
 
 from interop.harness import Harness
@@ -34,7 +35,7 @@ async def run(harness: Harness) -> None:
     cut = [Events(client, "disconnected") for client in (alice, bob)]
     heard = Events(many, "message")
     for number in range(TO_MANY):
-        alice.send_message(mto=f"user{number}@{domain}/desk", mbody=f"To number {number}", mtype="chat")
+        alice.send_message(mto=JID(f"user{number}@{domain}/desk"), mbody=f"To number {number}", mtype="chat")
     assert await bodies(heard, TO_MANY) == {f"To number {number}" for number in range(TO_MANY)}
     heard = Events(bob, "message")
     for number in range(FROM_MANY):

@@ -48,8 +48,8 @@ class Endpoint(Signalling):
         after: Endpoint | None = None,
     ) -> None:
         """``after``: an earlier session, with the same key of ours, whose stanzas this one may resume."""
-        self._key = ec.generate_private_key(ec.SECP256R1()) if after is None else after._key
-        self._certificate = self._make_certificate() if after is None else after._certificate
+        self._key: ec.EllipticCurvePrivateKey = ec.generate_private_key(ec.SECP256R1()) if after is None else after._key
+        self._certificate: x509.Certificate = self._make_certificate() if after is None else after._certificate
         self._known: dict[str, Numbers] = {} if after is None else after._known
         self._acknowledges = acknowledges
         self._ledger: Ledger | None = None

@@ -30,10 +30,10 @@ class Ours:
 
     def __init__(self, role: Role, after: Ours | None = None, **terms: Any) -> None:
         """``after``: an earlier session, whose stanzas this one may resume."""
-        self.resumptions = Resumptions() if after is None else after.resumptions
+        self.resumptions: Resumptions = Resumptions() if after is None else after.resumptions
         random = dice("alice") if after is None else after.session.config.random
         self.side = Side(Session(role, Config(ALICE, BOB, identity("alice"), random, **terms), KnownKeys(), self.resumptions))
-        self.session = self.side.session
+        self.session: Session = self.side.session
         self.iqs: list[Element] = []
         self._ibb: IBB | None = None
         self._ids = 0
@@ -147,8 +147,8 @@ class Wire:
         after: Wire | None = None,
     ) -> None:
         """``ours`` and ``theirs`` are terms of our session and of the other; ``after``: an earlier one of both."""
-        self.ours = Ours(role, after.ours if after else None, **(ours or {}))
-        self.theirs = Endpoint(BOB, ALICE, flights=flights, after=after.theirs if after else None, **(theirs or {}))
+        self.ours: Ours = Ours(role, after.ours if after else None, **(ours or {}))
+        self.theirs: Endpoint = Endpoint(BOB, ALICE, flights=flights, after=after.theirs if after else None, **(theirs or {}))
         self._alter = alter
         if role is Role.INITIATOR:
             self.ours.session.offer(0.0)

@@ -82,7 +82,7 @@ class SendQueue:
 
         ``route`` is the way to ``to``, or None if that must be found first.
         """
-        only = route.only if route is not None else None
+        only = route.targets[0] if route is not None and len(route.targets) == 1 and not route.in_plaintext else None
         if only is not None and self._send_now(stanza, own_jid, to, only):
             return
         item = self._enqueue(stanza, own_jid, to)

@@ -355,8 +355,13 @@ async def test_a_handler_may_end_everything(monkeypatch: pytest.MonkeyPatch, hap
 async def test_a_handler_of_a_delivery_may_send() -> None:
     fake, [one] = silent(ONE)
     await fake.say("0")
-    again = iter(("1",))
-    fake.recorder.on_delivery = lambda: [fake.send(body) for body in again]
+    again = ["1"]
+
+    def send_again() -> None:
+        if again:
+            fake.send(again.pop())
+
+    fake.recorder.on_delivery = send_again
     one.acknowledge()
     await turns(6)
     one.acknowledge()

@@ -145,7 +145,7 @@ async def test_a_session_waits_until_the_others_of_its_account_have_moved() -> N
         first.line.unanswered.pop(0)()
         first.loop.pass_time(0)
     assert not room.done()  # it has left, and counts until the peer has acknowledged it
-    talk(first.driver.core).management.receive(acks.build_answer(sent))
+    talk(first.driver.core).management.receive(acks.build_answer(sent), 0.0)
     first.driver.process()
     first.loop.pass_time(0)
     assert room.done()
