@@ -190,8 +190,6 @@ class SendQueue:
         self._queues.tell_change(driver.target)
 
     def _on_acknowledged(self, item: QueuedStanza, target: Target, driver: SessionDriver) -> None:
-        if item.delivery[target] is not Delivery.SENT:
-            return  # its sender was told that it failed
         item.delivery[target] = Delivery.DELIVERED
         item.acknowledged_by.append(driver)
         self._queues.note_progress(driver.target)
@@ -209,13 +207,13 @@ class SendQueue:
         place = successor.target if successor is not None else target
         given_up = []
         for sent in driver.core.unacknowledged:
-            if isinstance(sent.tag, _Sent) and sent.tag.item.delivery[sent.tag.target] is Delivery.SENT:
+            if isinstance(sent.tag, _Sent):
                 item = sent.tag.item
                 # who gives up twice on what was sent has decided
                 may_pass = is_passing(error, opened=opened and sent.tag.target not in item.left)
                 reason: E2EError | None = failure
                 if not may_pass or (not opened and for_path and self._senders.may_fall_back(item)):
-                    item.error, item.is_doubted = failure, item.is_doubted or not for_path
+                    item.error, item.is_doubted = failure, item.is_doubted or opened or not for_path
                 else:
                     reason = self._leave(item, sent.tag.target, place)
                 if reason is not None:

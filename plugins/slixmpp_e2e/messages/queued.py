@@ -67,12 +67,13 @@ class QueuedStanza:
     is_over: bool = False
     """True once its sender has been told what became of it, or has it back."""
     is_doubted: bool = False
-    """True if the session with a target failed for another reason than its path: then it never leaves in plaintext."""
+    """True if the session with a target failed for another reason than its path, or was open: then it never leaves in
+    plaintext."""
 
     @property
     def may_fall_back(self) -> bool:
-        """Return whether it failed for want of a path alone, cannot have arrived, and is no answer to what came inside."""
-        return not self.is_doubted and not self.sent and self.session is None
+        """Return whether it failed for want of a path alone, and is no answer to what came inside."""
+        return not self.is_doubted and self.session is None
 
     def is_anywhere(self, *states: Delivery) -> bool:
         """Return whether it is in one of these states at any target."""

@@ -273,6 +273,7 @@ class FakeSessions:
 
     def _over(self, driver: FakeDriver, event: Any) -> None:
         driver.core.state = State.CLOSED
+        driver.core.unacknowledged = tuple(stanza for stanza in driver.core.unacknowledged if stanza.data)
         self.happen(driver, event)
         self.happen(driver, SessionReleased())
         driver._wake()

@@ -104,7 +104,7 @@ async def test_an_open_session_under_the_same_key_takes_it_over() -> None:
 
 
 async def test_two_devices_may_leave_it_to_one_session() -> None:
-    fake, [one, two, three] = silent(ONE, TWO, THREE)
+    fake, [three, one, two] = silent(THREE, ONE, TWO)
     fake.found[BARE] = through(ONE, TWO)
     await fake.say("0")
     for driver in (one, two):
@@ -264,6 +264,21 @@ async def test_presence_that_leads_nowhere_loses_nothing(why: str) -> None:
     await turns(6)
     assert fake.recorder.kinds == [("0", NotSentReason.UNACKNOWLEDGED)]
     assert fake.is_empty()
+
+
+async def test_a_device_for_which_there_is_no_place_keeps_nothing_from_the_others() -> None:
+    fake, _ = await cut("0")
+    three = FakeDriver(THREE, key=bytes([1]) * 32)
+    fake.add(three)
+    fake.routes.clear()
+    fake.found[BARE] = through(TWO, THREE)
+    fake.may_find.clear()
+    fake.queue.on_presence(BARE)
+    await fake.say("1")
+    fake.refusal = NotSent("too many", NotSentReason.TOO_MANY_SESSIONS)
+    fake.may_find.set()
+    await turns(6)
+    assert (three.sent, fake.recorder.delivered, fake.recorder.failed) == (["1"], [("1", [THREE])], [])
 
 
 @pytest.mark.parametrize("new_jid", ["alice@localhost/new", ALICE, None])
