@@ -49,6 +49,12 @@ class Route:
     why: E2EError | None = None
     """Why it is in plaintext, if the user is told of that."""
 
+    @property
+    def only(self) -> Target | None:
+        """The target, if nothing goes anywhere else."""
+        return self.targets[0] if len(self.targets) == 1 and not self.in_plaintext else None
+
+
 class Router:
     """Finds routes, by presence, discovery and policy."""
 
