@@ -444,8 +444,8 @@ class SessionDriver:
     def _tell(self, event: events.Event) -> None:
         if isinstance(event, events.SessionClosed) and not self.opened.done():  # its opening could not be stored
             event = events.SessionFailed(event.error or BytestreamFailed("the session is over"))
-        is_ours = bare(self.peer) == bare(self.own_jid)
-        if isinstance(event, events.SessionFailed) and event.error.code is Code.REFLECTED_KEY and is_ours:
+        reflected = isinstance(event, events.SessionFailed) and event.error.code is Code.REFLECTED_KEY
+        if reflected and bare(self.peer) == bare(self.own_jid):
             event = events.SessionFailed(SharedKey(self.peer))
         if isinstance(event, events.SessionFailed) and self.tls is None and self._retry(self, event.error):
             self.discarded = True
