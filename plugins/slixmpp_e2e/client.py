@@ -26,7 +26,7 @@ from slixmpp_e2e.messages.rooms import MucRooms
 from slixmpp_e2e.messages.routing import RouteCache, Router
 from slixmpp_e2e.messages.streams import StreamChanges
 from slixmpp_e2e.policy import Policy
-from slixmpp_e2e.routing_events import Delivered, Sent
+from slixmpp_e2e.routing_events import Delivered, Sent, Waiting
 from slixmpp_e2e.session import Sessions
 from slixmpp_e2e.sessions.admission.allow_list import AllowList
 from slixmpp_e2e.sessions.admission.check import Admission
@@ -199,6 +199,7 @@ class Client:
                 self._failures.report,
                 self._on_sent,
                 self._on_delivered,
+                self._on_waits,
                 self._outgoing.copy_in_plaintext,
                 self._outgoing.may_fall_back,
                 self._outgoing.fall_back,
@@ -361,6 +362,9 @@ class Client:
             driver.request_acknowledgement()
         if self._emitter.has_handler(Sent):
             self._emitter.emit(Sent(stanza, session))
+
+    def _on_waits(self, to: str, error: E2EError) -> None:
+        self._emitter.emit(Waiting(to, f"a device that can be reached and has encryption, since {error}"))
 
     def _on_delivered(self, stanza: StanzaBase, drivers: list[SessionDriver]) -> None:
         sessions = tuple(map(self.sessions.of, drivers))

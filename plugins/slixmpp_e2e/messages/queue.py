@@ -70,7 +70,9 @@ class SendQueue:
         self.outstanding = Outstanding(loop)
         self._in_question: set[SessionDriver] = set()
         """Sessions that wait until their peer's key is proved."""
-        self._search = RouteSearch(loop, routes, self._dispatch, self._settle, self._open_sessions, patience)
+        self._search = RouteSearch(
+            loop, routes, self._dispatch, self._settle, self._open_sessions, patience, senders.waits
+        )
         self._left = Unacknowledged(on_none=lambda place: self._queues.tell_change(place))
         self._queues = TargetQueues(loop, self._ensure, registry, self._left, self._send_queued, self._fail)
         self._may_open = may_open

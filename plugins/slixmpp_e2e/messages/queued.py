@@ -92,6 +92,8 @@ class Senders:
     """Is told that it has left through a session."""
     delivered: Callable[[StanzaBase, list[SessionDriver]], None] = lambda stanza, drivers: None
     """Is told that the peer has acknowledged it, in these sessions."""
+    waits: Callable[[str, E2EError], None] = lambda to, error: None
+    """Is told that what is for an address waits until the peer can be reached, and why they cannot be."""
     copy_in_plaintext: Callable[[StanzaBase, str], None] = lambda stanza, device: None
     """Puts a copy for one device on the wire."""
     may_fall_back: Callable[[QueuedStanza], bool] = lambda item: False

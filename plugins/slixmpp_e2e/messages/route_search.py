@@ -29,11 +29,12 @@ class RouteSearch:
         fail: Callable[[QueuedStanza, E2EError], None],
         on_sought: Callable[[Route], None],
         patience: float,
+        tell: Callable[[str, E2EError], None],
     ) -> None:
         """``on_sought`` is told of a route that was found for ``seek()``. ``patience``: seconds for which a stanza waits for a
-        peer who is offline."""
+        peer who is offline; ``tell`` is told for which address, and why."""
         self._loop, self._routes = loop, routes
-        self._dispatch, self._fail, self._on_sought = dispatch, fail, on_sought
+        self._dispatch, self._fail, self._on_sought, self._tell = dispatch, fail, on_sought, tell
         self.waiting: dict[Address, deque[QueuedStanza]] = {}
         self._sought: set[Address] = set()
         self._patience = patience
@@ -79,6 +80,7 @@ class RouteSearch:
                 until = self._fail_impatient(address, error)
                 if until is None:
                     raise
+                self._tell(address[1], error)
                 changed = self._changed[address] = self._loop().create_future()
                 timer = self._loop().call_later(min(until - self._loop().time(), AGAIN_SECONDS), wake, changed)
                 try:

@@ -10,6 +10,7 @@ from slixmpp.basexmpp import BaseXMPP
 from slixmpp.exceptions import IqError
 
 from tests.slixmpp_e2e.env import ALICE, BOTS, Env, Events, e2e, until
+from xmpp_loopback import offline
 
 DESK, PHONE = "bob@localhost/desk", "bob@localhost/phone"
 
@@ -84,3 +85,20 @@ async def test_whoever_writes_to_a_person_with_a_plain_phone_is_told_that_it_is_
     assert "set_policy(peer, 'opportunistic')" in error
     assert (len(left_out), len(failed)) == (0, 0)
     assert env.in_clear("to all", "to the phone") == []
+
+
+@pytest.mark.parametrize("to", [DESK, "bob@localhost"])
+async def test_what_waits_for_whoever_is_offline_is_told_once(env: Env, to: str) -> None:
+    alice, bob = await env.client(ALICE, offline_seconds=0.2), await env.client(DESK)
+    await env.settle(alice, bob)
+    await env.session(alice, bob)
+    await offline(bob)
+    await env.settle(alice)
+    waiting, failed = Events(alice, "e2e_waiting"), Events(alice, "e2e_send_failed")
+    for _ in range(2):
+        alice.send_message(mto=to, mbody="later")
+        assert "cannot be reached" in str(await failed.take())
+    told = await waiting.take()
+    assert told.to == to
+    assert "cannot be reached" in str(told)
+    assert len(waiting) == 0
