@@ -74,8 +74,9 @@ class IqChannel:
     """Sends our requests and answers, from one of our JIDs; those of one owner in the order in which they are given.
 
     Owners take turns, and no more is on its way than our server reads within a few seconds: any reply to a request shows that
-    it has read all that left before. Where none comes for a while, we ask the server itself (XEP-0199). A component cannot:
-    there is nobody to ask. Answers, which are short, do not wait.
+    it has read all that left before. Where none comes for a while, we ask the server itself (XEP-0199). A component
+    has nobody to ask, and peers who say nothing must not keep others from sending: it is not limited, as by servers it rarely
+    is. Answers, which are short, do not wait.
 
     What waits, waits here; slixmpp's queue holds placeholders only. What slixmpp pops without a connection is lost, and after a
     resumption (XEP-0198) slixmpp resends what was not acknowledged *after* what it was given meanwhile. A block that is lost,
@@ -225,7 +226,7 @@ class IqChannel:
 
     def _pump(self) -> None:
         """Let leave what may, by turns."""
-        while self._lanes and not self.paused and self._window.has_room:
+        while self._lanes and not self.paused and (self._window.has_room or self._xmpp.is_component):
             owner, lane = next(iter(self._lanes.items()))
             request, iq = lane.popleft()
             del self._lanes[owner]

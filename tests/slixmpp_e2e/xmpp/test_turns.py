@@ -90,6 +90,17 @@ async def test_what_has_not_left_is_behind_all_others(line: Line) -> None:
     assert late > len(line.left)
 
 
+async def test_silent_peers_keep_nobody_from_sending(line: Line) -> None:
+    """All that is on its way is theirs; our own server's answer shows that it has read it, and others have their turn."""
+    for number in range(50):
+        line.say(f"silent {number}")
+    line.say("other")
+    for _ in range(20):
+        line.advance(PROBE_SECONDS)
+        line.answer(len(line.left) - 1)
+    assert "other" in line.owners
+
+
 @pytest.mark.parametrize("kind", ["result", "error"])
 async def test_our_own_server_is_asked_where_peers_say_nothing(line: Line, kind: str) -> None:
     """Once, and not before a second has passed; its answer, whatever it is, shows that all was read."""
@@ -169,11 +180,12 @@ async def test_a_new_stream_begins_anew(line: Line) -> None:
 
 
 async def test_a_component_asks_nobody() -> None:
-    """Its server does not answer for itself: what has left counts as read."""
+    """Its server does not answer for itself: what has left counts as read, and silent peers keep nobody from sending."""
     line = Line(component=True)
-    line.say("silent")
+    for _ in range(50):
+        line.say("silent")
     line.advance(100)
-    assert len(line.left) == 1
+    assert len(line.left) == 50
     assert line.iqs.silence == 0
     assert not line.iqs.is_unread("silent")
 

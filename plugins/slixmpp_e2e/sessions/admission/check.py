@@ -56,11 +56,12 @@ class Admission:
 
     def reserve(self, peer: str, create: Callable[[], SessionDriver]) -> SessionDriver:
         """Return a new session of ``peer``, counted; AdmissionRefused if there is no slot. Comes after ``check()``."""
-        # 4. the delay of our own stream: whoever offers waits for a minute, and does better to try again
-        if (delay := self._delay()) > LONGEST_DELAY:
+        standing = self._standing(peer)
+        # 4. the delay of our own stream: whoever offers waits for a minute, and does better to try again. Strangers leave room
+        longest = LONGEST_DELAY if standing is Standing.CONTACT else LONGEST_DELAY / 2
+        if (delay := self._delay()) > longest:
             raise AdmissionRefused(f"what we send waits for {delay:.0f} seconds, since our own server reads slowly")
         # 5. the numbers of sessions, for contacts, other known peers and strangers apart
-        standing = self._standing(peer)
         if (given_up := self.limits.make_room(peer, standing)) is not None:
             given_up.close(Reason.BUSY)
             self.limits.settle(given_up)  # its event comes in the next turn; another offer may come in this one

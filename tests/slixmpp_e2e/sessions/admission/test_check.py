@@ -360,3 +360,23 @@ async def test_nothing_is_kept_of_an_offer_that_is_refused(env: Env, monkeypatch
     env.server.inject(ALICE, f"<iq type='set' id='o' from='{BOB}' to='{ALICE}'>{offer}</iq>")
     await env.settle(alice)
     assert len(e2e(alice)._client.limits) == 0
+
+
+@pytest.mark.parametrize(
+    ("contact", "delay", "admitted"), [(True, 14, True), (True, 16, False), (False, 7, True), (False, 8, False)]
+)
+async def test_who_would_wait_too_long_for_our_accept_is_asked_to_try_again(
+    env: Env, monkeypatch: pytest.MonkeyPatch, contact: bool, delay: float, admitted: bool
+) -> None:
+    """Our own server reads little of us. Strangers leave room for contacts."""
+    if not contact:
+        env.server.set_subscription("alice@localhost", "bob@localhost", "none")
+    alice, bob = await env.pair(accept_from="anyone", queue_seconds=1.0)
+    monkeypatch.setattr(e2e(alice)._client._admission, "_delay", lambda: delay)
+    heard, failed = Events(alice, "message"), Events(bob, "e2e_send_failed")
+    bob.send_message(mto=ALICE, mbody="hello")
+    if admitted:
+        assert await heard.bodies(1) == ["hello"]
+    else:
+        assert (await failed.take()).stanza["body"] == "hello"
+        assert len(heard) == 0
