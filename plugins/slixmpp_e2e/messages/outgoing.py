@@ -26,7 +26,7 @@ from slixmpp_e2e.messages.queue import SendQueue
 from slixmpp_e2e.messages.queued import QueuedStanza
 from slixmpp_e2e.messages.rooms import MucRooms, goes_to_rooms
 from slixmpp_e2e.messages.routing import UNREACHABLE_BACKOFF, Route, RouteCache
-from slixmpp_e2e.messages.scope import never_encrypted
+from slixmpp_e2e.messages.scope import never_encrypted, only_servers_say
 from slixmpp_e2e.policy import Policy
 from slixmpp_e2e.routing_events import PlaintextSent
 from slixmpp_e2e.trust.peer_settings import PeerSettingsLookup
@@ -111,7 +111,7 @@ class OutgoingFilter:
             if may_be_clear(stanza) or not self._is_required(to):  # it goes the way that the request came (RFC 6120 §8.2.3)
                 return Way.PLAINTEXT
         own_jid = self._channel.own_jid(stanza.xml.get("from", ""))
-        if self._xmpp.is_component and not self._rooms.own.can_end(own_jid):
+        if self._xmpp.is_component and (not self._rooms.own.can_end(own_jid) or only_servers_say(stanza.xml)):
             self._check_sender(stanza, own_jid, to)
             return self._plaintext(stanza)
         route = self._routes.known.get((own_jid, to.full))
@@ -135,8 +135,8 @@ class OutgoingFilter:
         return Way.TAKEN
 
     def _check_sender(self, stanza: Message | Iq | Presence, own_jid: str, to: JID) -> None:
-        """Raise NotSent if a stanza from an address that can be no end of a session holds words for a person with whom
-        encryption is required."""
+        """Raise NotSent if a stanza that can go through no session, for its sender is no end of one, or says what servers alone
+        say (a component is its own), holds words for a person with whom encryption is required."""
         if (not isinstance(stanza, Message) and may_be_clear(stanza)) or not to.local or self._rooms.takes(stanza, to):
             return
         if self._is_required(to):

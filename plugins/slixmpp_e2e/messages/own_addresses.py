@@ -111,7 +111,7 @@ class OwnAddresses:
 
 
 def no_end(own_jid: str, account: str) -> NotSent:
-    """Return why nothing leaves from an address of ours that can be no end of a session."""
-    ours = f"{own_jid} is a domain, a bare JID or a room of ours, which can be no end of a session"
+    """Return why nothing leaves from an address of ours that can be no end of a session, or of what only servers say."""
+    ours = f"{own_jid} can be no end of a session (a domain, a bare JID, a room), or says what servers alone say (an event)"
     words = f"{ours}, and the policy for {account} is `require`: write from the full JID of a person"
     return NotSent(words, NotSentReason.SERVER_WOULD_READ)

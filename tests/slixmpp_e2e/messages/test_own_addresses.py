@@ -35,7 +35,7 @@ async def test_what_is_no_end(own: OwnAddresses, address: str) -> None:
     own.note_presence(stanza("presence", "", MUC_USER, sender=f"{ROOM}/other", to=ALICE))
     assert not own.can_end(address)
     assert own.can_end(ECHO)
-    assert f"{address} is a domain" in str(no_end(address, ACCOUNT))
+    assert f"{address} can be no end" in str(no_end(address, ACCOUNT))
 
 
 async def test_presence_that_is_no_rooms_makes_none(own: OwnAddresses) -> None:
