@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import cast
 from xml.etree.ElementTree import SubElement, fromstring
 
 from slixmpp import JID, ClientXMPP, Iq
@@ -56,7 +57,7 @@ async def run(harness: Harness) -> None:
     bots.send_presence(pfrom=JID(bot), pto=JID(alice.boundjid.bare), ptype="subscribe")
     await watched.take()
     await harness.settle(alice)
-    await harness.log_out(bots)
+    await harness.log_out(cast(ClientXMPP, bots))
     bots = await harness.component(load, accept_from="anyone")
     bots.send_message(mfrom=JID(full), mto=JID(alice.boundjid.bare), mbody="I am back.", mtype="chat")
     answer = await heard.take()

@@ -295,9 +295,11 @@ class E2E(BasePlugin):
         await self.flush()
         await self._client.flusher.close()
 
-    def outlook(self, jid: str) -> Outlook:
-        """Return what would become of a message to a full or bare JID, as far as is known: nobody is asked."""
-        return self._client.outlooks.of(self.xmpp.boundjid.full, str(JID(jid)))
+    def outlook(self, jid: str, own_jid: str | None = None) -> Outlook:
+        """Return what would become of a message to a full or bare JID, as far as is known: nobody is asked. ``own_jid``
+        names the sender: a component has many addresses. By default it is its domain."""
+        own = str(JID(own_jid)) if own_jid is not None and self.xmpp.is_component else self.xmpp.boundjid.full
+        return self._client.outlooks.of(own, str(JID(jid)))
 
     def cancel(self, jid: str) -> int:
         """Withdraw what waits for an account: it fails with NotSentReason.CANCELLED. Return the number of stanzas."""

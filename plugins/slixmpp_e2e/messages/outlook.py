@@ -12,6 +12,7 @@ from slixmpp.basexmpp import BaseXMPP
 
 from slixmpp_e2e.errors import PeerOffline, PeerWithoutE2E
 from slixmpp_e2e.jids import bare
+from slixmpp_e2e.messages.own_addresses import no_end
 from slixmpp_e2e.messages.queue import SendQueue
 from slixmpp_e2e.messages.rooms import MucRooms
 from slixmpp_e2e.messages.routing import MAX_DEVICES, RouteCache
@@ -73,10 +74,13 @@ class Outlooks:
         self._routes, self._queue, self._rooms, self._clock = routes, queue, rooms, clock
 
     def of(self, own_jid: str, to: str) -> Outlook:
-        """Return the outlook for a message from one of our full JIDs to a full or bare JID."""
+        """Return the outlook for a message from one of our JIDs to a full or bare JID."""
         account = bare(to)
         settings = self._peers.of(account)
-        if settings.policy is Policy.OFF or account in self._rooms:
+        is_end = self._rooms.own.can_end(own_jid)
+        if not is_end and settings.policy is Policy.REQUIRE and account not in self._rooms:
+            return Outlook(OutlookWay.FAILS, no_end(own_jid, account))
+        if settings.policy is Policy.OFF or account in self._rooms or not is_end:
             return Outlook(OutlookWay.PLAINTEXT, reaches=tuple(self._online(own_jid, to)))
         count, oldest = self._queue.waiting_for(account)
         since = None if oldest is None else time.time() - (self._clock() - oldest)

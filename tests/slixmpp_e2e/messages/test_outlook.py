@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 
 import pytest
+from slixmpp import JID
 
 from slixmpp_e2e import Outlook
 from slixmpp_e2e.errors import PeerOffline, PeerWithoutE2E
-from tests.slixmpp_e2e.env import BOB, Env, Events, e2e, jingle
+from tests.slixmpp_e2e.env import ALICE, BOB, BOTS, Env, Events, e2e, jingle
 from xmpp_loopback import offline
 
 
@@ -64,3 +65,19 @@ async def test_a_device_without_encryption(env: Env, policy: str, left_out: tupl
     outlook = e2e(alice).outlook("bob@localhost/plain")
     assert outlook.way == ("fails" if policy == "prefer" else "plaintext")
     assert isinstance(outlook.error, PeerWithoutE2E)
+
+
+async def test_a_component_names_the_sender(env: Env) -> None:
+    """What leaves from its domain, from a bare JID or a room goes in plaintext, or fails."""
+    bots, _ = await env.component(accept_from=["localhost"]), await env.client(ALICE, accept_from=[BOTS])
+    full = f"echo@{BOTS}/bot"
+    opened = Events(bots, "e2e_session_opened")
+    bots.send_message(mfrom=JID(full), mto=JID(ALICE), mbody="hello", mtype="chat")
+    await opened.take()
+    assert e2e(bots).outlook(ALICE, full).way == "inside"
+    for own_jid in (None, BOTS, f"echo@{BOTS}"):
+        assert e2e(bots).outlook(ALICE, own_jid).way == "plaintext"
+    e2e(bots).set_policy("alice@localhost", "require")
+    outlook = e2e(bots).outlook(ALICE, f"echo@{BOTS}")
+    assert (outlook.way, str(outlook.error).startswith(f"echo@{BOTS} can be no end")) == ("fails", True)
+    assert e2e(bots).outlook(ALICE, full).way == "inside"
