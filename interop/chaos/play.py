@@ -44,6 +44,8 @@ class Outcome:
     """What came of it."""
 
     plan: Plan
+    software: tuple[str, ...]
+    """Names and versions of the servers."""
     faults: Sequence[Fault]
     verdict: dict[str, Direction]
     seconds: float
@@ -78,7 +80,7 @@ async def play(plan: Plan, folder: Path) -> Outcome:
                 program.kill()
         verdict = _verdict(plan, programs)
     tracebacks = sum(program.console().count("Traceback") for program in programs.values())
-    return Outcome(plan, faults, verdict, asyncio.get_running_loop().time() - start, tracebacks)
+    return Outcome(plan, stage.software, faults, verdict, asyncio.get_running_loop().time() - start, tracebacks)
 
 
 def _orders(plan: Plan, stage: Stage, name: str, folder: Path) -> Orders:

@@ -12,13 +12,30 @@ PROMISES = {"lost untold": (Broken.LOST, Broken.BELIED), "twice": (Broken.REPEAT
 """What the table counts of the broken promises; the last column has the rest."""
 
 
-def markdown(outcomes: Sequence[Outcome]) -> str:
-    """Return the table: one row for each seed, both directions together, and their sums."""
+def markdown(outcomes: Sequence[Outcome], words: Sequence[str]) -> str:
+    """Return a row for each seed, both directions together, and their sums. ``words``: the command line."""
     rows = [[str(cell) for cell in (outcome.plan.server, outcome.plan.seed, *_figures(outcome))] for outcome in outcomes]
     sums = [str(sum(int(row[column]) for row in rows)) for column in range(2, len(COLUMNS) + len(PROMISES) + 1)]
     heads = [*COLUMNS, *PROMISES, "other faults"]
     table = [heads, ["---"] * len(heads), *rows, ["all", "", *sums]]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in table) + "\n"
+    software = sorted({name for outcome in outcomes for name in outcome.software})
+    lines = [
+        "# Chaos",
+        "",
+        f"Written by `python -m interop.chaos.run {' '.join(words)}`; `make soak` plays 20 seeds on each.",
+        "Two programs count to each other while servers, paths and the programs themselves are killed, restarted, suspended,",
+        "cut, delayed and swallowed ([`faults.py`](faults.py)). The verdict ([`check.py`](check.py)) is on what both noted:",
+        "each stanza arrives once, in order and inside a session, or its sender is told, by one final event.",
+        "",
+        f"Servers: {', '.join(software)}. On `federation` Alice is on Prosody, Bob on ejabberd.",
+        "",
+        *(f"| {' | '.join(cells)} |" for cells in table),
+        "",
+        "*Failed*: the sender was told so. *Of them arrived*: it was under way when its time was up. *Repeated*: the receiver",
+        "was killed, or ended without a connection, before it could acknowledge. *Cut off*: the sender was killed before it",
+        "was told. These are no faults; the columns after them count broken promises.",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def _figures(outcome: Outcome) -> list[int]:

@@ -76,7 +76,7 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"interrupted by {outcomes.name}", file=sys.stderr)
         return 128 + outcomes
     if options.into is not None:
-        options.into.write_text(markdown(outcomes), encoding="utf-8")
+        options.into.write_text(markdown(outcomes, words or sys.argv[1:]), encoding="utf-8")
     broken = sum(not outcome.good for outcome in outcomes)
     print(f"{len(outcomes) - broken} kept every promise, {broken} did not")
     return 1 if broken else 0

@@ -39,6 +39,8 @@ class Stage:
     """One for each client, by its name; between servers, ``to prosody`` and ``to ejabberd``."""
     accounts: Mapping[str, tuple[str, str, str | None]]
     """Clients to bare JID, password and the file of the authority."""
+    software: tuple[str, ...]
+    """Names and versions of the servers."""
 
 
 class Program:
@@ -101,7 +103,7 @@ async def embedded(hooks: Sequence[Hook] = ()) -> AsyncIterator[Stage]:
     async with Loopback() as server, Link(server.port) as alice, Link(server.port) as bob:
         server.hooks.extend(hooks)
         accounts = {name: (server.jid(name), server.accounts[name], None) for name in CLIENTS}
-        yield Stage({}, {"alice": alice, "bob": bob}, accounts)
+        yield Stage({}, {"alice": alice, "bob": bob}, accounts, server.software)
 
 
 @asynccontextmanager
@@ -109,7 +111,7 @@ async def alone(make: Callable[[], Daemon]) -> AsyncIterator[Stage]:
     """Both clients on one server."""
     async with make() as server, Link(server.port) as alice, Link(server.port) as bob:
         accounts = {name: (server.jid(name), server.accounts[name], str(server.ca_file)) for name in CLIENTS}
-        yield Stage({server.name.lower(): server}, {"alice": alice, "bob": bob}, accounts)
+        yield Stage({server.name.lower(): server}, {"alice": alice, "bob": bob}, accounts, server.software)
 
 
 @asynccontextmanager
@@ -127,7 +129,8 @@ async def federated(prosody: Mapping[str, str], ejabberd: Mapping[str, str]) -> 
         homes = {name: both.prosody if name in prosody else both.ejabberd for name in CLIENTS}
         links = {name: await running.enter_async_context(Link(homes[name].port)) for name in CLIENTS}
         links |= {"to ejabberd": between[0], "to prosody": between[1]}
-        yield Stage(servers, links, {n: (both.jid(n), both.accounts[n], str(homes[n].ca_file)) for n in CLIENTS})
+        accounts = {name: (both.jid(name), both.accounts[name], str(homes[name].ca_file)) for name in CLIENTS}
+        yield Stage(servers, links, accounts, both.software)
 
 
 STAGES: Mapping[str, Callable[[], AbstractAsyncContextManager[Stage]]] = {

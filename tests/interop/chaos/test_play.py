@@ -118,6 +118,8 @@ def test_the_command_prints_and_tells_by_its_exit_code(
 async def test_the_figures_have_a_row_for_each_seed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """And the sums of all."""
     outcome = await attacked(monkeypatch, tmp_path, [hostile.drop(says(7))])
-    text = markdown([outcome, outcome])
+    text = markdown([outcome, outcome], ["--plain"])
+    assert "interop.chaos.run --plain`" in text
+    assert f"Servers: {outcome.software[0]}." in text
     assert text.count("| loopback | 1 | 40 | 39 | 0 | 0 | 0 | 0 | 0 | 1 | 0 | 0 | 0 |") == 2
     assert "| all |  | 80 | 78 | 0 | 0 | 0 | 0 | 0 | 2 | 0 | 0 | 0 |" in text
