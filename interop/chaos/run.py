@@ -1,7 +1,7 @@
 """Let two programs talk while everything around them fails: ``python -m interop.chaos.run``, from the top of the repository.
 
-It prints each seed with its faults and the verdict. The exit code is 0 if every promise was kept, 1 if one was broken, and
-128 + the signal's number after an interruption.
+It prints each seed with its faults and the verdict. The exit code is 0 if every promise was kept, 1 if not, and 128 +
+the signal's number after an interruption.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,14 +45,19 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-async def play_all(plans: Sequence[Plan], jobs: int) -> list[Outcome]:
-    """Play these, and print each outcome as it comes. The files of what failed are kept."""
+async def play_all(plans: Sequence[Plan], jobs: int) -> list[Outcome | None]:
+    """Play these, and print each outcome as it comes: None if the harness itself has failed. The files of what failed are
+    kept."""
     places = asyncio.Semaphore(jobs)
 
-    async def one(plan: Plan) -> Outcome:
+    async def one(plan: Plan) -> Outcome | None:
         async with places:
             folder = tempfile.mkdtemp(prefix=f"xmpp-e2e-chaos-{plan.server}-{plan.seed}-")
-            outcome = await play(plan, Path(folder))
+            try:
+                outcome = await play(plan, Path(folder))
+            except Exception:
+                print(f"{plan}\n{traceback.format_exc()}", flush=True)
+                return None
             print(outcome, flush=True)
             if outcome.good:
                 shutil.rmtree(folder)
@@ -75,11 +81,12 @@ def main(words: Sequence[str] | None = None) -> int:
     if isinstance(outcomes, signal.Signals):
         print(f"interrupted by {outcomes.name}", file=sys.stderr)
         return 128 + outcomes
+    played = [outcome for outcome in outcomes if outcome is not None]
     if options.into is not None:
-        options.into.write_text(markdown(outcomes, words or sys.argv[1:]), encoding="utf-8")
-    broken = sum(not outcome.good for outcome in outcomes)
-    print(f"{len(outcomes) - broken} kept every promise, {broken} did not")
-    return 1 if broken else 0
+        options.into.write_text(markdown(played, words or sys.argv[1:]), encoding="utf-8")
+    kept = sum(outcome.good for outcome in played)
+    print(f"{kept} kept every promise, {len(played) - kept} did not, {len(outcomes) - len(played)} could not be played")
+    return 0 if kept == len(outcomes) else 1
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -28,6 +29,8 @@ START_SECONDS = 20.0
 """Timeout of a start. Prosody takes 0.3 s and ejabberd 1.5 s, and many times that on a busy machine."""
 PORT_TRIES = 5
 """Attempts to start, because another program can take a free port before the server does."""
+PORTS = range(12_000, 32_000)
+"""The ports of servers. Linux gives those from 32,768 on to connections."""
 PORT_SECONDS = 1.0
 """Seconds between attempts to start again on the same ports, which another program may use for a moment."""
 LOG_LINES = 40
@@ -84,10 +87,18 @@ class Layout:
 
 
 def free_ports(number: int) -> list[int]:
-    """Return different ports on 127.0.0.1 that were free a moment ago."""
+    """Return different ports on 127.0.0.1 that were free a moment ago.
+
+    They are below those that the system gives to connections: one of these could have the port of a server that starts again.
+    """
     with contextlib.ExitStack() as probes:
-        bound = [probes.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)]
-        return [probe.getsockname()[1] for probe in bound]
+        ports: list[int] = []
+        while len(ports) < number:
+            port = random.choice(PORTS)
+            with contextlib.suppress(OSError):
+                probes.enter_context(socket.create_server(("127.0.0.1", port)))
+                ports.append(port)
+        return ports
 
 
 class ServerOptions(TypedDict, total=False):

@@ -101,7 +101,7 @@ def test_the_command_prints_and_tells_by_its_exit_code(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     words = ["--server", "loopback", "--profile", "quiet", "--stanzas", "5", "--seconds", "0.5", "--plain"]
     assert run.main([*words, "--seeds", "1-2", "--jobs", "2", "--into", str(tmp_path / "figures.md")]) == 0
-    assert "2 kept every promise, 0 did not" in capsys.readouterr().out
+    assert "2 kept every promise, 0 did not, 0 could not be played" in capsys.readouterr().out
     assert list(tmp_path.glob("xmpp-e2e-chaos-*")) == []
     assert "| all |  | 20 | 20 |" in (tmp_path / "figures.md").read_text()
 
@@ -113,6 +113,23 @@ def test_the_command_prints_and_tells_by_its_exit_code(
     (folder,) = tmp_path.glob("xmpp-e2e-chaos-*")
     assert str(folder) in printed
     assert {path.name for path in folder.iterdir()} >= {"alice.jsonl", "bob.jsonl", "alice.txt"}
+
+
+def test_a_failure_of_the_harness_does_not_end_the_others(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is told, and no success."""
+
+    async def fail_once(plan: Plan, folder: Path) -> Outcome:
+        if plan.seed == 1:
+            raise OSError("the port is taken")
+        return Outcome(plan, (), (), {}, 1.0, 0)
+
+    monkeypatch.setattr(run, "play", fail_once)
+    assert run.main(["--seeds", "1-2"]) == 1
+    printed = capsys.readouterr().out
+    assert "the port is taken" in printed
+    assert "1 kept every promise, 0 did not, 1 could not be played" in printed
 
 
 async def test_the_figures_have_a_row_for_each_seed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
