@@ -116,6 +116,8 @@ class World:
             host.heard.append(int(body(event.stanza)))
         elif isinstance(event, events.StanzasAcknowledged):
             for stanza in event.stanzas:
+                if not stanza.data:
+                    continue  # it was given up
                 assert isinstance(stanza.tag, int)
                 host.acknowledged.append(stanza.tag)
                 assert host.sent.pop(stanza.tag) is stanza

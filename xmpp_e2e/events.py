@@ -182,7 +182,7 @@ class StanzasAcknowledged:
     """Stanzas of ours have arrived, in this session or in an earlier one with the same two keys."""
 
     stanzas: tuple[SentStanza, ...]
-    """As ``send_stanza()`` returned them."""
+    """As ``send_stanza()`` returned them; those that were given up have no ``tag`` any more."""
     by_peer: bool
     """False if the peer cannot acknowledge: then it is only known that they have left."""
 

@@ -28,13 +28,13 @@ class SentStanza:
     data: bytes = field(repr=False)
     """Its bytes in the stream; empty once its sender has been told that it is not sent again."""
     tag: object = field(repr=False)
-    """The host's own."""
+    """The host's own; None once it is given up, so that nothing of it is kept with the number."""
     size: int
     """Bytes that it takes, given up or not."""
 
     def give_up(self) -> None:
         """Do not send it again. It may have arrived all the same."""
-        self.data = b""
+        self.data, self.tag = b"", None
 
 
 @dataclass(eq=False)

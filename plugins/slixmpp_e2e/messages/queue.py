@@ -220,7 +220,7 @@ class SendQueue:
                     reason = self._leave(item, sent.tag.target, place)
                 if reason is not None:
                     self._left.give_up(*sent.tag)
-                    given_up.append((sent.tag.item, reason))
+                    given_up.append((item, reason))
         for item, reason in given_up:
             self._settle(item, reason)
         waiting = self._queues.waiting.get(target)

@@ -50,7 +50,7 @@ def test_what_is_taken_is_not_acknowledged_later() -> None:
 def test_what_is_given_up_keeps_its_number() -> None:
     state, (first, second) = sent(2)
     first.give_up()
-    assert (state.memory, state.is_settled) == (10, False)
+    assert (state.memory, state.is_settled, first.tag) == (10, False, None)
     second.give_up()
     assert (state.memory, state.is_settled, state.size) == (0, True, 20)
     assert state.acknowledge(1) == [first]
