@@ -105,6 +105,17 @@ class E2ESession:
         """The key exchange, once TLS is up. ``X25519MLKEM768`` is safe against quantum computers too."""
         return self._driver.tls.group if self._driver.tls else ""
 
+    @property
+    def acknowledged_bytes(self) -> int:
+        """Bytes that have come to the peer so far, to show progress. That their program has a stanza, only its
+        acknowledgement says."""
+        return self._driver.acknowledged_bytes
+
+    @property
+    def unacknowledged(self) -> int:
+        """Stanzas that were sent in it, and that the peer has not acknowledged."""
+        return len(self._driver.core.unacknowledged)
+
     async def wait_authenticating(self) -> None:
         """Wait until both hellos are checked. Raises what made the session fail."""
         await asyncio.shield(self._driver.authenticating)

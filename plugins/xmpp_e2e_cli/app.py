@@ -38,6 +38,7 @@ from xmpp_e2e_cli.options import (
     Port,
     Timeout,
     TrustFile,
+    Verbose,
 )
 from xmpp_e2e_cli.output import Output
 
@@ -219,6 +220,7 @@ def send(
     trust_file: TrustFile = None,
     subscribe: Annotated[bool, typer.Option("--subscribe", help="Ask the peer to share their presence with you.")] = False,
     timeout: Timeout = 60.0,
+    verbose: Verbose = False,
     host: Host = None,
     port: Port = None,
     ca_file: CaFile = None,
@@ -228,8 +230,8 @@ def send(
     passphrase_file: PassphraseFile = None,
     json: Json = False,
 ) -> None:
-    """Send one message, encrypted or not at all (policy `require`), and wait until it has arrived."""
-    out, mine, to = Output(as_json=json), account.choose(own), account.parse_jid(peer)
+    """Send one message, encrypted or not at all (policy `require`), and wait until the peer has acknowledged it."""
+    out, mine, to = Output(as_json=json, verbose=verbose), account.choose(own), account.parse_jid(peer)
     if trust_model is TrustModel.SERVER_TRUSTED:
         raise UsageError("server-trusted means plaintext, but this command sends encrypted or not at all")
     server = connection.Server(host, port, ca_file, direct_tls, plaintext_loopback)
@@ -243,7 +245,7 @@ def send(
     async def run_send() -> list[cmd_send.Delivery]:
         out.info(f"logging in as {mine.bare}")
         async with connection.logged_in(mine, password, server, settings | prompts.prompt_settings(out)) as (client, e2e):
-            return await cmd_send.deliver(client, e2e, outgoing, out.info_escaped)
+            return await cmd_send.deliver(client, e2e, outgoing, out.info_escaped, out.carried)
 
     delivered = asyncio.run(run_send())
     data = [

@@ -1,6 +1,6 @@
 """``xmpp-e2e send``: deliver one message inside end-to-end sessions, or nothing at all.
 
-Delivery means: the session opened, and at the end the peer's own farewell came inside TLS, after all that we had sent.
+Delivery means: the session opened, and the peer has acknowledged the message inside TLS.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from slixmpp import JID, ClientXMPP
 
 from slixmpp_e2e import E2E, E2ESession, KeyChanged, Policy
-from slixmpp_e2e.errors import PeerOffline, PeerWithoutE2E, RefusedByPolicy
+from slixmpp_e2e.errors import PeerOffline, PeerWithoutE2E, RefusedByPolicy, is_passing
 from slixmpp_e2e.messages.routing import MAX_DEVICES
 from xmpp_e2e.config import Timeouts
 from xmpp_e2e.errors import E2EError, Timeout, UntrustedKey
@@ -29,8 +29,17 @@ PRESENCE_SECONDS = 5.0
 NEGATIVE_PRIORITY = -1
 """Our presence priority: the server must not route messages for the account to us (RFC 6121 §8.5.2.1)."""
 
+TICK_SECONDS = 0.5
+"""How often it is looked whether bytes have come to the peer: a person who watches sees them move."""
+
 Progress = Callable[[str], None]
 """Prints a line about progress."""
+Carried = Callable[[str, int, int], None]
+"""Is told how far a long message has come: the device, how many bytes it has, and how many there are."""
+
+
+def ignore_carried(device: str, have: int, size: int) -> None:
+    """Show nothing."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +70,16 @@ class Message:
     peer: JID
     body: str
     seconds: float
-    """Timeout for the peer to open a session, and again for the peer to close it."""
+    """Timeout for the peer to open a session, and again while nothing of the message comes to them."""
     subscribe: bool = False
     """Send a subscription request if the peer does not share their presence."""
     can_ask: bool = False
     """A user at the terminal can verify a key that is not accepted yet."""
 
 
-async def deliver(client: ClientXMPP, e2e: E2E, message: Message, tell: Progress) -> list[Delivery]:
+async def deliver(
+    client: ClientXMPP, e2e: E2E, message: Message, tell: Progress, carried: Carried = ignore_carried
+) -> list[Delivery]:
     """Send to every device of the peer that accepts it. Raises the most urgent error if none does.
 
     ``client`` is logged in; its presence is sent here.
@@ -78,7 +89,8 @@ async def deliver(client: ClientXMPP, e2e: E2E, message: Message, tell: Progress
     devices = await online_devices(client, message.peer, message.seconds, tell, subscribe=message.subscribe)
     tell(f"opening a session with {', '.join(devices)}")
     with _key_changes(client, tell) as changes:
-        outcomes = await asyncio.gather(*(_deliver_to(client, e2e, device, message, changes) for device in devices))
+        sending = (_deliver_to(client, e2e, device, message, changes, carried) for device in devices)
+        outcomes = await asyncio.gather(*sending)
     delivered = [outcome for outcome in outcomes if isinstance(outcome, Delivery)]
     failed = [(device, o) for device, o in zip(devices, outcomes, strict=True) if isinstance(o, E2EError)]
     if not delivered:
@@ -90,16 +102,53 @@ async def deliver(client: ClientXMPP, e2e: E2E, message: Message, tell: Progress
 
 
 async def _deliver_to(
-    client: ClientXMPP, e2e: E2E, device: str, message: Message, changes: dict[E2ESession, KeyChanged]
+    client: ClientXMPP,
+    e2e: E2E,
+    device: str,
+    message: Message,
+    changes: dict[E2ESession, KeyChanged],
+    carried: Carried,
 ) -> Delivery | E2EError:
     try:
         session = await _open_session(e2e, device, message, changes)
         stanza: Any = client.make_message(mto=device, mbody=message.body, mtype="chat")
+        transfer = _Transfer(session, len(str(stanza).encode()), carried)
         # Straight into this session, past the queue: whatever happens, the stanza goes there or nowhere.
         session.send(stanza)
-        return await close_session(session, message.seconds)
     except E2EError as error:
         return error
+    try:
+        await close_session(session, message.seconds, transfer.show)
+    except Timeout as error:
+        if session.unacknowledged:
+            return Timeout(f"{error}; {transfer.have} of {transfer.size} bytes of the message have come to them")
+    except E2EError as error:
+        if session.unacknowledged or not is_passing(error):
+            return error
+    return transfer.delivery
+
+
+class _Transfer:
+    """A message on its way to one device."""
+
+    def __init__(self, session: E2ESession, size: int, carried: Carried) -> None:
+        """Before it is sent. ``size``: of the stanza, in bytes."""
+        assert session.fingerprint is not None
+        self.delivery = Delivery(session.peer, session.assurance, session.fingerprint)
+        self.size = size
+        self._session, self._before, self._carried, self._tenths = session, session.acknowledged_bytes, carried, 0
+
+    @property
+    def have(self) -> int:
+        """How much of it has come to the device. TLS adds a little, which belongs to no stanza."""
+        return min(self._session.acknowledged_bytes - self._before, self.size)
+
+    def show(self) -> None:
+        """Tell of every tenth."""
+        tenths = self.have * 10 // self.size
+        if tenths > self._tenths:
+            self._tenths = tenths
+            self._carried(self._session.peer, self.have, self.size)
 
 
 @contextmanager
@@ -142,19 +191,38 @@ def _explain_key(session: E2ESession, change: KeyChanged | None) -> str:
     )
 
 
-async def close_session(session: E2ESession, seconds: float) -> Delivery:
-    """Close the session and wait for the peer to close it too: then the message has arrived. Raises the session's error."""
+async def close_session(session: E2ESession, seconds: float, moved: Callable[[], None] = lambda: None) -> Delivery:
+    """Close the session, and wait until the peer has acknowledged all that was sent in it. Raises the session's error.
+
+    Timeout after so many ``seconds`` in which nothing came to the peer. ``moved`` is called when something did.
+    """
     assurance, fingerprint = session.assurance, session.fingerprint
     assert fingerprint is not None
+    closing = asyncio.ensure_future(session.close())
     try:
-        async with asyncio.timeout(seconds):
-            error = await session.close()
-    except TimeoutError:
-        text = f"{session.peer} did not close the session within {seconds:g} seconds; the message may have arrived"
-        raise Timeout(text) from None
-    if error is not None:
+        await _while_moving(session, closing, seconds, moved)
+    finally:
+        closing.cancel()
+    if (error := closing.result()) is not None:
         raise error
     return Delivery(session.peer, assurance, fingerprint)
+
+
+async def _while_moving(
+    session: E2ESession, closing: asyncio.Future[E2EError | None], seconds: float, moved: Callable[[], None]
+) -> None:
+    """Wait until the session is over. Timeout after so many seconds in which nothing came to the peer."""
+    loop = asyncio.get_running_loop()
+    have, due = session.acknowledged_bytes, loop.time() + seconds
+    while not closing.done():
+        await asyncio.wait({closing}, timeout=min(TICK_SECONDS, max(0.0, due - loop.time())))
+        if session.acknowledged_bytes != have:
+            have, due = session.acknowledged_bytes, loop.time() + seconds
+            if not closing.done():
+                moved()
+        elif not closing.done() and loop.time() >= due:
+            silent = f"for {seconds:g} seconds nothing came to {session.peer}, who has not said that everything has arrived"
+            raise Timeout(silent)
 
 
 # --- the peer's devices ---------------------------------------------------------------------------------------------

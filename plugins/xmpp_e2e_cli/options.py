@@ -52,6 +52,9 @@ TrustFile: TypeAlias = Annotated[
 ]
 Model: TypeAlias = Annotated[TrustModel, typer.Option("--trust-model", help="What must be verified before anything is sent.")]
 Timeout: TypeAlias = Annotated[float, typer.Option(min=1.0, help="Seconds to wait for each answer of the peer.")]
+Verbose: TypeAlias = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Show how far a long message has come, also without a terminal.")
+]
 
 
 def parse_accept_from(words: list[str] | None) -> str | frozenset[str]:

@@ -46,8 +46,8 @@ def one_line(text: str) -> str:
 class Output:
     """The output of one command."""
 
-    def __init__(self, *, as_json: bool = False) -> None:
-        self.as_json = as_json
+    def __init__(self, *, as_json: bool = False, verbose: bool = False) -> None:
+        self.as_json, self.verbose = as_json, verbose
         self.results = _console(sys.stdout)
         self.progress = _console(sys.stderr)
 
@@ -71,6 +71,12 @@ class Output:
         """Print a question to stderr, without a line break after it."""
         self.progress.print(question, soft_wrap=True, end="")
         self.progress.file.flush()
+
+    def carried(self, peer: str, have: int, size: int) -> None:
+        """Print how far a message has come: at a terminal, or if ``verbose``; with ``--json`` as an event, if ``verbose``."""
+        if self.verbose or (self.progress.is_terminal and not self.as_json):
+            data = {"peer": peer, "acknowledged_bytes": have, "bytes": size}
+            self.event("progress", data, f"{have} of {size} bytes have come to {one_line(peer)}")
 
     def event(self, name: str, data: dict[str, Any], line: Text | str) -> None:
         """Print an event: with ``--json`` as a line on stdout, otherwise as a line for people on stderr."""

@@ -29,6 +29,9 @@ PASSWORDS = {"alice": "wonderland-7", "bob": "builder-8", "carol": "carols-9"}
 PATIENCE = 60.0
 """Timeout of a process, which takes two seconds."""
 
+LINE_BYTES = 1024 * 1024
+"""The longest line of output."""
+
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -155,7 +158,7 @@ class Process:
 
 async def pipe() -> tuple[asyncio.StreamReader, int]:
     """Return a reader, and a descriptor to write to. The reader ends when all copies of the descriptor are closed."""
-    reader, (read, write) = asyncio.StreamReader(), os.pipe()
+    reader, (read, write) = asyncio.StreamReader(limit=LINE_BYTES), os.pipe()
     protocol = asyncio.StreamReaderProtocol(reader)
     await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, os.fdopen(read, "rb"))
     return reader, write
@@ -201,8 +204,9 @@ class People:
         path = os.pathsep.join((str(ROOT), str(ROOT / "plugins")))
         surroundings = os.environ | {"PYTHONPATH": path, "XDG_DATA_HOME": str(self._home / name)}
         surroundings |= {"XMPP_E2E_PASSWORD": PASSWORDS[name]} | environment
-        read, write = os.pipe()
-        os.write(write, text or b"")
+        typed = self._home / f"typed-{len(self._started)}"
+        typed.write_bytes(text or b"")  # a pipe takes only so much before somebody reads
+        read = os.open(typed, os.O_RDONLY)
         (out, own_out), (err, own_err) = await pipe(), await pipe()
         if alone:
             command = [sys.executable, "-m", "xmpp_e2e_cli", *words]
@@ -213,7 +217,7 @@ class People:
         else:
             forked = Forked(self.main, words, (read, own_out, own_err), surroundings, self._home)
             process = Process(forked.pid, partial(asyncio.to_thread, forked.wait, PATIENCE), out, err)
-        for descriptor in (read, write, own_out, own_err):
+        for descriptor in (read, own_out, own_err):
             os.close(descriptor)
         self._started.append(process)
         return process

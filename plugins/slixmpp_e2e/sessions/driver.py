@@ -193,6 +193,11 @@ class SessionDriver:
         owed = self.owed_memory if self.state is not State.CLOSED else 0  # nothing is answered any more
         return held + self.core.memory + owed + (self._transport.backlog if self._transport is not None else 0)
 
+    @property
+    def acknowledged_bytes(self) -> int:
+        """Bytes that the bytestream has carried to the peer so far: they have answered for these."""
+        return self._transport.answered if self._transport is not None else 0
+
     # --- actions ---------------------------------------------------------------------------------------------------
 
     def offer(self) -> None:
