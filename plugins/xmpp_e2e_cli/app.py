@@ -187,7 +187,9 @@ def listen(
     passphrase_file: PassphraseFile = None,
     json: Json = False,
 ) -> None:
-    """Print messages as they arrive, each with its assurance, until Ctrl-C. Plaintext messages are marked [none]."""
+    """Print messages as they arrive, each with its assurance, until Ctrl-C or SIGTERM. Plaintext messages are marked [none].
+
+    When the server is lost, it logs in again by itself."""
     out, mine = Output(as_json=json), account.choose(jid)
     server = connection.Server(host, port, ca_file, direct_tls, plaintext_loopback)
     accept = options.parse_accept_from(accept_from)
@@ -201,8 +203,9 @@ def listen(
     password = account.password_for(mine, password_file)
 
     async def run_listener() -> None:
+        settings["disconnect_seconds"] = cmd_listen.FLUSH_SECONDS
         async with connection.logged_in(mine, password, server, settings | prompts.prompt_settings(out)) as (client, e2e):
-            await cmd_listen.Listener(client, out, echo=echo, accept=accept).run(e2e)
+            await cmd_listen.Listener(client, out, echo=echo, accept=accept).run(e2e, server)
 
     asyncio.run(run_listener())
 
@@ -247,7 +250,7 @@ def send(
         async with connection.logged_in(mine, password, server, settings | prompts.prompt_settings(out)) as (client, e2e):
             return await cmd_send.deliver(client, e2e, outgoing, out.info_escaped, out.carried)
 
-    delivered = asyncio.run(run_send())
+    delivered = connection.run(run_send())
     data = [
         {"peer": one.peer, "assurance": str(one.assurance), "fingerprint": str(one.fingerprint)} for one in delivered
     ]

@@ -1,14 +1,20 @@
-"""``xmpp-e2e listen``: print incoming messages and events until SIGINT or SIGTERM; echo messages on request."""
+"""``xmpp-e2e listen``: print incoming messages and events until SIGINT or SIGTERM; echo messages on request.
+
+It logs in again when the stream to the server is lost, and ends where that is of no use.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import random
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from rich.text import Text
 from slixmpp import JID, ClientXMPP, Message, Presence
+from slixmpp.exceptions import IqError, IqTimeout
 
 from slixmpp_e2e import (
     E2E,
@@ -24,19 +30,29 @@ from slixmpp_e2e import (
     SessionFailed,
     SessionOpened,
     SessionRefused,
+    StoreFailed,
     TrustFileFailed,
     VerificationInterrupted,
     VerificationRequested,
     VerificationRequired,
 )
-from slixmpp_e2e.alarms import explain
-from xmpp_e2e.errors import E2EError
+from slixmpp_e2e.alarms import explain, reason_of
+from slixmpp_e2e.store.errors import StoreReason
 from xmpp_e2e.types import Assurance, Fingerprint
-from xmpp_e2e_cli import output
+from xmpp_e2e_cli import connection, output
 from xmpp_e2e_cli.errors import ConnectionFailed, ConnectionReason
 from xmpp_e2e_cli.output import Output
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+FLUSH_SECONDS = 30.0
+"""How long it waits at its end until its answers are acknowledged: as long as a server with a low limit needs for some."""
+RETRY_SECONDS = (1.0, 60.0)
+"""How long to wait before it logs in again: at first, doubling, and at most. A part of it is random, so that not all clients of
+a server that restarts come at once."""
+PING_SECONDS = 60.0
+"""How often it asks whether the server still answers: a line that is dead does not say so."""
+PONG_SECONDS = 30.0
+"""How long the server has for that."""
 
 
 class Listener:
@@ -47,7 +63,12 @@ class Listener:
 
     def __init__(self, client: ClientXMPP, out: Output, *, echo: bool, accept: str | frozenset[str]) -> None:
         self._client, self._out, self._echo, self._accept = client, out, echo, accept
-        self._result: asyncio.Future[E2EError | None] = asyncio.get_running_loop().create_future()
+        self._stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when it is told to stop; fails with what no other login cures."""
+        self._lost: asyncio.Future[ConnectionFailed] = asyncio.get_running_loop().create_future()
+        self._condition = ""
+        """Of the server's last stream error."""
+        client.register_plugin("xep_0199")
         handlers: dict[str, Callable[[Any], None]] = {
             "message": self._message,
             "presence_subscribe": self._subscription_request,
@@ -67,26 +88,77 @@ class Listener:
             "e2e_plaintext_received": self._plaintext,
             "e2e_session_refused": self._session_refused,
             "e2e_trust_file_failed": self._trust_file_failed,
+            "e2e_store_failed": self._store_failed,
+            "stream_error": self._stream_error,
             "disconnected": self._disconnected,
         }
         for event, handler in handlers.items():
             client.add_event_handler(event, handler)
 
-    async def run(self, e2e: E2E) -> None:
-        """Run until SIGINT or SIGTERM. The client is logged in; its presence is sent here. Raises ConnectionFailed."""
+    async def run(self, e2e: E2E, server: connection.Server) -> None:
+        """Run until SIGINT or SIGTERM. The client is logged in; its presence is sent here. ConnectionFailed, StoreError."""
         loop = asyncio.get_running_loop()
         for number in SIGNALS:
             loop.add_signal_handler(number, self._stop)
+        staying = loop.create_task(self._stay_online(e2e, server))
         try:
+            ends: set[asyncio.Future[None]] = {staying, self._stopped}
+            for ended in (await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED))[0]:
+                ended.result()
+        finally:
+            staying.cancel()
+            for number in SIGNALS:
+                loop.remove_signal_handler(number)
+
+    async def _stay_online(self, e2e: E2E, server: connection.Server) -> None:
+        """Log in again whenever the stream is lost."""
+        while True:
+            lost = await self._be_online(e2e)
+            if lost.reason not in connection.PASSING:
+                raise lost
+            self._out.event("disconnected", {"message": str(lost)}, output.one_line(str(lost)))
+            await self._log_in_again(server)
+
+    async def _be_online(self, e2e: E2E) -> ConnectionFailed:
+        """Return why the stream ended."""
+        self._lost = asyncio.get_running_loop().create_future()
+        if not self._client.is_connected():
+            self._disconnected("")
+        talking = asyncio.ensure_future(self._talk(e2e))
+        try:
+            either: set[asyncio.Future[Any]] = {talking, self._lost}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not self._lost.done():  # the server does not answer
+                self._client.abort()
+            return await self._lost
+        finally:
+            talking.cancel()
+
+    async def _talk(self, e2e: E2E) -> None:
+        """Return when the server does not answer any more."""
+        plugins: Any = self._client.plugin
+        with suppress(IqTimeout):
             await self._client.get_roster()
             self._client.send_presence()
             self._ready(e2e)
-            error = await self._result
-        finally:
-            for number in SIGNALS:
-                loop.remove_signal_handler(number)
-        if error is not None:
-            raise error
+            while True:
+                await asyncio.sleep(PING_SECONDS)
+                with suppress(IqError):  # it answers
+                    await plugins["xep_0199"].send_ping(self._client.boundjid.host, timeout=PONG_SECONDS)
+
+    async def _log_in_again(self, server: connection.Server) -> None:
+        """Try until it succeeds. ConnectionFailed if that is of no use."""
+        seconds, longest = RETRY_SECONDS
+        while True:
+            await asyncio.sleep(seconds * random.uniform(0.5, 1.0))
+            try:
+                await connection.log_in(self._client, server)
+            except ConnectionFailed as error:
+                if error.reason not in connection.PASSING:
+                    raise
+                seconds = min(2 * seconds, longest)
+            else:
+                return
 
     def _ready(self, e2e: E2E) -> None:
         jid = str(self._client.boundjid.full)
@@ -94,13 +166,28 @@ class Listener:
         self._out.event("ready", {"jid": jid, "fingerprint": str(e2e.fingerprint)}, lines)
 
     def _stop(self) -> None:
-        if not self._result.done():
-            self._result.set_result(None)
+        if not self._stopped.done():
+            self._stopped.set_result(None)
+
+    def _stream_error(self, error: Any) -> None:
+        self._condition = str(error["condition"])
 
     def _disconnected(self, reason: object) -> None:
-        if not self._result.done():
-            text = f"the stream to the server has ended ({reason or 'no reason given'})"
-            self._result.set_result(ConnectionFailed(text, ConnectionReason.CONNECTION_LOST))
+        if self._lost.done():
+            return
+        replaced = self._condition == "conflict"
+        text = f"the stream to the server has ended ({self._condition or reason or 'no reason given'})"
+        self._lost.set_result(
+            ConnectionFailed(text, ConnectionReason.REPLACED if replaced else ConnectionReason.CONNECTION_LOST)
+        )
+        self._condition = ""
+
+    def _store_failed(self, event: StoreFailed) -> None:
+        """Without its store it can neither judge keys nor remember them. One that another process holds will be free again."""
+        data = {"error": type(event.error).__name__, "message": str(event.error)}
+        self._out.event("store_failed", data, output.escape(str(event)))
+        if not self._stopped.done() and reason_of(event.error) is not StoreReason.BUSY:
+            self._stopped.set_exception(event.error)
 
     # --- stanzas ---------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -175,7 +174,7 @@ def trust_verify(
         async with connection.logged_in(mine, login, server, settings | chosen.settings) as (client, e2e):
             return await cmd_verify.verify(client, e2e, to, chosen, TerminalUser(out), timeout, out.info_escaped)
 
-    done = asyncio.run(verify())
+    done = connection.run(verify())
     data = {"account": mine.bare, "peer": done.peer, "assurance": str(done.assurance), "method": chosen.method.value}
     text = f"{output.one_line(done.peer)} [{done.assurance}] {done.fingerprint} by {chosen.method.value}"
     out.result(data | {"fingerprint": str(done.fingerprint)}, text)

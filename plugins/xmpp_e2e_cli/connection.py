@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import signal
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from slixmpp import JID, ClientXMPP
 
@@ -18,10 +19,14 @@ from slixmpp_e2e import E2E
 from xmpp_e2e_cli.errors import ConnectionFailed, ConnectionReason, UsageError
 from xmpp_loopback import no_tls, offline
 
+T = TypeVar("T")
 LOGIN_SECONDS = 60.0
 """Timeout of a login, enough for a slow server on a slow line."""
-CLOSE_SECONDS = 10.0
-"""Timeout for closing all sessions, which takes a round trip. A peer that is gone must not keep us waiting."""
+CLOSE_SECONDS = 5.0
+"""How long a command that has done its work, or was interrupted, waits for a peer at each step of the end, which takes a round
+trip. A peer that is gone must not keep us waiting."""
+PASSING = (ConnectionReason.UNREACHABLE, ConnectionReason.CONNECTION_LOST)
+"""What another attempt may cure."""
 _STARTTLS, _DIRECT_TLS = 5222, 5223
 
 
@@ -69,12 +74,27 @@ def _is_loopback(host: str | None) -> bool:
         return False
 
 
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run a command; SIGTERM ends it in order, as Ctrl-C does, and then the process, with exit code 143."""
+
+    async def until_terminated() -> T:
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await main
+
+    try:
+        return asyncio.run(until_terminated())
+    except asyncio.CancelledError:
+        raise SystemExit(128 + signal.SIGTERM) from None
+
+
 def make_client(account: JID, password: str, server: Server, settings: dict[str, Any] | None = None) -> ClientXMPP:
     """Create a client with the plugin, not yet connected. It refuses slixmpp's default of accepting every subscription."""
     client = ClientXMPP(account.full, password, ssl_context=server.context())
     client.auto_authorize = None
     client.auto_subscribe = False
-    client.register_plugin("e2e", settings or {}, module=slixmpp_e2e)
+    client.register_plugin("e2e", {"disconnect_seconds": CLOSE_SECONDS} | (settings or {}), module=slixmpp_e2e)
     return client
 
 
@@ -97,6 +117,11 @@ async def log_in(client: ClientXMPP, server: Server) -> None:
             raise ConnectionFailed(
                 f"{_server_name(client, address)} did not finish the login in time", ConnectionReason.UNREACHABLE
             ) from None
+        finally:
+            if not bound.done() or bound.exception() is not None:
+                client.cancel_connection_attempt()  # slixmpp itself would go on for ever
+                if client.transport is not None:
+                    client.abort()
 
 
 @contextlib.contextmanager
@@ -125,6 +150,10 @@ def _login_result(client: ClientXMPP, server: Server) -> Iterator[asyncio.Future
         failures.append(reason or "it ended the connection")
         gave_up(reason)
 
+    def refused_once(failure: Any) -> None:
+        if failure["condition"] == "temporary-auth-failure":  # RFC 6120 §6.5.11
+            fail(f"{_server_name(client, client.custom_address)} cannot check passwords now", ConnectionReason.UNREACHABLE)
+
     def refused(_: object) -> None:
         # Without TLS slixmpp has sent nothing.
         if not server.plaintext and (client.transport is None or client.transport.get_extra_info("ssl_object") is None):
@@ -140,6 +169,7 @@ def _login_result(client: ClientXMPP, server: Server) -> Iterator[asyncio.Future
         "connection_failed": failures.append,
         "reconnect_delay": gave_up,
         "ssl_invalid_chain": lambda error: untrusted(getattr(error, "verify_message", error)),
+        "failed_auth": refused_once,
         "failed_all_auth": refused,
         "disconnected": ended,
     }
@@ -187,10 +217,7 @@ async def logged_in(
 
 
 async def go_offline(client: ClientXMPP) -> None:
-    """Close the sessions, unload the plugin and disconnect. May be called twice."""
-    if "e2e" in client.plugin:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await slixmpp_e2e.of(client).close()
-        cast(Any, client.plugin).disable("e2e")
+    """Wait for what was sent, end the sessions, disconnect and unload the plugin. May be called twice."""
     await offline(client)
+    if "e2e" in client.plugin:
+        cast(Any, client.plugin).disable("e2e")

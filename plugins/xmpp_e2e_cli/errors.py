@@ -83,6 +83,8 @@ class ConnectionReason(enum.StrEnum):
     """The server refused the password."""
     CONNECTION_LOST = "connection-lost"
     """The stream to the server ended while the command was running."""
+    REPLACED = "replaced"
+    """Another program logged in with the same resource, and the server ended our stream (RFC 6120 §4.9.3.3, conflict)."""
 
 
 class ConnectionFailed(E2EError):
@@ -115,8 +117,13 @@ _CONNECTION_WORDS = {
         remedy="Check both. The password comes from --password-file, XMPP_E2E_PASSWORD, the keyring or the prompt.",
     ),
     ConnectionReason.CONNECTION_LOST: Words(
-        likely="The network failed, the server restarted, or another program logged in with the same resource.",
+        likely="The network failed, or the server restarted.",
         remedy="Start the command again.",
+    ),
+    ConnectionReason.REPLACED: Words(
+        likely="The command runs twice, with the same resource in its JID.",
+        attack="Somebody knows your password, and logs in with it.",
+        remedy="End the other program, or name no resource: the server then gives each a name of its own.",
     ),
 }
 

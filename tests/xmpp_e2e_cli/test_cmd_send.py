@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -304,15 +303,6 @@ async def test_a_server_without_tls_is_3_and_gets_no_password(people: People, se
     assert done.code == 3
     assert (done.data["error"], done.data["code"]) == ("ConnectionFailed", "tls-not-offered")
     assert server.online == []
-
-
-async def test_a_listener_whose_server_goes_is_3(people: People, server: LoopbackServer) -> None:
-    """The exit code tells a supervisor."""
-    bob, _ = await people.listen("bob")
-    await server.close()
-    done = await bob.done()
-    assert done.code == 3
-    assert json.loads(done.out.splitlines()[-1])["code"] == "connection-lost"
 
 
 def argv_of(pid: int) -> bytes:

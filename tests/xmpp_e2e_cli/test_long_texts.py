@@ -8,11 +8,13 @@ from xml.etree.ElementTree import Element
 
 import pytest
 
-from interop.servers.daemon import Daemon
 from interop.servers.ejabberd import Ejabberd
 from interop.servers.prosody import Prosody
 from tests.xmpp_e2e_cli.conftest import PASSWORDS, People, make_keys
 from xmpp_loopback import LoopbackServer
+
+SIZES = [(Prosody, 25_000), (Prosody, 200_000), (Ejabberd, 25_000), (Ejabberd, 50_000)]
+"""Characters. At 10 and 3 kB/s they take up to half a minute."""
 
 
 def text(size: int) -> str:
@@ -20,9 +22,9 @@ def text(size: int) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("software", "size"), [(Prosody, 25_000), (Prosody, 200_000), (Ejabberd, 25_000), (Ejabberd, 50_000)])
+@pytest.mark.parametrize(("software", "size"), SIZES)
 async def test_a_long_text_arrives(
-    home: Path, monkeypatch: pytest.MonkeyPatch, software: type[Daemon], size: int
+    home: Path, monkeypatch: pytest.MonkeyPatch, software: type[Prosody | Ejabberd], size: int
 ) -> None:
     """The time to wait for each answer of the peer is shorter than what it takes: bytes that come to them are such answers."""
     monkeypatch.setattr("tests.xmpp_e2e_cli.conftest.PATIENCE", 240.0)
