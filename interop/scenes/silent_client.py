@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from slixmpp import ClientXMPP, Iq
+from slixmpp.xmlstream.stanzabase import StanzaBase
 
 from interop.harness import Harness
 from interop.helpers import Events, say
@@ -16,7 +17,7 @@ SECONDS = 1.0
 def be_silent(client: ClientXMPP) -> None:
     """Drop what others ask."""
 
-    def drop(stanza: object) -> object:
+    def drop(stanza: StanzaBase) -> StanzaBase | None:
         return None if isinstance(stanza, Iq) and stanza["type"] == "get" else stanza
 
     client.add_filter("in", drop)

@@ -123,7 +123,7 @@ async def _deliver_to(
         if session.unacknowledged:
             return Timeout(f"{error}; {transfer.have} of {transfer.size} bytes of the message have come to them")
     except E2EError as error:
-        if session.unacknowledged or not is_passing(error):
+        if session.unacknowledged or not is_passing(error, opened=True):
             return error
     return transfer.delivery
 
