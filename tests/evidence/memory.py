@@ -25,7 +25,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from slixmpp import JID, Message
 
 from slixmpp_e2e.messages import queue_limits
-from slixmpp_e2e.messages.iq_tracking import ID_BYTES, OWED_PLAINTEXT_PER_ACCOUNT, OWED_PLAINTEXT_REPLIES
+from slixmpp_e2e.messages.iq_tracking import (
+    ID_BYTES,
+    OWED_AFTER_END,
+    OWED_AFTER_END_PER_ACCOUNT,
+    OWED_PLAINTEXT_PER_ACCOUNT,
+    OWED_PLAINTEXT_REPLIES,
+)
 from slixmpp_e2e.messages.queued import QueuedStanza
 from slixmpp_e2e.messages.room_questions import HELD_BYTES, HELD_BYTES_PER_DOMAIN
 from slixmpp_e2e.messages.rooms import ROOMS
@@ -245,6 +251,7 @@ def rows(cost: dict[str, int]) -> list[Row]:
         _row("what waits for a session", *(waiting * each for each in (1, *QUEUE_SHARES))),
         _row("sessions that have ended", *[ended] * 4),
         _row("answers owed in plaintext", OWED_PLAINTEXT_PER_ACCOUNT * owed, *[OWED_PLAINTEXT_REPLIES * owed] * 3),
+        _row("answers owed after a session", OWED_AFTER_END_PER_ACCOUNT * owed, *[OWED_AFTER_END * owed] * 3),
         _row("messages that may be a room's", *(TREE * each for each in (*[HELD_BYTES_PER_DOMAIN] * 2, *[HELD_BYTES] * 2))),
         _row("presence", 16 * PLACE, *[PLACES * PLACE] * 3),
         _row("other names, as long as may be", len(TABLES) * 16 * name, *[strangers] * 3),

@@ -17,6 +17,7 @@ ELEMENTS = frozenset({R, A, RESUME, RESUMED})
 """Those of XEP-0198 that are spoken inside, once the sender's done is said."""
 
 _MAX_DIGITS = 19
+"""Digits of a number of stanzas: more than any session sends, and few to parse."""
 _MAX_ID = 128
 """Characters of a Jingle sid: ours have 32."""
 

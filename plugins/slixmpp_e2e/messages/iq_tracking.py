@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from slixmpp import JID, Iq
 
-from slixmpp_e2e.messages.owed import OwedReplies
+from slixmpp_e2e.messages.owed import EndedSession, OwedReplies
 from slixmpp_e2e.sessions.driver import SessionDriver
 
 _REQUESTS = frozenset({"get", "set"})
@@ -43,14 +43,14 @@ class PendingRequest:
     own_jid: str
     """Our own JID, where we have many."""
     to: str
-    session: SessionDriver | None = None
+    session: SessionDriver | EndedSession | None = None
     """The session that it went through; None while it waits for one."""
 
 
 class _Owed(NamedTuple):
     """What is known of an answer that we owe after its session has ended."""
 
-    session: SessionDriver
+    session: EndedSession
     until: float
 
 
@@ -120,16 +120,18 @@ class IqTracker:
         session.owed_memory = 0
         if not sessions:
             self._owed.pop(session.peer, None)
+        through = [(key, request) for key, request in self._pending.items() if _went_through(request, session)]
         if goes_on:
-            now = self._clock()
+            now, ended = self._clock(), EndedSession(session.target, session.key)
             self._owed_after_end.expire(lambda each: each.until <= now)
             for iq_id in owed:
-                self._owed_after_end.add((session.own_jid, session.peer, iq_id), _Owed(session, now + ANSWER_SECONDS))
+                self._owed_after_end.add((session.own_jid, session.peer, iq_id), _Owed(ended, now + ANSWER_SECONDS))
+            for _, request in through:
+                request.session = ended
             return []
-        unanswered = [(key, request) for key, request in self._pending.items() if _went_through(request, session)]
-        for key, _ in unanswered:
+        for key, _ in through:
             self._drop(key)
-        return [request for _, request in unanswered]
+        return [request for _, request in through]
 
     # --- the peers' requests ---------------------------------------------------------------------------------------
 
@@ -170,7 +172,7 @@ class IqTracker:
             return
         self._owed_plaintext.add((self._own_jid(ours), peer.full, iq_id), True)
 
-    def session_for_reply(self, iq: Iq) -> SessionDriver | None:
+    def session_for_reply(self, iq: Iq) -> SessionDriver | EndedSession | None:
         """Return the session in which the request came that this answers; None if it came in none that is there, or goes on."""
         iq_id, to, own_jid = iq.xml.get("id", ""), iq["to"].full, self._own_jid(iq.xml.get("from", ""))
         for session, owed in self._owed.get(to, {}).items():
@@ -204,7 +206,7 @@ def _settle(session: SessionDriver, owed: dict[str, None], iq_id: str) -> None:
 def _went_through(request: PendingRequest, session: SessionDriver) -> bool:
     """Return whether a request went through this session, or through one that went on in it."""
     at = request.session
-    return at is session or (at is not None and at.closed.done() and (at.target, at.key) == (session.target, session.key))
+    return at is session or (isinstance(at, EndedSession) and at == EndedSession(session.target, session.key))
 
 
 def is_request(iq: Iq) -> bool:

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from slixmpp_e2e.jids import bare
+from slixmpp_e2e.sessions.registry import Target
+from xmpp_e2e.types import Fingerprint
 
 Key = tuple[str, str, str]
 """(our own JID, the asker's full JID, the id)"""
 _T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class EndedSession:
+    """What is kept of a session that has ended over its path and may go on in the next one."""
+
+    target: Target
+    key: Fingerprint | None
 
 
 class OwedReplies(Generic[_T]):

@@ -18,6 +18,7 @@ from slixmpp_e2e.errors import NotSent, NotSentReason, RefusedByPolicy, end_of_s
 from slixmpp_e2e.jids import bare
 from slixmpp_e2e.messages.iq_tracking import IqTracker
 from slixmpp_e2e.messages.outstanding import Outstanding
+from slixmpp_e2e.messages.owed import EndedSession
 from slixmpp_e2e.messages.queue_limits import QueueLimits
 from slixmpp_e2e.messages.queued import Delivery, QueuedStanza, Senders
 from slixmpp_e2e.messages.route_search import RouteSearch
@@ -91,19 +92,17 @@ class SendQueue:
         if item is not None:
             self._dispatch(item, route) if route is not None else self._search.find(item)
 
-    def reply(self, stanza: StanzaBase, session: SessionDriver) -> None:
+    def reply(self, stanza: StanzaBase, session: SessionDriver | EndedSession) -> None:
         """Send an answer through the session in which its request came, or if that has ended the next one under the same key:
         behind all that waits there, and no other way."""
         own_jid, peer = target = session.target
-        if not session.is_open:
-            successor = self._registry.open_with(target)
-            if (successor.key != session.key) if successor is not None else not session.closed.done():
-                self._senders.failed(stanza, NotSent(_REQUEST_SESSION_ENDED, NotSentReason.SESSION_CLOSED))
-                return
-            session = successor or session
-        if self._registry.is_outranked(session):
+        best = self._registry.open_with(target)
+        is_open = isinstance(session, SessionDriver) and session.is_open
+        if isinstance(session, SessionDriver) and is_open and self._registry.is_outranked(session):
             outranked = f"while another session with {peer} is open, under another key, nothing leaves through this one"
             self._senders.failed(stanza, NotSent(outranked, NotSentReason.SESSION_OUTRANKED))
+        elif not is_open and (best.key != session.key if best is not None else isinstance(session, SessionDriver)):
+            self._senders.failed(stanza, NotSent(_REQUEST_SESSION_ENDED, NotSentReason.SESSION_CLOSED))
         elif not self._send_now(stanza, own_jid, peer, target) and (item := self._enqueue(stanza, own_jid, peer)) is not None:
             item.session = session
             self._queue_for(item, [target])

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
+from slixmpp_e2e.messages.owed import EndedSession
 from slixmpp_e2e.sessions.driver import SessionDriver
 from slixmpp_e2e.sessions.registry import Target
 from xmpp_e2e.errors import E2EError
@@ -51,7 +52,7 @@ class QueuedStanza:
     """Bytes, for one that waits."""
     shares: tuple[Share, ...] = ()
     """Where it counts while it waits, whoever may be a contact later; that of the account comes first."""
-    session: SessionDriver | None = None
+    session: SessionDriver | EndedSession | None = None
     """The session whose key it may go under alone, for an answer."""
     since: float = 0.0
     """When it began to wait, on the loop's clock."""

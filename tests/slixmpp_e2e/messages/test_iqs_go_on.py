@@ -10,7 +10,7 @@ from slixmpp.exceptions import IqError
 
 from slixmpp_e2e.messages import iq_tracking
 from slixmpp_e2e.messages.iq_tracking import ANSWER_SECONDS, IqTracker
-from slixmpp_e2e.messages.owed import OwedReplies
+from slixmpp_e2e.messages.owed import EndedSession, OwedReplies
 from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, ask, block, e2e, refused, until
 from tests.slixmpp_e2e.messages.fake_sessions import FakeDriver
 from tests.slixmpp_e2e.messages.requests import Asked
@@ -81,22 +81,22 @@ async def test_a_request_dies_with_the_last_session_under_its_key(env: Env) -> N
         await until(answer)
 
 
-def tracker_with(*ids: str) -> tuple[IqTracker, FakeDriver, list[float]]:
-    """A tracker, a session in which these were asked of us and which has ended over its path, and the time."""
+def tracker_with(*ids: str) -> tuple[IqTracker, EndedSession, list[float]]:
+    """A tracker, what is left of a session in which these were asked of us and which has ended over its path, and the time."""
     now = [0.0]
     tracker, session = IqTracker(lambda stamped: ALICE, lambda: now[0]), FakeDriver(PEER)
     for iq_id in ids:
         tracker.on_encrypted(iq(iq_id, "get"), session)
     assert tracker.on_session_closed(session, goes_on=True) == []
     assert session.owed_memory == 0
-    return tracker, session, now
+    return tracker, EndedSession(session.target, session.key), now
 
 
 def test_an_answer_is_owed_once_and_for_a_while() -> None:
     tracker, session, now = tracker_with("1", "2", "3")
     assert [tracker.session_for_reply(iq("1", "result")) for _ in range(2)] == [session, None]
     now[0] = ANSWER_SECONDS - 1
-    assert tracker.session_for_reply(iq("2", "result")) is session
+    assert tracker.session_for_reply(iq("2", "result")) == session
     now[0] = ANSWER_SECONDS
     assert tracker.session_for_reply(iq("3", "result")) is None
     assert not tracker.may_reply_plaintext(iq("1", "result"))

@@ -10,6 +10,7 @@ from slixmpp.xmlstream.stanzabase import StanzaBase
 from slixmpp_e2e.alarms import reason_of
 from slixmpp_e2e.errors import NotSent, NotSentReason, PeerOffline
 from slixmpp_e2e.messages import queue_limits, routing
+from slixmpp_e2e.messages.owed import EndedSession
 from slixmpp_e2e.messages.routing import Route
 from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, ask, jingle, refused, turns, until
 from tests.slixmpp_e2e.messages.fake_sessions import (
@@ -354,7 +355,7 @@ async def test_an_answer_goes_through_its_session_behind_what_waits_there() -> N
     fake.queue.reply(message("4"), one)
     assert fake.recorder.kinds == [("4", NotSentReason.SESSION_CLOSED)]
     fake.end(one)
-    fake.queue.reply(message("5"), one)
+    fake.queue.reply(message("5"), EndedSession(one.target, one.key))
     await turns(6)
     fake.open(fake.offered[0])
     await turns(6)
