@@ -8,10 +8,9 @@ import pytest
 from slixmpp import ClientXMPP
 
 from slixmpp_e2e.errors import PeerOffline, PeerWithoutE2E, is_for_want_of_path
-from tests.slixmpp_e2e.env import ALICE, BOB, SECRET, Env, Events, block, e2e, echo, jingle, turns, until
+from tests.slixmpp_e2e.env import ALICE, BOB, SECRET, Env, Events, block, e2e, echo, jingle, until
 from xmpp_e2e.errors import E2EError, PeerRefused, Timeout, UntrustedKey
 from xmpp_loopback import offline, online
-from xmpp_loopback.hostile import swap_fingerprint
 
 BOBS = "bob@localhost"
 DESK, PHONE = f"{BOBS}/desk", f"{BOBS}/phone"
@@ -185,50 +184,6 @@ async def test_a_path_that_fails_is_no_reason_to_say_nothing(env: Env, lost: str
     await env.settle(alice, bob)
     assert len(heard) == 0
     assert told.nothing()
-
-
-@pytest.mark.parametrize("to", [BOB, BOBS])
-async def test_a_changed_key_is_never_written_to_in_plaintext(env: Env, to: str) -> None:
-    """It is held; and whoever cuts the path meanwhile, or makes us wait, gets nothing."""
-    alice, bob = await env.pair(alices={"policy": "opportunistic", "user_seconds": 1.0})
-    await e2e(alice).trust.pin(BOBS, type(e2e(alice).fingerprint)(bytes(32)))
-    told, required = Told(alice), Events(alice, "e2e_verification_required")
-    alice.send_message(mto=to, mbody=SECRET)
-    await required.take()
-    report = await told.failed.take()
-    assert not isinstance(report.error, PeerOffline)
-    alice.send_message(mto=to, mbody=SECRET)
-    await required.take()
-    await offline(bob)
-    await told.failed.take()
-    assert env.in_clear(SECRET) == []
-    assert told.nothing()
-
-
-async def test_a_swapped_fingerprint_and_a_rejected_key_are_reasons_to_say_nothing(env: Env) -> None:
-    alice, bob = await env.pair(alices={"policy": "opportunistic", "on_key_change": "reject"})
-    told = Told(alice)
-    env.server.hooks.append(swap_fingerprint(":".join(["AB"] * 32), actions=("session-accept",)))
-    alice.send_message(mto=BOB, mbody=SECRET)
-    await told.failed.take()
-    env.server.hooks.clear()
-    await e2e(alice).trust.block(BOBS, e2e(bob).fingerprint)
-    alice.send_message(mto=BOB, mbody=SECRET)
-    assert isinstance((await told.failed.take()).error, UntrustedKey)
-    assert env.in_clear(SECRET) == []
-    assert told.nothing()
-
-
-async def test_control_a_failed_proof_would_leave_in_plaintext(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Control: if every failure counted as one of the path, a server that shows a key of its own would read it."""
-    alice, _ = await env.pair(alices={"policy": "opportunistic"})
-    told = Told(alice)
-    monkeypatch.setattr("slixmpp_e2e.messages.queue.is_for_want_of_path", lambda error, hellos_checked: True)
-    env.server.hooks.append(swap_fingerprint(":".join(["AB"] * 32), actions=("session-accept",)))
-    alice.send_message(mto=BOB, mbody=SECRET)
-    await told.plaintext.take()
-    await turns()
-    assert env.in_clear(SECRET)
 
 
 def test_waiting_is_no_failure_of_the_path_once_keys_are_judged() -> None:
