@@ -154,7 +154,10 @@ class SendQueue:
             self._queues.put(item, target)
 
     def _send_queued(self, item: QueuedStanza, driver: SessionDriver) -> bool:
-        """Send a queued stanza through a session that takes stanzas; return False if it has no room now."""
+        """Send a queued stanza through a session that takes stanzas; return False if it has no room now. What may yet leave in
+        plaintext does not leave before the session is open: it could arrive twice."""
+        if not driver.is_open and self._senders.may_fall_back(item):
+            return False
         failure: E2EError | None = None
         try:
             if item.session is not None and item.session.key != driver.key:
@@ -213,9 +216,7 @@ class SendQueue:
                 # who gives up twice on what was sent has decided
                 may_pass = is_passing(error, opened=opened and sent.tag.target not in item.left)
                 reason: E2EError | None = failure
-                if not may_pass or (not opened and for_path and self._senders.may_fall_back(item)):
-                    item.error, item.is_doubted = failure, item.is_doubted or opened or not for_path
-                else:
+                if may_pass:
                     reason = self._leave(item, sent.tag.target, place)
                 if reason is not None:
                     self._left.give_up(*sent.tag)

@@ -172,6 +172,7 @@ async def test_a_peer_who_refuses_is_written_to_in_plaintext(env: Env, to: str) 
 
 @pytest.mark.parametrize("lost", ["offer", "blocks"])
 async def test_a_path_that_fails_is_no_reason_to_say_nothing(env: Env, lost: str) -> None:
+    """And nothing comes twice: what may yet leave in plaintext waits until the session is open."""
     alice, bob = await env.pair(alices={"policy": "opportunistic", "step_seconds": 0.5, "session_seconds": 1.0})
     hold = env.hold(jingle("session-initiate") if lost == "offer" else block)
     told, heard = Told(alice), Events(bob, "message")
