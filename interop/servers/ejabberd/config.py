@@ -21,6 +21,7 @@ MODULES: Mapping[str, Options] = {
     "mod_pubsub": {"plugins": ["flat", "pep"]},
     "mod_privacy": {},
     "mod_blocking": {},
+    "mod_offline": {},
 }
 """The modules that Debian enables and our plugin can meet, as on Prosody. None opens a port or registers accounts."""
 ARCHIVE: Options = {"default": "always"}
