@@ -158,6 +158,8 @@ class BytestreamFailed(E2EError):
 
     code = Code.BYTESTREAM_FAILED
     jingle_reason = "failed-transport"
+    may_pass = False
+    """Whether another one may do: a server on the path said so (RFC 6120 §8.3.2: ``wait``)."""
 
 
 class BytestreamViolation(BytestreamFailed):

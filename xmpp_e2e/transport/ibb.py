@@ -165,8 +165,8 @@ class IBB:
             if self._answers >= self._window:
                 self._window, self._answers = self._window + 1, 0
 
-    def failed(self, tag: int, condition: str) -> None:
-        """The iq with this tag was answered by an error (RFC 6120 §8.3.3), or not at all.
+    def failed(self, tag: int, condition: str, *, try_again: bool = False) -> None:
+        """The iq with this tag was answered by an error (RFC 6120 §8.3.3), or not at all. ``try_again``: it may pass.
 
         Ends the bytestream and raises BytestreamFailed; reports after the first one are ignored. A peer that no longer
         knows the bytestream which we are closing has closed it: no failure (XEP-0047 §2.3).
@@ -176,7 +176,9 @@ class IBB:
         if tag == self._close_tag and condition == "item-not-found":
             self.acknowledged(tag)
             return
-        self._die(BytestreamFailed(f"a stanza of the bytestream was refused by the peer or a server: {condition}"))
+        failure = BytestreamFailed(f"a stanza of the bytestream was refused by the peer or a server: {condition}")
+        failure.may_pass = try_again
+        self._die(failure)
 
     # incoming
 

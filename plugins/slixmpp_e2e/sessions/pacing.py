@@ -22,10 +22,13 @@ FAILING = 4096
 
 _FAILURES = (PeerRefused, BytestreamFailed, Timeout, UntrustedKey)
 """What is not cured by trying again at once. Other errors are our own, or people have to act."""
-_PASSING = (PeerBusy, BytestreamFailed)
-"""What may be cured by trying again later."""
 Target = tuple[str, str]
 """(own full JID, peer's full JID)"""
+
+
+def may_pass(error: E2EError) -> bool:
+    """Return whether it may be cured by trying again later: somebody said so."""
+    return isinstance(error, PeerBusy) or (isinstance(error, BytestreamFailed) and error.may_pass)
 
 
 @dataclass
@@ -83,7 +86,7 @@ class Pacing:
 
     def may_retry(self, target: Target, error: E2EError) -> bool:
         """Return whether another session should be tried in place of one that has failed."""
-        if not isinstance(error, _PASSING):
+        if not may_pass(error):
             return False
         failing = self._failing.get(target)
         return failing is None or self._loop().time() + self._delay(failing.failures + 1) < failing.since + self._seconds

@@ -91,7 +91,7 @@ class IBBTransport:
             if condition is None:
                 self._ibb.acknowledged(tag)
             else:
-                self._ibb.failed(tag, condition)
+                self._ibb.failed(tag, condition, try_again=condition.may_pass)
         except BytestreamFailed as error:
             self.broken = error
         self._on_reply()

@@ -40,7 +40,7 @@ async def test_a_crowd_is_served(env: Env, number: int, accept_from: Any) -> Non
 
 async def test_control_without_another_try_most_are_lost(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
     """Control: half-open places of strangers are few, so that a flood takes no more."""
-    monkeypatch.setattr(pacing, "_PASSING", ())
+    monkeypatch.setattr(pacing, "may_pass", lambda error: False)
     heard, failed, alice = await crowd(env, 80, ANYONE)
     assert isinstance((await failed.take()).error, PeerBusy)
     await env.settle(alice)

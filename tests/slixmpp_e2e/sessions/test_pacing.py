@@ -14,7 +14,8 @@ from xmpp_e2e.states import State
 
 HOLD = 300.0
 TARGET = (ALICE, BOB)
-BUSY = PeerBusy("try again")
+BUSY, AWAY = PeerBusy("try again"), BytestreamFailed("remote-server-timeout")
+AWAY.may_pass = True
 
 
 class Offers:
@@ -50,7 +51,7 @@ async def test_who_was_never_refused_is_offered_a_session_at_once(offers: Offers
     assert not offers.pacing.is_in_line(driver)
 
 
-@pytest.mark.parametrize("error", [BUSY, BytestreamFailed("remote-server-timeout")])
+@pytest.mark.parametrize("error", [BUSY, AWAY])
 async def test_what_may_pass_is_tried_again_for_as_long_as_stanzas_wait(offers: Offers, error: E2EError) -> None:
     """After a second or so, then after twice as long, and so on, up to half a minute; each time at another moment."""
     began, waits = offers.loop.time(), []
@@ -67,7 +68,9 @@ async def test_what_may_pass_is_tried_again_for_as_long_as_stanzas_wait(offers: 
     assert offers.pacing.may_retry(TARGET, error), "what is sent now may wait as long again"
 
 
-@pytest.mark.parametrize("error", [PeerRefused("no"), Timeout("no answer"), SessionCancelled("closed"), LocalError("full")])
+@pytest.mark.parametrize(
+    "error", [PeerRefused("no"), Timeout("late"), SessionCancelled("closed"), LocalError("full"), BytestreamFailed("refused")]
+)
 async def test_what_does_not_pass_is_told(offers: Offers, error: E2EError) -> None:
     assert not offers.pacing.may_retry(TARGET, error)
 

@@ -10,6 +10,7 @@ import pytest
 from slixmpp import Iq
 
 from slixmpp_e2e.xmpp.ibb import IBBTransport
+from slixmpp_e2e.xmpp.iq_channel import Refusal
 from tests.slixmpp_e2e.env import ALICE, BOB
 from xmpp_e2e.errors import BytestreamFailed, BytestreamViolation, JingleError
 from xmpp_e2e.transport.ibb import DATA, FIRST_WINDOW, HIGH_WATER, IBB, OPEN
@@ -106,12 +107,15 @@ def test_there_is_room_up_to_the_high_water() -> None:
     assert not ours.transport.has_room
 
 
-@pytest.mark.parametrize("condition", ["item-not-found", "resource-constraint"])
-def test_an_error_ends_it(condition: str) -> None:
+@pytest.mark.parametrize(("condition", "may_pass"), [("item-not-found", False), ("resource-constraint", True)])
+def test_an_error_ends_it(condition: str, may_pass: bool) -> None:
+    refusal = Refusal(condition)
+    refusal.may_pass = may_pass
     ours = Ours()
     ours.send(bytes(256 * 20))
-    ours.iqs.requests[3][1](condition)
+    ours.iqs.requests[3][1](refusal)
     assert isinstance(ours.transport.broken, BytestreamFailed)
+    assert ours.transport.broken.may_pass is may_pass
     assert condition in str(ours.transport.broken)
     assert ours.transport.drained
     assert not ours.transport.has_room

@@ -97,6 +97,30 @@ def test_a_reply_counts_from_the_full_jid_only(
     assert replies == expected
 
 
+@pytest.mark.parametrize(
+    ("kind", "condition", "may_pass"),
+    [
+        ("wait", "resource-constraint", True),
+        ("wait", "policy-violation", True),
+        ("wait", "", True),
+        ("wait", "unexpected-request", False),
+        ("cancel", "remote-server-not-found", True),
+        ("cancel", "remote-server-timeout", True),
+        ("cancel", "service-unavailable", False),
+        ("modify", "not-acceptable", False),
+    ],
+)
+def test_an_error_that_may_pass_is_told_from_others(queue: Queue, kind: str, condition: str, may_pass: bool) -> None:
+    """By its type (RFC 6120 §8.3.2); but a server that is not there now may be, and an order (XEP-0166 §10) stays wrong."""
+    iqs, _ = asked(queue)
+    refusals: list[Any] = []
+    iqs.request(ALICE, BOB, Element("{urn:x}y"), refusals.append)
+    reply = _reply(queue, BOB, queue.sent[1]["id"], "error", condition)
+    reply.xml[0].set("type", kind)
+    assert iqs.take_reply(reply)
+    assert [refusal.may_pass for refusal in refusals] == [may_pass]
+
+
 def _reply(queue: Queue, sender: str, iq_id: str, kind: str, condition: str = "") -> Any:
     iq = queue.make_iq(id=iq_id, itype=kind)
     iq["from"], iq["to"] = sender, ALICE
