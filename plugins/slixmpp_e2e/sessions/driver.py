@@ -516,11 +516,12 @@ class SessionDriver:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._waits_for_own_server and self._iqs.silence >= self._stall_seconds:
+        waits = self._waits_for_own_server
+        if waits and self._iqs.silence >= self._stall_seconds:
             self.abort(OwnServerSilent(self._iqs.silence))
         # a farewell is late when the peer has everything and does not answer; until then it is for the stall detector
         unfinished = self.state in FAREWELL and self._transport is not None and not self._transport.drained
-        self._clock.stand_still(unfinished or self._waits_for_own_server)
+        self._clock.stand_still(unfinished or waits)
         due = self.core.timer()
         when = self._clock.on_loop(due) if due is not None else None
         if when is not None:
