@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,9 +11,11 @@ from slixmpp import JID, ClientXMPP
 from slixmpp.exceptions import IqError, XMPPError
 from slixmpp.plugins.xep_0030 import DiscoInfo
 
+from slixmpp_e2e.store.errors import StoreError
+from slixmpp_e2e.trust.peer_settings import PeerSettings
 from slixmpp_e2e.xmpp.advertising import Advertiser
 from slixmpp_e2e.xmpp.discovery import FEATURES
-from tests.slixmpp_e2e.env import ALICE, BOB, BOTS, Env, until
+from tests.slixmpp_e2e.env import ALICE, BOB, BOTS, Env, e2e, until
 from tests.slixmpp_e2e.messages.stanzas import stanza
 from xmpp_e2e.negotiate.jingle import NS_IBB, NS_JINGLE, NS_SECURITY
 
@@ -172,3 +175,19 @@ async def test_what_the_program_keeps_is_left_as_it_is(env: Env) -> None:
     bob.plugin["xep_0030"].set_node_handler("get_info", None, None, lambda *words: kept)
     assert NS_SECURITY in (await info_of(alice, BOB))["features"]
     assert set(kept["features"]) == {"urn:example:mine"}
+
+
+async def test_a_store_that_cannot_be_read_costs_no_answer(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever may open sessions for another reason than a list is not told of them then."""
+    alice, bob = await env.client(ALICE), await env.client(BOB, accept_from=[])
+    await env.session(bob, alice)
+    client = e2e(bob)._client
+    assert NS_SECURITY in (await info_of(alice, BOB))["features"]
+
+    def fail(account: str) -> PeerSettings:
+        raise StoreError(Path("store"), "no")
+
+    monkeypatch.setattr(client.peers, "of", fail)
+    assert not client.advertises_to(JID(ALICE), JID(BOB))
+    monkeypatch.undo()
+    assert client.advertises_to(JID(ALICE), JID(BOB))
