@@ -11,7 +11,7 @@ import copy
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from slixmpp import Iq
+from slixmpp import Iq, Message
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
 from slixmpp_e2e.errors import NotSent, NotSentReason, RefusedByPolicy, end_of_session, is_for_want_of_path, is_passing
@@ -23,15 +23,17 @@ from slixmpp_e2e.messages.queue_limits import QueueLimits
 from slixmpp_e2e.messages.queued import Delivery, QueuedStanza, Senders
 from slixmpp_e2e.messages.route_search import RouteSearch
 from slixmpp_e2e.messages.routing import Route, RouteCache
+from slixmpp_e2e.messages.scope import SERVERS_SAY
 from slixmpp_e2e.messages.target_queues import TargetQueues
 from slixmpp_e2e.messages.unacknowledged import Unacknowledged
 from slixmpp_e2e.sessions.driver import DriverEvent, SessionDiscarded, SessionDriver
 from slixmpp_e2e.sessions.registry import SessionRegistry, Target
 from slixmpp_e2e.xmpp import outcomes
 from xmpp_e2e import events
-from xmpp_e2e.errors import Code, E2EError, LocalError
+from xmpp_e2e.errors import Code, E2EError, InvalidStanza, LocalError
 from xmpp_e2e.stream import writer
 
+_SERVERS_SAY = "it holds what servers alone say (a carbon, an answer of an archive, an event of a node): a peer drops that here"
 _REQUEST_SESSION_ENDED = "the session in which the request came has ended"
 
 
@@ -124,6 +126,8 @@ class SendQueue:
     def _send_through(self, driver: SessionDriver, item: QueuedStanza) -> bool:
         """Send a stanza through a session. False if it has no room now; LocalError."""
         target = driver.target
+        if isinstance(item.stanza, Message) and any(child.tag in SERVERS_SAY for child in item.stanza.xml):
+            raise InvalidStanza(_SERVERS_SAY)
         sent = driver.send(item.stanza.xml, _Sent(item, target))
         if sent is None:
             return False

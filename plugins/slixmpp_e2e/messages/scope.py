@@ -20,11 +20,13 @@ _CARBONS = frozenset({"{urn:xmpp:carbons:2}received", "{urn:xmpp:carbons:2}sent"
 _FORWARDED = "{urn:xmpp:forward:0}forwarded"
 _ARCHIVED = "{urn:xmpp:mam:2}result"
 _EVENT = "{http://jabber.org/protocol/pubsub#event}event"
+SERVERS_SAY = frozenset({*_CARBONS, _ARCHIVED, _EVENT})
+"""What servers and services say in messages, and no client."""
 _SERVERS_ONLY = {
-    "message": frozenset({*_CARBONS, _ARCHIVED, _EVENT}),
+    "message": SERVERS_SAY,
     "iq": frozenset({"{jabber:iq:roster}query", "{urn:xmpp:blocking}block", "{urn:xmpp:blocking}unblock"}),
 }
-"""What is said by servers and services, and by no client, by the kind of stanza."""
+"""The same, by the kind of stanza."""
 _BESIDE_EVENT = frozenset(
     {
         "{urn:xmpp:delay}delay",
