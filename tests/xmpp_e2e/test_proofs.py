@@ -255,6 +255,18 @@ def test_a_peer_may_decline() -> None:
     assert opened.alice.session.pending_prompt is None
 
 
+@pytest.mark.parametrize("opened", [False, True], ids=["before the session", "in it"])
+def test_what_the_user_can_be_asked_may_change(opened: bool) -> None:
+    asked = pair(promptable_methods=frozenset())
+    if opened:
+        asked.open()
+    asked.bob.session.update_promptable_methods(ASKED)
+    if not opened:
+        asked.open()
+    wish(asked, Role.INITIATOR)
+    assert isinstance(asked.alice.session.pending_prompt, CompareSas)
+
+
 def test_a_verified_key_needs_no_proof_again() -> None:
     """Whoever pinned the key, or proved it once, opens as fast as ever."""
     opened = Pair(
