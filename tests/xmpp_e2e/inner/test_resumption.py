@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from tests.pair import ALICE, BOB, identity, message
+from tests.pair import ALICE, BOB, identity, message, prepare, talk
 from tests.resumed import Path, World
 from xmpp_e2e import events
 from xmpp_e2e.errors import SendBufferFull, SessionCancelled
 from xmpp_e2e.inner import resumption
+from xmpp_e2e.inner.conversation import Conversation
 from xmpp_e2e.inner.resumption import KEPT_SECONDS, STATES_PER_LINK, Link, Resumptions
 from xmpp_e2e.states import State
+from xmpp_e2e.stream import acks
 from xmpp_e2e.stream.acks import AckState, SentStanza
 
 NOBODY_ELSE = Link(ALICE, BOB, identity("alice").fingerprint, identity("bob").fingerprint)
@@ -189,17 +191,32 @@ def test_an_older_session_does_not_ask_about_a_newer_one() -> None:
     assert world.alive(new, "alice")
 
 
-def test_a_session_that_farewell_has_begun_in_answers_no_more() -> None:
-    """Bob has closed when Alice's question comes; what it says is taken, and the next session asks again."""
+def test_after_our_farewell_nothing_is_resent() -> None:
+    """Bob has closed when Alice's question comes: what she has got is acknowledged, and the next session resumes the rest."""
     world = World()
-    broken(world)
+    old = broken(world, names=("bob",))
     world.cut_all()
     path = world.open()
+    for side in path.ends.values():
+        prepare(side.session, asks_nothing)
     for name in ("bob", "alice"):
         world.carry(path, name)
-    path.ends["bob"].session.close(world.now)
-    world.carry_all()
-    world.finish()
+    bob = path.ends["bob"].session
+    bob.close(world.now)
+    world.settle()
+    talk(path.ends["alice"].session).out.element(acks.build_resume(acks.RESUME, old.ends["bob"].session.sid, 2))
+    world.hosts["alice"].heard += [0, 1]
+    world.settle()
+    world.carry(path, "bob")
+    assert world.hosts["bob"].acknowledged == [0, 1]
+    assert bob.state is State.CLOSING
+    assert talk(bob).management.memory == 0
+    assert world.hosts["bob"].resumptions.memory > 0
+
+
+def asks_nothing(conversation: Conversation) -> None:
+    """It says nothing of earlier sessions."""
+    conversation.management._left = list  # type: ignore[method-assign]
 
 
 def test_a_session_id_is_used_once() -> None:
