@@ -18,13 +18,15 @@ from slixmpp_e2e.precis import normalize_password
 from slixmpp_e2e.trust.passwords import derive_srp_secret
 from tests.conversation import End
 from tests.docs import documents, second_proofs
+from tests.docs.second_acks import Numbers
 from tests.docs.second_proofs import Broken, Talk, labelled, lv, shown, split
 from tests.pair import has_code
 from tests.vectors import generate
 from xmpp_e2e.authenticate.base import ChannelBinding
 from xmpp_e2e.authenticate.srp import SrpAuthenticator
 from xmpp_e2e.encoding import split_length_prefixed
-from xmpp_e2e.errors import Code
+from xmpp_e2e.errors import Code, StreamError
+from xmpp_e2e.stream.acks import AckState
 from xmpp_e2e.types import Fingerprint, Role
 
 CASES = ("psk", "srp", "sas")
@@ -116,6 +118,23 @@ def test_rotations() -> None:
         spelt.append(lv(known["account"].encode(), old, new, *signatures))
         assert spelt[-1].hex() == case["rotation"]
     assert b64encode(lv(*spelt)).decode() == known["on the wire"]
+
+
+def test_resumptions() -> None:
+    known = vector("resumptions")
+    for case in known["answers"]:
+        numbers = Numbers(sent=case["sent"], left=[b"%d" % number for number in range(1, case["sent"] + 1)])
+        numbers.acknowledged(case["acknowledged"])
+        before = len(numbers.left)
+        if case["h"] is not None:
+            numbers.acknowledged(case["h"])
+        assert [int(stanza) for stanza in numbers.left] == case["is resent"]
+        assert len(case["has arrived"]) == before - len(numbers.left)
+    for case in known["refused"]:
+        with pytest.raises(Broken):
+            Numbers(sent=case["sent"]).acknowledged(case["h"])
+        with pytest.raises(StreamError):
+            AckState("sid", "bob@example.org/desk", sent=case["sent"]).acknowledge(case["h"])
 
 
 def test_passwords() -> None:

@@ -30,6 +30,7 @@ from xmpp_e2e.authenticate.srp import _MODULUS as MODULUS
 from xmpp_e2e.authenticate.srp import SrpAuthenticator
 from xmpp_e2e.encoding import PROTOCOL, labelled_hash, length_prefixed, split_length_prefixed
 from xmpp_e2e.negotiate.digest import SignalledHalf, negotiation_digest
+from xmpp_e2e.stream.acks import AckState, SentStanza
 from xmpp_e2e.tls.certificate import key_fingerprint
 from xmpp_e2e.tls.rotation import Rotation, pack
 from xmpp_e2e.types import Fingerprint, Role
@@ -237,6 +238,22 @@ def lists() -> Any:
     }
 
 
+def resumptions() -> Any:
+    """What becomes of the stanzas of a session, by their numbers there, when the peer says how many it has handled."""
+    told = []
+    known = ((12, 8, 10), (12, 8, 12), (12, 8, 8), (12, 8, 5), (3, 0, 0), (7, 7, 7))
+    for sent, acknowledged, h in (*known, (3, 0, None), (7, 7, None)):
+        state = AckState(SID, BOB)
+        for number in range(1, sent + 1):
+            state.add(SentStanza(bytes(1), number, 1))
+        state.acknowledge(acknowledged)
+        arrived = [] if h is None else [stanza.tag for stanza in state.acknowledge(h)]
+        resent = [stanza.tag for stanza in state.take_unacknowledged()]
+        answer = {"sent": sent, "acknowledged": acknowledged, "h": h}
+        told.append({**answer, "has arrived": arrived, "is resent": resent})
+    return {"answers": told, "refused": [{"sent": 12, "h": 13}, {"sent": 0, "h": 1}]}
+
+
 FILES: dict[str, Callable[[], Any]] = {
     "encoding.json": encoding,
     "negotiation.json": negotiation,
@@ -247,6 +264,7 @@ FILES: dict[str, Callable[[], Any]] = {
     "srp.json": srp,
     "sas.json": sas,
     "lists.json": lists,
+    "resumptions.json": resumptions,
 }
 
 
