@@ -386,6 +386,7 @@ class Client:
         self._channel.pause()
         if self.flusher.is_finishing:
             self.give_up()
+            self.flusher.on_lost()
 
     def give_up(self) -> None:
         """The program goes: nothing waits any more."""

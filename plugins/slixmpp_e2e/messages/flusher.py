@@ -24,6 +24,8 @@ class Flusher:
         self._flushing = 0
         self.is_finishing = False
         """True while a program that disconnects is kept."""
+        self._work: asyncio.Future[None] | None = None
+        """What it is kept for."""
 
     @property
     def is_flushing(self) -> bool:
@@ -71,11 +73,17 @@ class Flusher:
 
     async def _until_lost(self, work: Coroutine[Any, Any, None]) -> None:
         """Do it for a while, and not without a connection."""
-        task = asyncio.ensure_future(work)
+        self._work = asyncio.ensure_future(work)
         try:
-            await asyncio.wait({task, self._xmpp.disconnected}, timeout=self.seconds, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({self._work}, timeout=self.seconds)
         finally:
-            task.cancel()
+            self._work.cancel()
+
+    def on_lost(self) -> None:
+        """The connection is lost meanwhile. (That ``xmpp.disconnected`` is done does not say so: whoever waits for it, and is
+        cancelled, cancels it.)"""
+        if self._work is not None:
+            self._work.cancel()
 
     def cancel(self, account: str) -> int:
         """Withdraw what waits for an account. Return the number of stanzas."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from xml.etree.ElementTree import Element
 
 import pytest
 from slixmpp import ClientXMPP
 
 from slixmpp_e2e.errors import NotSentReason
-from tests.slixmpp_e2e.env import ACCOUNTS, ALICE, BOB, Env, Events, block, turns, until
+from tests.slixmpp_e2e.env import ACCOUNTS, ALICE, BOB, Env, Events, block, e2e, turns, until
 from xmpp_loopback import LoopbackServer, online, reconnect
 
 LONG = 3600.0
@@ -139,3 +140,39 @@ def test_a_main_that_returns_too_soon(tmp_path: Path) -> None:
 
     asyncio.run(main())
     assert [event.error.reason for event in lost] == [NotSentReason.DISCONNECTED]
+
+
+async def test_a_program_that_is_interrupted_while_it_waits_for_its_end(env: Env) -> None:
+    """Ctrl-C cancels main(), and with it the future that main() waits for: that does not mean that the stream is gone."""
+    alice, bob = await env.pair()
+    await env.session(alice, bob)
+    heard, ended, failed = Events(bob, "message"), Events(bob, "e2e_session_closed"), Events(alice, "e2e_send_failed")
+
+    async def main() -> None:
+        try:
+            await alice.disconnected
+        finally:
+            await alice.disconnect()
+
+    running = asyncio.ensure_future(main())
+    await turns()
+    alice.send_message(mto=bob.boundjid.full, mbody="the last words", mtype="chat")
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await until(running)
+    assert (await heard.take())["body"] == "the last words"
+    assert (await ended.take()).clean
+    assert not len(failed)
+
+
+async def test_what_says_farewell_leaves_before_the_program_goes(env: Env) -> None:
+    """Our own iqs wait in slixmpp's queue, too. They are nobody's words, and are not given up with these."""
+    alice, bob = await env.pair()
+    ours, _ = await env.session(alice, bob)
+    failed, client = Events(alice, "e2e_send_failed"), e2e(alice)._client
+    farewell = Element("{urn:xmpp:jingle:1}jingle", action="session-terminate", sid=ours.sid)
+    client._channel.request(alice.boundjid.full, bob.boundjid.full, farewell, lambda refusal: None)
+    client.give_up()
+    await turns()
+    assert [handled for handled in env.server.handled if "session-terminate" in handled.text]
+    assert not len(failed)
