@@ -121,7 +121,7 @@ def test_values_have_types() -> None:
     settings = parse(**given, require_post_quantum=True, fast_open=False)
     assert (settings.defaults.policy, settings.queue_seconds, settings.reopen) == (Policy.REQUIRE, 3.0, True)
     assert (settings.store_path, settings.terms.require_post_quantum, settings.terms.fast_open) == (Path("x.db"), True, False)
-    assert (parse().store_path, parse().reopen) == (None, False)
+    assert (parse().store_path, parse().reopen) == (None, True)
     assert parse().limits == AdmissionLimits()
     assert parse(half_open=7, sessions=100).limits == AdmissionLimits(half_open=7, sessions=100)
     rates = {name: (0.5, number) for number, name in enumerate(RATES, 1)}
