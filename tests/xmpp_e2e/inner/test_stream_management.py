@@ -225,6 +225,19 @@ def test_early_stanzas_add_up() -> None:
         session.send_stanza(message(""))
 
 
+def test_a_session_names_what_is_not_acknowledged() -> None:
+    """But for what was given up."""
+    pair = Pair()
+    assert not pair.alice.session.unacknowledged
+    pair.open()
+    first, second = (pair.alice.session.send_stanza(message(text), text) for text in ("first", "second"))
+    assert list(pair.alice.session.unacknowledged) == [first, second]
+    first.give_up()
+    assert list(pair.alice.session.unacknowledged) == [second]
+    pair.run().pass_time(ACK_SECONDS)
+    assert not list(pair.alice.session.unacknowledged)
+
+
 # --- peers that know none --------------------------------------------------------------------------------------------
 
 
