@@ -11,6 +11,7 @@ from xmpp_e2e.errors import SendBufferFull, SessionCancelled
 from xmpp_e2e.inner import resumption
 from xmpp_e2e.inner.conversation import Conversation
 from xmpp_e2e.inner.resumption import KEPT_SECONDS, STATES_PER_LINK, Link, Resumptions
+from xmpp_e2e.inner.stream_management import ACK_SECONDS
 from xmpp_e2e.states import State
 from xmpp_e2e.stream import acks
 from xmpp_e2e.stream.acks import AckState, SentStanza
@@ -132,6 +133,8 @@ def superseded() -> tuple[World, Path]:
     old = world.open()
     world.carry_all()
     world.send("alice")
+    world.send("bob")
+    world.carry(old, "alice")
     world.paths.remove(old)  # nobody ends it
     new = world.open()
     assert new.ends["alice"].of(events.SessionSuperseded)
@@ -160,22 +163,26 @@ def test_nothing_counts_in_a_superseded_session(what: str) -> None:
     assert isinstance(told.error, SessionCancelled)
 
 
-def test_a_superseded_session_asks_nothing() -> None:
-    """Else both would ask about each other, and neither would count any more."""
-    _, old = superseded()
-    assert old.ends["alice"].session.data_to_send() == b""
+def test_a_superseded_session_says_nothing() -> None:
+    """Not even what came there before: its peer has heard that from the other session."""
+    world, old = superseded()
+    alice = old.ends["alice"].session
+    alice.handle_timer(world.now + ACK_SECONDS)
+    assert alice.data_to_send() == b""
 
 
 def test_a_clean_end_of_a_superseded_session_acknowledges_nothing() -> None:
     """The other session has asked, and its answer counts."""
     world, old = superseded()
+    talk(old.ends["bob"].session).management.acknowledge = lambda: None  # type: ignore[method-assign]
+    world.carry(old, "bob")
     for name in ("alice", "bob"):
         old.ends[name].session.close(world.now)
     for _ in range(2):
         for name, peer in (("alice", "bob"), ("bob", "alice")):
             old.ends[peer].session.receive_data(old.ends[name].session.data_to_send(), world.now)
-    told = [type(event) for event in iter(old.ends["alice"].session.next_event, None)]
-    assert told == [events.SessionClosed]
+    (told,) = iter(old.ends["alice"].session.next_event, None)
+    assert told == events.SessionClosed(clean=True, error=None)
 
 
 def test_an_older_session_does_not_ask_about_a_newer_one() -> None:
