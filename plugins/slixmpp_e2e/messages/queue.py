@@ -223,6 +223,7 @@ class SendQueue:
                 if may_pass:
                     reason = self._leave(item, sent.tag.target, place)
                 if reason is not None:
+                    item.error = reason
                     self._left.give_up(*sent.tag)
                     given_up.append((item, reason))
         for item, reason in given_up:

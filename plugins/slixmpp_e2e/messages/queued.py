@@ -73,8 +73,8 @@ class QueuedStanza:
 
     @property
     def may_fall_back(self) -> bool:
-        """Return whether it failed for want of a path alone, and is no answer to what came inside."""
-        return not self.is_doubted and self.session is None
+        """Return whether it failed for want of a path alone, was sent nowhere, and is no answer to what came inside."""
+        return not self.is_doubted and not self.sent and self.session is None
 
     def is_anywhere(self, *states: Delivery) -> bool:
         """Return whether it is in one of these states at any target."""
