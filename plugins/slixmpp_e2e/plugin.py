@@ -291,8 +291,11 @@ class E2E(BasePlugin):
         await self._client.flusher.flush(JID(jid).bare if jid is not None else "")
 
     async def close(self) -> None:
-        """Wait until all that was sent is acknowledged or has failed, and end all sessions by farewells."""
-        await self.flush()
+        """Wait until all that was sent is acknowledged or has failed, for ``disconnect_seconds`` at most, and end all sessions by
+        farewells, which acknowledge all that went through them."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.disconnect_seconds):
+                await self.flush()
         await self._client.flusher.close()
 
     def outlook(self, jid: str, own_jid: str | None = None) -> Outlook:
