@@ -182,8 +182,11 @@ class Counter(ClientXMPP):
     async def leave(self) -> None:
         """End in order, as programs do."""
         self.leaving = True
+        plugins: Any = self.plugin
         if not self._is_up:
             self.cut_off = "no connection"
+        elif "e2e" in plugins and not plugins["e2e"].sessions():
+            self.cut_off = "no session with the peer"
         await self.disconnect()
 
     def note_end(self, closed: Any) -> None:
