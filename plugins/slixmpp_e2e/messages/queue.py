@@ -256,6 +256,10 @@ class SendQueue:
             for_path = is_for_want_of_path(error, hellos_checked=False)
         nowhere = []
         for item in self._queues.waiting.pop(target, ()):
+            if for_path and self._may_come_back(item, target):
+                del item.delivery[target]
+                self._search.find(item)
+                continue
             item.delivery[target], item.error = Delivery.FAILED, error
             item.is_doubted |= not for_path
             if item.sent or item.is_anywhere(Delivery.QUEUED, Delivery.PLAINTEXT) or item.to != bare(item.to):
@@ -264,6 +268,12 @@ class SendQueue:
                 self._search.find(item)
         for item in nowhere:
             self._settle(item, error)
+
+    def _may_come_back(self, item: QueuedStanza, target: Target) -> bool:
+        """Return whether a stanza waits for a contact's device to which it is addressed, and which is not online now: their
+        server has answered for it, or nobody."""
+        may_wait = item.to == target[1] and not item.sent and self._search.may_wait(item)
+        return may_wait and self._routes.is_away(target) and not self._senders.may_fall_back(item)
 
     # --- the client's stream, and presence -------------------------------------------------------------------------
 

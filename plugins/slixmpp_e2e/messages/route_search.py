@@ -54,6 +54,10 @@ class RouteSearch:
         self._sought.add(address)
         self._start(address)
 
+    def may_wait(self, item: QueuedStanza) -> bool:
+        """Return whether a stanza may wait longer for a peer who is offline."""
+        return self._loop().time() < item.since + self._patience
+
     def tell_change(self, account: str) -> None:
         """A device of an account may be there again: what waits for it is tried at once."""
         for address in [address for address in self._changed if bare(address[1]) == account]:

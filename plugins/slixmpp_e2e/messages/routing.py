@@ -133,6 +133,10 @@ class Router:
             raise _unreachable(to, advertised)
         return own_jid, devices[0]
 
+    def is_away(self, own_jid: str, peer: str) -> bool:
+        """Return whether a device is one of somebody in the roster, and not online as far as we know."""
+        return self._presence.is_away(bare(own_jid), peer)
+
     async def _devices(self, own_jid: str, to: str, *, for_account: bool) -> tuple[list[str], list[str], bool | None]:
         """Return the full JIDs behind an address that advertise encryption, best first, the others, and whether any does.
 
@@ -228,6 +232,10 @@ class RouteCache:
         for table in (self.known, self._valid):
             for address in tuple(table):
                 self._drop(table, address)
+
+    def is_away(self, target: Target) -> bool:
+        """Return whether a device is one of somebody in the roster, and not online as far as we know."""
+        return self._router.is_away(*target)
 
     def mark_unreachable(self, target: Target) -> None:
         """Leave a target out for a while, if the account has others: no session with it came to be."""

@@ -117,6 +117,11 @@ class PresenceCache:
         """Return whether a peer is a contact who is online, or one to whom we have written."""
         return (own_jid, bare) in self._contacts.pairs
 
+    def is_away(self, own_jid: str, full: str) -> bool:
+        """Return whether a device is one of somebody in the roster, and not online as far as we know."""
+        account, _, _ = full.partition("/")
+        return self._is_contact(account) and full not in self.known_online(own_jid, account)
+
     def update(self, own_jid: str, stanza: Presence) -> bool:
         """Take in a presence stanza that came to ``own_jid`` (bare). Return True if it is nobody else's business.
 
