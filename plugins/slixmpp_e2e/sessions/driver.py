@@ -230,6 +230,8 @@ class SessionDriver:
         """End at once: the path to the peer is gone. So nothing more can be said, and the store is not waited for."""
         if not self._released:
             self._retry = _never
+            # What waits behind an opening that is not stored yet reaches nobody: the peer sends it again in the next session.
+            self._refused |= self._gate.is_closed and not self.opened.done()
             self._gate.drop()
             self.core.bytestream_failed(error, self._now)
             self._dispatch()
