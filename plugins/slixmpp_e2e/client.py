@@ -349,7 +349,7 @@ class Client:
             for part in self._listeners[type(event)]:
                 part.on_session_event(driver, event)
         except StoreError as error:
-            driver.abort(error)
+            driver.refuse(event, error)
             return
         if (translate := FROM_CORE.get(type(event))) is not None:
             self._emitter.emit(translate(self.sessions.of(driver), event))
@@ -391,6 +391,11 @@ class Client:
     def give_up(self) -> None:
         """The program goes: nothing waits any more."""
         self.streams.give_up(NotSent("the program has disconnected", NotSentReason.DISCONNECTED))
+
+    def cancel(self, account: str) -> int:
+        """Withdraw what waits for an account, for the next stream too. Return the number of stanzas."""
+        withdrawn = NotSent("it was withdrawn here", NotSentReason.CANCELLED)
+        return self.queue.cancel(account, withdrawn) + self.streams.cancel(account, withdrawn)
 
     def resume(self) -> None:
         """The stream was resumed (XEP-0198)."""

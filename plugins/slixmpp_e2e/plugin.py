@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
@@ -278,7 +279,9 @@ class E2E(BasePlugin):
         """Send a stanza, and return the sessions in which the peer has acknowledged it: one for each device that has it; none
         if it went in plaintext, as the policy says. Raises why it failed; NotSent after ``timeout`` seconds."""
         done = outcomes.watch(stanza, self.xmpp.loop)
-        self.xmpp.send(stanza)
+        sent = copy.copy(stanza)  # the stanza is the caller's, who may change it, and send it again, before this one's end
+        outcomes.share(stanza, sent)
+        self.xmpp.send(sent)
         try:
             async with asyncio.timeout(timeout):
                 return await done
@@ -291,8 +294,8 @@ class E2E(BasePlugin):
         await self._client.flusher.flush(JID(jid).bare if jid is not None else "")
 
     async def close(self) -> None:
-        """Wait until all that was sent is acknowledged or has failed, for ``disconnect_seconds`` at most, and end all sessions by
-        farewells, which acknowledge all that went through them."""
+        """Wait until all that was sent is acknowledged or has failed, for ``disconnect_seconds`` at most, and end all sessions
+        by farewells, which acknowledge all that went through them."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.disconnect_seconds):
                 await self.flush()
@@ -306,7 +309,7 @@ class E2E(BasePlugin):
 
     def cancel(self, jid: str) -> int:
         """Withdraw what waits for an account: it fails with NotSentReason.CANCELLED. Return the number of stanzas."""
-        return self._client.flusher.cancel(JID(jid).bare)
+        return self._client.cancel(JID(jid).bare)
 
     def policy_of(self, peer: str) -> Policy:
         """Return the policy that is in force with a peer's account."""

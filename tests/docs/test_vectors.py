@@ -134,7 +134,7 @@ def test_resumptions() -> None:
         with pytest.raises(Broken):
             Numbers(sent=case["sent"]).acknowledged(case["h"])
         with pytest.raises(StreamError):
-            AckState("sid", "bob@example.org/desk", sent=case["sent"]).acknowledge(case["h"])
+            AckState("sid", ("alice@example.org/phone", "bob@example.org/desk"), sent=case["sent"]).acknowledge(case["h"])
 
 
 def test_passwords() -> None:

@@ -243,7 +243,7 @@ def resumptions() -> Any:
     told = []
     known = ((12, 8, 10), (12, 8, 12), (12, 8, 8), (12, 8, 5), (3, 0, 0), (7, 7, 7))
     for sent, acknowledged, h in (*known, (3, 0, None), (7, 7, None)):
-        state = AckState(SID, BOB)
+        state = AckState(SID, (ALICE, BOB))
         for number in range(1, sent + 1):
             state.add(SentStanza(bytes(1), number, 1))
         state.acknowledge(acknowledged)

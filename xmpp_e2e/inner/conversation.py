@@ -182,7 +182,7 @@ class Conversation:
 
     def _send_header(self) -> None:
         config = self._context.config
-        stream_id = config.random(16).hex() if self._context.role is Role.RESPONDER else None
+        stream_id = config.random(12).hex() if self._context.role is Role.RESPONDER else None
         self.out.header(config.own_jid, config.peer_jid, id=stream_id)
 
     def _our_hello(self) -> elements.Hello:

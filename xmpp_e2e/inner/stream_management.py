@@ -32,7 +32,7 @@ class StreamManagement:
         """SessionCancelled if a session with this sid and the same keys was here before."""
         self._context = context
         self._resumptions, self._link = resumptions, link
-        self._state = AckState(sid, context.config.peer_jid)
+        self._state = AckState(sid, (context.config.own_jid, context.config.peer_jid))
         self._states = resumptions.begin(link, self._state, now)
         """Of all sessions with the same two keys, this one too."""
         self.due: float | None = None
@@ -145,7 +145,7 @@ class StreamManagement:
         state = self._states.get(previd)
         handled = None if state is None else state.handled
         if state is None:  # its handshake may still be under way here
-            state = self._states[previd] = AckState(previd, self._state.peer_jid, live=False, ended=now)
+            state = self._states[previd] = AckState(previd, self._state.jids, live=False, ended=now)
             h = 0
         self._supersede(state)
         if self._context.machine.state is State.OPEN:
@@ -194,7 +194,7 @@ class StreamManagement:
         for each in self._states.values():
             if each is ours:
                 older = False
-            elif not each.is_settled and (not each.live or (older and each.peer_jid == ours.peer_jid)):
+            elif not each.is_settled and (not each.live or (older and each.jids == ours.jids)):
                 left.append(each)
         return left
 
@@ -214,7 +214,8 @@ class StreamManagement:
         if self._context.machine.state not in WRITABLE or self._state.superseded:
             return
         self._resume()
-        if self._must_answer or self._context.out:
+        out = self._context.out
+        if self._must_answer or (out and out.has_left):  # an opening carries no more than it must
             self.acknowledge()
         if self._must_ask and self._supported:
             self._must_ask, self._has_asked = False, True

@@ -44,8 +44,8 @@ class AckState:
 
     sid: str
     """The session's Jingle sid."""
-    peer_jid: str
-    """The peer's full JID in it."""
+    jids: tuple[str, str]
+    """Our own full JID in it, and the peer's."""
     handled: int = 0
     """Stanzas of the peer that were delivered."""
     sent: int = 0

@@ -29,6 +29,8 @@ class SendBuffer:
         """Pieces that were taken."""
         self._first_stanza: int | None = None
         """The number of the piece with the first stanza that waits, or None."""
+        self.has_left = False
+        """True once something was taken."""
         self.started = False
         """True once the header is written."""
 
@@ -81,6 +83,7 @@ class SendBuffer:
             room -= len(piece)
             self._size -= len(piece)
             taken.append(piece)
+            self.has_left = True
         if not self._pieces:
             self._first_stanza = None
         return b"".join(taken)

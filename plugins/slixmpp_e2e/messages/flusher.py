@@ -12,7 +12,6 @@ from slixmpp_e2e.errors import NotSent, NotSentReason
 from slixmpp_e2e.messages.queue import SendQueue
 from slixmpp_e2e.sessions.registry import SessionRegistry
 from slixmpp_e2e.xmpp import adapter
-from xmpp_e2e.errors import E2EError
 
 
 class Flusher:
@@ -84,9 +83,3 @@ class Flusher:
         cancelled, cancels it.)"""
         if self._work is not None:
             self._work.cancel()
-
-    def cancel(self, account: str) -> int:
-        """Withdraw what waits for an account. Return the number of stanzas."""
-        withdrawn: E2EError = NotSent("it was withdrawn here", NotSentReason.CANCELLED)
-        return self._queue.cancel(account, withdrawn)
-

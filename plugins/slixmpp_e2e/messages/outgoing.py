@@ -29,6 +29,7 @@ from slixmpp_e2e.messages.routing import UNREACHABLE_BACKOFF, Route, RouteCache
 from slixmpp_e2e.messages.scope import never_encrypted, only_servers_say
 from slixmpp_e2e.policy import Policy
 from slixmpp_e2e.routing_events import PlaintextSent
+from slixmpp_e2e.store.errors import StoreError
 from slixmpp_e2e.trust.peer_settings import PeerSettingsLookup
 from slixmpp_e2e.xmpp import adapter, marker, outcomes
 from slixmpp_e2e.xmpp.emitter import Emitter
@@ -224,6 +225,7 @@ class OutgoingFilter:
                 self._iqs.return_plaintext_reply(stanza)
             self._xmpp.send(stanza)  # our filter knows its route, and lets it pass
         else:
+            outcomes.begin(stanza).end(outcomes.SendState.PLAINTEXT)
             self._tell_plaintext(stanza, self._routes.known.get((own_jid, stanza["to"].full)))
             self.write(stanza)
 
@@ -239,7 +241,10 @@ class OutgoingFilter:
 
     def may_fall_back(self, item: QueuedStanza) -> bool:
         """Return whether what fails for want of a path may leave in plaintext."""
-        return self._peers.of(bare(item.to)).policy is Policy.OPPORTUNISTIC
+        try:
+            return self._peers.of(bare(item.to)).policy is Policy.OPPORTUNISTIC
+        except StoreError:
+            return False  # it fails over its path, and its sender is told
 
     def fall_back(self, item: QueuedStanza, error: E2EError) -> None:
         """Send in plaintext what has failed for want of a path, and for a while all that follows it."""

@@ -114,14 +114,17 @@ class SendQueue:
         if self._queues.waiting.get(target) or (driver := self._registry.open_with(target)) is None:
             return False
         item = QueuedStanza(stanza, own_jid, to)
+        account = to.partition("/")[0]  # as bare() says: written out, as it is done for each stanza
+        self.outstanding.begin(account)  # a handler of what follows may bring its end about
         try:
-            if not self._send_through(driver, item):
-                return False
+            if self._send_through(driver, item):
+                return True
         except LocalError as error:
+            self._end(item)
             self._senders.failed(stanza, error)
-        else:
-            self.outstanding.begin(bare(to))
-        return True
+            return True
+        self.outstanding.end(account)
+        return False
 
     def _send_through(self, driver: SessionDriver, item: QueuedStanza) -> bool:
         """Send a stanza through a session. False if it has no room now; LocalError."""
@@ -143,6 +146,7 @@ class SendQueue:
         for device in [each for each in route.in_plaintext if (item.own_jid, each) not in item.delivery]:
             item.delivery[item.own_jid, device] = Delivery.PLAINTEXT
             self._senders.copy_in_plaintext(item.stanza, device)
+        item.waits_until_open = route.opportunistic
         untried = [target for target in route.targets if target not in item.delivery]
         if untried:
             self._queue_for(item, self._routes.reachable(untried) if len(untried) > 1 else untried)
@@ -150,7 +154,6 @@ class SendQueue:
             self._settle(item, item.error)
         else:
             self._end(item)
-            outcomes.begin(item.stanza).end(outcomes.SendState.PLAINTEXT)
             self._senders.plaintext(item.stanza)
 
     def _queue_for(self, item: QueuedStanza, targets: Iterable[Target]) -> None:
@@ -160,7 +163,7 @@ class SendQueue:
     def _send_queued(self, item: QueuedStanza, driver: SessionDriver) -> bool:
         """Send a queued stanza through a session that takes stanzas; return False if it has no room now. What may yet leave in
         plaintext does not leave before the session is open: it could arrive twice."""
-        if not driver.is_open and self._senders.may_fall_back(item):
+        if item.waits_until_open and not driver.is_open:
             return False
         failure: E2EError | None = None
         try:
@@ -226,6 +229,8 @@ class SendQueue:
                     item.error = reason
                     self._left.give_up(*sent.tag)
                     given_up.append((item, reason))
+        if successor is not None:  # idle, it would not ask about what is left
+            successor.request_acknowledgement()
         for item, reason in given_up:
             self._settle(item, reason)
         waiting = self._queues.waiting.get(target)
@@ -436,7 +441,6 @@ class SendQueue:
         elif error is None:
             return
         elif error is item.error and item.may_fall_back and self._senders.may_fall_back(item):
-            outcomes.begin(item.stanza).end(outcomes.SendState.PLAINTEXT)
             self._senders.fall_back(item, error)
         else:
             self._senders.failed(item.stanza, error)

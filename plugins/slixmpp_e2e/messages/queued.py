@@ -67,6 +67,8 @@ class QueuedStanza:
     """Why it did not go to the last target that failed."""
     is_over: bool = False
     """True once its sender has been told what became of it, or has it back."""
+    waits_until_open: bool = False
+    """True if it may yet leave in plaintext, and so must not leave before the session is open: it could arrive twice."""
     is_doubted: bool = False
     """True if the session with a target failed for another reason than its path, or was open: then it never leaves in
     plaintext."""

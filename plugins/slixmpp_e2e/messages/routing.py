@@ -48,6 +48,8 @@ class Route:
     """Under ``opportunistic``, the peer's devices (full JIDs) without encryption, each of which gets a copy in plaintext."""
     why: E2EError | None = None
     """Why it is in plaintext, if the user is told of that."""
+    opportunistic: bool = False
+    """Whether the policy lets it end in plaintext, if no session comes to be."""
 
     @property
     def only(self) -> Target | None:
@@ -101,7 +103,7 @@ class Router:
                 in_plaintext = tuple(plain[:MAX_DEVICES]) if opportunistic else ()
                 reached = {device for _, device in targets}.union(in_plaintext)
                 self._tell_left_out((own_jid, account), [each for each in (*devices, *plain) if each not in reached])
-                return Route(plaintext=False, targets=targets, in_plaintext=in_plaintext)
+                return Route(False, targets, in_plaintext, opportunistic=opportunistic)
         raise _unreachable(to, advertised)
 
     def _tell_left_out(self, address: Address, devices: list[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from slixmpp.basexmpp import BaseXMPP
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
+from slixmpp_e2e.jids import bare
 from slixmpp_e2e.messages.failures import SendFailures
 from slixmpp_e2e.messages.outgoing import OutgoingFilter
 from slixmpp_e2e.messages.queue import SendQueue
@@ -57,6 +58,8 @@ class StreamChanges:
         self._rooms.forget_identities()
         if keep:
             self._kept += waiting
+            for stanza in waiting:  # whoever waits until all have met their end goes on waiting
+                self._queue.outstanding.begin(_account(stanza))
         else:
             self._queue.fail_left(error)
             self._failures.report_all(waiting, error)
@@ -69,6 +72,19 @@ class StreamChanges:
         for stanza in kept:
             if self._outgoing.filter_outgoing(stanza) is not None:
                 self._outgoing.write(stanza)
+            self._queue.outstanding.end(_account(stanza))
+
+    def cancel(self, account: str, error: E2EError) -> int:
+        """Let what is kept for the next stream, and is for this account, fail. Return the number of stanzas."""
+        cancelled = [stanza for stanza in self._kept if _account(stanza) == account]
+        self._kept = [stanza for stanza in self._kept if _account(stanza) != account]
+        self._fail_kept(cancelled, error)
+        return len(cancelled)
+
+    def _fail_kept(self, kept: list[StanzaBase], error: E2EError) -> None:
+        for stanza in kept:
+            self._queue.outstanding.end(_account(stanza))
+            self._failures.report(stanza, error)
 
     def give_up(self, error: E2EError) -> None:
         """The program goes: sessions end, and all that waits fails. So does what has yet to come to our filter, in slixmpp's
@@ -79,7 +95,7 @@ class StreamChanges:
             driver.abort_unreachable(error)
         self._queue.fail_all(error)
         kept, self._kept = self._kept, []
-        self._failures.report_all(kept, error)
+        self._fail_kept(kept, error)
 
     def on_unload(self, error: E2EError) -> None:
         """The plugin goes: what has yet to come to our filter would leave in plaintext once ours is gone."""
@@ -93,3 +109,7 @@ class StreamChanges:
 
     def _leaves_in_plaintext(self, stanza: StanzaBase) -> bool:
         return self._outgoing.filter_outgoing(stanza) is not None
+
+
+def _account(stanza: StanzaBase) -> str:
+    return bare(stanza["to"].full)

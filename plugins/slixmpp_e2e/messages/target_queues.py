@@ -111,10 +111,11 @@ class TargetQueues:
         finally:
             if self._tasks.get(target) is current_task():
                 del self._tasks[target]
+                self._failures.pop(target, None)
                 if self.waiting.get(target):
                     self._fail(target, NotSent(f"sending to {target[1]} failed", NotSentReason.ROUTE_UNKNOWN))
-                for kept in (self.waiting, self._failures):
-                    kept.pop(target, None)
+                else:  # what a handler of a failure sends anew stays
+                    self.waiting.pop(target, None)
 
     def _is_needed(self, target: Target) -> bool:
         return bool(self.waiting.get(target)) or target in self._left

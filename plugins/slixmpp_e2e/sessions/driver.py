@@ -226,6 +226,14 @@ class SessionDriver:
         self.core.bytestream_failed(error, self._now)
         self._schedule()
 
+    def refuse(self, event: DriverEvent, error: E2EError) -> None:
+        """End because what an event says could not be dealt with. A stanza is dropped, and all that follow: the peer does not
+        hear that they arrived."""
+        self._refused = True
+        if isinstance(event, events.StanzaReceived):
+            self.core.uncount_stanza()
+        self.abort(error)
+
     def abort_unreachable(self, error: E2EError) -> None:
         """End at once: the path to the peer is gone. So nothing more can be said, and the store is not waited for."""
         if not self._released:

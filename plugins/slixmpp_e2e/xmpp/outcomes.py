@@ -109,7 +109,7 @@ _PLAINTEXT.end(SendState.PLAINTEXT)
 def note_plaintext(stanza: StanzaBase) -> None:
     """A stanza leaves in plaintext."""
     outcome = of(stanza)
-    if outcome is not None and outcome.done is not None and not outcome.is_final:
+    if outcome is not None and not outcome.is_final:
         outcome.end(SendState.PLAINTEXT)
     else:
         setattr(stanza, _ATTRIBUTE, _PLAINTEXT)

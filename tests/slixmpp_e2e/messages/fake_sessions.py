@@ -97,6 +97,9 @@ class FakeDriver(SessionDriver):
             asyncio.get_running_loop().call_soon(self.acknowledge)
         return sent
 
+    def request_acknowledgement(self) -> None:
+        """They say nothing by themselves."""
+
     def acknowledge(self, count: int | None = None) -> None:
         """The peer acknowledges the first stanzas, or all."""
         acknowledged = self.core.unacknowledged[:count]

@@ -229,14 +229,14 @@ def asks_nothing(conversation: Conversation) -> None:
 def test_a_session_id_is_used_once() -> None:
     """A server could give a new session an old one's, before anything has proved who is there."""
     resumptions = Resumptions()
-    state = AckState("sid", BOB)
+    state = AckState("sid", (ALICE, BOB))
     state.add(SentStanza(b"x", None, 1))
     resumptions.begin(NOBODY_ELSE, state, 0.0)
     with pytest.raises(SessionCancelled, match="a session with this id"):
-        resumptions.begin(NOBODY_ELSE, AckState("sid", BOB), 0.0)
+        resumptions.begin(NOBODY_ELSE, AckState("sid", (ALICE, BOB)), 0.0)
     resumptions.end(NOBODY_ELSE, state, 0.0)
     with pytest.raises(SessionCancelled):
-        resumptions.begin(NOBODY_ELSE, AckState("sid", BOB), 0.0)
+        resumptions.begin(NOBODY_ELSE, AckState("sid", (ALICE, BOB)), 0.0)
     assert resumptions.memory == 1
 
 
@@ -245,7 +245,7 @@ def test_a_session_id_is_used_once() -> None:
 
 def ended(resumptions: Resumptions, sid: str, now: float = 0.0, *, handled: int = 1, left: int = 0) -> AckState:
     """A session that is over."""
-    state = AckState(sid, BOB)
+    state = AckState(sid, (ALICE, BOB))
     resumptions.begin(NOBODY_ELSE, state, now)
     state.handled = handled
     for _ in range(left):
@@ -256,7 +256,7 @@ def ended(resumptions: Resumptions, sid: str, now: float = 0.0, *, handled: int 
 
 def kept(resumptions: Resumptions, now: float = 0.0) -> set[str]:
     """The sids that a new session finds."""
-    state = AckState("new", BOB)
+    state = AckState("new", (ALICE, BOB))
     found = set(resumptions.begin(NOBODY_ELSE, state, now)) - {"new"}
     resumptions.end(NOBODY_ELSE, state, now)
     return found
@@ -276,9 +276,9 @@ def test_the_oldest_go_first() -> None:
     resumptions = Resumptions()
     ended(resumptions, "left", left=1, handled=0)
     ended(resumptions, "oldest")
-    now = AckState("now", BOB)
+    now = AckState("now", (ALICE, BOB))
     states = resumptions.begin(NOBODY_ELSE, now, 0.0)
-    states["asked"] = AckState("asked", BOB, live=False, superseded=True)
+    states["asked"] = AckState("asked", (ALICE, BOB), live=False, superseded=True)
     for number in range(STATES_PER_LINK - 4):
         ended(resumptions, str(number))
     assert len(kept(resumptions)) == STATES_PER_LINK - 1
@@ -313,7 +313,7 @@ def test_pairs_of_keys_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         return Link(ALICE, name, NOBODY_ELSE.own_key, NOBODY_ELSE.peer_key)
 
     for name in ("left", "live", "third", "fourth", "fifth"):
-        state = AckState("sid", BOB)
+        state = AckState("sid", (ALICE, BOB))
         resumptions.begin(link(name), state, 0.0)
         state.handled = 1
         if name == "left":
@@ -322,5 +322,5 @@ def test_pairs_of_keys_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
             resumptions.end(link(name), state, 0.0)
     assert [each.peer_account for each in resumptions._states] == ["left", "live", "fifth"]
     for name in ("sixth", "seventh"):
-        resumptions.begin(link(name), AckState("sid", BOB), 0.0)
+        resumptions.begin(link(name), AckState("sid", (ALICE, BOB)), 0.0)
     assert [each.peer_account for each in resumptions._states] == ["left", "live", "sixth", "seventh"]

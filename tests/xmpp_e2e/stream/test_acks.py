@@ -13,7 +13,7 @@ from xmpp_e2e.stream.acks import AckState, SentStanza
 
 def sent(count: int) -> tuple[AckState, list[SentStanza]]:
     """A session in which so many stanzas were sent, of 10 bytes each."""
-    state = AckState("sid", "bob@b.test/desk")
+    state = AckState("sid", ("alice@a.test/phone", "bob@b.test/desk"))
     stanzas = [SentStanza(bytes(10), number, 10) for number in range(1, count + 1)]
     for stanza in stanzas:
         state.add(stanza)
