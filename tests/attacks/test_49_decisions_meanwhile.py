@@ -18,7 +18,7 @@ from slixmpp import ClientXMPP
 from slixmpp_e2e import E2E
 from slixmpp_e2e.store import StoreError, StoreReason
 from tests.attacks.test_held_store import held
-from tests.slixmpp_e2e.env import ALICE, BOB, PATIENCE, Env, Events, e2e, turns, until
+from tests.slixmpp_e2e.env import ALICE, BOB, PATIENCE, Env, Events, e2e, jingle, turns, until
 from tests.slixmpp_e2e.store.expect import never
 from xmpp_e2e.types import Fingerprint
 
@@ -91,6 +91,7 @@ class Scene:
             await turns()
             self.says()
             await waits(self.bob, self.alice)
+            self.env.hold(jingle("session-initiate"))  # what was not acknowledged would come in the next session
             go()
             await until(deciding)
         await self.settle()
@@ -312,6 +313,7 @@ async def test_another_process_holds_the_store_for_too_long(env: Env, terms: dic
         [driver] = e2e(it.bob)._client.registry
         storing = driver._gate._storing
         assert storing is not None
+        env.hold(jingle("session-initiate"))
         await asyncio.wait([storing])
         release()
     await it.assert_refused()

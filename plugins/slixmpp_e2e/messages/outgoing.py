@@ -66,6 +66,8 @@ class OutgoingFilter:
     ) -> None:
         self._xmpp, self._channel, self._rooms, self._iqs = xmpp, channel, rooms, iqs
         self._peers, self._routes, self._failures, self._emitter = peers, routes, failures, emitter
+        self._requeued: dict[int, StanzaBase] = {}
+        """What has waited and goes through slixmpp's queue once more: what follows to the same address must stay behind it."""
         self._at_others: dict[int, ReferenceType[StanzaBase]] = {}
         """What other plugins' filters have now, by id(): they may take their time."""
 
@@ -89,6 +91,11 @@ class OutgoingFilter:
         self._at_others.pop(id(stanza), None)
         if not isinstance(stanza, Message | Iq | Presence):
             return stanza
+        if self._requeued and self._requeued.pop(id(stanza), None) is None:
+            to = stanza.xml.get("to")
+            if any(each.xml.get("to") == to for each in self._requeued.values()):
+                self._requeue(stanza)
+                return None
         marker.strip(stanza)
         if isinstance(stanza, Presence):
             self._rooms.note_entry(stanza)
@@ -223,11 +230,15 @@ class OutgoingFilter:
         if self._channel.paused or adapter.has_sce_filter(self._xmpp):
             if isinstance(stanza, Iq):
                 self._iqs.return_plaintext_reply(stanza)
-            self._xmpp.send(stanza)  # our filter knows its route, and lets it pass
+            self._requeue(stanza)  # our filter knows its route, and lets it pass
         else:
             outcomes.begin(stanza).end(outcomes.SendState.PLAINTEXT)
             self._tell_plaintext(stanza, self._routes.known.get((own_jid, stanza["to"].full)))
             self.write(stanza)
+
+    def _requeue(self, stanza: StanzaBase) -> None:
+        self._requeued[id(stanza)] = stanza
+        self._xmpp.send(stanza)
 
     def copy_in_plaintext(self, stanza: StanzaBase, device: str) -> None:
         """Send a copy to one device that has no encryption. The servers shall not copy it in turn to those that have."""

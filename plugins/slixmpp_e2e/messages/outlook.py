@@ -125,9 +125,10 @@ class Outlooks:
         return able, unable
 
     def _online(self, own_jid: str, to: str) -> list[str]:
+        online = self._presence.known_online(bare(own_jid), bare(to))
         if JID(to).resource:
-            return [to]
-        online = self._presence.known_online(bare(own_jid), to)
+            is_open = self._registry.open_with((own_jid, to)) is not None
+            return [to] if is_open or to in online else []
         connected = [driver.peer for driver in self._registry.of(to) if driver.is_open and driver.own_jid == own_jid]
         every = {**online, **{peer: 0 for peer in connected if peer not in online}}
         return [peer for peer, priority in every.items() if priority >= 0 and peer != own_jid]

@@ -154,7 +154,7 @@ async def test_the_counts_agree_with_the_servers(env: Env, order: str) -> None:
 
 
 async def test_without_a_resumption_sessions_end_and_held_stanzas_fail(env: Env) -> None:
-    alice, bob = await env.pair()
+    alice, bob = await env.pair(queue_on_new_stream="fail")
     ours, theirs = await env.session(alice, bob)
     carol = await env.client("carol@localhost/c", policy="require")
     ended, failed = Events(bob, "e2e_session_closed"), Events(bob, "e2e_send_failed")
