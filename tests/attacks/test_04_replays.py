@@ -199,7 +199,8 @@ async def test_a_recording_is_played_to_the_same_client(env: Env, still: str) ->
     assert len(recorder.taken) >= 3
     recorder.replay()
     await env.settle(alice, bob)
-    assert len(heard) == len(started) == 0
+    assert len(heard) == 0  # a block that came twice ends the session; if the message was not acknowledged, another asks for it
+    assert len(started) <= (still == "open")
     alice.send_message(mto=BOB, mbody="and then", mtype="chat")
     assert await heard.bodies(1) == ["and then"]
     assert env.in_clear(SECRET, "and then") == []
