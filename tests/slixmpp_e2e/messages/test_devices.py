@@ -191,7 +191,7 @@ async def test_a_new_device_of_a_peer_with_one(env: Env, verified: bool, change:
         assert message["body"] == f"message number {number}"
     ours = next(session for session in e2e(alice).sessions() if session.peer == ONE)
     assert ours.assurance >= Assurance.VOUCHED
-    while ours.unacknowledged:  # the pin ends this session
+    while ours.unacknowledged:  # noqa: ASYNC110 - no event tells it; the pin ends this session
         await asyncio.sleep(0.01)
     report = await changed.take()
     assert report.fingerprint == e2e(two).fingerprint
