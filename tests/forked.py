@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import get_context
@@ -53,6 +54,7 @@ def script(words: Sequence[str]) -> None:
 
 
 def _begin(run: Run, words: Sequence[str], ends: Sequence[Connection], environment: Mapping[str, str], folder: Path) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell ignores for what runs in its background
     for number, end in enumerate(ends):
         os.dup2(end.fileno(), number)
         end.close()

@@ -17,6 +17,11 @@ END_SECONDS = 120.0
 """Timeout of the end of a program. It takes a second, and more under Debian's limits."""
 
 
+def hear_interrupts() -> None:
+    """Let a program hear SIGINT, also where a shell has started the scenes in its background, which ignores it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Program:
     """A program that runs."""
 
@@ -57,6 +62,7 @@ async def running(harness: Harness, store: str, program: Path, *words: str, **en
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        preexec_fn=hear_interrupts,
     )
     try:
         yield Program(process)

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from interop.programs import hear_interrupts
 from tests.forked import Forked, Run
 from xmpp_e2e_cli import secret_input
 from xmpp_e2e_cli.__main__ import main
@@ -211,7 +212,13 @@ class People:
         if alone:
             command = [sys.executable, "-m", "xmpp_e2e_cli", *words]
             child = await asyncio.create_subprocess_exec(
-                *command, stdin=read, stdout=own_out, stderr=own_err, cwd=self._home, env=surroundings
+                *command,
+                stdin=read,
+                stdout=own_out,
+                stderr=own_err,
+                cwd=self._home,
+                env=surroundings,
+                preexec_fn=hear_interrupts,
             )
             process = Process(child.pid, child.wait, out, err)
         else:

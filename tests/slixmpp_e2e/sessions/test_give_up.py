@@ -45,7 +45,8 @@ async def test_a_session_that_gives_up_while_it_is_stored_ends_for_all(env: Env)
         driver.give_up_memory(error)  # it ends, when that can be said
         assert not driver._released
         driver.give_up_memory(error)  # there is still too much: at once
-        assert heard == [(events.StanzasAcknowledged, False), (events.SessionFailed, True), (SessionReleased, True)]
+        ends = [each for each in heard if each[0] is not events.StanzasAcknowledged]
+        assert ends == [(events.SessionFailed, True), (SessionReleased, True)]
         await turns()
         assert len(delivered) == len(ended) == 1
     assert driver.memory == 0
