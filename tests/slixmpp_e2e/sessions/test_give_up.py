@@ -31,7 +31,7 @@ async def test_a_session_that_gives_up_while_it_is_stored_ends_for_all(env: Env)
     """Whoever sent something and whoever waits hears of it, once, and before it is released."""
     alice, bob = await env.pair()
     e2e(alice)._store.record_e2e_use(JID(BOB).bare, 1.0)
-    delivered, ended = Events(alice, "e2e_delivered"), Events(alice, "e2e_session_failed")
+    failed, ended = Events(alice, "e2e_send_failed"), Events(alice, "e2e_session_failed")
     error, heard = MemoryExceeded("bob@localhost", 2, 1), list[Any]()
     with held(alice):
         driver = await stored_session(env, alice, bob)
@@ -48,13 +48,13 @@ async def test_a_session_that_gives_up_while_it_is_stored_ends_for_all(env: Env)
         ends = [each for each in heard if each[0] is not events.StanzasAcknowledged]
         assert ends == [(events.SessionFailed, True), (SessionReleased, True)]
         await turns()
-        assert len(delivered) == len(ended) == 1
+        assert len(failed) == len(ended) == 1
     assert driver.memory == 0
     assert driver not in e2e(alice)._client.memory._shares
     assert await until(driver.closed) is error
     await env.settle(alice, bob)
-    assert len(delivered) == len(ended) == 1
-    assert (await delivered.take()).stanza["body"] == "early"
+    assert len(failed) == len(ended) == 1
+    assert (await failed.take()).stanza["body"] == "early"
     assert not e2e(alice)._client.queue.outstanding
 
 
