@@ -219,7 +219,7 @@ class StreamManagement:
             self.acknowledge()
         if self._must_ask and self._supported:
             self._must_ask, self._has_asked = False, True
-            self._context.out.element(acks.build_request())
+            out.element(acks.build_request())
 
     def acknowledge(self) -> None:
         """Acknowledge all that has come, if the peer has asked or does not know it yet."""

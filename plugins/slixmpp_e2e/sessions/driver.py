@@ -175,11 +175,6 @@ class SessionDriver:
         return self.authenticating.done() and not self.authenticating.cancelled() and self.authenticating.exception() is None
 
     @property
-    def has_opened(self) -> bool:
-        """True once stanzas have flowed, also when it is over."""
-        return self.opened.done() and self.opened.exception() is None
-
-    @property
     def is_writable(self) -> bool:
         """True while stanzas may be sent, though they fail if the peer refuses our key before the session is open."""
         return self.core.state in WRITABLE
