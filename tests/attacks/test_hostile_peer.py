@@ -31,7 +31,7 @@ WORDS: dict[str, bytes] = {
     FAREWELL: b"</stream:stream>",
     SPACE: b" \n\t",
     "abort": b"<abort xmlns='urn:x-xmpp-e2e:auth:0'/>",
-    "step": b"<step xmlns='urn:x-xmpp-e2e:auth:0' method='psk'>AAAA</step>",
+    "step": b"<step xmlns='urn:x-xmpp-e2e:auth:0' method='psk'><x/></step>",  # a good one may be a question, and is answered
     "stream error": b"<stream:error><gone xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>",
     "empty error": b"<stream:error/>",
     "comment": b"<!-- -->",

@@ -108,7 +108,7 @@ async def test_nothing_stays_of_a_session_that_is_over(env: Env) -> None:
     assert list(client.registry) == [first._driver]
     assert len(client._channel._pending) <= 2 * FIRST_WINDOW
     gc.collect()
-    drivers = [thing for thing in gc.get_objects() if type(thing) is SessionDriver and thing._iqs is client._channel]
+    drivers = [thing for thing in gc.get_objects() if type(thing) is SessionDriver and thing._wire._iqs is client._channel]
     assert drivers == [first._driver]
 
 

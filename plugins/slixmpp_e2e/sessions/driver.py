@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,16 +11,15 @@ from xml.etree.ElementTree import Element
 
 from slixmpp import Iq
 
-from slixmpp_e2e.errors import MemoryExceeded, OwnServerSilent, SharedKey
+from slixmpp_e2e.errors import MemoryExceeded, SharedKey
 from slixmpp_e2e.jids import bare
-from slixmpp_e2e.sessions.clock import SessionClock
 from slixmpp_e2e.sessions.memory import MemoryBudget
-from slixmpp_e2e.sessions.stall import STALL_SECONDS, Path, StallDetector
+from slixmpp_e2e.sessions.stall import STALL_SECONDS
 from slixmpp_e2e.sessions.store_gate import STORED, StoreGate
+from slixmpp_e2e.sessions.wire import SessionWire
 from slixmpp_e2e.store import StoreError
 from slixmpp_e2e.trust.peer_settings import PeerSettings
-from slixmpp_e2e.xmpp.ibb import IBBTransport
-from slixmpp_e2e.xmpp.iq_channel import IqChannel, Refusal
+from slixmpp_e2e.xmpp.iq_channel import IqChannel
 from slixmpp_e2e.xmpp.namespaces import of_client
 from xmpp_e2e import events
 from xmpp_e2e.authenticate.base import Prompt
@@ -29,11 +27,11 @@ from xmpp_e2e.authenticate.sas_text import SasForm
 from xmpp_e2e.errors import BytestreamFailed, Code, E2EError, SendBufferFull
 from xmpp_e2e.negotiate.jingle import Reason
 from xmpp_e2e.session import Session
-from xmpp_e2e.states import FAREWELL, HELLOS_CHECKED_OR_OPEN, NOT_YET_OPEN, WRITABLE, State
+from xmpp_e2e.states import HELLOS_CHECKED_OR_OPEN, WRITABLE, State
 from xmpp_e2e.stream import NS_CLIENT
 from xmpp_e2e.stream.acks import SentStanza
 from xmpp_e2e.tls.rotation import Rotation
-from xmpp_e2e.types import Assurance, Fingerprint, KnownKeys, Role
+from xmpp_e2e.types import Assurance, Fingerprint, KnownKeys
 
 _CLIENT = f"{{{NS_CLIENT}}}"
 
@@ -56,8 +54,6 @@ class AssuranceChanged:
     now: Assurance
 
 
-LOOK_SECONDS = 1.0
-"""How often a session whose clock stands still looks whether our own server has read what it said."""
 UNTOLD_OF_REFUSED = (events.SessionOpened, events.StanzaReceived, events.KeyVerified, events.KeyRotated)
 """What nobody hears of any more once the key that says it was refused, or could not be stored."""
 
@@ -102,8 +98,6 @@ class SessionDriver:
         """(own full JID, peer's full JID)"""
         self.tls: events.TLSEstablished | None = None
         """What TLS agreed on, once it is up."""
-        self.offers_crossed = False
-        """True once an offer of the peer's has come while ours was pending."""
         self.discarded = False
         """True once our offer gave way to the peer's own (tie-break), or to another try of ours."""
         self.authenticating: asyncio.Future[None] = loop.create_future()
@@ -114,15 +108,11 @@ class SessionDriver:
         """Done when it is over; None if it ended by farewells on both sides."""
         for future in (self.authenticating, self.opened):
             future.add_done_callback(_retrieve)
-        self._iqs, self._loop, self._clock = iqs, loop, SessionClock(loop)
+        self._loop = loop
         self._store_event, self._emit = store_event, on_session_event
         self._budget = budget or MemoryBudget(lambda account: True)
-        self._transport: IBBTransport | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._stall = StallDetector(loop, self._path, self._on_stall, stall_seconds)
-        self._stall_seconds = stall_seconds
+        self._wire = SessionWire(core, iqs, loop, self, self.process, self.abort, stall_seconds)
         self._pending: asyncio.Handle | None = None
-        self._jingle: deque[Element] = deque()
         self._waiting: list[asyncio.Future[None]] = []
         self._released = False
         self._charged = 0
@@ -186,12 +176,21 @@ class SessionDriver:
             return 0
         held = self._gate.held_bytes
         owed = self.owed_memory if self.state is not State.CLOSED else 0  # nothing is answered any more
-        return held + self.core.memory + owed + (self._transport.backlog if self._transport is not None else 0)
+        return held + self.core.memory + owed + self._wire.backlog
 
     @property
     def acknowledged_bytes(self) -> int:
         """Bytes that the bytestream has carried to the peer so far: they have answered for these."""
-        return self._transport.answered if self._transport is not None else 0
+        return self._wire.answered
+
+    @property
+    def offers_crossed(self) -> bool:
+        """True once an offer of the peer's has come while ours was pending."""
+        return self._wire.offers_crossed
+
+    def note_crossing(self) -> None:
+        """An offer of the peer's has come while ours is pending: it is decided which of the two gives way."""
+        self._wire.offers_crossed = True
 
     # --- actions ---------------------------------------------------------------------------------------------------
 
@@ -339,22 +338,14 @@ class SessionDriver:
 
     def receive_ibb(self, request: Iq, payload: Element) -> None:
         """Take an IBB stanza for this session."""
-        assert self._transport is not None
-        opens = self.state is State.CONNECTING
         try:
             if self._gate.hold(request, payload):
                 self._schedule()  # it counts as held memory
                 return
-            data = self._transport.receive(request, payload)
+            self._wire.receive(request, payload)
         except BytestreamFailed as error:
             self.abort(error)
             return
-        if opens:
-            self.core.bytestream_ready(self._now)
-        if data:
-            self.core.receive_data(data, self._now)
-        if self._transport.ended:
-            self.core.receive_data(b"", self._now)
         self.process()
 
     def process(self) -> None:
@@ -366,7 +357,7 @@ class SessionDriver:
 
     @property
     def _now(self) -> float:
-        return self._clock.now
+        return self._wire.now
 
     def _schedule(self) -> None:
         if self._pending is None and not self._released:
@@ -381,13 +372,12 @@ class SessionDriver:
         self._dispatch()
         if self._released:
             return
-        if not self._gate.is_closed and self._move():
+        if not self._gate.is_closed and self._wire.move():
             self._wake()
         if self._dispatch():
             self._schedule()
-        self._watch()
-        all_said = not self._jingle and (self._transport is None or self._transport.drained)
-        if not self._gate.is_closed and self.state is State.CLOSED and all_said:
+        self._wire.watch()
+        if not self._gate.is_closed and self.state is State.CLOSED and self._wire.all_said:
             self._release()
 
     def _dispatch(self) -> bool:
@@ -468,9 +458,7 @@ class SessionDriver:
     def _handle(self, event: events.Event) -> None:
         match event:
             case events.TransportAgreed(sid, block_size):
-                self._transport = IBBTransport(self._iqs, self.role, self.own_jid, self.peer, sid, block_size, self.process)
-                if self.role is Role.INITIATOR:
-                    self.core.bytestream_ready(self._now)
+                self._wire.connect(sid, block_size)
             case events.TLSEstablished():
                 self.tls = event
             case events.SessionOpened():
@@ -491,87 +479,14 @@ class SessionDriver:
             if not future.done():
                 future.set_result(None)
 
-    # --- bytes and signalling --------------------------------------------------------------------------------------
-
-    def _move(self) -> bool:
-        """Send bytes, then the signalling that follows them. Return whether bytes left, so that there may be room."""
-        moved = False
-        transport = self._transport
-        if transport is not None:
-            if transport.broken is not None:
-                self.core.bytestream_failed(transport.broken, self._now)
-            while transport.has_room and (data := self.core.data_to_send()):
-                transport.send(data)
-                moved = True
-            transport.flush()
-        self._jingle.extend(self.core.jingle_to_send())
-        while self._jingle and (transport is None or transport.drained):
-            self._iqs.request(self.own_jid, self.peer, self._jingle.popleft(), self._on_jingle_reply, self)
-        return moved
-
-    def _on_jingle_reply(self, condition: Refusal | None) -> None:
-        if condition == "conflict" and self.state is State.OFFER_SENT and not self.offers_crossed:
-            return  # tie-break: the peer's own offer is on its way; ours gives way to it, or ends at its deadline
-        if condition is not None:
-            self.core.receive_jingle_error(condition, self._now, try_again=condition.may_pass)
-            self.process()
-
-    def _watch(self) -> None:
-        """Set the timers: the core's deadline, and whether the path still answers."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        waits = self._waits_for_own_server
-        if waits and self._iqs.silence >= self._stall_seconds:
-            self.abort(OwnServerSilent(self._iqs.silence))
-        # a farewell is late when the peer has everything and does not answer; until then it is for the stall detector
-        unfinished = self.state in FAREWELL and self._transport is not None and not self._transport.drained
-        self._clock.stand_still(unfinished or waits)
-        due = self.core.timer()
-        when = self._clock.on_loop(due) if due is not None else None
-        if when is not None:
-            self._timer = self._loop.call_at(when, self._on_deadline)
-        elif due is not None and not unfinished:
-            self._timer = self._loop.call_at(self._loop.time() + LOOK_SECONDS, self._watch)
-        if self._transport is not None:
-            self._stall.update()
-
-    @property
-    def _waits_for_own_server(self) -> bool:
-        """True if the peer cannot answer yet: what we say to open the session waits here, or our server has not read it."""
-        iqs, transport = self._iqs, self._transport
-        return self.core.state in NOT_YET_OPEN and (iqs.is_unread(self) or (transport is not None and iqs.is_unread(transport)))
-
-    def _on_deadline(self) -> None:
-        self.core.handle_timer(self._now)
-        self.process()
-
-    def _path(self) -> Path | None:
-        if (transport := self._transport) is None or transport.drained:
-            return None
-        iqs = self._iqs
-        return Path(
-            transport.backlog, transport.answered, transport.replies, transport.oldest, iqs.newest_answered, iqs.replies
-        )
-
-    def _on_stall(self, what: str) -> None:
-        assert self._transport is not None
-        silence = self._iqs.silence
-        self._transport.broken = OwnServerSilent(silence) if silence >= self._stall_seconds else BytestreamFailed(what)
-        self._schedule()
-
     def _release(self) -> None:
         self._released = True
         self._gate.drop()
         self.core.free()
-        for handle in (self._timer, self._pending):
-            if handle is not None:
-                handle.cancel()
-        self._stall.stop()
+        if self._pending is not None:
+            self._pending.cancel()
         self._wake()
-        self._iqs.forget_requests(self)
-        if self._transport is not None:
-            self._transport.abandon()
+        self._wire.stop()
         self._budget.remove(self)
         self._emit(self, SessionReleased())
 

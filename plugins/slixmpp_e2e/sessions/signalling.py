@@ -144,5 +144,5 @@ class Signalling:
         ours = self._registry.offered(key[:2])
         if ours is None or ours.offers_crossed:
             return False
-        ours.offers_crossed = True
+        ours.note_crossing()
         return True

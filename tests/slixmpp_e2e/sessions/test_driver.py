@@ -13,8 +13,9 @@ import pytest
 from slixmpp import Iq
 
 from slixmpp_e2e.errors import OwnServerSilent
-from slixmpp_e2e.sessions.driver import LOOK_SECONDS, DriverEvent, SessionDriver, SessionReleased
+from slixmpp_e2e.sessions.driver import DriverEvent, SessionDriver, SessionReleased
 from slixmpp_e2e.sessions.stall import STALL_SECONDS
+from slixmpp_e2e.sessions.wire import LOOK_SECONDS
 from slixmpp_e2e.xmpp.iq_channel import OnReply, Refusal
 from tests.pair import ALICE, BOB, Side, config, message
 from xmpp_e2e import events
@@ -393,7 +394,8 @@ async def test_any_other_refusal_of_an_offer_ends_the_session_at_once(harness: H
     capture_replies(harness, replies.append)
     harness.driver.offer()
     harness.loop.pass_time(0)
-    harness.driver.offers_crossed = case == "their offer has come"
+    if case == "their offer has come":
+        harness.driver.note_crossing()
     if case == "accepted":
         harness.driver.core._machine.state = State.CONNECTING
     replies[0](Refusal("conflict" if case != "no conflict" else "service-unavailable"))

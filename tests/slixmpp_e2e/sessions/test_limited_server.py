@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from slixmpp_e2e.sessions.admission import check
-from slixmpp_e2e.sessions.driver import SessionDriver
+from slixmpp_e2e.sessions.wire import SessionWire
 from slixmpp_e2e.xmpp.send_window import SendWindow
 from tests.slixmpp_e2e.env import ALICE, BOB, BOTS, Env, Events, until
 from xmpp_e2e.errors import PeerBusy, Timeout
@@ -46,7 +46,7 @@ async def test_fifty_first_messages_at_once(env: Env) -> None:
 async def test_control_without_turns_deadlines_pass_while_offers_wait(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
     """Control: all that is said leaves at once, and the clock runs."""
     monkeypatch.setattr(SendWindow, "has_room", True)
-    monkeypatch.setattr(SessionDriver, "_waits_for_own_server", False)
+    monkeypatch.setattr(SessionWire, "_waits_for_own_server", False)
     _, _, failed = await crowd(env, **HASTY)
     assert isinstance((await failed.take()).error, Timeout | PeerBusy)
 
