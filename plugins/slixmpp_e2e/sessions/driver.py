@@ -13,6 +13,7 @@ from slixmpp import Iq
 
 from slixmpp_e2e.errors import MemoryExceeded, SharedKey
 from slixmpp_e2e.jids import bare
+from slixmpp_e2e.sessions.clock import SessionClock
 from slixmpp_e2e.sessions.memory import MemoryBudget
 from slixmpp_e2e.sessions.stall import STALL_SECONDS
 from slixmpp_e2e.sessions.store_gate import STORED, StoreGate
@@ -108,10 +109,10 @@ class SessionDriver:
         """Done when it is over; None if it ended by farewells on both sides."""
         for future in (self.authenticating, self.opened):
             future.add_done_callback(_retrieve)
-        self._loop = loop
+        self._loop, self._clock = loop, SessionClock(loop)
         self._store_event, self._emit = store_event, on_session_event
         self._budget = budget or MemoryBudget(lambda account: True)
-        self._wire = SessionWire(core, iqs, loop, self, self.process, self.abort, stall_seconds)
+        self._wire = SessionWire(core, iqs, loop, self._clock, self, self.process, self.abort, stall_seconds)
         self._pending: asyncio.Handle | None = None
         self._waiting: list[asyncio.Future[None]] = []
         self._released = False
@@ -357,7 +358,7 @@ class SessionDriver:
 
     @property
     def _now(self) -> float:
-        return self._wire.now
+        return self._clock.now
 
     def _schedule(self) -> None:
         if self._pending is None and not self._released:

@@ -31,28 +31,25 @@ class SessionWire:
         core: Session,
         iqs: IqChannel,
         loop: asyncio.AbstractEventLoop,
+        clock: SessionClock,
         owner: object,
         on_change: Callable[[], None],
         abort: Callable[[E2EError], None],
         stall_seconds: float,
     ) -> None:
-        """``owner`` is whose turn it is when our iqs leave. ``on_change`` is called when the core has been told something;
+        """``clock``: that of the session, which stands still while what we say waits for our own server.
+
+        ``owner`` is whose turn it is when our iqs leave. ``on_change`` is called when the core has been told something;
         ``abort`` ends the session. ``stall_seconds``: after how long a path that does not move is dead."""
-        self._core, self._iqs, self._loop, self._owner = core, iqs, loop, owner
+        self._core, self._iqs, self._loop, self._clock, self._owner = core, iqs, loop, clock, owner
         self._own_jid, self._peer = core.config.own_jid, core.config.peer_jid
         self._on_change, self._abort, self._stall_seconds = on_change, abort, stall_seconds
         self._transport: IBBTransport | None = None
         self._jingle: deque[Element] = deque()
-        self._clock = SessionClock(loop)
         self._timer: asyncio.TimerHandle | None = None
         self._stall = StallDetector(loop, self._path, self._on_stall, stall_seconds)
         self.offers_crossed = False
         """True once an offer of the peer's has come while ours was pending."""
-
-    @property
-    def now(self) -> float:
-        """The time of the session, which stands still while what we say waits for our own server."""
-        return self._clock.now
 
     @property
     def backlog(self) -> int:
@@ -74,7 +71,7 @@ class SessionWire:
         role = self._core.role
         self._transport = IBBTransport(self._iqs, role, self._own_jid, self._peer, sid, block_size, self._on_change)
         if role is Role.INITIATOR:
-            self._core.bytestream_ready(self.now)
+            self._core.bytestream_ready(self._clock.now)
 
     def receive(self, request: Iq, payload: Element) -> None:
         """Hand the core what an IBB stanza brings. BytestreamFailed."""
@@ -82,11 +79,11 @@ class SessionWire:
         opens = self._core.state is State.CONNECTING
         data = self._transport.receive(request, payload)
         if opens:
-            self._core.bytestream_ready(self.now)
+            self._core.bytestream_ready(self._clock.now)
         if data:
-            self._core.receive_data(data, self.now)
+            self._core.receive_data(data, self._clock.now)
         if self._transport.ended:
-            self._core.receive_data(b"", self.now)
+            self._core.receive_data(b"", self._clock.now)
 
     def move(self) -> bool:
         """Send bytes, then the signalling that follows them. Return whether bytes left, so that there may be room."""
@@ -94,7 +91,7 @@ class SessionWire:
         transport = self._transport
         if transport is not None:
             if transport.broken is not None:
-                self._core.bytestream_failed(transport.broken, self.now)
+                self._core.bytestream_failed(transport.broken, self._clock.now)
             while transport.has_room and (data := self._core.data_to_send()):
                 transport.send(data)
                 moved = True
@@ -147,11 +144,11 @@ class SessionWire:
         if condition == "conflict" and self._core.state is State.OFFER_SENT and not self.offers_crossed:
             return  # tie-break: the peer's own offer is on its way; ours gives way to it, or ends at its deadline
         if condition is not None:
-            self._core.receive_jingle_error(condition, self.now, try_again=condition.may_pass)
+            self._core.receive_jingle_error(condition, self._clock.now, try_again=condition.may_pass)
             self._on_change()
 
     def _on_deadline(self) -> None:
-        self._core.handle_timer(self.now)
+        self._core.handle_timer(self._clock.now)
         self._on_change()
 
     def _path(self) -> Path | None:
