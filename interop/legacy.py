@@ -27,7 +27,7 @@ for _part in (Privilege, Perm, PrivilegedIq, NameSpace):
     _part.namespace = os.environ["PRIVILEGE_NAMESPACE"]
 
 
-class Gateway(BaseGateway):  # type: ignore[type-arg]
+class Gateway(BaseGateway):
     """The component."""
 
     COMPONENT_NAME = "Legacy"
@@ -44,7 +44,7 @@ class Gateway(BaseGateway):  # type: ignore[type-arg]
         """Let everybody in."""
 
 
-class Session(BaseSession):  # type: ignore[type-arg]
+class Session(BaseSession):
     """A user on the legacy network."""
 
     async def login(self) -> str:
@@ -80,7 +80,7 @@ class Contact(LegacyContact):
         """Take note."""
 
 
-class Roster(LegacyRoster):  # type: ignore[type-arg]
+class Roster(LegacyRoster):
     """Whom a user knows there."""
 
     async def jid_username_to_legacy_id(self, jid_username: str) -> str:
@@ -94,7 +94,7 @@ class Roster(LegacyRoster):  # type: ignore[type-arg]
         yield await self.by_legacy_id(PERSON)
 
 
-class Group(LegacyMUC):  # type: ignore[type-arg]
+class Group(LegacyMUC):
     """The garden."""
 
     async def update_info(self) -> None:
@@ -121,11 +121,11 @@ class Group(LegacyMUC):  # type: ignore[type-arg]
         """Take note."""
 
 
-class Participant(LegacyParticipant):  # type: ignore[type-arg]
+class Participant(LegacyParticipant):
     """Somebody in the garden."""
 
 
-class Bookmarks(LegacyBookmarks):  # type: ignore[type-arg]
+class Bookmarks(LegacyBookmarks):
     """The groups of a user."""
 
     async def jid_username_to_legacy_id(self, username: str) -> str:
