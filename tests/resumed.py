@@ -8,7 +8,7 @@ from typing import Any
 from tests.pair import Side, body, config, dice, message, remembers
 from xmpp_e2e import events
 from xmpp_e2e.errors import BytestreamFailed, JingleError, LocalError
-from xmpp_e2e.inner.resumption import Resumptions
+from xmpp_e2e.inner.resumption import Link, Resumptions
 from xmpp_e2e.session import Session
 from xmpp_e2e.states import WRITABLE, State
 from xmpp_e2e.stream.acks import SentStanza
@@ -38,7 +38,9 @@ class Path:
 class Host:
     """What one of them has sent and heard, in all sessions."""
 
-    resumptions: Resumptions = field(default_factory=Resumptions)
+    notes: dict[tuple[Link, str], int] = field(default_factory=dict)
+    """What it has noted durably."""
+    resumptions: Resumptions = field(init=False)
     count: int = 0
     pending: list[int] = field(default_factory=list)
     """Not sent yet."""
@@ -48,6 +50,17 @@ class Host:
     acknowledged: list[int] = field(default_factory=list)
     heard: list[int] = field(default_factory=list)
     """What was delivered, of the other's."""
+
+    def __post_init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        """Its program starts: it knows what is noted."""
+        self.resumptions = Resumptions(lambda link, sid: self.notes.get((link, sid)))
+
+    def note(self) -> None:
+        """Note what has come since."""
+        self.notes.update({(link, sid): stanzas for link, sid, stanzas in self.resumptions.take_changes()})
 
 
 class World:
@@ -183,6 +196,16 @@ class World:
             for name in NAMES:
                 self.cut(path, name, last_words=False)
         self.settle()
+
+    def restart(self, name: str) -> None:
+        """Its program ends in order, though it can say nothing any more, and starts again. It gives up what it has sent."""
+        for path in list(self.paths):
+            self.cut(path, name, last_words=False)
+        host = self.hosts[name]
+        host.note()
+        host.given_up |= host.sent.keys()
+        host.sent.clear()
+        host.start()
 
     def pin(self, path: Path, name: str) -> None:
         """The user accepts the other's key."""

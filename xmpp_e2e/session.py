@@ -297,7 +297,10 @@ class Session:
 
     def next_event(self) -> events.Event | None:
         """Return the next event for the host, in order, or None."""
-        return self._events.popleft() if self._events else None
+        event = self._events.popleft() if self._events else None
+        if isinstance(event, events.StanzaReceived):
+            self._talk("no stanza has come").management.note_taken()
+        return event
 
     def jingle_to_send(self) -> list[Element]:
         """Return <jingle/> payloads, each for an iq-set to the peer, to send after all that ``data_to_send()`` gave so far."""

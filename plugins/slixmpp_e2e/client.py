@@ -33,6 +33,7 @@ from slixmpp_e2e.sessions.admission.check import Admission
 from slixmpp_e2e.sessions.admission.limits import SessionLimits
 from slixmpp_e2e.sessions.driver import AssuranceChanged, DriverEvent, SessionDiscarded, SessionDriver, SessionReleased
 from slixmpp_e2e.sessions.factory import SessionFactory
+from slixmpp_e2e.sessions.handled_counts import HandledCounts
 from slixmpp_e2e.sessions.memory import MemoryBudget
 from slixmpp_e2e.sessions.pacing import Pacing
 from slixmpp_e2e.sessions.registry import SessionRegistry
@@ -145,6 +146,7 @@ class Client:
         settings = self._settings
         self.limits: SessionLimits[SessionDriver] = SessionLimits(settings.limits)
         self.allow_list = AllowList(self._xmpp, settings.accept_from, self._store.has_used_e2e, lambda: self._own_key.is_loaded)
+        self._counts = HandledCounts(self._loop, self._store, self.on_store_error)
         self._factory = SessionFactory(
             settings.terms,
             self._own_key,
@@ -154,6 +156,7 @@ class Client:
             self._verifier.shared_secrets,
             self._verifier.promptable_methods,
             self._emitter.emit,
+            self._counts.resumptions,
         )
         # not `is_known`: whoever has once used encryption with us is known, and any stranger can
         self.memory = MemoryBudget(self.allow_list.has_place)
@@ -284,7 +287,7 @@ class Client:
             events.SasInterrupted: (),
             events.VerificationRequired: (queue, verifier),
             events.SessionOpened: (*own, sessions, registry, admission, queue, announcer),
-            events.StanzaReceived: (self._incoming,),
+            events.StanzaReceived: (self._incoming, self._counts),
             events.StanzasAcknowledged: (queue,),
             events.SessionSuperseded: (registry,),
             events.SessionClosed: over,
@@ -387,10 +390,12 @@ class Client:
         if self.flusher.is_finishing:
             self.give_up()
             self.flusher.on_lost()
+        self._counts.note_now()  # many a program ends now
 
     def give_up(self) -> None:
         """The program goes: nothing waits any more."""
         self.streams.give_up(NotSent("the program has disconnected", NotSentReason.DISCONNECTED))
+        self._counts.note_now()
 
     def cancel(self, account: str) -> int:
         """Withdraw what waits for an account, for the next stream too. Return the number of stanzas."""
@@ -405,6 +410,7 @@ class Client:
         """End everything: sessions end, what waits fails, the filters go."""
         self._questions.end()
         self.streams.on_unload(error)
+        self._counts.note_now()
         self._poller.stop()
         self._trust_file.stop()
         adapter.remove_filters(self._xmpp, *self._filters)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from xmpp_e2e.errors import SessionCancelled
 from xmpp_e2e.stream.acks import AckState
@@ -27,11 +29,27 @@ class Link:
     peer_key: Fingerprint
 
 
+class Handled(NamedTuple):
+    """How many stanzas of the peer the host has taken in one session: what it notes for its next run."""
+
+    link: Link
+    sid: str
+    stanzas: int
+
+
+def _recall_nothing(link: Link, sid: str) -> int | None:
+    return None
+
+
 class Resumptions:
     """The numbers of each session that is there, and of those that ended not long ago. A host has one for all its sessions."""
 
-    def __init__(self) -> None:
+    def __init__(self, recall: Callable[[Link, str], int | None] = _recall_nothing) -> None:
+        """``recall`` returns what was noted of a session (``take_changes``) by an earlier run or another program, or None. It
+        may raise an E2EError: the session that needs it fails, rather than saying something wrong."""
+        self.recall = recall
         self._states: dict[Link, dict[str, AckState]] = {}
+        self._changed: dict[AckState, Link] = {}
 
     @property
     def memory(self) -> int:
@@ -44,14 +62,25 @@ class Resumptions:
         SessionCancelled if this sid is among them. Nothing has authenticated it yet: with an old sid, a server could make us
         forget what was left there. Or the peer has resumed a session that is only now under way.
         """
-        states = self._states[link] = self._states.pop(link, {})
-        if state.sid in states:
+        if state.sid in self._states.get(link, ()) or self.recall(link, state.sid) is not None:
             raise SessionCancelled("there was a session with this id and the same keys before")
+        states = self._states[link] = self._states.pop(link, {})
         _make_room(states, now)
         states[state.sid] = state
         if len(self._states) > LINKS:
             self._forget_oldest()
         return states
+
+    def note_taken(self, link: Link, state: AckState, count: int = 1) -> None:
+        """The host has taken stanzas of the peer; -1 if it drops the last one."""
+        state.taken += count
+        if self.recall is not _recall_nothing:  # else nobody asks for changes
+            self._changed[state] = link
+
+    def take_changes(self) -> list[Handled]:
+        """Return how many stanzas the host has taken, of each session in which that has changed since the last call."""
+        changed, self._changed = self._changed, {}
+        return [Handled(link, state.sid, state.taken) for state, link in changed.items() if state.taken]
 
     def end(self, link: Link, state: AckState, now: float) -> None:
         """The session of ``state`` is over. One in which nothing came, and that left nothing, is not kept."""

@@ -114,9 +114,14 @@ class StreamManagement:
         if self._supported and self.due is None:
             self.due = now + ACK_SECONDS
 
+    def note_taken(self) -> None:
+        """The host takes a stanza that was counted."""
+        self._resumptions.note_taken(self._link, self._state)
+
     def uncount(self) -> None:
-        """The host has dropped a stanza that was counted, and never acknowledged."""
+        """The host has dropped a stanza that it has just taken, and that was never acknowledged."""
         self._state.handled -= 1
+        self._resumptions.note_taken(self._link, self._state, -1)
 
     def receive(self, element: Element, now: float) -> None:
         """Handle one of ``acks.ELEMENTS``. StreamError; SessionCancelled if another session has taken our place."""
@@ -143,10 +148,12 @@ class StreamManagement:
         if previd == self._state.sid or self._resumes > MAX_RESUMES:
             raise StreamError("the peer resumes this session itself, or too many others", "policy-violation")
         state = self._states.get(previd)
-        handled = None if state is None else state.handled
-        if state is None:  # its handshake may still be under way here
-            state = self._states[previd] = AckState(previd, self._state.jids, live=False, ended=now)
-            h = 0
+        if state is None or state.recalled:  # of an earlier run; or its handshake may still be under way here
+            handled, h = self._resumptions.recall(self._link, previd), None
+            state = AckState(previd, self._state.jids, handled=handled or 0, live=False, ended=now, recalled=True)
+            self._states[previd] = state
+        else:
+            handled = state.handled
         self._supersede(state)
         if self._context.machine.state is State.OPEN:
             self._context.out.element(acks.build_resume(acks.RESUMED, previd, handled))

@@ -48,6 +48,8 @@ class AckState:
     """Our own full JID in it, and the peer's."""
     handled: int = 0
     """Stanzas of the peer that were delivered."""
+    taken: int = 0
+    """Those of them that the host has taken: not what waits for it, which ends with the program."""
     sent: int = 0
     """Stanzas of ours that were sent."""
     unacknowledged: deque[SentStanza] = field(default_factory=deque, repr=False)
@@ -60,6 +62,8 @@ class AckState:
     """True until the session ends."""
     superseded: bool = False
     """True once another session has taken its place: nothing that comes in this one counts any more."""
+    recalled: bool = False
+    """True if it was never here: nothing is known of what was sent in it. Another program has counted what came, or nobody."""
     ended: float = 0.0
     """When it ended, on the clock of ``now``."""
 

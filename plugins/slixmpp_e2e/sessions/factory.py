@@ -42,6 +42,7 @@ class SessionFactory:
         shared_secrets: Callable[[str, str], Mapping[str, bytes]],
         promptable_methods: Callable[[str, str], frozenset[str]],
         emit: Callable[[E2EEvent], None],
+        resumptions: Resumptions,
     ) -> None:
         """``shared_secrets``: what is shared with an account by an account of ours, by method; empty: the session will
         ask for it. E2EError if it cannot be used.
@@ -49,7 +50,7 @@ class SessionFactory:
         self._terms, self._own_key, self._peers, self._poller = terms, own_key, peers, poller
         self._allow_list, self._emit = allow_list, emit
         self._shared_secrets, self._promptable_methods = shared_secrets, promptable_methods
-        self._resumptions = Resumptions()
+        self._resumptions = resumptions
 
     def create(self, role: Role, own_jid: str, peer: str, min_assurance: Assurance = Assurance.NONE) -> Session:
         """Return a session; ``min_assurance`` is a minimum beyond the settings'. E2EError if secrets cannot be used.

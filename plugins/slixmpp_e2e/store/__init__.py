@@ -1,9 +1,9 @@
 """The store of one account: our identity, the keys of peers, policies and encrypted secrets, in one SQL database.
 
 ``errors`` and ``error_mapping`` say what can go wrong. ``tables`` is the schema, and ``migrate`` brings older stores to it.
-``key_protection`` keeps the key that encrypts secrets. ``database`` opens the file, ``key_table`` and ``secret_table`` work on
-rows, and ``sql_store`` is the store that the rest of the plugin uses. ``backup`` seals a copy of it, and restores it;
-``deletion`` empties it.
+``key_protection`` keeps the key that encrypts secrets. ``database`` opens the file, ``key_table``, ``policy_table``,
+``secret_table`` and ``handled_table`` work on rows, and ``sql_store`` is the store that the rest of the plugin uses. ``backup``
+seals a copy of it, and restores it; ``deletion`` empties it.
 
 This room may import only the vocabulary of the plugin and the core. Rows come out as values of the core; every failure is a
 ``StoreError``.

@@ -13,7 +13,7 @@ import string
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
 from hashlib import sha256
@@ -28,12 +28,14 @@ from slixmpp_e2e.store import tables
 from slixmpp_e2e.store.database import AT_ONCE_MS, Changes, Database, open_database
 from slixmpp_e2e.store.error_mapping import BUSY_SECONDS
 from slixmpp_e2e.store.errors import StoreError, StoreReason
+from slixmpp_e2e.store.handled_table import HandledTable
 from slixmpp_e2e.store.key_protection.key_file import key_file_beside
 from slixmpp_e2e.store.key_protection.protection import KeyProtection
 from slixmpp_e2e.store.key_table import IS_DECISION, KeyTable, parse_row
 from slixmpp_e2e.store.policy_table import PolicyTable
 from slixmpp_e2e.store.secret_table import SecretTable
 from slixmpp_e2e.store.values import Change, PeerPolicy, StoredOwnKey
+from xmpp_e2e.inner.resumption import Handled, Link
 from xmpp_e2e.types import Assurance, Fingerprint, KnownKeys
 
 _SAFE = frozenset((string.ascii_lowercase + string.digits + "-_.@").encode())
@@ -410,6 +412,21 @@ class SQLStore:
             if connection.execute(update(_SEEN).where(which).values(last=now)).rowcount == 0:
                 connection.execute(insert(_SEEN).values({"peer": bare_jid, "first": now, "last": now}))
                 PolicyTable(connection, self.path).note_change(bare_jid, tables.FIRST_USE)
+
+    # --- what sessions have left -----------------------------------------------------------------------------------
+
+    def handled(self, link: Link, sid: str) -> int | None:
+        """Return how many stanzas of the peer were handled in a session, by any program with this store; None: nothing is
+        known of it."""
+        with self._reading() as connection:
+            return HandledTable(connection, self.path).count(self.own(link.own_account), link, sid)
+
+    def note_handled(self, changes: Iterable[Handled], now: float) -> None:
+        """Note what has come, so that the next run knows."""
+        with self._writing() as connection:
+            table = HandledTable(connection, self.path)
+            for change in changes:
+                table.note(self.own(change.link.own_account), change, now)
 
     # --- failed attempts -------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from sqlalchemy import Boolean, Column, Double, Index, Integer, LargeBinary, MetaData, PrimaryKeyConstraint, String, Table, Text
 
-HEAD = "0003"
+HEAD = "0004"
 """The version of the schema below: the last in ``migrations/versions``. It is repeated here, as Alembic takes long to load."""
 
 version = Table(
@@ -110,6 +110,21 @@ POLICY_SET = "policy"
 """changes: the user has decided about the peer."""
 FIRST_USE = "use"
 """changes: the peer is in ``seen`` now."""
+
+handled = Table(
+    "handled",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("peer", Text, nullable=False),
+    Column("own_key", Text, nullable=False),
+    Column("peer_key", Text, nullable=False),
+    Column("sid", Text, nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("own", Text, nullable=False),
+    Index(None, "sid"),
+)
+"""How many stanzas of the peer were handled in a session between two keys, the one with the greatest id being the newest."""
 
 secrets = Table(
     "secrets",

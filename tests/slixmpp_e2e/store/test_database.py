@@ -135,17 +135,17 @@ def test_the_schema_is_portable() -> None:
         assert "CREATE TABLE" in str(CreateTable(table).compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]
 
 
-@pytest.mark.parametrize("version", ["0004", "0000", "1", "000", "head", "-1", "", "one"])
+@pytest.mark.parametrize("version", ["0005", "0000", "1", "000", "head", "-1", "", "one"])
 def test_another_schema_is_refused(used: Path, version: str) -> None:
     execute(used, f"UPDATE {tables.version.name} SET version_num = '{version}'")
-    error = refused(used, StoreReason.UNKNOWN_SCHEMA, f"has schema '{version}', and this version knows only up to 0003")
+    error = refused(used, StoreReason.UNKNOWN_SCHEMA, f"has schema '{version}', and this version knows only up to 0004")
     assert "a later one" in explain(error)
 
 
-@pytest.mark.parametrize("statement", ["DELETE FROM {}", "INSERT INTO {} VALUES ('0004')"])
+@pytest.mark.parametrize("statement", ["DELETE FROM {}", "INSERT INTO {} VALUES ('0005')"])
 def test_a_store_of_no_or_of_two_schemas_is_refused(used: Path, statement: str) -> None:
     execute(used, statement.format(tables.version.name))
-    refused(used, StoreReason.UNKNOWN_SCHEMA, "this version knows only up to 0003")
+    refused(used, StoreReason.UNKNOWN_SCHEMA, "this version knows only up to 0004")
 
 
 @pytest.mark.parametrize(

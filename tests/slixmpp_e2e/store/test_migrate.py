@@ -157,14 +157,14 @@ def test_an_early_store_with_another_number(old: Path, version: str) -> None:
 SECOND = """
 import sqlalchemy as sa
 from alembic import op
-revision, down_revision = "0004", "0003"
+revision, down_revision = "0005", "0004"
 def upgrade():
     op.add_column("trust", sa.Column("note", sa.Text, nullable=False, server_default="old"))
     op.execute("UPDATE failures SET count = count + 100")
 """
 THIRD = """
 from alembic import op
-revision, down_revision = "0005", "0004"
+revision, down_revision = "0006", "0005"
 def upgrade():
     op.rename_table("seen", "met")
     op.execute("CREATE VIEW seen AS SELECT * FROM met")
@@ -178,10 +178,10 @@ def later(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     def become(*scripts: str) -> Path:
         folder = tmp_path_factory.mktemp("later") / "migrations"
         shutil.copytree(SCRIPTS, folder, ignore=shutil.ignore_patterns("__pycache__"))
-        for number, script in enumerate(scripts, 4):
+        for number, script in enumerate(scripts, 5):
             (folder / "versions" / f"{number:04}_later.py").write_text(script)
         monkeypatch.setattr(migrate, "SCRIPTS", str(folder))
-        monkeypatch.setattr(tables, "HEAD", f"{len(scripts) + 3:04}")
+        monkeypatch.setattr(tables, "HEAD", f"{len(scripts) + 4:04}")
         return folder
 
     return become
@@ -195,7 +195,7 @@ def test_an_older_store_comes_to_the_newest_schema(old: Path, later: Later, scri
     later(*scripts)
     for _ in range(2):
         assert_all_is_there(old, counted=102)
-    copy = old.with_name("store.db.schema-0003" if opened_before else "store.db.schema-1")
+    copy = old.with_name("store.db.schema-0004" if opened_before else "store.db.schema-1")
     assert f"""INSERT INTO "failures" VALUES('{EVE}','srp',2""" in "\n".join(dump(copy))
 
 
@@ -204,14 +204,14 @@ def test_a_newer_store_is_refused_and_not_changed(old: Path, later: Later, monke
     SQLStore.open(old).close()
     monkeypatch.undo()
     before = files(old.parent)
-    words = "the store has schema '0004', and this version knows only up to 0003"
+    words = "the store has schema '0005', and this version knows only up to 0004"
     with store_error(StoreReason.UNKNOWN_SCHEMA, match=words) as caught:
         SQLStore.open(old)
     assert str(caught.value).startswith(f"{old}: ")
     assert "restore the copy" in explain(caught.value)
     assert files(old.parent) == before
     monkeypatch.setattr(migrate, "SCRIPTS", str(folder))
-    monkeypatch.setattr(tables, "HEAD", "0004")
+    monkeypatch.setattr(tables, "HEAD", "0005")
     assert_all_is_there(old, counted=102)
 
 
@@ -233,19 +233,19 @@ def test_the_copy_is_on_the_disk(old: Path, later: Later, monkeypatch: pytest.Mo
 
 def test_a_later_copy_replaces_an_earlier_one(old: Path, later: Later) -> None:
     SQLStore.open(old).close()
-    old.with_name("store.db.schema-0003").write_bytes(b"earlier")
-    old.with_name("store.db.schema-0003.part").write_bytes(b"unfinished")
+    old.with_name("store.db.schema-0004").write_bytes(b"earlier")
+    old.with_name("store.db.schema-0004.part").write_bytes(b"unfinished")
     before = dump(old)
     later(SECOND)
     SQLStore.open(old).close()
-    assert dump(old.with_name("store.db.schema-0003")) == before
-    assert not old.with_name("store.db.schema-0003.part").exists()
+    assert dump(old.with_name("store.db.schema-0004")) == before
+    assert not old.with_name("store.db.schema-0004.part").exists()
 
 
 @pytest.mark.parametrize(
     ("failure", "kind", "cause"),
     [
-        ("raise ValueError('nobody')", StoreError, r"could not be migrated from schema 1 to 0005 \(ValueError\)"),
+        ("raise ValueError('nobody')", StoreError, r"could not be migrated from schema 1 to 0006 \(ValueError\)"),
         ("{}['nobody']", StoreError, r"\(KeyError\)"),
         ("None + 1", StoreError, r"\(TypeError\)"),
         (f"op.execute(\"UPDATE trust SET peer = '{BOB}', fingerprint = ''\")", StoreError, r"\(IntegrityError\)"),
@@ -268,7 +268,7 @@ def test_a_failing_migration_changes_nothing(
         assert caught.value.reason is StoreReason.MIGRATION_FAILED
         assert str(caught.value).startswith(f"{old}: ")
         assert "as it" in explain(caught.value)
-    (folder / "versions" / "0005_later.py").write_text(THIRD.format("pass"))
+    (folder / "versions" / "0006_later.py").write_text(THIRD.format("pass"))
     assert_all_is_there(old, counted=102)
 
 
@@ -285,7 +285,7 @@ def test_a_kill_in_the_middle_of_a_migration_changes_nothing(old: Path, later: L
     folder = later(SECOND, THIRD.format("import os; os.kill(os.getpid(), 9)"))
     assert run(KILLED, old, folder, tables.HEAD) == ""
     assert dump(old) == before
-    (folder / "versions" / "0005_later.py").write_text(THIRD.format("pass"))
+    (folder / "versions" / "0006_later.py").write_text(THIRD.format("pass"))
     assert_all_is_there(old, counted=102)
 
 

@@ -1,5 +1,5 @@
-"""Sessions open, crossed or one after the other, and break at any byte, while both sides send: whatever happens, each stanza is
-delivered once and in order, and acknowledged once."""
+"""Sessions open, crossed or one after the other, and break at any byte, and programs start again, while both sides send:
+whatever happens, each stanza is delivered once and in order, and acknowledged once."""
 
 from __future__ import annotations
 
@@ -73,6 +73,10 @@ class Machine(RuleBasedStateMachine):
             number = list(host.sent)[which]
             host.given_up.add(number)
             host.sent[number].give_up()
+
+    @rule(name=who)
+    def restart(self, name: str) -> None:
+        self.world.restart(name)
 
     @invariant()
     def nothing_twice_and_all_in_order(self) -> None:
