@@ -3,12 +3,12 @@
 Promised is, for each stanza that a program gave to the plugin: it arrives once, in order, and inside a session, or its
 sender is told that it failed; and it has exactly one final event, `e2e_delivered` or `e2e_send_failed`.
 
-A program that ends in order (SIGTERM) gets no discount for what it has sent. This is permitted, and nothing else, for stanzas
-that were given and had no final event at that time:
+A program that ends in order (SIGTERM) gets no discount, whether or not it could take leave. This is permitted, and nothing
+else, for stanzas that were given and had no final event at that time:
 
 - the program that sent them was killed (SIGKILL): they may be without a final event, whether they arrived or not;
-- the program that they are for was killed, or ended while it had no connection or lost it during the farewell: they may arrive
-  once more after its return, in their order. It had handled them, and could not say so any more.
+- the program that they are for was killed, in the `LAST_MOMENT` after it had heard them: they may arrive once more after its
+  return, in their order. It had handled them, and had yet to note so.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+LAST_MOMENT = 5.0
+"""Seconds: a program notes within one what it has heard, and later on a machine that has much else to do."""
 SHOWN = 5
 """Numbers that the text of a verdict quotes of each kind of problem."""
 
@@ -40,7 +42,7 @@ class What(StrEnum):
     CLEAR = "clear"
     """A stanza has arrived outside."""
     END = "end"
-    """The program has ended in order. ``why`` says so if it could not take leave of its peer."""
+    """The program has ended in order. ``why`` says so if it could not take leave of its peer, which excuses nothing."""
     KILLED = "killed"
     """The harness has killed the program. It notes that itself, in the program's journal."""
 
@@ -92,7 +94,7 @@ class Direction:
     cut_off: int = 0
     """Without a final event, as their sender was killed."""
     repeated: int = 0
-    """Arrived twice, as their receiver ended without a farewell."""
+    """Arrived twice, as their receiver was killed."""
     reasons: Counter[str] = field(default_factory=Counter)
     """The errors of those that failed."""
     broken: dict[Broken, list[int]] = field(default_factory=lambda: defaultdict(list))
@@ -103,7 +105,7 @@ class Direction:
         more = {
             "failed but arrived": self.failed_but_arrived,
             "cut off by a kill": self.cut_off,
-            "repeated after an end without a farewell": self.repeated,
+            "repeated after a kill": self.repeated,
         }
         broken = [f"{len(them)} {promise}: {_quote(them)}" for promise, them in sorted(self.broken.items())]
         return "; ".join([told, *(f"{count} {name}" for name, count in more.items() if count), *broken])
@@ -166,12 +168,12 @@ def _check_arrivals(receiver: Sequence[Line], was_open: _Open, result: Direction
     """Check that what arrived was given, once and in order.
 
     Each life of the receiver hears rising numbers. All are greater than any of an earlier life, but for the repetition that
-    an end without a farewell permits.
+    a kill permits.
     """
     heard: dict[int, float] = {}
     kill, highest, last = 0.0, 0, 0
     for line in receiver:
-        if line.what is What.KILLED or (line.what is What.END and line.why):
+        if line.what is What.KILLED:
             kill, last = line.at, 0
         if line.what not in ARRIVED:
             continue
@@ -185,7 +187,7 @@ def _check_arrivals(receiver: Sequence[Line], was_open: _Open, result: Direction
             if number < highest:
                 result.broken[Broken.REORDERED].append(number)
             highest, last = max(highest, number), max(last, number)
-        elif events and before <= kill and was_open(number, kill):
+        elif events and kill - LAST_MOMENT <= before <= kill and was_open(number, kill):
             result.repeated += 1
             if number < last:
                 result.broken[Broken.REORDERED].append(number)

@@ -32,8 +32,8 @@ def markdown(outcomes: Sequence[Outcome], words: Sequence[str]) -> str:
         *(f"| {' | '.join(cells)} |" for cells in table),
         "",
         "*Failed*: the sender was told so. *Of them arrived*: it was under way when its time was up. *Repeated*: the receiver",
-        "was killed, or ended without a connection, before it could acknowledge. *Cut off*: the sender was killed before it",
-        "was told. These are no faults; the columns after them count broken promises.",
+        "was killed in the moment after it had heard it. *Cut off*: the sender was killed before it was told. These are",
+        "no faults; the columns after them count broken promises.",
     ]
     return "\n".join(lines) + "\n"
 

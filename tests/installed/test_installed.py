@@ -59,7 +59,7 @@ def test_an_older_store_is_migrated(tmp_path: Path) -> None:
     store, path = importlib.import_module("slixmpp_e2e.store"), tmp_path / "store.db"
     store.SQLStore.open(path).close()
     connection = sqlite3.connect(path)
-    connection.executescript("DROP TABLE changes; DROP TABLE xmpp_e2e_schema")
+    connection.executescript("DROP TABLE changes; DROP TABLE handled; DROP TABLE xmpp_e2e_schema")
     connection.execute("INSERT INTO meta VALUES ('xmpp-e2e schema', '1')")
     connection.commit()
     connection.close()

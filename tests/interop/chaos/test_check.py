@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from interop.chaos import check
 from interop.chaos.check import Broken, Line, What, holds, judge
 
 START, END, KILLED = What.START, What.END, What.KILLED
@@ -138,11 +139,15 @@ class TestKilledReceiver:
         assert broken(self.ALICE, self.lives((6, HEARD, 3), (6.1, HEARD, 2))) == {Broken.REORDERED: [2]}
         assert broken(self.ALICE, self.lives((6, HEARD, 2), (6, HEARD, 3), last=END)) == {Broken.REPEATED: [2, 3]}
 
-    def test_who_ends_without_a_connection_may_hear_again_too(self) -> None:
-        """It could tell nobody what it had handled."""
-        assert broken(self.ALICE, self.lives((6, HEARD, 2), (6, HEARD, 3), last=END, why="no connection")) == {}
-        again = self.lives((6, HEARD, 1), last=END, why="no connection")
-        assert broken(self.ALICE, again) == {Broken.REPEATED: [1]}
+    def test_who_ends_in_order_hears_nothing_again(self) -> None:
+        """Though it had no connection, and could tell nobody: it has noted what it has handled."""
+        again = self.lives((6, HEARD, 2), (6, HEARD, 3), last=END, why="no connection")
+        assert broken(self.ALICE, again) == {Broken.REPEATED: [2, 3]}
+
+    def test_what_came_earlier_is_noted(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A kill excuses the last moment alone."""
+        monkeypatch.setattr(check, "LAST_MOMENT", 2.0)
+        assert broken(self.ALICE, self.lives((6, HEARD, 2), (6, HEARD, 3))) == {Broken.REPEATED: [2]}
 
     def test_what_is_new_must_come_after_what_is_repeated(self) -> None:
         """The order of one life is strict."""
