@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from slixmpp_e2e.sessions.driver import SessionDriver
-from slixmpp_e2e.store import SQLStore, StoreError
+from slixmpp_e2e.store import SQLStore, StoreError, StoreReason
 from xmpp_e2e import events
 from xmpp_e2e.inner.resumption import LINKS, Handled, Resumptions
 
@@ -35,13 +35,18 @@ class HandledCounts:
             self._timer = self._loop().call_later(NOTE_SECONDS, self._note_soon)
 
     def note_now(self) -> None:
-        """Note all: the program may end after this."""
+        """Note all: the program may end after this. If somebody else writes now, the store's thread does it, for which the
+        interpreter waits at its end."""
         if changes := self._take():
             try:
                 with self._store.at_once():
                     self._store.note_handled(changes, time.time())
             except StoreError as error:
-                self._on_failed(changes, error)
+                if error.reason is StoreReason.BUSY:
+                    self._unnoted = changes
+                    self._note_soon()
+                else:
+                    self._on_failed(changes, error)
             else:
                 self._is_failing = False
 

@@ -53,7 +53,10 @@ class Cut:
 
 
 async def cut(env: Env) -> Cut:
-    alice, bob = await env.pair(offline_seconds=60, disconnect_seconds=0.1)
+    return await cut_between(env, *await env.pair(offline_seconds=60, disconnect_seconds=0.1))
+
+
+async def cut_between(env: Env, alice: ClientXMPP, bob: ClientXMPP) -> Cut:
     await env.session(alice, bob)
     heard, delivered = Events(bob, "message"), Events(alice, "e2e_delivered")
     env.hold(lambda stanza, sender: sender == BOB and block(stanza, sender))
@@ -123,4 +126,17 @@ async def test_both_start_again(env: Env) -> None:
     heard = await path.restart()
     alice = await env.client("alice@localhost/a", offline_seconds=60)
     alice.send_message(mto=BOB, mbody="next", mtype="chat")
+    assert await heard.bodies(1) == ["next"]
+
+
+async def test_another_program_with_the_same_store_knows_what_came(env: Env) -> None:
+    """It has had its own session with Alice before, and has read nothing of the other's since."""
+    alice, bob = await env.pair(offline_seconds=60, disconnect_seconds=0.1)
+    beside = await env.client(BOB_2, store_path=str(e2e(bob)._store.path))
+    await env.session(alice, beside)
+    heard = Events(beside, "message")
+    path = await cut_between(env, alice, bob)
+    await path.end("disconnect")
+    assert await path.acknowledged() == BODIES
+    alice.send_message(mto=BOB_2, mbody="next", mtype="chat")
     assert await heard.bodies(1) == ["next"]

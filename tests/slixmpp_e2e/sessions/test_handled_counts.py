@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -113,4 +115,17 @@ async def test_a_store_that_is_closed(store: SQLStore) -> None:
     counts.take()
     counts.counts._note_soon()
     counts.counts.note_now()
+    assert not counts.errors
+
+
+async def test_an_end_while_another_program_writes(counts: Counts) -> None:
+    """Nobody waits for it in the event loop, and it is noted all the same."""
+    counts.take(3)
+    with closing(sqlite3.connect(counts.store.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        counts.counts.note_now()
+        assert counts.noted is None
+        other.execute("ROLLBACK")
+    await until(counts.store.run(tuple))
+    assert counts.noted == 3
     assert not counts.errors
