@@ -24,11 +24,10 @@ from typing import ParamSpec, Self, TypeVar
 import platformdirs
 from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
 
-from slixmpp_e2e.store import tables
+from slixmpp_e2e.store import handled_table, tables
 from slixmpp_e2e.store.database import AT_ONCE_MS, Changes, Database, open_database
 from slixmpp_e2e.store.error_mapping import BUSY_SECONDS
 from slixmpp_e2e.store.errors import StoreError, StoreReason
-from slixmpp_e2e.store.handled_table import HandledTable
 from slixmpp_e2e.store.key_protection.key_file import key_file_beside
 from slixmpp_e2e.store.key_protection.protection import KeyProtection
 from slixmpp_e2e.store.key_table import IS_DECISION, KeyTable, parse_row
@@ -419,14 +418,13 @@ class SQLStore:
         """Return how many stanzas of the peer were handled in a session, by any program with this store; None: nothing is
         known of it."""
         with self._reading() as connection:
-            return HandledTable(connection, self.path).count(self.own(link.own_account), link, sid)
+            return handled_table.count(connection, self.path, self.own(link.own_account), link, sid)
 
     def note_handled(self, changes: Iterable[Handled], now: float) -> None:
         """Note what has come, so that the next run knows."""
         with self._writing() as connection:
-            table = HandledTable(connection, self.path)
             for change in changes:
-                table.note(self.own(change.link.own_account), change, now)
+                handled_table.note(connection, self.path, self.own(change.link.own_account), change, now)
 
     # --- failed attempts -------------------------------------------------------------------------------------------
 
