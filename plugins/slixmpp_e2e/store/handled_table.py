@@ -3,57 +3,61 @@ as long as it can be resumed. The bounds are those of the core's memory."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from slixmpp_e2e.store import tables
 from slixmpp_e2e.store.key_table import parse_row
 from xmpp_e2e.inner.resumption import KEPT_SECONDS, LINKS, STATES_PER_LINK, Handled, Link
 
 _HANDLED = tables.handled
+_SESSION = (_HANDLED.c.own, _HANDLED.c.peer, _HANDLED.c.own_key, _HANDLED.c.peer_key, _HANDLED.c.sid)
+_RAISE = (
+    update(_HANDLED)
+    .where(_HANDLED.c.id == bindparam("which"), _HANDLED.c.count < bindparam("to"))
+    .values(count=bindparam("to"), at=bindparam("now"))
+)
 
 
 def count(connection: Connection, path: Path, own: str, link: Link, sid: str) -> int | None:
     """Return how many were handled in a session; None: nothing is known of it. StoreError if the row makes no sense."""
-    found = connection.execute(select(_HANDLED.c.count).where(_is_session(own, link, sid))).scalar()
+    session = zip(_SESSION, _session(own, link, sid), strict=True)
+    found = connection.execute(select(_HANDLED.c.count).where(*(column == value for column, value in session))).scalar()
     return None if found is None else parse_row(path, _HANDLED, lambda: int(found))
 
 
-def note(connection: Connection, path: Path, own: str, handled: Handled, now: float) -> None:
-    """Note a count. It never falls: a change that was overtaken by a later one changes nothing."""
-    link, sid, stanzas = handled
-    before = count(connection, path, own, link, sid)
-    if before is None:
-        _make_room(connection, own, link, now)
-        keys = {"own_key": str(link.own_key), "peer_key": str(link.peer_key)}
-        row = {"own": own, "peer": link.peer_account, **keys, "sid": sid, "count": stanzas, "at": now}
-        connection.execute(insert(_HANDLED).values(row))
-    elif before < stanzas:
-        connection.execute(update(_HANDLED).where(_is_session(own, link, sid)).values(count=stanzas, at=now))
+def note(connection: Connection, changes: Iterable[tuple[str, Handled]], now: float) -> None:
+    """Note counts, each for an address of ours. None falls: a change that was overtaken by a later one changes nothing.
+
+    Many sessions may be busy at once: those that are known are looked up together, and changed together.
+    """
+    wanted: dict[tuple[str, ...], int] = {}
+    for own, (link, sid, stanzas) in changes:
+        session = _session(own, link, sid)
+        wanted[session] = max(stanzas, wanted.get(session, 0))
+    same = select(_HANDLED.c.id, *_SESSION).where(_HANDLED.c.sid.in_([session[-1] for session in wanted]))
+    known = {tuple(session): number for number, *session in connection.execute(same)}
+    raised = [{"which": number, "to": wanted[each], "now": now} for each, number in known.items() if each in wanted]
+    if raised:
+        connection.execute(_RAISE, raised)
+    if new := [session for session in wanted if session not in known]:
+        names = [column.name for column in _SESSION]
+        rows = [{**dict(zip(names, each, strict=True)), "count": wanted[each], "at": now} for each in new]
+        connection.execute(insert(_HANDLED), rows)
+        _make_room(connection, {session[:-1] for session in new}, now)
 
 
-def _make_room(connection: Connection, own: str, link: Link, now: float) -> None:
-    """Forget what is too old to be resumed, and the oldest of what is too much: with these keys, and in all."""
+def _make_room(connection: Connection, links: Iterable[tuple[str, ...]], now: float) -> None:
+    """Forget what is too old to be resumed, and the oldest of what is too much: of each link, and in all."""
+    newest = select(_HANDLED.c.id).order_by(_HANDLED.c.id.desc())
     connection.execute(delete(_HANDLED).where(_HANDLED.c.at < now - KEPT_SECONDS))
-    same = select(_HANDLED.c.id).where(_is_link(own, link)).order_by(_HANDLED.c.id.desc())
-    _forget(connection, same.offset(STATES_PER_LINK - 1))
-    if connection.execute(select(func.count()).select_from(_HANDLED)).scalar_one() >= LINKS:
-        _forget(connection, select(_HANDLED.c.id).order_by(_HANDLED.c.id).limit(1))
+    for link in links:
+        same = newest.where(*(column == value for column, value in zip(_SESSION[:-1], link, strict=True)))
+        connection.execute(delete(_HANDLED).where(_HANDLED.c.id.in_(same.offset(STATES_PER_LINK))))
+    connection.execute(delete(_HANDLED).where(_HANDLED.c.id.in_(newest.offset(LINKS))))
 
 
-def _forget(connection: Connection, which: Select[tuple[int]]) -> None:
-    connection.execute(delete(_HANDLED).where(_HANDLED.c.id.in_(which)))
-
-
-def _is_link(own: str, link: Link) -> ColumnElement[bool]:
-    return and_(
-        _HANDLED.c.own == own,
-        _HANDLED.c.peer == link.peer_account,
-        _HANDLED.c.own_key == str(link.own_key),
-        _HANDLED.c.peer_key == str(link.peer_key),
-    )
-
-
-def _is_session(own: str, link: Link, sid: str) -> ColumnElement[bool]:
-    return and_(_HANDLED.c.sid == sid, _is_link(own, link))
+def _session(own: str, link: Link, sid: str) -> tuple[str, ...]:
+    return own, link.peer_account, str(link.own_key), str(link.peer_key), sid

@@ -423,8 +423,7 @@ class SQLStore:
     def note_handled(self, changes: Iterable[Handled], now: float) -> None:
         """Note what has come, so that the next run knows."""
         with self._writing() as connection:
-            for change in changes:
-                handled_table.note(connection, self.path, self.own(change.link.own_account), change, now)
+            handled_table.note(connection, ((self.own(change.link.own_account), change) for change in changes), now)
 
     # --- failed attempts -------------------------------------------------------------------------------------------
 
