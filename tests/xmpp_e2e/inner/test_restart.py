@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from xml.etree.ElementTree import Element
+
 import pytest
 
-from tests.pair import ALICE, BOB, identity
+from tests.pair import ALICE, BOB, Pair, config, identity
 from tests.resumed import Path, World
 from xmpp_e2e import events
-from xmpp_e2e.errors import SessionCancelled
+from xmpp_e2e.errors import LocalError, SessionCancelled
 from xmpp_e2e.inner.resumption import Link, Resumptions
 from xmpp_e2e.inner.stream_management import ACK_SECONDS
+from xmpp_e2e.states import State
+from xmpp_e2e.stream import acks
 from xmpp_e2e.stream.acks import AckState
+from xmpp_e2e.types import Role
 
 NOBODY_ELSE = Link(ALICE, BOB, identity("alice").fingerprint, identity("bob").fingerprint)
 
@@ -112,3 +117,36 @@ def test_nothing_is_kept_for_a_host_that_notes_nothing() -> None:
     resumptions.note_taken(NOBODY_ELSE, state)
     assert resumptions.take_changes() == []
     assert not resumptions._changed
+
+
+@pytest.mark.parametrize(("key", "h"), [("bob", 7), ("mallory", None)])
+def test_only_the_same_key_hears_what_came(key: str, h: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every server knows the session's id. Somebody else's question changes nothing, either."""
+    link = Link("alice@a.test", "bob@b.test", identity("alice").fingerprint, identity("bob").fingerprint)
+    answers: list[int | None] = []
+    pair = Pair(config(), config("bob", own_key=identity(key)))
+    pair.alice.session._resumptions = Resumptions(lambda *of: {(link, "old"): 7}.get(of))
+    pair.open()
+    question, build = acks.build_resume(acks.RESUME, "old", 3), acks.build_resume
+
+    def answer(tag: str, previd: str, said: int | None) -> Element:
+        answers.append(said)
+        return build(tag, previd, said)
+
+    monkeypatch.setattr(acks, "build_resume", answer)
+    pair.says(Role.RESPONDER, question)
+    pair.says(Role.RESPONDER, question)
+    assert answers == [h, h]
+    assert pair.alice.session.state is State.OPEN
+
+
+def test_what_cannot_be_recalled_ends_the_session() -> None:
+    """Rather than that all comes twice."""
+
+    def fail(link: Link, sid: str) -> int | None:
+        raise LocalError("the disk is broken")
+
+    pair = Pair().open()
+    pair.alice.session._resumptions.recall = fail
+    pair.says(Role.RESPONDER, acks.build_resume(acks.RESUME, "old", 3))
+    assert isinstance(pair.alice.failure, LocalError)
