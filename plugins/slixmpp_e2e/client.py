@@ -392,6 +392,11 @@ class Client:
             self.flusher.on_lost()
         self._counts.note_now()  # many a program ends now
 
+    async def close(self) -> None:
+        """End all sessions by farewells."""
+        await self.flusher.close()
+        self._counts.note_now()
+
     def give_up(self) -> None:
         """The program goes: nothing waits any more."""
         self.streams.give_up(NotSent("the program has disconnected", NotSentReason.DISCONNECTED))

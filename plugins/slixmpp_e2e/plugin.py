@@ -299,7 +299,7 @@ class E2E(BasePlugin):
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.disconnect_seconds):
                 await self.flush()
-        await self._client.flusher.close()
+        await self._client.close()
 
     def outlook(self, jid: str, own_jid: str | None = None) -> Outlook:
         """Return what would become of a message to a full or bare JID, as far as is known: nobody is asked. ``own_jid``

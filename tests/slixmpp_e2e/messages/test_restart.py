@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing as closing_file
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,6 +80,17 @@ async def test_nothing_comes_twice(env: Env, how: str, jid: str) -> None:
     assert await heard.bodies(1) == ["next"]
     assert sorted([*await path.acknowledged(), (await path.delivered.take()).stanza["body"]]) == [*BODIES, "next"]
     assert not len(failed)
+
+
+async def test_who_only_closes_has_noted_all(env: Env) -> None:
+    """A program may end without ``disconnect()``."""
+    path = await cut(env)
+    closing = asyncio.ensure_future(e2e(path.bob).close())
+    await turns()
+    path.alice.abort()  # whom he waits for
+    await until(closing)
+    with closing_file(sqlite3.connect(path.store)) as connection:
+        assert connection.execute("SELECT count FROM handled").fetchall() == [(3,)]
 
 
 async def test_without_the_note_all_comes_twice(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
