@@ -93,10 +93,17 @@ _PASSING_IF_OPEN = _PASSING | {Code.PEER_REFUSED, Code.TIMEOUT, Code.AUTHENTICAT
 """What else ends an open session, and not the next one: a peer that gives up does not say why."""
 
 
-def is_passing(error: E2EError | None, *, opened: bool) -> bool:
+def is_passing(error: E2EError | None, *, opened: bool, hellos_checked: bool = True) -> bool:
     """Return whether a session ended over what may be over with the next one: its path, not trust, order or memory. A peer who
-    refuses a session that is not open yet has decided."""
-    return error is None or isinstance(error, NotSent) or error.code in (_PASSING_IF_OPEN if opened else _PASSING)
+    refuses a session that is not open yet has decided; so has one who waits once the hellos are checked (``is_unanswered``)."""
+    if error is None or isinstance(error, NotSent) or is_unanswered(error, hellos_checked=hellos_checked):
+        return True
+    return error.code in (_PASSING_IF_OPEN if opened else _PASSING)
+
+
+def is_unanswered(error: E2EError, *, hellos_checked: bool) -> bool:
+    """Return whether the peer's program said nothing: it is suspended, or cut off, and nobody was asked anything."""
+    return error.code is Code.TIMEOUT and not hellos_checked
 
 
 _PEER = frozenset({Code.PEER_REFUSED, Code.PEER_BUSY, Code.PEER_INCOMPATIBLE, Code.UNSUPPORTED_TRANSPORT, Code.TIMEOUT})

@@ -75,7 +75,9 @@ class SendFailures:
         """Answer the requests that went through a session which has ended."""
         if isinstance(event, events.SessionClosed | events.SessionFailed):
             error = end_of_session(driver.peer, event.error)
-            cut = event.error is not None and is_passing(event.error, opened=isinstance(event, events.SessionClosed))
+            opened = isinstance(event, events.SessionClosed)
+            passes = is_passing(event.error, opened=opened, hellos_checked=driver.has_checked_hellos)
+            cut = event.error is not None and passes
             for request in self._iqs.on_session_closed(driver, goes_on=cut or self._goes_on(driver)):
                 self._answer(request, "recipient-unavailable", str(error))
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from slixmpp import Iq, Message
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
-from slixmpp_e2e.errors import NotSent, NotSentReason, RefusedByPolicy, end_of_session, is_for_want_of_path, is_passing
+from slixmpp_e2e.errors import NotSent, NotSentReason, RefusedByPolicy, end_of_session, is_for_want_of_path, is_passing, is_unanswered
 from slixmpp_e2e.jids import bare
 from slixmpp_e2e.messages.iq_tracking import IqTracker
 from slixmpp_e2e.messages.outstanding import Outstanding
@@ -212,7 +212,8 @@ class SendQueue:
         if not opened:
             self._routes.mark_unreachable(target)
         failure = end_of_session(driver.peer, error)
-        for_path = driver not in self._in_question and is_for_want_of_path(failure, hellos_checked=driver.has_checked_hellos)
+        hellos_checked = driver.has_checked_hellos
+        for_path = driver not in self._in_question and is_for_want_of_path(failure, hellos_checked=hellos_checked)
         self._in_question.discard(driver)
         successor = self._registry.successor(driver)
         place = successor.target if successor is not None else target
@@ -221,7 +222,8 @@ class SendQueue:
             if isinstance(sent.tag, _Sent):
                 item = sent.tag.item
                 # who gives up twice on what was sent has decided
-                may_pass = is_passing(error, opened=opened and sent.tag.target not in item.left)
+                gives_up = opened and sent.tag.target not in item.left
+                may_pass = is_passing(error, opened=gives_up, hellos_checked=hellos_checked)
                 reason: E2EError | None = failure
                 if may_pass:
                     reason = self._leave(item, sent.tag.target, place)
@@ -259,11 +261,15 @@ class SendQueue:
         self._routes.forget_target(target)
         if for_path is None:
             for_path = is_for_want_of_path(error, hellos_checked=False)
+        is_unsaid = for_path and is_unanswered(error, hellos_checked=False)
         nowhere = []
         for item in self._queues.waiting.pop(target, ()):
             if for_path and self._may_come_back(item, target):
                 del item.delivery[target]
                 self._search.find(item)
+                continue
+            if is_unsaid and self._is_tried_again(item, target):
+                item.error = error
                 continue
             item.delivery[target], item.error = Delivery.FAILED, error
             item.is_doubted |= not for_path
@@ -273,6 +279,23 @@ class SendQueue:
                 self._search.find(item)
         for item in nowhere:
             self._settle(item, error)
+
+    def _is_tried_again(self, item: QueuedStanza, target: Target) -> bool:
+        """Let a stanza wait on, within its time, for a device that has said nothing; or for another one of the account that is
+        there by now. Return False if it is on its way elsewhere, or may leave in plaintext."""
+        if item.sent or (item.may_fall_back and self._senders.may_fall_back(item)):
+            return False
+        if any(state is not Delivery.FAILED for there, state in item.delivery.items() if there != target):
+            return False
+        if item.to == target[1]:
+            self._queues.put(item, target)
+        else:
+            if item.is_doubted:
+                del item.delivery[target]
+            else:
+                item.delivery.clear()  # those that were silent before may have woken up
+            self._search.find(item)
+        return True
 
     def _may_come_back(self, item: QueuedStanza, target: Target) -> bool:
         """Return whether a stanza waits for a contact's device to which it is addressed, and which is not online now: their

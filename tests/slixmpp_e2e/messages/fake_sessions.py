@@ -73,6 +73,7 @@ class FakeDriver(SessionDriver):
         self.closed: Any = SimpleNamespace(done=lambda: self.core.state is State.CLOSED)
         self.opened: Any = SimpleNamespace(done=lambda: self.core.state not in NOT_YET_OPEN, exception=lambda: self.failure)
         self.failure: E2EError | None = None
+        self._has_checked_hellos = state in HELLOS_CHECKED_OR_OPEN
         self.room = room
         self.sent: list[str] = []
         self._waiting = []
@@ -108,7 +109,8 @@ class FakeDriver(SessionDriver):
 
     @property
     def has_checked_hellos(self) -> bool:
-        return self.core.state in HELLOS_CHECKED_OR_OPEN
+        self._has_checked_hellos |= self.core.state in HELLOS_CHECKED_OR_OPEN
+        return self._has_checked_hellos
 
     def give_room(self, room: int = 100) -> None:
         self.room = room

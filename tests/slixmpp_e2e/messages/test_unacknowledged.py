@@ -130,10 +130,19 @@ async def test_what_ends_over_trust_is_not_sent_again(opened: bool) -> None:
     assert (fake.offered, fake.is_empty()) == ([], True)
 
 
-@pytest.mark.parametrize(("error", "is_left"), [(CUT, True), (REFUSED, False), (Timeout("x"), False)])
-async def test_what_was_sent_early_waits_for_the_path_alone(error: E2EError, is_left: bool) -> None:
-    """A peer who refuses a session that is not open has decided, and the sender hears of it at once."""
-    fake, [one] = silent(ONE, state=State.SENT_DONE_EARLY)
+@pytest.mark.parametrize(
+    ("error", "state", "is_left"),
+    [
+        (CUT, State.SENT_DONE_EARLY, True),
+        (REFUSED, State.SENT_DONE_EARLY, False),
+        (Timeout("x"), State.SENT_DONE_EARLY, True),
+        (Timeout("x"), State.DONE_SENT, False),
+    ],
+)
+async def test_what_was_sent_early_waits_for_the_path_alone(error: E2EError, state: State, is_left: bool) -> None:
+    """A peer who refuses a session that is not open has decided, or leaves it open when asked about a key; the sender hears of
+    it at once. One who says nothing at all is suspended."""
+    fake, [one] = silent(ONE, state=state)
     await fake.say("0")
     fake.end(one, error)
     await turns(6)

@@ -47,7 +47,7 @@ async def test_control_without_turns_deadlines_pass_while_offers_wait(env: Env, 
     """Control: all that is said leaves at once, and the clock runs."""
     monkeypatch.setattr(SendWindow, "has_room", True)
     monkeypatch.setattr(SessionWire, "_waits_for_own_server", False)
-    _, _, failed = await crowd(env, **HASTY)
+    _, _, failed = await crowd(env, **HASTY, queue_seconds=5.0)
     assert isinstance((await failed.take()).error, Timeout | PeerBusy)
 
 
