@@ -108,6 +108,11 @@ class Session:
             return ()
         return self._conversation.management.unacknowledged
 
+    @property
+    def awaited(self) -> int:
+        """Bytes of stanzas that the peer has not acknowledged; not 0 either while it has yet to answer a resumption."""
+        return self._conversation.management.awaited if self._conversation is not None else 0
+
     def uncount_stanza(self) -> None:
         """A stanza that has just come (``StanzaReceived``) is dropped: the peer does not hear that it arrived. LocalError."""
         self._talk("no stanza has come").management.uncount()

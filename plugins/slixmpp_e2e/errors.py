@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-from xmpp_e2e.errors import BytestreamFailed, Code, E2EError, LocalError, TLSFailed, UntrustedKey
+from xmpp_e2e.errors import BytestreamFailed, Code, E2EError, LocalError, Timeout, TLSFailed, UntrustedKey
 
 
 class ConfigError(LocalError):
@@ -127,6 +127,17 @@ class OwnServerSilent(BytestreamFailed):
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"our own server has read nothing for {seconds:.0f} seconds; the peer may be well")
+
+
+class PeerSilent(Timeout):
+    """What we send reaches the peer, or so their server says, and they do not acknowledge the stanzas in it."""
+
+    likely = "The peer's program hangs, or it has a defect: it says that it acknowledges, and does not."
+    attack = "A server that swallows what we send, and answers for the peer, looks exactly like this; it reads nothing."
+    remedy = "What was not acknowledged goes once more, in the next session. If it fails again, tell the peer by another way."
+
+    def __init__(self, peer: str, what: str) -> None:
+        super().__init__(f"{peer} takes what we send and does not acknowledge it, though asked: {what}")
 
 
 class MemoryExceeded(E2EError):

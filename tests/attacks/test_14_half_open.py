@@ -41,7 +41,8 @@ async def begun(env: Env) -> Any:
     await env.settle(alice, bob)
     hold = hostile.Hold(env.server, jingle("session-initiate"))
     env.server.hooks.append(hold)
-    alice.send_message(mto=BOB, mbody="held")
+    connecting = asyncio.ensure_future(e2e(alice).connect(BOB))
+    connecting.add_done_callback(asyncio.Future.exception)
     await hold.caught()
     assert {driver.state for driver in client.registry} == {State.CONNECTING, State.HANDSHAKING, State.OFFER_SENT}
     return alice

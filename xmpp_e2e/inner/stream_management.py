@@ -57,6 +57,11 @@ class StreamManagement:
         """What was sent in this session, or resent, and neither acknowledged nor given up."""
         return tuple(stanza for stanza in self._state.unacknowledged if stanza.data)
 
+    @property
+    def awaited(self) -> int:
+        """Bytes of which the peer has yet to say whether they arrived; not 0 either while it has yet to answer a resumption."""
+        return self._state.size + len(self._asked)
+
     # --- our stanzas -----------------------------------------------------------------------------------------------
 
     def send(self, data: bytes, tag: object) -> SentStanza:

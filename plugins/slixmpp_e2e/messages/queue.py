@@ -14,7 +14,15 @@ from typing import NamedTuple
 from slixmpp import Iq, Message
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
-from slixmpp_e2e.errors import NotSent, NotSentReason, RefusedByPolicy, end_of_session, is_for_want_of_path, is_passing, is_unanswered
+from slixmpp_e2e.errors import (
+    NotSent,
+    NotSentReason,
+    RefusedByPolicy,
+    end_of_session,
+    is_for_want_of_path,
+    is_passing,
+    is_unanswered,
+)
 from slixmpp_e2e.jids import bare
 from slixmpp_e2e.messages.iq_tracking import IqTracker
 from slixmpp_e2e.messages.outstanding import Outstanding
@@ -73,9 +81,7 @@ class SendQueue:
         self.outstanding = Outstanding(loop)
         self._in_question: set[SessionDriver] = set()
         """Sessions that wait until their peer's key is proved."""
-        self._search = RouteSearch(
-            loop, routes, self._dispatch, self._settle, self._open_sessions, patience, senders.waits
-        )
+        self._search = RouteSearch(loop, routes, self._dispatch, self._settle, self._open_sessions, patience, senders.waits)
         self._left = Unacknowledged(on_none=lambda place: self._queues.tell_change(place))
         self._queues = TargetQueues(loop, self._ensure, registry, self._left, self._send_queued, self._fail)
         self._may_open = may_open

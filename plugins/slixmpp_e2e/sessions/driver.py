@@ -13,6 +13,7 @@ from slixmpp import Iq
 
 from slixmpp_e2e.errors import MemoryExceeded, SharedKey
 from slixmpp_e2e.jids import bare
+from slixmpp_e2e.sessions.ack_watch import AckWatch
 from slixmpp_e2e.sessions.clock import SessionClock
 from slixmpp_e2e.sessions.memory import MemoryBudget
 from slixmpp_e2e.sessions.stall import STALL_SECONDS
@@ -113,6 +114,9 @@ class SessionDriver:
         self._store_event, self._emit = store_event, on_session_event
         self._budget = budget or MemoryBudget(lambda account: True)
         self._wire = SessionWire(core, iqs, loop, self._clock, self, self.process, self.abort, stall_seconds)
+        self._acks = AckWatch(
+            core, loop, self._wire, self._is_busy, self.request_acknowledgement, self.abort, stall_seconds
+        )
         self._pending: asyncio.Handle | None = None
         self._waiting: list[asyncio.Future[None]] = []
         self._released = False
@@ -378,8 +382,13 @@ class SessionDriver:
         if self._dispatch():
             self._schedule()
         self._wire.watch()
+        self._acks.update()
         if not self._gate.is_closed and self.state is State.CLOSED and self._wire.all_said:
             self._release()
+
+    def _is_busy(self) -> bool:
+        """Return whether there is another turn to come, or what the peer says waits until something is stored."""
+        return self._pending is not None or self._gate.is_closed
 
     def _dispatch(self) -> bool:
         """Emit the events of the core, in order. Return whether there were any: the core may have more to say."""
@@ -464,6 +473,8 @@ class SessionDriver:
                 self.tls = event
             case events.SessionOpened():
                 self.opened.set_result(None)
+            case events.StanzasAcknowledged(stanzas):
+                self._acks.note(stanzas)
             case events.SessionFailed() | events.SessionClosed():
                 self._over(event.error)
 
@@ -488,6 +499,7 @@ class SessionDriver:
             self._pending.cancel()
         self._wake()
         self._wire.stop()
+        self._acks.stop()
         self._budget.remove(self)
         self._emit(self, SessionReleased())
 

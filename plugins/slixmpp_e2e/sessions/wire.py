@@ -62,6 +62,11 @@ class SessionWire:
         return self._transport.answered if self._transport is not None else 0
 
     @property
+    def has_room(self) -> bool:
+        """True if the bytestream takes more bytes now."""
+        return self._transport is not None and self._transport.has_room
+
+    @property
     def all_said(self) -> bool:
         """True if all that was to be said is answered for, or lost for good."""
         return not self._jingle and (self._transport is None or self._transport.drained)

@@ -229,13 +229,16 @@ def test_a_session_names_what_is_not_acknowledged() -> None:
     """But for what was given up."""
     pair = Pair()
     assert not pair.alice.session.unacknowledged
+    assert pair.alice.session.awaited == 0
     pair.open()
     first, second = (pair.alice.session.send_stanza(message(text), text) for text in ("first", "second"))
     assert list(pair.alice.session.unacknowledged) == [first, second]
     first.give_up()
     assert list(pair.alice.session.unacknowledged) == [second]
+    assert pair.alice.session.awaited == first.size + second.size, "its number is acknowledged all the same"
     pair.run().pass_time(ACK_SECONDS)
     assert not list(pair.alice.session.unacknowledged)
+    assert pair.alice.session.awaited == 0
 
 
 # --- peers that know none --------------------------------------------------------------------------------------------
