@@ -106,6 +106,11 @@ def is_unanswered(error: E2EError, *, hellos_checked: bool) -> bool:
     return error.code is Code.TIMEOUT and not hellos_checked
 
 
+def may_come_later(error: E2EError) -> bool:
+    """Return whether a session that came not to be ``is_for_want_of_path`` may come to be later by itself."""
+    return error.code in _PATH or error.code is Code.TIMEOUT
+
+
 _PEER = frozenset({Code.PEER_REFUSED, Code.PEER_BUSY, Code.PEER_INCOMPATIBLE, Code.UNSUPPORTED_TRANSPORT, Code.TIMEOUT})
 _OURS = frozenset({NotSentReason.SESSION_CLOSED, NotSentReason.TOO_MANY_SESSIONS})
 

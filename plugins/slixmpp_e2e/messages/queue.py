@@ -21,7 +21,7 @@ from slixmpp_e2e.errors import (
     end_of_session,
     is_for_want_of_path,
     is_passing,
-    is_unanswered,
+    may_come_later,
 )
 from slixmpp_e2e.jids import bare
 from slixmpp_e2e.messages.iq_tracking import IqTracker
@@ -267,14 +267,14 @@ class SendQueue:
         self._routes.forget_target(target)
         if for_path is None:
             for_path = is_for_want_of_path(error, hellos_checked=False)
-        is_unsaid = for_path and is_unanswered(error, hellos_checked=False)
+        again = for_path and may_come_later(error)
         nowhere = []
         for item in self._queues.waiting.pop(target, ()):
             if for_path and self._may_come_back(item, target):
                 del item.delivery[target]
                 self._search.find(item)
                 continue
-            if is_unsaid and self._is_tried_again(item, target):
+            if again and self._is_tried_again(item, target):
                 item.error = error
                 continue
             item.delivery[target], item.error = Delivery.FAILED, error
@@ -287,8 +287,8 @@ class SendQueue:
             self._settle(item, error)
 
     def _is_tried_again(self, item: QueuedStanza, target: Target) -> bool:
-        """Let a stanza wait on, within its time, for a device that has said nothing; or for another one of the account that is
-        there by now. Return False if it is on its way elsewhere, or may leave in plaintext."""
+        """Let a stanza wait on, within its time, for a device that has said nothing or was cut off, or for another one of the
+        account that is there by now. Return False if it is on its way elsewhere, or may leave in plaintext."""
         if item.sent or (item.may_fall_back and self._senders.may_fall_back(item)):
             return False
         if any(state is not Delivery.FAILED for there, state in item.delivery.items() if there != target):

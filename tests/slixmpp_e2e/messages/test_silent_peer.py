@@ -8,29 +8,28 @@ from slixmpp_e2e.messages.queued import QueuedStanza
 from slixmpp_e2e.sessions.pacing import FIRST_BACKOFF, LAST_BACKOFF
 from tests.slixmpp_e2e.env import BOB, Env, Events, jingle, turns
 from tests.slixmpp_e2e.messages.fake_sessions import BARE, ONE, TWO, FakeSessions, through
-from xmpp_e2e.errors import Timeout
-from xmpp_e2e.states import State
+from xmpp_e2e.errors import BytestreamFailed, E2EError, Timeout
 
-SILENT = Timeout("they did not answer")
+SILENT, CUT = Timeout("they did not answer"), BytestreamFailed("item-not-found")
 HOLD = 300.0
 
 
-async def silence(fake: FakeSessions) -> None:
+async def silence(fake: FakeSessions, error: E2EError = SILENT) -> None:
     """The last offer meets no answer for a minute, and it is tried again as soon as it may be."""
     fake.loop.advance(60)
-    fake.offered[-1].core.state = State.OFFER_SENT
-    fake.end(fake.offered[-1], SILENT)
+    fake.end(fake.offered[-1], error)
     await turns(20)
     fake.loop.advance(LAST_BACKOFF)
     await turns(20)
 
 
 @pytest.mark.parametrize("to", [BARE, ONE])
-async def test_a_client_that_is_suspended_gets_it_when_it_wakes_up(to: str) -> None:
+@pytest.mark.parametrize("error", [SILENT, CUT])
+async def test_a_client_that_is_suspended_gets_it_when_it_wakes_up(to: str, error: E2EError) -> None:
     fake = FakeSessions()
     fake.found = {BARE: through(ONE), ONE: through(ONE)}
     await fake.say("0", "1", to=to)
-    await silence(fake)
+    await silence(fake, error)
     await fake.say("2", to=to)
     assert (fake.recorder.failed, len(fake.offered)) == ([], 2)
     fake.open(fake.offered[1])
