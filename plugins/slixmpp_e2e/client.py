@@ -262,6 +262,7 @@ class Client:
             self._outgoing,
             self.queue,
             self._failures,
+            settings.queue_seconds,
         )
         return signalling
 

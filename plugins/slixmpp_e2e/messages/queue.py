@@ -252,7 +252,7 @@ class SendQueue:
         not, if there is no room for it to wait."""
         try:
             if item.deadline is None:
-                item.size, item.shares = item.sent[target].size, self._limits.shares(item.to)
+                item.size, item.shares, item.since = item.sent[target].size, self._limits.shares(item.to), 0.0
                 self._limits.begin(item)
         except NotSent as full:
             return full
@@ -395,8 +395,10 @@ class SendQueue:
         try:
             size, shares = len(writer.element(stanza.xml)), self._limits.shares(to)
             item = QueuedStanza(copy.copy(stanza), own_jid, to, size, shares)
-            outcomes.share(stanza, item.stanza)
+            outcome = outcomes.share(stanza, item.stanza)
+            item.since = outcome.since
             self._begin_waiting(item)
+            outcome.since = item.since
         except (LocalError, NotSent) as error:
             self._senders.failed(stanza, error)
             return None

@@ -58,7 +58,8 @@ class QueueLimits:
         return self._is_full(item.shares[0], item.size)
 
     def begin(self, item: QueuedStanza) -> None:
-        """Count a stanza that waits, and start its deadline. NotSent unless each of its shares has room for it."""
+        """Count a stanza that waits, and start its deadline: from ``since`` on, if it has waited before. NotSent unless each of
+        its shares has room for it."""
         for share in item.shares:
             if self._is_full(share, item.size):
                 count, size = self._waiting.get(share, (0, 0))
@@ -67,7 +68,9 @@ class QueueLimits:
                 raise NotSent(waiting, NotSentReason.QUEUE_FULL)
         self._count(item, 1)
         loop = self._loop()
-        item.since, item.deadline = loop.time(), loop.call_later(self._seconds, self._expire, item)
+        item.on_stream_since = now = loop.time()
+        item.since = item.since or now
+        item.deadline = loop.call_later(item.since + self._seconds - now, self._expire, item)
 
     def extend(self, item: QueuedStanza) -> None:
         """It has not waited yet, for anybody but us: its deadline starts again."""

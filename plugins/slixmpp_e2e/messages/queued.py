@@ -55,7 +55,9 @@ class QueuedStanza:
     session: SessionDriver | EndedSession | None = None
     """The session whose key it may go under alone, for an answer."""
     since: float = 0.0
-    """When it began to wait, on the loop's clock."""
+    """When it began to wait, on the loop's clock, through all streams."""
+    on_stream_since: float = 0.0
+    """The same on this stream, on which the presence of its peer has to come first."""
     deadline: asyncio.TimerHandle | None = None
     """While it waits: for a session, or after one that has ended for the next one."""
     delivery: dict[Target, Delivery] = field(default_factory=dict)

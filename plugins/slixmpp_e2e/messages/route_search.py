@@ -56,7 +56,7 @@ class RouteSearch:
 
     def may_wait(self, item: QueuedStanza) -> bool:
         """Return whether a stanza may wait longer for a peer who is offline."""
-        return self._loop().time() < item.since + self._patience
+        return self._loop().time() < item.on_stream_since + self._patience
 
     def tell_change(self, account: str) -> None:
         """A device of an account may be there again: what waits for it is tried at once."""
@@ -96,10 +96,10 @@ class RouteSearch:
     def _fail_impatient(self, address: Address, error: E2EError) -> float | None:
         """Fail what has waited long enough for a peer who cannot be reached. Return when the next will have, or None."""
         now, waiting = self._loop().time(), self.waiting.get(address, deque())
-        for item in [item for item in waiting if item.error is not None or item.since + self._patience <= now]:
+        for item in [item for item in waiting if item.error is not None or item.on_stream_since + self._patience <= now]:
             waiting.remove(item)
             self._fail(item, item.error or error)
-        return min((item.since + self._patience for item in self.waiting.get(address, ())), default=None)
+        return min((item.on_stream_since + self._patience for item in self.waiting.get(address, ())), default=None)
 
     async def _search(self, address: Address) -> None:
         """Find the route to an address for all that waits for it. Whatever happens, nothing waits for it afterwards."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from slixmpp.basexmpp import BaseXMPP
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
+from slixmpp_e2e.errors import NotSent, NotSentReason
 from slixmpp_e2e.jids import bare
 from slixmpp_e2e.messages.failures import SendFailures
 from slixmpp_e2e.messages.outgoing import OutgoingFilter
 from slixmpp_e2e.messages.queue import SendQueue
 from slixmpp_e2e.messages.rooms import MucRooms
 from slixmpp_e2e.sessions.registry import SessionRegistry
-from slixmpp_e2e.xmpp import adapter
+from slixmpp_e2e.xmpp import adapter, outcomes
 from slixmpp_e2e.xmpp.iq_channel import IqChannel, QueuedIq
 from slixmpp_e2e.xmpp.presence import PresenceCache
 from slixmpp_e2e.xmpp.support import SupportQuestions
@@ -32,12 +35,17 @@ class StreamChanges:
         outgoing: OutgoingFilter,
         queue: SendQueue,
         failures: SendFailures,
+        seconds: float,
     ) -> None:
+        """``seconds``: how long a stanza may wait, with a stream or without."""
         self._xmpp, self._channel, self._registry = xmpp, channel, registry
         self._presence, self._support = presence, support
         self._rooms, self._outgoing, self._queue, self._failures = rooms, outgoing, queue, failures
+        self._seconds = seconds
         self._kept: list[StanzaBase] = []
         """What waits for the next stream."""
+        self._timer: asyncio.TimerHandle | None = None
+        """While any does: when the time of the first is over."""
 
     def take_early(self, queued: list[StanzaBase]) -> None:
         """The stream is about to be lost: take what other plugins' filters have now, and what is ``queued`` behind it. What
@@ -60,6 +68,7 @@ class StreamChanges:
             self._kept += waiting
             for stanza in waiting:  # whoever waits until all have met their end goes on waiting
                 self._queue.outstanding.begin(_account(stanza))
+            self._expire_kept()
         else:
             self._queue.fail_left(error)
             self._failures.report_all(waiting, error)
@@ -73,6 +82,20 @@ class StreamChanges:
             if self._outgoing.filter_outgoing(stanza) is not None:
                 self._outgoing.write(stanza)
             self._queue.outstanding.end(_account(stanza))
+        self._expire_kept()
+
+    def _expire_kept(self) -> None:
+        """Let what has waited long enough fail, and look again when the next one has."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        loop, until = self._xmpp.loop, {id(each): outcomes.begin(each).since + self._seconds for each in self._kept}
+        late = [stanza for stanza in self._kept if until[id(stanza)] <= loop.time()]
+        self._kept = [stanza for stanza in self._kept if until[id(stanza)] > loop.time()]
+        if self._kept:
+            self._timer = loop.call_at(min(until[id(stanza)] for stanza in self._kept), self._expire_kept)
+        waited = f"the stanza waited {self._seconds:g} seconds, and there is no connection to our own server"
+        self._fail_kept(late, NotSent(waited, NotSentReason.QUEUED_TOO_LONG))
 
     def cancel(self, account: str, error: E2EError) -> int:
         """Let what is kept for the next stream, and is for this account, fail. Return the number of stanzas."""
@@ -96,6 +119,7 @@ class StreamChanges:
         self._queue.fail_all(error)
         kept, self._kept = self._kept, []
         self._fail_kept(kept, error)
+        self._expire_kept()
 
     def on_unload(self, error: E2EError) -> None:
         """The plugin goes: what has yet to come to our filter would leave in plaintext once ours is gone."""

@@ -48,7 +48,7 @@ _FINAL = frozenset({SendState.DELIVERED, SendState.FAILED, SendState.PLAINTEXT})
 class Outcome:
     """What has become of one stanza so far."""
 
-    __slots__ = ("done", "error", "sessions", "state")
+    __slots__ = ("done", "error", "sessions", "since", "state")
 
     def __init__(self) -> None:
         self.state = SendState.HELD
@@ -56,6 +56,8 @@ class Outcome:
         """The sessions that it went through; once it is delivered, those in which it was acknowledged."""
         self.error: E2EError | None = None
         """Why it failed."""
+        self.since = 0.0
+        """When it began to wait, on the loop's clock, through all streams that there were meanwhile; 0 if it never did."""
         self.done: asyncio.Future[tuple[Any, ...]] | None = None
         """Waits for the end, if somebody does."""
 
@@ -115,6 +117,8 @@ def note_plaintext(stanza: StanzaBase) -> None:
         setattr(stanza, _ATTRIBUTE, _PLAINTEXT)
 
 
-def share(stanza: StanzaBase, copied: Any) -> None:
+def share(stanza: StanzaBase, copied: Any) -> Outcome:
     """Let a copy that waits in the place of a stanza tell the same."""
-    setattr(copied, _ATTRIBUTE, begin(stanza))
+    outcome = begin(stanza)
+    setattr(copied, _ATTRIBUTE, outcome)
+    return outcome

@@ -649,3 +649,20 @@ async def test_order_is_kept_between_what_waited_and_what_follows(env: Env) -> N
         if number % 50 == 7:
             bob.send_presence()  # the route is forgotten
     assert await heard.bodies(number) == [str(each) for each in range(number)]
+
+
+async def test_a_stream_that_comes_and_goes_gives_no_more_time() -> None:
+    fake = FakeSessions()
+    fake.found[BARE] = through(ONE)
+    fake.loop.advance(1)
+    await fake.say("0")
+    for _ in range(2):
+        fake.loop.advance(149)
+        taken = fake.queue.pause()
+        assert len(taken) == 1
+        fake.queue.resume(ALICE)
+        fake.queue.send(taken[0], ALICE, BARE, None)
+        await turns(6)
+    assert fake.recorder.failed == []
+    fake.loop.advance(3)
+    assert fake.recorder.kinds == [("0", NotSentReason.QUEUED_TOO_LONG)]

@@ -9,6 +9,7 @@ import pytest
 from slixmpp import ClientXMPP
 from slixmpp.basexmpp import BaseXMPP
 
+from slixmpp_e2e.errors import NotSentReason
 from slixmpp_e2e.xmpp import adapter, discovery
 from tests.slixmpp_e2e.env import ALICE, BOB, SECRET, Env, Events, ask, block, e2e, echo, refused, turns, until
 from xmpp_e2e.errors import BytestreamFailed
@@ -217,6 +218,26 @@ async def test_held_stanzas_can_wait_for_the_next_stream(env: Env, monkeypatch: 
     bob.send_message(mto=to, mbody="3")
     bob.send_presence()
     assert await heard.bodies(4) == ["0", "1", "2", "3"]
+
+
+async def test_what_waits_for_the_next_stream_does_not_wait_for_ever(env: Env) -> None:
+    """Its time counts while our own server is away; what was sent, too."""
+    bob = await env.client(BOB, policy="require", queue_seconds=0.5)
+    alice = await env.client(ALICE)
+    await env.session(bob, alice)
+    failed, lost, ended = Events(bob, "e2e_send_failed"), Events(bob, "session_end"), Events(bob, "e2e_session_closed")
+    env.server.hooks.append(lambda stanza, sender: None if sender == BOB else stanza)
+    bob.send_message(mto=ALICE, mbody="sent")
+    bob.send_message(mto="carol@localhost/c", mbody="waits")
+    await turns()
+    await cut(env, bob)
+    await lost.take()
+    await ended.take()
+    told = {(failure := await failed.take()).stanza["body"]: failure.error for _ in range(2)}
+    assert told["waits"].reason is NotSentReason.QUEUED_TOO_LONG
+    assert "no connection" in str(told["waits"])
+    assert told["sent"].reason is NotSentReason.UNACKNOWLEDGED
+    await until(e2e(bob).flush())
 
 
 async def test_what_waits_for_the_next_stream_fails_if_the_plugin_is_unloaded(env: Env) -> None:
