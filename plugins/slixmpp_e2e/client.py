@@ -20,7 +20,7 @@ from slixmpp_e2e.messages.iq_tracking import IqTracker
 from slixmpp_e2e.messages.outgoing import OutgoingFilter
 from slixmpp_e2e.messages.outlook import Outlooks
 from slixmpp_e2e.messages.queue import SendQueue
-from slixmpp_e2e.messages.queued import Senders
+from slixmpp_e2e.messages.queued import QueuedStanza, Senders
 from slixmpp_e2e.messages.room_questions import RoomQuestions
 from slixmpp_e2e.messages.rooms import MucRooms
 from slixmpp_e2e.messages.routing import RouteCache, Router
@@ -370,8 +370,9 @@ class Client:
     def _on_waits(self, to: str, error: E2EError) -> None:
         self._emitter.emit(Waiting(to, f"a device that can be reached and has encryption, since {error}"))
 
-    def _on_delivered(self, stanza: StanzaBase, drivers: list[SessionDriver]) -> None:
-        sessions = tuple(map(self.sessions.of, drivers))
+    def _on_delivered(self, item: QueuedStanza) -> None:
+        sessions = tuple(map(self.sessions.of, item.acknowledged_by))
+        stanza = item.as_sent() if self._emitter.has_handler(Delivered) else item.stanza
         outcomes.begin(stanza).end(SendState.DELIVERED, sessions)
         if self._emitter.has_handler(Delivered):
             self._emitter.emit(Delivered(stanza, sessions))

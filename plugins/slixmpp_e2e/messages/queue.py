@@ -124,6 +124,7 @@ class SendQueue:
         self.outstanding.begin(account)  # a handler of what follows may bring its end about
         try:
             if self._send_through(driver, item):
+                item.data = item.sent[target].data
                 return True
         except LocalError as error:
             self._end(item)
@@ -466,7 +467,7 @@ class SendQueue:
             return
         self._end(item)
         if item.acknowledged_by:
-            self._senders.delivered(item.stanza, item.acknowledged_by)
+            self._senders.delivered(item)
         elif item.is_anywhere(Delivery.PLAINTEXT):
             outcomes.begin(item.stanza).end(outcomes.SendState.PLAINTEXT)
         elif error is None:
@@ -474,7 +475,7 @@ class SendQueue:
         elif error is item.error and item.may_fall_back and self._senders.may_fall_back(item):
             self._senders.fall_back(item, error)
         else:
-            self._senders.failed(item.stanza, error)
+            self._senders.failed(item.as_sent(), error)
 
     def _end(self, item: QueuedStanza) -> None:
         item.is_over = True

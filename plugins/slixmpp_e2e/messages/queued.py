@@ -7,13 +7,17 @@ import enum
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
+from xml.etree.ElementTree import fromstring
 
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
 from slixmpp_e2e.messages.owed import EndedSession
 from slixmpp_e2e.sessions.driver import SessionDriver
 from slixmpp_e2e.sessions.registry import Target
+from slixmpp_e2e.xmpp import outcomes
+from slixmpp_e2e.xmpp.namespaces import of_stream
 from xmpp_e2e.errors import E2EError
+from xmpp_e2e.stream import NS_CLIENT
 from xmpp_e2e.stream.acks import SentStanza
 
 
@@ -46,6 +50,7 @@ class QueuedStanza:
     """A stanza on its way. One that waits is a copy, as it was when it was sent."""
 
     stanza: StanzaBase
+    """The copy; or, while ``data`` has what was sent, the sender's own object, which they may change."""
     own_jid: str
     to: str
     size: int = 0
@@ -54,6 +59,8 @@ class QueuedStanza:
     """Where it counts while it waits, whoever may be a contact later; that of the account comes first."""
     session: SessionDriver | EndedSession | None = None
     """The session whose key it may go under alone, for an answer."""
+    data: bytes | None = None
+    """What was sent of a stanza that did not have to wait."""
     since: float = 0.0
     """When it began to wait, on the loop's clock, through all streams."""
     on_stream_since: float = 0.0
@@ -80,6 +87,16 @@ class QueuedStanza:
         """Return whether it failed for want of a path alone, was sent nowhere, and is no answer to what came inside."""
         return not self.is_doubted and not self.sent and self.session is None
 
+    def as_sent(self) -> StanzaBase:
+        """Return the stanza as it was when it was sent, for an event; what became of it is told by both."""
+        if self.data is None:
+            return self.stanza
+        given = self.stanza
+        element = of_stream(fromstring(b"<s xmlns='%s'>%s</s>" % (NS_CLIENT.encode(), self.data))[0], given.namespace)
+        sent: StanzaBase = type(given)(xml=element)
+        outcomes.share(given, sent)
+        return sent
+
     def is_anywhere(self, *states: Delivery) -> bool:
         """Return whether it is in one of these states at any target."""
         return any(state in states for state in self.delivery.values())
@@ -95,8 +112,8 @@ class Senders:
     """Is told that it was not sent, or not acknowledged."""
     sent: Callable[[StanzaBase, SessionDriver], None] = lambda stanza, driver: None
     """Is told that it has left through a session."""
-    delivered: Callable[[StanzaBase, list[SessionDriver]], None] = lambda stanza, drivers: None
-    """Is told that the peer has acknowledged it, in these sessions."""
+    delivered: Callable[[QueuedStanza], None] = lambda item: None
+    """Is told that the peer has acknowledged it."""
     waits: Callable[[str, E2EError], None] = lambda to, error: None
     """Is told that what is for an address waits until the peer can be reached, and why they cannot be."""
     copy_in_plaintext: Callable[[StanzaBase, str], None] = lambda stanza, device: None

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from types import SimpleNamespace
 from typing import Any
-from xml.etree.ElementTree import Element
+from xml.etree.ElementTree import Element, fromstring
 
 from slixmpp import Message
 from slixmpp.xmlstream.stanzabase import StanzaBase
@@ -14,7 +14,7 @@ from slixmpp.xmlstream.stanzabase import StanzaBase
 from slixmpp_e2e.errors import NotSent, NotSentReason
 from slixmpp_e2e.messages.iq_tracking import IqTracker
 from slixmpp_e2e.messages.queue import SendQueue
-from slixmpp_e2e.messages.queued import Senders
+from slixmpp_e2e.messages.queued import QueuedStanza, Senders
 from slixmpp_e2e.messages.routing import Route, RouteCache
 from slixmpp_e2e.sessions.driver import SessionDiscarded, SessionDriver, SessionReleased
 from slixmpp_e2e.sessions.registry import SessionRegistry
@@ -22,6 +22,7 @@ from tests.slixmpp_e2e.env import ALICE, turns
 from xmpp_e2e import events
 from xmpp_e2e.errors import E2EError, InvalidStanza
 from xmpp_e2e.states import HELLOS_CHECKED_OR_OPEN, NOT_YET_OPEN, State
+from xmpp_e2e.stream import writer
 from xmpp_e2e.stream.acks import SentStanza
 from xmpp_e2e.types import Assurance, Fingerprint, Role
 
@@ -92,7 +93,7 @@ class FakeDriver(SessionDriver):
             return None
         self.room -= 1
         self.sent.append(body)
-        sent = SentStanza(body.encode(), tag, len(body))
+        sent = SentStanza(writer.element(stanza), tag, len(body))
         self.core.unacknowledged += (sent,)
         if self.is_open and self.acknowledges:
             asyncio.get_running_loop().call_soon(self.acknowledge)
@@ -185,8 +186,8 @@ class Recorder:
     def note_sent(self, stanza: StanzaBase, driver: SessionDriver) -> None:
         self.sent.append((body_of(stanza.xml), driver.peer))
 
-    def deliver(self, stanza: StanzaBase, drivers: list[SessionDriver]) -> None:
-        self.delivered.append((body_of(stanza.xml), [driver.peer for driver in drivers]))
+    def deliver(self, item: QueuedStanza) -> None:
+        self.delivered.append((body_of(item.stanza.xml), [driver.peer for driver in item.acknowledged_by]))
         self.on_delivery()
 
     @property
@@ -263,7 +264,7 @@ class FakeSessions:
         """A session opens, and sends again what an earlier one has left, as the core does."""
         left = tuple(stanza for stanza in old.core.unacknowledged if stanza.data)
         new.core.unacknowledged += left
-        new.sent += [stanza.data.decode() for stanza in left]
+        new.sent += [fromstring(stanza.data).findtext("body", "") for stanza in left]
         new.acknowledges = False
         self.open(new)
 

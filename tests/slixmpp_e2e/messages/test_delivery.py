@@ -8,6 +8,7 @@ import pytest
 from slixmpp import ClientXMPP
 
 from slixmpp_e2e.errors import NotSent, NotSentReason, PeerOffline, RefusedByPolicy
+from slixmpp_e2e.xmpp import outcomes
 from tests.slixmpp_e2e.env import BOB, Env, Events, block, e2e, jingle, turns, until
 from xmpp_e2e.errors import BytestreamFailed
 from xmpp_loopback import offline
@@ -255,3 +256,39 @@ async def test_a_client_that_reconnects_does_not_wait(env: Env) -> None:
     alice.send_presence()
     assert await bodies(of_alice.delivered, 1) == ["one"]
     assert await of_bob.heard.bodies(1) == ["one"]
+
+
+@pytest.mark.parametrize("way", ["open", "waits", "resent", "fails"])
+async def test_what_becomes_of_a_stanza_is_told_of_what_was_sent(env: Env, way: str) -> None:
+    """Its sender may use the object again, with other words. What goes in the next session are the first ones."""
+    alice, bob = await env.pair(queue_seconds=0.5 if way == "fails" else 300.0)
+    if way != "waits":
+        await env.session(alice, bob)
+        await env.settle(alice, bob)
+    heard = Events(bob, "message")
+    delivered, failed, sent = (Events(alice, f"e2e_{each}") for each in ("delivered", "send_failed", "sent"))
+    stanza = alice.make_message(mto=bob.boundjid.full, mbody="first", mtype="chat")
+    if way in ("resent", "fails"):
+        hold = env.hold(block)
+    stanza.send()
+    if way == "waits":
+        await turns()
+    else:
+        await sent.take()
+    stanza["body"] = "changed"
+    if way in ("resent", "fails"):
+        await until(hold.caught())
+        hold.discard()
+        if way == "resent":
+            env.server.hooks.clear()
+        for driver in e2e(alice)._client.registry:
+            driver.abort(BytestreamFailed("cut"))
+    told = await (failed if way == "fails" else delivered).take()
+    assert told.stanza["body"] == "first"
+    assert told.stanza["to"] == bob.boundjid.full
+    for each in (told.stanza, stanza):
+        assert (outcome := outcomes.of(each)) is not None
+        assert outcome.state == ("failed" if way == "fails" else "delivered")
+    if way != "fails":
+        assert await heard.bodies(1) == ["first"]
+    assert stanza["body"] == "changed"
