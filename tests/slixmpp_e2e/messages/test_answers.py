@@ -64,7 +64,9 @@ async def test_a_component_answers_whom_it_has_met(env: Env, to: str) -> None:
     session = await e2e(alice).connect(f"echo@{BOTS}/bot")
     await until(session.wait_open())
     assert (await until(ask(alice, "xep_0199", to)))["type"] == "result"
-    assert bool(env.in_clear("urn:xmpp:ping'", 'urn:xmpp:ping"')) is (to != f"echo@{BOTS}/bot")
+    pings = env.in_clear("urn:xmpp:ping'", 'urn:xmpp:ping"')
+    pings = [each for each in pings if "to='localhost'" not in each]  # by which we ask our own server, when it is slow
+    assert bool(pings) is (to != f"echo@{BOTS}/bot")
 
 
 @pytest.mark.parametrize("policy", ["prefer", "require"])
