@@ -121,8 +121,8 @@ class FakeDriver(SessionDriver):
 class Timer:
     """What is to be done later, unless it is cancelled."""
 
-    def __init__(self, when: float, call: Callable[[], None]) -> None:
-        self.when, self.call, self.is_cancelled = when, call, False
+    def __init__(self, when: float, call: Callable[[], None], words: tuple[Any, ...]) -> None:
+        self.when, self.call, self.words, self.is_cancelled = when, call, words, False
 
     def cancel(self) -> None:
         self.is_cancelled = True
@@ -139,7 +139,7 @@ class FakeLoop:
         return self._now
 
     def call_later(self, seconds: float, call: Callable[..., None], *words: Any) -> Timer:
-        self._timers.append(Timer(self._now + seconds, lambda: call(*words)))
+        self._timers.append(Timer(self._now + seconds, lambda: call(*words), words))
         return self._timers[-1]
 
     def call_soon(self, call: Callable[..., None], *words: Any) -> None:
