@@ -50,8 +50,8 @@ class AckWatch:
         self._acknowledged += sum(stanza.size for stanza in stanzas)
 
     def update(self) -> None:
-        """A turn is over: what there was to say is in the bytestream, if that has room."""
-        if self._core.state is not State.OPEN or not self._core.awaited:
+        """A turn of an open session is over: what there was to say is in the bytestream, if that has room."""
+        if not self._core.awaited:
             self._since, self._has_asked = None, False
             return
         moved = self._acknowledged - self._before
@@ -76,7 +76,7 @@ class AckWatch:
 
     def _check(self) -> None:
         self._timer = None
-        if (since := self._since) is None:
+        if (since := self._since) is None or self._core.state is not State.OPEN:
             return
         if self._loop.time() < since + self._seconds:
             self._set_timer(since)

@@ -382,7 +382,8 @@ class SessionDriver:
         if self._dispatch():
             self._schedule()
         self._wire.watch()
-        self._acks.update()
+        if self.core.state is State.OPEN:
+            self._acks.update()
         if not self._gate.is_closed and self.state is State.CLOSED and self._wire.all_said:
             self._release()
 
