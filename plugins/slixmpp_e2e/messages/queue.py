@@ -365,10 +365,23 @@ class SendQueue:
 
     def on_presence(self, account: str) -> None:
         """A device of an account may be there again: try at once what waits for it, or for the next session with any."""
+        self._follow(account)
         self._search.tell_change(account)
         for place in self._left.places(account):
             self._queues.tell_change(place)
             self._search.seek((place[0], account))
+
+    def _follow(self, account: str) -> None:
+        """What waits for a device that has gone, and is for any of the account, goes to the one that has come: before all that
+        was sent later."""
+        for target, queue in tuple(self._queues.waiting.items()):
+            if bare(target[1]) != account or not self._routes.is_away(target):
+                continue
+            for item in [each for each in reversed(queue) if each.to == account and len(each.delivery) == 1]:
+                queue.remove(item)
+                item.delivery.clear()
+                self._search.find(item, first=True)
+            self._queues.tell_change(target)
 
     def _open_sessions(self, route: Route) -> None:
         """Open sessions with all devices of an account: one of them may have got a new full JID."""

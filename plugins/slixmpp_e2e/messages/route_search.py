@@ -41,10 +41,11 @@ class RouteSearch:
         self._tasks: dict[Address, asyncio.Task[None]] = {}
         self._changed: dict[Address, asyncio.Future[None]] = {}
 
-    def find(self, item: QueuedStanza) -> None:
-        """Dispatch a stanza when the route to its address is found, or fail it."""
+    def find(self, item: QueuedStanza, *, first: bool = False) -> None:
+        """Dispatch a stanza when the route to its address is found, or fail it; ``first``: before all that waits for that."""
         address = (item.own_jid, item.to)
-        self.waiting.setdefault(address, deque()).append(item)
+        waiting = self.waiting.setdefault(address, deque())
+        waiting.insert(0 if first else len(waiting), item)
         self._start(address)
         if address in self._changed:
             wake(self._changed.pop(address))

@@ -207,6 +207,8 @@ class FakeSessions:
         """For which addresses a route was sought."""
         self.may_find = asyncio.Event()
         self.may_find.set()
+        self.away: set[str] = set()
+        """Devices of which it is known that they are offline."""
         self.offered: list[FakeDriver] = []
         self.refusal: E2EError | None = None
         """Why no session can be offered."""
@@ -236,6 +238,9 @@ class FakeSessions:
         if isinstance(route, Exception):
             raise route
         return route
+
+    def is_away(self, own_jid: str, peer: str) -> bool:
+        return peer in self.away
 
     def _create(self, role: Role, own_jid: str, peer: str, min_assurance: Assurance) -> FakeDriver:
         if self.refusal is not None:

@@ -47,9 +47,6 @@ class PacedSessions(FakeSessions):
         self.offered[-1].world = self
         return self.offered[-1]
 
-    def is_away(self, own_jid: str, peer: str) -> bool:
-        return self.found[BARE] is OFFLINE
-
 
 class QueueMachine(RuleBasedStateMachine):
     """A queue with two devices of one account, whose sessions come and go."""
@@ -147,6 +144,8 @@ class QueueMachine(RuleBasedStateMachine):
     def presence(self, found: Any) -> None:
         def come() -> None:
             self.fake.found[BARE] = found
+            there = [peer for _, peer in found.targets] if found is not OFFLINE else []
+            self.fake.away = {peer for peer in (ONE, TWO) if peer not in there}
             self.fake.routes.forget(BARE)
             self.fake.registry.pacing.forget(BARE)
             self.fake.queue.on_presence(BARE)

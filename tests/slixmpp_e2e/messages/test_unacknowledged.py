@@ -402,3 +402,27 @@ async def test_what_is_put_in_while_there_is_no_stream_leaves_on_the_next() -> N
     fake.queue.resume(ALICE)
     await turns(6)
     assert one.sent == ["0"]
+
+
+async def test_what_waits_follows_a_device_to_its_new_resource() -> None:
+    """A program is started anew, and its resource is another one: what waited comes before what is sent since."""
+    fake, [one] = silent(ONE)
+    one.room = 1
+    await fake.say("sent", "waits", "too")
+    await fake.say("for that one", to=ONE)
+    fake.end(one, AWAY)
+    fake.away, fake.found[BARE] = {ONE}, PeerOffline("nobody")
+    fake.queue._search._patience = 30.0
+    fake.routes.forget(BARE)
+    await turns(20)
+    await fake.say("later")
+    fake.found[BARE] = through(TWO)
+    fake.routes.forget(BARE)
+    fake.queue.on_presence(BARE)
+    await turns(20)
+    await fake.say("last")
+    two = next(driver for driver in fake.offered if driver.peer == TWO)
+    fake.go_on(one, two)
+    await turns(20)
+    assert two.sent == ["sent", "waits", "too", "later", "last"]
+    assert fake.recorder.failed == []
