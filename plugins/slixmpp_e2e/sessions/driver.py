@@ -384,7 +384,8 @@ class SessionDriver:
         self._wire.watch()
         if self.core.state is State.OPEN:
             self._acks.update()
-        if not self._gate.is_closed and self.state is State.CLOSED and self._wire.all_said:
+        # what watch() has ended, the next turn tells
+        if not self._is_busy() and self.state is State.CLOSED and self._wire.all_said:
             self._release()
 
     def _is_busy(self) -> bool:

@@ -377,6 +377,17 @@ async def test_a_server_of_ours_that_reads_nothing_is_named(harness: Harness) ->
     harness.assert_nothing_is_left()
 
 
+async def test_an_offer_that_our_server_does_not_read_fails_with_a_word(harness: Harness) -> None:
+    """The server has long been silent when the offer is made."""
+    harness.answer = lambda: None  # type: ignore[method-assign]
+    harness.unread, harness.silence = True, STALL_SECONDS
+    harness.driver.offer()
+    harness.loop.pass_time(0)
+    assert isinstance(harness.failure, OwnServerSilent)
+    assert harness.driver.closed.done()
+    harness.assert_nothing_is_left()
+
+
 @pytest.mark.parametrize("silent", [False, True])
 async def test_a_stall_names_whose_it_is(harness: Harness, silent: bool) -> None:
     driver = harness.open()
