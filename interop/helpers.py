@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from slixmpp import JID, Message
@@ -45,6 +46,41 @@ class Events:
     async def body(self) -> str:
         """Return the body of the next message."""
         return str((await self.take())["body"])
+
+
+class Outcomes:
+    """Collects what becomes of a client's messages from now on: each is delivered, or its sender is told."""
+
+    def __init__(self, client: BaseXMPP) -> None:
+        self.failed: list[str] = []
+        """The bodies of those that failed."""
+        self._delivered = "e2e_delivered"
+        self._queue: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
+        for event in (self._delivered, "e2e_send_failed"):
+            client.add_event_handler(event, lambda told, event=event: self._queue.put_nowait((event, told.stanza)))
+
+    async def delivered(self, number: int, seconds: float) -> list[str]:
+        """Return the bodies of those among the next ``number`` messages that were delivered, in order.
+
+        Raises `TimeoutError` if nothing is told for so many seconds. Iqs and directed presence are skipped.
+        """
+        bodies: list[str] = []
+        while number:
+            event, stanza = await asyncio.wait_for(self._queue.get(), seconds)
+            if stanza.name == "message":
+                number -= 1
+                (bodies if event == self._delivered else self.failed).append(str(stanza["body"]))
+        return bodies
+
+    def __len__(self) -> int:
+        return self._queue.qsize()
+
+
+async def next_message(told: Events) -> str:
+    """Return the body of the next message that is told as sent or delivered. Iqs and directed presence go inside, too."""
+    while (stanza := (await told.take()).stanza).name != "message":
+        pass
+    return str(stanza["body"])
 
 
 def e2e(client: BaseXMPP) -> E2E:
@@ -101,6 +137,13 @@ class SasUser:
 def say(client: BaseXMPP, to: JID | str, body: str) -> None:
     """Send a chat message, as any program does."""
     client.send_message(mto=JID(to), mbody=body, mtype="chat")
+
+
+def say_both(alice: BaseXMPP, bob: BaseXMPP, bodies: Sequence[str]) -> None:
+    """Let each send all this to the other's device, in turn."""
+    for body in bodies:
+        say(alice, bob.boundjid, body)
+        say(bob, alice.boundjid, body)
 
 
 def echo(bot: BaseXMPP) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from slixmpp import ClientXMPP
 
 from interop.harness import Harness
-from interop.helpers import Events, say, session
+from interop.helpers import Events, next_message, say, session
 
 MESSAGES = 5
 
@@ -41,13 +41,6 @@ async def invisible(harness: Harness, bob: ClientXMPP) -> Callable[[], Awaitable
         bob.send_presence(pto=harness.jid("alice"))
 
     return back
-
-
-async def next_message(delivered: Events) -> str:
-    """Return the next message that is told as delivered; directed presence goes inside, too."""
-    while (stanza := (await delivered.take()).stanza).name != "message":
-        pass
-    return str(stanza["body"])
 
 
 async def run(harness: Harness) -> None:

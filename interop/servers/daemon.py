@@ -188,6 +188,11 @@ class Daemon(abc.ABC):
         """Return the bare JID of ``account``."""
         return f"{account}@{self.domain}"
 
+    def home(self, account: str) -> Self:
+        """Return the server of ``account``: this one."""
+        assert account in self.accounts
+        return self
+
     def connect(self, client: ClientXMPP) -> None:
         """Connect ``client`` by STARTTLS. It trusts only our own authority."""
         client.ssl_context = ssl.create_default_context(cafile=self.ca_file)

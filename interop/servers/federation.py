@@ -117,11 +117,11 @@ class Federation:
 
     def jid(self, account: str) -> str:
         """Return the bare JID of ``account``."""
-        return self._server(account).jid(account)
+        return self.home(account).jid(account)
 
     def connect(self, client: ClientXMPP) -> None:
         """Connect ``client`` to the server of its domain."""
-        self._server(client.boundjid.local).connect(client)
+        self.home(client.boundjid.local).connect(client)
 
     def handled(self) -> list[HandledElement]:
         """Return what both received from their clients and sent to them, in order; not what they sent to each other."""
@@ -141,7 +141,8 @@ class Federation:
         """Return the last lines of both logs."""
         return f"{self.prosody.log_tail()}\n{self.ejabberd.log_tail()}"
 
-    def _server(self, account: str) -> Daemon:
+    def home(self, account: str) -> Daemon:
+        """Return the server of ``account``."""
         return self.prosody if account in self.prosody.accounts else self.ejabberd
 
 

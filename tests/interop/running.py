@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from interop.runner import Runner, Scene, scenes
-from interop.scenes import debian_limits, long_text_then_close, many_at_once, many_stanzas, tie_break
+from interop.scenes import (
+    debian_limits,
+    long_text_then_close,
+    many_at_once,
+    many_stanzas,
+    server_restarts,
+    server_stalls,
+    tie_break,
+)
 from slixmpp_e2e.trust import passwords
 from slixmpp_e2e.trust.trust_file import watcher as declared
 from slixmpp_e2e.verification import attempt_limiter
@@ -16,6 +24,7 @@ LIMITED |= {"long_text_then_close", "many_at_once"}
 """The scenes that also run under Debian's limits here. `make interop` runs all of them."""
 SWAPPED = {"accept_from", "changed_key", "compare_strings", "cut_connection", "first_message", "key_and_password"}
 SWAPPED |= {"peer_offline", "presence_and_iq", "resumed_stream", "shared_key", "shared_password", "stranger", "tie_break"}
+SWAPPED |= {"server_restarts", "server_stalls"}
 """The scenes that also run with swapped servers here. `make interop` runs all of them."""
 
 
@@ -42,6 +51,9 @@ async def run_shortened(monkeypatch: pytest.MonkeyPatch, runner: Runner, scene: 
     monkeypatch.setattr(long_text_then_close, "TEXT", long_text_then_close.TEXT[:25_000])
     monkeypatch.setattr(many_at_once, "TO_MANY", 12)
     monkeypatch.setattr(many_at_once, "FROM_MANY", 8)
+    monkeypatch.setattr(server_restarts, "AWAY_SECONDS", 1.0)
+    monkeypatch.setattr(server_stalls, "STILL_SECONDS", 6.5)
+    monkeypatch.setattr(server_stalls, "STALL_SECONDS", 1.5)
     monkeypatch.setattr(attempt_limiter, "MAX_PASSWORD_ATTEMPTS", 2)
     monkeypatch.setattr(passwords, "MEMORY_KIB", 64)
     monkeypatch.setattr(declared, "POLL_SECONDS", 0.1)
