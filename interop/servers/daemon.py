@@ -104,8 +104,8 @@ def free_ports(number: int) -> list[int]:
 class ServerOptions(TypedDict, total=False):
     """Options of every server, all of them optional."""
 
-    friends: bool
-    """Make every account a contact of every other, which is the default."""
+    friends: bool | Collection[Collection[str]]
+    """Make every account a contact of every other, which is the default, or those accounts that are in one group."""
     contacts: Collection[str]
     """Bare JIDs in other domains that each account is subscribed to as well."""
     limits: bool
@@ -290,10 +290,13 @@ class Daemon(abc.ABC):
 
     def _rosters(self) -> dict[str, list[str]]:
         """Return the contacts of each account: bare JIDs, subscribed both ways."""
-        return {
-            name: [*(self.jid(other) for other in self.accounts if self._friends and other != name), *self._contacts]
-            for name in self.accounts
-        }
+        friends = self._friends
+        groups = friends if not isinstance(friends, bool) else [self.accounts] if friends else []
+        known: dict[str, list[str]] = {name: [] for name in self.accounts}
+        for group in groups:
+            for name in group:
+                known[name] += [self.jid(other) for other in group if other != name]
+        return {name: [*others, *self._contacts] for name, others in known.items()}
 
     def _prepare(self) -> Child:
         """Write its configuration and start it."""

@@ -99,6 +99,15 @@ async def test_strangers_share_no_roster(kind: Kind) -> None:
 
 
 @each
+async def test_friends_may_be_groups(kind: Kind) -> None:
+    """Only who is in the same group is a contact."""
+    async with kind(friends=[("alice", "bob"), ("carol",)]) as server, Harness(server) as harness:
+        alice = await harness.client("alice")
+        assert alice.client_roster[server.jid("bob")]["subscription"] == "both"
+        assert server.jid("carol") not in alice.client_roster
+
+
+@each
 async def test_odd_names_and_passwords_work(kind: Kind) -> None:
     """Characters that are special to Lua, YAML, JSON, Erlang or to file names are escaped."""
     odd = {"d.a_r-t+h": 'quo"te \\ backslash % é', "bob": "builder"}

@@ -55,14 +55,17 @@ class Ejabberd(Daemon):
         *,
         modules: Mapping[str, Options] | None = None,
         name_server: int | None = None,
+        benchmark: bool = False,
         **options: Unpack[ServerOptions],
     ) -> None:
         """``accounts`` maps names to passwords. ``modules`` are loaded in addition to `config.MODULES`, with their
         options. ``name_server`` is the port of a DNS server on 127.0.0.1: the server federates with the domains that
-        it knows, and both sides need certificates of one ``authority``. Debian's ``limits`` are 3 kB/s from a client."""
+        it knows, and both sides need certificates of one ``authority``. Debian's ``limits`` are 3 kB/s from a client.
+        ``benchmark`` lets clients in without TLS, and keeps no log of stanzas, which costs time."""
         super().__init__(domain, accounts, federated=name_server is not None, **options)
         self._modules = modules or {}
         self._name_server = name_server
+        self._benchmark = benchmark
 
     @classmethod
     def of(cls, setup: Setup, **more: Any) -> Self:
@@ -91,6 +94,7 @@ class Ejabberd(Daemon):
                 contacts=contacts,
                 modules=self._modules,
                 limits=self._limits,
+                benchmark=self._benchmark,
                 component=(self.component, COMPONENT_SECRET, self.component_port),
             ),
             encoding="utf-8",

@@ -77,20 +77,22 @@ def configuration(
     contacts: Mapping[str, Collection[str]],
     modules: Mapping[str, Options],
     limits: bool,
+    benchmark: bool,
     component: tuple[str, str, int],
 ) -> str:
     """Return the text of the configuration file.
 
-    mod_tap creates ``accounts`` and ``contacts``. ``component`` is its domain, its secret and its port.
+    mod_tap creates ``accounts`` and ``contacts``. ``component`` is its domain, its secret and its port. ``benchmark`` needs no
+    TLS, and lets mod_tap record nothing.
     """
     name, secret, its_port = component
     listeners = [
-        _listener("ejabberd_c2s", port, starttls_required=True, shaper="c2s_shaper"),
+        _listener("ejabberd_c2s", port, starttls_required=not benchmark, shaper="c2s_shaper"),
         _listener("ejabberd_service", its_port, shaper="none", hosts={name: {"password": secret}}),
     ]
     if s2s_port is not None:
         listeners.append(_listener("ejabberd_s2s_in", s2s_port, shaper="s2s_shaper"))
-    tap = {"file": str(layout.tap), "accounts": accounts, "contacts": contacts}
+    tap = {"file": str(layout.tap), "record": not benchmark, "accounts": accounts, "contacts": contacts}
     settings = {
         "hosts": [domain],
         "loglevel": "info",

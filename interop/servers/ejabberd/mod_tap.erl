@@ -1,6 +1,6 @@
 %% Lets a test see what the server handled: every element from and to a client, as text, one JSON object a line.
 %% Also creates the accounts and rosters once the server is up, and then writes its version into READY_FILE.
-%% For tests only: it records everything.
+%% For tests only: it records everything, unless the option `record` is false, for benchmarks.
 %%
 %% Compiled by the server's own Erlang just before ejabberd starts.
 -module(mod_tap).
@@ -15,20 +15,27 @@
 -define(FIRST, 0).
 -define(LAST, 10000).
 
-start(Host, _Opts) ->
-    ejabberd_hooks:add(c2s_handle_recv, Host, ?MODULE, handle_recv, ?FIRST),
-    ejabberd_hooks:add(c2s_filter_send, Host, ?MODULE, filter_send, ?LAST),
-    ejabberd_hooks:add(c2s_handle_send, Host, ?MODULE, handle_send, ?FIRST),
+start(Host, Opts) ->
+    case gen_mod:get_opt(record, Opts) of
+        true -> record(Host);
+        false -> ok
+    end,
     ejabberd_hooks:add(ejabberd_started, ?MODULE, started, ?LAST),
     ok.
+
+record(Host) ->
+    ejabberd_hooks:add(c2s_handle_recv, Host, ?MODULE, handle_recv, ?FIRST),
+    ejabberd_hooks:add(c2s_filter_send, Host, ?MODULE, filter_send, ?LAST),
+    ejabberd_hooks:add(c2s_handle_send, Host, ?MODULE, handle_send, ?FIRST).
 
 stop(_) -> ok.
 
 depends(_Host, _Opts) -> [{mod_roster, hard}].
 
-mod_options(_Host) -> [{file, <<>>}, {accounts, #{}}, {contacts, #{}}].
+mod_options(_Host) -> [{file, <<>>}, {record, true}, {accounts, #{}}, {contacts, #{}}].
 
 mod_opt_type(file) -> econf:binary();
+mod_opt_type(record) -> econf:bool();
 mod_opt_type(accounts) -> econf:map(econf:binary(), econf:binary(), [{return, map}]);
 mod_opt_type(contacts) -> econf:map(econf:binary(), econf:list(econf:binary()), [{return, map}]).
 
