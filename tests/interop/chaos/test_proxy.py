@@ -12,11 +12,11 @@ Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @asynccontextmanager
-async def path() -> AsyncIterator[tuple[Link, Stream, Stream]]:
+async def path(record: bool = False) -> AsyncIterator[tuple[Link, Stream, Stream]]:
     """A link, and both ends of a connection through it."""
     accepted: asyncio.Future[Stream] = asyncio.get_running_loop().create_future()
     server = await asyncio.start_server(lambda *stream: accepted.set_result(stream), HOST, 0)
-    async with asyncio.timeout(20), server, Link(server.sockets[0].getsockname()[1]) as link:
+    async with asyncio.timeout(20), server, Link(server.sockets[0].getsockname()[1], record=record) as link:
         here = await asyncio.open_connection(HOST, link.port)
         there = await accepted
         yield link, here, there
@@ -61,15 +61,33 @@ async def test_it_cuts_at_the_byte() -> None:
 
 
 async def test_it_delays() -> None:
-    """Each direction, and what is written last arrives last."""
+    """Each direction, and what is written last arrives last, though its own delay is over before; one delay is not added to
+    another."""
     async with path() as (link, here, there):
-        link.delay = 0.2
-        start = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        link.delay, start = 0.4, loop.time()
         here[1].write(b"first")
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.2)
+        link.delay = 0.0
         here[1].write(b"second")
         assert await there[0].readexactly(11) == b"firstsecond"
-        assert asyncio.get_running_loop().time() - start >= 0.2
+        assert loop.time() - start >= 0.4
+        link.delay, start = 1.5, loop.time()
+        for _ in range(4):
+            there[1].write(b"more")
+            await asyncio.sleep(0.1)
+        assert await here[0].readexactly(16) == 4 * b"more"
+        assert 1.8 <= loop.time() - start < 2.9
+
+
+async def test_it_records_if_it_is_to() -> None:
+    """What the client sends and receives, apart."""
+    for record in (True, False):
+        async with path(record) as (link, here, there):
+            here[1].write(b"to be")
+            there[1].write(b"or not")
+            assert (await there[0].readexactly(5), await here[0].readexactly(6)) == (b"to be", b"or not")
+            assert (bytes(link.sent), bytes(link.received)) == ((b"to be", b"or not") if record else (b"", b""))
 
 
 async def test_it_drops_until_it_is_cut() -> None:
