@@ -1,27 +1,30 @@
-"""Summarize the samples, with median, spread and ratio, as Markdown and as JSON."""
+"""Summarize the samples, with median, spread, comparison, target and verdict, as Markdown and as JSON."""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from statistics import median
 
 from OpenSSL import SSL
 
-from interop.bench.measurements import KINDS, ROWS, Samples
+from interop.bench.rows import TABLES, How, Row, Verdict
+from interop.bench.stage import Samples
 
 LOAD = "load average before"
 Machine = Mapping[str, str | int | float]
 PREFACE = """\
 # Benchmark
 
-`make bench` writes this file. It runs plaintext slixmpp and the same program with `register_plugin("e2e")` in turn (A B A B
-…), on one Prosody on the loopback without limits. Each client is a process of its own. Each cell is the median of the
-rounds, with the lowest and the highest; a ratio compares two measurements of the same round. Only the ratios carry over
-to other machines. The samples are in [results.json](results.json).
+`make bench` writes this file; `{command}` did this time. It runs plaintext slixmpp, the same program with
+`register_plugin("e2e")`, and others, in turn (A B A B …), on the same server on the loopback. Each client is a process of
+its own. Each cell is the median of the rounds, with the lowest and the highest. What is compared are two measurements of the
+same round: ratios or differences. Only these carry over to other machines. A target is met if the median meets it. The
+samples are in [results.json](results.json).
 """
 BUSY = """\
 **The machine was busy with other work.** Times and their ratios are too high, because the clients had to wait for a core;
@@ -30,17 +33,20 @@ most of all where there are many steps. CPU times are more accurate, and bytes a
 IDLE_LOAD = 0.5
 """A load average above this means that something else runs on the machine."""
 NOTES = """\
+The server is a default Prosody without rate limits, unless a row says otherwise. By default Prosody holds small writes back
+for up to 40 ms, until TCP acknowledges the one before (Nagle's algorithm), which delays several writes in a row, and the first
+plaintext message after a login. "Without Nagle" is its setting `network_settings = { nagle = false }`.
+
 "First message" is the time from `send_message()` to the other's handler. Both clients are online and know each other's
 presence, and the address is a bare JID. With encryption, this includes opening a session. "50 ms a link" delays each
-direction between each client and the server by 50 ms: one way from client to client takes 100 ms. "Without Nagle" uses the
-server's setting `network_settings = { nagle = false }`. By default the server holds small writes back for up to 40 ms, which
-delays several writes in a row. "Pipelined" sends 20 messages in each turn of the event loop through an open session. There
-is no TLS between client and server, so bytes are those of XMPP. CPU is that of the whole client process. Memory and CPU of
-an opening are those of one client that opens sessions with many others, one after the other.
+direction between each client and the server by 50 ms: one way from client to client takes 100 ms. "Pipelined" sends 20 messages
+in each turn of the event loop through an open session. There is no TLS between client and server. CPU is that of the whole
+client process. OMEMO keeps its keys in memory, and has the peer's list of devices before the first message. Of many sessions,
+one process opens all, with addresses of one component, which is another process; a hundred of them are spoken to.
 """
 
 
-def machine(server: str, load: float) -> Machine:
+def machine(servers: Iterable[str], load: float) -> Machine:
     """Return the facts about the machine and its software that influence the numbers; ``load`` is the load average
     before."""
     return {
@@ -48,15 +54,10 @@ def machine(server: str, load: float) -> Machine:
         LOAD: round(load, 1),
         "python": platform.python_version(),
         "slixmpp": version("slixmpp"),
+        "slixmpp-omemo": version("slixmpp-omemo"),
         "openssl": SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode().split()[1],
-        "server": server,
+        "servers": ", ".join(servers),
     }
-
-
-def ratios(samples: Mapping[str, Sequence[float]]) -> list[float]:
-    """Return encrypted divided by plaintext, for each round; empty if only one of them was measured."""
-    plain, encrypted = (samples.get(kind, ()) for kind in KINDS)
-    return [b / a for a, b in zip(plain, encrypted, strict=bool(plain and encrypted))]
 
 
 def spread(values: Sequence[float], digits: int) -> str:
@@ -64,27 +65,50 @@ def spread(values: Sequence[float], digits: int) -> str:
     if not values:
         return "-"
     middle, low, high = (f"{value:,.{digits}f}" for value in (median(values), min(values), max(values)))
-    return f"{middle} ({low} to {high})"
+    return f"{middle} ({low} to {high})" if len(values) > 1 else middle
 
 
-def markdown(samples: Samples, facts: Machine) -> str:
-    """Return the results as a table."""
-    rounds = max(len(values) for kinds in samples.values() for values in kinds.values())
+def markdown(samples: Samples, facts: Machine, command: str) -> str:
+    """Return the results as tables; rows of which nothing was measured are left out."""
+    rounds = max(len(values) for kinds in samples.values() for names in kinds.values() for values in names.values())
     lines = [
-        PREFACE,
+        PREFACE.format(command=command),
         *([BUSY] if float(facts[LOAD]) > IDLE_LOAD else []),
         f"{rounds} rounds; " + "; ".join(f"{name} {value}" for name, value in facts.items()) + ".",
         "",
-        "| what | unit | plaintext | e2e | ratio |",
-        "|---|---|---|---|---|",
+        f"Targets: {_summary(samples)}.",
+        "",
     ]
-    for name, row in ROWS.items():
-        plain, encrypted = (spread(samples[name].get(kind, ()), row.digits) for kind in KINDS)
-        lines.append(f"| {row.title} | {row.unit} | {plain} | {encrypted} | {spread(ratios(samples[name]), 2)} |")
-    return "\n".join([*lines, "", NOTES])
+    for heading, rows in TABLES.items():
+        if shown := [row for row in rows if row.verdict(samples) is not Verdict.NOT_MEASURED or _is_missing(row, samples)]:
+            lines += [f"## {heading}", "", *_table(shown, samples), ""]
+    return "\n".join([*lines, NOTES])
 
 
 def as_json(samples: Samples, facts: Machine) -> str:
     """Return every sample, in the order of the rounds."""
-    rows = {name: {"unit": row.unit, **samples[name]} for name, row in ROWS.items()}
-    return json.dumps({"machine": facts, "rows": rows}, indent=1) + "\n"
+    return json.dumps({"machine": facts, "samples": samples}, indent=1) + "\n"
+
+
+def _is_missing(row: Row, samples: Samples) -> bool:
+    """Whether only ours is missing, of something that has a target: then the row says so."""
+    other, ours = row.numbers(samples)
+    return bool(other and not ours and row.target)
+
+
+def _summary(samples: Samples) -> str:
+    verdicts = Counter(row.verdict(samples) for rows in TABLES.values() for row in rows if row.target)
+    return ", ".join(f"{verdicts[verdict]} {verdict.value.strip('*')}" for verdict in Verdict if verdicts[verdict])
+
+
+def _table(rows: Iterable[Row], samples: Samples) -> Iterator[str]:
+    yield "| what | unit | beside | e2e | compared | target | verdict |"
+    yield "|---|---|---|---|---|---|---|"
+    for row in rows:
+        other, ours = (spread(values, row.digits) for values in row.numbers(samples))
+        signs = {How.RATIO: " times", How.DIFFERENCE: f" {row.unit} more", How.ALONE: f" {row.unit}"}
+        compared = spread(row.compared(samples), row.digits if row.how is How.DIFFERENCE else 2)
+        if row.how is How.ALONE:
+            other = compared = "-"
+        target = f"{'≥' if row.target.at_least else '≤'} {row.target.bound:g}{signs[row.how]}" if row.target else "-"
+        yield f"| {row.title} | {row.unit} | {other} | {ours} | {compared} | {target} | {row.verdict(samples).value or '-'} |"
