@@ -6,13 +6,13 @@ import asyncio
 import time
 from typing import Any
 
-from slixmpp import JID, ComponentXMPP
+from slixmpp import JID, ClientXMPP, ComponentXMPP
 
 from interop.bench.clients import HOST, PATIENCE, add_e2e, log_in, make
 from interop.helpers import e2e
 from xmpp_loopback import offline
 
-AT_ONCE = 16
+AT_ONCE = 64
 """Sessions that are opened at the same time."""
 NO_LIMITS: dict[str, Any] = {
     "accept_from": "anyone",
@@ -32,6 +32,8 @@ class Crowd:
         self._counted = 0
         self._all_counted = asyncio.Event()
         self._expected = 0
+        self._openers: list[ClientXMPP] = []
+        self._opener_of: dict[str, ClientXMPP] = {}
 
     async def join(self, port: int, domain: str, secret: str, store: str) -> dict[str, Any]:
         """Bring the component online, which accepts sessions for each of its addresses."""
@@ -51,38 +53,43 @@ class Crowd:
         return {}
 
     async def enter(self, port: int, jid: str, password: str, store: str) -> dict[str, Any]:
-        """Bring the one online who opens the sessions."""
-        self._opener, _ = make("plaintext", jid, password, "", lambda *_: None)
-        add_e2e(self._opener, store, **NO_LIMITS)
-        self._opener.add_event_handler("presence", self._count)
-        await log_in(self._opener, port)
-        self._opener.send_presence()
-        await self._opener.get_roster(timeout=PATIENCE)
-        return {"jid": self._opener.boundjid.full}
+        """Bring one more online of those who open the sessions."""
+        opener, _ = make("plaintext", jid, password, "", lambda *_: None)
+        add_e2e(opener, store, **NO_LIMITS)
+        opener.add_event_handler("presence", self._count)
+        await log_in(opener, port)
+        opener.send_presence()
+        await opener.get_roster(timeout=PATIENCE)
+        self._openers.append(opener)
+        return {"jid": opener.boundjid.full}
 
     async def quit(self) -> dict[str, Any]:
-        """End the stream of the one who opened the sessions."""
-        await offline(self._opener)
+        """End the streams of those who opened the sessions."""
+        for opener in self._openers:
+            await offline(opener)
         return {}
 
     async def open(self, peers: list[str]) -> dict[str, Any]:
-        """Open a session with each; return how many there are now."""
+        """Open a session with each, by each opener in turn; return how many there are now."""
         slots = asyncio.Semaphore(AT_ONCE)
+        for peer in peers:
+            self._opener_of[peer] = self._openers[len(self._opener_of) % len(self._openers)]
 
         async def one(peer: str) -> None:
             async with slots:
-                await (await e2e(self._opener).connect(peer)).wait_open()
+                await (await e2e(self._opener_of[peer]).connect(peer)).wait_open()
 
         await asyncio.gather(*map(one, peers))
-        return {"open": len(e2e(self._opener).sessions())}
+        return {"open": sum(len(e2e(opener).sessions()) for opener in self._openers)}
 
     async def write_to(self, peers: list[str], times: int) -> dict[str, Any]:
         """Send a message to each, so many times, and wait until all are acknowledged."""
         for number in range(times):
             for peer in peers:
-                self._opener.send_message(mto=JID(peer), mbody=f"{number}", mtype="chat")
+                self._opener_of[peer].send_message(mto=JID(peer), mbody=f"{number}", mtype="chat")
             await asyncio.sleep(0)
-        await e2e(self._opener).flush()
+        for opener in self._openers:
+            await e2e(opener).flush()
         return {}
 
     async def show(self, to: str, peers: list[str]) -> dict[str, Any]:

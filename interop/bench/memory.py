@@ -14,18 +14,22 @@ from interop.servers.daemon import COMPONENT, COMPONENT_SECRET
 
 WARM_SESSIONS = 20
 """Sessions to open before measuring memory: the first costs more than all others."""
+OPENERS = 3
+"""Accounts that open sessions, all in one process: a component keeps keys of 4,096 sessions with one account."""
 TIMES = 10
 """Messages to each of those that are spoken to, and presences of each."""
 KIBI = 1024
 
 
 async def sessions(ground: Ground, sizes: Sizes, folder: Path) -> Values:
-    """Let one client open sessions with more and more addresses of a component, in another process."""
+    """Let one process open sessions with more and more addresses of a component, in another process."""
     domain = f"{COMPONENT}.{jid('').partition('@')[2]}"
     async with WorkerProcess() as opener, WorkerProcess() as accepter:
         store = str(folder / "component.db")
         await accepter("join", port=ground.component_port, domain=domain, secret=COMPONENT_SECRET, store=store)
-        full = (await opener("enter", port=ground.port, jid=jid("alice"), password=PASSWORD, store=str(folder / "a.db")))["jid"]
+        for number in range(OPENERS):
+            store = str(folder / f"opener{number}.db")
+            full = (await opener("enter", port=ground.port, jid=jid("opener", number), password=PASSWORD, store=store))["jid"]
         peers = [f"member{number}@{domain}/x" for number in range(max(sizes.sessions) + WARM_SESSIONS)]
         both, values, done = (opener, accepter), Values(), WARM_SESSIONS
         await _open(opener, peers[:done], done)

@@ -22,9 +22,9 @@ PREFACE = """\
 
 `make bench` writes this file; `{command}` did this time. It runs plaintext slixmpp, the same program with
 `register_plugin("e2e")`, and others, in turn (A B A B …), on the same server on the loopback. Each client is a process of
-its own. Each cell is the median of the rounds, with the lowest and the highest. What is compared are two measurements of the
-same round: ratios or differences. Only these carry over to other machines. A target is met if the median meets it. The
-samples are in [results.json](results.json).
+its own. "Measured" is with our plugin and "beside" plaintext, unless a row says otherwise. Each cell is the median of the
+rounds, with the lowest and the highest. What is compared are two measurements of the same round: ratios or differences. Only
+these carry over to other machines. A target is met if the median meets it. The samples are in [results.json](results.json).
 """
 BUSY = """\
 **The machine was busy with other work.** Times and their ratios are too high, because the clients had to wait for a core;
@@ -42,7 +42,8 @@ presence, and the address is a bare JID. With encryption, this includes opening 
 direction between each client and the server by 50 ms: one way from client to client takes 100 ms. "Pipelined" sends 20 messages
 in each turn of the event loop through an open session. There is no TLS between client and server. CPU is that of the whole
 client process. OMEMO keeps its keys in memory, and has the peer's list of devices before the first message. Of many sessions,
-one process opens all, with addresses of one component, which is another process; a hundred of them are spoken to.
+one process opens all, by three accounts, with addresses of one component, which is another process; a hundred of them are
+spoken to.
 """
 
 
@@ -102,7 +103,7 @@ def _summary(samples: Samples) -> str:
 
 
 def _table(rows: Iterable[Row], samples: Samples) -> Iterator[str]:
-    yield "| what | unit | beside | e2e | compared | target | verdict |"
+    yield "| what | unit | beside | measured | compared | target | verdict |"
     yield "|---|---|---|---|---|---|---|"
     for row in rows:
         other, ours = (spread(values, row.digits) for values in row.numbers(samples))

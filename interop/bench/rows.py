@@ -199,6 +199,13 @@ def _sessions() -> Iterator[Row]:
             )  # fmt: skip
 
 
+def _extended() -> Iterator[Row]:
+    for kind, name in (("caps", "XEP-0115"), ("sm", "XEP-0198")):
+        yield from _with_cpu(Row(f"plaintext with {name}: one way, pipelined", "messages/s", "rate", ours=kind))
+        yield Row(f"plaintext with {name}: a message and its answer", "ms", "echo", ours=kind, digits=2)
+        yield Row(f"plaintext with {name}: the same, 90th percentile", "ms", "echo_p90", ours=kind, digits=2)
+
+
 TABLES: dict[str, tuple[Row, ...]] = {
     "Messages and answers": tuple(_echoes()),
     "Messages one way": tuple(_rates()),
@@ -209,5 +216,6 @@ TABLES: dict[str, tuple[Row, ...]] = {
     ),
     "Beside slixmpp-omemo": tuple(_beside_omemo()),
     "Many sessions in one process": tuple(_sessions()),
+    "What plugins of slixmpp cost plaintext": tuple(_extended()),
 }
 """The rows by heading. Ratios are to plaintext unless a row says otherwise."""

@@ -82,7 +82,7 @@ MEASURES: Mapping[str, Measure] = {
 }
 """What is measured in every round, in this order."""
 MEMORY = "memory"
-"""What is measured once, at the end: it takes as long as some rounds."""
+"""What is measured once, at the beginning: it takes as long as some rounds."""
 NAMES = (*MEASURES, MEMORY)
 
 
@@ -119,14 +119,14 @@ async def measure(rounds: int, sizes: Sizes, folder: Path, choice: Choice) -> tu
     samples: Samples = {}
     async with AsyncExitStack() as running:
         grounds = {name: await running.enter_async_context(_ground(name, rounds)) for name in choice.grounds}
+        if choice.memory:
+            _tell(MEMORY)
+            _keep(samples, "prosody", "e2e", await memory.sessions(grounds["prosody"], sizes, folder))
         for number in range(rounds if any(choice.tasks()) else 0):
             _tell(f"round {number + 1} of {rounds}")
             place = folder / str(number)
             place.mkdir()
             await _round(samples, grounds, sizes, place, choice)
-        if choice.memory:
-            _tell(MEMORY)
-            _keep(samples, "prosody", "e2e", await memory.sessions(grounds["prosody"], sizes, folder))
         return samples, sorted({ground.software for ground in grounds.values()})
 
 
@@ -158,7 +158,7 @@ async def _ground(name: str, rounds: int) -> AsyncIterator[Ground]:
     """Start a server with pairs of accounts, each of which is the other's only contact."""
     pairs = OMEMO_PAIRS * rounds if name == "prosody" else 0
     friends = [(account("alice", number), account("bob", number)) for number in range(pairs + 1)]
-    accounts = {name: PASSWORD for pair in friends for name in pair}
-    async with SERVERS[name](accounts, friends) as server:
+    names = [*(name for pair in friends for name in pair), *(account("opener", number) for number in range(memory.OPENERS))]
+    async with SERVERS[name](dict.fromkeys(names, PASSWORD), friends) as server:
         software = f"{server.name} {server.version}"
         yield Ground(server.port, software, server.component_port, count(1), name == "limits")
