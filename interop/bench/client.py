@@ -17,11 +17,9 @@ from typing import Any
 
 from slixmpp import JID, ClientXMPP, Message
 
-from interop.bench.clients import LARGE_BYTES, PATIENCE, Absent, Direct, Talk, log_in, make
+from interop.bench.clients import LARGE_BYTES, PATIENCE, Absent, Direct, Talk, log_in, log_out, make, plugin
 from interop.bench.crowd import Crowd
 from interop.bench.kinds import KINDS
-from interop.helpers import e2e, plugin
-from xmpp_loopback import offline
 
 WORD = "Wherefore-art-thou"
 """A word in every body: if it can be read on the wire, the message can be read."""
@@ -68,7 +66,7 @@ class Worker(Crowd):
 
     async def logout(self) -> Answer:
         """Log out."""
-        await offline(self.client)
+        await log_out(self.client)
         if self._encrypted:
             plugins: Any = self.client.plugin
             plugins.disable("e2e")
@@ -138,7 +136,7 @@ class Worker(Crowd):
     async def close(self) -> Answer:
         """Close all sessions."""
         if self._encrypted:
-            await e2e(self.client).close()
+            await plugin(self.client, "e2e").close()
         return {}
 
     async def cost(self) -> Answer:

@@ -1,18 +1,19 @@
-"""Clients of each kind: how they are made, how they send a message and how they read one."""
+"""Clients of each kind: how they are made, how they send a message and how they read one.
+
+A process imports our plugin, and OMEMO, only for a client that has it: what is loaded makes garbage collection slower.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from slixmpp import JID, ClientXMPP, Message
 from slixmpp.basexmpp import BaseXMPP
 
-import slixmpp_e2e
 from interop.bench.kinds import KINDS
-from interop.helpers import Events, e2e, plugin
-from xmpp_loopback import no_tls
 
 HOST = "127.0.0.1"
 PATIENCE = 60.0
@@ -27,6 +28,12 @@ NAMESPACES = ("urn:xmpp:omemo:2", "eu.siacs.conversations.axolotl")
 
 Hear = Callable[[str, Message], None]
 """It gets the body, decrypted, and the message as it came."""
+
+
+def plugin(client: BaseXMPP, name: str) -> Any:
+    """Return a plugin of the client."""
+    plugins: Any = client.plugin
+    return plugins[name]
 
 
 class Absent(Exception):
@@ -89,7 +96,7 @@ class E2E(Plaintext):
 
     async def room(self, to: JID, size: int) -> None:
         """Wait while too much is under way."""
-        while sum(session.unacknowledged for session in e2e(self._client).sessions(str(to))) * size > WINDOW_BYTES:  # noqa: ASYNC110
+        while sum(session.unacknowledged for session in plugin(self._client, "e2e").sessions(str(to))) * size > WINDOW_BYTES:  # noqa: ASYNC110
             await asyncio.sleep(0.001)  # nothing tells of it
 
     def came_right(self, message: Message) -> bool:
@@ -101,7 +108,7 @@ class Direct:
     """``session.send_message``, without slixmpp's filters."""
 
     def __init__(self, client: ClientXMPP, to: JID) -> None:
-        self._session: Any = e2e(client).sessions(str(to))[0]
+        self._session: Any = plugin(client, "e2e").sessions(str(to))[0]
         if not hasattr(self._session, "send_message"):
             raise Absent("session.send_message")
 
@@ -115,7 +122,8 @@ class Omemo:
 
     def __init__(self, client: ClientXMPP, hear: Hear) -> None:
         self._client, self._hear = client, hear
-        self._published = Events(client, "omemo_initialized")
+        self._published = asyncio.Event()
+        client.add_event_handler("omemo_initialized", lambda _: self._published.set())
         self._letters: asyncio.Queue[Message] = asyncio.Queue()
         client.add_event_handler("message", self._letters.put_nowait)
         self._reading = asyncio.get_running_loop().create_task(self._read())
@@ -123,7 +131,7 @@ class Omemo:
 
     async def published(self) -> None:
         """Return once our keys are on the server."""
-        await self._published.take()
+        await self._published.wait()
 
     async def meet(self, peer: JID) -> None:
         """Return once the peer's list of devices is here, as it is among contacts. Keys are still to be fetched."""
@@ -166,7 +174,7 @@ class Omemo:
 
 def make(kind: str, jid: str, password: str, store: str, hear: Hear) -> tuple[ClientXMPP, Talk]:
     """Create a client, not yet connected."""
-    client = ClientXMPP(jid, password, ssl_context=no_tls())
+    client = ClientXMPP(jid, password, ssl_context=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
     # No TLS to the server, so that the proxy can read along.
     client.enable_direct_tls = client.enable_starttls = False
     client.enable_plaintext = True
@@ -185,11 +193,13 @@ def make(kind: str, jid: str, password: str, store: str, hear: Hear) -> tuple[Cl
 
 def add_e2e(client: BaseXMPP, store: str, **settings: Any) -> None:
     """Register our plugin."""
+    import slixmpp_e2e
+
     client.register_plugin("e2e", {"store_path": store, **settings}, module=slixmpp_e2e)
 
 
 def add_omemo(client: ClientXMPP) -> None:
-    """Register slixmpp-omemo, which is imported here because nobody else may pay for it."""
+    """Register slixmpp-omemo."""
     from slixmpp.plugins import register_plugin
 
     from interop.scenes.beside_omemo import Omemo as Plugin
@@ -205,3 +215,13 @@ async def log_in(client: ClientXMPP, port: int) -> None:
     client.connect(HOST, port)
     async with asyncio.timeout(PATIENCE):
         await bound
+
+
+async def log_out(client: BaseXMPP) -> None:
+    """End the stream; return when the connection is gone and no task of slixmpp is left."""
+    if client.is_connected():
+        await client.disconnect()
+    client.cancel_connection_attempt()
+    if (sending := client._run_out_filters) is not None:
+        sending.cancel()
+        await asyncio.wait({sending})

@@ -8,9 +8,7 @@ from typing import Any
 
 from slixmpp import JID, ClientXMPP, ComponentXMPP
 
-from interop.bench.clients import HOST, PATIENCE, add_e2e, log_in, make
-from interop.helpers import e2e
-from xmpp_loopback import offline
+from interop.bench.clients import HOST, PATIENCE, add_e2e, log_in, log_out, make, plugin
 
 AT_ONCE = 64
 """Sessions that are opened at the same time."""
@@ -49,7 +47,7 @@ class Crowd:
 
     async def leave(self) -> dict[str, Any]:
         """End the component's stream."""
-        await offline(self._component)
+        await log_out(self._component)
         return {}
 
     async def enter(self, port: int, jid: str, password: str, store: str) -> dict[str, Any]:
@@ -66,7 +64,7 @@ class Crowd:
     async def quit(self) -> dict[str, Any]:
         """End the streams of those who opened the sessions."""
         for opener in self._openers:
-            await offline(opener)
+            await log_out(opener)
         return {}
 
     async def open(self, peers: list[str]) -> dict[str, Any]:
@@ -77,10 +75,10 @@ class Crowd:
 
         async def one(peer: str) -> None:
             async with slots:
-                await (await e2e(self._opener_of[peer]).connect(peer)).wait_open()
+                await (await plugin(self._opener_of[peer], "e2e").connect(peer)).wait_open()
 
         await asyncio.gather(*map(one, peers))
-        return {"open": sum(len(e2e(opener).sessions()) for opener in self._openers)}
+        return {"open": sum(len(plugin(opener, "e2e").sessions()) for opener in self._openers)}
 
     async def write_to(self, peers: list[str], times: int) -> dict[str, Any]:
         """Send a message to each, so many times, and wait until all are acknowledged."""
@@ -89,7 +87,7 @@ class Crowd:
                 self._opener_of[peer].send_message(mto=JID(peer), mbody=f"{number}", mtype="chat")
             await asyncio.sleep(0)
         for opener in self._openers:
-            await e2e(opener).flush()
+            await plugin(opener, "e2e").flush()
         return {}
 
     async def show(self, to: str, peers: list[str]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from interop.bench.sizes import FULL
 from interop.bench.stage import Samples
 
 
@@ -175,7 +176,7 @@ def _beside_omemo() -> Iterator[Row]:
 
 
 def _sessions() -> Iterator[Row]:
-    few, *many = (100, 1_000, 10_000)
+    few, *many = FULL.sessions
     for count in many:
         for side, who in (("opener", "who opened them"), ("accepter", "who accepted them")):
             title = f"{count:,} sessions, {who}"
