@@ -70,8 +70,9 @@ async def cut_between(env: Env, alice: ClientXMPP, bob: ClientXMPP) -> Cut:
 
 @pytest.mark.parametrize("jid", [BOB, BOB_2], ids=["same resource", "another"])
 @pytest.mark.parametrize("how", ["disconnect", "unload", "abort"])
-async def test_nothing_comes_twice(env: Env, how: str, jid: str) -> None:
-    """The next session between the same keys resumes, whatever its resource."""
+async def test_nothing_comes_twice(env: Env, how: str, jid: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next session between the same keys resumes, whatever its resource. Nothing was noted before the end."""
+    monkeypatch.setattr(handled_counts, "NOTE_SECONDS", 3600.0)
     path = await cut(env)
     failed = Events(path.alice, "e2e_send_failed")
     await path.end(how)
@@ -82,8 +83,9 @@ async def test_nothing_comes_twice(env: Env, how: str, jid: str) -> None:
     assert not len(failed)
 
 
-async def test_who_only_closes_has_noted_all(env: Env) -> None:
+async def test_who_only_closes_has_noted_all(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
     """A program may end without ``disconnect()``."""
+    monkeypatch.setattr(handled_counts, "NOTE_SECONDS", 3600.0)
     path = await cut(env)
     closing = asyncio.ensure_future(e2e(path.bob).close())
     await turns()
@@ -95,6 +97,7 @@ async def test_who_only_closes_has_noted_all(env: Env) -> None:
 
 async def test_without_the_note_all_comes_twice(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control."""
+    monkeypatch.setattr(handled_counts, "NOTE_SECONDS", 3600.0)
     path = await cut(env)
     monkeypatch.setattr(HandledCounts, "note_now", lambda self: None)
     await path.end("disconnect")
