@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
 from slixmpp import Iq, Message
 from slixmpp.xmlstream.stanzabase import StanzaBase
@@ -18,12 +17,9 @@ from slixmpp_e2e.errors import (
     NotSent,
     NotSentReason,
     RefusedByPolicy,
-    end_of_session,
-    is_for_want_of_path,
-    is_passing,
-    may_come_later,
 )
 from slixmpp_e2e.jids import bare
+from slixmpp_e2e.messages.endings import Sent, SessionEndings
 from slixmpp_e2e.messages.iq_tracking import IqTracker
 from slixmpp_e2e.messages.outstanding import Outstanding
 from slixmpp_e2e.messages.owed import EndedSession
@@ -38,18 +34,11 @@ from slixmpp_e2e.sessions.driver import DriverEvent, SessionDiscarded, SessionDr
 from slixmpp_e2e.sessions.registry import SessionRegistry, Target
 from slixmpp_e2e.xmpp import outcomes
 from xmpp_e2e import events
-from xmpp_e2e.errors import Code, E2EError, InvalidStanza, LocalError
+from xmpp_e2e.errors import E2EError, InvalidStanza, LocalError
 from xmpp_e2e.stream import writer
 
 _SERVERS_SAY = "it holds what servers alone say (a carbon, an answer of an archive, an event of a node): a peer drops that here"
 _REQUEST_SESSION_ENDED = "the session in which the request came has ended"
-
-
-class _Sent(NamedTuple):
-    """What the core gives back with an acknowledgement."""
-
-    item: QueuedStanza
-    target: Target
 
 
 class SendQueue:
@@ -79,11 +68,14 @@ class SendQueue:
         self._seconds = seconds
         self._limits = QueueLimits(loop, is_contact, self._expire, seconds=seconds, max_bytes=max_bytes)
         self.outstanding = Outstanding(loop)
-        self._in_question: set[SessionDriver] = set()
-        """Sessions that wait until their peer's key is proved."""
         self._search = RouteSearch(loop, routes, self._dispatch, self._settle, self._open_sessions, patience, senders.waits)
         self._left = Unacknowledged(on_none=lambda place: self._queues.tell_change(place))
-        self._queues = TargetQueues(loop, self._ensure, registry, self._left, self._send_queued, self._fail)
+        self._queues = TargetQueues(
+            loop, self._ensure, registry, self._left, self._send_queued, lambda *why: self._endings.fail(*why)
+        )
+        self._endings = SessionEndings(
+            routes, registry, self._limits, self._search, self._left, self._queues, senders, self._settle
+        )
         self._may_open = may_open
 
     # --- the way in ------------------------------------------------------------------------------------------------
@@ -138,7 +130,7 @@ class SendQueue:
         target = driver.target
         if isinstance(item.stanza, Message) and any(child.tag in SERVERS_SAY for child in item.stanza.xml):
             raise InvalidStanza(_SERVERS_SAY)
-        sent = driver.send(item.stanza.xml, _Sent(item, target))
+        sent = driver.send(item.stanza.xml, Sent(item, target))
         if sent is None:
             return False
         item.sent[target], item.delivery[target] = sent, Delivery.SENT
@@ -190,17 +182,17 @@ class SendQueue:
         match event:
             case events.StanzasAcknowledged(stanzas):
                 for each in stanzas:
-                    if isinstance(each.tag, _Sent):
+                    if isinstance(each.tag, Sent):
                         self._on_acknowledged(each.tag.item, each.tag.target, driver)
                 return
             case events.VerificationRequired():
-                self._in_question.add(driver)
+                self._endings.in_question.add(driver)
                 return
             case events.SessionOpened():
-                self._in_question.discard(driver)
+                self._endings.in_question.discard(driver)
                 self._routes.forget_others(driver.target)
             case events.SessionClosed() | events.SessionFailed():
-                self._on_end(driver, event.error, opened=isinstance(event, events.SessionClosed))
+                self._endings.on_end(driver, event.error, opened=isinstance(event, events.SessionClosed))
             case SessionDiscarded():
                 pass  # the peer's own offer takes its place
             case _:
@@ -213,102 +205,6 @@ class SendQueue:
         self._queues.note_progress(driver.target)
         self._left.forget(item, target)
         self._settle(item, None)
-
-    def _on_end(self, driver: SessionDriver, error: E2EError | None, *, opened: bool) -> None:
-        target = driver.target
-        if not opened:
-            self._routes.mark_unreachable(target)
-        failure = end_of_session(driver.peer, error)
-        hellos_checked = driver.has_checked_hellos
-        for_path = driver not in self._in_question and is_for_want_of_path(failure, hellos_checked=hellos_checked)
-        self._in_question.discard(driver)
-        successor = self._registry.successor(driver)
-        place = successor.target if successor is not None else target
-        given_up = []
-        for sent in driver.core.unacknowledged:
-            if isinstance(sent.tag, _Sent):
-                item = sent.tag.item
-                # who gives up twice on what was sent has decided
-                gives_up = opened and sent.tag.target not in item.left
-                may_pass = is_passing(error, opened=gives_up, hellos_checked=hellos_checked)
-                reason: E2EError | None = failure
-                if may_pass:
-                    reason = self._leave(item, sent.tag.target, place)
-                if reason is not None:
-                    item.error = reason
-                    self._left.give_up(*sent.tag)
-                    given_up.append((item, reason))
-        if successor is not None:  # idle, it would not ask about what is left
-            successor.request_acknowledgement()
-        for item, reason in given_up:
-            self._settle(item, reason)
-        waiting = self._queues.waiting.get(target)
-        is_over = not opened and for_path and failure.code is not Code.PEER_BUSY
-        falls_back = is_over and waiting and self._senders.may_fall_back(waiting[0])  # and waits for no other
-        if falls_back or (self._registry.best_with(target) is None and not (opened and is_passing(error, opened=True))):
-            self._fail(target, failure, for_path=for_path)
-
-    def _leave(self, item: QueuedStanza, target: Target, place: Target) -> NotSent | None:
-        """Let the next session with ``place`` send again what was sent in one that has ended, and not acknowledged. Return why
-        not, if there is no room for it to wait."""
-        try:
-            if item.deadline is None:
-                item.size, item.shares, item.since = item.sent[target].size, self._limits.shares(item.to), 0.0
-                self._limits.begin(item)
-        except NotSent as full:
-            return full
-        self._left.add(item, target, place)
-        self._queues.start(place)
-        return None
-
-    def _fail(self, target: Target, error: E2EError, *, for_path: bool | None = None) -> None:
-        """There is no session with this target any more. What waits for it, and was sent nowhere, goes to another device of the
-        account to which it is addressed, if there is one by now; else it fails. ``for_path``: nobody doubts a key; None if no
-        session was there."""
-        self._routes.forget_target(target)
-        if for_path is None:
-            for_path = is_for_want_of_path(error, hellos_checked=False)
-        again = for_path and may_come_later(error)
-        nowhere = []
-        for item in self._queues.waiting.pop(target, ()):
-            if for_path and self._may_come_back(item, target):
-                del item.delivery[target]
-                self._search.find(item)
-                continue
-            if again and self._is_tried_again(item, target):
-                item.error = error
-                continue
-            item.delivery[target], item.error = Delivery.FAILED, error
-            item.is_doubted |= not for_path
-            if item.sent or item.is_anywhere(Delivery.QUEUED, Delivery.PLAINTEXT) or item.to != bare(item.to):
-                nowhere.append(item)
-            else:
-                self._search.find(item)
-        for item in nowhere:
-            self._settle(item, error)
-
-    def _is_tried_again(self, item: QueuedStanza, target: Target) -> bool:
-        """Let a stanza wait on, within its time, for a device that has said nothing or was cut off, or for another one of the
-        account that is there by now. Return False if it is on its way elsewhere, or may leave in plaintext."""
-        if item.sent or (item.may_fall_back and self._senders.may_fall_back(item)):
-            return False
-        if any(state is not Delivery.FAILED for there, state in item.delivery.items() if there != target):
-            return False
-        if item.to == target[1]:
-            self._queues.put(item, target)
-        else:
-            if item.is_doubted:
-                del item.delivery[target]
-            else:
-                item.delivery.clear()  # those that were silent before may have woken up
-            self._search.find(item)
-        return True
-
-    def _may_come_back(self, item: QueuedStanza, target: Target) -> bool:
-        """Return whether a stanza waits for a contact's device to which it is addressed, and which is not online now: their
-        server has answered for it, or nobody."""
-        may_wait = item.to == target[1] and not item.sent and self._search.may_wait(item)
-        return may_wait and self._routes.is_away(target) and not self._senders.may_fall_back(item)
 
     # --- the client's stream, and presence -------------------------------------------------------------------------
 
