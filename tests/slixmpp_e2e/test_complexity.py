@@ -23,7 +23,7 @@ from tests.slixmpp_e2e.env import ALICE, turns
 from tests.slixmpp_e2e.messages.fake_sessions import FakeDriver, FakeSessions, through
 from tests.slixmpp_e2e.messages.stanzas import offline_client
 from xmpp_e2e import events
-from xmpp_e2e.errors import BytestreamFailed
+from xmpp_e2e.errors import PeerRefused
 from xmpp_e2e.states import State
 from xmpp_e2e.types import Assurance, Fingerprint
 
@@ -151,7 +151,7 @@ async def failing_sessions(number: int) -> Act:
 
     def act() -> None:
         for driver in sessions:
-            fake.end(driver, BytestreamFailed("x"))
+            fake.end(driver, PeerRefused("x"))
         assert len(fake.recorder.failed) == number
         assert not fake.routes.known
         assert not fake.queue._limits
