@@ -264,6 +264,8 @@ async def test_what_becomes_of_a_stanza_is_told_of_what_was_sent(env: Env, way: 
     alice, bob = await env.pair(queue_seconds=0.5 if way == "fails" else 300.0)
     if way != "waits":
         await env.session(alice, bob)
+        alice.send_message(mto=bob.boundjid.full, mbody="hello", mtype="chat")  # from then on the way is known
+        await until(e2e(alice).flush())
         await env.settle(alice, bob)
     heard = Events(bob, "message")
     delivered, failed, sent = (Events(alice, f"e2e_{each}") for each in ("delivered", "send_failed", "sent"))
