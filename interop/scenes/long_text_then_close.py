@@ -1,4 +1,4 @@
-"""Under Debian's limits a text of 50 kB, and a close right behind it, arrive whole: the farewell is late only afterwards."""
+"""Under Debian's limits a text of 50 kB, and a close right behind it, arrive whole, however long that takes."""
 
 from __future__ import annotations
 

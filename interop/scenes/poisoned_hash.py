@@ -1,4 +1,4 @@
-"""A stranger tells, under the hash of Bob's client (XEP-0115), an info that lacks encryption and has the same hash."""
+"""A stranger tells, under the hash of Bob's client (XEP-0115), that it lacks encryption: nothing goes in plaintext."""
 
 from __future__ import annotations
 
