@@ -19,6 +19,9 @@ from xmpp_e2e.session import Session
 from xmpp_e2e.states import FAREWELL, NOT_YET_OPEN, State
 from xmpp_e2e.types import Role
 
+CROSSING_SECONDS = 10.0
+"""After a tie-break, how long the peer's own offer, which left before they had ours, may be on its way. Longer than a slow line
+takes; a peer who has dropped theirs says nothing."""
 LOOK_SECONDS = 1.0
 """How often a session whose clock stands still looks whether our own server has read what it said."""
 
@@ -47,6 +50,7 @@ class SessionWire:
         self._transport: IBBTransport | None = None
         self._jingle: deque[Element] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._crossing: asyncio.TimerHandle | None = None
         self._stall = StallDetector(loop, self._path, self._on_stall, stall_seconds)
         self.offers_crossed = False
         """True once an offer of the peer's has come while ours was pending."""
@@ -127,6 +131,8 @@ class SessionWire:
     def stop(self) -> None:
         """The session is over."""
         self._stop_timer()
+        if self._crossing is not None:
+            self._crossing.cancel()
         self._stall.stop()
         self._iqs.forget_requests(self._owner)
         if self._transport is not None:
@@ -147,9 +153,16 @@ class SessionWire:
 
     def _on_jingle_reply(self, condition: Refusal | None) -> None:
         if condition == "conflict" and self._core.state is State.OFFER_SENT and not self.offers_crossed:
-            return  # tie-break: the peer's own offer is on its way; ours gives way to it, or ends at its deadline
-        if condition is not None:
+            # tie-break: the peer's own offer is on its way, and ours gives way to it
+            until = self._loop.time() + CROSSING_SECONDS
+            self._crossing = self._loop.call_at(until, self._on_uncrossed, condition)
+        elif condition is not None:
             self._core.receive_jingle_error(condition, self._clock.now, try_again=condition.may_pass)
+            self._on_change()
+
+    def _on_uncrossed(self, condition: Refusal) -> None:
+        if self._core.state is State.OFFER_SENT and not self.offers_crossed:
+            self._core.receive_jingle_error(condition, self._clock.now, try_again=True)
             self._on_change()
 
     def _on_deadline(self) -> None:
