@@ -137,3 +137,15 @@ class Bookmarks(LegacyBookmarks):
     async def fill(self) -> None:
         """There is one."""
         await self.by_legacy_id(GROUP)
+
+
+# slidge 0.5 is told which class makes which; before, it finds the only one of each kind.
+for _maker, _name, _made in (
+    (Gateway, "session_cls", Session),
+    (Session, "roster_cls", Roster),
+    (Session, "bookmarks_cls", Bookmarks),
+    (Roster, "contact_cls", Contact),
+    (Bookmarks, "muc_cls", Group),
+    (Group, "participant_cls", Participant),
+):
+    setattr(_maker, _name, _made)
