@@ -152,7 +152,8 @@ async def test_connect_with_a_requirement_makes_stanzas_wait_for_it(env: Env, be
 async def test_connect_with_a_requirement_does_not_join_a_weaker_opening(env: Env) -> None:
     alice, _ = await env.pair()
     first = asyncio.create_task(e2e(alice).connect(BOB))
-    await turns(3)
+    while not e2e(alice).sessions(BOB):
+        await turns(1)
     better = await until(e2e(alice).connect(BOB, require="verified"))
     assert better is not await until(first)
     assert better.min_assurance is Assurance.VERIFIED
