@@ -252,7 +252,7 @@ class SendQueue:
     def _waiting(self) -> list[QueuedStanza]:
         """Return what waits for a session or a route, in order."""
         queues = (*self._queues.waiting.values(), *self._search.waiting.values())
-        return list(dict.fromkeys(item for queue in queues for item in queue))
+        return sorted({item for queue in queues for item in queue}, key=lambda item: item.number)
 
     def fail_left(self, error: E2EError) -> None:
         """Give up what was not acknowledged."""
@@ -268,15 +268,15 @@ class SendQueue:
             self._search.seek((place[0], account))
 
     def _follow(self, account: str) -> None:
-        """What waits for a device that has gone, and is for any of the account, goes to the one that has come: before all that
-        was sent later."""
+        """What waits for a device that has gone or is not there yet, and is for any of the account, goes to the one that has
+        come: before all that was sent later."""
         for target, queue in tuple(self._queues.waiting.items()):
-            if bare(target[1]) != account or not self._routes.is_away(target):
+            if bare(target[1]) != account or (self._registry.open_with(target) and not self._routes.is_away(target)):
                 continue
-            for item in [each for each in reversed(queue) if each.to == account and len(each.delivery) == 1]:
+            for item in [each for each in queue if each.to == account and len(each.delivery) == 1]:
                 queue.remove(item)
                 item.delivery.clear()
-                self._search.find(item, first=True)
+                self._search.find(item)
             self._queues.tell_change(target)
 
     def _open_sessions(self, route: Route) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -74,6 +75,8 @@ class QueuedStanza:
     acknowledged_by: list[SessionDriver] = field(default_factory=list)
     error: E2EError | None = None
     """Why it did not go to the last target that failed."""
+    number: int = field(default_factory=itertools.count().__next__)
+    """Its place in the order in which stanzas were sent."""
     is_over: bool = False
     """True once its sender has been told what became of it, or has it back."""
     waits_until_open: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import insort
 from collections import deque
 from collections.abc import Callable
 
@@ -41,11 +42,10 @@ class RouteSearch:
         self._tasks: dict[Address, asyncio.Task[None]] = {}
         self._changed: dict[Address, asyncio.Future[None]] = {}
 
-    def find(self, item: QueuedStanza, *, first: bool = False) -> None:
-        """Dispatch a stanza when the route to its address is found, or fail it; ``first``: before all that waits for that."""
+    def find(self, item: QueuedStanza) -> None:
+        """Dispatch a stanza when the route to its address is found, or fail it."""
         address = (item.own_jid, item.to)
-        waiting = self.waiting.setdefault(address, deque())
-        waiting.insert(0 if first else len(waiting), item)
+        insort(self.waiting.setdefault(address, deque()), item, key=lambda each: each.number)
         self._start(address)
         if address in self._changed:
             wake(self._changed.pop(address))

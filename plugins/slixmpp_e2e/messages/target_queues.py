@@ -6,6 +6,7 @@ It also sees to it that there is a next session where one has ended before the p
 from __future__ import annotations
 
 import asyncio
+from bisect import insort
 from collections import deque
 from collections.abc import Callable
 
@@ -52,7 +53,7 @@ class TargetQueues:
     def put(self, item: QueuedStanza, target: Target) -> None:
         """Let a stanza wait for a session with this target."""
         item.delivery[target] = Delivery.QUEUED
-        self.waiting.setdefault(target, deque()).append(item)
+        insort(self.waiting.setdefault(target, deque()), item, key=lambda each: each.number)
         self.start(target)
 
     def start(self, target: Target) -> None:
