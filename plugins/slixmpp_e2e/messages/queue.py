@@ -217,7 +217,7 @@ class SendQueue:
         taken = []
         for item in waiting:
             self._withdraw(item)
-            if not item.sent:
+            if not item.sent and not item.is_anywhere(Delivery.PLAINTEXT):
                 self._end(item)
                 taken.append(item.stanza)
         for item in waiting:

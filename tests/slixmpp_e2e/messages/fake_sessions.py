@@ -165,6 +165,8 @@ class Recorder:
 
     def __init__(self) -> None:
         self.plaintext: list[str] = []
+        self.copies: list[str] = []
+        """For which full JIDs a copy left in plaintext."""
         self.failed: list[tuple[str, E2EError]] = []
         self.sent: list[tuple[str, str]] = []
         """Each with the peer's full JID."""
@@ -221,7 +223,13 @@ class FakeSessions:
             self.routes,
             self.registry,
             self.iqs,
-            Senders(self.recorder.write, self.recorder.fail, self.recorder.note_sent, self.recorder.deliver),
+            Senders(
+                self.recorder.write,
+                self.recorder.fail,
+                self.recorder.note_sent,
+                self.recorder.deliver,
+                copy_in_plaintext=lambda stanza, device: self.recorder.copies.append(device),
+            ),
             lambda account: not account.startswith("stranger"),
             seconds=300.0,
             max_bytes=max_bytes,

@@ -8,8 +8,10 @@ import pytest
 from slixmpp import ClientXMPP
 
 from slixmpp_e2e.errors import PeerOffline, PeerWithoutE2E, is_for_want_of_path
+from slixmpp_e2e.messages.routing import Route
 from tests.slixmpp_e2e.env import ALICE, BOB, SECRET, Env, Events, block, e2e, echo, jingle, until
-from xmpp_e2e.errors import E2EError, PeerRefused, Timeout, UntrustedKey
+from tests.slixmpp_e2e.messages.fake_sessions import FakeSessions
+from xmpp_e2e.errors import BytestreamFailed, E2EError, PeerRefused, Timeout, UntrustedKey
 from xmpp_loopback import offline, online
 
 BOBS = "bob@localhost"
@@ -185,6 +187,17 @@ async def test_a_path_that_fails_is_no_reason_to_say_nothing(env: Env, lost: str
     await env.settle(alice, bob)
     assert len(heard) == 0
     assert told.nothing()
+
+
+async def test_what_left_in_plaintext_for_one_device_does_not_leave_again_on_the_next_stream() -> None:
+    """It still waited for a session with another one."""
+    fake = FakeSessions()
+    fake.found[BOBS] = Route(plaintext=False, targets=((ALICE, DESK),), in_plaintext=(PHONE,), opportunistic=True)
+    await fake.say("one", to=BOBS)
+    assert fake.recorder.copies == [PHONE]
+    assert fake.queue.pause() == []
+    fake.end(fake.offered[0], BytestreamFailed("cut"))
+    assert not fake.queue.outstanding
 
 
 def test_waiting_is_no_failure_of_the_path_once_keys_are_judged() -> None:
