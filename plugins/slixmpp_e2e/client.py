@@ -373,7 +373,7 @@ class Client:
     def _on_delivered(self, item: QueuedStanza) -> None:
         sessions = tuple(map(self.sessions.of, item.acknowledged_by))
         stanza = item.as_sent() if self._emitter.has_handler(Delivered) else item.stanza
-        outcomes.begin(stanza).end(SendState.DELIVERED, sessions)
+        item.outcome.end(SendState.DELIVERED, sessions)
         if self._emitter.has_handler(Delivered):
             self._emitter.emit(Delivered(stanza, sessions))
 

@@ -278,9 +278,8 @@ class E2E(BasePlugin):
     ) -> tuple[E2ESession, ...]:
         """Send a stanza, and return the sessions in which the peer has acknowledged it: one for each device that has it; none
         if it went in plaintext, as the policy says. Raises why it failed; NotSent after ``timeout`` seconds."""
-        done = outcomes.watch(stanza, self.xmpp.loop)
         sent = copy.copy(stanza)  # the stanza is the caller's, who may change it, and send it again, before this one's end
-        outcomes.share(stanza, sent)
+        done = outcomes.watch(stanza, sent, self.xmpp.loop)
         self.xmpp.send(sent)
         try:
             async with asyncio.timeout(timeout):

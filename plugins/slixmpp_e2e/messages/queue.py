@@ -133,6 +133,8 @@ class SendQueue:
         sent = driver.send(item.stanza.xml, Sent(item, target))
         if sent is None:
             return False
+        if not item.outcome.is_taken:  # it has not waited
+            item.outcome = outcomes.take(item.stanza)
         item.sent[target], item.delivery[target] = sent, Delivery.SENT
         if isinstance(item.stanza, Iq):
             self._iqs.bind(item.stanza, driver)
@@ -304,11 +306,11 @@ class SendQueue:
         """Return a copy of the stanza as it is now, with a deadline; None, and it is reported, if it cannot be queued."""
         try:
             size, shares = len(writer.element(stanza.xml)), self._limits.shares(to)
-            item = QueuedStanza(copy.copy(stanza), own_jid, to, size, shares)
-            outcome = outcomes.share(stanza, item.stanza)
-            item.since = outcome.since
+            item = QueuedStanza(copy.copy(stanza), own_jid, to, size, shares, outcome=outcomes.take(stanza))
+            outcomes.share(item.outcome, item.stanza)
+            item.since = item.outcome.since
             self._begin_waiting(item)
-            outcome.since = item.since
+            item.outcome.since = item.since
         except (LocalError, NotSent) as error:
             self._senders.failed(stanza, error)
             return None
@@ -378,7 +380,7 @@ class SendQueue:
         if item.acknowledged_by:
             self._senders.delivered(item)
         elif item.is_anywhere(Delivery.PLAINTEXT):
-            outcomes.begin(item.stanza).end(outcomes.SendState.PLAINTEXT)
+            item.outcome.end(outcomes.SendState.PLAINTEXT)
         elif error is None:
             return
         elif error is item.error and item.may_fall_back and self._senders.may_fall_back(item):
@@ -387,6 +389,6 @@ class SendQueue:
             self._senders.failed(item.as_sent(), error)
 
     def _end(self, item: QueuedStanza) -> None:
-        item.is_over = True
+        item.is_over, item.outcome.is_taken = True, False
         self._limits.end(item)
         self.outstanding.end(bare(item.to))

@@ -60,6 +60,8 @@ class QueuedStanza:
     """Where it counts while it waits, whoever may be a contact later; that of the account comes first."""
     session: SessionDriver | EndedSession | None = None
     """The session whose key it may go under alone, for an answer."""
+    outcome: outcomes.Outcome = field(default_factory=outcomes.Outcome)
+    """What its sender sees of it."""
     data: bytes | None = None
     """What was sent of a stanza that did not have to wait."""
     since: float = 0.0
@@ -97,7 +99,7 @@ class QueuedStanza:
         given = self.stanza
         element = of_stream(fromstring(b"<s xmlns='%s'>%s</s>" % (NS_CLIENT.encode(), self.data))[0], given.namespace)
         sent: StanzaBase = type(given)(xml=element)
-        outcomes.share(given, sent)
+        outcomes.share(self.outcome, sent)
         return sent
 
     def is_anywhere(self, *states: Delivery) -> bool:

@@ -1,6 +1,6 @@
 """What became of a stanza, for whoever sent it: ``stanza["e2e"]`` tells it, and ``e2e.send()`` waits for it.
 
-The outcome hangs on the stanza itself, and on the copy that waits in its place.
+The outcome hangs on the stanza itself, and on the copy that waits in its place. An object that is sent twice has two.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class MarkedSession(Protocol):
     def fingerprint(self) -> Fingerprint | None: ...
 
 
-_ATTRIBUTE = "_e2e_outcome"
+_ATTRIBUTE, _OF_COPY = "_e2e_outcome", "_e2e_outcome_of_copy"
 
 
 class SendState(enum.StrEnum):
@@ -48,7 +48,7 @@ _FINAL = frozenset({SendState.DELIVERED, SendState.FAILED, SendState.PLAINTEXT})
 class Outcome:
     """What has become of one stanza so far."""
 
-    __slots__ = ("done", "error", "sessions", "since", "state")
+    __slots__ = ("done", "error", "is_taken", "sessions", "since", "state")
 
     def __init__(self) -> None:
         self.state = SendState.HELD
@@ -58,6 +58,8 @@ class Outcome:
         """Why it failed."""
         self.since = 0.0
         """When it began to wait, on the loop's clock, through all streams that there were meanwhile; 0 if it never did."""
+        self.is_taken = False
+        """True while a stanza is on its way whose end it tells: whoever sends the same object again has another outcome."""
         self.done: asyncio.Future[tuple[Any, ...]] | None = None
         """Waits for the end, if somebody does."""
 
@@ -82,24 +84,31 @@ class Outcome:
 
 
 def of(stanza: ElementBase) -> Outcome | None:
-    """Return what became of a stanza; None if it was never sent."""
-    outcome: Outcome | None = vars(stanza).get(_ATTRIBUTE)
+    """Return what became of a stanza when it was last sent; None if it never was."""
+    known = vars(stanza)
+    outcome: Outcome | None = known.get(_OF_COPY) or known.get(_ATTRIBUTE)
     return outcome
 
 
 def begin(stanza: StanzaBase) -> Outcome:
     """Return the outcome of a stanza that is being sent, a new one if its last one is final."""
-    outcome = of(stanza)
-    if outcome is None or outcome.is_final:
-        outcome = Outcome()
-        setattr(stanza, _ATTRIBUTE, outcome)
+    outcome: Outcome | None = vars(stanza).get(_ATTRIBUTE)
+    return _set(stanza, Outcome()) if outcome is None or outcome.is_final else outcome
+
+
+def take(stanza: StanzaBase) -> Outcome:
+    """Return the outcome of a stanza whose way begins, or goes on: a new one if the last one tells of another time."""
+    outcome = begin(stanza)
+    if outcome.is_taken:
+        outcome = _set(stanza, Outcome())
+    outcome.is_taken = True
     return outcome
 
 
-def watch(stanza: StanzaBase, loop: asyncio.AbstractEventLoop) -> asyncio.Future[tuple[Any, ...]]:
-    """Return what is done when the stanza, which is sent next, has met its end."""
-    outcome = Outcome()
-    setattr(stanza, _ATTRIBUTE, outcome)
+def watch(stanza: StanzaBase, copied: StanzaBase, loop: asyncio.AbstractEventLoop) -> asyncio.Future[tuple[Any, ...]]:
+    """Return what is done when a copy of the stanza, which is sent next in its place, has met its end."""
+    outcome = _set(copied, Outcome())
+    setattr(stanza, _OF_COPY, outcome)
     outcome.done = loop.create_future()
     return outcome.done
 
@@ -110,15 +119,20 @@ _PLAINTEXT.end(SendState.PLAINTEXT)
 
 def note_plaintext(stanza: StanzaBase) -> None:
     """A stanza leaves in plaintext."""
-    outcome = of(stanza)
+    outcome: Outcome | None = vars(stanza).get(_ATTRIBUTE)
     if outcome is not None and not outcome.is_final:
         outcome.end(SendState.PLAINTEXT)
     else:
-        setattr(stanza, _ATTRIBUTE, _PLAINTEXT)
+        _set(stanza, _PLAINTEXT)
 
 
-def share(stanza: StanzaBase, copied: Any) -> Outcome:
-    """Let a copy that waits in the place of a stanza tell the same."""
-    outcome = begin(stanza)
-    setattr(copied, _ATTRIBUTE, outcome)
+def share(outcome: Outcome, copied: Any) -> None:
+    """Let a copy of a stanza tell the same."""
+    _set(copied, outcome)
+
+
+def _set(stanza: Any, outcome: Outcome) -> Outcome:
+    known = vars(stanza)
+    known.pop(_OF_COPY, None)
+    known[_ATTRIBUTE] = outcome
     return outcome
