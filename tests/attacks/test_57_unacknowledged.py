@@ -6,15 +6,17 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 import pytest
+from slixmpp import Iq
 
 from slixmpp_e2e.errors import PeerSilent
 from slixmpp_e2e.sessions import ack_watch
-from slixmpp_e2e.sessions.stall import STALL_SECONDS
+from slixmpp_e2e.sessions.stall import STALL_PARTS, STALL_SECONDS
 from tests.pair import BOB, message
 from tests.slixmpp_e2e.env import Env, Events, block
 from tests.slixmpp_e2e.sessions.test_driver import Harness
 from xmpp_e2e.inner.stream_management import StreamManagement
 from xmpp_e2e.stream import acks
+from xmpp_e2e.transport.ibb import HIGH_WATER
 from xmpp_loopback.stanzas import IQ
 
 DAY = 24 * 60
@@ -127,6 +129,65 @@ async def test_nor_is_who_waits_for_our_own_bytes(harness: Harness, monkeypatch:
             harness.line.unanswered.pop(0)()
         harness.loop.pass_time(0)
         assert driver.is_open
+
+
+class Flood:
+    """Bob has much to say, for which his line is slow: so many blocks a minute come through, in order."""
+
+    def __init__(self, harness: Harness, blocks: int) -> None:
+        self._harness, self._blocks = harness, blocks
+        self._held: list[Any] = []
+        harness.answer = self._answer  # type: ignore[method-assign]
+
+    def _answer(self) -> None:
+        session, ibb = self._harness.bob.session, self._harness._ibb
+        assert ibb is not None
+        while session.next_event() is not None:
+            pass
+        while ibb.backlog < HIGH_WATER and (data := session.data_to_send()):
+            ibb.send(data)
+        self._held += ibb.stanzas_to_send()
+
+    def pass_minutes(self, minutes: int, says: int = 0) -> int:
+        """Return after how many the session has ended, or nothing has been unacknowledged any more."""
+        driver, ibb = self._harness.driver, self._harness._ibb
+        assert ibb is not None
+        for minute in range(minutes):
+            for _ in range(says):
+                self._harness.bob.session.send_stanza(message("x" * 4000))
+            self._answer()
+            for _ in range(self._blocks):
+                if self._held and driver.is_open:
+                    tag, payload = self._held.pop(0)
+                    driver.receive_ibb(Iq(), payload)
+                    ibb.acknowledged(tag)
+                    self._answer()
+            self._harness.loop.pass_time(60)
+            if not driver.is_open or not driver.core.awaited:
+                return minute
+        return minutes
+
+
+async def test_nor_is_who_has_much_to_say_on_a_slow_line(harness: Harness) -> None:
+    """Their acknowledgement stands behind what they have said before."""
+    driver = harness.open()
+    flood = Flood(harness, blocks=40)
+    for _ in range(20):
+        harness.bob.session.send_stanza(message("x" * 100_000))
+    flood.pass_minutes(1)
+    driver.send(message("did it arrive?"))
+    assert 10 < flood.pass_minutes(30) < 30
+    assert driver.is_open
+    assert not driver.core.awaited
+
+
+async def test_who_goes_on_talking_does_not_keep_it(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = harness.open()
+    Hoarder(harness, monkeypatch)
+    flood = Flood(harness, blocks=40)
+    driver.send(message("did it arrive?"))
+    assert flood.pass_minutes(DAY, says=40) <= (STALL_PARTS + 3) * STALL_SECONDS / 60
+    assert isinstance(harness.failure, PeerSilent)
 
 
 def swallow(env: Env, sender: str) -> list[Element]:

@@ -52,6 +52,8 @@ class SessionWire:
         self._timer: asyncio.TimerHandle | None = None
         self._crossing: asyncio.TimerHandle | None = None
         self._stall = StallDetector(loop, self._path, self._on_stall, stall_seconds)
+        self.heard = 0
+        """Bytes that have come from the peer."""
         self.offers_crossed = False
         """True once an offer of the peer's has come while ours was pending."""
 
@@ -90,6 +92,7 @@ class SessionWire:
         if opens:
             self._core.bytestream_ready(self._clock.now)
         if data:
+            self.heard += len(data)
             self._core.receive_data(data, self._clock.now)
         if self._transport.ended:
             self._core.receive_data(b"", self._clock.now)
