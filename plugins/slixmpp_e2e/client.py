@@ -229,7 +229,7 @@ class Client:
             self.queue.on_presence,
         )
         self.outlooks = Outlooks(
-            xmpp, self.peers, self._presence, self.registry, self.routes, self.queue, self._rooms, self._clock
+            xmpp, self.peers, self._presence, self.registry, self.routes, self._waiting_for, self._rooms, self._clock
         )
         self._questions = RoomQuestions(xmpp, self._rooms, self._channel.own_jid, self._loop)
         signalling = Signalling(
@@ -408,6 +408,9 @@ class Client:
         """Withdraw what waits for an account, for the next stream too. Return the number of stanzas."""
         withdrawn = NotSent("it was withdrawn here", NotSentReason.CANCELLED)
         return self.queue.cancel(account, withdrawn) + self.streams.cancel(account, withdrawn)
+
+    def _waiting_for(self, account: str) -> list[float]:
+        return self.queue.waiting_for(account) + self.streams.waiting_for(account)
 
     def resume(self) -> None:
         """The stream was resumed (XEP-0198)."""

@@ -13,7 +13,6 @@ from slixmpp.basexmpp import BaseXMPP
 from slixmpp_e2e.errors import PeerOffline, PeerWithoutE2E
 from slixmpp_e2e.jids import bare
 from slixmpp_e2e.messages.own_addresses import no_end
-from slixmpp_e2e.messages.queue import SendQueue
 from slixmpp_e2e.messages.rooms import MucRooms
 from slixmpp_e2e.messages.routing import MAX_DEVICES, RouteCache
 from slixmpp_e2e.policy import Outgoing, Policy, outgoing
@@ -66,12 +65,13 @@ class Outlooks:
         presence: PresenceCache,
         registry: SessionRegistry,
         routes: RouteCache,
-        queue: SendQueue,
+        waiting_for: Callable[[str], list[float]],
         rooms: MucRooms,
         clock: Callable[[], float],
     ) -> None:
+        """``waiting_for`` returns since when each stanza waits that does for an account, on the ``clock``."""
         self._xmpp, self._peers, self._presence, self._registry = xmpp, peers, presence, registry
-        self._routes, self._queue, self._rooms, self._clock = routes, queue, rooms, clock
+        self._routes, self._waiting_for, self._rooms, self._clock = routes, waiting_for, rooms, clock
 
     def of(self, own_jid: str, to: str) -> Outlook:
         """Return the outlook for a message from one of our JIDs to a full or bare JID."""
@@ -82,8 +82,8 @@ class Outlooks:
             return Outlook(OutlookWay.FAILS, no_end(own_jid, account))
         if settings.policy is Policy.OFF or account in self._rooms or not is_end:
             return Outlook(OutlookWay.PLAINTEXT, reaches=tuple(self._online(own_jid, to)))
-        count, oldest = self._queue.waiting_for(account)
-        since = None if oldest is None else time.time() - (self._clock() - oldest)
+        waiting = self._waiting_for(account)
+        count, since = len(waiting), time.time() - (self._clock() - min(waiting)) if waiting else None
         able, unable = self._devices(own_jid, to)
         if not able:
             return self._without(to, settings, unable, count, since)

@@ -246,10 +246,9 @@ class SendQueue:
             self.cancel(account, error)
         self.fail_left(error)
 
-    def waiting_for(self, account: str) -> tuple[int, float | None]:
-        """Return how many stanzas wait for an account, and since when the oldest does, on the loop's clock."""
-        waiting = [item.since for item in self._waiting() if bare(item.to) == account]
-        return len(waiting), min(waiting, default=None)
+    def waiting_for(self, account: str) -> list[float]:
+        """Return since when each stanza waits that does for an account, on the loop's clock."""
+        return [item.since for item in self._waiting() if bare(item.to) == account]
 
     def _waiting(self) -> list[QueuedStanza]:
         """Return what waits for a session or a route, in order."""

@@ -104,6 +104,10 @@ class StreamChanges:
         self._fail_kept(cancelled, error)
         return len(cancelled)
 
+    def waiting_for(self, account: str) -> list[float]:
+        """Return since when each stanza waits that is kept for the next stream, and is for an account, on the loop's clock."""
+        return [outcomes.begin(stanza).since for stanza in self._kept if _account(stanza) == account]
+
     def _fail_kept(self, kept: list[StanzaBase], error: E2EError) -> None:
         for stanza in kept:
             self._queue.outstanding.end(_account(stanza))

@@ -43,6 +43,24 @@ async def test_from_the_first_message_to_the_last(env: Env, to: str) -> None:
     assert (outlook.way, type(outlook.error)) == ("held", PeerOffline)
 
 
+async def test_what_is_kept_for_the_next_stream_waits(env: Env) -> None:
+    alice, bob = await env.pair()
+    await env.session(alice, bob)
+    await e2e(alice).close()
+    accept, lost = env.hold(jingle("session-accept")), Events(alice, "session_end")
+    before = time.time()
+    alice.send_message(mto=BOB, mbody="hello", mtype="chat")
+    await accept.caught()
+    alice.abort()
+    await lost.take()
+    outlook = e2e(alice).outlook(BOB)
+    assert (outlook.way, outlook.waiting) == ("held", 1)
+    assert outlook.since is not None
+    assert before - 1 < outlook.since < time.time() + 1
+    assert e2e(alice).cancel(BOB) == 1
+    assert e2e(alice).outlook(BOB).waiting == 0
+
+
 async def test_who_never_had_encryption(env: Env) -> None:
     alice = await env.client("alice@localhost/x")
     assert e2e(alice).outlook("carol@localhost").way == "plaintext"
