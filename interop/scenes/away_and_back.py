@@ -34,7 +34,7 @@ async def cut(harness: Harness, bob: ClientXMPP) -> Callable[[], Awaitable[None]
 
 
 async def invisible(harness: Harness, bob: ClientXMPP) -> Callable[[], Awaitable[None]]:
-    """Bob is unavailable to Alice alone, and then there again."""
+    """Bob is unavailable to Alice alone, and then there again. Neither server has the command for it (XEP-0186)."""
     bob.send_presence(pto=harness.jid("alice"), ptype="unavailable")
 
     async def back() -> None:
@@ -44,7 +44,7 @@ async def invisible(harness: Harness, bob: ClientXMPP) -> Callable[[], Awaitable
 
 
 async def run(harness: Harness) -> None:
-    """Both write while Bob is away, and when he is back."""
+    """Both write while Bob is away, and when they are back."""
     alice, bob = await harness.e2e_client("alice"), await harness.e2e_client("bob")
     await session(alice, bob)
     clients = (alice, bob)
