@@ -67,7 +67,8 @@ def _panel(axes: Any, panel: Panel, of: Any) -> None:
                 f"{middle:,.{panel.digits}f}", (at, max(values)), (0, 2), textcoords="offset points", ha="center", fontsize=8
             )
     axes.set_title(panel.title, fontsize=10)
-    axes.set_xticks(range(len(panel.values)), [label for label, _ in panel.values], fontsize=8)
+    labels = [label for label, _ in panel.values if label]
+    axes.set_xticks(range(len(labels)), labels, fontsize=8)
     axes.tick_params(axis="y", labelsize=8)
     axes.margins(y=0.15)
     axes.spines[["top", "right"]].set_visible(False)
