@@ -42,6 +42,13 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
+def _command(wanted: argparse.Namespace) -> str:
+    """Return the command that measures the same, wherever its results go."""
+    options = [f"--rounds={wanted.rounds}", *(["--quick"] if wanted.quick else [])]
+    options += [f"--{name}={value}" for name in ("only", "server", "kind") for value in getattr(wanted, name) or ()]
+    return shlex.join(["python", "-m", "interop.bench", *options])
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     wanted = arguments(words)
@@ -58,8 +65,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return 128 + measured
     samples, servers = measured
     facts = machine(servers, load)
-    command = shlex.join(["python", "-m", "interop.bench", *(sys.argv[1:] if words is None else words)])
-    text = markdown(samples, facts, command)
+    text = markdown(samples, facts, _command(wanted))
     print(text)
     whole = not (wanted.quick or wanted.only or wanted.server or wanted.kind)
     if (into := wanted.into or (HERE if whole else None)) is not None:

@@ -7,7 +7,7 @@ from statistics import median
 
 from interop.bench.client import WORD
 from interop.bench.kinds import KINDS
-from interop.bench.measures import MILLI, Values
+from interop.bench.measures import MILLI, WARM_ECHOES, Values
 from interop.bench.pair import Ground, Pair
 from interop.bench.sizes import Sizes
 from interop.bench.worker import WrongResult
@@ -48,7 +48,7 @@ async def count_bytes(pair: Pair, ground: Ground, sizes: Sizes) -> Values:
     """Count the bytes of both clients, both ways, for messages that are pipelined, and for those that come alone."""
     async with Link(ground.port, record=True) as alice, Link(ground.port, record=True) as bob:
         async with pair.online(ground, (alice.port, bob.port)):
-            await pair.first("warm")
+            await pair.ask("echo", WARM_ECHOES)
             alone = await _bytes(pair, alice, bob, [("alone", 1)] * sizes.alone)
             pipelined = await _bytes(pair, alice, bob, [("pipelined", sizes.messages_by_proxy)])
         check_wire(pair.kind, alice, bob)

@@ -71,7 +71,9 @@ def test_a_part_is_measured_and_written(
     assert len(samples["e2e"]["bulk"]) == len(samples["ibb"]["bulk"]) == 1
     assert len(samples["e2e"]["memory_opener_4"]) == 1
     assert "| a message and its answer | ms |" in written
+    assert "python -m interop.bench --rounds=1 --quick --only=echo" in written
     assert os.uname().nodename not in written
+    assert "/tmp" not in written
 
 
 @pytest.mark.slow
