@@ -86,8 +86,8 @@ class Crowd:
             for peer in peers:
                 self._opener_of[peer].send_message(mto=JID(peer), mbody=f"{number}", mtype="chat")
             await asyncio.sleep(0)
-        for opener in self._openers:
-            await plugin(opener, "e2e").flush()
+        for peer in peers:  # to flush all would look at every session
+            await plugin(self._opener_of[peer], "e2e").flush(peer)
         return {}
 
     async def show(self, to: str, peers: list[str]) -> dict[str, Any]:
