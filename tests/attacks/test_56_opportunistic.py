@@ -53,7 +53,7 @@ async def test_control_a_failed_proof_would_leave_in_plaintext(env: Env, monkeyp
     """Control: if every failure counted as one of the path, a server that shows a key of its own would read it."""
     alice, _ = await env.pair(alices={"policy": "opportunistic"})
     told = Told(alice)
-    monkeypatch.setattr("slixmpp_e2e.messages.queue.is_for_want_of_path", lambda error, hellos_checked: True)
+    monkeypatch.setattr("slixmpp_e2e.messages.endings.is_for_want_of_path", lambda error, hellos_checked: True)
     env.server.hooks.append(swap_fingerprint(":".join(["AB"] * 32), actions=("session-accept",)))
     alice.send_message(mto=BOB, mbody=SECRET)
     await told.plaintext.take()
