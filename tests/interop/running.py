@@ -10,8 +10,11 @@ from interop.scenes import (
     long_text_then_close,
     many_at_once,
     many_stanzas,
+    restarted_bot,
+    send_command,
     server_restarts,
     server_stalls,
+    suspended_program,
     tie_break,
 )
 from slixmpp_e2e.trust import passwords
@@ -20,7 +23,7 @@ from slixmpp_e2e.verification import attempt_limiter
 from slixmpp_e2e.xmpp import presence as presences
 
 LIMITED = {"changed_key", "debian_limits", "echo_bot", "first_message", "presence_and_iq", "require_without_e2e"}
-LIMITED |= {"long_text_then_close", "many_at_once"}
+LIMITED |= {"long_text_then_close", "many_at_once", "send_command"}
 """The scenes that also run under Debian's limits here. `make interop` runs all of them."""
 SWAPPED = {"accept_from", "changed_key", "compare_strings", "cut_connection", "first_message", "key_and_password"}
 SWAPPED |= {"peer_offline", "presence_and_iq", "resumed_stream", "shared_key", "shared_password", "stranger", "tie_break"}
@@ -51,6 +54,11 @@ async def run_shortened(monkeypatch: pytest.MonkeyPatch, runner: Runner, scene: 
     monkeypatch.setattr(long_text_then_close, "TEXT", long_text_then_close.TEXT[:25_000])
     monkeypatch.setattr(many_at_once, "TO_MANY", 12)
     monkeypatch.setattr(many_at_once, "FROM_MANY", 8)
+    monkeypatch.setattr(restarted_bot, "CONTACTS", 40)
+    monkeypatch.setattr(restarted_bot, "USERS", 40)
+    monkeypatch.setattr(send_command, "LENGTHS", send_command.LENGTHS[:1])
+    monkeypatch.setattr(suspended_program, "STILL_SECONDS", 4.0)
+    monkeypatch.setattr(suspended_program, "SETTINGS", {"step_seconds": 2.0})
     monkeypatch.setattr(server_restarts, "AWAY_SECONDS", 1.0)
     monkeypatch.setattr(server_stalls, "STILL_SECONDS", 6.5)
     monkeypatch.setattr(server_stalls, "STALL_SECONDS", 1.5)
