@@ -8,7 +8,7 @@ from typing import Any
 
 from interop import programs
 from interop.harness import Harness
-from interop.helpers import Events, Outcomes, say
+from interop.helpers import Events, Outcomes, plugin, say
 from interop.scenes.server_restarts import offers
 from interop.scenes.service_bot import EXAMPLE, until_there
 from interop.servers.daemon import Daemon
@@ -37,7 +37,7 @@ async def run(harness: Harness) -> None:
     bot, words = f"{harness.jid('bob')}/bot", [f"Wake up {number}" for number in range(2 * MESSAGES)]
     async with programs.running(harness, "bob", EXAMPLE, bot, ECHO_PASSWORD=harness.server.accounts["bob"]) as program:
         await until_there(here, bot)
-        await harness.settle(alice)
+        await plugin(alice, "xep_0030").get_info(bot)  # and so the plugin has been told, too, that the bot has encryption
         program.signal(signal.SIGSTOP)
         try:
             for word in words[:MESSAGES]:
