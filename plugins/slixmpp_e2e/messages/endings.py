@@ -105,6 +105,7 @@ class SessionEndings:
         for item in self._queues.waiting.pop(target, ()):
             if for_path and self._may_come_back(item, target):
                 del item.delivery[target]
+                item.has_sought = True
                 self._search.find(item)
                 continue
             if again and self._is_tried_again(item, target):

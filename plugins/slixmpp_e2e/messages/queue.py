@@ -13,11 +13,7 @@ from collections.abc import Callable, Iterable
 from slixmpp import Iq, Message
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
-from slixmpp_e2e.errors import (
-    NotSent,
-    NotSentReason,
-    RefusedByPolicy,
-)
+from slixmpp_e2e.errors import NotSent, NotSentReason, PeerWithoutE2E, RefusedByPolicy
 from slixmpp_e2e.jids import bare
 from slixmpp_e2e.messages.endings import Sent, SessionEndings
 from slixmpp_e2e.messages.iq_tracking import IqTracker
@@ -151,7 +147,8 @@ class SendQueue:
         untried = [target for target in route.targets if target not in item.delivery]
         if untried:
             self._queue_for(item, self._routes.reachable(untried) if len(untried) > 1 else untried)
-        elif item.error is not None:  # by itself, a session that fails never falls back to plaintext
+        elif item.error is not None or item.has_sought:  # by itself, a session that fails never falls back to plaintext
+            item.error = item.error or PeerWithoutE2E(f"{item.to} had encryption when it was sent, and has none now")
             self._settle(item, item.error)
         else:
             self._end(item)
@@ -277,6 +274,7 @@ class SendQueue:
             for item in [each for each in queue if each.to == account and len(each.delivery) == 1]:
                 queue.remove(item)
                 item.delivery.clear()
+                item.has_sought = True
                 self._search.find(item)
             self._queues.tell_change(target)
 

@@ -81,6 +81,9 @@ class QueuedStanza:
     """Its place in the order in which stanzas were sent."""
     is_over: bool = False
     """True once its sender has been told what became of it, or has it back."""
+    has_sought: bool = False
+    """True once it has waited for a session, and that device is out of the question: by itself, it never falls back to
+    plaintext."""
     waits_until_open: bool = False
     """True if it may yet leave in plaintext, and so must not leave before the session is open: it could arrive twice."""
     is_doubted: bool = False

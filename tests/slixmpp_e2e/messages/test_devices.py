@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from slixmpp import ClientXMPP
 
+from slixmpp_e2e.errors import PeerWithoutE2E
 from slixmpp_e2e.messages import routing
 from slixmpp_e2e.sessions import pacing
-from tests.slixmpp_e2e.env import ALICE, Env, Events, e2e, jingle, until
+from tests.slixmpp_e2e.env import ALICE, Env, Events, e2e, jingle, turns, until
 from xmpp_e2e.errors import PeerRefused
 from xmpp_e2e.types import Assurance
 from xmpp_loopback import hostile, offline, online
@@ -264,3 +265,25 @@ async def test_first_messages_cross_when_one_side_has_two_devices(env: Env) -> N
         env.server.hooks.clear()
     assert not any(map(len, (*heard.values(), *failures)))
     assert env.in_clear("to Bob", "to Alice") == []
+
+
+@pytest.mark.parametrize("policy", ["prefer", "opportunistic"])
+async def test_a_device_that_has_no_encryption_any_more_gets_nothing_in_plaintext_that_waits_for_its_session(
+    env: Env, policy: str
+) -> None:
+    """Its client, or the server, says so while our offer is on its way. ``opportunistic`` falls back, and tells."""
+    alice, bob = await env.pair(alices={"policy": policy})
+    offer = env.hold(jingle("session-initiate"))
+    failed, told, heard = Events(alice, "e2e_send_failed"), Events(alice, "e2e_plaintext_sent"), Events(bob, "message")
+    alice.send_message(mto="bob@localhost", mbody="hello", mtype="chat")
+    await offer.caught()
+    env.unload(bob)
+    await turns()
+    bob.send_presence()
+    if policy == "opportunistic":
+        assert isinstance((await told.take()).error, PeerWithoutE2E)
+        assert await heard.bodies(1) == ["hello"]
+    else:
+        assert isinstance((await failed.take()).error, PeerWithoutE2E)
+        await env.settle(alice)
+    assert len(heard) == len(failed) == 0

@@ -1,11 +1,12 @@
-"""What had to seek another way stays before all that was sent later."""
+"""What had to seek another way stays before all that was sent later, and never leaves in plaintext."""
 
 from __future__ import annotations
 
 import pytest
 
+from slixmpp_e2e.errors import NotSent, NotSentReason, PeerOffline, PeerWithoutE2E
 from tests.slixmpp_e2e.env import turns
-from tests.slixmpp_e2e.messages.fake_sessions import BARE, ONE, TWO, FakeSessions, through
+from tests.slixmpp_e2e.messages.fake_sessions import BARE, ONE, PLAINTEXT, TWO, FakeSessions, through
 from xmpp_e2e.errors import BytestreamFailed, E2EError, PeerRefused, Timeout
 
 SILENT, CUT, REFUSED = Timeout("they did not answer"), BytestreamFailed("cut"), PeerRefused("no")
@@ -77,3 +78,21 @@ async def test_a_stream_that_is_lost_changes_no_order() -> None:
     fake.may_find.clear()
     fake.end(fake.offered[0], REFUSED)
     assert [stanza["body"] for stanza in fake.queue.pause()] == ["0", "1"]
+
+
+async def test_a_device_that_comes_back_without_encryption_gets_nothing_in_plaintext() -> None:
+    """What is for it has waited for a session."""
+    fake = FakeSessions()
+    fake.queue._search._patience = 60.0
+    fake.found[ONE] = through(ONE)
+    await fake.say("0", to=ONE)
+    fake.away, fake.found[ONE] = {ONE}, PeerOffline("they cannot be reached")
+    fake.end(fake.offered[0], NotSent("they went offline", NotSentReason.SESSION_CLOSED))
+    await turns(20)
+    assert fake.recorder.failed == []
+    fake.away, fake.found[ONE] = set(), PLAINTEXT
+    fake.queue.on_presence(BARE)
+    await turns(20)
+    assert fake.recorder.plaintext == []
+    [(body, error)] = fake.recorder.failed
+    assert (body, type(error)) == ("0", PeerWithoutE2E)
