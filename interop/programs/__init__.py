@@ -49,7 +49,9 @@ class Program:
 @asynccontextmanager
 async def running(harness: Harness, store: str, program: Path, *words: str, **environment: str) -> AsyncIterator[Program]:
     """Run a Python program on the server of a scene, with its key in a store of this name. It is killed at the end."""
-    runner = "-m", "interop.programs.run", str(_port(harness)), _authority(harness) or "-", str(harness.folder / f"{store}.db")
+    server: Any = harness.server
+    authority = str(server.ca_file) if hasattr(server, "ca_file") else "-"
+    runner = "-m", "interop.programs.run", str(server.port), authority, str(harness.folder / f"{store}.db")
     async with _python(*runner, str(program), *words, **environment) as running:
         yield running
 
@@ -57,27 +59,18 @@ async def running(harness: Harness, store: str, program: Path, *words: str, **en
 @asynccontextmanager
 async def send_command(harness: Harness, account: str, to: str, text: str) -> AsyncIterator[Program]:
     """Run ``xmpp-e2e send`` as a user does, with a key in the folder of the scene. It is killed at the end."""
-    home = {"XDG_DATA_HOME": str(harness.folder), "XMPP_E2E_PASSWORD": harness.server.accounts[account]}
-    jid, authority = harness.jid(account), _authority(harness)
+    environment = {"XDG_DATA_HOME": str(harness.folder), "XMPP_E2E_PASSWORD": harness.server.accounts[account]}
+    server: Any = harness.server
+    home = server.home(account) if hasattr(server, "home") else server
+    jid = harness.jid(account)
     command = "-m", "xmpp_e2e_cli"
-    async with _python(*command, "init", jid, **home) as made:
+    async with _python(*command, "init", jid, **environment) as made:
         code, _, logged = await made.end()
         assert code == 0, logged
-    trusts = ("--ca-file", authority) if authority else ("--plaintext-loopback",)
-    where = "--host", "127.0.0.1", "--port", str(_port(harness)), *trusts
-    async with _python(*command, "send", "--account", jid, to, "-m", text, *where, **home) as running:
+    trusts = ("--ca-file", str(home.ca_file)) if hasattr(home, "ca_file") else ("--plaintext-loopback",)
+    where = "--host", "127.0.0.1", "--port", str(home.port), *trusts
+    async with _python(*command, "send", "--account", jid, to, "-m", text, *where, **environment) as running:
         yield running
-
-
-def _port(harness: Harness) -> int:
-    server: Any = harness.server
-    return int(server.port)
-
-
-def _authority(harness: Harness) -> str | None:
-    """Return the file of the authority that certified the server, or None if it has no TLS."""
-    server: Any = harness.server
-    return str(server.ca_file) if hasattr(server, "ca_file") else None
 
 
 @asynccontextmanager

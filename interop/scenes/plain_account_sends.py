@@ -6,14 +6,13 @@ from interop import programs
 from interop.harness import Harness
 from interop.helpers import Events, echo, say
 
-NOT_ON = dict.fromkeys(("federation", "swapped"), "the command looks for one server")
 NOT_LIMITED = "sends little: limits change only how long it takes"
 
 
 async def run(harness: Harness) -> None:
     """Alice's phone has no encryption; her command writes to Bob, and all her contacts see that it is there."""
     phone = await harness.client("alice", "phone")
-    bot = await harness.e2e_client("carol", prepare=echo)
+    bot = await harness.e2e_client("dave", prepare=echo)
     bob = await harness.e2e_client("bob")
     heard, answers = Events(bob, "message"), Events(phone, "message")
     came, failed = Events(bot, "presence_available"), Events(bot, "e2e_send_failed")

@@ -8,7 +8,6 @@ from interop.helpers import Events
 from interop.servers.setup import Setup
 
 SETUP = Setup(limits=True)
-NOT_ON = {"federation": "the command looks for one server"}
 
 TEXT = "My dear Bob, "
 LENGTHS = (25_000, 50_000)
