@@ -22,7 +22,7 @@ from interop.servers.setup import DEFAULT_SETUP, Setup
 
 SCENES = Path(__file__).parent / "scenes"
 SCENE_SECONDS = 600.0
-"""Timeout of a scene. The longest takes three minutes: a hundred openings at 3 kB/s."""
+"""Timeout of a scene. The longest takes six minutes: two hundred openings at 3 kB/s."""
 
 SceneFunction: TypeAlias = Callable[[Harness], Awaitable[None]]
 MakeServer: TypeAlias = Callable[[Setup], AbstractAsyncContextManager[Server]]

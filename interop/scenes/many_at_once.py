@@ -1,4 +1,4 @@
-"""Under Debian's limits fifty first messages at once, and then forty from others at once, all arrive; nobody is cut off."""
+"""Under Debian's limits 150 first messages at once, and then forty from others at once, all arrive; nobody is cut off."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from interop.servers.setup import Setup
 SETUP = Setup(limits=True)
 NOT_ON = {"federation": "the component is beside the client, so the limits are those of one server"}
 
-TO_MANY, FROM_MANY = 50, 40
+TO_MANY, FROM_MANY = 150, 40
 GAP_SECONDS = 120.0
 """Between two messages: one of 5 kB takes two seconds at 3 kB/s, and whoever was asked to try again waits for half a minute."""
 
@@ -28,7 +28,9 @@ async def run(harness: Harness) -> None:
     def nothing(component: BaseXMPP) -> None:
         """It is only listened to."""
 
-    many = await harness.component(nothing, accept_from=list(harness.server.domains))
+    # It stands for many people, each of whom would take so many sessions of Alice.
+    limits = dict.fromkeys(("sessions_per_peer", "half_open_per_peer"), TO_MANY)
+    many = await harness.component(nothing, accept_from=list(harness.server.domains), **limits)
     domain = many.boundjid.domain
     alice, bob = [await harness.e2e_client(name, accept_from=[domain]) for name in ("alice", "bob")]
     failures = [Events(client, "e2e_send_failed") for client in (alice, bob, many)]
