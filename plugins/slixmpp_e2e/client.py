@@ -56,6 +56,7 @@ from slixmpp_e2e.xmpp.emitter import Emitter
 from slixmpp_e2e.xmpp.iq_channel import IqChannel
 from slixmpp_e2e.xmpp.outcomes import SendState
 from slixmpp_e2e.xmpp.presence import PLACES, PresenceCache
+from slixmpp_e2e.xmpp.quick_acks import QuickAcks
 from slixmpp_e2e.xmpp.support import SupportQuestions
 from xmpp_e2e import events
 from xmpp_e2e.errors import E2EError
@@ -122,6 +123,7 @@ class Client:
             self._outgoing.filter_outgoing,
         )
         adapter.add_filters(xmpp, *self._filters)
+        self._quick_acks = QuickAcks(xmpp)
         self.watch()
 
     def watch(self) -> None:
@@ -424,6 +426,7 @@ class Client:
         self._poller.stop()
         self._trust_file.stop()
         adapter.remove_filters(self._xmpp, *self._filters)
+        self._quick_acks.stop()
 
     def on_store_error(self, error: StoreError) -> None:
         """Tell the user that the store failed in the background, where no stanza and no session fails with it."""

@@ -5,6 +5,7 @@
 - XEP-0198 counts stanzas of the client stream. It must not count one that came inside a session, and must count one that we
   keep; else the server's count and ours differ, and a resumption loses or repeats stanzas.
 - slixmpp takes a second registration of a plugin in silence, whatever its settings.
+- slixmpp says nothing when it begins and ends to read what the socket has brought.
 """
 
 from __future__ import annotations
@@ -34,7 +35,16 @@ _FRONT = -1_000_000
 
 OLDEST, TOO_NEW = (1, 17), (2,)
 """The slixmpp versions that are accepted: from the first on, before the second, as pyproject.toml says to pip."""
-_NEEDED = ("_build_stanza", "add_filter", "del_filter", "recv_stanza", "_reset_sendq", "send_raw", "waiting_queue")
+_NEEDED = (
+    "_build_stanza",
+    "_reset_sendq",
+    "add_filter",
+    "data_received",
+    "del_filter",
+    "recv_stanza",
+    "send_raw",
+    "waiting_queue",
+)
 
 
 def check_version() -> None:
@@ -66,12 +76,12 @@ def guard_registration(xmpp: BaseXMPP, name: str, check: Callable[[Any], None]) 
         if plugin == name and plugins.enabled(name):
             check(config)
 
-    return _call_before(plugins, "enable", check_same)
+    return call_before(plugins, "enable", check_same)
 
 
 def guard_handlers(xmpp: BaseXMPP, check: Callable[[str], None]) -> Callable[[], None]:
     """Call ``check(event)`` whenever a handler of a slixmpp event is added; return what ends that."""
-    return _call_before(xmpp, "add_event_handler", lambda event, *args, **kwargs: check(event))
+    return call_before(xmpp, "add_event_handler", lambda event, *args, **kwargs: check(event))
 
 
 def guard_disconnect(
@@ -94,9 +104,7 @@ def guard_disconnect(
             if xmpp.transport:  # else it is disconnected, and all have heard of it
                 await original(wait, reason)
 
-    def disconnect(
-        wait: float = 2.0, reason: str | None = None, ignore_send_queue: bool = False
-    ) -> asyncio.Future[Any]:
+    def disconnect(wait: float = 2.0, reason: str | None = None, ignore_send_queue: bool = False) -> asyncio.Future[Any]:
         at_once = ignore_send_queue or not wait
         if finishing and not at_once:
             return next(iter(finishing))
@@ -143,10 +151,29 @@ def guard_send_queue(xmpp: BaseXMPP, take: Callable[[list[StanzaBase]], None]) -
                 queued.append(data)
         take(queued)
 
-    return _call_before(xmpp, "_reset_sendq", rescue)
+    return call_before(xmpp, "_reset_sendq", rescue)
 
 
-def _call_before(target: Any, method: str, check: Callable[..., None]) -> Callable[[], None]:
+def guard_reads(xmpp: BaseXMPP, begin: Callable[[], None], end: Callable[[], None]) -> Callable[[], None]:
+    """Call ``begin()`` before what one read of the socket brings is handled, and ``end()`` after that; return what ends it."""
+    original = xmpp.data_received
+
+    def read(data: bytes | str) -> None:
+        begin()
+        try:
+            original(data)
+        finally:
+            end()
+
+    def stop() -> None:
+        if vars(xmpp).get("data_received") is read:
+            vars(xmpp).pop("data_received")
+
+    vars(xmpp)["data_received"] = read
+    return stop
+
+
+def call_before(target: Any, method: str, check: Callable[..., None]) -> Callable[[], None]:
     """Call ``check`` with the arguments of each call of a method, before it; return what ends that."""
     original = getattr(target, method)
 
