@@ -119,7 +119,7 @@ class Client:
         """Who hears of which event, in this order."""
         self._filters = (
             self._incoming.filter_incoming,
-            self._outgoing.write_own_iqs,
+            self._outgoing.filter_first,
             self._outgoing.filter_outgoing,
         )
         adapter.add_filters(xmpp, *self._filters)

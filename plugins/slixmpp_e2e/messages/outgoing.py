@@ -70,13 +70,16 @@ class OutgoingFilter:
         """What has waited and goes through slixmpp's queue once more: what follows to the same address must stay behind it."""
         self._at_others: dict[int, ReferenceType[StanzaBase]] = {}
         """What other plugins' filters have now, by id(): they may take their time."""
+        self._others = adapter.FiltersOfMessages(xmpp, self.filter_first)
 
     def attach(self, queue: SendQueue) -> None:
         """Send what is to be encrypted through this queue, which itself sends plaintext by way of ``write()``."""
         self._queue = queue
 
-    def write_own_iqs(self, stanza: StanzaBase) -> StanzaBase | None:
-        """The first ``out`` filter: None for our own iqs, which leave here."""
+    def filter_first(self, stanza: StanzaBase) -> StanzaBase | None:
+        """The first ``out`` filter: None for our own iqs, and for messages that go straight into an open session."""
+        if type(stanza) is Message and self._go_straight(stanza):
+            return None
         if not isinstance(stanza, QueuedIq):
             key, others = id(stanza), self._at_others
             others[key] = ref(stanza, lambda gone: others.pop(key, None))
@@ -85,6 +88,24 @@ class OutgoingFilter:
             plain = self._xmpp.default_ns == NS_CLIENT
             self.write(iq, writer.element(iq.xml) if plain else None)
         return None
+
+    def _go_straight(self, stanza: Message) -> bool:
+        """Let a message for an open session pass the other filters here and now, without a task for each. Return whether it is
+        dealt with; False if that may take its time, or if something is under way that it must not overtake."""
+        if self._requeued or self._at_others or (others := self._others.synchronous()) is None:
+            return False
+        own_jid = self._channel.own_jid(stanza.xml.get("from", ""))
+        route = self._routes.known.get((own_jid, stanza.xml.get("to", "")))
+        if route is None or not self._queue.has_open_session(route) or adapter.has_sce_filter(self._xmpp):
+            return False
+        passed: StanzaBase | None = stanza
+        for other in others:
+            if (passed := other(passed)) is None:
+                return True
+        assert passed is not None
+        if (passed := self.filter_outgoing(passed)) is not None:
+            self.write(passed)
+        return True
 
     def filter_outgoing(self, stanza: StanzaBase) -> StanzaBase | None:
         """The ``out_sync`` filter: the stanza, if it leaves in plaintext; None, if it goes another way or fails."""

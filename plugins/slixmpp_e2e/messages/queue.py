@@ -88,6 +88,12 @@ class SendQueue:
         if item is not None:
             self._dispatch(item, route) if route is not None else self._search.find(item)
 
+    def has_open_session(self, route: Route) -> bool:
+        """Return whether the route is an open session, with one device, for which nothing waits."""
+        if len(route.targets) != 1 or route.in_plaintext:
+            return False
+        return not self._queues.waiting.get(route.targets[0]) and self._registry.open_with(route.targets[0]) is not None
+
     def reply(self, stanza: StanzaBase, session: SessionDriver | EndedSession) -> None:
         """Send an answer through the session in which its request came, or if that has ended the next one under the same key:
         behind all that waits there, and no other way."""

@@ -79,18 +79,18 @@ async def bots() -> Out:
 
 def test_our_own_iqs_leave_in_the_first_filter_in_the_order_in_which_they_were_given(out: Out) -> None:
     turn, other = QueuedIq(out.xmpp), stanza("iq", "get", VERSION, to=BOB)  # type: ignore[no-untyped-call]
-    assert out.filters.write_own_iqs(other) is other
-    assert out.filters.write_own_iqs(turn) is None
+    assert out.filters.filter_first(other) is other
+    assert out.filters.filter_first(turn) is None
     assert out.wire == []
     for name in ("one", "two"):
         out.channel.request(ALICE, BOB, Element(f"{{urn:x}}{name}"), lambda condition: None)
-        assert out.filters.write_own_iqs(turn) is None
+        assert out.filters.filter_first(turn) is None
     assert [name in str(text) for name, text in zip(("one", "two"), out.wire, strict=True)] == [True, True]
 
 
 def test_the_iqs_of_a_component_are_in_the_namespace_of_its_stream(bots: Out) -> None:
     bots.channel.request(BOTS, BOB, Element("{jabber:client}x"), lambda condition: None)
-    assert bots.filters.write_own_iqs(QueuedIq(bots.xmpp)) is None  # type: ignore[no-untyped-call]
+    assert bots.filters.filter_first(QueuedIq(bots.xmpp)) is None  # type: ignore[no-untyped-call]
     [text] = bots.wire
     assert "jabber:client" not in str(text)
 
