@@ -129,9 +129,7 @@ class E2E(BasePlugin):
         self._store.component = self.xmpp.boundjid.bare if self.xmpp.is_component else None
         try:
             slow = protection is not None and protection.is_slow
-            self._own_key = OwnKeyLoader(
-                lambda: self.xmpp.loop, self._store, in_thread=slow, on_loaded=self._on_key_loaded
-            )
+            self._own_key = OwnKeyLoader(lambda: self.xmpp.loop, self._store, in_thread=slow, on_loaded=self._on_key_loaded)
         except E2EError:
             self._store.close()
             raise
@@ -256,9 +254,7 @@ class E2E(BasePlugin):
         drivers = client.registry.of(peer.bare)
         return tuple(client.sessions.of(driver) for driver in drivers if not peer.resource or driver.peer == peer.full)
 
-    async def connect(
-        self, peer: str, require: str | Assurance | None = None, own_jid: str | None = None
-    ) -> E2ESession:
+    async def connect(self, peer: str, require: str | Assurance | None = None, own_jid: str | None = None) -> E2ESession:
         """Return a session with ``peer`` (a full JID, or a bare one: its best device), once both hellos are checked.
 
         ``require`` is a minimum assurance beyond the trust model's: stanzas wait until it is met (``await
@@ -314,9 +310,7 @@ class E2E(BasePlugin):
         """Return the policy that is in force with a peer's account."""
         return self._client.peers.of(JID(peer).bare).policy
 
-    def set_policy(
-        self, peer: str, policy: str | Policy | None = None, trust_model: str | TrustModel | None = None
-    ) -> None:
+    def set_policy(self, peer: str, policy: str | Policy | None = None, trust_model: str | TrustModel | None = None) -> None:
         """Store the policy and the trust model for a peer's account; None leaves what is there."""
         self._client.peers.set_policy(
             JID(peer).bare,

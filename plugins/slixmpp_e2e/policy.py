@@ -47,9 +47,7 @@ def check_combination(policy: Policy | None, trust_model: TrustModel | None) -> 
                 " plaintext: leave the policy out, or make it `require`"
             )
         case (Policy.REQUIRE, TrustModel.SERVER_TRUSTED):
-            raise ValueError(
-                "`server-trusted` means plain XMPP, but the policy `require` refuses it: leave out one of the two"
-            )
+            raise ValueError("`server-trusted` means plain XMPP, but the policy `require` refuses it: leave out one of the two")
 
 
 class Outgoing(enum.Enum):

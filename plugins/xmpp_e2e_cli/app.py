@@ -251,9 +251,7 @@ def send(
             return await cmd_send.deliver(client, e2e, outgoing, out.info_escaped, out.carried)
 
     delivered = connection.run(run_send())
-    data = [
-        {"peer": one.peer, "assurance": str(one.assurance), "fingerprint": str(one.fingerprint)} for one in delivered
-    ]
+    data = [{"peer": one.peer, "assurance": str(one.assurance), "fingerprint": str(one.fingerprint)} for one in delivered]
     lines = [f"delivered to {output.one_line(one.peer)} [{one.assurance}] {one.fingerprint}" for one in delivered]
     out.result({"account": mine.bare, "delivered": data}, *lines)
 

@@ -33,7 +33,9 @@ from xmpp_e2e_cli.prompts import TerminalUser
 
 trust = typer.Typer(
     short_help="Show, pin, verify, accept and block peers' keys.",
-    help="Show peers' keys, and decide which ones to trust.", no_args_is_help=True, rich_markup_mode=None
+    help="Show peers' keys, and decide which ones to trust.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 identity = typer.Typer(
     short_help="Replace or delete your own key.",
@@ -92,9 +94,7 @@ def identity_rotate(own: Account = None, passphrase_file: PassphraseFile = None,
 @identity.command(name="delete")
 def identity_delete(
     own: Account = None,
-    everything: Annotated[
-        bool, typer.Option("--everything", help="Also what you know of peers, and shared secrets.")
-    ] = False,
+    everything: Annotated[bool, typer.Option("--everything", help="Also what you know of peers, and shared secrets.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     json: Json = False,
 ) -> None:

@@ -18,9 +18,7 @@ Account: TypeAlias = Annotated[
     str | None,
     typer.Option("--account", "--from", "--jid", metavar="JID", help=ACCOUNT_HELP, show_default=False),
 ]
-OwnJid: TypeAlias = Annotated[
-    str | None, typer.Argument(metavar="JID", help=ACCOUNT_HELP, show_default=False)
-]
+OwnJid: TypeAlias = Annotated[str | None, typer.Argument(metavar="JID", help=ACCOUNT_HELP, show_default=False)]
 Peer: TypeAlias = Annotated[str, typer.Argument(metavar="JID", help="The peer's address.", show_default=False)]
 Key: TypeAlias = Annotated[str, typer.Argument(metavar="SHA256:…", help="The key's fingerprint.", show_default=False)]
 Host: TypeAlias = Annotated[str | None, typer.Option(help="The server's name or IP address, instead of DNS.")]
@@ -47,9 +45,7 @@ BackupPassphraseFile: TypeAlias = Annotated[
 SecretFile: TypeAlias = Annotated[
     Path | None, typer.Option("--file", help="Read it from the first line of this file.", show_default=False)
 ]
-TrustFile: TypeAlias = Annotated[
-    Path | None, typer.Option(help="A trust file, with rules for each peer.", show_default=False)
-]
+TrustFile: TypeAlias = Annotated[Path | None, typer.Option(help="A trust file, with rules for each peer.", show_default=False)]
 Model: TypeAlias = Annotated[TrustModel, typer.Option("--trust-model", help="What must be verified before anything is sent.")]
 Timeout: TypeAlias = Annotated[float, typer.Option(min=1.0, help="Seconds to wait for each answer of the peer.")]
 Verbose: TypeAlias = Annotated[

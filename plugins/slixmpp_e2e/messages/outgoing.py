@@ -33,9 +33,9 @@ from slixmpp_e2e.store.errors import StoreError
 from slixmpp_e2e.trust.peer_settings import PeerSettingsLookup
 from slixmpp_e2e.xmpp import adapter, marker, outcomes
 from slixmpp_e2e.xmpp.emitter import Emitter
-from slixmpp_e2e.xmpp.iq_channel import IqChannel, QueuedIq
+from slixmpp_e2e.xmpp.iq_channel import IqChannel
+from slixmpp_e2e.xmpp.turn_writer import OwnIq
 from xmpp_e2e.errors import E2EError
-from xmpp_e2e.stream import NS_CLIENT, writer
 
 _PRIVATE, _NO_COPY = "{urn:xmpp:carbons:2}private", "{urn:xmpp:hints}no-copy"
 """XEP-0280 §9, XEP-0334."""
@@ -70,6 +70,7 @@ class OutgoingFilter:
         """What has waited and goes through slixmpp's queue once more: what follows to the same address must stay behind it."""
         self._at_others: dict[int, ReferenceType[StanzaBase]] = {}
         """What other plugins' filters have now, by id(): they may take their time."""
+        channel.write_by(self.write_own)
         self._others = adapter.FiltersOfMessages(xmpp, self.filter_first)
 
     def attach(self, queue: SendQueue) -> None:
@@ -77,17 +78,12 @@ class OutgoingFilter:
         self._queue = queue
 
     def filter_first(self, stanza: StanzaBase) -> StanzaBase | None:
-        """The first ``out`` filter: None for our own iqs, and for messages that go straight into an open session."""
+        """The first ``out`` filter: None for a message that goes straight into an open session."""
         if type(stanza) is Message and self._go_straight(stanza):
             return None
-        if not isinstance(stanza, QueuedIq):
-            key, others = id(stanza), self._at_others
-            others[key] = ref(stanza, lambda gone: others.pop(key, None))
-            return stanza
-        if (iq := self._channel.next_to_send()) is not None:
-            plain = self._xmpp.default_ns == NS_CLIENT
-            self.write(iq, writer.element(iq.xml) if plain else None)
-        return None
+        key, others = id(stanza), self._at_others
+        others[key] = ref(stanza, lambda gone: others.pop(key, None))
+        return stanza
 
     def _go_straight(self, stanza: Message) -> bool:
         """Let a message for an open session pass the other filters here and now, without a task for each. Return whether it is
@@ -233,9 +229,13 @@ class OutgoingFilter:
 
     # --- behind our filter -----------------------------------------------------------------------------------------
 
-    def write(self, stanza: StanzaBase, text: bytes | None = None) -> None:
+    def write(self, stanza: StanzaBase) -> None:
         """Send a stanza through the filters that stand behind ours."""
-        adapter.write(self._xmpp, stanza, self.filter_outgoing, text)
+        adapter.write(self._xmpp, stanza, outgoing=self.filter_outgoing)
+
+    def write_own(self, iqs: list[OwnIq]) -> None:
+        """Send our own iqs through the filters that stand behind ours."""
+        adapter.write(self._xmpp, *iqs, outgoing=self.filter_outgoing, fast=True)
 
     def write_plaintext(self, stanza: StanzaBase) -> None:
         """Put a stanza that has waited on the wire, before all that is sent after it."""

@@ -94,9 +94,7 @@ class Outlooks:
         way = OutlookWay.HELD if count else OutlookWay.OPENS if closed else OutlookWay.INSIDE
         return Outlook(way, None, count, since, tuple(reaches), tuple(left_out))
 
-    def _without(
-        self, to: str, settings: PeerSettings, unable: list[str], count: int, since: float | None
-    ) -> Outlook:
+    def _without(self, to: str, settings: PeerSettings, unable: list[str], count: int, since: float | None) -> Outlook:
         """Return the outlook where no device is known to have encryption."""
         error: E2EError = PeerOffline(f"{to} cannot be reached")
         if unable:

@@ -15,7 +15,7 @@ from slixmpp_e2e.messages.queue import SendQueue
 from slixmpp_e2e.messages.rooms import MucRooms
 from slixmpp_e2e.sessions.registry import SessionRegistry
 from slixmpp_e2e.xmpp import adapter, outcomes
-from slixmpp_e2e.xmpp.iq_channel import IqChannel, QueuedIq
+from slixmpp_e2e.xmpp.iq_channel import IqChannel
 from slixmpp_e2e.xmpp.presence import PresenceCache
 from slixmpp_e2e.xmpp.support import SupportQuestions
 from xmpp_e2e.errors import E2EError
@@ -117,7 +117,8 @@ class StreamChanges:
         """The program goes: sessions end, and all that waits fails. So does what has yet to come to our filter, in slixmpp's
         queues or in other plugins' filters; but not our own iqs, which say farewell."""
         self._refuse_at_others()
-        adapter.drop_queued(self._xmpp, lambda stanza: isinstance(stanza, QueuedIq) or self._leaves_in_plaintext(stanza))
+        self._channel.flush()
+        adapter.drop_queued(self._xmpp, self._leaves_in_plaintext)
         for driver in self._registry:
             driver.abort_unreachable(error)
         self._queue.fail_all(error)
@@ -129,7 +130,6 @@ class StreamChanges:
         """The plugin goes: what has yet to come to our filter would leave in plaintext once ours is gone."""
         self.give_up(error)
         self.on_lost(error)
-        adapter.drop_queued(self._xmpp, lambda stanza: not isinstance(stanza, QueuedIq))
 
     def _refuse_at_others(self) -> None:
         others = self._outgoing.at_other_filters()

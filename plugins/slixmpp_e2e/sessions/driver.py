@@ -114,9 +114,7 @@ class SessionDriver:
         self._store_event, self._emit = store_event, on_session_event
         self._budget = budget or MemoryBudget(lambda account: True)
         self._wire = SessionWire(core, iqs, loop, self._clock, self, self.process, self.abort, stall_seconds)
-        self._acks = AckWatch(
-            core, loop, self._wire, self._is_busy, self.request_acknowledgement, self.abort, stall_seconds
-        )
+        self._acks = AckWatch(core, loop, self._wire, self._is_busy, self.request_acknowledgement, self.abort, stall_seconds)
         self._pending: asyncio.Handle | None = None
         self._waiting: list[asyncio.Future[None]] = []
         self._released = False

@@ -51,9 +51,7 @@ class PeerKeys:
         await self._store.run(self._store.block, bare, _parse(fingerprint), time.time(), own)
         self._on_change(bare, own)
 
-    async def forget(
-        self, jid: str, fingerprint: str | Fingerprint | None = None, own_jid: str | None = None
-    ) -> int:
+    async def forget(self, jid: str, fingerprint: str | Fingerprint | None = None, own_jid: str | None = None) -> int:
         """Forget one key, or all keys of the peer, and return their number. The next session is a first contact again."""
         bare, own = JID(jid).bare, self._own(own_jid)
         key = _parse(fingerprint) if fingerprint is not None else None

@@ -10,7 +10,7 @@ from slixmpp import Iq
 
 from slixmpp_e2e.xmpp.iq_channel import IqChannel, Refusal
 from xmpp_e2e.errors import BytestreamFailed, BytestreamViolation, JingleError
-from xmpp_e2e.transport.ibb import HIGH_WATER, IBB, Receipt
+from xmpp_e2e.transport.ibb import DATA, HIGH_WATER, IBB, Receipt
 from xmpp_e2e.types import Role
 
 
@@ -22,7 +22,9 @@ class IBBTransport:
     ) -> None:
         self._iqs, self._own_jid, self._peer, self._on_reply = iqs, own_jid, peer, on_reply
         self._ibb = IBB(role, sid, block_size)
-        self._unanswered: dict[Receipt, Iq] = {}
+        self._unanswered: dict[Receipt, tuple[Iq, bool]] = {}
+        """Requests, and whether their answers may be late."""
+        self._full = block_size // 3 * 4
         self.replies = 0
         """Iqs that were answered so far."""
         self.broken: BytestreamFailed | None = None
@@ -69,7 +71,8 @@ class IBBTransport:
         for tag, payload in self._ibb.stanzas_to_send():
             self._iqs.request(self._own_jid, self._peer, payload, partial(self._replied, tag), self)
         for receipt in self._ibb.acknowledgements_due():
-            self._iqs.result(self._unanswered.pop(receipt))
+            request, late = self._unanswered.pop(receipt)
+            self._iqs.result(request, late=late)
 
     def abandon(self) -> None:
         """Ignore all replies from now on."""
@@ -78,11 +81,14 @@ class IBBTransport:
     def receive(self, request: Iq, payload: Element) -> bytes:
         """Take one IBB stanza of the peer; return the bytes that it brought. BytestreamViolation ends the bytestream."""
         try:
-            self._unanswered[self._ibb.receive(payload)] = request
+            receipt = self._ibb.receive(payload)
         except BytestreamViolation as error:
             self._iqs.error(request, JingleError(str(error), error.condition))
             self.broken = error
             raise
+        # a full block may be one of many, whose window must not run out; after another one, the peer had nothing more to say
+        late = payload.tag == DATA and len(payload.text or "") < self._full
+        self._unanswered[receipt] = request, late
         return self._ibb.read()
 
     def _replied(self, tag: int, condition: Refusal | None) -> None:

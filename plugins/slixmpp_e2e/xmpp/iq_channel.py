@@ -15,6 +15,7 @@ from slixmpp.xmlstream.stanzabase import StanzaBase
 
 from slixmpp_e2e.xmpp.namespaces import of_client, of_stream
 from slixmpp_e2e.xmpp.send_window import SendWindow
+from slixmpp_e2e.xmpp.turn_writer import OwnIq, TurnWriter
 from slixmpp_e2e.xmpp.unavailable_reply import UnavailableReply, stanza_error
 from xmpp_e2e.errors import JingleError
 from xmpp_e2e.negotiate.jingle import NS_ERRORS
@@ -55,10 +56,6 @@ class StrangerRefused(JingleError):
         super().__init__(message, "service-unavailable")
 
 
-class QueuedIq(Iq):
-    """Placeholder in slixmpp's send queue. When it is popped, the oldest pending iq of ours is sent."""
-
-
 @dataclass(eq=False)
 class _Request:
     """A request of ours that waits for its reply."""
@@ -78,16 +75,14 @@ class IqChannel:
     has nobody to ask, and peers who say nothing must not keep others from sending: it is not limited, as by servers it rarely
     is. Answers, which are short, do not wait.
 
-    What waits, waits here; slixmpp's queue holds placeholders only. What slixmpp pops without a connection is lost, and after a
-    resumption (XEP-0198) slixmpp resends what was not acknowledged *after* what it was given meanwhile. A block that is lost,
-    or overtakes another, ends a bytestream. The windows of our bytestreams bound how much waits here.
+    The windows of our bytestreams bound how much waits here.
     """
 
     def __init__(self, xmpp: BaseXMPP) -> None:
         self._xmpp = xmpp
         self._pending: dict[_RequestKey, _Request] = {}
         self._by_owner: dict[object, dict[_Request, None]] = {}
-        self._lanes: dict[object, deque[tuple[_Request, QueuedIq]]] = {}
+        self._lanes: dict[object, deque[tuple[_Request, OwnIq]]] = {}
         """By owner, what may not leave yet; whose turn it is comes first."""
         self._window = SendWindow()
         self._probing = False
@@ -95,10 +90,8 @@ class IqChannel:
         self._timer: asyncio.TimerHandle | None = None
         self.on_left: Callable[[object], None] = lambda owner: None
         """Is told the owner of each request that leaves."""
-        self._to_send: deque[QueuedIq] = deque()
+        self._writer = TurnWriter(xmpp)
         self._unavailable = UnavailableReply(self._request_unavailable, self._answer)
-        self.paused = False
-        """True while there is no connection."""
         self._left = 0
         """Requests that have left so far."""
         self.replies = 0
@@ -115,9 +108,9 @@ class IqChannel:
         iq.append(payload)
         self._request(iq, own_jid, peer, lambda reply: on_reply(_refusal(reply)), owner)
 
-    def result(self, request: StanzaBase) -> None:
-        """Answer a request with an empty result."""
-        self._answer(request, ())
+    def result(self, request: StanzaBase, *, late: bool = False) -> None:
+        """Answer a request with an empty result. ``late``: its sender says nothing more until they hear something."""
+        self._answer(request, (), late=late)
 
     def error(self, request: StanzaBase, error: JingleError) -> None:
         """Answer a request with an error, and add the Jingle condition if there is one (XEP-0166 §10)."""
@@ -174,10 +167,6 @@ class IqChannel:
         xmpp = self._xmpp
         return stamped if xmpp.is_component and stamped else str(xmpp.boundjid.full)
 
-    def next_to_send(self) -> QueuedIq | None:
-        """Return the iq to write now that slixmpp has popped a placeholder; None if there is none, or no connection."""
-        return self._to_send.popleft() if self._to_send and not self.paused else None
-
     def forget_requests(self, owner: object) -> None:
         """Forget the requests of ``owner``, so that a reply that never comes does not keep it in memory."""
         for request in self._by_owner.pop(owner, ()):
@@ -188,16 +177,35 @@ class IqChannel:
         self.forget_requests(owner)
         self._lanes.pop(owner, None)
 
+    @property
+    def paused(self) -> bool:
+        """True while there is no connection."""
+        return self._writer.paused
+
+    def write_by(self, write: Callable[[list[OwnIq]], None]) -> None:
+        """Let iqs be written by this."""
+        self._writer.write = write
+
+    def begin_read(self) -> None:
+        """What the socket has brought is handled now; what comes of it leaves in one write."""
+        self._writer.begin_read()
+
+    def end_read(self) -> None:
+        """It is handled."""
+        self._writer.end_read()
+
+    def flush(self) -> None:
+        """Write at once what leaves in this turn, or late."""
+        self._writer.flush()
+
     def pause(self) -> None:
         """Stop sending: the connection is gone. The stream may be resumed."""
-        self.paused = True
+        self._writer.pause()
 
     def resume(self) -> None:
         """Send what waits: the stream is up, and slixmpp has resent what was not acknowledged."""
-        self.paused = False
+        self._writer.resume()
         self._window.begin_again(self._now)
-        for iq in self._to_send:
-            self._xmpp.send(iq)
         self._pump()
 
     def clear(self) -> None:
@@ -205,7 +213,7 @@ class IqChannel:
         self._pending.clear()
         self._by_owner.clear()
         self._lanes.clear()
-        self._to_send.clear()
+        self._writer.clear()
         self._unavailable.clear()
         self._window, self._probing = SendWindow(), False
         if self._timer is not None:
@@ -216,7 +224,7 @@ class IqChannel:
     def _now(self) -> float:
         return self._xmpp.loop.time()
 
-    def _request(self, iq: QueuedIq, own_jid: str, peer: str, on_reply: Callable[[Iq], None], owner: object) -> None:
+    def _request(self, iq: OwnIq, own_jid: str, peer: str, on_reply: Callable[[Iq], None], owner: object) -> None:
         request = _Request((own_jid, peer, iq["id"]), on_reply, owner)
         self._pending[request.key] = request
         self._by_owner.setdefault(owner, {})[request] = None
@@ -236,11 +244,11 @@ class IqChannel:
         if self._window.in_flight and self._timer is None and not self._xmpp.is_component:
             self._timer = self._xmpp.loop.call_later(PROBE_SECONDS, self._probe)
 
-    def _let_leave(self, request: _Request, iq: QueuedIq) -> None:
+    def _let_leave(self, request: _Request, iq: OwnIq) -> None:
         self._left += 1
         request.number = self._left
         self._window.sent(request.number, _size(iq.xml), self._now)
-        self._write(iq)
+        self._writer.put(iq)
         self.on_left(request.owner)
 
     def _probe(self) -> None:
@@ -269,7 +277,14 @@ class IqChannel:
         iq.append(payload)
         self._request(iq, self._xmpp.boundjid.full, peer, on_reply, None)
 
-    def _answer(self, request: StanzaBase, children: tuple[Element, ...], attributes: Mapping[str, str] = _NONE) -> None:
+    def _answer(
+        self,
+        request: StanzaBase,
+        children: tuple[Element, ...],
+        attributes: Mapping[str, str] = _NONE,
+        *,
+        late: bool = False,
+    ) -> None:
         """Send an error if there are children, else a result."""
         iq = self._new("error" if children else "result")
         iq["id"] = request["id"]
@@ -277,24 +292,22 @@ class IqChannel:
         for child in children:
             iq.xml.append(child)
         self._address(iq, request.xml.get("to", ""), request.xml.get("from", ""))
-        self._write(iq)
+        if late:
+            self._writer.put_late(iq)
+        else:
+            self._writer.put(iq)
 
-    def _new(self, type: str) -> QueuedIq:
-        iq: QueuedIq = QueuedIq(self._xmpp)  # type: ignore[no-untyped-call]
+    def _new(self, type: str) -> OwnIq:
+        iq: OwnIq = OwnIq(self._xmpp)  # type: ignore[no-untyped-call]
         iq["type"] = type
         return iq
 
-    def _address(self, iq: QueuedIq, own_jid: str, peer: str) -> None:
+    def _address(self, iq: OwnIq, own_jid: str, peer: str) -> None:
         iq["to"] = peer
         if self._xmpp.is_component:
             iq["from"] = own_jid
             for child in iq.xml:
                 of_stream(child, self._xmpp.default_ns)
-
-    def _write(self, iq: QueuedIq) -> None:
-        self._to_send.append(iq)
-        if not self.paused:
-            self._xmpp.send(iq)
 
 
 def _size(iq: Element) -> int:

@@ -154,9 +154,7 @@ class PresenceCache:
         contacts, strangers = self._contacts, self._strangers
         table = contacts if pair in self._written or self._is_contact(pair[1]) else strangers
         table.put(pair, resources)
-        while strangers.pairs and (
-            strangers.places > self._places_of_strangers or contacts.places + strangers.places > PLACES
-        ):
+        while strangers.pairs and (strangers.places > self._places_of_strangers or contacts.places + strangers.places > PLACES):
             strangers.drop_oldest()
         while contacts.places > PLACES:
             contacts.drop_oldest()

@@ -79,9 +79,7 @@ async def what_the_server_saw(demo: Demo) -> None:
     narrator.quote(block.text.replace(data, narrator.shortened(data, SHOWN)), "yellow")
     decoded = decode_blocks(block)
     narrator.claim(f"Decoded: {len(decoded)} bytes, a TLS record of encrypted data.", decoded[:3] == b"\x17\x03\x03")
-    narrator.claim(
-        "Bob's program got the same stanza like this:", there.body == SECOND and there.session is bob.session
-    )
+    narrator.claim("Bob's program got the same stanza like this:", there.body == SECOND and there.session is bob.session)
     narrator.quote(there.xml)
     narrator.gap()
     words = long_words(OPENING, SECOND)

@@ -40,9 +40,7 @@ class Participant:
     def __init__(self, name: str, server: DemoServer, folder: Path) -> None:
         self.name = name.capitalize()
         settings = {"store_path": str(folder / f"{name}.db"), "ask_sas": self.compare_sas}
-        self.client = connection.make_client(
-            JID(f"{name}@{server.domain}/{name}"), PASSWORDS[name], server.address, settings
-        )
+        self.client = connection.make_client(JID(f"{name}@{server.domain}/{name}"), PASSWORDS[name], server.address, settings)
         self.e2e: E2E = slixmpp_e2e.of(self.client)
         self.inbox: asyncio.Queue[ReceivedMessage | E2EError] = asyncio.Queue()
         self.failed_sessions: asyncio.Queue[E2EError] = asyncio.Queue()
@@ -126,9 +124,7 @@ class Participant:
         for mark in shown.findall(E2EMarker.tag_name()):  # the plugin adds it for handlers; it was never on the wire
             shown.remove(mark)
         protection = message["e2e"]
-        self.inbox.put_nowait(
-            ReceivedMessage(message["body"], protection["assurance"], protection["session"], to_text(shown))
-        )
+        self.inbox.put_nowait(ReceivedMessage(message["body"], protection["assurance"], protection["session"], to_text(shown)))
 
     def _on_send_failed(self, report: SendFailed) -> None:
         self.inbox.put_nowait(report.error)

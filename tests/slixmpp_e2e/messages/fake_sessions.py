@@ -142,8 +142,8 @@ class FakeLoop:
         self._timers.append(Timer(self._now + seconds, lambda: call(*words), words))
         return self._timers[-1]
 
-    def call_soon(self, call: Callable[..., None], *words: Any) -> None:
-        asyncio.get_running_loop().call_soon(call, *words)
+    def call_soon(self, call: Callable[..., None], *words: Any) -> asyncio.Handle:
+        return asyncio.get_running_loop().call_soon(call, *words)
 
     def create_task(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         return asyncio.get_running_loop().create_task(coroutine)

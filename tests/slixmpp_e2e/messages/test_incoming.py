@@ -20,6 +20,7 @@ from slixmpp_e2e.store import StoreError
 from slixmpp_e2e.trust.peer_settings import PeerSettings
 from slixmpp_e2e.xmpp import adapter, marker
 from slixmpp_e2e.xmpp.iq_channel import IqChannel
+from slixmpp_e2e.xmpp.turn_writer import OwnIq
 from tests.slixmpp_e2e.env import ALICE, BOB
 from tests.slixmpp_e2e.messages.fake_sessions import FakeDriver
 from tests.slixmpp_e2e.messages.stanzas import (
@@ -111,8 +112,16 @@ class In:
         return passed is not None
 
     def answers(self) -> list[tuple[str, str, str]]:
-        sent = [(iq["id"], iq.xml[0]) for iq in iter(self.channel.next_to_send, None)]
+        sent = [(iq["id"], iq.xml[0]) for iq in flushed(self.channel)]
         return [(iq_id, error[0].tag.partition("}")[2], error.get("type", "")) for iq_id, error in sent]
+
+
+def flushed(channel: IqChannel) -> list[OwnIq]:
+    """Return what the channel writes now."""
+    left: list[OwnIq] = []
+    channel.write_by(left.extend)
+    channel.flush()
+    return left
 
 
 @pytest.fixture
@@ -275,7 +284,7 @@ def test_jingle_and_blocks_are_kept_from_handlers_and_not_judged(ways: In, takes
 def test_a_reply_to_a_request_of_ours_is_kept_from_handlers(ways: In) -> None:
     replies: list[str | None] = []
     ways.channel.request(ALICE, BOB, Element("{urn:x}x"), replies.append)
-    [iq] = iter(ways.channel.next_to_send, None)
+    [iq] = flushed(ways.channel)
     assert not ways.delivers(stanza("iq", "result", sender=BOB, id=iq["id"]))
     assert (replies, ways.asked_about) == ([None], [])
 

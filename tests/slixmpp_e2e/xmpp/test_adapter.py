@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 from typing import Any
+from xml.etree.ElementTree import SubElement
 
 import pytest
 from slixmpp import ClientXMPP, ComponentXMPP, Iq, Message
@@ -73,18 +74,31 @@ def test_what_is_written_passes_the_filters_behind_ours(client: Client) -> None:
     for name in ("one", "two", "three"):
         client.add_filter("out_sync", other(name))
     for body in ("kept", "goes"):
-        adapter.write(client, say(body), nothing)
+        adapter.write(client, say(body), outgoing=nothing)
     assert seen == ["one", "two", "one", "two", "three"]
     [written] = client.written
-    assert "<body>goes</body>" in written
-    adapter.write(client, say("goes"), nothing, b"<quicker/>")
-    assert client.written[1:] == [b"<quicker/>"]
+    assert b"<body>goes</body>" in written
+    adapter.write(client, say("goes"), say("kept"), say("goes"), outgoing=nothing, fast=True)
+    [_, together] = client.written
+    assert together.count(b"<body>goes</body>") == 2
+    assert b"kept" not in together
+
+
+def test_what_our_serialiser_refuses_slixmpps_writes(client: Client) -> None:
+    """What a stranger has written is repeated in an error, whatever it is."""
+    deep = say("goes")
+    inmost = deep.xml
+    for _ in range(300):
+        inmost = SubElement(inmost, "{jabber:client}x")
+    adapter.write(client, say("first"), deep, outgoing=nothing, fast=True)
+    [written] = client.written
+    assert (b"first" in written, written.count(b"<x")) == (True, 300)
 
 
 def test_nothing_breaks_without_a_connection(client: Client) -> None:
     """A stanza that cannot be written is dropped: XEP-0198 sends it again where that is due."""
     client.is_gone = True
-    adapter.write(client, say("lost"), nothing)
+    adapter.write(client, say("lost"), outgoing=nothing)
     assert client.written == []
 
 

@@ -30,7 +30,7 @@ class Iqs:
         self.requests.append((payload, replied))
         self.owners.append(owner)
 
-    def result(self, request: Iq) -> None:
+    def result(self, request: Iq, *, late: bool = False) -> None:
         self.answers.append((request["id"], "result"))
 
     def error(self, request: Iq, error: JingleError) -> None:

@@ -18,14 +18,27 @@ STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
 
 
 class Queue(ClientXMPP):
-    """A client that is never connected, and keeps what it is to send."""
+    """A client that is never connected, and what is written to it."""
 
     def __init__(self) -> None:
         super().__init__(ALICE, "", ssl_context=no_tls())
-        self.sent: list[Any] = []
+        self._written: list[Any] = []
+        self._channel: IqChannel | None = None
 
-    def send(self, data: Any, use_filters: bool = True) -> None:
-        self.sent.append(data)
+    @property
+    def sent(self) -> list[Any]:
+        """What has left, with what leaves at the end of this turn."""
+        if self._channel is not None:
+            self._channel.flush()
+        return self._written
+
+    def channel(self) -> IqChannel:
+        """Return a channel that writes here."""
+        if self._channel is not None:
+            self._channel.flush()
+        self._channel = IqChannel(self)
+        self._channel.write_by(self._written.extend)
+        return self._channel
 
 
 @pytest.fixture
@@ -35,44 +48,38 @@ async def queue() -> Queue:
 
 def asked(queue: Any) -> tuple[IqChannel, list[str | None]]:
     """A channel that has sent Bob a request, and the replies."""
-    iqs, replies = IqChannel(queue), list[str | None]()
+    iqs, replies = queue.channel(), list[str | None]()
     queue.boundjid.full = ALICE
     iqs.request(ALICE, BOB, Element("{urn:x}x"), replies.append)
     return iqs, replies
 
 
-def test_the_oldest_iq_leaves_at_each_placeholder(queue: Queue) -> None:
-    """slixmpp gets placeholders; whichever it pops, the oldest iq leaves."""
-    iqs = IqChannel(queue)
+def test_they_leave_in_the_order_in_which_they_were_given(queue: Queue) -> None:
+    iqs = queue.channel()
     for number in range(3):
         iqs.request(ALICE, BOB, Element("{urn:x}x", {"n": str(number)}), lambda condition: None)
-    left = [iqs.next_to_send() for _ in reversed(queue.sent)]
-    assert [iq.xml[0].get("n") for iq in left if iq] == ["0", "1", "2"]
-    assert iqs.next_to_send() is None
+    assert [iq.xml[0].get("n") for iq in queue.sent] == ["0", "1", "2"]
 
 
 def test_without_a_connection_they_wait(queue: Queue) -> None:
-    """Placeholders of a lost connection mean nothing; on the next one each iq gets a new one, in order."""
-    iqs = IqChannel(queue)
+    iqs = queue.channel()
     iqs.request(ALICE, BOB, Element("{urn:x}x", {"n": "0"}), lambda condition: None)
     iqs.pause()
-    assert iqs.next_to_send() is None
-    queue.sent.clear()
     iqs.request(ALICE, BOB, Element("{urn:x}x", {"n": "1"}), lambda condition: None)
     assert queue.sent == []
     iqs.resume()
-    assert len(queue.sent) == 2
-    left = [iqs.next_to_send(), iqs.next_to_send()]
-    assert [iq.xml[0].get("n") for iq in left if iq] == ["0", "1"]
+    assert [iq.xml[0].get("n") for iq in queue.sent] == ["0", "1"]
 
 
 def test_nothing_of_an_old_stream_comes_into_a_new_one(queue: Queue) -> None:
     iqs, replies = asked(queue)
+    [old] = queue.sent
+    iqs.request(ALICE, BOB, Element("{urn:x}x"), replies.append)
     iqs.pause()
     iqs.clear()
     iqs.resume()
-    assert iqs.next_to_send() is None
-    assert not iqs.take_reply(_reply(queue, BOB, queue.sent[0]["id"], "result"))
+    assert queue.sent == [old]
+    assert not iqs.take_reply(_reply(queue, BOB, old["id"], "result"))
     assert replies == []
 
 
@@ -135,7 +142,7 @@ def _reply(queue: Queue, sender: str, iq_id: str, kind: str, condition: str = ""
 
 def test_an_error_has_its_condition_and_jingles(queue: Queue) -> None:
     """An error has the stanza condition first, and then Jingle's (XEP-0166 §10, RFC 6120 §8.3)."""
-    iqs = IqChannel(queue)
+    iqs = queue.channel()
     request = queue.make_iq_set()
     request["from"], request["to"] = BOB, ALICE
     iqs.error(request, JingleError("x", "unexpected-request", "out-of-order", type="wait"))
@@ -146,7 +153,7 @@ def test_an_error_has_its_condition_and_jingles(queue: Queue) -> None:
 
 
 def test_an_answer_is_empty_or_an_error(queue: Queue) -> None:
-    iqs = IqChannel(queue)
+    iqs = queue.channel()
     request = queue.make_iq_set()
     request["from"], request["to"] = BOB, ALICE
     iqs.result(request)
@@ -156,7 +163,6 @@ def test_an_answer_is_empty_or_an_error(queue: Queue) -> None:
     assert all((answer["id"], answer["to"].full) == (request["id"], BOB) for answer in queue.sent)
     assert len(result.xml) == 0
     assert [child.tag for child in failure.xml[0]] == [f"{{{STANZAS}}}item-not-found"]
-    assert [iqs.next_to_send() for _ in range(3)] == [result, failure, None]
 
 
 def test_a_request_is_from_nobody_and_a_component_says_from_whom(queue: Any) -> None:
@@ -164,7 +170,7 @@ def test_a_request_is_from_nobody_and_a_component_says_from_whom(queue: Any) -> 
     for component in (False, True):
         queue.is_component = component
         queue.default_ns = "jabber:component:accept" if component else "jabber:client"
-        IqChannel(queue).request(ALICE, BOB, Element("{jabber:client}x"), lambda condition: None)
+        queue.channel().request(ALICE, BOB, Element("{jabber:client}x"), lambda condition: None)
     sent = [(iq["to"].full, iq["from"].full, iq["type"], [child.tag for child in iq.xml]) for iq in queue.sent]
     assert sent == [(BOB, "", "set", ["{jabber:client}x"]), (BOB, ALICE, "set", ["{jabber:component:accept}x"])]
 
@@ -189,7 +195,7 @@ def test_a_component_has_replies_for_each_address(queue: Any) -> None:
 
 
 def test_an_owner_is_forgotten_with_its_last_reply(queue: Queue) -> None:
-    iqs, replies, owner = IqChannel(queue), list[str | None](), object()
+    iqs, replies, owner = queue.channel(), list[str | None](), object()
     queue.boundjid.full = ALICE
     for _ in range(3):
         iqs.request(ALICE, BOB, Element("{urn:x}x"), replies.append, owner)
@@ -217,7 +223,7 @@ def test_strangers_are_answered_as_by_our_server(queue: Any, component: bool) ->
     """Our server is asked about a resource that does not exist, in the stranger's language, and its answer is passed on. A
     component, which has no server, answers itself."""
     queue.is_component, queue.boundjid.full = component, ALICE
-    iqs, stranger = IqChannel(queue), queue.make_iq_set()
+    iqs, stranger = queue.channel(), queue.make_iq_set()
     stranger["from"], stranger["to"] = BOB, ALICE
     stranger.xml.set(LANG, "de")
     iqs.error(stranger, StrangerRefused("nobody"))
@@ -233,11 +239,12 @@ def test_strangers_are_answered_as_by_our_server(queue: Any, component: bool) ->
 
 
 def test_what_strangers_wait_for_ends_with_the_stream(queue: Queue) -> None:
-    iqs, stranger = IqChannel(queue), queue.make_iq_set()
+    iqs, stranger = queue.channel(), queue.make_iq_set()
     stranger["from"], stranger["to"] = BOB, ALICE
     for _ in range(2):
         iqs.error(stranger, StrangerRefused("nobody"))
         assert (len(iqs._pending), len(iqs._by_owner)) == (1, 1)
+        iqs.flush()
         iqs.clear()
         assert (len(iqs._pending), len(iqs._by_owner)) == (0, 0)
     assert len(queue.sent) == 2

@@ -85,9 +85,7 @@ def file_version(path: Path) -> FileVersion:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def read_trust_file(
-    path: Path, versions: dict[Path, FileVersion], trust_model: TrustModel | None = None
-) -> TrustFileRules:
+def read_trust_file(path: Path, versions: dict[Path, FileVersion], trust_model: TrustModel | None = None) -> TrustFileRules:
     """Return the rules of a trust file. TrustFileError.
 
     In both cases ``versions`` then holds the version of each file that was read. ``trust_model`` holds where the file says
