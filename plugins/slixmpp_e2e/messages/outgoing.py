@@ -40,6 +40,9 @@ from xmpp_e2e.errors import E2EError
 _PRIVATE, _NO_COPY = "{urn:xmpp:carbons:2}private", "{urn:xmpp:hints}no-copy"
 """XEP-0280 §9, XEP-0334."""
 
+RECENT_SECONDS = 0.05
+"""How old the settings for a stanza may be, where another process has changed them: as if it had been sent before that."""
+
 
 class Way(enum.Enum):
     """What happens next to a stanza."""
@@ -145,7 +148,7 @@ class OutgoingFilter:
         outside = not has_way and never_encrypted(stanza, to, self._rooms, own_jid)
         if outside and self._may_stay_outside(stanza, to):
             return self._plaintext(stanza)
-        settings = self._peers.of(to.bare)
+        settings = self._peers.of(to.bare, RECENT_SECONDS)
         if settings.policy is Policy.OFF:
             return self._plaintext(stanza)
         if route is not None and route.plaintext:

@@ -7,9 +7,11 @@ copy of the file and its key, made while programs use the store, lacks nothing.
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -43,6 +45,8 @@ class Database:
         self._connection = connection
         self._driver = _driver_of(connection)
         self._reader, self._reading_driver = connection, self._driver
+        self.writes = 0
+        """How often we have written ourselves."""
         self._unsettled = False
         """Whether a change of ours may still be in the journal alone, as somebody read an older state when we made it."""
 
@@ -74,6 +78,7 @@ class Database:
         """Run a transaction that writes all or nothing. No other process writes meanwhile. StoreError."""
         with self._transaction(self._connection, "BEGIN IMMEDIATE") as connection:
             yield connection
+        self.writes += 1
         self._settle(self._driver)
 
     @contextmanager
@@ -138,12 +143,20 @@ class Changes:
         self._later = select(table.c.peer).where(table.c.id > bindparam("since"))
         if which is not None:
             self._later = self._later.where(which)
+        self._looked, self._writes = -math.inf, 0
         self._version = -1
         self._since: int | None = None
 
-    def __call__(self) -> frozenset[str]:
-        """Return the peers that have changed since the last call; none at the first call. StoreError."""
+    def __call__(self, max_age: float = 0.0) -> frozenset[str]:
+        """Return the peers that have changed since the last call; none at the first call. StoreError.
+
+        What another process has changed within the last ``max_age`` seconds may be told later.
+        """
         with self._lock:
+            now = time.monotonic()
+            if now < self._looked + max_age and self._writes == self._database.writes:
+                return frozenset()
+            self._looked, self._writes = now, self._database.writes
             version = self._database.data_version()
             if version == self._version:
                 return frozenset()

@@ -85,7 +85,7 @@ class In:
         )
         self.xmpp.add_filter("in", self.filter.filter_incoming)
 
-    def _settings_of(self, account: str) -> Any:
+    def _settings_of(self, account: str, max_age: float = 0.0) -> Any:
         self.asked_about.append(account)
         if self.error is not None:
             raise self.error

@@ -44,7 +44,7 @@ class Out:
         self.wire: list[str | bytes] = []
         self.xmpp.send_raw = self.wire.append  # type: ignore[method-assign, assignment]
 
-    def _settings_of(self, account: str) -> Any:
+    def _settings_of(self, account: str, max_age: float = 0.0) -> Any:
         assert account == BOB.partition("/")[0]
         if self.error is not None:
             raise self.error

@@ -147,7 +147,7 @@ class Harness:
     def newest_answered(self) -> int:
         return self.line.newest_answered
 
-    def result(self, request: Iq) -> None:
+    def result(self, request: Iq, *, late: bool = False) -> None:
         """Bob needs no answers."""
 
     def error(self, request: Iq, error: JingleError) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,29 @@ def test_without_a_trust_file_the_store_and_the_defaults_decide(store: SQLStore,
     store.set_policy(BOB, PeerPolicy(Policy.OFF))
     assert settings.of(BOB).policy is Policy.OFF
     assert settings.of(EVE) == DEFAULTS
+
+
+def test_what_another_process_changes_holds_for_stanzas_a_moment_later(
+    store: SQLStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stanza does not ask the database each time; whatever this program changes itself holds at once, also for stanzas."""
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    settings, asked = lookup(store, tmp_path), list[None]()
+    data_version = store._database.data_version
+    monkeypatch.setattr(store._database, "data_version", lambda: asked.append(None) or data_version())  # type: ignore[func-returns-value]
+    with closing(SQLStore.open(store.path)) as other:
+        assert settings.of(BOB, 0.05) == DEFAULTS
+        other.set_policy(BOB, PeerPolicy(Policy.REQUIRE))
+        asked.clear()
+        assert settings.of(BOB, 0.05) == DEFAULTS
+        assert asked == []
+        now[0] += 0.06
+        assert settings.of(BOB, 0.05).policy is Policy.REQUIRE
+        other.set_policy(BOB, PeerPolicy(Policy.OFF))
+        assert settings.of(BOB).policy is Policy.OFF, "whoever decides about a session asks again"
+        store.set_policy(BOB, PeerPolicy(Policy.REQUIRE))
+        assert settings.of(BOB, 0.05).policy is Policy.REQUIRE
 
 
 def test_the_most_specific_source_wins(store: SQLStore, tmp_path: Path) -> None:
