@@ -123,7 +123,10 @@ class Client:
             self._outgoing.filter_outgoing,
         )
         adapter.add_filters(xmpp, *self._filters)
-        self._end_reads = adapter.guard_reads(xmpp, self._channel.begin_read, self._channel.end_read)
+        self._ends = (
+            adapter.guard_elements(xmpp, self._incoming.take_element),
+            adapter.guard_reads(xmpp, self._channel.begin_read, self._channel.end_read),
+        )
         self._quick_acks = QuickAcks(xmpp)
         self.watch()
 
@@ -428,7 +431,8 @@ class Client:
         self._trust_file.stop()
         adapter.remove_filters(self._xmpp, *self._filters)
         self._quick_acks.stop()
-        self._end_reads()
+        for end in self._ends:
+            end()
 
     def on_store_error(self, error: StoreError) -> None:
         """Tell the user that the store failed in the background, where no stanza and no session fails with it."""

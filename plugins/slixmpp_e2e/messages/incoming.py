@@ -37,6 +37,7 @@ from xmpp_e2e.errors import JingleError
 
 log = logging.getLogger("slixmpp_e2e")
 
+_IQ = "{jabber:client}iq"
 _STRICTEST = (Incoming.DELIVER, Incoming.DELIVER_AND_TELL, Incoming.REFUSE)
 """In this order."""
 
@@ -104,6 +105,20 @@ class IncomingFilter:
 
     # --- from the stream -------------------------------------------------------------------------------------------
 
+    def take_element(self, element: Element) -> bool:
+        """Take what belongs to a bytestream of ours, or answers us, before slixmpp makes a stanza of it: most of what comes.
+        Return whether it is dealt with."""
+        kind = element.get("type")
+        if element.tag != _IQ:  # those of a component have another namespace, and go the long way
+            return False
+        try:
+            if kind == "set":
+                return self._signalling.take_block(element, self._channel.own_jid(element.get("to", "")))
+            return self._channel.take_reply(element)
+        except StoreError as error:
+            self._on_store_error(element, error)
+            return True
+
     def filter_incoming(self, stanza: StanzaBase) -> StanzaBase | None:
         """The ``in`` filter: the stanza, if handlers get it; None if not."""
         if not isinstance(stanza, Message | Iq | Presence):
@@ -112,13 +127,16 @@ class IncomingFilter:
             if self._should_deliver(stanza):
                 return stanza
         except StoreError as error:
-            # it must not leave this filter: it would end the client's stream
-            log.error("a stanza of %.200r was dropped", stanza.xml.get("from"))
-            self._emitter.emit(StoreFailed(error))
-            if isinstance(stanza, Iq) and is_request(stanza):
-                self._channel.error(stanza, JingleError(str(error), "internal-server-error", type="wait"))
+            self._on_store_error(stanza.xml, error)
         adapter.count_as_handled(self._xmpp, stanza, self.filter_incoming)
         return None
+
+    def _on_store_error(self, stanza: Element, error: StoreError) -> None:
+        """Tell, and drop a stanza. The error must not go on to slixmpp: it would end the client's stream."""
+        log.error("a stanza of %.200r was dropped", stanza.get("from"))
+        self._emitter.emit(StoreFailed(error))
+        if stanza.tag.endswith("}iq") and stanza.get("type") in ("get", "set"):
+            self._channel.error(stanza, JingleError(str(error), "internal-server-error", type="wait"))
 
     def _should_deliver(self, stanza: Message | Iq | Presence) -> bool:
         # a token alone proves nothing: slixmpp writes it into its debug log
@@ -152,13 +170,13 @@ class IncomingFilter:
 
     def _is_e2e_iq(self, iq: Iq) -> bool:
         """Return whether it belongs to our sessions; then it has been dealt with."""
-        if self._channel.take_reply(iq):
+        if self._channel.take_reply(iq.xml):
             return True
         if iq.xml.get("type") != "set":
             return False
         own_jid, others = self._channel.own_jid(iq.xml.get("to", "")), self._xmpp.plugin
-        return self._signalling.take_jingle(iq, own_jid, shared="xep_0166" in others) or self._signalling.take_ibb(
-            iq, own_jid, shared="xep_0047" in others
+        return self._signalling.take_jingle(iq.xml, own_jid, shared="xep_0166" in others) or self._signalling.take_ibb(
+            iq.xml, own_jid, shared="xep_0047" in others
         )
 
     def _is_bad_reply(self, iq: Iq, peer: JID) -> bool:
@@ -198,7 +216,7 @@ class IncomingFilter:
             refused = PlaintextNotAllowed(f"{wrote}, which the policy `require` refuses")
             self._emitter.emit(PlaintextRefused(came, refused))
             if isinstance(came, Iq):
-                self._channel.error(came, JingleError("refused in plaintext", "service-unavailable"))
+                self._channel.error(came.xml, JingleError("refused in plaintext", "service-unavailable"))
         elif verdict is Incoming.DELIVER_AND_TELL:
             unexpected = PlaintextNotAllowed(f"{wrote}, though we have had an encrypted session with them")
             self._emitter.emit(PlaintextReceived(came, unexpected))

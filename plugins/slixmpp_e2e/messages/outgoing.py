@@ -34,7 +34,6 @@ from slixmpp_e2e.trust.peer_settings import PeerSettingsLookup
 from slixmpp_e2e.xmpp import adapter, marker, outcomes
 from slixmpp_e2e.xmpp.emitter import Emitter
 from slixmpp_e2e.xmpp.iq_channel import IqChannel
-from slixmpp_e2e.xmpp.turn_writer import OwnIq
 from xmpp_e2e.errors import E2EError
 
 _PRIVATE, _NO_COPY = "{urn:xmpp:carbons:2}private", "{urn:xmpp:hints}no-copy"
@@ -236,9 +235,9 @@ class OutgoingFilter:
         """Send a stanza through the filters that stand behind ours."""
         adapter.write(self._xmpp, stanza, outgoing=self.filter_outgoing)
 
-    def write_own(self, iqs: list[OwnIq]) -> None:
+    def write_own(self, iqs: list[Element]) -> None:
         """Send our own iqs through the filters that stand behind ours."""
-        adapter.write(self._xmpp, *iqs, outgoing=self.filter_outgoing, fast=True)
+        adapter.write_iqs(self._xmpp, iqs, outgoing=self.filter_outgoing)
 
     def write_plaintext(self, stanza: StanzaBase) -> None:
         """Put a stanza that has waited on the wire, before all that is sent after it."""

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from slixmpp import Iq
-
 from slixmpp_e2e.errors import MemoryExceeded, SharedKey
 from slixmpp_e2e.jids import bare
 from slixmpp_e2e.sessions.ack_watch import AckWatch
@@ -339,7 +337,7 @@ class SessionDriver:
         """Take a <jingle/> for this session; a JingleError says how to answer the iq. Call ``process()`` after answering."""
         self.core.receive_jingle(jingle, self._now)
 
-    def receive_ibb(self, request: Iq, payload: Element) -> None:
+    def receive_ibb(self, request: Element, payload: Element) -> None:
         """Take an IBB stanza for this session."""
         try:
             if self._gate.hold(request, payload):

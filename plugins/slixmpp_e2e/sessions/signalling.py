@@ -6,8 +6,6 @@ from collections.abc import Callable
 from functools import partial
 from xml.etree.ElementTree import Element
 
-from slixmpp import Iq
-
 from slixmpp_e2e.jids import bare
 from slixmpp_e2e.sessions.admission.check import Admission
 from slixmpp_e2e.sessions.driver import DriverEvent, SessionDriver
@@ -43,12 +41,12 @@ class Signalling:
         self._resolve_room = resolve_room
         self._registry, self._admission, self._iqs, self._create = registry, admission, iqs, create
 
-    def take_jingle(self, iq: Iq, own_jid: str, *, shared: bool) -> bool:
+    def take_jingle(self, iq: Element, own_jid: str, *, shared: bool) -> bool:
         """Take a Jingle iq; return whether it is for us. ``shared``: another Jingle plugin is loaded."""
-        jingle = iq.xml.find(_JINGLE)
+        jingle = iq.find(_JINGLE)
         if jingle is None:
             return False
-        key = (own_jid, iq.xml.get("from", ""), jingle.get("sid", ""))
+        key = (own_jid, iq.get("from", ""), jingle.get("sid", ""))
         driver = self._registry.find(key)
         starts = jingle.get("action") == Action.SESSION_INITIATE.value
         is_ours = any(jingle.find(path) is not None for path in _OURS) if starts else self._registry.has_ended(key)
@@ -72,12 +70,22 @@ class Signalling:
             driver.process()
         return True
 
-    def take_ibb(self, iq: Iq, own_jid: str, *, shared: bool) -> bool:
+    def take_block(self, iq: Element, own_jid: str) -> bool:
+        """Take an IBB iq of a bytestream that there is; return whether it was one."""
+        payload = iq[0] if len(iq) == 1 else None
+        if payload is None or (sid := sid_of(payload)) is None:
+            return False
+        driver = self._registry.by_stream((own_jid, iq.get("from", ""), sid))
+        if driver is not None:
+            driver.receive_ibb(iq, payload)
+        return driver is not None
+
+    def take_ibb(self, iq: Element, own_jid: str, *, shared: bool) -> bool:
         """Take an IBB iq; return whether it is for us. ``shared``: another IBB plugin is loaded."""
-        payload = iq.xml[0] if len(iq.xml) else None
+        payload = iq[0] if len(iq) else None
         if payload is None or not payload.tag.startswith(f"{{{NS_IBB}}}"):
             return False
-        key = (own_jid, iq.xml.get("from", ""), sid_of(payload) or "")
+        key = (own_jid, iq.get("from", ""), sid_of(payload) or "")
         driver = self._registry.by_stream(key)
         if driver is not None:
             driver.receive_ibb(iq, payload)

@@ -8,8 +8,6 @@ from functools import partial
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from slixmpp import Iq
-
 from xmpp_e2e import events
 from xmpp_e2e.errors import BytestreamFailed, E2EError, LocalError
 
@@ -27,7 +25,7 @@ class StoreGate:
         self,
         loop: asyncio.AbstractEventLoop,
         on_stored: Callable[[events.Event, E2EError | None], None],
-        read: Callable[[Iq, Element], None],
+        read: Callable[[Element, Element], None],
         on_late: Callable[[events.Event], None] = lambda event: None,
     ) -> None:
         """``on_stored`` hears that an event is stored, or why it is not; then ``read`` takes the blocks that came meanwhile."""
@@ -37,7 +35,7 @@ class StoreGate:
         self.is_dropped = False
         """True once nobody waits for what is stored."""
         self._storing: asyncio.Future[Any] | None = None
-        self._blocks: list[tuple[Iq, Element]] = []
+        self._blocks: list[tuple[Element, Element]] = []
         self.held_bytes = 0
         """Bytes of the blocks that wait, as they came."""
 
@@ -51,7 +49,7 @@ class StoreGate:
         self._storing, self.is_closed, self.is_dropped = None, False, True
         self._blocks, self.held_bytes = [], 0
 
-    def hold(self, request: Iq, payload: Element) -> bool:
+    def hold(self, request: Element, payload: Element) -> bool:
         """Keep a block that cannot be read now; return False if it can. BytestreamFailed if too many wait."""
         if not self.is_closed and not self._blocks:
             return False

@@ -7,8 +7,6 @@ from collections import deque
 from collections.abc import Callable
 from xml.etree.ElementTree import Element
 
-from slixmpp import Iq
-
 from slixmpp_e2e.errors import OwnServerSilent
 from slixmpp_e2e.sessions.clock import SessionClock
 from slixmpp_e2e.sessions.stall import Path, StallDetector
@@ -84,7 +82,7 @@ class SessionWire:
         if role is Role.INITIATOR:
             self._core.bytestream_ready(self._clock.now)
 
-    def receive(self, request: Iq, payload: Element) -> None:
+    def receive(self, request: Element, payload: Element) -> None:
         """Hand the core what an IBB stanza brings. BytestreamFailed."""
         assert self._transport is not None
         opens = self._core.state is State.CONNECTING

@@ -41,6 +41,7 @@ OLDEST, TOO_NEW = (1, 17), (2,)
 _NEEDED = (
     "_build_stanza",
     "_reset_sendq",
+    "_spawn_event",
     "add_filter",
     "data_received",
     "del_filter",
@@ -48,6 +49,8 @@ _NEEDED = (
     "send_raw",
     "waiting_queue",
 )
+_SM_COUNT = 2**32
+"""XEP-0198 §4: where counts begin anew."""
 _OF_PRESENCE = frozenset(
     {
         ("slixmpp.plugins.xep_0115.caps", "XEP_0115._filter_add_caps"),
@@ -175,16 +178,21 @@ def guard_reads(xmpp: BaseXMPP, begin: Callable[[], None], end: Callable[[], Non
         finally:
             end()
 
-    before = vars(xmpp).get("data_received")
+    return _replace(xmpp, "data_received", read)
 
-    def stop() -> None:
-        if vars(xmpp).get("data_received") is read:
-            vars(xmpp).pop("data_received")
-            if before is not None:
-                vars(xmpp)["data_received"] = before
 
-    vars(xmpp)["data_received"] = read
-    return stop
+def guard_elements(xmpp: BaseXMPP, take: Callable[[Element], bool]) -> Callable[[], None]:
+    """Let ``take`` have each top-level element before slixmpp makes a stanza of it, and counts it (XEP-0198); return what ends
+    that. What it takes, slixmpp does not see."""
+    original: Callable[[Element], None] = xmpp._spawn_event
+
+    def spawn(element: Element) -> None:
+        if not take(element):
+            original(element)
+        elif (management := xmpp.plugin.get("xep_0198", None)) is not None and management.enabled_in:
+            management.handled = (management.handled + 1) % _SM_COUNT
+
+    return _replace(xmpp, "_spawn_event", spawn)
 
 
 def call_before(target: Any, method: str, check: Callable[..., None]) -> Callable[[], None]:
@@ -195,11 +203,20 @@ def call_before(target: Any, method: str, check: Callable[..., None]) -> Callabl
         check(*args, **kwargs)
         return original(*args, **kwargs)
 
-    def end() -> None:
-        if vars(target).get(method) is guarded:
-            delattr(target, method)
+    return _replace(target, method, guarded)
 
-    setattr(target, method, guarded)
+
+def _replace(target: Any, method: str, ours: Any) -> Callable[[], None]:
+    """Put ours in the place of a method of an object; return what puts back what was there."""
+    before = vars(target).get(method)
+
+    def end() -> None:
+        if vars(target).get(method) is ours:
+            delattr(target, method)
+            if before is not None:
+                setattr(target, method, before)
+
+    setattr(target, method, ours)
     return end
 
 
@@ -248,19 +265,21 @@ class FiltersOfMessages:
         return self._filters
 
 
-def write(xmpp: BaseXMPP, *stanzas: StanzaBase, outgoing: Any, fast: bool = False) -> None:
-    """Send stanzas now, in one write, through the synchronous filters behind our ``outgoing``, XEP-0198's among them.
+def write(xmpp: BaseXMPP, stanza: StanzaBase, *, outgoing: Any) -> None:
+    """Send a stanza now, through the synchronous filters behind our ``outgoing``, XEP-0198's among them."""
+    if _passes(stanza, _behind(xmpp, outgoing)):
+        _write(xmpp, tostring(stanza.xml, xmlns=xmpp.default_ns, stream=xmpp, top_level=True).encode())
 
-    ``fast``: they are our own, and our serialiser takes them, which is faster than slixmpp's.
-    """
-    others = [each for each in _filters(xmpp, "out_sync") if each != outgoing]
-    fast = fast and xmpp.default_ns == NS_CLIENT
-    texts = [_serialize(xmpp, stanza, fast=fast) for stanza in stanzas if _passes(stanza, others)]
-    try:
-        if texts:
-            xmpp.send_raw(b"".join(texts))
-    except NotConnectedError:
-        log.debug("not connected: XEP-0198 resends it after a resumption, or the stream is over and so is this")
+
+def write_iqs(xmpp: BaseXMPP, iqs: list[Element], *, outgoing: Any) -> None:
+    """Send iqs of our own in the same way, in one write. There are stanza objects of them only where others look at them."""
+    if others := _behind(xmpp, outgoing):
+        iqs = [iq for iq in iqs if _passes(Iq(xmpp, xml=iq), others)]
+    _write(xmpp, b"".join(_serialize(xmpp, iq) for iq in iqs))
+
+
+def _behind(xmpp: BaseXMPP, outgoing: Any) -> list[Any]:
+    return [each for each in _filters(xmpp, "out_sync") if each != outgoing]
 
 
 def _passes(stanza: StanzaBase, filters: list[Any]) -> bool:
@@ -274,18 +293,21 @@ def _passes(stanza: StanzaBase, filters: list[Any]) -> bool:
     return True
 
 
-def _serialize(xmpp: BaseXMPP, stanza: StanzaBase, *, fast: bool) -> bytes:
-    if fast:
+def _serialize(xmpp: BaseXMPP, iq: Element) -> bytes:
+    if xmpp.default_ns == NS_CLIENT:
         try:
-            return writer.element(stanza.xml)
+            return writer.element(iq)  # faster than slixmpp's
         except InvalidStanza:
             log.debug("a stanza is beyond what an inner stream carries")  # what a stranger wrote, repeated in an error
-    return tostring(stanza.xml, xmlns=xmpp.default_ns, stream=xmpp, top_level=True).encode()
+    return tostring(iq, xmlns=xmpp.default_ns, stream=xmpp, top_level=True).encode()
 
 
-def has_stream(xmpp: BaseXMPP) -> bool:
-    """Return whether stanzas can be written."""
-    return bool(xmpp.transport) and xmpp.session_bind_event.is_set()
+def _write(xmpp: BaseXMPP, data: bytes) -> None:
+    try:
+        if data:
+            xmpp.send_raw(data)
+    except NotConnectedError:
+        log.debug("not connected: XEP-0198 resends it after a resumption, or the stream is over and so is this")
 
 
 def has_sce_filter(xmpp: BaseXMPP) -> bool:

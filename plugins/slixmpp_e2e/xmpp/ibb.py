@@ -6,8 +6,6 @@ from collections.abc import Callable
 from functools import partial
 from xml.etree.ElementTree import Element
 
-from slixmpp import Iq
-
 from slixmpp_e2e.xmpp.iq_channel import IqChannel, Refusal
 from xmpp_e2e.errors import BytestreamFailed, BytestreamViolation, JingleError
 from xmpp_e2e.transport.ibb import DATA, HIGH_WATER, IBB, Receipt
@@ -22,7 +20,7 @@ class IBBTransport:
     ) -> None:
         self._iqs, self._own_jid, self._peer, self._on_reply = iqs, own_jid, peer, on_reply
         self._ibb = IBB(role, sid, block_size)
-        self._unanswered: dict[Receipt, tuple[Iq, bool]] = {}
+        self._unanswered: dict[Receipt, tuple[Element, bool]] = {}
         """Requests, and whether their answers may be late."""
         self._full = block_size // 3 * 4
         self.replies = 0
@@ -78,7 +76,7 @@ class IBBTransport:
         """Ignore all replies from now on."""
         self._iqs.drop_requests(self)
 
-    def receive(self, request: Iq, payload: Element) -> bytes:
+    def receive(self, request: Element, payload: Element) -> bytes:
         """Take one IBB stanza of the peer; return the bytes that it brought. BytestreamViolation ends the bytestream."""
         try:
             receipt = self._ibb.receive(payload)

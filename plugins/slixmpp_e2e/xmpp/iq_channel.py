@@ -6,16 +6,15 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from secrets import token_hex
 from types import MappingProxyType
 from xml.etree.ElementTree import Element
 
-from slixmpp import Iq
 from slixmpp.basexmpp import BaseXMPP
-from slixmpp.xmlstream.stanzabase import StanzaBase
 
 from slixmpp_e2e.xmpp.namespaces import of_client, of_stream
 from slixmpp_e2e.xmpp.send_window import SendWindow
-from slixmpp_e2e.xmpp.turn_writer import OwnIq, TurnWriter
+from slixmpp_e2e.xmpp.turn_writer import TurnWriter
 from slixmpp_e2e.xmpp.unavailable_reply import UnavailableReply, stanza_error
 from xmpp_e2e.errors import JingleError
 from xmpp_e2e.negotiate.jingle import NS_ERRORS
@@ -61,7 +60,7 @@ class _Request:
     """A request of ours that waits for its reply."""
 
     key: _RequestKey
-    on_reply: Callable[[Iq], None]
+    on_reply: Callable[[Element], None]
     owner: object
     number: int = 0
     """Higher than those of all that left before; 0 before it has left."""
@@ -82,7 +81,7 @@ class IqChannel:
         self._xmpp = xmpp
         self._pending: dict[_RequestKey, _Request] = {}
         self._by_owner: dict[object, dict[_Request, None]] = {}
-        self._lanes: dict[object, deque[tuple[_Request, OwnIq]]] = {}
+        self._lanes: dict[object, deque[tuple[_Request, Element]]] = {}
         """By owner, what may not leave yet; whose turn it is comes first."""
         self._window = SendWindow()
         self._probing = False
@@ -91,6 +90,8 @@ class IqChannel:
         self.on_left: Callable[[object], None] = lambda owner: None
         """Is told the owner of each request that leaves."""
         self._writer = TurnWriter(xmpp)
+        self._prefix, self._made = token_hex(8), 0
+        """Of our ids, which others cannot guess."""
         self._unavailable = UnavailableReply(self._request_unavailable, self._answer)
         self._left = 0
         """Requests that have left so far."""
@@ -104,15 +105,13 @@ class IqChannel:
 
         A reply counts only from ``peer`` (a full JID), until ``forget_requests(owner)``.
         """
-        iq = self._new("set")
-        iq.append(payload)
-        self._request(iq, own_jid, peer, lambda reply: on_reply(_refusal(reply)), owner)
+        self._request(self._new("set", payload), own_jid, peer, lambda reply: on_reply(_refusal(reply)), owner)
 
-    def result(self, request: StanzaBase, *, late: bool = False) -> None:
+    def result(self, request: Element, *, late: bool = False) -> None:
         """Answer a request with an empty result. ``late``: its sender says nothing more until they hear something."""
         self._answer(request, (), late=late)
 
-    def error(self, request: StanzaBase, error: JingleError) -> None:
+    def error(self, request: Element, error: JingleError) -> None:
         """Answer a request with an error, and add the Jingle condition if there is one (XEP-0166 §10)."""
         if isinstance(error, StrangerRefused) and not self._xmpp.is_component:
             self._unavailable.answer(request, self._xmpp.boundjid.bare)
@@ -122,11 +121,11 @@ class IqChannel:
             element.append(Element(f"{{{NS_ERRORS}}}{error.jingle_condition}"))
         self._answer(request, (element,))
 
-    def take_reply(self, iq: Iq) -> bool:
+    def take_reply(self, iq: Element) -> bool:
         """Return whether this is a reply to a request of ours; if so, it has been handled."""
-        if iq.xml.get("type") not in ("result", "error"):
+        if iq.get("type") not in ("result", "error"):
             return False
-        key = (self.own_jid(iq.xml.get("to", "")), iq.xml.get("from", ""), iq.xml.get("id", ""))
+        key = (self.own_jid(iq.get("to", "")), iq.get("from", ""), iq.get("id", ""))
         pending = self._pending.pop(key, None)
         if pending is None:
             return False
@@ -182,7 +181,7 @@ class IqChannel:
         """True while there is no connection."""
         return self._writer.paused
 
-    def write_by(self, write: Callable[[list[OwnIq]], None]) -> None:
+    def write_by(self, write: Callable[[list[Element]], None]) -> None:
         """Let iqs be written by this."""
         self._writer.write = write
 
@@ -224,8 +223,8 @@ class IqChannel:
     def _now(self) -> float:
         return self._xmpp.loop.time()
 
-    def _request(self, iq: OwnIq, own_jid: str, peer: str, on_reply: Callable[[Iq], None], owner: object) -> None:
-        request = _Request((own_jid, peer, iq["id"]), on_reply, owner)
+    def _request(self, iq: Element, own_jid: str, peer: str, on_reply: Callable[[Element], None], owner: object) -> None:
+        request = _Request((own_jid, peer, iq.get("id", "")), on_reply, owner)
         self._pending[request.key] = request
         self._by_owner.setdefault(owner, {})[request] = None
         self._address(iq, own_jid, peer)
@@ -244,10 +243,10 @@ class IqChannel:
         if self._window.in_flight and self._timer is None and not self._xmpp.is_component:
             self._timer = self._xmpp.loop.call_later(PROBE_SECONDS, self._probe)
 
-    def _let_leave(self, request: _Request, iq: OwnIq) -> None:
+    def _let_leave(self, request: _Request, iq: Element) -> None:
         self._left += 1
         request.number = self._left
-        self._window.sent(request.number, _size(iq.xml), self._now)
+        self._window.sent(request.number, _size(iq), self._now)
         self._writer.put(iq)
         self.on_left(request.owner)
 
@@ -256,57 +255,55 @@ class IqChannel:
         self._timer = None
         if self._window.oldest_age(self._now) >= PROBE_SECONDS and not self._probing and not self.paused:
             self._probing = True
-            iq = self._new("get")
-            iq.append(Element(_PING))
+            iq = self._new("get", Element(_PING))
             own_jid, server = self._xmpp.boundjid.full, self._xmpp.boundjid.domain
-            request = _Request((own_jid, server, iq["id"]), self._on_probed, self)
+            request = _Request((own_jid, server, iq.get("id", "")), self._on_probed, self)
             self._pending[request.key] = request
             self._by_owner[self] = {request: None}
             self._address(iq, own_jid, server)
             self._let_leave(request, iq)
         self._pump()
 
-    def _on_probed(self, reply: Iq) -> None:
+    def _on_probed(self, reply: Element) -> None:
         self._probing = False
 
     def _request_unavailable(
-        self, peer: str, payload: Element, attributes: dict[str, str], on_reply: Callable[[Iq], None]
+        self, peer: str, payload: Element, attributes: dict[str, str], on_reply: Callable[[Element], None]
     ) -> None:
-        iq = self._new("set")
-        iq.xml.attrib.update(attributes)
-        iq.append(payload)
+        iq = self._new("set", payload)
+        iq.attrib.update(attributes)
         self._request(iq, self._xmpp.boundjid.full, peer, on_reply, None)
 
     def _answer(
         self,
-        request: StanzaBase,
+        request: Element,
         children: tuple[Element, ...],
         attributes: Mapping[str, str] = _NONE,
         *,
         late: bool = False,
     ) -> None:
         """Send an error if there are children, else a result."""
-        iq = self._new("error" if children else "result")
-        iq["id"] = request["id"]
-        iq.xml.attrib.update(attributes)
-        for child in children:
-            iq.xml.append(child)
-        self._address(iq, request.xml.get("to", ""), request.xml.get("from", ""))
+        iq = self._new("error" if children else "result", *children, id=request.get("id", ""))
+        iq.attrib.update(attributes)
+        self._address(iq, request.get("to", ""), request.get("from", ""))
         if late:
             self._writer.put_late(iq)
         else:
             self._writer.put(iq)
 
-    def _new(self, type: str) -> OwnIq:
-        iq: OwnIq = OwnIq(self._xmpp)  # type: ignore[no-untyped-call]
-        iq["type"] = type
+    def _new(self, type: str, *children: Element, id: str | None = None) -> Element:
+        if id is None:
+            self._made += 1
+            id = f"{self._prefix}{self._made:x}"
+        iq = Element(f"{{{self._xmpp.default_ns}}}iq", {"id": id, "type": type})
+        iq.extend(children)
         return iq
 
-    def _address(self, iq: OwnIq, own_jid: str, peer: str) -> None:
-        iq["to"] = peer
+    def _address(self, iq: Element, own_jid: str, peer: str) -> None:
+        iq.set("to", peer)
         if self._xmpp.is_component:
-            iq["from"] = own_jid
-            for child in iq.xml:
+            iq.set("from", own_jid)
+            for child in iq:
                 of_stream(child, self._xmpp.default_ns)
 
 
@@ -315,11 +312,11 @@ def _size(iq: Element) -> int:
     return sum(_TAG + len(each.text or "") for each in iq.iter())
 
 
-def _refusal(iq: Iq) -> Refusal | None:
-    if iq.xml.get("type") == "result":
+def _refusal(iq: Element) -> Refusal | None:
+    if iq.get("type") == "result":
         return None
     refusal = Refusal("undefined-condition")
-    for error in of_client(iq.xml).findall("{jabber:client}error"):
+    for error in of_client(iq).findall("{jabber:client}error"):
         for child in error:
             if child.tag.startswith(f"{{{_STANZAS}}}") and not child.tag.endswith("}text"):
                 refusal = Refusal(child.tag.rpartition("}")[2])

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from xml.etree.ElementTree import Element
 
-from slixmpp import Iq
 from slixmpp.basexmpp import BaseXMPP
 
 LATE_SECONDS = 0.005
 """How long an answer to which nobody looks forward waits for something to go with: most answers of a program come sooner."""
 LATE_IQS = 6
 """So many are not kept waiting: the windows of our bytestreams begin with twelve blocks, which must not run out."""
-
-
-class OwnIq(Iq):
-    """An iq of ours. Of the filters for what leaves only the synchronous ones see it: XEP-0198 counts it."""
 
 
 class TurnWriter:
@@ -27,24 +23,24 @@ class TurnWriter:
 
     def __init__(self, xmpp: BaseXMPP) -> None:
         self._xmpp = xmpp
-        self._iqs: list[OwnIq] = []
-        self._late: list[OwnIq] = []
+        self._iqs: list[Element] = []
+        self._late: list[Element] = []
         self._due: asyncio.Handle | None = None
         """At the end of this turn."""
         self._timer: asyncio.TimerHandle | None = None
         """When what is late has waited long enough."""
         self._is_reading = False
-        self.write: Callable[[list[OwnIq]], None] = lambda iqs: None
+        self.write: Callable[[list[Element]], None] = lambda iqs: None
         """Writes them now."""
         self.paused = False
         """True while there is no connection."""
 
-    def put(self, iq: OwnIq) -> None:
+    def put(self, iq: Element) -> None:
         """Write it at the end of this turn, or of what is being read."""
         self._iqs.append(iq)
         self._schedule()
 
-    def put_late(self, iq: OwnIq) -> None:
+    def put_late(self, iq: Element) -> None:
         """Write it with what is written next, which may take a moment."""
         self._late.append(iq)
         if len(self._late) >= LATE_IQS:

@@ -13,7 +13,6 @@ from secrets import token_hex
 from xml.etree.ElementTree import Element, tostring
 
 from slixmpp import JID
-from slixmpp.xmlstream.stanzabase import StanzaBase
 
 from xmpp_e2e.negotiate.jingle import NS_JINGLE
 
@@ -26,8 +25,8 @@ WAITING = 16
 ECHO_BYTES = 16_384
 """Largest request that is repeated in an error, for servers that repeat it. An offer is much smaller."""
 
-OnReply = Callable[[StanzaBase], None]
-SendError = Callable[[StanzaBase, tuple[Element, ...], dict[str, str]], None]
+OnReply = Callable[[Element], None]
+SendError = Callable[[Element, tuple[Element, ...], dict[str, str]], None]
 """Answers a request by an error with these children and attributes."""
 SendRequest = Callable[[str, Element, dict[str, str], OnReply], None]
 """Sends an iq of type set to a full JID, with this payload and these attributes; the reply goes to the last."""
@@ -66,16 +65,16 @@ class UnavailableReply:
     def __init__(self, request: SendRequest, send_error: SendError) -> None:
         self._request, self._send_error = request, send_error
         self._replies: OrderedDict[str | None, _ServerReply] = OrderedDict()
-        self._waiting: dict[str | None, list[StanzaBase]] = {}
+        self._waiting: dict[str | None, list[Element]] = {}
 
     def clear(self) -> None:
         """Forget everything: the stream is over, and the next one may be with another server."""
         self._replies.clear()
         self._waiting.clear()
 
-    def answer(self, request: StanzaBase, account: str) -> None:
+    def answer(self, request: Element, account: str) -> None:
         """Answer a request to ``account``, a bare JID of ours, as if this resource did not exist; now, or when we know how."""
-        language = request.xml.get(_LANG)
+        language = request.get(_LANG)
         if (known := self._replies.get(language)) is not None:
             self._imitate(known, request)
         elif sum(map(len, self._waiting.values())) >= WAITING:
@@ -90,24 +89,24 @@ class UnavailableReply:
             payload = Element(f"{{{NS_JINGLE}}}jingle")
             self._request(nobody.full, payload, attributes, lambda reply: self._on_reply(language, reply))
 
-    def _on_reply(self, language: str | None, reply: StanzaBase) -> None:
+    def _on_reply(self, language: str | None, reply: Element) -> None:
         self._replies[language] = parsed = _parse(reply)
         if len(self._replies) > LANGUAGES:
             self._replies.popitem(last=False)
         for request in self._waiting.pop(language):
             self._imitate(parsed, request)
 
-    def _imitate(self, reply: _ServerReply, request: StanzaBase) -> None:
+    def _imitate(self, reply: _ServerReply, request: Element) -> None:
         echo: tuple[Element, ...] = ()
-        if reply.echoes and len(tostring(request.xml)) <= ECHO_BYTES:
-            echo = tuple(deepcopy(child) for child in request.xml)
+        if reply.echoes and len(tostring(request)) <= ECHO_BYTES:
+            echo = tuple(deepcopy(child) for child in request)
         attributes = {} if reply.language is None else {_LANG: reply.language}
         self._send_error(request, (*echo, deepcopy(reply.error)), attributes)
 
 
-def _parse(reply: StanzaBase) -> _ServerReply:
+def _parse(reply: Element) -> _ServerReply:
     """Return what to imitate; the default if the server answered anything else."""
-    error = reply.xml.find(_ERROR)
+    error = reply.find(_ERROR)
     if error is None or len(tostring(error)) > REPLY_BYTES:
         return _DEFAULT
-    return _ServerReply(error, reply.xml.get(_LANG), echoes=reply.xml.find(f"{{{NS_JINGLE}}}jingle") is not None)
+    return _ServerReply(error, reply.get(_LANG), echoes=reply.find(f"{{{NS_JINGLE}}}jingle") is not None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 from typing import Any
-from xml.etree.ElementTree import SubElement
+from xml.etree.ElementTree import Element, SubElement
 
 import pytest
 from slixmpp import ClientXMPP, ComponentXMPP, Iq, Message
@@ -78,19 +78,35 @@ def test_what_is_written_passes_the_filters_behind_ours(client: Client) -> None:
     assert seen == ["one", "two", "one", "two", "three"]
     [written] = client.written
     assert b"<body>goes</body>" in written
-    adapter.write(client, say("goes"), say("kept"), say("goes"), outgoing=nothing, fast=True)
-    [_, together] = client.written
-    assert together.count(b"<body>goes</body>") == 2
-    assert b"kept" not in together
+
+
+def asks(name: str) -> Element:
+    return Element("{jabber:client}iq", {"id": name, "type": "set"})
+
+
+@pytest.mark.parametrize("others", [False, True])
+def test_iqs_are_written_at_once_and_are_objects_only_for_those_who_look(client: Client, others: bool) -> None:
+    adapter.add_filters(client, nothing, nothing, nothing)
+    seen: list[Any] = []
+
+    def other(stanza: Any) -> Any:
+        seen.append(stanza["id"])
+        return None if stanza["id"] == "two" else stanza
+
+    if others:
+        client.add_filter("out_sync", other)
+    adapter.write_iqs(client, [asks("one"), asks("two"), asks("three")], outgoing=nothing)
+    [written] = client.written
+    assert [name for name in ("one", "two", "three") if name.encode() in written] == ["one", *["two"] * (not others), "three"]
+    assert seen == (["one", "two", "three"] if others else [])
 
 
 def test_what_our_serialiser_refuses_slixmpps_writes(client: Client) -> None:
     """What a stranger has written is repeated in an error, whatever it is."""
-    deep = say("goes")
-    inmost = deep.xml
+    deep = inmost = asks("deep")
     for _ in range(300):
         inmost = SubElement(inmost, "{jabber:client}x")
-    adapter.write(client, say("first"), deep, outgoing=nothing, fast=True)
+    adapter.write_iqs(client, [asks("first"), deep], outgoing=nothing)
     [written] = client.written
     assert (b"first" in written, written.count(b"<x")) == (True, 300)
 

@@ -6,7 +6,7 @@ from typing import Any
 from xml.etree.ElementTree import Element, SubElement
 
 import pytest
-from slixmpp import ClientXMPP
+from slixmpp import ClientXMPP, Iq
 
 from slixmpp_e2e.xmpp.iq_channel import IqChannel, StrangerRefused
 from tests.slixmpp_e2e.env import ALICE, BOB, Env, block, e2e, jingle, until
@@ -37,7 +37,7 @@ class Queue(ClientXMPP):
         if self._channel is not None:
             self._channel.flush()
         self._channel = IqChannel(self)
-        self._channel.write_by(self._written.extend)
+        self._channel.write_by(lambda iqs: self._written.extend(Iq(self, xml=iq) for iq in iqs))
         return self._channel
 
 
@@ -79,7 +79,7 @@ def test_nothing_of_an_old_stream_comes_into_a_new_one(queue: Queue) -> None:
     iqs.clear()
     iqs.resume()
     assert queue.sent == [old]
-    assert not iqs.take_reply(_reply(queue, BOB, old["id"], "result"))
+    assert not iqs.take_reply(_reply(queue, BOB, old["id"], "result").xml)
     assert replies == []
 
 
@@ -100,7 +100,7 @@ def test_a_reply_counts_from_the_full_jid_only(
 ) -> None:
     iqs, replies = asked(queue)
     reply = _reply(queue, sender, queue.sent[0]["id"], kind, condition)
-    assert [iqs.take_reply(reply), iqs.take_reply(reply)] == [bool(expected), False]
+    assert [iqs.take_reply(reply.xml), iqs.take_reply(reply.xml)] == [bool(expected), False]
     assert replies == expected
 
 
@@ -124,7 +124,7 @@ def test_an_error_that_may_pass_is_told_from_others(queue: Queue, kind: str, con
     iqs.request(ALICE, BOB, Element("{urn:x}y"), refusals.append)
     reply = _reply(queue, BOB, queue.sent[1]["id"], "error", condition)
     reply.xml[0].set("type", kind)
-    assert iqs.take_reply(reply)
+    assert iqs.take_reply(reply.xml)
     assert [refusal.may_pass for refusal in refusals] == [may_pass]
 
 
@@ -145,7 +145,7 @@ def test_an_error_has_its_condition_and_jingles(queue: Queue) -> None:
     iqs = queue.channel()
     request = queue.make_iq_set()
     request["from"], request["to"] = BOB, ALICE
-    iqs.error(request, JingleError("x", "unexpected-request", "out-of-order", type="wait"))
+    iqs.error(request.xml, JingleError("x", "unexpected-request", "out-of-order", type="wait"))
     [iq] = queue.sent
     [error] = iq.xml
     assert (iq["id"], iq["to"].full, error.get("type")) == (request["id"], BOB, "wait")
@@ -156,8 +156,8 @@ def test_an_answer_is_empty_or_an_error(queue: Queue) -> None:
     iqs = queue.channel()
     request = queue.make_iq_set()
     request["from"], request["to"] = BOB, ALICE
-    iqs.result(request)
-    iqs.error(request, JingleError("x", "item-not-found"))
+    iqs.result(request.xml)
+    iqs.error(request.xml, JingleError("x", "item-not-found"))
     result, failure = queue.sent
     assert (result["type"], failure["type"]) == ("result", "error")
     assert all((answer["id"], answer["to"].full) == (request["id"], BOB) for answer in queue.sent)
@@ -180,7 +180,7 @@ def test_a_reply_that_names_nobody_is_for_us(queue: Queue) -> None:
     iqs, replies = asked(queue)
     reply = _reply(queue, BOB, queue.sent[0]["id"], "result")
     del reply["to"]
-    assert iqs.take_reply(reply)
+    assert iqs.take_reply(reply.xml)
     assert replies == [None]
 
 
@@ -190,7 +190,7 @@ def test_a_component_has_replies_for_each_address(queue: Any) -> None:
     reply = _reply(queue, BOB, queue.sent[0]["id"], "result")
     for ours, counts in ((f"{ALICE}b", False), (ALICE, True)):
         reply["to"] = ours
-        assert iqs.take_reply(reply) is counts
+        assert iqs.take_reply(reply.xml) is counts
     assert replies == [None]
 
 
@@ -200,13 +200,13 @@ def test_an_owner_is_forgotten_with_its_last_reply(queue: Queue) -> None:
     for _ in range(3):
         iqs.request(ALICE, BOB, Element("{urn:x}x"), replies.append, owner)
     first, second, third = (_reply(queue, BOB, iq["id"], "result") for iq in queue.sent)
-    assert iqs.take_reply(first)
+    assert iqs.take_reply(first.xml)
     assert iqs._by_owner
-    assert iqs.take_reply(second)
+    assert iqs.take_reply(second.xml)
     iqs.forget_requests(owner)
-    assert not iqs.take_reply(third)
+    assert not iqs.take_reply(third.xml)
     iqs.request(ALICE, BOB, Element("{urn:x}x"), replies.append, owner)
-    assert iqs.take_reply(_reply(queue, BOB, queue.sent[-1]["id"], "result"))
+    assert iqs.take_reply(_reply(queue, BOB, queue.sent[-1]["id"], "result").xml)
     assert (iqs._by_owner, iqs._pending, replies) == ({}, {}, [None] * 3)
 
 
@@ -214,7 +214,7 @@ def test_a_reply_that_is_no_xmpp_error_has_no_condition(queue: Queue) -> None:
     iqs, replies = asked(queue)
     reply = _reply(queue, BOB, queue.sent[0]["id"], "error")
     reply.xml[0].insert(0, Element("{urn:x}gone"))
-    assert iqs.take_reply(reply)
+    assert iqs.take_reply(reply.xml)
     assert replies == ["undefined-condition"]
 
 
@@ -226,13 +226,13 @@ def test_strangers_are_answered_as_by_our_server(queue: Any, component: bool) ->
     iqs, stranger = queue.channel(), queue.make_iq_set()
     stranger["from"], stranger["to"] = BOB, ALICE
     stranger.xml.set(LANG, "de")
-    iqs.error(stranger, StrangerRefused("nobody"))
+    iqs.error(stranger.xml, StrangerRefused("nobody"))
     if not component:
         [request] = queue.sent
         assert (request["to"].bare, request.xml.get(LANG), len(request.xml)) == ("alice@localhost", "de", 1)
         reply = _reply(queue, request["to"].full, request["id"], "error", "service-unavailable")
         reply.xml.set(LANG, "de")
-        assert iqs.take_reply(reply)
+        assert iqs.take_reply(reply.xml)
     answer = queue.sent[-1]
     assert (answer["id"], answer["to"].full, answer.xml.get(LANG)) == (stranger["id"], BOB, None if component else "de")
     assert answer.xml[0][-1].tag == f"{{{STANZAS}}}service-unavailable"
@@ -242,7 +242,7 @@ def test_what_strangers_wait_for_ends_with_the_stream(queue: Queue) -> None:
     iqs, stranger = queue.channel(), queue.make_iq_set()
     stranger["from"], stranger["to"] = BOB, ALICE
     for _ in range(2):
-        iqs.error(stranger, StrangerRefused("nobody"))
+        iqs.error(stranger.xml, StrangerRefused("nobody"))
         assert (len(iqs._pending), len(iqs._by_owner)) == (1, 1)
         iqs.flush()
         iqs.clear()

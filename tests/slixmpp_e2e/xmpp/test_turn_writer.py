@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from typing import Any, cast
+from xml.etree.ElementTree import Element
 
 import pytest
 
-from slixmpp_e2e.xmpp.turn_writer import LATE_IQS, LATE_SECONDS, OwnIq, TurnWriter
+from slixmpp_e2e.xmpp.turn_writer import LATE_IQS, LATE_SECONDS, TurnWriter
 from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, turns
 from tests.slixmpp_e2e.messages.fake_sessions import FakeLoop
 from tests.slixmpp_e2e.xmpp.test_iq_channel import Queue
@@ -20,20 +21,15 @@ class Writes:
         self._xmpp.loop = self.loop = FakeLoop()
         self.writer = TurnWriter(self._xmpp)
         self.written: list[list[str]] = []
-        self.writer.write = lambda iqs: self.written.append([iq["id"] for iq in iqs])
-
-    def iq(self, name: str) -> OwnIq:
-        iq = OwnIq(self._xmpp)  # type: ignore[no-untyped-call]
-        iq["id"] = name
-        return iq
+        self.writer.write = lambda iqs: self.written.append([iq.get("id", "") for iq in iqs])
 
     def put(self, *names: str) -> None:
         for name in names:
-            self.writer.put(self.iq(name))
+            self.writer.put(Element("{jabber:client}iq", {"id": name}))
 
     def late(self, *names: str) -> None:
         for name in names:
-            self.writer.put_late(self.iq(name))
+            self.writer.put_late(Element("{jabber:client}iq", {"id": name}))
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ class Line:
         reply = Iq(self.xmpp)
         reply["type"], reply["id"] = kind, asked["id"]
         reply["from"], reply["to"] = asked["to"], ALICE
-        return self.iqs.take_reply(reply)
+        return self.iqs.take_reply(reply.xml)
 
     def advance(self, seconds: float) -> None:
         self.xmpp.loop.advance(seconds)
@@ -137,7 +137,7 @@ async def test_answers_do_not_wait(line: Line) -> None:
     before = len(line.left)
     request = line.xmpp.make_iq_set()
     request["from"], request["to"] = BOB, ALICE
-    line.iqs.result(request)
+    line.iqs.result(request.xml)
     assert [iq["type"] for iq in line.left[before:]] == ["result"]
 
 
