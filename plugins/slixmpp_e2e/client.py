@@ -125,7 +125,7 @@ class Client:
         adapter.add_filters(xmpp, *self._filters)
         self._ends = (
             adapter.guard_elements(xmpp, self._incoming.take_element),
-            adapter.guard_reads(xmpp, self._channel.begin_read, self._channel.end_read),
+            adapter.guard_reads(xmpp, self._channel.writer.begin_read, self._channel.writer.end_read),
         )
         self._quick_acks = QuickAcks(xmpp)
         self.watch()

@@ -107,7 +107,7 @@ class Flood:
             "half-open": client.limits.half_open,
             "sessions": len(list(sessions)),
             "requests": len(client._channel._pending),
-            "to write": len(client._channel._writer._iqs),
+            "to write": len(client._channel.writer._iqs),
             "timers": len(getattr(client._loop(), "_scheduled", ())),
         }
         for domain in ("evil.test", "worse.test", "localhost"):

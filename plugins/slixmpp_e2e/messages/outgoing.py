@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import enum
+from functools import partial
 from weakref import ReferenceType, ref
 from xml.etree.ElementTree import Element
 
@@ -72,7 +73,7 @@ class OutgoingFilter:
         """What has waited and goes through slixmpp's queue once more: what follows to the same address must stay behind it."""
         self._at_others: dict[int, ReferenceType[StanzaBase]] = {}
         """What other plugins' filters have now, by id(): they may take their time."""
-        channel.write_by(self.write_own)
+        channel.writer.write = partial(adapter.write_iqs, xmpp, outgoing=self.filter_outgoing)
         self._others = adapter.FiltersOfMessages(xmpp, self.filter_first)
 
     def attach(self, queue: SendQueue) -> None:
@@ -234,10 +235,6 @@ class OutgoingFilter:
     def write(self, stanza: StanzaBase) -> None:
         """Send a stanza through the filters that stand behind ours."""
         adapter.write(self._xmpp, stanza, outgoing=self.filter_outgoing)
-
-    def write_own(self, iqs: list[Element]) -> None:
-        """Send our own iqs through the filters that stand behind ours."""
-        adapter.write_iqs(self._xmpp, iqs, outgoing=self.filter_outgoing)
 
     def write_plaintext(self, stanza: StanzaBase) -> None:
         """Put a stanza that has waited on the wire, before all that is sent after it."""

@@ -117,7 +117,7 @@ class StreamChanges:
         """The program goes: sessions end, and all that waits fails. So does what has yet to come to our filter, in slixmpp's
         queues or in other plugins' filters; but not our own iqs, which say farewell."""
         self._refuse_at_others()
-        self._channel.flush()
+        self._channel.writer.flush()
         adapter.drop_queued(self._xmpp, self._leaves_in_plaintext)
         for driver in self._registry:
             driver.abort_unreachable(error)

@@ -167,12 +167,13 @@ def guard_send_queue(xmpp: BaseXMPP, take: Callable[[list[StanzaBase]], None]) -
     return call_before(xmpp, "_reset_sendq", rescue)
 
 
-def guard_reads(xmpp: BaseXMPP, begin: Callable[[], None], end: Callable[[], None]) -> Callable[[], None]:
+def guard_reads(xmpp: BaseXMPP, begin: Callable[[], None] | None, end: Callable[[], None]) -> Callable[[], None]:
     """Call ``begin()`` before what one read of the socket brings is handled, and ``end()`` after that; return what ends it."""
     original = xmpp.data_received
 
     def read(data: bytes | str) -> None:
-        begin()
+        if begin is not None:
+            begin()
         try:
             original(data)
         finally:

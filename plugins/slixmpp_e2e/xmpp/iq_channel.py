@@ -89,7 +89,8 @@ class IqChannel:
         self._timer: asyncio.TimerHandle | None = None
         self.on_left: Callable[[object], None] = lambda owner: None
         """Is told the owner of each request that leaves."""
-        self._writer = TurnWriter(xmpp)
+        self.writer = TurnWriter(xmpp)
+        """Writes what leaves."""
         self._prefix, self._made = token_hex(8), 0
         """Of our ids, which others cannot guess."""
         self._unavailable = UnavailableReply(self._request_unavailable, self._answer)
@@ -179,31 +180,15 @@ class IqChannel:
     @property
     def paused(self) -> bool:
         """True while there is no connection."""
-        return self._writer.paused
-
-    def write_by(self, write: Callable[[list[Element]], None]) -> None:
-        """Let iqs be written by this."""
-        self._writer.write = write
-
-    def begin_read(self) -> None:
-        """What the socket has brought is handled now; what comes of it leaves in one write."""
-        self._writer.begin_read()
-
-    def end_read(self) -> None:
-        """It is handled."""
-        self._writer.end_read()
-
-    def flush(self) -> None:
-        """Write at once what leaves in this turn, or late."""
-        self._writer.flush()
+        return self.writer.paused
 
     def pause(self) -> None:
         """Stop sending: the connection is gone. The stream may be resumed."""
-        self._writer.pause()
+        self.writer.pause()
 
     def resume(self) -> None:
         """Send what waits: the stream is up, and slixmpp has resent what was not acknowledged."""
-        self._writer.resume()
+        self.writer.resume()
         self._window.begin_again(self._now)
         self._pump()
 
@@ -212,7 +197,7 @@ class IqChannel:
         self._pending.clear()
         self._by_owner.clear()
         self._lanes.clear()
-        self._writer.clear()
+        self.writer.clear()
         self._unavailable.clear()
         self._window, self._probing = SendWindow(), False
         if self._timer is not None:
@@ -247,7 +232,7 @@ class IqChannel:
         self._left += 1
         request.number = self._left
         self._window.sent(request.number, _size(iq), self._now)
-        self._writer.put(iq)
+        self.writer.put(iq)
         self.on_left(request.owner)
 
     def _probe(self) -> None:
@@ -287,9 +272,9 @@ class IqChannel:
         iq.attrib.update(attributes)
         self._address(iq, request.get("to", ""), request.get("from", ""))
         if late:
-            self._writer.put_late(iq)
+            self.writer.put_late(iq)
         else:
-            self._writer.put(iq)
+            self.writer.put(iq)
 
     def _new(self, type: str, *children: Element, id: str | None = None) -> Element:
         if id is None:

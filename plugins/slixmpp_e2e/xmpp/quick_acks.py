@@ -30,7 +30,7 @@ class QuickAcks:
         self._has_written = False
         self._looking: asyncio.Handle | None = None
         if TCP_QUICKACK is not None:
-            self._stops = [adapter.guard_reads(xmpp, lambda: None, self._acknowledge)]
+            self._stops = [adapter.guard_reads(xmpp, None, self._acknowledge)]
         else:
             self._stops = [
                 adapter.guard_reads(xmpp, self._begin, self._end),

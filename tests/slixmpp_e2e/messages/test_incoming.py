@@ -118,8 +118,8 @@ class In:
 def flushed(channel: IqChannel) -> list[Element]:
     """Return what the channel writes now."""
     left: list[Element] = []
-    channel.write_by(left.extend)
-    channel.flush()
+    channel.writer.write = left.extend
+    channel.writer.flush()
     return left
 
 

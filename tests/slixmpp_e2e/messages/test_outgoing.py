@@ -81,14 +81,14 @@ def test_our_own_iqs_leave_in_one_write_in_the_order_in_which_they_were_given(ou
     for name in ("one", "two"):
         out.channel.request(ALICE, BOB, Element(f"{{urn:x}}{name}"), lambda condition: None)
     assert out.wire == []
-    out.channel.flush()
+    out.channel.writer.flush()
     [text] = map(str, out.wire)
     assert text.index("one") < text.index("two")
 
 
 def test_the_iqs_of_a_component_are_in_the_namespace_of_its_stream(bots: Out) -> None:
     bots.channel.request(BOTS, BOB, Element("{jabber:client}x"), lambda condition: None)
-    bots.channel.flush()
+    bots.channel.writer.flush()
     [text] = bots.wire
     assert "jabber:client" not in str(text)
 
@@ -175,9 +175,7 @@ async def test_a_component_sends_from_the_address_that_is_stamped(bots: Out) -> 
 
 @pytest.mark.parametrize("sender", ["", BOTS, f"{BOTS}/x", f"echo@{BOTS}"])
 @pytest.mark.parametrize(("policy", "becomes"), [("prefer", "passed"), ("require", NotSentReason.SERVER_WOULD_READ.value)])
-async def test_what_is_from_no_end_of_a_session_is_outside_by_rule(
-    bots: Out, sender: str, policy: str, becomes: str
-) -> None:
+async def test_what_is_from_no_end_of_a_session_is_outside_by_rule(bots: Out, sender: str, policy: str, becomes: str) -> None:
     """Unless it holds words for a person with whom encryption is required: then its sender is told."""
     bots.settings = settings(Policy(policy))
     for name, words in (("message", BODY), ("presence", STATUS)):

@@ -42,9 +42,7 @@ class Around:
         own_key: Any = SimpleNamespace(wait_loaded=self._wait_loaded)
         presence: Any = SimpleNamespace(online=self._online, note_written_to=lambda own_account, account: None)
         rooms: Any = SimpleNamespace(ask=self._is_room)
-        peers: Any = SimpleNamespace(
-            of=lambda account: settings(self.policy, has_used_e2e=store.has_used_e2e(account))
-        )
+        peers: Any = SimpleNamespace(of=lambda account: settings(self.policy, has_used_e2e=store.has_used_e2e(account)))
         xmpp = offline_client()
         self.events = Events(xmpp, "e2e_presence_missing")
         self.router = Router(xmpp, own_key, peers, presence, self.registry, Emitter(xmpp), rooms, support)

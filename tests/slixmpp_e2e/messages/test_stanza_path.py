@@ -19,7 +19,7 @@ from slixmpp_e2e.messages.outgoing import OutgoingFilter
 from slixmpp_e2e.sessions.driver import SessionDriver
 from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events
 
-OPEN_SESSION, FIRST_MESSAGE = 8, 150
+OPEN_SESSION, FIRST_MESSAGE = 8, 160
 """So many calls at most."""
 _PLUGIN = f"{Path(slixmpp_e2e.__file__).parent}/"
 _BEGIN, _END = OutgoingFilter.filter_outgoing.__code__, SessionDriver.send.__code__

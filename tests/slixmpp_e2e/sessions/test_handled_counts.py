@@ -81,9 +81,7 @@ async def test_many_stanzas_are_one_change(counts: Counts, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("at_end", [False, True])
-async def test_what_could_not_be_noted_is_tried_again(
-    counts: Counts, at_end: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_could_not_be_noted_is_tried_again(counts: Counts, at_end: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody is told once, not each second."""
     store = Failing(counts.store, monkeypatch)
 

@@ -149,9 +149,7 @@ async def test_unavailable_presence_ends_the_session_of_that_device(env: Env) ->
 
 
 def offering(is_contact: Callable[[str], bool] = lambda account: True, **limits: int) -> SessionRegistry:
-    return SessionRegistry(
-        lambda role, own, peer, needed: FakeDriver(peer, own_jid=own), AdmissionLimits(**limits), is_contact
-    )
+    return SessionRegistry(lambda role, own, peer, needed: FakeDriver(peer, own_jid=own), AdmissionLimits(**limits), is_contact)
 
 
 def test_one_account_with_ever_new_resources_is_limited() -> None:

@@ -107,9 +107,7 @@ def test_a_checkpoint_that_fails_loses_nothing(store: SQLStore, copy: Callable[[
     assert_whole(copy())
 
 
-def test_without_the_checkpoint_a_copy_has_lost_it(
-    store: SQLStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_the_checkpoint_a_copy_has_lost_it(store: SQLStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Database, "_settle", lambda self, driver: None)
     fill(store)
     shutil.copy(store.path, tmp_path / "copy.db")

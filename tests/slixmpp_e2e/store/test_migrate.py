@@ -64,7 +64,7 @@ def test_the_migrations_make_the_same_schema_as_the_tables(tmp_path: Path) -> No
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
     assert schema(tmp_path / "migrated.db") == schema(tmp_path / "new.db")
-    migrated = [line for line in dump(tmp_path / "migrated.db") if '"sqlite_sequence" VALUES(\'history\',0)' not in line]
+    migrated = [line for line in dump(tmp_path / "migrated.db") if "\"sqlite_sequence\" VALUES('history',0)" not in line]
     assert sorted(migrated) == sorted(dump(tmp_path / "new.db"))
 
     with engine.connect() as connection:

@@ -29,15 +29,15 @@ class Queue(ClientXMPP):
     def sent(self) -> list[Any]:
         """What has left, with what leaves at the end of this turn."""
         if self._channel is not None:
-            self._channel.flush()
+            self._channel.writer.flush()
         return self._written
 
     def channel(self) -> IqChannel:
         """Return a channel that writes here."""
         if self._channel is not None:
-            self._channel.flush()
+            self._channel.writer.flush()
         self._channel = IqChannel(self)
-        self._channel.write_by(lambda iqs: self._written.extend(Iq(self, xml=iq) for iq in iqs))
+        self._channel.writer.write = lambda iqs: self._written.extend(Iq(self, xml=iq) for iq in iqs)
         return self._channel
 
 
@@ -244,7 +244,7 @@ def test_what_strangers_wait_for_ends_with_the_stream(queue: Queue) -> None:
     for _ in range(2):
         iqs.error(stranger.xml, StrangerRefused("nobody"))
         assert (len(iqs._pending), len(iqs._by_owner)) == (1, 1)
-        iqs.flush()
+        iqs.writer.flush()
         iqs.clear()
         assert (len(iqs._pending), len(iqs._by_owner)) == (0, 0)
     assert len(queue.sent) == 2

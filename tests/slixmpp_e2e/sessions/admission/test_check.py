@@ -24,7 +24,6 @@ NOBODY = ["nobody@nowhere.test"]
 """Who is advertised to, and refused, as the list may yet let in others."""
 
 
-
 async def refusal(env: Env, to: str, payload: str) -> str:
     carol = await env.client("carol@localhost/c", load=False)
     iq = carol.make_iq_set(ito=to)
