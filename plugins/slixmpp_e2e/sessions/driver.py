@@ -335,6 +335,7 @@ class SessionDriver:
 
     def receive_jingle(self, jingle: Element) -> None:
         """Take a <jingle/> for this session; a JingleError says how to answer the iq. Call ``process()`` after answering."""
+        self._wire.finish_read()  # it was said after that
         self.core.receive_jingle(jingle, self._now)
 
     def receive_ibb(self, request: Element, payload: Element) -> None:
@@ -346,8 +347,6 @@ class SessionDriver:
             self._wire.receive(request, payload)
         except BytestreamFailed as error:
             self.abort(error)
-            return
-        self.process()
 
     def process(self) -> None:
         """Emit the events that are there, and send at the end of this turn."""

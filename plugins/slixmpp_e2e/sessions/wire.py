@@ -47,6 +47,8 @@ class SessionWire:
         self._on_change, self._abort, self._stall_seconds = on_change, abort, stall_seconds
         self._transport: IBBTransport | None = None
         self._jingle: deque[Element] = deque()
+        self._came, self._has_come = bytearray(), False
+        """What this read of the socket has brought."""
         self._timer: asyncio.TimerHandle | None = None
         self._crossing: asyncio.TimerHandle | None = None
         self._stall = StallDetector(loop, self._path, self._on_stall, stall_seconds)
@@ -83,17 +85,32 @@ class SessionWire:
             self._core.bytestream_ready(self._clock.now)
 
     def receive(self, request: Element, payload: Element) -> None:
-        """Hand the core what an IBB stanza brings. BytestreamFailed."""
+        """Take an IBB stanza. What all those bring that the socket has brought at once goes to the core at once: TLS and XML
+        cost as much for a little as for more. BytestreamFailed."""
         assert self._transport is not None
         opens = self._core.state is State.CONNECTING
-        data = self._transport.receive(request, payload)
+        try:
+            self._came += self._transport.receive(request, payload)
+        except BytestreamFailed:
+            self.finish_read()
+            raise
         if opens:
             self._core.bytestream_ready(self._clock.now)
+        self._has_come = True
+        if not self._iqs.writer.after_read(self.finish_read):
+            self.finish_read()
+
+    def finish_read(self) -> None:
+        """Hand the core what has come."""
+        if not self._has_come:
+            return
+        data, self._came, self._has_come = bytes(self._came), bytearray(), False
         if data:
             self.heard += len(data)
             self._core.receive_data(data, self._clock.now)
-        if self._transport.ended:
+        if self._transport is not None and self._transport.ended:
             self._core.receive_data(b"", self._clock.now)
+        self._on_change()
 
     def move(self) -> bool:
         """Send bytes, then the signalling that follows them. Return whether bytes left, so that there may be room."""
@@ -131,6 +148,7 @@ class SessionWire:
 
     def stop(self) -> None:
         """The session is over."""
+        self._has_come = False
         self._stop_timer()
         if self._crossing is not None:
             self._crossing.cancel()

@@ -30,6 +30,7 @@ class TurnWriter:
         self._timer: asyncio.TimerHandle | None = None
         """When what is late has waited long enough."""
         self._is_reading = False
+        self._to_finish: dict[Callable[[], None], None] = {}
         self.write: Callable[[list[Element]], None] = lambda iqs: None
         """Writes them now."""
         self.paused = False
@@ -52,8 +53,18 @@ class TurnWriter:
         """What the socket has brought is handled now."""
         self._is_reading = True
 
+    def after_read(self, finish: Callable[[], None]) -> bool:
+        """Call ``finish()``, once, when what the socket has brought is read; return False if nothing is being read."""
+        if self._is_reading:
+            self._to_finish[finish] = None
+        return self._is_reading
+
     def end_read(self) -> None:
         """It is handled: what came of it leaves."""
+        while self._to_finish:
+            to_finish, self._to_finish = self._to_finish, {}
+            for finish in to_finish:
+                finish()
         self._is_reading = False
         if self._iqs or len(self._late) >= LATE_IQS:
             self.flush()

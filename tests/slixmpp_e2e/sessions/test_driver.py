@@ -6,7 +6,7 @@ import asyncio
 import heapq
 import itertools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 from xml.etree.ElementTree import Element
 
 import pytest
@@ -17,6 +17,7 @@ from slixmpp_e2e.sessions.driver import DriverEvent, SessionDriver, SessionRelea
 from slixmpp_e2e.sessions.stall import STALL_SECONDS
 from slixmpp_e2e.sessions.wire import CROSSING_SECONDS, LOOK_SECONDS
 from slixmpp_e2e.xmpp.iq_channel import OnReply, Refusal
+from slixmpp_e2e.xmpp.turn_writer import TurnWriter
 from tests.pair import ALICE, BOB, Side, config, message
 from xmpp_e2e import events
 from xmpp_e2e.errors import BytestreamFailed, E2EError, JingleError, PeerBusy, PeerRefused, Timeout, UncleanClose
@@ -99,6 +100,7 @@ class Harness:
         """By owner, those of the requests that are not answered."""
         self.bob = Side(Session(Role.RESPONDER, config("bob"), KnownKeys()))
         self._ibb: IBB | None = None
+        self.writer = TurnWriter(cast(Any, None))
         iqs: Any = self
         core = Session(Role.INITIATOR, config("alice"), KnownKeys())
         self.driver = SessionDriver(

@@ -60,6 +60,27 @@ async def test_what_comes_of_a_read_leaves_with_it(writes: Writes) -> None:
     assert len(writes.written) == 1
 
 
+async def test_what_is_read_at_once_is_finished_once(writes: Writes) -> None:
+    """And before anything is written; what that finds to be finished, too."""
+    finished: list[str] = []
+
+    def again() -> None:
+        finished.append("again")
+
+    def finish() -> None:
+        finished.append("once")
+        writes.put("1")
+        assert writes.writer.after_read(again)
+
+    assert not writes.writer.after_read(finish)
+    writes.writer.begin_read()
+    for _ in range(2):
+        assert writes.writer.after_read(finish)
+    assert finished == []
+    writes.writer.end_read()
+    assert (finished, writes.written) == (["once", "again"], [["1"]])
+
+
 async def test_a_late_answer_waits_for_something_to_go_with(writes: Writes) -> None:
     writes.late("1")
     writes.loop.advance(LATE_SECONDS / 2)
