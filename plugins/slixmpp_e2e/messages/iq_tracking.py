@@ -23,8 +23,8 @@ OWED_REPLIES = 1024
 """Requests of one session that may wait for our answer: a handler that never answers must not cost memory for ever."""
 OWED_PLAINTEXT_REPLIES = 4096
 """Requests that came in plaintext and may wait for our answer, in all. Beyond that the account with most loses its oldest."""
-OWED_PLAINTEXT_PER_ACCOUNT = 256
-"""The same of one account: so that who asks and asks costs a megabyte or two, and takes no answer from others."""
+OWED_PLAINTEXT_PER_ACCOUNT = 1024
+"""The same of one account, so that who asks and asks takes no answer from others. Some ask each user of a component at once."""
 OWED_AFTER_END = 512
 """Requests of sessions that have ended over their path and may wait for our answer in the next one, in all, as above."""
 OWED_AFTER_END_PER_ACCOUNT = 128

@@ -148,8 +148,8 @@ class OutgoingFilter:
         outside = not has_way and never_encrypted(stanza, to, self._rooms, own_jid)
         if outside and self._may_stay_outside(stanza, to):
             return self._plaintext(stanza)
-        settings = self._peers.of(to.bare, RECENT_SECONDS)
-        if settings.policy is Policy.OFF:
+        settings = self._peers.of(to.bare, RECENT_SECONDS if has_way else 0.0)  # what may leave in plaintext is judged anew
+        if settings.policy is Policy.OFF and (not has_way or self._peers.of(to.bare).policy is Policy.OFF):
             return self._plaintext(stanza)
         if route is not None and route.plaintext:
             if settings.allows_plaintext:

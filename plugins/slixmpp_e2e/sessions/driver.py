@@ -349,8 +349,12 @@ class SessionDriver:
             self.abort(error)
 
     def process(self) -> None:
-        """Emit the events that are there, and send at the end of this turn."""
+        """Emit the events that are there, and send at the end of this turn: behind all who are woken by that, and have to say
+        something, too."""
         self._dispatch()
+        if self._pending is not None:
+            self._pending.cancel()
+            self._pending = None
         self._schedule()
 
     # --- events ----------------------------------------------------------------------------------------------------

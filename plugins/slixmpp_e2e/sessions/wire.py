@@ -92,7 +92,7 @@ class SessionWire:
         try:
             self._came += self._transport.receive(request, payload)
         except BytestreamFailed:
-            self.finish_read()
+            self._hand_over()
             raise
         if opens:
             self._core.bytestream_ready(self._clock.now)
@@ -102,15 +102,17 @@ class SessionWire:
 
     def finish_read(self) -> None:
         """Hand the core what has come."""
-        if not self._has_come:
-            return
+        if self._has_come:
+            self._hand_over()
+            if self._transport is not None and self._transport.ended:
+                self._core.receive_data(b"", self._clock.now)
+            self._on_change()
+
+    def _hand_over(self) -> None:
         data, self._came, self._has_come = bytes(self._came), bytearray(), False
         if data:
             self.heard += len(data)
             self._core.receive_data(data, self._clock.now)
-        if self._transport is not None and self._transport.ended:
-            self._core.receive_data(b"", self._clock.now)
-        self._on_change()
 
     def move(self) -> bool:
         """Send bytes, then the signalling that follows them. Return whether bytes left, so that there may be room."""
@@ -122,7 +124,7 @@ class SessionWire:
             while transport.has_room and (data := self._core.data_to_send()):
                 transport.send(data)
                 moved = True
-            transport.flush()
+            transport.flush(may_be_late=self._core.state is State.OPEN)
         self._jingle.extend(self._core.jingle_to_send())
         while self._jingle and (transport is None or transport.drained):
             self._iqs.request(self._own_jid, self._peer, self._jingle.popleft(), self._on_jingle_reply, self._owner)

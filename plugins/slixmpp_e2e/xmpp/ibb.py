@@ -64,13 +64,16 @@ class IBBTransport:
         """Take bytes for the peer."""
         self._ibb.send(data)
 
-    def flush(self) -> None:
-        """Send what the window allows, and the acknowledgements that are due."""
+    def flush(self, *, may_be_late: bool = False) -> None:
+        """Send what the window allows, and the acknowledgements that are due.
+
+        ``may_be_late``: there may soon be something of ours that they can go with.
+        """
         for tag, payload in self._ibb.stanzas_to_send():
             self._iqs.request(self._own_jid, self._peer, payload, partial(self._replied, tag), self)
         for receipt in self._ibb.acknowledgements_due():
             request, late = self._unanswered.pop(receipt)
-            self._iqs.result(request, late=late)
+            self._iqs.result(request, late=late and may_be_late)
 
     def abandon(self) -> None:
         """Ignore all replies from now on."""

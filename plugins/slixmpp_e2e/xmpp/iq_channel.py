@@ -91,8 +91,6 @@ class IqChannel:
         """Is told the owner of each request that leaves."""
         self.writer = TurnWriter(xmpp)
         """Writes what leaves."""
-        self._prefix, self._made = token_hex(8), 0
-        """Of our ids, which others cannot guess."""
         self._unavailable = UnavailableReply(self._request_unavailable, self._answer)
         self._left = 0
         """Requests that have left so far."""
@@ -277,10 +275,7 @@ class IqChannel:
             self.writer.put(iq)
 
     def _new(self, type: str, *children: Element, id: str | None = None) -> Element:
-        if id is None:
-            self._made += 1
-            id = f"{self._prefix}{self._made:x}"
-        iq = Element(f"{{{self._xmpp.default_ns}}}iq", {"id": id, "type": type})
+        iq = Element(f"{{{self._xmpp.default_ns}}}iq", {"id": token_hex(8) if id is None else id, "type": type})
         iq.extend(children)
         return iq
 

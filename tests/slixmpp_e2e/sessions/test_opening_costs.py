@@ -15,6 +15,7 @@ from slixmpp.xmlstream.stanzabase import StanzaBase
 
 from slixmpp_e2e.trust.secrets import KEY_ID
 from slixmpp_e2e.verification.tasks import SessionTasks
+from slixmpp_e2e.xmpp.turn_writer import LATE_SECONDS
 from tests.slixmpp_e2e.env import ALICE, BOB, Env, Events, e2e, until
 from xmpp_e2e.inner import stream_management
 from xmpp_e2e.negotiate.jingle import NS_JINGLE
@@ -33,19 +34,24 @@ class Trips:
         self._received: dict[str, int] = {}
 
     def watch(self, client: ClientXMPP) -> None:
-        """Follow what a client writes and reads. Call this before a plugin is loaded."""
+        """Follow what a client writes and reads. Call this once the plugin is loaded."""
 
-        def read(stanza: StanzaBase) -> StanzaBase:
-            came = self._sent.get(self._key(stanza.xml, stanza.xml.get("from", "")), 0)
+        def read(stanza: Element) -> None:
+            came = self._sent.get(self._key(stanza, stanza.get("from", "")), 0)
             self._received[client.boundjid.full] = max(came, self.reached(client))
-            return stanza
 
         def written(stanza: StanzaBase) -> StanzaBase:
             ours = client.boundjid.full
             self._sent[self._key(stanza.xml, ours)] = self.reached(client) + 1
             return stanza
 
-        client.add_filter("in", read)
+        spawn = client._spawn_event
+
+        def spawned(element: Element) -> None:
+            read(element)
+            spawn(element)
+
+        vars(client)["_spawn_event"] = spawned
         client.add_filter("out_sync", written)
 
     def reached(self, client: ClientXMPP) -> int:
@@ -113,8 +119,8 @@ async def opening(
     trips = Trips()
     alice, bob = env.make(ALICE, load=False), env.make(BOB, load=False)
     for client, config, peer in ((alice, {}, BOB), (bob, bobs, ALICE)):
-        trips.watch(client)
         env.load(client, **config)
+        trips.watch(client)
         for method in shared:
             e2e(client)._store.put_secret(JID(peer).bare, method, KEY_ID, bytes(range(32)))
         await online(client, env.server)
@@ -136,7 +142,9 @@ async def opening(
     assert message["body"] == "the first of all"
     assert message["e2e"]["session"] is not None
     link = (await started.take()).session
-    await env.settle(alice, bob)
+    for _ in range(2):  # the last answer is late
+        await asyncio.sleep(LATE_SECONDS)
+        await env.settle(alice, bob)
     assert e2e(alice).sessions() == (link,)
     return cost(env, since, reached, link.assurance)
 

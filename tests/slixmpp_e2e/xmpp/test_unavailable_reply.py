@@ -6,7 +6,6 @@ from xml.etree import ElementTree as ET
 from xml.etree.ElementTree import Element
 
 import pytest
-from slixmpp import Iq
 
 from slixmpp_e2e.xmpp import unavailable_reply as absent
 from slixmpp_e2e.xmpp.unavailable_reply import UnavailableReply
@@ -31,22 +30,22 @@ class World:
         self._payload = payload
         self._replies.append(replied)
 
-    def _send(self, request: Iq, children: tuple[Element, ...], attributes: dict[str, str]) -> None:
+    def _send(self, request: Element, children: tuple[Element, ...], attributes: dict[str, str]) -> None:
         texts = [ET.tostring(child, encoding="unicode") for child in children]
-        self.answers.append((request["id"], texts, attributes))
+        self.answers.append((request.get("id", ""), texts, attributes))
 
     def stranger(self, id: str, language: str | None = None, size: int = 0) -> None:
         attributes = {"type": "set", "id": id} | ({LANG: language} if language else {})
         xml = Element("{jabber:client}iq", attributes)
         xml.append(Element("offer", {"n": id, "x": "x" * size}))
-        self.absent.answer(Iq(None, xml), BARE)
+        self.absent.answer(xml, BARE)
 
     def reply(self, error: str = TEXT, type: str = "error", language: str | None = None, *, echo: bool = False) -> None:
         xml = Element("{jabber:client}iq", {"type": type} | ({LANG: language} if language else {}))
         if echo:
             xml.append(self._payload)
         xml.append(ET.fromstring(error))
-        self._replies.pop(0)(Iq(None, xml))
+        self._replies.pop(0)(xml)
 
 
 @pytest.fixture

@@ -159,7 +159,7 @@ async def test_only_a_client_can_open_a_session(env: Env, monkeypatch: pytest.Mo
     alice = await env.client(ALICE, accept_from="anyone")
     refused = []
     iqs = e2e(alice)._client._channel
-    monkeypatch.setattr(iqs, "error", lambda iq, error: refused.append((iq["id"], error.condition)))
+    monkeypatch.setattr(iqs, "error", lambda iq, error: refused.append((iq.get("id"), error.condition)))
     offer = await an_offer(env)
     env.server.inject(ALICE, f"<iq type='set' id='o' from='{sender}' to='{ALICE}'>{offer}</iq>")
     await env.settle(alice)
@@ -208,8 +208,8 @@ async def test_offers_are_limited(env: Env, monkeypatch: pytest.MonkeyPatch, bou
     senders = ["bob@localhost/1", "carol@localhost/1", "bob@localhost/2"][:devices]
     accepted, refused = [], []
     iqs = e2e(alice)._client._channel
-    monkeypatch.setattr(iqs, "result", lambda iq: accepted.append(iq["id"]))
-    monkeypatch.setattr(iqs, "error", lambda iq, error: refused.append((iq["id"], error.condition)))
+    monkeypatch.setattr(iqs, "result", lambda iq: accepted.append(iq.get("id")))
+    monkeypatch.setattr(iqs, "error", lambda iq, error: refused.append((iq.get("id"), error.condition)))
     offer = await an_offer(env)
     for number, sender in zip(range(3), itertools.cycle(senders), strict=False):
         text = offer.replace(SID, f"0123456789abcdef{number}")
