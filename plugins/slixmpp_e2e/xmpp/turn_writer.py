@@ -61,11 +61,13 @@ class TurnWriter:
 
     def end_read(self) -> None:
         """It is handled: what came of it leaves."""
-        while self._to_finish:
-            to_finish, self._to_finish = self._to_finish, {}
-            for finish in to_finish:
+        try:
+            while self._to_finish:
+                finish = next(iter(self._to_finish))
+                del self._to_finish[finish]
                 finish()
-        self._is_reading = False
+        finally:
+            self._is_reading = False
         if self._iqs or len(self._late) >= LATE_IQS:
             self.flush()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, cast
 from xml.etree.ElementTree import Element
 
@@ -79,6 +80,30 @@ async def test_what_is_read_at_once_is_finished_once(writes: Writes) -> None:
     assert finished == []
     writes.writer.end_read()
     assert (finished, writes.written) == (["once", "again"], [["1"]])
+
+
+async def test_who_was_heard_first_is_finished_first(writes: Writes) -> None:
+    finished: list[str] = []
+    writes.writer.begin_read()
+    for name in ("first", "second"):
+        writes.writer.after_read(partial(finished.append, name))
+    writes.writer.end_read()
+    assert finished == ["first", "second"]
+
+
+async def test_what_raises_ends_the_reading_too(writes: Writes) -> None:
+    """Or nothing would leave any more that comes of no read."""
+
+    def fail() -> None:
+        raise ValueError("a fault")
+
+    writes.writer.begin_read()
+    writes.writer.after_read(fail)
+    with pytest.raises(ValueError, match="a fault"):
+        writes.writer.end_read()
+    writes.put("1")
+    await turns()
+    assert writes.written == [["1"]]
 
 
 async def test_a_late_answer_waits_for_something_to_go_with(writes: Writes) -> None:
