@@ -312,8 +312,7 @@ class SessionDriver:
             sent = self.core.send_stanza(stanza if stanza.tag.startswith(_CLIENT) else of_client(stanza), tag)
         except SendBufferFull:
             return None
-        self._charged = self.memory
-        self._budget.update(self)
+        self._charged = self._budget.update(self)
         self._schedule()
         return sent
 

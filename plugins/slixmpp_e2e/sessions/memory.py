@@ -83,11 +83,11 @@ class MemoryBudget:
                 return False
         return True
 
-    def update(self, session: Holder) -> None:
-        """Count what a session holds now."""
+    def update(self, session: Holder) -> int:
+        """Count what a session holds now, and return it."""
         size, before = session.memory, self._held.get(session, 0)
         if size == before:
-            return
+            return size
         for share in self._shares_of(session):
             self._used[share] += size - before
             if not self._used[share]:
@@ -98,6 +98,7 @@ class MemoryBudget:
             self._held[session] = size
         else:
             del self._held[session]
+        return size
 
     def enforce(self, session: Holder) -> None:
         """Count what a session holds now. While that is too much for one of its shares, the largest session of the account that

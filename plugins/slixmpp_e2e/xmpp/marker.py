@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from typing import ClassVar
 from weakref import WeakValueDictionary
+from xml.etree.ElementTree import Element, SubElement
 
 from slixmpp import Iq, Message, Presence
 from slixmpp.xmlstream import ElementBase, register_stanza_plugin
@@ -49,6 +50,11 @@ class E2EMarker(ElementBase):
     namespace = "urn:x-xmpp-e2e:local:0"
     plugin_attrib = "e2e"
     interfaces: ClassVar[set[str]] = {"session", "assurance", "fingerprint", "delivery", "error"}
+
+    def setup(self, xml: Element | None = None) -> bool:
+        """Find the element that is there: ``put()`` adds it without an object, of which most stanzas have no need."""
+        stanza = self.parent() if xml is None and self.parent is not None else None
+        return super().setup(stanza.xml.find(_TAG) if stanza is not None else xml)
 
     def get_session(self) -> MarkedSession | None:
         """Return the session that the stanza came through, or has gone through."""
@@ -91,7 +97,7 @@ _TAG = E2EMarker.tag_name()
 def put(stanza: StanzaBase, token: str) -> None:
     """Mark a stanza that came out of the session of ``token``."""
     strip(stanza)
-    stanza["e2e"].xml.set("token", token)
+    SubElement(stanza.xml, _TAG, {"token": token})
 
 
 def token_of(stanza: StanzaBase) -> str | None:

@@ -73,6 +73,8 @@ def test_a_stanza_without_its_marker_is_as_before() -> None:
     iq = Iq()
     error = iq["error"]
     mark.put(iq, "x")
+    assert "e2e" not in iq.keys(), "nobody has asked for it, so there is no object"  # noqa: SIM118
+    assert iq["e2e"].xml.get("token") == "x"
     assert "e2e" in iq.keys()  # noqa: SIM118
     mark.strip(iq)
     assert "e2e" not in iq.keys()  # noqa: SIM118
