@@ -59,13 +59,17 @@ class TurnWriter:
             self._to_finish[finish] = None
         return self._is_reading
 
+    def finish(self) -> None:
+        """Finish what has come so far: something follows that must not overtake it."""
+        while self._to_finish:
+            finish = next(iter(self._to_finish))
+            del self._to_finish[finish]
+            finish()
+
     def end_read(self) -> None:
         """It is handled: what came of it leaves."""
         try:
-            while self._to_finish:
-                finish = next(iter(self._to_finish))
-                del self._to_finish[finish]
-                finish()
+            self.finish()
         finally:
             self._is_reading = False
         if self._iqs or len(self._late) >= LATE_IQS:
