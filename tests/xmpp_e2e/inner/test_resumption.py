@@ -324,3 +324,17 @@ def test_pairs_of_keys_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("sixth", "seventh"):
         resumptions.begin(link(name), AckState("sid", (ALICE, BOB)), 0.0)
     assert [each.peer_account for each in resumptions._states] == ["left", "live", "sixth", "seventh"]
+
+
+def test_of_what_is_left_only_the_given_up_is_not_sent_again() -> None:
+    world = World()
+    path = world.open()
+    world.carry_all()
+    for _ in range(3):
+        world.send("alice")
+    world.hosts["alice"].sent[1].give_up()
+    world.cut(path, "alice", last_words=False)
+    world.cut_all()
+    world.open()
+    world.carry_all()
+    assert world.hosts["bob"].heard == [0, 2]
