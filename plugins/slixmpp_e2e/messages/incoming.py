@@ -108,21 +108,15 @@ class IncomingFilter:
     def take_element(self, element: Element) -> bool:
         """Take what belongs to a bytestream of ours, or answers us, before slixmpp makes a stanza of it: most of what comes.
         Return whether it is dealt with."""
-        taken = False
+        if element.tag != _IQ:  # those of a component have another namespace, and go the long way
+            return False
         try:
-            if element.tag == _IQ:  # those of a component have another namespace, and go the long way
-                taken = self._take_iq(element)
-            if not taken:
-                self._channel.writer.finish()
+            if element.get("type") == "set":
+                return self._signalling.take_block(element, self._channel.own_jid(element.get("to", "")))
+            return self._channel.take_reply(element)
         except StoreError as error:
             self._on_store_error(element, error)
             return True
-        return taken
-
-    def _take_iq(self, iq: Element) -> bool:
-        if iq.get("type") == "set":
-            return self._signalling.take_block(iq, self._channel.own_jid(iq.get("to", "")))
-        return self._channel.take_reply(iq)
 
     def filter_incoming(self, stanza: StanzaBase) -> StanzaBase | None:
         """The ``in`` filter: the stanza, if handlers get it; None if not."""

@@ -334,7 +334,6 @@ class SessionDriver:
 
     def receive_jingle(self, jingle: Element) -> None:
         """Take a <jingle/> for this session; a JingleError says how to answer the iq. Call ``process()`` after answering."""
-        self._wire.finish_read()  # it was said after that
         self.core.receive_jingle(jingle, self._now)
 
     def receive_ibb(self, request: Element, payload: Element) -> None:
@@ -346,6 +345,8 @@ class SessionDriver:
             self._wire.receive(request, payload)
         except BytestreamFailed as error:
             self.abort(error)
+            return
+        self.process()
 
     def process(self) -> None:
         """Emit the events that are there, and send at the end of this turn: behind all who are woken by that, and have to say

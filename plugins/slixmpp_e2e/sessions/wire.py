@@ -47,8 +47,6 @@ class SessionWire:
         self._on_change, self._abort, self._stall_seconds = on_change, abort, stall_seconds
         self._transport: IBBTransport | None = None
         self._jingle: deque[Element] = deque()
-        self._came, self._has_come = bytearray(), False
-        """What this read of the socket has brought."""
         self._timer: asyncio.TimerHandle | None = None
         self._crossing: asyncio.TimerHandle | None = None
         self._stall = StallDetector(loop, self._path, self._on_stall, stall_seconds)
@@ -85,34 +83,17 @@ class SessionWire:
             self._core.bytestream_ready(self._clock.now)
 
     def receive(self, request: Element, payload: Element) -> None:
-        """Take an IBB stanza. What all those bring that the socket has brought at once goes to the core at once: TLS and XML
-        cost as much for a little as for more. BytestreamFailed."""
+        """Hand the core what an IBB stanza brings. BytestreamFailed."""
         assert self._transport is not None
         opens = self._core.state is State.CONNECTING
-        try:
-            self._came += self._transport.receive(request, payload)
-        except BytestreamFailed:
-            self._hand_over()
-            raise
+        data = self._transport.receive(request, payload)
         if opens:
             self._core.bytestream_ready(self._clock.now)
-        self._has_come = True
-        if not self._iqs.writer.after_read(self.finish_read):
-            self.finish_read()
-
-    def finish_read(self) -> None:
-        """Hand the core what has come."""
-        if self._has_come:
-            self._hand_over()
-            if self._transport is not None and self._transport.ended:
-                self._core.receive_data(b"", self._clock.now)
-            self._on_change()
-
-    def _hand_over(self) -> None:
-        data, self._came, self._has_come = bytes(self._came), bytearray(), False
         if data:
             self.heard += len(data)
             self._core.receive_data(data, self._clock.now)
+        if self._transport.ended:
+            self._core.receive_data(b"", self._clock.now)
 
     def move(self) -> bool:
         """Send bytes, then the signalling that follows them. Return whether bytes left, so that there may be room."""
@@ -150,7 +131,6 @@ class SessionWire:
 
     def stop(self) -> None:
         """The session is over."""
-        self._has_come = False
         self._stop_timer()
         if self._crossing is not None:
             self._crossing.cancel()

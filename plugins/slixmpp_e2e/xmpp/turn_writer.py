@@ -30,7 +30,6 @@ class TurnWriter:
         self._timer: asyncio.TimerHandle | None = None
         """When what is late has waited long enough."""
         self._is_reading = False
-        self._to_finish: dict[Callable[[], None], None] = {}
         self.write: Callable[[list[Element]], None] = lambda iqs: None
         """Writes them now."""
         self.paused = False
@@ -53,25 +52,9 @@ class TurnWriter:
         """What the socket has brought is handled now."""
         self._is_reading = True
 
-    def after_read(self, finish: Callable[[], None]) -> bool:
-        """Call ``finish()``, once, when what the socket has brought is read; return False if nothing is being read."""
-        if self._is_reading:
-            self._to_finish[finish] = None
-        return self._is_reading
-
-    def finish(self) -> None:
-        """Finish what has come so far: something follows that must not overtake it."""
-        while self._to_finish:
-            finish = next(iter(self._to_finish))
-            del self._to_finish[finish]
-            finish()
-
     def end_read(self) -> None:
         """It is handled: what came of it leaves."""
-        try:
-            self.finish()
-        finally:
-            self._is_reading = False
+        self._is_reading = False
         if self._iqs or len(self._late) >= LATE_IQS:
             self.flush()
 

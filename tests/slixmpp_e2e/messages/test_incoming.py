@@ -280,15 +280,6 @@ def test_jingle_and_blocks_are_kept_from_handlers_and_not_judged(ways: In, takes
     assert bool(ways.asked_about) is not (kind == "set" and takes != "")
 
 
-def test_nothing_overtakes_the_blocks_that_came_before_it(ways: In) -> None:
-    """A peer says farewell and goes offline: both come in one read."""
-    finished: list[str] = []
-    ways.channel.writer.begin_read()
-    ways.channel.writer.after_read(lambda: finished.append("blocks"))
-    assert not ways.filter.take_element(stanza("presence", "unavailable", sender=BOB).xml)
-    assert finished == ["blocks"]
-
-
 def test_a_reply_to_a_request_of_ours_is_kept_from_handlers(ways: In) -> None:
     replies: list[str | None] = []
     ways.channel.request(ALICE, BOB, Element("{urn:x}x"), replies.append)

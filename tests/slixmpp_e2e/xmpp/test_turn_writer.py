@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, cast
 from xml.etree.ElementTree import Element
 
@@ -59,51 +58,6 @@ async def test_what_comes_of_a_read_leaves_with_it(writes: Writes) -> None:
     writes.writer.end_read()
     writes.loop.advance(1)
     assert len(writes.written) == 1
-
-
-async def test_what_is_read_at_once_is_finished_once(writes: Writes) -> None:
-    """And before anything is written; what that finds to be finished, too."""
-    finished: list[str] = []
-
-    def again() -> None:
-        finished.append("again")
-
-    def finish() -> None:
-        finished.append("once")
-        writes.put("1")
-        assert writes.writer.after_read(again)
-
-    assert not writes.writer.after_read(finish)
-    writes.writer.begin_read()
-    for _ in range(2):
-        assert writes.writer.after_read(finish)
-    assert finished == []
-    writes.writer.end_read()
-    assert (finished, writes.written) == (["once", "again"], [["1"]])
-
-
-async def test_who_was_heard_first_is_finished_first(writes: Writes) -> None:
-    finished: list[str] = []
-    writes.writer.begin_read()
-    for name in ("first", "second"):
-        writes.writer.after_read(partial(finished.append, name))
-    writes.writer.end_read()
-    assert finished == ["first", "second"]
-
-
-async def test_what_raises_ends_the_reading_too(writes: Writes) -> None:
-    """Or nothing would leave any more that comes of no read."""
-
-    def fail() -> None:
-        raise ValueError("a fault")
-
-    writes.writer.begin_read()
-    writes.writer.after_read(fail)
-    with pytest.raises(ValueError, match="a fault"):
-        writes.writer.end_read()
-    writes.put("1")
-    await turns()
-    assert writes.written == [["1"]]
 
 
 async def test_a_late_answer_waits_for_something_to_go_with(writes: Writes) -> None:
