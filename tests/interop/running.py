@@ -57,7 +57,7 @@ async def run_shortened(monkeypatch: pytest.MonkeyPatch, runner: Runner, scene: 
     monkeypatch.setattr(restarted_bot, "CONTACTS", 40)
     monkeypatch.setattr(restarted_bot, "USERS", 40)
     monkeypatch.setattr(send_command, "LENGTHS", send_command.LENGTHS[:1])
-    monkeypatch.setattr(suspended_program, "STILL_SECONDS", 4.0)
+    monkeypatch.setattr(suspended_program, "STILL_SECONDS", 9.0)
     monkeypatch.setattr(suspended_program, "SETTINGS", {"step_seconds": 2.0})
     monkeypatch.setattr(server_restarts, "AWAY_SECONDS", 1.0)
     monkeypatch.setattr(server_stalls, "STILL_SECONDS", 6.5)
