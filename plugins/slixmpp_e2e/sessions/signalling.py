@@ -72,7 +72,7 @@ class Signalling:
 
     def take_block(self, iq: Element, own_jid: str) -> bool:
         """Take an IBB iq of a bytestream that there is; return whether it was one."""
-        payload = iq[0] if len(iq) == 1 else None
+        payload = iq[0] if len(iq) else None
         if payload is None or (sid := sid_of(payload)) is None:
             return False
         driver = self._registry.by_stream((own_jid, iq.get("from", ""), sid))
@@ -82,14 +82,12 @@ class Signalling:
 
     def take_ibb(self, iq: Element, own_jid: str, *, shared: bool) -> bool:
         """Take an IBB iq; return whether it is for us. ``shared``: another IBB plugin is loaded."""
+        if self.take_block(iq, own_jid):
+            return True
         payload = iq[0] if len(iq) else None
         if payload is None or not payload.tag.startswith(f"{{{NS_IBB}}}"):
             return False
         key = (own_jid, iq.get("from", ""), sid_of(payload) or "")
-        driver = self._registry.by_stream(key)
-        if driver is not None:
-            driver.receive_ibb(iq, payload)
-            return True
         ended = self._registry.has_ended_stream(key)
         if shared and not ended:
             return False

@@ -221,24 +221,23 @@ def _replace(target: Any, method: str, ours: Any) -> Callable[[], None]:
     return end
 
 
-def add_filters(xmpp: BaseXMPP, incoming: Any, own_iqs: Any, outgoing: Any) -> None:
+def add_filters(xmpp: BaseXMPP, incoming: Any, first: Any, outgoing: Any) -> None:
     """Put our three filters in place.
 
-    ``own_iqs`` comes before every other outgoing filter, and our own iqs leave the queue there: an asynchronous filter of
-    another plugin would cost each block of a bytestream a task, and might reorder blocks.
+    ``first`` comes before every other outgoing filter: what it takes costs no task for another plugin's asynchronous one.
 
     ``outgoing`` comes before the other synchronous filters, and after all ordinary ones, which may still add to a stanza.
     What we divert must never reach XEP-0198's filter, which keeps every stanza for resending *in plaintext*.
     """
     xmpp.add_filter("in", incoming)
-    xmpp.add_filter("out", own_iqs, order=_FRONT)
+    xmpp.add_filter("out", first, order=_FRONT)
     xmpp.add_filter("out_sync", outgoing, order=_FRONT)
 
 
-def remove_filters(xmpp: BaseXMPP, incoming: Any, own_iqs: Any, outgoing: Any) -> None:
+def remove_filters(xmpp: BaseXMPP, incoming: Any, first: Any, outgoing: Any) -> None:
     """Take them out again."""
     xmpp.del_filter("in", incoming)
-    xmpp.del_filter("out", own_iqs)
+    xmpp.del_filter("out", first)
     xmpp.del_filter("out_sync", outgoing)
 
 
