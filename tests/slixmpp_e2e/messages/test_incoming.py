@@ -66,7 +66,7 @@ class In:
         monkeypatch.setattr(adapter, "count_as_handled", lambda xmpp, came, incoming: self.kept.append(came))
         emitter: Any = SimpleNamespace(emit=self.emitted.append)
         peers: Any = SimpleNamespace(of=self._settings_of)
-        signalling: Any = SimpleNamespace(take_jingle=self._take_jingle, take_ibb=self._take_ibb)
+        signalling: Any = SimpleNamespace(take_jingle=self._take_jingle, take_ibb=self._take_ibb, take_block=self._take_block)
         questions: Any = SimpleNamespace(hold=lambda message, sender: message in self.to_hold)
         self.in_plaintext: list[tuple[str, str]] = []
         self.filter = IncomingFilter(
@@ -98,6 +98,11 @@ class In:
     def _take_jingle(self, iq: Any, own_jid: str, *, shared: bool) -> bool:
         self.taken.append(("jingle", iq, own_jid, shared))
         return self.takes == "jingle"
+
+    def _take_block(self, iq: Any, own_jid: str) -> bool:
+        if self.error is not None:
+            raise self.error
+        return self.takes == "ibb"
 
     def _take_ibb(self, iq: Any, own_jid: str, *, shared: bool) -> bool:
         self.taken.append(("ibb", iq, own_jid, shared))
@@ -269,6 +274,12 @@ def test_without_a_store_nothing_is_delivered(ways: In, name: str, kind: str, an
     assert not ways.delivers(stanza(name, kind, VERSION, sender=BOB, id="1"))
     assert ways.emitted == [StoreFailed(ways.error)]
     assert ways.answers() == ([("1", "internal-server-error", "wait")] if answered else [])
+
+
+def test_without_a_store_a_block_is_refused_and_the_stream_goes_on(ways: In) -> None:
+    ways.error = StoreError(Path("store"), "full")
+    assert ways.filter.take_element(stanza("iq", "set", VERSION, sender=BOB, id="1").xml)
+    assert (ways.emitted, ways.answers()) == ([StoreFailed(ways.error)], [("1", "internal-server-error", "wait")])
 
 
 @pytest.mark.parametrize("kind", ["get", "set", "result"])
